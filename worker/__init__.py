@@ -1,0 +1,1 @@
+"""Supabase-native worker for long-running searches."""
