@@ -1,0 +1,127 @@
+-- From insert to the queue.
+
+create function worker.next_position(user_id uuid, priority smallint) returns bigint
+language sql volatile set search_path = ''
+return greatest(
+    (select min(run.position) from public.search_runs as run
+     where run.priority = next_position.priority
+       and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+    (select max(run.position) + 1 from public.search_runs as run
+     where run.user_id = next_position.user_id and run.priority = next_position.priority
+       and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+    0
+);
+comment on function worker.next_position is
+    'Fair by construction: a user''s next run goes behind his own, not behind everybody else''s.';
+
+create function worker.prepare_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if new.user_id is null then
+        raise sqlstate '22023' using
+            message = 'user_id is required',
+            hint = 'It is the signed-in user by default; a service role has to name it.';
+    end if;
+    if octet_length(new.client_context::text) > 16384 then
+        raise sqlstate '22023' using message = 'client_context must be at most 16384 bytes long';
+    end if;
+    if length(new.idempotency_key) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
+    end if;
+    perform worker.check_parameters(new.kind, new.parameters);
+    new.fingerprint := worker.fingerprint(new.kind, new.parameters);
+    new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
+    new.position := worker.next_position(new.user_id, new.priority);
+    new.progress_total := worker.results_wanted(new.kind, new.parameters)
+        * (select count(*) from worker.sites_of(new.kind, new.parameters));
+    new.progress := jsonb_build_object('step', 'queued');
+    new.created_at := worker.now();
+    new.updated_at := new.created_at;
+    return new;
+end;
+$$;
+comment on function worker.prepare_run is 'Checks a new run and sets what the queue needs.';
+
+create trigger prepare_run before insert on public.search_runs
+    for each row execute function worker.prepare_run();
+
+create function worker.open_runs() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into public.search_run_sites (run_id, site, position)
+    select run.id, site.site, row_number() over (partition by run.id order by site.ordinal)
+    from new_runs as run, worker.sites_of(run.kind, run.parameters) as site
+    order by run.id, site.ordinal;
+
+    insert into public.run_events (run_id, event, data, created_at)
+    select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
+    from new_runs as run;
+    return null;
+end;
+$$;
+comment on function worker.open_runs is 'Gives new runs their sites and their first event.';
+
+create trigger open_runs after insert on public.search_runs
+    referencing new table as new_runs
+    for each statement execute function worker.open_runs();
+
+create function worker.guard_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if old.completed_at is not null and new.status <> old.status then
+        raise sqlstate 'PT409' using
+            message = 'run_finished',
+            detail = format('Run %s is %s, which is final.', old.id, old.status);
+    end if;
+    if new.completed_at is not null then
+        delete from worker.leases as lease where lease.run_id = new.id;
+    end if;
+    new.updated_at := worker.now();
+    return new;
+end;
+$$;
+comment on function worker.guard_run is 'A final status stays, and ends the lease, whoever sets it.';
+
+create trigger guard_run before update on public.search_runs
+    for each row execute function worker.guard_run();
+
+create function worker.check_saved_search() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform worker.check_parameters(new.kind, new.parameters);
+    new.updated_at := worker.now();
+    return new;
+end;
+$$;
+comment on function worker.check_saved_search is 'A saved search must be one that could run.';
+
+create trigger check_saved_search before insert or update on public.saved_searches
+    for each row execute function worker.check_saved_search();
+
+create function public.enqueue_search(
+    kind text,
+    parameters jsonb,
+    client_context jsonb default null,
+    idempotency_key text default null
+) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (kind, parameters, client_context, idempotency_key)
+    values (enqueue_search.kind, enqueue_search.parameters, enqueue_search.client_context,
+            enqueue_search.idempotency_key)
+    on conflict (user_id, idempotency_key) do nothing
+    returning * into run;
+
+    if run.id is null then
+        select * into strict run from public.search_runs as existing
+        where existing.user_id = (select auth.uid())
+          and existing.idempotency_key = enqueue_search.idempotency_key;
+    end if;
+    return run;
+end;
+$$;
+comment on function public.enqueue_search is
+    'Puts a search of the signed-in user into the queue. The same idempotency key again returns the same run.';

@@ -1,0 +1,517 @@
+-- What the worker may do, all of it: each function is fenced by the lease token and safe to call twice.
+-- They run as their owner, so that service_role needs no right of its own on the private tables.
+
+create function worker.hold_lease(run_id uuid, lease_token uuid) returns void
+language plpgsql set search_path = '' as $$
+begin
+    -- The run before its lease, here and everywhere: whoever ends a run locks them in this order.
+    perform from public.search_runs as run where run.id = hold_lease.run_id for no key update;
+    perform from worker.leases as lease
+    where lease.run_id = hold_lease.run_id and lease.token = hold_lease.lease_token
+    for update;
+    if not found then
+        raise sqlstate 'PT409' using
+            message = coalesce(
+                (select 'cancelled' from public.search_runs as run
+                 where run.id = hold_lease.run_id and run.status = 'cancelled'),
+                'lease_lost'),
+            detail = format('The token is not the one that run %s is leased with.', hold_lease.run_id),
+            hint = 'Stop working on this run.';
+    end if;
+end;
+$$;
+comment on function worker.hold_lease is
+    'Locks a lease until the transaction ends; raises PT409 (HTTP 409) lease_lost or cancelled.';
+
+create function worker.require_site(run_id uuid, site text) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    if not exists (select from public.search_run_sites as known
+                   where known.run_id = require_site.run_id and known.site = require_site.site) then
+        raise sqlstate '22023' using message = format('site must be one of the run''s, not %L', site);
+    end if;
+end;
+$$;
+comment on function worker.require_site is 'Raises 22023 (HTTP 400) unless the site is one of the run''s.';
+
+create function worker.write_progress(run_id uuid, progress jsonb) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_run_sites as site
+    set jobs_found = counted.jobs_found
+    from (
+        select result.site, count(*) as jobs_found
+        from public.search_results as result
+        where result.run_id = write_progress.run_id
+        group by result.site
+    ) as counted
+    where site.run_id = write_progress.run_id and site.site = counted.site
+      and site.jobs_found <> counted.jobs_found;
+
+    update public.search_runs as run
+    set jobs_found = summed.jobs_found,
+        progress_current = greatest(run.progress_current, summed.progress_current),
+        progress = write_progress.progress
+    from (
+        select sum(site.jobs_found) as jobs_found,
+               sum(case when site.completed_at is null then least(site.jobs_found, wanted.results)
+                        else wanted.results end) as progress_current
+        from public.search_run_sites as site,
+            (select worker.results_wanted(r.kind, r.parameters) as results
+             from public.search_runs as r where r.id = write_progress.run_id) as wanted
+        where site.run_id = write_progress.run_id
+    ) as summed
+    where run.id = write_progress.run_id;
+end;
+comment on function worker.write_progress is 'Writes a run''s counts and progress, derived from its results and sites.';
+
+create function worker.return_to_queue(run_ids uuid[], event text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    insert into public.run_events (run_id, event, data, created_at)
+    select lease.run_id, return_to_queue.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
+    from worker.leases as lease
+    where lease.run_id = any (run_ids);
+
+    delete from worker.leases as lease where lease.run_id = any (run_ids);
+
+    update public.search_run_sites as site
+    set status = 'pending', started_at = null
+    where site.run_id = any (run_ids) and site.status = 'running';
+
+    update public.search_runs as run
+    set status = 'pending', attempts = run.attempts - 1, progress = jsonb_build_object('step', 'queued')
+    where run.id = any (run_ids);
+end;
+$$;
+comment on function worker.return_to_queue is
+    'Puts leased runs back to their old place in the queue; the attempt is not counted.';
+
+create function worker.rescue_expired_leases() returns void
+language plpgsql set search_path = '' as $$
+declare
+    settings worker.settings;
+    expired uuid[];
+    lost uuid[];
+begin
+    select * into strict settings from worker.settings;
+
+    select array_agg(locked.id) into expired
+    from (
+        select run.id
+        from worker.leases as lease
+        join public.search_runs as run on run.id = lease.run_id
+        where lease.expires_at < worker.now()
+        order by lease.expires_at
+        limit settings.rescue_batch
+        for no key update of run skip locked
+    ) as locked;
+
+    -- Once more: a heartbeat needs no lock on the run, and may have come in between.
+    select array_agg(locked.run_id) into expired
+    from (
+        select lease.run_id from worker.leases as lease
+        where lease.run_id = any (expired) and lease.expires_at < worker.now()
+        for update
+    ) as locked;
+    if expired is null then
+        return;
+    end if;
+
+    update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
+    perform worker.return_to_queue(expired, 'rescued');
+
+    select array_agg(run.id) into lost
+    from public.search_runs as run
+    where run.id = any (expired) and run.rescues > settings.max_rescues;
+
+    update public.search_run_sites as site
+    set status = 'failed', completed_at = worker.now(), error_code = 'worker_lost', retryable = false,
+        error_message = format('%s workers died with this run', settings.max_rescues + 1)
+    where site.run_id = any (lost) and site.completed_at is null;
+
+    perform worker.write_progress(run_id, '{}'),
+            worker.finish(run_id, 'failed', 'worker_lost',
+                          format('%s workers died with this run', settings.max_rescues + 1), '{}')
+    from unnest(lost) as run_id;
+end;
+$$;
+comment on function worker.rescue_expired_leases is
+    'Takes runs back from workers that stopped their heartbeats, a bounded number at a time.';
+
+create function worker.promote_due_runs() returns void
+language sql volatile set search_path = ''
+begin atomic
+    with due as (
+        select run.id from public.search_runs as run
+        where run.status = 'pending' and run.run_after <= worker.now()
+        order by run.run_after
+        limit (select rescue_batch from worker.settings)
+        for update skip locked
+    )
+    update public.search_runs as run
+    set run_after = null, position = worker.next_position(run.user_id, run.priority)
+    from due
+    where run.id = due.id;
+end;
+comment on function worker.promote_due_runs is 'Makes delayed runs claimable once they are due, a bounded number at a time.';
+
+create function worker.finish(
+    run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+    update public.search_runs as run
+    set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
+        progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
+    where run.id = finish.run_id;
+    insert into public.run_events (run_id, event, data, created_at)
+    values (finish.run_id, 'finished', event_data || jsonb_build_object('status', finish.status), worker.now());
+end;
+$$;
+comment on function worker.finish is 'Gives a run its final status.';
+
+create function public.worker_claim_runs(
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+) returns table (
+    run_id uuid, lease_token uuid, kind text, parameters jsonb, attempt integer, max_attempts integer, sites jsonb
+)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if slots is null or slots not between 1 and 100 then
+        raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
+    end if;
+    if lease_seconds is null or lease_seconds not between 5 and 3600 then
+        raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
+    end if;
+
+    -- A retried claim may overtake the first, whose answer got lost on the way.
+    perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));
+
+    update worker.leases as lease set expires_at = worker.now() + lease.duration
+    where lease.claim_id = worker_claim_runs.claim_id;
+    if not found then
+        perform worker.rescue_expired_leases();
+        perform worker.promote_due_runs();
+
+        with ready as (
+            select run.id from public.search_runs as run
+            where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+              and run.kind = any (worker_claim_runs.kinds)
+            order by run.priority desc, run.position
+            limit worker_claim_runs.slots
+            for update skip locked
+        ), claimed as (
+            update public.search_runs as run
+            set status = 'running', attempts = run.attempts + 1,
+                started_at = coalesce(run.started_at, worker.now()),
+                progress = jsonb_build_object('step', 'starting')
+            from ready
+            where run.id = ready.id
+            returning run.id, run.attempts
+        ), leased as (
+            insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
+            select claimed.id, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
+                   make_interval(secs => lease_seconds), worker.now() + make_interval(secs => lease_seconds)
+            from claimed
+        )
+        insert into public.run_events (run_id, event, data, created_at)
+        select claimed.id, 'claimed',
+               jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts),
+               worker.now()
+        from claimed;
+    end if;
+
+    return query
+    select run.id, lease.token, run.kind, run.parameters, run.attempts::integer, run.max_attempts::integer, (
+        select coalesce(jsonb_agg(jsonb_build_object('site', site.site, 'attempt', site.attempts + 1)
+                                  order by site.position), '[]')
+        from public.search_run_sites as site
+        where site.run_id = run.id and site.completed_at is null
+    )
+    from worker.leases as lease
+    join public.search_runs as run on run.id = lease.run_id
+    where lease.claim_id = worker_claim_runs.claim_id
+    order by run.priority desc, run.position;
+end;
+$$;
+comment on function public.worker_claim_runs is
+    'Leases up to `slots` ready runs of the given kinds. The same claim_id again returns the same runs.';
+
+create function public.worker_heartbeat(worker_id text, leases jsonb)
+returns table (run_id uuid, lease_token uuid, state text)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    update worker.leases as lease
+    set expires_at = worker.now() + lease.duration
+    from jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
+    where lease.run_id = asked.run_id and lease.token = asked.lease_token
+      and lease.worker_id = worker_heartbeat.worker_id;
+
+    -- A statement of its own: while the first waited for a lease, its run may have finished.
+    return query
+    select asked.run_id, asked.lease_token, case
+        when lease.run_id is not null then 'held'
+        when run.status = 'cancelled' then 'cancelled'
+        when run.completed_at is not null then 'finished'
+        else 'lost'
+    end
+    from jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
+    left join worker.leases as lease
+        on lease.run_id = asked.run_id and lease.token = asked.lease_token
+       and lease.worker_id = worker_heartbeat.worker_id
+    left join public.search_runs as run on run.id = asked.run_id;
+end;
+$$;
+comment on function public.worker_heartbeat is
+    'Extends leases [{run_id, lease_token}] and says of each run whether it is held, lost, cancelled or finished.';
+
+create function public.worker_start_site(run_id uuid, lease_token uuid, site text, attempt integer) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    perform worker.hold_lease(worker_start_site.run_id, lease_token);
+    perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
+
+    update public.search_run_sites as started
+    set status = 'running', attempts = worker_start_site.attempt, started_at = worker.now()
+    where started.run_id = worker_start_site.run_id and started.site = worker_start_site.site
+      and started.status = 'pending';
+    if found then
+        perform worker.write_progress(worker_start_site.run_id,
+            jsonb_build_object('step', 'searching', 'site', worker_start_site.site));
+        insert into public.run_events (run_id, event, site, data, created_at)
+        values (worker_start_site.run_id, 'site_started', worker_start_site.site,
+                jsonb_build_object('attempt', worker_start_site.attempt), worker.now());
+    end if;
+end;
+$$;
+comment on function public.worker_start_site is 'Marks a site of a run as being searched.';
+
+create function public.worker_save_page(
+    run_id uuid, lease_token uuid, site text, page_number integer, raw jsonb, items jsonb, progress jsonb
+) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run public.search_runs;
+    new_results integer;
+begin
+    perform worker.hold_lease(worker_save_page.run_id, lease_token);
+    select * into strict run from public.search_runs as leased where leased.id = worker_save_page.run_id;
+
+    insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
+                                        response_ms, item_count, calls_used, fetched_at)
+    select run.id, raw ->> 'source', started.site, started.attempts, worker_save_page.page_number, run.parameters,
+           run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer, jsonb_array_length(items),
+           (raw ->> 'calls_used')::integer, worker.now()
+    from public.search_run_sites as started
+    where started.run_id = run.id and started.site = worker_save_page.site and started.status = 'running'
+    on conflict (run_id, site, attempt, page_number) do nothing;
+    if not found then
+        if exists (select from worker.raw_collections as saved
+                   join public.search_run_sites as searched using (run_id, site)
+                   where saved.run_id = run.id and saved.site = worker_save_page.site
+                     and saved.attempt = searched.attempts and saved.page_number = worker_save_page.page_number) then
+            return 0;
+        end if;
+        raise sqlstate '22023' using
+            message = format('site must be one that was started with worker_start_site, not %L', site);
+    end if;
+
+    with found as materialized (
+        select distinct on (found.external_id) found.*, format('%s:%s', worker_save_page.site, external_id) as key
+        from jsonb_to_recordset(worker_save_page.items) as found (
+            external_id text, position integer, title text, organization text, location text, is_remote boolean,
+            posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text,
+            url text, apply_url text, description text, data jsonb)
+        order by found.external_id, found.position
+    ), kept as (
+        -- In key order, so that two workers that found the same things never wait for each other in a circle.
+        insert into public.items as item (
+            kind, title, organization, location, is_remote, posted_at, salary_min, salary_max, salary_interval,
+            currency, url, apply_url, description, data, canonical_key, first_seen_at, last_seen_at)
+        select run.kind, found.title, found.organization, found.location, found.is_remote, found.posted_at,
+               found.salary_min, found.salary_max, found.salary_interval, found.currency, found.url,
+               found.apply_url, found.description, coalesce(found.data, '{}'), found.key, worker.now(), worker.now()
+        from found
+        order by found.key
+        on conflict on constraint items_canonical_key do update set
+            title = excluded.title,
+            organization = coalesce(excluded.organization, item.organization),
+            location = coalesce(excluded.location, item.location),
+            is_remote = coalesce(excluded.is_remote, item.is_remote),
+            posted_at = coalesce(excluded.posted_at, item.posted_at),
+            salary_min = coalesce(excluded.salary_min, item.salary_min),
+            salary_max = coalesce(excluded.salary_max, item.salary_max),
+            salary_interval = coalesce(excluded.salary_interval, item.salary_interval),
+            currency = coalesce(excluded.currency, item.currency),
+            url = excluded.url,
+            apply_url = coalesce(excluded.apply_url, item.apply_url),
+            description = coalesce(excluded.description, item.description),
+            data = item.data || excluded.data,
+            last_seen_at = excluded.last_seen_at
+        returning item.id, item.canonical_key
+    ), sighted as (
+        insert into public.item_sources as sighting (site, external_id, item_id, url, first_seen_at, last_seen_at)
+        select worker_save_page.site, found.external_id, kept.id, found.url, worker.now(), worker.now()
+        from found join kept on kept.canonical_key = found.key
+        order by found.key
+        on conflict on constraint item_sources_external_id do update set
+            url = excluded.url, last_seen_at = excluded.last_seen_at
+        returning sighting.item_id, sighting.external_id
+    )
+    insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
+    select run.id, sighted.item_id, worker_save_page.site, worker_save_page.page_number, found.position, worker.now()
+    from found join sighted using (external_id)
+    order by found.position
+    on conflict (run_id, item_id) do nothing;
+    get diagnostics new_results = row_count;
+
+    if run.updated_at <= worker.now() - (select progress_interval from worker.settings) then
+        perform worker.write_progress(run.id, worker_save_page.progress);
+    end if;
+    return new_results;
+end;
+$$;
+comment on function public.worker_save_page is
+    'Saves a page, its items and results and the run''s progress in one transaction; returns how many results are new. '
+    'raw is {source, payload, response_ms, calls_used}; items is an array of items with external_id and position. '
+    'The same page again changes nothing.';
+
+create function public.worker_finish_site(
+    run_id uuid, lease_token uuid, site text,
+    error_code text default null, error_message text default null, retryable boolean default null
+) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    found_here integer;
+    outcome public.site_status;
+begin
+    perform worker.hold_lease(worker_finish_site.run_id, lease_token);
+    perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
+
+    select count(*) into found_here from public.search_results as result
+    where result.run_id = worker_finish_site.run_id and result.site = worker_finish_site.site;
+    outcome := case when worker_finish_site.error_code is null then 'completed'
+                    when found_here > 0 then 'partial'
+                    else 'failed' end::public.site_status;
+
+    -- Status and count in one write: each one is an event to every subscriber.
+    update public.search_run_sites as finished
+    set status = outcome, jobs_found = found_here, error_code = worker_finish_site.error_code,
+        error_message = worker_finish_site.error_message, retryable = worker_finish_site.retryable,
+        completed_at = worker.now()
+    where finished.run_id = worker_finish_site.run_id and finished.site = worker_finish_site.site
+      and finished.completed_at is null;
+    if not found then
+        return;
+    end if;
+
+    perform worker.write_progress(worker_finish_site.run_id,
+        jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
+
+    insert into public.run_events (run_id, event, site, data, created_at)
+    values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
+        'status', outcome, 'error_code', worker_finish_site.error_code)), worker.now());
+
+    -- What a user got wrong says nothing about the site.
+    insert into worker.site_health as health (site, last_success_at, last_failure_at, last_error_code, consecutive_failures)
+    select worker_finish_site.site,
+           case when worker_finish_site.error_code is null then worker.now() end,
+           case when worker_finish_site.error_code is not null then worker.now() end,
+           worker_finish_site.error_code,
+           case when worker_finish_site.error_code is null then 0 else 1 end
+    where worker_finish_site.error_code is distinct from 'invalid_parameters'
+    on conflict (site) do update set
+        last_success_at = coalesce(excluded.last_success_at, health.last_success_at),
+        last_failure_at = coalesce(excluded.last_failure_at, health.last_failure_at),
+        last_error_code = coalesce(excluded.last_error_code, health.last_error_code),
+        consecutive_failures = case when excluded.consecutive_failures = 0 then 0
+                                    else health.consecutive_failures + 1 end;
+end;
+$$;
+comment on function public.worker_finish_site is
+    'Ends a site: completed without an error, partial if results came before it, failed if none did. '
+    'Again changes nothing.';
+
+create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+    sites record;
+begin
+    -- The answer to the first call may have got lost; by then the lease is gone.
+    if not exists (
+        select from public.run_events as event
+        where event.run_id = worker_finish_run.run_id and event.event = 'finished'
+          and event.data ->> 'lease_digest' = lease_digest
+    ) then
+        perform worker.hold_lease(worker_finish_run.run_id, lease_token);
+
+        select bool_and(site.completed_at is not null) as all_finished,
+               bool_and(site.status = 'completed') as all_completed,
+               bool_or(site.status in ('completed', 'partial')) as any_completed,
+               (array_agg(site.error_code order by site.position)
+                    filter (where site.error_code is not null))[1] as error_code,
+               string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
+                    filter (where site.error_code is not null) as error_message
+        into strict sites
+        from public.search_run_sites as site
+        where site.run_id = worker_finish_run.run_id;
+
+        if sites.all_finished is not true then
+            raise sqlstate '22023' using message = 'run_id must be of a run whose sites are all finished';
+        end if;
+
+        perform worker.finish(
+            lease.run_id,
+            case when sites.all_completed then 'success'
+                 when sites.any_completed then 'partial'
+                 else 'failed' end::public.run_status,
+            sites.error_code, sites.error_message,
+            jsonb_build_object('worker_id', lease.worker_id, 'lease_digest', lease_digest))
+        from worker.leases as lease
+        where lease.run_id = worker_finish_run.run_id;
+    end if;
+
+    return (
+        select to_jsonb(run) || jsonb_build_object('sites', (
+            select jsonb_agg(to_jsonb(searched) order by searched.position)
+            from public.search_run_sites as searched where searched.run_id = run.id))
+        from public.search_runs as run where run.id = worker_finish_run.run_id
+    );
+end;
+$$;
+comment on function public.worker_finish_run is
+    'Ends a run: success if all sites completed, partial if some did, failed if none. Returns it with its sites; again changes nothing.';
+
+create function public.worker_release_runs(worker_id text, leases jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+    held uuid[];
+begin
+    perform from public.search_runs as run
+    join jsonb_to_recordset(worker_release_runs.leases) as asked (run_id uuid) on asked.run_id = run.id
+    order by run.id
+    for no key update of run;
+
+    select array_agg(locked.run_id) into held
+    from (
+        select lease.run_id
+        from worker.leases as lease
+        join jsonb_to_recordset(worker_release_runs.leases) as asked (run_id uuid, lease_token uuid)
+            on asked.run_id = lease.run_id and asked.lease_token = lease.token
+        where lease.worker_id = worker_release_runs.worker_id
+        order by lease.run_id
+        for update of lease
+    ) as locked;
+    perform worker.return_to_queue(held, 'released');
+end;
+$$;
+comment on function public.worker_release_runs is
+    'Gives leased runs [{run_id, lease_token}] back to the queue, for another worker to go on; the attempt is not counted.';

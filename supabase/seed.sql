@@ -1,0 +1,3 @@
+-- Loaded after the migrations by `supabase start` and `supabase db reset`, on a development database alone. The worker
+-- needs no rows of its own: what it relies on (settings, the parameter rules of each kind) comes with the migrations.
+-- This is the place for the saved searches and runs that a frontend under development wants to see.
