@@ -1,0 +1,66 @@
+"""Runs our own commands as processes: for the demo, the benchmarks and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+class ProcessError(Exception):
+    """A process did not start, or ended too soon."""
+
+
+@asynccontextmanager
+async def running(*command: str, log: Path, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Run `python -m COMMAND` in the background; at the end stop it with SIGTERM, or SIGKILL if that takes too long.
+
+    Args:
+        command: Module and arguments.
+        log: File that its standard error is appended to.
+        environment: Environment variables on top of this process's own.
+    """
+    with log.open("ab") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=os.environ | environment,
+            # Ctrl-C on the terminal reaches the caller alone, which then stops its processes in order.
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def ready(process: asyncio.subprocess.Process) -> dict[str, str]:
+    """Return the line of JSON that `local --json` and `boards --json` print when they are ready.
+
+    Raises:
+        ProcessError: The process ended without printing it.
+        TimeoutError: It took longer than a minute.
+    """
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+    if not line:
+        raise ProcessError(f"process {process.pid} did not start")
+    answer: dict[str, str] = json.loads(line)
+    return answer

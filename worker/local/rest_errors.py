@@ -1,0 +1,74 @@
+"""What PostgREST answers when a request fails: its error body, and the HTTP status of every SQLSTATE."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import psycopg_pool
+from starlette.responses import Response
+
+# https://docs.postgrest.org/en/v14/references/errors.html: the longest matching prefix decides.
+_STATUS_OF_SQLSTATE = {
+    "08": 503, "09": 500, "0L": 403, "0P": 403, "21000": 500, "23503": 409, "23505": 409, "25": 500,
+    "25006": 405, "28": 403, "2D": 500, "38": 500, "39": 500, "3B": 500, "40": 500, "42501": 403,
+    "42883": 404, "42P01": 404, "42P17": 500, "53": 503, "53400": 500, "54": 500, "55": 500, "57": 500,
+    "57P01": 503, "58": 500, "F0": 500, "HV": 500, "P0": 500, "P0001": 400, "XX": 500,
+}  # fmt: skip
+
+
+class RestError(Exception):
+    """A request fails.
+
+    Args:
+        status: HTTP status.
+        code: PostgREST's own code (`PGRST...`), or a SQLSTATE.
+        message: What is wrong.
+        details: More about it.
+        hint: What to try instead.
+        headers: Further response headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: str | None = None,
+        hint: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self._status = status
+        self._body = {"code": code, "details": details, "hint": hint, "message": message}
+        self._headers = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
+
+    def response(self) -> Response:
+        """Return the HTTP response."""
+        return Response(json.dumps(self._body), self._status, self._headers)
+
+
+def from_psycopg(error: psycopg.Error, *, role: str) -> RestError:
+    """Return the answer when Postgres, or the way to it, raised `error` in a request of `role`."""
+    if (sqlstate := error.diag.sqlstate) is not None:
+        message = error.diag.message_primary or ""
+        status = _status(sqlstate, message, role)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None  # noqa: PLR2004 - Unauthorized
+        details, hint = error.diag.message_detail, error.diag.message_hint
+        return RestError(status, sqlstate, message, details=details, hint=hint, headers=headers)
+    if isinstance(error, psycopg_pool.PoolTimeout):
+        return RestError(504, "PGRST003", "Timed out acquiring connection from connection pool.")
+    if isinstance(error, psycopg.DataError):  # psycopg refuses NUL in text before Postgres can
+        return RestError(400, "22021", 'invalid byte sequence for encoding "UTF8": 0x00')
+    return RestError(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
+
+
+def _status(sqlstate: str, message: str, role: str) -> int:
+    if sqlstate.startswith("PT"):
+        status = sqlstate.removeprefix("PT")
+        return int(status) if status.isdecimal() and "200" <= status < "600" else 500
+    no_such_role = message.startswith("role") and message.endswith("does not exist")
+    if (sqlstate == "42501" and role == "anon") or (sqlstate == "22023" and no_such_role):
+        return 401
+    return _STATUS_OF_SQLSTATE.get(sqlstate) or _STATUS_OF_SQLSTATE.get(sqlstate[:2], 400)

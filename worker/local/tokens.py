@@ -1,0 +1,59 @@
+"""The JSON Web Tokens of a local stack: its two API keys, and the access tokens of its users."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+
+ALGORITHM = "HS256"
+ISSUER = "supabase-local"
+ACCESS_TOKEN_LIFETIME_SECONDS = 3600
+
+# Fixed, so that a stack's keys are the same at each start: people keep them in their `.env` files.
+_KEY_ISSUED_AT = 1_767_225_600  # 2026-01-01
+_KEY_EXPIRES_AT = 2_398_377_600  # 2046-01-01
+
+
+class TokenError(Exception):
+    """A token is malformed, forged or expired."""
+
+
+class Tokens:
+    """Issues and verifies tokens with one secret.
+
+    Args:
+        secret: The HMAC secret of this stack, at least 32 bytes.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def api_key(self, role: str) -> str:
+        """Return the legacy API key of `role` (`anon` or `service_role`): a long-lived JWT without a subject."""
+        return self._encode({"role": role, "iss": ISSUER, "iat": _KEY_ISSUED_AT, "exp": _KEY_EXPIRES_AT})
+
+    def issue(self, claims: dict[str, Any], *, lifetime_seconds: int = ACCESS_TOKEN_LIFETIME_SECONDS) -> str:
+        """Sign `claims`, with `iss`, `iat` and `exp` added."""
+        now = int(time.time())
+        return self._encode({"iss": ISSUER, "iat": now, "exp": now + lifetime_seconds, **claims})
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """Return the claims of a valid token.
+
+        Raises:
+            TokenError: With the message that the platform gives: `JWT expired`, or what is wrong.
+        """
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._secret, algorithms=[ALGORITHM], options={"verify_aud": False}
+            )
+        except jwt.ExpiredSignatureError:
+            raise TokenError("JWT expired") from None
+        except jwt.InvalidTokenError as error:
+            raise TokenError(str(error)) from None
+        return claims
+
+    def _encode(self, claims: dict[str, Any]) -> str:
+        return jwt.encode(claims, self._secret, algorithm=ALGORITHM)

@@ -1,0 +1,140 @@
+"""Decodes `pgoutput`, the output of PostgreSQL's logical replication, protocol version 1.
+
+Source of every layout: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+
+Row: TypeAlias = dict[str, str | None]
+"""Values in Postgres's text form, by column. A value that the WAL does not hold (unchanged TOAST) is missing."""
+
+POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+KEY_FLAG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table as it was when it changed.
+
+    Attributes:
+        columns: Names, in the order of the table.
+        identity: The names that `old_record` consists of: the primary key, by default.
+    """
+
+    oid: int
+    schema: str
+    table: str
+    columns: tuple[str, ...]
+    identity: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row's change.
+
+    Attributes:
+        committed_at: When the change's transaction was committed.
+        record: The row after the change; empty for `DELETE`.
+        old_record: The row's identity before the change; empty for `INSERT`. The whole row where the table
+            has `replica identity full`.
+    """
+
+    type: Literal["INSERT", "UPDATE", "DELETE"]
+    relation: Relation
+    committed_at: datetime
+    record: Row
+    old_record: Row
+
+
+def decode(messages: Iterable[bytes]) -> Iterator[Change]:
+    """Yield the row changes of whole transactions, in commit order.
+
+    Args:
+        messages: What `pg_logical_slot_get_binary_changes` returned, in order. Each call of that function
+            describes the relations anew, so nothing is remembered from one `decode` to the next.
+    """
+    relations: dict[int, Relation] = {}
+    committed_at = POSTGRES_EPOCH
+    for message in messages:
+        reader = _Reader(message)
+        kind = reader.character()
+        if kind == "B":
+            _final_lsn, microseconds, _xid = reader.unpack(">QqI")
+            committed_at = POSTGRES_EPOCH + timedelta(microseconds=microseconds)
+        elif kind == "R":
+            relation = reader.relation()
+            relations[relation.oid] = relation
+        elif kind in "IUD":
+            (oid,) = reader.unpack(">I")
+            yield reader.change(kind, relations[oid], committed_at)
+
+
+class _Reader:
+    """Takes one message apart, front to back."""
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+        self._position = 0
+
+    def take(self, length: int) -> bytes:
+        start, self._position = self._position, self._position + length
+        return self._message[start : self._position]
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def character(self) -> str:
+        return self.take(1).decode()
+
+    def string(self) -> str:
+        text = self.take(self._message.index(b"\0", self._position) - self._position)
+        self.take(1)
+        return text.decode()
+
+    def relation(self) -> Relation:
+        (oid,) = self.unpack(">I")
+        schema, table = self.string(), self.string()
+        _replica_identity, count = self.unpack(">BH")
+        columns, identity = [], []
+        for _ in range(count):
+            (flags,) = self.unpack(">B")
+            columns.append(self.string())
+            _type_oid, _type_modifier = self.unpack(">Ii")
+            if flags & KEY_FLAG:
+                identity.append(columns[-1])
+        return Relation(oid, schema, table, tuple(columns), frozenset(identity))
+
+    def change(self, kind: str, relation: Relation, committed_at: datetime) -> Change:
+        old_record: Row = {}
+        part = self.character()
+        if part in "KO":
+            old_record = self._row(relation)
+            if part == "K":  # the other columns are there, but as nulls
+                old_record = {name: value for name, value in old_record.items() if name in relation.identity}
+            if kind == "D":
+                return Change("DELETE", relation, committed_at, {}, old_record)
+            self.character()
+        record = self._row(relation)
+        if kind == "I":
+            return Change("INSERT", relation, committed_at, record, {})
+        # Without an old row the identity has not changed. With a whole one, it holds the unchanged TOAST values.
+        old_record = old_record or {name: record[name] for name in record if name in relation.identity}
+        return Change("UPDATE", relation, committed_at, old_record | record, old_record)
+
+    def _row(self, relation: Relation) -> Row:
+        self.unpack(">H")  # the number of columns
+        row: Row = {}
+        for name in relation.columns:
+            form = self.character()
+            if form == "n":
+                row[name] = None
+            elif form == "t":
+                (length,) = self.unpack(">i")
+                row[name] = self.take(length).decode()
+        return row
