@@ -1,0 +1,151 @@
+"""What the worker passes around: runs, sites, pages, items and the ways in which a site fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+MESSAGE_LENGTH = 300
+
+Parameters: TypeAlias = Mapping[str, Any]
+
+
+class ErrorCode(StrEnum):
+    """Why a site failed. The values are the database's and the frontends' words."""
+
+    INVALID_PARAMETERS = "invalid_parameters"
+    BLOCKED = "blocked"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    NOT_FOUND = "not_found"
+    UNVERIFIED = "unverified"
+    UPSTREAM = "upstream"
+    INTERNAL = "internal"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same search may succeed later, unchanged."""
+        return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND)
+
+
+class SiteStatus(StrEnum):
+    """Status of one site of a run (`search_run_sites.status`)."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class SiteError(Exception):
+    """A site could not be searched, or not to its end.
+
+    Args:
+        code: Why, as the database stores it.
+        message: What went wrong, for the person who reads the run; kept as `one_line`. It must hold no secret.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        self.code = code
+        self.message = one_line(message)
+        super().__init__(self.message)
+
+
+def one_line(text: str) -> str:
+    """Return text as PostgreSQL can store and a table can show it.
+
+    What a site sends ends up in messages: without NUL and lone surrogates, on one line, of 300 characters at most.
+    """
+    storable = text.replace("\0", "").encode("utf-8", "replace").decode()
+    line = " ".join(storable.split())
+    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One raw answer of a site, kept as it came.
+
+    Attributes:
+        number: 1 for the first page of a site.
+        payload: The answer as JSON: no NaN, dates in ISO 8601.
+        response_ms: Time that the site took to answer, in milliseconds.
+        calls_used: Requests that the answer cost, where known.
+    """
+
+    number: int
+    payload: Json
+    response_ms: int
+    calls_used: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing found, as a source parsed it: a row of `items` before it has an id.
+
+    Attributes:
+        external_id: The site's own id of it.
+        posted_at: ISO 8601 date or timestamp.
+        salary_interval: `yearly`, `monthly`, `weekly`, `daily` or `hourly`.
+        currency: ISO 4217 code.
+        data: Everything else that the site told.
+    """
+
+    external_id: str
+    title: str
+    url: str
+    organization: str | None = None
+    location: str | None = None
+    is_remote: bool | None = None
+    posted_at: str | None = None
+    salary_min: float | None = None
+    salary_max: float | None = None
+    salary_interval: str | None = None
+    currency: str | None = None
+    apply_url: str | None = None
+    description: str | None = None
+    data: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSite:
+    """One site of a claimed run that is still to be searched.
+
+    Attributes:
+        attempt: 1 for the first time that this run searches the site.
+    """
+
+    site: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to a run. The token changes at every claim."""
+
+    run_id: UUID
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claimed run.
+
+    Attributes:
+        sites: The sites that are not finished yet, in the order in which the user named them.
+        attempt: 1 for the run's first attempt.
+    """
+
+    id: UUID
+    lease: Lease
+    kind: str
+    parameters: Parameters
+    sites: tuple[RunSite, ...]
+    attempt: int
+    max_attempts: int
