@@ -1,0 +1,50 @@
+"""Logging: JSON lines for machines, or pretty text for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+_RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and whatever was passed as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _RECORD_ATTRIBUTES},
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str, ensure_ascii=False)
+
+
+def configure_logging(log_format: Literal["auto", "json", "pretty"], level: str) -> None:
+    """Send all logs to standard error.
+
+    Args:
+        log_format: `auto` is pretty on a terminal and JSON elsewhere.
+        level: Least level that is logged.
+    """
+    if log_format == "auto":
+        log_format = "pretty" if sys.stderr.isatty() else "json"
+    handler = logging.StreamHandler()
+    if log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # A line for each request would drown the rest; httpx also logs addresses with their query.
+    for noisy in ("httpx", "httpcore", "websockets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It calls a failure permanent that `worker.changes` reports and recovers from.
+    logging.getLogger("realtime").setLevel(logging.CRITICAL)
