@@ -1,0 +1,191 @@
+"""The commands: `python -m worker COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from worker.settings import SettingsError, example, load_settings
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+LEAST_DRAIN_SECONDS = 10
+"""Releasing what is left at the end takes up to 5 of them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker", description="Long-running searches on Supabase.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="search what comes in, until told to stop")
+    run.set_defaults(command=_work, work=lambda worker, _: worker.run())
+
+    drain = commands.add_parser("drain", help="work the queue off, then end")
+    drain.add_argument(
+        "--max-seconds",
+        type=_at_least(LEAST_DRAIN_SECONDS),
+        default=240,
+        help=f"end after this time, {LEAST_DRAIN_SECONDS} or more (default: 240)",
+    )
+    drain.set_defaults(command=_work, work=lambda worker, options: worker.drain(options.max_seconds))
+
+    once = commands.add_parser("once", help="search the next run of the queue, then end")
+    once.set_defaults(command=_work, work=lambda worker, _: worker.once())
+
+    local = commands.add_parser("local", help="start Supabase on this machine, without Docker")
+    local.add_argument("--port", type=int, default=54321, help="port of the API; 0 for any free one (default: 54321)")
+    local.add_argument("--data", type=Path, help="folder that keeps the data (default: .local/supabase)")
+    local.add_argument("--json", action="store_true", help="print one line of JSON when ready")
+    local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
+    local.set_defaults(command=_local)
+
+    enqueue = commands.add_parser("enqueue", help="put a search into the queue, as a user")
+    enqueue.add_argument("search_term", help="words to search for")
+    enqueue.add_argument("--location", help="place to search in")
+    enqueue.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
+    enqueue.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
+    enqueue.add_argument(
+        "--param",
+        action="append",
+        type=_assignment,
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other parameter; the value may be JSON",
+    )
+    enqueue.add_argument("--key", help="idempotency key: the same key never makes a second run")
+    enqueue.add_argument("--watch", action="store_true", help="follow it until it ends")
+    enqueue.set_defaults(command=_enqueue)
+
+    watch = commands.add_parser("watch", help="follow runs live until they end, as a user")
+    watch.add_argument("run_ids", nargs="+", type=_run_id, metavar="RUN", help="id of a run")
+    watch.set_defaults(command=_watch)
+
+    runs = commands.add_parser("runs", help="list the last runs, as a user")
+    runs.add_argument("--limit", type=_at_least(1), default=10, help="how many at most (default: 10)")
+    runs.set_defaults(command=_runs)
+
+    settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
+    settings.set_defaults(command=_settings)
+    return parser
+
+
+def _settings(_: argparse.Namespace) -> int:
+    sys.stdout.write(example())
+    return 0
+
+
+# Each command imports what it needs when it runs: the worker starts without rich, and without the extra `local`.
+
+
+def _work(options: argparse.Namespace) -> int:
+    from worker.log import configure_logging  # noqa: PLC0415
+    from worker.queue import QueueError  # noqa: PLC0415
+    from worker.worker import Worker  # noqa: PLC0415
+
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(options.work(Worker(settings), options))
+    except QueueError as error:
+        sys.stderr.write(f"The queue cannot be used: {error}\n")
+        return EXIT_FAILURE
+    return 0
+
+
+def _local(options: argparse.Namespace) -> int:
+    from worker.local.stack import run_local  # noqa: PLC0415
+
+    return run_local(port=options.port, data=options.data, as_json=options.json, migrate=not options.no_migrate)
+
+
+def _enqueue(options: argparse.Namespace) -> int:
+    from worker import user_commands  # noqa: PLC0415
+
+    given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
+    parameters = {name: value for name, value in given.items() if value is not None} | dict(options.param)
+    return _as_user(user_commands.enqueue(load_settings(), parameters, options.key, watch=options.watch))
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from worker import user_commands  # noqa: PLC0415
+
+    return _as_user(user_commands.watch(load_settings(), options.run_ids))
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from worker import user_commands  # noqa: PLC0415
+
+    return _as_user(user_commands.runs(load_settings(), options.limit))
+
+
+def _as_user(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command of a user; what the project or the way to it refuses is a line."""
+    from httpx import HTTPError  # noqa: PLC0415
+    from postgrest.exceptions import APIError  # noqa: PLC0415
+    from supabase_auth.errors import AuthError  # noqa: PLC0415
+
+    try:
+        return asyncio.run(command)
+    except (APIError, AuthError) as error:
+        reason = error.message
+    except HTTPError as error:
+        reason = str(error) or type(error).__name__
+    sys.stderr.write(f"Supabase cannot be used: {reason}\n")
+    return EXIT_FAILURE
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"must be {minimum} or more, as a whole number")
+        return number
+
+    return parse
+
+
+def _run_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be the id of a run, a UUID") from None
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,70 @@
+"""The commands of a user: enqueue a search, watch it, list the last ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from postgrest.exceptions import APIError
+from rich.console import Console
+from rich.live import Live
+
+from worker.client import FollowedRun, Row, User, signed_in
+from worker.settings import Settings
+from worker.terminal import items_table, live_view, run_summary, runs_table
+
+EXIT_FAILURE = 1
+EXIT_REFUSED = 2
+ITEMS_SHOWN = 20
+
+
+async def enqueue(
+    settings: Settings, parameters: Mapping[str, Any], idempotency_key: str | None, *, watch: bool
+) -> int:
+    """Put a search for jobs into the queue and print its id; return the exit code."""
+    async with signed_in(settings) as user:
+        try:
+            run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key)
+        except APIError as error:
+            sys.stderr.write(f"Refused: {error.message}\n")
+            return EXIT_REFUSED
+        Console().print(run["id"])
+        return await _follow(user, [run["id"]]) if watch else 0
+
+
+async def watch(settings: Settings, run_ids: Sequence[str]) -> int:
+    """Follow runs until they end; return 1 if one failed or is not to be seen."""
+    async with signed_in(settings) as user:
+        return await _follow(user, run_ids)
+
+
+async def runs(settings: Settings, limit: int) -> int:
+    """Print the last runs."""
+    async with signed_in(settings) as user:
+        Console().print(runs_table(await user.runs(limit)))
+    return 0
+
+
+async def _follow(user: User, run_ids: Sequence[str]) -> int:
+    console = Console()
+    followed: dict[str, FollowedRun] = {}
+    with Live(console=console, auto_refresh=False) as live:
+        async with aclosing(user.follow(run_ids)) as states:
+            async for followed in states:
+                titled = [(_title(run.run), run) for run in followed.values()]
+                live.update(live_view(titled), refresh=True)
+    for run_id, run in followed.items():
+        console.print(run_summary(run))
+        console.print(items_table(await user.items(run_id, limit=ITEMS_SHOWN)))
+    unseen = [run_id for run_id in run_ids if run_id not in followed]
+    if unseen:
+        sys.stderr.write(f"You have no such run: {', '.join(unseen)}\n")
+    has_failed = any(run.run["status"] == "failed" for run in followed.values())
+    return EXIT_FAILURE if unseen or has_failed else 0
+
+
+def _title(run: Row) -> str:
+    """What is searched for; a kind of search need not have a search term."""
+    return str(run["parameters"].get("search_term") or run["kind"])
