@@ -1,0 +1,170 @@
+"""The product in one terminal: two users, three searches, one worker, watched live through Realtime."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from worker.client import FollowedRun, User, signed_in_as
+from worker.local.processes import ProcessError, ready, running
+from worker.terminal import items_table, live_view, run_summary
+
+ITEMS_SHOWN = 12
+
+SEARCHES: Sequence[tuple[str, dict[str, Any]]] = (
+    ("ada", {"search_term": "engineer", "sites": ["linkedin", "indeed", "zip_recruiter"], "results_wanted": 60}),
+    ("ada", {"search_term": "manager", "sites": ["indeed", "glassdoor", "linkedin"], "results_wanted": 40}),
+    ("grace", {"search_term": "designer", "sites": ["zip_recruiter", "linkedin", "indeed"], "results_wanted": 40}),
+)
+BLOCKED_BOARD = "glassdoor"
+
+GO_ON = """\
+[bold]How to go on[/bold]
+  . .venv/bin/activate
+  By hand:      python -m worker local      starts Supabase here, prints its keys
+                python -m worker run        searches what comes in
+                python -m worker enqueue "data engineer" --watch
+  Real boards:  ./scripts/demo --live
+  Production:   push the migrations to your Supabase project, set SUPABASE_URL,
+                SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY: same commands.
+"""
+
+console = Console()
+
+
+async def demo(folder: Path, log: Path, *, live: bool) -> int:
+    """Run the demo; return its exit code.
+
+    Args:
+        folder: Where the data goes.
+        log: Where the processes log to.
+        live: Search the real boards.
+    """
+    async with AsyncExitStack() as resources:
+
+        async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
+            return await resources.enter_async_context(running(*arguments, log=log, **environment))
+
+        console.print("Starting Supabase on this machine" + ("." if live else " and the job boards."))
+        stack = await start("worker", "local", "--json", "--port", "0", "--data", str(folder / "supabase"))
+        environment = {"WORKER_LOG_FORMAT": "pretty"}
+        if not live:
+            arguments = ["--json", "--latency-ms", "250", "--fail", f"{BLOCKED_BOARD}=blocked"]
+            boards = await ready(await start("worker.local.boards", *arguments))
+            environment |= {
+                "JOBSPY_PROXIES": boards["proxy_url"],
+                "JOBSPY_CA_CERT": boards["ca_cert"],
+                "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
+            }
+        supabase = await ready(stack)
+        console.print(f"Supabase is at {supabase['url']}.")
+
+        users: dict[str, User] = {}
+        for name in dict.fromkeys(name for name, _ in SEARCHES):
+            users[name] = await resources.enter_async_context(
+                signed_in_as(
+                    supabase["url"], supabase["anon_key"], f"{name}@example.com", "correct horse battery", create=True
+                )
+            )
+        console.print(f"Signed in: {', '.join(users)}. Each enqueues as a frontend would; then a worker starts.\n")
+
+        titles: dict[str, str] = {}
+        runs_of: dict[str, list[str]] = {name: [] for name in users}
+        for name, parameters in SEARCHES:
+            enqueued = await users[name].enqueue("jobs", parameters)
+            titles[enqueued["id"]] = f"{name}: {parameters['search_term']}"
+            runs_of[name].append(enqueued["id"])
+
+        worker = await start(
+            "worker",
+            "run",
+            SUPABASE_URL=supabase["url"],
+            SUPABASE_SERVICE_ROLE_KEY=supabase["service_role_key"],
+            **environment,
+        )
+        followed = await watch([(users[name], run_ids) for name, run_ids in runs_of.items()], titles, worker)
+        worker.terminate()
+        is_clean = await worker.wait() == 0
+
+        console.print()
+        for run_id, run in followed.items():
+            console.print(f"[bold]{titles[run_id]}[/bold]")
+            console.print(run_summary(run))
+            console.print()
+        for name, run_ids in runs_of.items():
+            console.print(f"[bold]Found for {titles[run_ids[0]]}[/bold]")
+            console.print(items_table(await users[name].items(run_ids[0], ITEMS_SHOWN)))
+        console.print(GO_ON)
+
+        statuses = [run.run["status"] for run in followed.values()]
+        return 0 if is_clean and (live or statuses == ["success", "partial", "success"]) else 1
+
+
+async def watch(
+    followers: Sequence[tuple[User, list[str]]], titles: dict[str, str], worker: asyncio.subprocess.Process
+) -> dict[str, FollowedRun]:
+    """Show the runs of several users live until all have ended; return them in the order of `titles`."""
+    followed: dict[str, FollowedRun] = {}
+    with Live(console=console, auto_refresh=False) as live:
+
+        async def follow(user: User, run_ids: list[str]) -> None:
+            async with aclosing(user.follow(run_ids)) as states:
+                async for state in states:
+                    followed.update(state)
+                    shown = [(title, followed[run_id]) for run_id, title in titles.items() if run_id in followed]
+                    live.update(live_view(shown), refresh=True)
+
+        following = asyncio.gather(*(follow(user, run_ids) for user, run_ids in followers))
+        worker_ended = asyncio.create_task(worker.wait())
+        ends: list[asyncio.Future[Any]] = [following, worker_ended]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                raise ProcessError("The worker ended before its searches did")
+            await following
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+    return {run_id: followed[run_id] for run_id in titles}
+
+
+async def until_signalled(folder: Path, log: Path, *, live: bool) -> int:
+    """Run the demo until it ends or the first SIGINT or SIGTERM; later ones do not disturb the cleaning up."""
+    task = asyncio.create_task(demo(folder, log, live=live))
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, lambda: task.cancelling() or task.cancel())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return 130
+
+
+def main() -> int:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--live", action="store_true", help="search the real job boards instead of those on loopback")
+    live = parser.parse_args().live
+    with tempfile.TemporaryDirectory(prefix="search-worker-demo-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root, Postgres runs as another user
+        log = folder / "log"
+        try:
+            return asyncio.run(until_signalled(folder, log, live=live))
+        except ProcessError as error:
+            console.print(f"{error}. Its log ends with:\n{log.read_text()[-3000:]}", markup=False)
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

