@@ -1,0 +1,105 @@
+"""A local stack, started once as a process of its own, and real clients of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+from uuid import uuid4
+
+import httpx
+import pytest
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
+from worker.local.postgres import Postgres, free_port
+from worker.local.stack import Endpoints
+
+# Hosted Supabase is at 15 or 17: what runs on the oldest and on the embedded version runs on those between.
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
+
+SignIn: TypeAlias = Callable[[], Awaitable[AsyncClient]]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Endpoints]:
+    """Where the session's stack is. It holds the project's migrations, and no data of its own."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(None, id="embedded"),
+        pytest.param(DEBIAN, id="15", marks=pytest.mark.skipif(not DEBIAN.exists(), reason="not installed")),
+    ],
+)
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A server with what the bootstrap makes and nothing else, of each version that is at hand."""
+    with (
+        tempfile.TemporaryDirectory(prefix="supabase-local-") as data,
+        Postgres(Path(data), free_port(), password="a-password", bin_folder=request.param) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """An empty folder for a server's data, below no folder of pytest's: those are closed to other system users."""
+    with tempfile.TemporaryDirectory(prefix="supabase-local-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def sign_in(stack: Endpoints) -> AsyncIterator[SignIn]:
+    """Makes a new user at each call, and returns a client that is signed in as that user."""
+    async with AsyncExitStack() as clients:
+
+        async def as_new_user() -> AsyncClient:
+            client = await clients.enter_async_context(connect(stack.url, stack.anon_key))
+            await client.auth.sign_up({"email": f"{uuid4()}@example.com", "password": "correct horse"})
+            return client
+
+        yield as_new_user
+
+
+@pytest.fixture
+async def service(stack: Endpoints) -> AsyncIterator[AsyncClient]:
+    """A client with the key of the service role, as the worker has."""
+    async with connect(stack.url, stack.service_role_key) as client:
+        yield client
+
+
+@contextmanager
+def running_stack() -> Iterator[Endpoints]:
+    """A stack with data of its own, as a process; it has to end with exit code 0."""
+    with tempfile.TemporaryDirectory(prefix="supabase-local-") as data:
+        command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--data", data]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                line = process.stdout.readline()
+                assert line, "the local stack did not start"
+                yield Endpoints(**json.loads(line))
+            finally:
+                process.send_signal(signal.SIGTERM)
+                exit_code = process.wait()
+        assert exit_code == 0
+
+
+@asynccontextmanager
+async def connect(url: str, key: str) -> AsyncIterator[AsyncClient]:
+    """A supabase-py client that is closed at the end, with everything that it opened."""
+    async with httpx.AsyncClient(timeout=30) as http:
+        options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
+        client = await acreate_client(url, key, options)
+        try:
+            yield client
+        finally:
+            await client.realtime.close()

@@ -1,0 +1,120 @@
+"""The commands of a user, as processes, on a local stack."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from worker.client import LOCAL_USER, signed_in_as
+from worker.local.stack import Endpoints
+
+
+@pytest.fixture
+def environment(stack: Endpoints) -> dict[str, str]:
+    return os.environ | {
+        "SUPABASE_URL": stack.url,
+        "SUPABASE_ANON_KEY": stack.anon_key,
+        "COLUMNS": "160",
+    }
+
+
+def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command_line = [sys.executable, "-m", "worker", *arguments]
+    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -> None:
+    key = str(uuid4())
+    arguments = ["enqueue", "welder", "--location", "Leeds", "--sites", "indeed,bayt", "--results", "5", "--key", key]
+    first = command(environment, *arguments, "--param", "is_remote=true")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert command(environment, *arguments).stdout == first.stdout
+
+    listed = command(environment, "runs")
+    assert listed.returncode == 0
+    assert first.stdout.strip() in listed.stdout
+    assert "welder, Leeds" in listed.stdout
+    assert "·indeed ·bayt" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["enqueue", "welder", "--sites", "google"], "parameters.sites must be a list of"),
+        (["enqueue", "welder", "--results", "5000"], "parameters.results_wanted must be an integer from 1 to 1000"),
+        (["enqueue", "welder", "--param", "colour=red"], "parameters.colour is not known"),
+        (["enqueue", "welder", "--param", "colour"], "must be NAME=VALUE"),
+        (["watch", "nonsense"], "must be the id of a run"),
+        (["drain", "--max-seconds", "9"], "argument --max-seconds: must be 10 or more"),
+        (["drain", "--max-seconds", "abc"], "argument --max-seconds: must be 10 or more"),
+        (["runs", "--limit", "0"], "argument --limit: must be 1 or more"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(environment: dict[str, str], arguments: list[str], message: str) -> None:
+    answer = command(environment, *arguments)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+
+
+def test_watching_a_run_that_is_not_ones_own_ends(environment: dict[str, str]) -> None:
+    answer = command(environment, "watch", str(uuid4()))
+    assert answer.returncode == 1
+    assert "You have no such run" in answer.stderr
+
+
+def test_a_real_project_needs_a_user(environment: dict[str, str]) -> None:
+    answer = command(environment | {"SUPABASE_URL": "https://abc.supabase.co"}, "runs")
+    assert answer.returncode == 2
+    assert "SUPABASE_EMAIL, SUPABASE_PASSWORD: are required" in answer.stderr
+
+
+def test_a_refused_user_is_told(environment: dict[str, str]) -> None:
+    user = {"SUPABASE_EMAIL": "nobody@example.com", "SUPABASE_PASSWORD": "wrong"}
+    answer = command(environment | user, "runs")
+    assert answer.returncode == 2
+    assert "SUPABASE_EMAIL, SUPABASE_PASSWORD: " in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["enqueue", "welder"], ["watch", str(uuid4())]])
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [({"SUPABASE_URL": "http://127.0.0.1:1"}, "connection"), ({"SUPABASE_ANON_KEY": "wrong"}, "Invalid API key")],
+)
+def test_a_project_that_cannot_be_used_is_a_line(
+    environment: dict[str, str], arguments: list[str], wrong: dict[str, str], reason: str
+) -> None:
+    answer = command(environment | wrong, *arguments)
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("Supabase cannot be used: ")
+    assert reason in line
+
+
+async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, environment: dict[str, str]) -> None:
+    kind = f"events-{uuid4()}"
+    with psycopg.connect(stack.db_url, autocommit=True) as database:
+        database.execute(
+            """
+            insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, allowed, default_value)
+            select %s, name, type, is_required, minimum, maximum, allowed, default_value
+            from worker.parameter_rules where kind = 'jobs' and name in ('sites', 'results_wanted')
+            """,
+            [kind],
+        )
+        async with signed_in_as(stack.url, stack.anon_key, *LOCAL_USER, create=True) as user:
+            run = await user.enqueue(kind, {})
+        database.execute(
+            "update public.search_runs set status = 'cancelled', completed_at = now() where id = %s", [run["id"]]
+        )
+        answer = command(environment, "watch", run["id"])
+        database.execute("delete from public.search_runs where id = %s", [run["id"]])
+        database.execute("delete from worker.parameter_rules where kind = %s", [kind])
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert kind[:10] in answer.stdout

@@ -1,0 +1,86 @@
+"""A search as a Next.js frontend makes it: supabase-js inserts, watches and reads; a worker searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import connect, running_stack
+from tests.e2e.frontend import SUBSCRIBED, Frontend, frontend, needs_node, node, token
+from tests.integration.test_worker import started
+from worker.local.boards import Boards
+from worker.local.stack import Endpoints
+
+pytestmark = needs_node
+
+TABLES = ("search_runs", "search_run_sites", "search_results")
+EVERYTHING = [{"event": "*", "schema": "public", "table": table} for table in TABLES]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Endpoints]:
+    """A stack of this module's own: its worker takes every run that it finds."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+async def heard_until(client: Frontend, key: str) -> list[dict[str, Any]]:
+    heard = [await client.hears()]
+    while key not in heard[-1]:
+        heard.append(await client.hears())
+    return heard
+
+
+async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoints) -> None:
+    other_user = str(uuid4())
+    parameters = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
+    async with (
+        Boards() as boards,
+        frontend(stack, token(stack, other_user), *EVERYTHING) as other,
+        frontend(stack, None, *EVERYTHING) as anonymous,
+        node("search.mjs", stack, email=f"{uuid4()}@example.com", parameters=parameters) as owner,
+        started(stack, boards, "run"),
+    ):
+        for client in (other, anonymous):
+            assert [await client.hears() for _ in range(2)] == SUBSCRIBED
+
+        refused, enqueued, *watched, items = await heard_until(owner, "items")
+        assert refused == {
+            "refused": 400,
+            "code": "22023",
+            "message": "parameters.search_term must be a text of 1 to 200 characters",
+        }
+        assert enqueued["status"] == "pending"
+
+        states = [event for event in watched if "progress" in event]
+        assert list(dict.fromkeys(state["status"] for state in states))[-2:] == ["running", "success"]
+        progress = [state["progress"] for state in states]
+        assert progress == sorted(progress)
+        assert progress[-1] == 60
+        assert len(set(progress)) > 2
+        sites = [(event["site"], event["status"]) for event in watched if "site" in event]
+        assert list(dict.fromkeys(sites))[-3:] == [
+            ("linkedin", "completed"),
+            ("indeed", "running"),
+            ("indeed", "completed"),
+        ]
+        assert {event["system"] for event in watched if "system" in event} == {"ok"}
+        assert items["items"] == 60
+        assert len(items["first"]) == 5
+        assert all(item["is_new"] for item in items["first"])
+
+        # The deletion that ends it all is the first that the other user hears of: everybody gets the key, and no more.
+        async with connect(stack.url, stack.service_role_key) as service:
+            await service.table("search_runs").delete().eq("id", enqueued["enqueued"]).execute()
+        change = (await other.hears())["change"]
+        assert (change["eventType"], change["new"]) == ("DELETE", {})
+
+        # A role without any right to a table is told that there was a change, and nothing of it.
+        last = None
+        while last != "DELETE":
+            change = (await anonymous.hears())["change"]
+            assert (change["new"], change["old"]) == ({}, {})
+            last = change["eventType"]

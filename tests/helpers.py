@@ -1,0 +1,146 @@
+"""Words that the integration tests share: the RPCs as their callers use them, and how a refused request looks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from postgrest.exceptions import APIError
+from supabase import AsyncClient
+
+Row = dict[str, Any]
+
+SITES = ("linkedin", "indeed", "glassdoor")
+
+NODE_MODULES = Path(__file__).parent / "e2e" / "node_modules"
+
+CLI = shutil.which("supabase", path=str(NODE_MODULES / ".bin"))
+needs_cli = pytest.mark.skipif(CLI is None, reason="needs the Supabase CLI: npm ci --prefix tests/e2e")
+
+
+class Query(Protocol):
+    """A request of supabase-py that was not sent yet."""
+
+    async def execute(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How the API refused a request."""
+
+    status: int
+    code: str | None
+    message: str | None
+
+
+async def refusal(client: AsyncClient, query: Query) -> Refusal:
+    """Send a request that has to be refused."""
+    statuses: list[int] = []
+
+    async def note(response: httpx.Response) -> None:
+        statuses.append(response.status_code)
+
+    # APIError does not tell the status.
+    hooks = client.postgrest.session.event_hooks["response"]
+    hooks.append(note)
+    try:
+        answer = await query.execute()
+    except APIError as error:
+        return Refusal(statuses[-1], error.code, error.message)
+    finally:
+        hooks.remove(note)
+    raise AssertionError(f"not refused: {answer}")
+
+
+async def call(client: AsyncClient, function: str, **arguments: Any) -> Any:
+    """Call an RPC; return what it returns."""
+    return (await client.rpc(function, arguments).execute()).data
+
+
+async def user_id(client: AsyncClient) -> str:
+    """The id of the user that a client is signed in as."""
+    session = await client.auth.get_session()
+    assert session is not None
+    return session.user.id
+
+
+async def enqueue(client: AsyncClient, kind: str, **parameters: Any) -> Row:
+    """Put a search into the queue as the signed-in user."""
+    row: Row = await call(client, "enqueue_search", kind=kind, parameters={"search_term": "engineer", **parameters})
+    return row
+
+
+async def claim(
+    service: AsyncClient, kind: str, *, slots: int = 1, worker_id: str = "worker-1", claim_id: str | None = None
+) -> list[Row]:
+    """Claim runs as a worker."""
+    rows: list[Row] = await call(
+        service,
+        "worker_claim_runs",
+        worker_id=worker_id,
+        kinds=[kind],
+        slots=slots,
+        lease_seconds=60,
+        claim_id=claim_id or str(uuid4()),
+    )
+    return rows
+
+
+def lease(run: Row) -> Row:
+    """The arguments that prove the right to write to a claimed run."""
+    return {"run_id": run["run_id"], "lease_token": run["lease_token"]}
+
+
+def items(external_ids: Iterable[str]) -> list[Row]:
+    """Items of a page as a source parses them."""
+    return [
+        {
+            "external_id": external_id,
+            "position": position,
+            "title": f"Title of {external_id}",
+            "url": f"https://example.com/{external_id}",
+        }
+        for position, external_id in enumerate(external_ids, start=1)
+    ]
+
+
+def page(site: str, page_number: int, external_ids: Sequence[str]) -> Row:
+    """The arguments of `worker_save_page`, without the lease."""
+    return {
+        "site": site,
+        "page_number": page_number,
+        "raw": {"source": "test", "payload": {"ids": list(external_ids)}, "response_ms": 5, "calls_used": 1},
+        "items": items(external_ids),
+        "progress": {"step": "searching", "site": site},
+    }
+
+
+async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Sequence[str]]]) -> Row:
+    """Carry a claimed run through: for each site its pages, as external ids; return the finished run."""
+    for site, external_ids_of_pages in pages.items():
+        await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
+        for page_number, external_ids in enumerate(external_ids_of_pages, start=1):
+            await call(service, "worker_save_page", **lease(run), **page(site, page_number, external_ids))
+        await call(service, "worker_finish_site", **lease(run), site=site)
+    finished: Row = await call(service, "worker_finish_run", **lease(run))
+    return finished
+
+
+async def somebody_waits_for(database: psycopg.AsyncConnection[Any], holder: psycopg.AsyncConnection[Any]) -> None:
+    """Return once another connection waits for a lock that the transaction of `holder` has."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await database.execute(
+                "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [holder.info.backend_pid]
+            )
+            if answer.rowcount:
+                return
+            await asyncio.sleep(0.01)

@@ -1,0 +1,368 @@
+"""Who may do what, held against the database's own catalogue: what is not in the tables below fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import pytest
+from postgrest.exceptions import APIError
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from supabase import AsyncClient
+
+from tests.conftest import SignIn, connect
+from tests.helpers import Query, Row, call, claim, enqueue, lease, page, search, user_id
+from tests.integration.conftest import Connection
+from worker.local.stack import Endpoints
+
+# For each relation of `public` what becomes of select, insert, update and delete: "yes", "none" (no error, and no row),
+# "denied" (42501) or "no-table" (55000: a view is read alone). "own" and "other" are a user on rows of his own
+# and on another user's; "service_role" is the worker's key on a user's rows.
+RELATIONS: Mapping[str, Mapping[str, str]] = {
+    "search_runs": {
+        "anon": "denied denied denied denied",
+        "own": "yes yes denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes yes denied yes",
+    },
+    "search_run_sites": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "search_results": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "run_events": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "items": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "item_sources": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "saved_searches": {
+        "anon": "denied denied denied denied",
+        "own": "yes yes yes yes",
+        "other": "none denied none none",
+        "service_role": "yes yes yes yes",
+    },
+    "run_items": {
+        "anon": "denied no-table no-table no-table",
+        "own": "yes no-table no-table no-table",
+        "other": "none no-table no-table no-table",
+        "service_role": "yes no-table no-table no-table",
+    },
+}
+
+# Who may execute each function of `public`.
+FUNCTIONS: Mapping[str, set[str]] = {
+    "enqueue_search": {"user"},
+    "worker_claim_runs": {"service_role"},
+    "worker_heartbeat": {"service_role"},
+    "worker_start_site": {"service_role"},
+    "worker_save_page": {"service_role"},
+    "worker_finish_site": {"service_role"},
+    "worker_finish_run": {"service_role"},
+    "worker_release_runs": {"service_role"},
+}
+
+# Nobody but their owner reaches these.
+WORKER_TABLES = {"leases", "raw_collections", "processing_log", "site_health", "settings", "parameter_rules"}
+
+# What a client may set of a run.
+INSERTED_BY_USERS = {"user_id", "workspace_id", "kind", "parameters", "client_context", "idempotency_key"}
+INSERTED_BY_SERVICE_ROLE = INSERTED_BY_USERS | {"source", "priority", "max_attempts", "run_after"}
+
+ROLES = ("anon", "own", "other", "service_role")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A user with something in every table.
+
+    Attributes:
+        rows: For each relation, what one row of this user's has.
+        run: A run of his that is claimed and being searched.
+    """
+
+    client: AsyncClient
+    user_id: str
+    rows: Mapping[str, Row]
+    run: Row
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Two users who both searched and found, and everybody who might look."""
+
+    ada: Side
+    bob: Side
+    anon: AsyncClient
+    service: AsyncClient
+    kind: str
+
+    def actor(self, role: str) -> tuple[AsyncClient, Side]:
+        """The client of a role, and whose rows it tries."""
+        return {
+            "anon": (self.anon, self.bob),
+            "own": (self.ada.client, self.ada),
+            "other": (self.ada.client, self.bob),
+            "service_role": (self.service, self.bob),
+        }[role]
+
+
+@pytest.fixture
+async def anon(stack: Endpoints) -> AsyncIterator[AsyncClient]:
+    async with connect(stack.url, stack.anon_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def world(sign_in: SignIn, anon: AsyncClient, service: AsyncClient, database: Connection, kind: str) -> World:
+    ada, bob = [await side(await sign_in(), service, database, kind) for _ in range(2)]
+    return World(ada, bob, anon, service, kind)
+
+
+async def side(client: AsyncClient, service: AsyncClient, database: Connection, kind: str) -> Side:
+    owner = await user_id(client)
+    run = await enqueue(client, kind, sites=["indeed"])
+    (claimed,) = await claim(service, kind)
+    await search(service, claimed, {"indeed": [[uuid4().hex]]})
+    saved = {"name": "mine", "kind": kind, "parameters": {"search_term": "engineer"}}
+    (saved_search,) = (await client.table("saved_searches").insert(saved).execute()).data
+    assert isinstance(saved_search, dict)
+    item_id = await private_item(database, kind, owner)
+
+    await enqueue(client, kind, sites=["indeed"])
+    (held,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(held), site="indeed", attempt=1)
+    of_the_run = {"run_id": run["id"], "site": "indeed"}
+    rows: dict[str, Row] = {
+        "search_runs": {"id": run["id"]},
+        "search_run_sites": of_the_run,
+        "search_results": of_the_run,
+        "run_events": of_the_run,
+        "run_items": of_the_run,
+        "items": {"id": item_id},
+        "item_sources": {"item_id": item_id},
+        "saved_searches": {"id": saved_search["id"]},
+    }
+    return Side(client, owner, rows, held)
+
+
+async def private_item(database: Connection, kind: str, owner: str) -> str:
+    """Something that a user found through an account of his own."""
+    answer = await database.execute(
+        """
+        with item as (
+            insert into public.items (kind, owner_id, title, url, canonical_key, first_seen_at, last_seen_at)
+            values (%s, %s, 'A person', 'https://example.com/person', 'linkedin:person', now(), now())
+            returning id, owner_id, url
+        )
+        insert into public.item_sources (site, external_id, item_id, owner_id, url, first_seen_at, last_seen_at)
+        select 'linkedin', 'person', id, owner_id, url, now(), now() from item
+        returning item_id
+        """,
+        [kind, owner],
+    )
+    row = await answer.fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def new_row(relation: str, of: Side, kind: str) -> Row:
+    """A row that the database would take, were there the right."""
+    run_id, now = of.rows["search_runs"]["id"], "2026-11-22T00:00:00Z"
+    search = {"user_id": of.user_id, "kind": kind, "parameters": {"search_term": "engineer"}}
+    rows: dict[str, Row] = {
+        "search_runs": search,
+        "saved_searches": search | {"name": uuid4().hex},
+        "search_run_sites": {"run_id": run_id, "site": "glassdoor"},
+        "search_results": {
+            "run_id": run_id, "item_id": of.rows["items"]["id"], "site": "indeed", "page_number": 1, "position": 1,
+            "created_at": now,
+        },
+        "run_events": {"run_id": run_id, "event": "created", "created_at": now},
+        "items": {
+            "kind": kind, "title": "x", "url": "x", "canonical_key": uuid4().hex, "first_seen_at": now,
+            "last_seen_at": now,
+        },
+        "item_sources": {
+            "site": "indeed", "external_id": uuid4().hex, "item_id": of.rows["items"]["id"], "url": "x",
+            "first_seen_at": now, "last_seen_at": now,
+        },
+        "run_items": {"run_id": run_id},
+    }  # fmt: skip
+    return rows[relation]
+
+
+CHANGED_COLUMN: Mapping[str, Row] = {
+    "search_runs": {"client_context": None},
+    "search_run_sites": {"jobs_found": 5},
+    "search_results": {"position": 5},
+    "run_events": {"data": {}},
+    "items": {"title": "changed"},
+    "item_sources": {"url": "changed"},
+    "saved_searches": {"name": "changed"},
+    "run_items": {"title": "changed"},
+}
+
+
+def request(client: AsyncClient, relation: str, operation: str, of: Side, kind: str) -> Query:
+    table, row = client.table(relation), of.rows[relation]
+    match operation:
+        case "select":
+            return table.select("*").match(row)
+        case "insert":
+            return table.insert(new_row(relation, of, kind))
+        case "update":
+            return table.update(CHANGED_COLUMN[relation]).match(row)
+        case _:
+            return table.delete().match(row)
+
+
+async def outcome(query: Query) -> str:
+    try:
+        answer = await query.execute()
+    except APIError as error:
+        return {"42501": "denied", "55000": "no-table"}.get(error.code or "", f"{error.code} {error.message}")
+    return "yes" if answer.data else "none"
+
+
+async def names(database: Connection, query: LiteralString, *arguments: str) -> set[str]:
+    return {name async for (name,) in await database.execute(query, arguments)}
+
+
+async def test_every_relation_and_function_is_in_the_tables(database: Connection) -> None:
+    relations: LiteralString = """
+    select relname from pg_class where relnamespace = %s::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+    """
+    functions = "select proname from pg_proc where pronamespace = 'public'::regnamespace"
+    assert await names(database, relations, "public") == set(RELATIONS)
+    assert await names(database, relations, "worker") == WORKER_TABLES
+    assert await names(database, functions) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+async def test_relation(world: World, relation: str) -> None:
+    outcomes: dict[str, list[str]] = {role: [] for role in ROLES}
+    for operation in ("select", "insert", "update", "delete"):
+        for role in ROLES:
+            client, side = world.actor(role)
+            query = request(client, relation, operation, side, world.kind)
+            outcomes[role].append(await outcome(query))
+    assert {role: " ".join(results) for role, results in outcomes.items()} == RELATIONS[relation]
+
+
+async def test_public_items_are_for_everybody_who_is_signed_in(world: World) -> None:
+    found = world.bob.client.table("search_results").select("item_id").match(world.bob.rows["search_results"])
+    (result,) = (await found.execute()).data
+    assert isinstance(result, dict)
+    for relation, column in (("items", "id"), ("item_sources", "item_id")):
+        assert await outcome(world.ada.client.table(relation).select("*").eq(column, result["item_id"])) == "yes"
+        assert await outcome(world.anon.table(relation).select("*").eq(column, result["item_id"])) == "denied"
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+async def test_nothing_of_another_user_without_a_filter(world: World, relation: str) -> None:
+    theirs = world.bob.rows[relation]
+    seen: list[Any] = (await world.ada.client.table(relation).select("*").limit(1000).execute()).data
+    assert seen
+    assert not [row for row in seen if theirs.items() <= row.items()]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+async def test_function(world: World, function: str) -> None:
+    run = world.ada.run
+    site = {"site": "indeed"}
+    arguments: dict[str, Row] = {
+        "enqueue_search": {"kind": world.kind, "parameters": {"search_term": "engineer"}},
+        "worker_claim_runs": {
+            "worker_id": "w", "kinds": [world.kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4())
+        },
+        "worker_heartbeat": {"worker_id": "worker-1", "leases": [lease(run)]},
+        "worker_start_site": lease(run) | site | {"attempt": 1},
+        "worker_save_page": lease(run) | page("indeed", 1, [uuid4().hex]),
+        "worker_finish_site": lease(run) | site,
+        "worker_finish_run": lease(run),
+        "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
+    }  # fmt: skip
+    if function == "worker_finish_run":
+        await call(world.service, "worker_finish_site", **lease(run), **site)
+    executed = set()
+    # The service role last: what it does, the others would find done.
+    for role, client in (("anon", world.anon), ("user", world.ada.client), ("service_role", world.service)):
+        if await outcome(client.rpc(function, arguments[function])) != "denied":
+            executed.add(role)
+    assert executed == FUNCTIONS[function]
+
+
+@pytest.mark.parametrize(("role", "allowed"), [("own", INSERTED_BY_USERS), ("service_role", INSERTED_BY_SERVICE_ROLE)])
+async def test_columns_of_a_run(world: World, database: Connection, role: str, allowed: set[str]) -> None:
+    client, side = world.actor(role)
+    columns = await names(
+        database, "select attname from pg_attribute where attrelid = 'public.search_runs'::regclass and attnum > 0"
+    )
+    values: Row = {
+        "workspace_id": str(uuid4()), "client_context": {"tab": 1}, "idempotency_key": "once", "source": "api",
+        "priority": 5, "max_attempts": 5, "run_after": "2100-01-01T00:00:00Z",
+    }  # fmt: skip
+    row = new_row("search_runs", side, world.kind)
+    own_run = side.rows["search_runs"]
+    inserted, updated = set(), set()
+    for column in columns:
+        if await outcome(client.table("search_runs").insert({column: values.get(column)} | row)) != "denied":
+            inserted.add(column)
+        if await outcome(client.table("search_runs").update({column: values.get(column)}).match(own_run)) != "denied":
+            updated.add(column)
+    assert inserted == allowed
+    assert updated == set()
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+async def test_the_private_schema_is_closed(world: World, database: Connection, role: str) -> None:
+    await database.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+    statements = ("select from {}", "insert into {} default values", "delete from {}", "truncate {}")
+    for table, statement in product(sorted(WORKER_TABLES), statements):
+        with pytest.raises(InsufficientPrivilege, match="permission denied for schema worker"):
+            await database.execute(sql.SQL(statement).format(sql.Identifier("worker", table)))
+    await database.execute("reset role")
+
+    # Were the schema opened by mistake, its tables and functions would still be closed.
+    reachable = await database.execute(
+        """
+        select c.oid::regclass::text from pg_class as c
+        where c.relnamespace = 'worker'::regnamespace and c.relkind in ('r', 'v', 'S')
+          and (case when c.relkind = 'S' then has_sequence_privilege(%(role)s, c.oid, 'usage, select, update')
+               else has_any_column_privilege(%(role)s, c.oid, 'select, insert, update, references')
+                    or has_table_privilege(%(role)s, c.oid, 'delete, truncate, trigger') end)
+        union all
+        select p.oid::regprocedure::text from pg_proc as p
+        where p.pronamespace = 'worker'::regnamespace and has_function_privilege(%(role)s, p.oid, 'execute')
+        """,
+        {"role": role},
+    )
+    assert await reachable.fetchall() == []
+    client = {"anon": world.anon, "authenticated": world.ada.client, "service_role": world.service}[role]
+    with pytest.raises(APIError) as refused:
+        await client.schema("worker").table("leases").select("*").execute()
+    assert refused.value.code == "PGRST106"

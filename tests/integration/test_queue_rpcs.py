@@ -1,0 +1,476 @@
+"""The worker's RPCs through the API: fenced, safe to call twice, and safe to call at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import pytest
+from psycopg.types.json import Jsonb
+from supabase import AsyncClient
+
+from tests.conftest import SignIn
+from tests.helpers import (
+    SITES,
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    lease,
+    page,
+    refusal,
+    search,
+    somebody_waits_for,
+)
+from tests.integration.conftest import Connect, Connection
+
+LEASE_LOST = Refusal(409, "PT409", "lease_lost")
+
+
+@pytest.fixture
+async def user(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
+
+
+@pytest.fixture
+async def run(user: AsyncClient, service: AsyncClient, kind: str) -> Row:
+    """A claimed run of one site, which is being searched."""
+    await enqueue(user, kind, sites=["indeed"])
+    (run,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+    return run
+
+
+def ids(count: int) -> list[str]:
+    """External ids that no other test has."""
+    prefix = uuid4().hex
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def fenced_calls() -> list[tuple[str, Row]]:
+    return [
+        ("worker_start_site", {"site": "indeed", "attempt": 1}),
+        ("worker_save_page", page("indeed", 1, ids(2))),
+        ("worker_finish_site", {"site": "indeed"}),
+        ("worker_finish_run", {}),
+    ]
+
+
+async def written(database: Connection, run_id: str) -> list[Any]:
+    """Everything that a worker may have written about a run."""
+    answer = await database.execute(
+        """
+        select (select jsonb_agg(to_jsonb(run)) from public.search_runs as run where id = %(run)s),
+               (select jsonb_agg(to_jsonb(site)) from public.search_run_sites as site where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(result)) from public.search_results as result where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(event)) from public.run_events as event where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(page)) from worker.raw_collections as page where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(lease)) from worker.leases as lease where run_id = %(run)s),
+               (select count(*) from public.items)
+        """,
+        {"run": run_id},
+    )
+    row = await answer.fetchone()
+    assert row is not None
+    return list(row)
+
+
+# The fence ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stale_token_changes_nothing(service: AsyncClient, database: Connection, run: Row) -> None:
+    before = await written(database, run["run_id"])
+    stale = {"run_id": run["run_id"], "lease_token": str(uuid4())}
+    for function, arguments in fenced_calls():
+        assert await refusal(service, service.rpc(function, stale | arguments)) == LEASE_LOST, function
+    assert await written(database, run["run_id"]) == before
+
+
+async def test_the_token_of_a_rescued_run_is_stale(
+    service: AsyncClient, database: Connection, kind: str, run: Row
+) -> None:
+    await expire(database, run)
+    (rescued,) = await claim(service, kind, worker_id="worker-2")
+    assert (rescued["run_id"], rescued["attempt"]) == (run["run_id"], 1)
+    assert rescued["sites"] == [{"site": "indeed", "attempt": 2}]
+    for function, arguments in fenced_calls():
+        assert await refusal(service, service.rpc(function, lease(run) | arguments)) == LEASE_LOST, function
+    states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
+    assert states == [lease(run) | {"state": "lost"}]
+
+
+async def test_a_cancelled_run_takes_no_more_writes(service: AsyncClient, database: Connection, run: Row) -> None:
+    await database.execute(
+        "update public.search_runs set status = 'cancelled', completed_at = now() where id = %s", [run["run_id"]]
+    )
+    before = await written(database, run["run_id"])
+    for function, arguments in fenced_calls():
+        refused = await refusal(service, service.rpc(function, lease(run) | arguments))
+        assert refused == Refusal(409, "PT409", "cancelled"), function
+    states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
+    assert states == [lease(run) | {"state": "cancelled"}]
+    assert await written(database, run["run_id"]) == before
+
+
+async def test_a_deleted_run_is_lost(service: AsyncClient, run: Row) -> None:
+    await service.table("search_runs").delete().eq("id", run["run_id"]).execute()
+    for function, arguments in fenced_calls():
+        assert await refusal(service, service.rpc(function, lease(run) | arguments)) == LEASE_LOST, function
+    states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
+    assert states == [lease(run) | {"state": "lost"}]
+
+
+# Twice ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_is_saved_twice_counts_once(
+    service: AsyncClient, user: AsyncClient, database: Connection, run: Row
+) -> None:
+    first_page = page("indeed", 1, ids(3))
+    assert await call(service, "worker_save_page", **lease(run), **first_page) == 3
+    before = await written(database, run["run_id"])
+    assert await call(service, "worker_save_page", **lease(run), **first_page) == 0
+    assert await written(database, run["run_id"]) == before
+
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    finished = await call(service, "worker_finish_run", **lease(run))
+    assert (finished["status"], finished["jobs_found"]) == ("success", 3)
+    found: list[Any] = (await user.table("run_items").select("title").eq("run_id", run["run_id"]).execute()).data
+    assert len(found) == 3
+
+
+async def test_a_page_that_is_saved_twice_at_once_counts_once(service: AsyncClient, run: Row) -> None:
+    first_page = page("indeed", 1, ids(3))
+    counts = await asyncio.gather(*(call(service, "worker_save_page", **lease(run), **first_page) for _ in range(6)))
+    assert sorted(counts) == [0, 0, 0, 0, 0, 3]
+
+
+async def test_a_run_that_is_finished_twice_answers_the_same(
+    service: AsyncClient, database: Connection, run: Row
+) -> None:
+    await call(
+        service, "worker_finish_site", **lease(run), site="indeed",
+        error_code="blocked", error_message="HTTP 403", retryable=True,
+    )  # fmt: skip
+    finished = await call(service, "worker_finish_run", **lease(run))
+    assert (finished["status"], finished["error_code"]) == ("failed", "blocked")
+    assert finished["error_message"] == "indeed: HTTP 403"
+    before = await written(database, run["run_id"])
+    assert await call(service, "worker_finish_run", **lease(run)) == finished
+    assert await written(database, run["run_id"]) == before
+    stale = {"run_id": run["run_id"], "lease_token": str(uuid4())}
+    assert await refusal(service, service.rpc("worker_finish_run", stale)) == LEASE_LOST
+
+
+async def test_runs_share_the_items_that_both_found(sign_in: SignIn, service: AsyncClient, kind: str) -> None:
+    clients = [await sign_in(), await sign_in()]
+    shared, pages = ids(1), []
+    for client in clients:
+        run = await enqueue(client, kind, sites=["indeed"])
+        (claimed,) = await claim(service, kind)
+        await search(service, claimed, {"indeed": [[*shared, *ids(1)]]})
+        query = client.table("run_items").select("item_id, title").eq("run_id", run["id"]).order("position")
+        pages.append((await query.execute()).data)
+    assert pages[0][0] == pages[1][0]
+    assert pages[0][1] != pages[1][1]
+
+
+# At once --------------------------------------------------------------------------------------------------------
+
+
+async def test_claims_at_once_get_different_runs(sign_in: SignIn, service: AsyncClient, kind: str) -> None:
+    client = await sign_in()
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await client.table("search_runs").insert([row] * 12).execute()
+    claims = await asyncio.gather(*(claim(service, kind, slots=3, worker_id=f"worker-{n}") for n in range(8)))
+    claimed = [run["run_id"] for runs in claims for run in runs]
+    assert len(claimed) == len(set(claimed))
+    # A claim passes over runs that another one holds, and may find none for the moment.
+    while more := await claim(service, kind, slots=12):
+        claimed += [run["run_id"] for run in more]
+    assert len(claimed) == len(set(claimed)) == 12
+
+
+async def test_the_same_claim_at_once_gets_the_same_runs(user: AsyncClient, service: AsyncClient, kind: str) -> None:
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await user.table("search_runs").insert([row] * 4).execute()
+    claim_id = str(uuid4())
+    claims = await asyncio.gather(*(claim(service, kind, slots=2, claim_id=claim_id) for _ in range(6)))
+    assert len(claims[0]) == 2
+    assert claims == [claims[0]] * 6
+    assert len(await claim(service, kind, slots=4)) == 2
+
+
+CLAIM: LiteralString = """
+select run_id from public.worker_claim_runs(%(worker)s, array[%(kind)s], %(slots)s, 60, %(claim)s)
+"""
+
+
+@pytest.fixture
+async def workers(connect_database: Connect) -> tuple[Connection, Connection]:
+    """Two connections with the rights of a worker, for transactions that overlap as a test says."""
+    first, second = await connect_database(), await connect_database()
+    for connection in (first, second):
+        await connection.execute("set role service_role")
+    return first, second
+
+
+async def answer_after(
+    first: Connection, database: Connection, second: Connection, query: LiteralString, arguments: Any
+) -> list[Any]:
+    """Send a query on `second` that has to wait for the open transaction of `first`; commit that; return the answer."""
+    waiting = asyncio.create_task(second.execute(query, arguments))
+    await somebody_waits_for(database, first)
+    await first.execute("commit")
+    return await (await waiting).fetchall()
+
+
+async def test_a_claim_passes_over_runs_that_another_is_claiming(
+    user: AsyncClient, kind: str, workers: tuple[Connection, Connection]
+) -> None:
+    first, second = workers
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await user.table("search_runs").insert([row] * 3).execute()
+    await first.execute("begin")
+    claimed = []
+    for connection in (first, second, second):
+        arguments = {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()}
+        claimed.append(await (await connection.execute(CLAIM, arguments)).fetchall())
+    await first.execute("commit")
+    assert [len(runs) for runs in claimed] == [2, 1, 0]
+    assert not set(claimed[0]) & set(claimed[1])
+
+
+async def test_a_retried_claim_waits_for_the_first(
+    user: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection]
+) -> None:
+    first, second = workers
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await user.table("search_runs").insert([row] * 3).execute()
+    arguments = {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()}
+    await first.execute("begin")
+    claimed = await (await first.execute(CLAIM, arguments)).fetchall()
+    assert await answer_after(first, database, second, CLAIM, arguments) == claimed
+
+
+SAVE_PAGE: LiteralString = """
+select public.worker_save_page(%(run_id)s, %(lease_token)s, %(site)s, %(page_number)s, %(raw)s, %(items)s, %(progress)s)
+"""
+
+
+def as_sql_arguments(arguments: Row) -> Row:
+    return {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
+
+
+async def expire(database: Connection, run: Row) -> None:
+    await database.execute(
+        "update worker.leases set expires_at = now() - interval '1 s' where run_id = %s", [run["run_id"]]
+    )
+
+
+async def test_a_rescue_passes_over_a_run_whose_page_is_being_saved(
+    database: Connection, kind: str, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    saving, rescuing = workers
+    await expire(database, run)
+    await saving.execute("begin")
+    arguments = as_sql_arguments(lease(run) | page("indeed", 1, ids(2)))
+    assert await (await saving.execute(SAVE_PAGE, arguments)).fetchone() == (2,)
+    rescue = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
+    assert await (await rescuing.execute(CLAIM, rescue)).fetchall() == []
+    await saving.execute("commit")
+    assert (await written(database, run["run_id"]))[0][0]["rescues"] == 0
+
+
+async def test_a_page_is_refused_that_waited_for_the_rescue_of_its_run(
+    service: AsyncClient, database: Connection, kind: str, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    rescuing, _ = workers
+    await expire(database, run)
+    await rescuing.execute("begin")
+    rescue = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
+    assert len(await (await rescuing.execute(CLAIM, rescue)).fetchall()) == 1
+    query = service.rpc("worker_save_page", lease(run) | page("indeed", 1, ids(2)))
+    saving = asyncio.create_task(refusal(service, query))
+    await somebody_waits_for(database, rescuing)
+    await rescuing.execute("commit")
+    assert await saving == LEASE_LOST
+    state = await written(database, run["run_id"])
+    assert (state[0][0]["rescues"], state[2], state[4]) == (1, None, None)
+
+
+HEARTBEAT: LiteralString = "select state from public.worker_heartbeat('worker-1', %(leases)s)"
+FINISH: LiteralString = "select public.worker_finish_run(%(run_id)s, %(lease_token)s) ->> 'status'"
+
+
+async def test_a_heartbeat_that_waited_for_the_end_of_its_run_says_so(
+    service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    finishing, beating = workers
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finishing.execute("begin")
+    await finishing.execute(FINISH, lease(run))
+    leases = {"leases": Jsonb([lease(run)])}
+    assert await answer_after(finishing, database, beating, HEARTBEAT, leases) == [("finished",)]
+
+
+async def test_a_run_finishes_that_waited_for_its_heartbeat(
+    service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    beating, finishing = workers
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await beating.execute("begin")
+    answer = await beating.execute(HEARTBEAT, {"leases": Jsonb([lease(run)])})
+    assert await answer.fetchall() == [("held",)]
+    assert await answer_after(beating, database, finishing, FINISH, lease(run)) == [("success",)]
+
+
+async def test_workers_that_find_the_same_things_at_once_never_wait_in_a_circle(
+    sign_in: SignIn, service: AsyncClient, kind: str
+) -> None:
+    clients = [await sign_in() for _ in range(4)]
+    for client in clients:
+        await enqueue(client, kind, sites=["indeed"])
+    runs = await claim(service, kind, slots=4)
+    external_ids = ids(40)
+    for run in runs:
+        await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+    counts = await asyncio.gather(
+        *(
+            call(service, "worker_save_page", **lease(run), **page("indeed", 1, external_ids[::direction]))
+            for run, direction in zip(runs, (1, -1, 1, -1), strict=True)
+        )
+    )
+    assert counts == [40, 40, 40, 40]
+
+
+# Realtime -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["1 hour", "0"])
+async def progress_interval(request: pytest.FixtureRequest, database: Connection) -> AsyncIterator[str]:
+    """The least time between two progress writes, so long or so short that the clock does not matter."""
+    await database.execute("update worker.settings set progress_interval = %s", [request.param])
+    yield request.param
+    await database.execute("update worker.settings set progress_interval = default")
+
+
+async def test_how_many_changes_realtime_sends_of_a_run(
+    user: AsyncClient, service: AsyncClient, database: Connection, kind: str, progress_interval: str
+) -> None:
+    slot = f"test_{uuid4().hex}"
+    await database.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
+    try:
+        await enqueue(user, kind, sites=list(SITES), results_wanted=100)
+        (run,) = await claim(service, kind)
+        await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
+        finished = await search(service, run, {site: [ids(25) for _ in range(4)] for site in SITES})
+        changes = await published_changes(database, slot)
+    finally:
+        await database.execute("select pg_drop_replication_slot(%s)", [slot])
+    assert (finished["jobs_found"], finished["progress_current"]) == (300, 300)
+
+    pages = 12 if progress_interval == "0" else 0
+    assert changes == {
+        ("search_runs", "insert"): 1,
+        ("search_run_sites", "insert"): 3,
+        ("search_results", "insert"): 300,
+        # Claimed; each site started and finished; the end; progress with each page.
+        ("search_runs", "update"): 1 + 3 * 2 + 1 + pages,
+        # Each site started and finished; its count with each page.
+        ("search_run_sites", "update"): 3 * 2 + pages,
+    }
+
+
+async def published_changes(database: Connection, slot: str) -> Counter[tuple[str, str]]:
+    """Count the changes in the write-ahead log since a slot was made, as the publication has them."""
+    answer = await database.execute(
+        "select data from pg_logical_slot_get_binary_changes(%s, null, null,"
+        " 'proto_version', '1', 'publication_names', 'supabase_realtime')",
+        [slot],
+    )
+    tables: dict[bytes, str] = {}
+    changes: Counter[tuple[str, str]] = Counter()
+    async for (message,) in answer:
+        # PostgreSQL manual, "Logical Replication Message Formats": a relation has its id, schema and name.
+        if message[:1] == b"R":
+            tables[message[1:5]] = message[5:].split(b"\0")[1].decode()
+        elif operation := {b"I": "insert", b"U": "update", b"D": "delete"}.get(message[:1]):
+            changes[tables[message[1:5]], operation] += 1
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [("worker_start_site", {"attempt": 1}), ("worker_finish_site", {})],
+)
+async def test_a_site_that_the_run_does_not_have_is_refused(
+    user: AsyncClient, service: AsyncClient, kind: str, function: str, arguments: Row
+) -> None:
+    await enqueue(user, kind, sites=["indeed"])
+    (run,) = await claim(service, kind)
+    refused = await refusal(service, service.rpc(function, {**lease(run), "site": "bayt", **arguments}))
+    assert (refused.status, refused.code) == (400, "22023")
+    assert refused.message == "site must be one of the run's, not 'bayt'"
+
+
+async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
+    service: AsyncClient, database: Connection, connect_database: Connect, run: Row
+) -> None:
+    saving, ending = await connect_database(), await connect_database()
+    await saving.execute("begin")
+    await saving.execute("select worker.hold_lease(%(run_id)s, %(lease_token)s)", lease(run))
+    cancel = "update public.search_runs set status = 'cancelled', completed_at = now() where id = %(run_id)s"
+    waiting = asyncio.create_task(ending.execute(cancel, lease(run)))
+    await somebody_waits_for(database, saving)
+    await saving.execute("select worker.write_progress(%(run_id)s, '{}')", lease(run))
+    await saving.execute("commit")
+    await waiting
+    refused = await refusal(service, service.rpc("worker_save_page", {**lease(run), **page("indeed", 1, ids(1))}))
+    assert (refused.status, refused.message) == (409, "cancelled")
+
+
+async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(
+    user: AsyncClient, service: AsyncClient, kind: str
+) -> None:
+    await enqueue(user, kind, sites=["indeed"])
+    (first,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(first), site="indeed", attempt=1)
+    await call(service, "worker_save_page", **lease(first), **page("indeed", 1, ids(2)))
+    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(first)])
+    (second,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
+    assert await call(service, "worker_save_page", **lease(second), **page("indeed", 1, ids(3))) == 3
+
+
+async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_brought_them(
+    user: AsyncClient, service: AsyncClient, kind: str
+) -> None:
+    await enqueue(user, kind, sites=["indeed"])
+    (first,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(first), site="indeed", attempt=1)
+    await call(service, "worker_save_page", **lease(first), **page("indeed", 1, ids(2)))
+    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(first)])
+    (second,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
+    blocked = {"error_code": "blocked", "error_message": "403", "retryable": True}
+    await call(service, "worker_finish_site", **lease(second), site="indeed", **blocked)
+    finished = await call(service, "worker_finish_run", **lease(second))
+    assert (finished["status"], finished["jobs_found"], finished["sites"][0]["status"]) == ("partial", 2, "partial")
+
+
+async def test_a_new_default_of_sites_leaves_waiting_runs_as_they_are(
+    user: AsyncClient, service: AsyncClient, database: Connection, kind: str
+) -> None:
+    await enqueue(user, kind)
+    await database.execute(
+        "update worker.parameter_rules set default_value = '[\"bayt\"]' where (kind, name) = (%s, 'sites')", [kind]
+    )
+    (run,) = await claim(service, kind)
+    assert [site["site"] for site in run["sites"]] == ["linkedin", "indeed"]
+    finished = await search(service, run, {site["site"]: [ids(1)] for site in run["sites"]})
+    assert (finished["status"], finished["jobs_found"]) == ("success", 2)

@@ -1,0 +1,443 @@
+"""The whole way of a search: a user's row, the worker as a process, real scrapers, the boards on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.conftest import running_stack
+from tests.faulty_gateway import UNAVAILABLE, FaultyGateway
+from worker.client import FollowedRun, User, signed_in_as
+from worker.local.boards import Boards
+from worker.local.stack import Endpoints
+
+
+class Process:
+    """A worker as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def logged(self, text: str) -> dict[str, Any]:
+        """Wait for a line of the log that holds `text`."""
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            if text in line.decode():
+                return json.loads(line)  # type: ignore[no-any-return]
+        raise AssertionError(f"the worker ended without logging {text!r}")
+
+    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
+        """Wait for the end; return the exit code and the rest of the log."""
+        _, stderr = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in stderr.decode().splitlines() if line[0] == "{"]
+
+
+@asynccontextmanager
+async def started(stack: Endpoints, boards: Boards, *command: str, **environment: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "worker",
+        *command,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ
+        | {
+            "SUPABASE_URL": stack.url,
+            "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
+            "WORKER_LOG_FORMAT": "json",
+            "WORKER_POLL_SECONDS": "0.1",
+            "JOBSPY_PROXIES": boards.proxy_url,
+            "JOBSPY_CA_CERT": str(boards.ca_cert),
+            "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
+        }
+        | environment,
+    )
+    try:
+        yield Process(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def drain(stack: Endpoints, boards: Boards, **environment: str) -> list[dict[str, Any]]:
+    async with started(stack, boards, "drain", "--max-seconds", "60", **environment) as worker:
+        code, log = await worker.ended()
+    assert code == 0, log
+    return log
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Endpoints]:
+    """A stack of this module's own: its workers take every run that they find."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+async def boards() -> AsyncIterator[Boards]:
+    async with Boards() as running:
+        yield running
+
+
+@pytest.fixture
+async def user(stack: Endpoints) -> AsyncIterator[User]:
+    async with a_user(stack) as signed_in:
+        yield signed_in
+
+
+def a_user(stack: Endpoints, name: str | None = None) -> AbstractAsyncContextManager[User]:
+    return signed_in_as(stack.url, stack.anon_key, f"{name or uuid4()}@example.com", "correct horse", create=True)
+
+
+async def search(user: User, *sites: str, **parameters: Any) -> str:
+    run = await user.enqueue("jobs", {"search_term": "engineer", "results_wanted": 25, "sites": sites} | parameters)
+    return str(run["id"])
+
+
+async def last(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The user's last run, and its sites by name."""
+    (run,) = await user.runs(1)
+    return run, {site["site"]: site for site in run["search_run_sites"]}
+
+
+async def until(user: User, run_id: str, condition: Callable[[FollowedRun], bool]) -> FollowedRun:
+    """Follow a run until it is as it should be."""
+    async with aclosing(user.follow([run_id])) as states:
+        async for state in states:
+            if condition(state[run_id]):
+                return state[run_id]
+    raise AssertionError(f"it ended otherwise: {state[run_id]}")
+
+
+@pytest.fixture
+def clock(stack: Endpoints) -> Iterator[Callable[[str], None]]:
+    """Moves the database's clock ahead, for as long as the test takes."""
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+
+        def ahead(interval: str) -> None:
+            statement = """
+                create or replace function worker.now() returns timestamptz language sql stable set search_path = ''
+                return pg_catalog.now() + interval {}
+            """
+            connection.execute(sql.SQL(statement).format(interval))
+
+        yield ahead
+        ahead("0")
+
+
+async def test_one_site(stack: Endpoints, boards: Boards, user: User) -> None:
+    run_id = await search(user, "indeed")
+    log = await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["jobs_found"], run["error_code"]) == ("success", 25, None)
+    assert run["progress_current"] == run["progress_total"] == 25
+    assert (run["attempts"], run["rescues"]) == (1, 0)
+    assert run["started_at"] < run["completed_at"]
+    assert (sites["indeed"]["status"], sites["indeed"]["jobs_found"]) == ("completed", 25)
+
+    items = await user.items(run_id, limit=100)
+    known = {(listing.title, listing.company) for listing in boards.listings if listing.site == "indeed"}
+    assert len({item["item_id"] for item in items}) == 25
+    assert {(item["title"], item["organization"]) for item in items} <= known
+    assert all(item["is_new"] for item in items)
+
+    (summary,) = [line for line in log if line.get("sites")]
+    assert summary["run_id"] == run_id
+    assert [(site["site"], site["status"], site["jobs_found"]) for site in summary["sites"]] == [
+        ("indeed", "completed", 25)
+    ]
+    assert "✓ indeed" in summary["message"]
+
+
+async def test_several_sites_are_searched_in_the_order_named(stack: Endpoints, boards: Boards, user: User) -> None:
+    run_id = await search(user, "zip_recruiter", "linkedin", "indeed")
+    await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert run["status"] == "success"
+    assert {site["status"] for site in sites.values()} == {"completed"}
+    assert run["jobs_found"] == sum(site["jobs_found"] for site in sites.values()) == 75
+    assert len(await user.items(run_id, limit=1000)) == 75
+    starts = sorted(sites.values(), key=lambda site: site["started_at"])
+    assert [site["site"] for site in starts] == ["zip_recruiter", "linkedin", "indeed"]
+
+
+async def test_a_blocked_board_fails_alone(stack: Endpoints, boards: Boards, user: User) -> None:
+    boards.fail("glassdoor", "blocked")
+    run_id = await search(user, "indeed", "glassdoor", "linkedin")
+    log = await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["error_code"], run["jobs_found"]) == ("partial", "blocked", 50)
+    assert run["error_message"].startswith("glassdoor: ")
+    assert [sites[site]["status"] for site in ("indeed", "glassdoor", "linkedin")] == [
+        "completed",
+        "failed",
+        "completed",
+    ]
+    assert (sites["glassdoor"]["error_code"], sites["glassdoor"]["retryable"]) == ("blocked", True)
+    assert {item["site"] for item in await user.items(run_id, limit=100)} == {"indeed", "linkedin"}
+    (summary,) = [line["message"] for line in log if line.get("sites")]
+    assert "✗ glassdoor" in summary
+    assert "Boards completed: 2 of 3, failed: 1" in summary
+
+
+async def test_all_boards_fail_each_with_its_reason(stack: Endpoints, boards: Boards, user: User) -> None:
+    boards.fail("indeed", "rate_limited")
+    boards.fail("linkedin", "server_error")
+    await search(user, "indeed", "linkedin", "naukri", country="usa")
+    await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["jobs_found"]) == ("failed", 0)
+    assert {name: site["error_code"] for name, site in sites.items()} == {
+        "indeed": "rate_limited",
+        "linkedin": "upstream",
+        "naukri": "invalid_parameters",
+    }
+    assert sites["naukri"]["retryable"] is False
+    assert "country" in sites["naukri"]["error_message"]
+    assert all(f"{name}: " in run["error_message"] for name in sites)
+
+
+async def test_nothing_found_is_a_success(stack: Endpoints, boards: Boards, user: User) -> None:
+    await search(user, "indeed", "linkedin", search_term="xylophone zookeeper qwertz")
+    await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["jobs_found"], run["error_code"]) == ("success", 0, None)
+    assert run["progress_current"] == run["progress_total"]
+    assert {site["status"] for site in sites.values()} == {"completed"}
+
+
+async def test_pages_before_a_failure_are_kept(stack: Endpoints, boards: Boards, user: User) -> None:
+    boards.fail("linkedin", "rate_limited", from_page=3)
+    run_id = await search(user, "linkedin", results_wanted=60)
+    await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], sites["linkedin"]["status"]) == ("partial", "partial")
+    assert sites["linkedin"]["error_code"] == "rate_limited"
+    assert run["jobs_found"] == len(await user.items(run_id, limit=100)) == 20
+
+
+async def test_the_search_outlives_the_client_that_enqueued_it(stack: Endpoints, boards: Boards) -> None:
+    name = str(uuid4())
+    async with a_user(stack, name) as enqueuing:
+        run_id = await search(enqueuing, "indeed")
+    await drain(stack, boards)
+    async with a_user(stack, name) as reloading:
+        run, _ = await last(reloading)
+        assert (run["id"], run["status"], run["jobs_found"]) == (run_id, "success", 25)
+
+
+async def test_the_owner_watches_it_live(stack: Endpoints, boards: Boards, user: User) -> None:
+    run_id = await search(user, "linkedin", "indeed", results_wanted=30)
+    seen: list[dict[str, Any]] = []
+    async with started(stack, boards, "run"), aclosing(user.follow([run_id])) as states:
+        async for state in states:
+            run = state[run_id]
+            seen.append(run.run | {"sites": {name: site["status"] for name, site in run.sites.items()}})
+
+    statuses = [run["status"] for run in seen]
+    assert list(dict.fromkeys(statuses)) == ["pending", "running", "success"]
+    progress = [run["progress_current"] for run in seen]
+    assert progress == sorted(progress)
+    assert len(set(progress)) > 2
+    assert {run["sites"]["linkedin"] for run in seen} == {"pending", "running", "completed"}
+    assert seen[-1]["jobs_found"] == 60
+
+
+async def test_a_run_that_another_user_asks_for_is_not_there(stack: Endpoints, user: User) -> None:
+    run_id = await search(user, "indeed")
+    async with a_user(stack) as other, aclosing(other.follow([run_id])) as states:
+        assert await anext(states) == {}
+    async with a_user(stack) as other:
+        assert await other.runs(10) == []
+        assert await other.items(run_id, 10) == []
+
+
+async def test_a_board_that_drips_is_killed_and_the_lease_is_kept_meanwhile(
+    stack: Endpoints, boards: Boards, user: User
+) -> None:
+    boards.fail("indeed", "drip")
+    run_id = await search(user, "indeed", "linkedin")
+    # The site takes longer than the lease, and a second worker would rescue the run if a heartbeat were late.
+    impatient = {"WORKER_LEASE_SECONDS": "5", "WORKER_SITE_TIMEOUT_SECONDS": "8"}
+    async with (
+        started(stack, boards, "run", WORKER_ID="first", **impatient) as worker,
+        started(stack, boards, "run", WORKER_ID="second", WORKER_POLL_IDLE_SECONDS="0.5", **impatient) as other,
+        aclosing(user.follow([run_id])) as states,
+    ):
+        async for state in states:
+            run = state[run_id]
+        for process in (worker, other):
+            process.process.send_signal(signal.SIGTERM)
+            assert (await process.ended())[0] == 0
+
+    assert (run.run["status"], run.run["rescues"], run.run["attempts"]) == ("partial", 0, 1)
+    assert run.sites["indeed"]["error_code"] == "timeout"
+    assert run.sites["linkedin"]["jobs_found"] == 25
+
+
+async def test_sigterm_releases_the_run_and_the_next_worker_goes_on_at_the_next_site(
+    stack: Endpoints, boards: Boards, user: User
+) -> None:
+    boards.fail("linkedin", "drip")
+    run_id = await search(user, "indeed", "linkedin")
+    async with started(stack, boards, "run", WORKER_GRACE_SECONDS="0") as worker:
+        async with aclosing(user.follow([run_id])) as states:
+            async for state in states:
+                if state[run_id].sites["linkedin"]["status"] == "running":
+                    break
+        worker.process.send_signal(signal.SIGTERM)
+        code, _ = await worker.ended()
+    assert code == 0
+
+    run, sites = await last(user)
+    assert (run["status"], run["attempts"], run["jobs_found"]) == ("pending", 0, 25)
+    assert (sites["indeed"]["status"], sites["linkedin"]["status"]) == ("completed", "pending")
+
+    boards.heal()
+    asked = len(boards.requests("indeed"))
+    log = await drain(stack, boards)
+    (summary,) = [line["message"] for line in log if line.get("sites")]
+    assert "Boards completed: 2 of 2" in summary  # also the one that the first worker searched
+    run, sites = await last(user)
+    assert (run["status"], run["attempts"], run["jobs_found"]) == ("success", 1, 50)
+    assert len(boards.requests("indeed")) == asked
+
+
+async def test_a_killed_worker_is_replaced(
+    stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
+) -> None:
+    boards.fail("linkedin", "hang")
+    run_id = await search(user, "indeed", "linkedin")
+    async with started(stack, boards, "run") as worker:
+        await until(user, run_id, lambda run: run.sites["linkedin"]["status"] == "running")
+        worker.process.kill()
+        await worker.ended()
+    boards.heal()
+    clock("1 hour")  # past the lease
+    await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["rescues"], run["attempts"], run["jobs_found"]) == ("success", 1, 1, 50)
+    assert [sites[site]["attempts"] for site in ("indeed", "linkedin")] == [1, 2]
+    assert len(await user.items(run_id, limit=100)) == 50
+
+
+async def test_a_worker_that_rescues_its_own_run_searches_it_once(
+    stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
+) -> None:
+    boards.fail("indeed", "hang")
+    run_id = await search(user, "indeed")
+    async with started(stack, boards, "run", WORKER_LEASE_SECONDS="5") as worker:
+        await boards.wait_for_requests("indeed", 1)
+        clock("1 hour")  # as after a sleep of the machine
+        await until(user, run_id, lambda run: run.run["rescues"] == 1 and run.run["status"] == "running")
+        await boards.wait_for_requests("indeed", 2)
+        await worker.logged("claimed anew")
+        boards.heal()
+        clock("2 hours")
+        finished = await until(user, run_id, lambda run: run.is_final)
+        worker.process.send_signal(signal.SIGTERM)
+        code, log = await worker.ended()
+    assert (finished.run["status"], finished.run["jobs_found"]) == ("success", 25)
+    assert code == 0
+    assert not [line for line in log if line["level"] == "ERROR"]
+
+
+@pytest.mark.parametrize("answer", [UNAVAILABLE, b""], ids=["503", "nothing"])
+async def test_an_outage_amid_a_search_costs_nothing(
+    stack: Endpoints, boards: Boards, user: User, answer: bytes
+) -> None:
+    run_id = await search(user, "linkedin", results_wanted=50)
+    async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
+        await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
+        gateway.fail(answer)
+        await gateway.failed(3)
+        gateway.heal()
+        finished = await until(user, run_id, lambda run: run.is_final)
+        worker.process.send_signal(signal.SIGTERM)
+        assert (await worker.ended())[0] == 0
+    assert (finished.run["status"], finished.run["jobs_found"]) == ("success", 50)
+    assert (finished.run["rescues"], finished.run["attempts"]) == (0, 1)
+
+
+async def test_a_worker_that_starts_amid_an_outage_waits_for_its_end(
+    stack: Endpoints, boards: Boards, user: User
+) -> None:
+    run_id = await search(user, "indeed")
+    async with FaultyGateway(stack.url) as gateway:
+        gateway.fail(UNAVAILABLE)
+        async with started(stack, boards, "run", SUPABASE_URL=gateway.url):
+            await gateway.failed(4)
+            gateway.heal()
+            finished = await until(user, run_id, lambda run: run.is_final)
+    assert finished.run["status"] == "success"
+
+
+async def test_an_outage_does_not_hold_up_the_stop(stack: Endpoints, boards: Boards) -> None:
+    async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
+        await worker.logged("Ready")
+        gateway.fail(UNAVAILABLE)
+        await worker.logged("worker_claim_runs failed (name resolution failed)")
+        worker.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):  # it retries for a lease of 60 s
+            assert (await worker.ended())[0] == 0
+
+
+async def test_once_takes_one_run(stack: Endpoints, boards: Boards, user: User) -> None:
+    first = await search(user, "indeed")
+    second = await search(user, "indeed")
+    async with started(stack, boards, "once") as worker:
+        code, _ = await worker.ended()
+    assert code == 0
+    assert {run["id"]: run["status"] for run in await user.runs(2)} == {first: "success", second: "pending"}
+    await drain(stack, boards)
+
+
+async def test_a_drained_queue_is_left_at_once(stack: Endpoints, boards: Boards) -> None:
+    assert await drain(stack, boards)
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "message"),
+    [
+        ({"SUPABASE_SERVICE_ROLE_KEY": ""}, 2, "SUPABASE_SERVICE_ROLE_KEY: is required"),
+        ({"SUPABASE_URL": "nowhere"}, 2, "SUPABASE_URL: must be an address"),
+        ({"WORKER_CONCURRENCY": "0"}, 2, "WORKER_CONCURRENCY: "),
+        ({"SUPABASE_SERVICE_ROLE_KEY": "wrong"}, 1, "The queue cannot be used"),
+    ],
+)
+async def test_wrong_settings_are_named_at_start(
+    stack: Endpoints, boards: Boards, environment: dict[str, str], code: int, message: str
+) -> None:
+    async with started(stack, boards, "run", **environment) as worker:
+        _, stderr = await worker.process.communicate()
+    assert (worker.process.returncode, message in stderr.decode()) == (code, True), stderr
+    assert "Traceback" not in stderr.decode()
+
+
+def test_the_main_process_stays_lean() -> None:
+    probe = (
+        "import sys, worker.cli, worker.worker; print(*{'pandas', 'jobspy', 'psycopg', 'starlette'} & set(sys.modules))"
+    )
+    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""

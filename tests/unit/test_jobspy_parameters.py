@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from jobspy import SCRAPER_MAPPING
+from jobspy.glassdoor.constant import domains
+from jobspy.indeed.constant import country_codes
+from jobspy.model import Country, DescriptionFormat, JobType, Site, country_aliases
+
+from worker.model import ErrorCode, SiteError
+from worker.sources.jobspy import JobSpySettings, JobSpySource
+from worker.sources.jobspy_parameters import (
+    COUNTRIES,
+    COUNTRY_ALIASES,
+    GLASSDOOR_COUNTRIES,
+    SITE_COUNTRIES,
+    JobSearchParameters,
+)
+from worker.sources.jobspy_scrape import CALLS
+
+SOURCE = JobSpySource()
+SEARCH: dict[str, Any] = {"sites": ["indeed"], "search_term": "nurse"}
+
+
+def refusal(site: str, parameters: dict[str, Any]) -> str:
+    with pytest.raises(SiteError) as raised:
+        SOURCE.validate(site, parameters)
+    assert raised.value.code is ErrorCode.INVALID_PARAMETERS
+    assert len(raised.value.message) <= 300
+    return raised.value.message
+
+
+@pytest.mark.parametrize("site", SOURCE.sites)
+def test_every_site_takes_a_plain_search(site: str) -> None:
+    SOURCE.validate(site, {"sites": [site], "search_term": "nurse"})
+
+
+def test_every_site_takes_every_field() -> None:
+    SOURCE.validate(
+        "linkedin",
+        {
+            "sites": ["linkedin", "another_source"],
+            "search_term": " nurse ",
+            "location": "Berlin",
+            "country": "Germany",
+            "distance_miles": 25,
+            "is_remote": True,
+            "job_type": "fulltime",
+            "easy_apply": True,
+            "results_wanted": 1000,
+            "hours_old": 72,
+            "fetch_description": True,
+            "description_format": "html",
+            "linkedin_company_ids": [1441],
+            "enforce_annual_salary": True,
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"search_term": None}, "search_term: Field required"),
+        ({"search_term": "  "}, "search_term: String should have at least 1 character"),
+        ({"search_term": "x" * 201}, "search_term: String should have at most 200 characters"),
+        ({"location": ""}, "location: String should have at least 1 character"),
+        ({"results_wanted": 0}, "results_wanted: Input should be greater than or equal to 1"),
+        ({"results_wanted": 1001}, "results_wanted: Input should be less than or equal to 1000"),
+        ({"results_wanted": "20"}, "results_wanted: Input should be a valid integer"),
+        ({"results_wanted": True}, "results_wanted: Input should be a valid integer"),
+        ({"hours_old": 0}, "hours_old: Input should be greater than or equal to 1"),
+        ({"distance_miles": -1}, "distance_miles: Input should be greater than or equal to 0"),
+        ({"is_remote": "yes"}, "is_remote: Input should be a valid boolean"),
+        ({"job_type": "full-time"}, "job_type: Input should be 'fulltime', 'parttime'"),
+        ({"description_format": "text"}, "description_format: Input should be 'markdown', 'html' or 'plain'"),
+        ({"linkedin_company_ids": [1, "2"]}, "linkedin_company_ids.1: Input should be a valid integer"),
+        ({"sites": []}, "sites: List should have at least 1 item"),
+        ({"country": "Narnia"}, "country: JobSpy does not know 'Narnia'; allowed: English names"),
+    ],
+)
+def test_refusal_names_the_field_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
+    assert refusal("indeed", SEARCH | change).startswith(message)
+
+
+def test_unknown_fields_are_named_with_those_that_exist() -> None:
+    message = refusal("indeed", SEARCH | {"keywords": "nurse", "page": 2})
+    assert message.startswith("keywords, page: unknown; allowed: sites, search_term, location, country")
+
+
+def test_google_is_refused() -> None:
+    assert refusal("google", SEARCH) == "sites: google is unavailable in JobSpy"
+
+
+def test_unknown_site_is_refused() -> None:
+    assert refusal("monster", SEARCH).startswith("sites: 'monster' is not one of linkedin, indeed")
+
+
+@pytest.mark.parametrize(
+    ("site", "country"),
+    [
+        ("indeed", "bangladesh"),
+        ("glassdoor", "poland"),
+        ("zip_recruiter", "germany"),
+        ("naukri", "usa"),
+        ("bdjobs", "india"),
+        ("hellowork", "belgium"),
+    ],
+)
+def test_country_that_a_site_does_not_cover_is_refused_for_that_site(site: str, country: str) -> None:
+    assert refusal(site, SEARCH | {"country": country}).startswith(f"country: {site} does not cover {country}")
+    SOURCE.validate("linkedin", SEARCH | {"country": country})
+
+
+@pytest.mark.parametrize("site", SITE_COUNTRIES)
+def test_every_country_of_a_site_is_taken(site: str) -> None:
+    for country in SITE_COUNTRIES[site]:
+        SOURCE.validate(site, SEARCH | {"country": country.title()})
+
+
+def test_country_aliases_are_taken() -> None:
+    SOURCE.validate("zip_recruiter", SEARCH | {"country": "United States"})
+    SOURCE.validate("glassdoor", SEARCH | {"country": "united kingdom"})
+
+
+class TestTablesAreJobSpys:
+    def test_sites(self) -> None:
+        assert set(SOURCE.sites) == {site.value for site in Site} - {"google"}
+
+    def test_countries(self) -> None:
+        assert {country.value for country in Country} == COUNTRIES
+        assert country_aliases == COUNTRY_ALIASES
+        assert {country.value for country in country_codes} == SITE_COUNTRIES["indeed"]
+        assert {country.value for country in domains} == GLASSDOOR_COUNTRIES
+
+    def test_job_types(self) -> None:
+        annotation = JobSearchParameters.model_fields["job_type"].annotation
+        assert set(get_args(get_args(annotation)[0])) == {job_type.value for job_type in JobType}
+
+    def test_description_formats(self) -> None:
+        annotation = JobSearchParameters.model_fields["description_format"].annotation
+        assert set(get_args(annotation)) == {value.value for value in DescriptionFormat}
+
+    @pytest.mark.parametrize("site", CALLS)
+    def test_page_sizes(self, site: str) -> None:
+        constant = import_module(f"{SCRAPER_MAPPING[Site(site)].__module__}.constant")
+        assert constant.jobs_per_page == CALLS[site].page
+
+    def test_linkedin_ends_where_the_parameters_do(self) -> None:
+        results_wanted = JobSearchParameters.model_fields["results_wanted"]
+        constant = import_module("jobspy.linkedin.constant")
+        assert constant.max_results in [getattr(limit, "le", None) for limit in results_wanted.metadata]
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "proxy",
+        [
+            "http://127.0.0.1:8080",
+            "https://user:p%40ss@proxy.example:443",
+            "user:pass@proxy.example:8080",
+            "proxy.example:8080",
+            "http://[::1]:8080",
+            "localhost",
+        ],
+    )
+    def test_proxies_that_jobspy_takes(self, proxy: str) -> None:
+        assert JobSpySettings(proxies=(proxy,)).proxies == (proxy,)
+
+    @pytest.mark.parametrize(
+        ("proxy", "message"),
+        [
+            ("http://a.example:1,http://b.example:2", "holds a space, a comma or a semicolon"),
+            ("http://user:sekret@ proxy.example", "holds a space, a comma or a semicolon"),
+            ("", "is not [scheme://]"),
+            ("http://", "is not [scheme://]"),
+            ("http://user:sekret@proxy.example:99999", "is not [scheme://]"),
+            ("ftp://user:sekret@proxy.example", "has the scheme 'ftp'"),
+        ],
+    )
+    def test_bad_proxy_is_refused_without_its_password(self, proxy: str, message: str) -> None:
+        with pytest.raises(ValueError, match="proxies: number 2") as raised:
+            JobSpySettings(proxies=("localhost", proxy))
+        assert message in str(raised.value)
+        assert "sekret" not in str(raised.value)
+
+    def test_missing_certificate_file_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"ca_cert: .*none\.pem is not a file"):
+            JobSpySettings(ca_cert=tmp_path / "none.pem")
+
+    def test_time_limit_is_above_zero(self) -> None:
+        with pytest.raises(ValueError, match="site_timeout_seconds: must be above 0"):
+            JobSpySettings(site_timeout_seconds=0)
+
+    @pytest.mark.parametrize("delay", [(3.0, 1.0), (-1.0, 1.0)])
+    def test_page_delay_is_a_range(self, delay: tuple[float, float]) -> None:
+        with pytest.raises(ValueError, match="page_delay_seconds: must be"):
+            JobSpySettings(page_delay_seconds=delay)

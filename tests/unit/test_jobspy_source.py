@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.model import ErrorCode, Item, Json, Page
+from worker.sources.jobspy import JobSpySource, classify
+
+SOURCE = JobSpySource()
+
+json_values: st.SearchStrategy[Json] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda value: st.lists(value) | st.dictionaries(st.text(), value),
+    max_leaves=10,
+)
+
+
+def parse(row: dict[str, Json], site: str = "indeed") -> list[Item]:
+    return SOURCE.parse(site, Page(1, {"rows": [row], "warnings": []}, 0))
+
+
+ROW: dict[str, Json] = {"id": "in-1", "title": "Nurse", "job_url": "https://jobs.example/1"}
+
+
+def test_the_main_process_imports_neither_jobspy_nor_pandas() -> None:
+    script = (
+        "import sys, json, worker.sandbox, worker.sources.jobspy as source; source.JobSpySource();"
+        "print(json.dumps(sorted(name.partition('.')[0] for name in sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = set(json.loads(answer.stdout))
+    assert "pydantic" in imported
+    assert not imported & {"jobspy", "pandas", "numpy", "requests", "bs4", "curl_cffi"}
+
+
+def test_item_of_a_full_row() -> None:
+    (item,) = parse(
+        ROW
+        | {
+            "site": "indeed",
+            "company": "Charité",
+            "location": "Berlin, Germany",
+            "is_remote": False,
+            "date_posted": "2026-11-22",
+            "min_amount": 40000,
+            "max_amount": 50000.5,
+            "interval": "yearly",
+            "currency": "EUR",
+            "salary_source": "direct_data",
+            "job_url_direct": "https://charite.example/jobs/1",
+            "description": "Care.",
+            "job_type": ["fulltime"],
+            "vacancy_count": 3,
+            "skills": None,
+        }
+    )
+    assert item == Item(
+        external_id="in-1",
+        title="Nurse",
+        url="https://jobs.example/1",
+        organization="Charité",
+        location="Berlin, Germany",
+        is_remote=False,
+        posted_at="2026-11-22",
+        salary_min=40000.0,
+        salary_max=50000.5,
+        salary_interval="yearly",
+        currency="EUR",
+        apply_url="https://charite.example/jobs/1",
+        description="Care.",
+        data={"salary_source": "direct_data", "job_type": ["fulltime"], "vacancy_count": 3},
+    )
+
+
+@pytest.mark.parametrize("missing", ["id", "title", "job_url"])
+@pytest.mark.parametrize("value", [None, "", "  ", 1])
+def test_row_that_is_no_job_is_left_out(missing: str, value: Json) -> None:
+    assert parse(ROW | {missing: value}) == []
+
+
+def test_links_are_web_addresses() -> None:
+    assert parse(ROW | {"job_url": "javascript:alert(1)"}) == []
+    (item,) = parse(ROW | {"job_url_direct": "javascript:alert(1)"})
+    assert item.apply_url is None
+
+
+@pytest.mark.parametrize("amount", ["much", -1, 0, 10**400, None, [1]])
+def test_what_no_column_can_hold_is_left_out(amount: Json) -> None:
+    (item,) = parse(ROW | {"date_posted": "soon", "currency": "A$", "interval": "per piece", "min_amount": amount})
+    assert (item.posted_at, item.currency, item.salary_interval, item.salary_min) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(("told", "known"), [(True, True), (False, None), (None, None)])
+def test_linkedin_does_not_tell_that_a_job_is_not_remote(told: bool | None, known: bool | None) -> None:
+    (item,) = parse(ROW | {"is_remote": told}, site="linkedin")
+    assert item.is_remote is known
+
+
+@given(json_values)
+def test_parse_takes_any_payload(payload: Json) -> None:
+    SOURCE.parse("indeed", Page(1, payload, 0))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*ROW, "company", "min_amount", "date_posted"]), json_values)))
+def test_parse_takes_any_rows(rows: list[dict[str, Json]]) -> None:
+    SOURCE.parse("indeed", Page(1, {"rows": [*rows], "warnings": []}, 0))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("response status code 429 (blocked: use a proxy)", ErrorCode.RATE_LIMITED),
+        ("response status code 403 (blocked: use a proxy)", ErrorCode.BLOCKED),
+        ("response status code 999", ErrorCode.BLOCKED),
+        ("response status code 406 (recaptcha required): the address is rate limited", ErrorCode.BLOCKED),
+        ("unexpected page with no jobs (blocked?)", ErrorCode.BLOCKED),
+        ("redirected to /authwall", ErrorCode.BLOCKED),
+        ("response status code 407", ErrorCode.NETWORK),
+        ("response status code 500", ErrorCode.UPSTREAM),
+        ("response status code 404", ErrorCode.UPSTREAM),
+        ("location 'Nowhere' not found", ErrorCode.NOT_FOUND),
+        ("HTTPSConnectionPool(host='x', port=443): Read timed out. (read timeout=15)", ErrorCode.TIMEOUT),
+        ("Failed to perform, curl: (28) Operation timed out after 15002 milliseconds", ErrorCode.TIMEOUT),
+        ("Failed to perform, curl: (6) Could not resolve host: www.bayt.com", ErrorCode.NETWORK),
+        ("Failed to perform, curl: (56) CONNECT tunnel failed, response 403", ErrorCode.NETWORK),
+        ("Failed to perform, curl: (60) SSL certificate problem", ErrorCode.NETWORK),
+        ("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))", ErrorCode.NETWORK),
+        ("('Connection broken: IncompleteRead(5 bytes read)', IncompleteRead())", ErrorCode.NETWORK),
+        (
+            "HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /?keywords=captcha (Caused by ...",
+            ErrorCode.NETWORK,
+        ),
+        ("API error: [{'message': 'the captcha service timed out'}]", ErrorCode.UPSTREAM),
+        ("1 validation error for JobSearch\npageInfo\n  Field required, 'timed out'", ErrorCode.UPSTREAM),
+        ("Expecting value: line 1 column 1 (char 0)", ErrorCode.UPSTREAM),
+        ("no jobKeysMap or jobCards or jobCount in the page", ErrorCode.UPSTREAM),
+        ("Invalid country_indeed: 'narnia'. Input should be 'argentina'", ErrorCode.INVALID_PARAMETERS),
+    ],
+)
+def test_error_codes(error: str, code: ErrorCode) -> None:
+    assert classify(error) is code
+
+
+@given(st.text())
+def test_words_that_a_message_quotes_decide_nothing(words: str) -> None:
+    assert classify(f"location '{words}' not found") is ErrorCode.NOT_FOUND
+    assert classify(f"API error: [{words!r}]") is ErrorCode.UPSTREAM

@@ -1,0 +1,106 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.settings import Settings, SettingsError, environment_name, example, load_settings
+from worker.sources.jobspy import JobSpySettings
+
+REQUIRED = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "key"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(environment_name(field), raising=False)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_example_file_is_what_the_settings_are() -> None:
+    committed = Path(__file__).parents[2] / ".env.example"
+    assert committed.read_text() == example(), "run: python -m worker settings > .env.example"
+
+
+def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(example())
+    settings = load_settings()
+    assert settings.concurrency == 5
+    assert settings.jobspy_proxies == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SUPABASE_URL", "abc.supabase.co", "must be an address"),
+        ("SUPABASE_URL", "ftp://abc.supabase.co", "must be an address"),
+        ("WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("WORKER_CONCURRENCY", "many", "valid integer"),
+        ("WORKER_LEASE_SECONDS", "1", "greater than or equal to 5"),
+        ("WORKER_LOG_FORMAT", "xml", "'auto', 'json' or 'pretty'"),
+        ("SUPABASE_URL", "http://abc.supabase.co:99999", "Port out of range"),
+        ("JOBSPY_PROXIES", "http://a:1,http://user:hunter2@h:99999", "number 2 is not [scheme://]"),
+        ("JOBSPY_PROXIES", "http://a:1,ftp://user:hunter2@h:99", "number 2 has the scheme 'ftp'; allowed: http"),
+        ("JOBSPY_CA_CERT", "/no/such/file", "there is no file"),
+        ("JOBSPY_PAGE_DELAY_SECONDS", "5", "must be MIN,MAX"),
+        ("JOBSPY_PAGE_DELAY_SECONDS", "3,", "valid number"),
+        ("JOBSPY_PAGE_DELAY_SECONDS", "5,1", "must be MIN,MAX"),
+        ("JOBSPY_PAGE_DELAY_SECONDS", "-1,1", "must be MIN,MAX"),
+        ("JOBSPY_PAGE_DELAY_SECONDS", "1,inf", "must be MIN,MAX"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert str(error.value).startswith(f"{name}: ")
+    assert expected in str(error.value)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_socks_proxy_names_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socks", None)  # as if it were not installed
+    monkeypatch.setenv("JOBSPY_PROXIES", "socks5://h:99")
+    with pytest.raises(SettingsError, match=r"^JOBSPY_PROXIES: number 1 is a SOCKS proxy, which needs the package"):
+        load_settings()
+
+
+def test_what_the_settings_take_the_source_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBSPY_PROXIES", "h:8080, user:hunter2@proxy ,https://[::1]:1")
+    monkeypatch.setenv("JOBSPY_PAGE_DELAY_SECONDS", "0, 1.5")
+    settings = load_settings()
+    assert settings.jobspy_proxies == ("h:8080", "user:hunter2@proxy", "https://[::1]:1")
+    assert settings.jobspy_page_delay_seconds == (0.0, 1.5)
+    JobSpySettings(proxies=settings.jobspy_proxies, page_delay_seconds=settings.jobspy_page_delay_seconds)
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_URL")
+    monkeypatch.setenv("WORKER_CLAIM_BATCH", "-1")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["SUPABASE_URL", "WORKER_CLAIM_BATCH"]
+
+
+def test_a_key_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    settings = load_settings()
+    with pytest.raises(SettingsError, match=r"^SUPABASE_SERVICE_ROLE_KEY: is required"):
+        settings.require("supabase_service_role_key")
+
+
+def test_either_key_family_and_the_frontend_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_abc")
+    monkeypatch.setenv("NEXT_PUBLIC_SUPABASE_ANON_KEY", "anon")
+    settings = load_settings()
+    assert settings.require("supabase_service_role_key") == "sb_secret_abc"
+    assert settings.require("supabase_anon_key") == "anon"
+
+
+def test_secrets_do_not_show() -> None:
+    assert "key" not in repr(load_settings().supabase_service_role_key)
