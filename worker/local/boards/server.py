@@ -9,7 +9,7 @@ import ssl
 import struct
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -267,7 +267,9 @@ class Boards:
         except Exception:
             log.exception("a request could not be answered")
         finally:
-            writer.transport.abort()
+            # Early releases of Python 3.11 (seen with 3.11.2) raise this where the TLS connection is gone already.
+            with suppress(AttributeError):
+                writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a proxy client: CONNECT to a played host, or the control endpoint."""
