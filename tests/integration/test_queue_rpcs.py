@@ -434,32 +434,26 @@ async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
     assert (refused.status, refused.message) == (409, "cancelled")
 
 
-async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(
-    user: AsyncClient, service: AsyncClient, kind: str
-) -> None:
-    await enqueue(user, kind, sites=["indeed"])
-    (first,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(first), site="indeed", attempt=1)
-    await call(service, "worker_save_page", **lease(first), **page("indeed", 1, ids(2)))
-    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(first)])
+@pytest.fixture
+async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
+    """A run that another worker searches again, after two results of the first."""
+    await call(service, "worker_save_page", **lease(run), **page("indeed", 1, ids(2)))
+    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     (second,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
-    assert await call(service, "worker_save_page", **lease(second), **page("indeed", 1, ids(3))) == 3
+    return second
+
+
+async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(service: AsyncClient, taken_over: Row) -> None:
+    assert await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3))) == 3
 
 
 async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_brought_them(
-    user: AsyncClient, service: AsyncClient, kind: str
+    service: AsyncClient, taken_over: Row
 ) -> None:
-    await enqueue(user, kind, sites=["indeed"])
-    (first,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(first), site="indeed", attempt=1)
-    await call(service, "worker_save_page", **lease(first), **page("indeed", 1, ids(2)))
-    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(first)])
-    (second,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
     blocked = {"error_code": "blocked", "error_message": "403", "retryable": True}
-    await call(service, "worker_finish_site", **lease(second), site="indeed", **blocked)
-    finished = await call(service, "worker_finish_run", **lease(second))
+    await call(service, "worker_finish_site", **lease(taken_over), site="indeed", **blocked)
+    finished = await call(service, "worker_finish_run", **lease(taken_over))
     assert (finished["status"], finished["jobs_found"], finished["sites"][0]["status"]) == ("partial", 2, "partial")
 
 
