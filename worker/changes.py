@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 from realtime import (
+    PHOENIX_CHANNEL,
     AsyncRealtimeChannel,
     AsyncRealtimeClient,
+    ChannelEvents,
     PostgresChangesPayload,
+    RealtimeAcknowledgementStatus,
     RealtimePostgresChangesListenEvent,
     RealtimeSubscribeStates,
+    SuccessSystemPayload,
 )
+from realtime._async.push import AsyncPush  # what a channel's `push` returns; heartbeats belong to no joined channel
+from supabase_auth.errors import AuthRetryableError
 
 logger = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_SECONDS = 10
-CHECK_SECONDS = 5
-LONGEST_BACKOFF_SECONDS = 30
+CLOSE_SECONDS = 1
 
 
 AccessToken: TypeAlias = Callable[[], Awaitable[str]]
@@ -36,6 +41,35 @@ class Binding:
     table: str
     event: RealtimePostgresChangesListenEvent = RealtimePostgresChangesListenEvent.All
     filter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a subscription counts as lost, and when the next one is tried. All in seconds.
+
+    Attributes:
+        subscribe_seconds: Longest time from the request for an access token to the server's word that changes flow.
+            The platform takes several seconds when it has to start a project's replication.
+        heartbeat_seconds: Time between a heartbeat's answer and the next heartbeat.
+        answer_seconds: Longest time until a heartbeat is answered.
+        first_pause_seconds: Pause after the first loss; it doubles with each further one.
+        longest_pause_seconds: Longest pause.
+    """
+
+    subscribe_seconds: float = 30
+    heartbeat_seconds: float = 15
+    answer_seconds: float = 10
+    first_pause_seconds: float = 1
+    longest_pause_seconds: float = 30
+
+    def pause_seconds(self, failures: int) -> float:
+        """Return the pause after so many failures in a row, with jitter: all clients lose a server at the same time."""
+        doublings = min(failures - 1, 32)  # no float holds the power after a long outage
+        pause = min(self.longest_pause_seconds, math.ldexp(self.first_pause_seconds, doublings))
+        return pause * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+
+
+DEFAULT_TIMING = Timing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,82 +106,149 @@ async def changes(
     *,
     access_token: AccessToken | None = None,
     on_lost: Callable[[], None] = lambda: None,
+    timing: Timing = DEFAULT_TIMING,
 ) -> AsyncGenerator[Subscribed | Change, None]:
     """Yield changes for ever, each time after `Subscribed`; closing the generator ends the subscription.
 
     The client is thrown away and built anew at the first sign of trouble, because realtime-py 2.34 dies silently in
-    three ways: it gives up after five reconnects, an exception in a callback ends its listener while the connection
-    looks alive, and a rejoined channel is removed by its predecessor's close.
+    three ways: it gives up after five reconnects, an exception ends its listener while the connection looks alive,
+    and a rejoined channel is removed by its predecessor's close. Nor does it miss the answer to a heartbeat.
 
     Args:
         url: Address of the Supabase project.
         key: API key.
         bindings: What to listen to.
         access_token: Returns a fresh token of the user on whose behalf to listen; without it, the key's role listens.
-        on_lost: Called when a subscription has ended and another is about to be tried.
+            It is asked before each subscription. `AuthRetryableError` counts as a loss; whatever else it raises, the
+            generator raises.
+        on_lost: Called when a subscription has ended, or did not come about, and another is about to be tried.
+        timing: When a subscription counts as lost, and when the next one is tried.
     """
     failures = 0
     while True:
+        subscription = _Subscription(url, key, bindings)
         try:
-            async with _subscribed(url, key, bindings, access_token) as next_event:
-                while True:
-                    event = await next_event()
-                    failures = 0
-                    yield event
+            await subscription.start(access_token, timing)
+            failures = 0
+            yield Subscribed()
+            while True:
+                yield await subscription.next_event()
         except SubscriptionLostError as error:
             on_lost()
             failures += 1
-            pause = min(LONGEST_BACKOFF_SECONDS, 2 ** (failures - 1)) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+            pause = timing.pause_seconds(failures)
             logger.warning("Realtime subscription lost (%s); again in %.1f s", error, pause)
-            await asyncio.sleep(pause)
+        finally:
+            await subscription.close()
+        await asyncio.sleep(pause)
 
 
-@asynccontextmanager
-async def _subscribed(
-    url: str, key: str, bindings: Sequence[Binding], access_token: AccessToken | None
-) -> AsyncGenerator[Callable[[], Awaitable[Subscribed | Change]], None]:
-    received: asyncio.Queue[Subscribed | SubscriptionLostError | PostgresChangesPayload] = asyncio.Queue()
-    client = AsyncRealtimeClient(f"{url}/realtime/v1", token=key, auto_reconnect=False, timeout=CONNECT_TIMEOUT_SECONDS)
-    channel = client.channel(f"changes-{uuid4()}")
-    # The callbacks only fill the queue: whatever one of them raised would end the listener.
-    for binding in bindings:
-        channel.on_postgres_changes(
-            binding.event, received.put_nowait, table=binding.table, schema="public", filter=binding.filter
-        )
-    channel.on_system(lambda _: received.put_nowait(Subscribed()))
+class _Subscription:
+    """A client of its own with a single channel, good until the first sign of trouble."""
 
-    def on_state(state: RealtimeSubscribeStates, error: Exception | None) -> None:
-        if state != RealtimeSubscribeStates.SUBSCRIBED:
-            received.put_nowait(SubscriptionLostError(f"{state.value} {error or ''}".strip()))
+    def __init__(self, url: str, key: str, bindings: Sequence[Binding]) -> None:
+        self._received: asyncio.Queue[Subscribed | PostgresChangesPayload | SubscriptionLostError] = asyncio.Queue()
+        self._heartbeats: asyncio.Task[None] | None = None
+        self._client = AsyncRealtimeClient(f"{url}/realtime/v1", token=key, auto_reconnect=False)
+        self._channel = self._client.channel(f"changes-{uuid4()}")
+        # The callbacks do no more than fill the queue: whatever one of them raised would end the library's listener.
+        for binding in bindings:
+            self._channel.on_postgres_changes(
+                binding.event, self._received.put_nowait, table=binding.table, schema="public", filter=binding.filter
+            )
+        self._channel.on_system(self._on_system)
+        # The library drops the answers to its own heartbeats, because no channel has their topic.
+        self._phoenix = AsyncRealtimeChannel(self._client, PHOENIX_CHANNEL)
+        self._client.channels[PHOENIX_CHANNEL] = self._phoenix
 
-    try:
-        if access_token is not None:
-            await client.set_auth(await access_token())
+    async def start(self, access_token: AccessToken | None, timing: Timing) -> None:
+        """Return once every later change is sure to come."""
         try:
-            await channel.subscribe(on_state)
+            async with asyncio.timeout(timing.subscribe_seconds):
+                if access_token is not None:
+                    await self._client.set_auth(await access_token())
+                await self._join()
+                # The library says SUBSCRIBED at the answer to the join; what changes before the server's own word
+                # is lost.
+                while not isinstance(await self.next_event(), Subscribed):
+                    pass
+        except TimeoutError:
+            raise SubscriptionLostError(f"not subscribed within {timing.subscribe_seconds} s") from None
+        except AuthRetryableError as error:
+            raise SubscriptionLostError(f"no access token: {error}") from error
+        self._heartbeats = asyncio.create_task(self._send_heartbeats(timing))
+
+    async def next_event(self) -> Subscribed | Change:
+        """Wait for the next event, and raise when it is the loss of the subscription."""
+        received = await self._received.get()
+        if isinstance(received, SubscriptionLostError):
+            raise received
+        return received if isinstance(received, Subscribed) else _change(received)
+
+    async def close(self) -> None:
+        """End the connection, and every task that the library started: also when this is cancelled meanwhile."""
+        closing = asyncio.create_task(self._close())
+        try:
+            await asyncio.shield(closing)
+        finally:
+            await closing
+
+    async def _close(self) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.cancel()
+        websocket = self._client._ws_connection  # noqa: SLF001 (the library has no option for what follows)
+        if websocket is not None:
+            websocket.close_timeout = CLOSE_SECONDS  # by default 10 s pass until a silent server is given up
+        with suppress(Exception):  # it is given up in any case
+            await self._client.close()
+        # The client leaves its channels' timers running.
+        for channel in (self._channel, self._phoenix):
+            channel.rejoin_timer.reset()
+            for push in channel.messages_waiting_for_ack.values():
+                push.destroy()
+        await asyncio.sleep(0)  # what was cancelled ends
+
+    async def _join(self) -> None:
+        try:
+            await self._channel.subscribe(self._on_state)
         except Exception as error:  # the library raises whatever its websocket raised, and bare Exception
             raise SubscriptionLostError(f"{type(error).__name__}: {error}") from error
-        yield lambda: _next_event(received, client, channel)
-    finally:
-        with suppress(Exception):
-            await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_SECONDS)
+
+    async def _send_heartbeats(self, timing: Timing) -> None:
+        """Send heartbeats until one is not answered.
+
+        The answer shows that the connection and the server are alive and, because it comes through the library's
+        listener, that this one is too: nothing else that the library tells does.
+        """
+        while True:
+            await asyncio.sleep(timing.heartbeat_seconds)
+            heartbeat = AsyncPush(self._phoenix, ChannelEvents.heartbeat)
+            try:
+                async with asyncio.timeout(timing.answer_seconds):
+                    await _answer(heartbeat)
+            except Exception as error:  # noqa: BLE001 (without heartbeats, no further loss would be noticed)
+                self._lose(f"no answer to a heartbeat: {error!r}")
+                return
+            finally:
+                heartbeat.destroy()
+
+    def _on_system(self, payload: SuccessSystemPayload) -> None:
+        if payload.extension == "postgres_changes":
+            self._received.put_nowait(Subscribed())
+
+    def _on_state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if state != RealtimeSubscribeStates.SUBSCRIBED:
+            self._lose(f"{state.value} {error or ''}".strip())
+
+    def _lose(self, reason: str) -> None:
+        self._received.put_nowait(SubscriptionLostError(reason))
 
 
-async def _next_event(
-    received: asyncio.Queue[Subscribed | SubscriptionLostError | PostgresChangesPayload],
-    client: AsyncRealtimeClient,
-    channel: AsyncRealtimeChannel,
-) -> Subscribed | Change:
-    while True:
-        try:
-            event = await asyncio.wait_for(received.get(), CHECK_SECONDS)
-        except TimeoutError:
-            if not (client.is_connected and channel.is_joined):
-                raise SubscriptionLostError("the connection ended") from None
-            continue
-        if isinstance(event, SubscriptionLostError):
-            raise event
-        return event if isinstance(event, Subscribed) else _change(event)
+async def _answer(push: AsyncPush) -> None:
+    answered = asyncio.Event()
+    push.receive(RealtimeAcknowledgementStatus.Ok, lambda _: answered.set())
+    await push.send()
+    await answered.wait()
 
 
 def _change(payload: PostgresChangesPayload) -> Change:
