@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from worker.local.gateway import gateway, serving
+from worker.local.postgres import Postgres
 from worker.local.stack import Endpoints
+from worker.local.tokens import Tokens
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+Configure: TypeAlias = Callable[[str, int | str | None], Awaitable[None]]
 
 
 @pytest.fixture
@@ -34,6 +40,21 @@ async def database(connect_database: Connect) -> Connection:
 
 
 @pytest.fixture
+async def configure(database: Connection) -> AsyncIterator[Configure]:
+    """Changes a setting of `worker.settings`, until the end of the test."""
+    changed: set[str] = set()
+
+    async def change(name: str, value: int | str | None) -> None:
+        changed.add(name)
+        update = sql.SQL("update worker.settings set {} = %s").format(sql.Identifier(name))
+        await database.execute(update, [value])
+
+    yield change
+    for name in changed:
+        await database.execute(sql.SQL("update worker.settings set {} = default").format(sql.Identifier(name)))
+
+
+@pytest.fixture
 async def kind(database: Connection) -> AsyncIterator[str]:
     """A kind with the rules of `jobs`, so that a test claims its own runs alone."""
     name = f"jobs-{uuid4()}"
@@ -47,3 +68,16 @@ async def kind(database: Connection) -> AsyncIterator[str]:
     )
     yield name
     await database.execute("delete from worker.parameter_rules where kind = %s", [name])
+
+
+@asynccontextmanager
+async def served(postgres: Postgres) -> AsyncIterator[Endpoints]:
+    """A gateway in this process, in front of a database that the test may stop."""
+    secret = "a secret of at least thirty-two bytes"
+    tokens = Tokens(secret)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with gateway(postgres.dsn, tokens) as app, serving(app, listener):
+            keys = tokens.api_key("anon"), tokens.api_key("service_role")
+            yield Endpoints(url, *keys, db_url=postgres.dsn("postgres"), jwt_secret=secret)

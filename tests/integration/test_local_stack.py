@@ -88,6 +88,18 @@ async def test_open_sockets_and_idle_connections_do_not_hold_up_the_stop(data_fo
         assert await asyncio.to_thread(process.wait) == 0
 
 
+def test_a_client_that_hangs_up_amid_its_request_is_no_error(data_folder: Path) -> None:
+    with started(data_folder, "--json", "--port", "0", "--no-migrate") as process:
+        endpoints = ready(process)
+        host, port = endpoints.url.removeprefix("http://").split(":")
+        for path in ("/auth/v1/signup", "/rest/v1/rpc/enqueue_search"):
+            with socket.create_connection((host, int(port))) as client:
+                head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\napikey: {endpoints.anon_key}\r\n"
+                client.sendall(f"{head}content-length: 100\r\nexpect: 100-continue\r\n\r\n".encode())
+                assert client.recv(1000).startswith(b"HTTP/1.1 100")  # somebody waits for the rest
+        assert stopped(process, signal.SIGTERM)[0] == 0
+
+
 @pytest.mark.parametrize("sign", ["secrets.json", "pgdata.unfinished", "pgdata", "pgdata/postmaster.pid"])
 def test_a_signal_amid_the_start_stops_it_with_exit_code_0(data_folder: Path, sign: str) -> None:
     with started(data_folder, "--json", "--port", "0") as process:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribe
 from supabase import AsyncClient
 
 from tests.conftest import SignIn, connect
+from tests.integration.conftest import served
 from worker.local import realtime
-from worker.local.gateway import MAX_FRAME_BYTES, gateway, serving
+from worker.local.gateway import MAX_FRAME_BYTES
 from worker.local.postgres import Postgres, free_port
 from worker.local.stack import Endpoints
 from worker.local.tokens import Tokens
@@ -739,20 +739,8 @@ async def test_a_client_that_does_not_read_is_closed_and_holds_up_nobody(stack: 
 # The database -----------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def served(postgres: Postgres) -> AsyncIterator[Endpoints]:
-    """A gateway in this process, in front of a database that the test may stop."""
-    secret = "a secret of at least thirty-two bytes"
-    tokens = Tokens(secret)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with gateway(postgres.dsn, tokens) as app, serving(app, listener):
-            keys = tokens.api_key("anon"), tokens.api_key("service_role")
-            yield Endpoints(url, *keys, db_url=postgres.dsn("postgres"), jwt_secret=secret)
-
-
-async def test_channels_outlive_the_database(data_folder: Path) -> None:
+@pytest.mark.parametrize("immediately", [False, True])
+async def test_channels_outlive_the_database(data_folder: Path, immediately: bool) -> None:
     postgres = Postgres(data_folder, free_port(), password="a-password")
     await asyncio.to_thread(postgres.start)
     try:
@@ -760,7 +748,7 @@ async def test_channels_outlive_the_database(data_folder: Path) -> None:
             table = await Table.publish(stack.db_url)
             ids = await client.subscribe(binding(table), access_token=token(stack, ALICE))
             await table.connection.close()
-            await asyncio.to_thread(postgres.stop)
+            await asyncio.to_thread(postgres.stop, immediately=immediately)
             await asyncio.to_thread(postgres.start)
 
             assert (await client.receive()).payload == SUBSCRIBED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,11 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgrest import APIError, CountMethod, ReturnMethod, SyncPostgrestClient
+from psycopg.conninfo import make_conninfo
 from starlette.applications import Starlette
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from worker.local.rest import rest_routes
+from tests.integration.test_local_migrations import new_database
+from worker.local.postgres import Postgres
+from worker.local.rest import configure, rest_routes
 from worker.local.stack import Endpoints
 from worker.local.tokens import Tokens
 
@@ -566,24 +570,115 @@ async def test_tokens_of_other_times_and_roles(http: httpx.AsyncClient, stack: E
     assert error(await http.get("/books", headers=signed(sub="somebody")))[:2] == (401, "42501")
 
 
-async def test_what_was_made_since_is_found(http: httpx.AsyncClient, tables: psycopg.Connection) -> None:
-    assert (await http.get("/later")).status_code == 404
-    tables.execute("create table public.later (id int); grant select on public.later to service_role")
-    try:
-        assert (await http.get("/later")).json() == []
-    finally:
-        tables.execute("drop table public.later")
+@pytest.fixture
+async def owner(postgres: Postgres) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """The role that migrations are applied with, in a database that holds nothing but what the bootstrap makes."""
+    async with await psycopg.AsyncConnection.connect(new_database(postgres), autocommit=True) as connection:
+        yield connection
 
 
-async def test_what_was_changed_since_is_known(http: httpx.AsyncClient, tables: psycopg.Connection) -> None:
-    made = "create function public.changing() returns {} language sql as 'select 1'"
-    tables.execute(made.format("int"))
-    try:
-        assert (await http.post("/rpc/changing")).json() == 1
-        tables.execute(f"drop function public.changing; {made.format('setof int')}")
-        assert (await http.post("/rpc/changing")).json() == [1]
-    finally:
-        tables.execute("drop function public.changing")
+@pytest.fixture
+async def rest(postgres: Postgres, owner: psycopg.AsyncConnection[Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """Requests of the service role to that database, over connections that have answered many before."""
+    tokens = Tokens("x" * 32)
+    dsn = make_conninfo(postgres.dsn("authenticator"), dbname=owner.info.dbname)
+    headers = {"authorization": f"Bearer {tokens.api_key('service_role')}"}
+    async with psycopg_pool.AsyncConnectionPool(dsn, min_size=2, max_size=2, configure=configure, open=False) as pool:
+        transport = httpx.ASGITransport(Starlette(routes=rest_routes(pool, tokens)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://stack", headers=headers) as client:
+            # Postgres plans a prepared statement anew each time at first, and then once for all.
+            for path in ["/rpc/none", "/none"] * 20:
+                assert (await client.get(path)).status_code == 404
+            yield client
+
+
+async def test_functions_are_as_the_last_commit_left_them(
+    rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any]
+) -> None:
+    async def answer(**arguments: int) -> Any:
+        response = await rest.post("/rpc/changing", json=arguments)
+        return response.json() if response.status_code == 200 else response.json()["code"]
+
+    create = "create function public.changing({}) returns {} language sql as 'select {}'"
+    assert await answer(a=1) == "PGRST202"
+    await owner.execute(create.format("a int", "int", "a"))
+    assert await answer(a=1) == 1
+    await owner.execute(create.replace("create", "create or replace").format("a int", "int", "a + 1"))
+    assert await answer(a=1) == 2
+    await owner.execute("drop function public.changing")
+    assert await answer(a=1) == "PGRST202"
+    await owner.execute(create.format("b int", "setof int", "b"))
+    assert (await answer(a=1), await answer(b=1)) == ("PGRST202", [1])
+    await owner.execute(create.format("a int, c int default 3", "int", "a + c"))
+    assert (await answer(a=1), await answer(a=1, c=1), await answer(b=1)) == (4, 2, [1])
+
+
+async def test_tables_are_as_the_last_commit_left_them(
+    rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any]
+) -> None:
+    async def insert(path: str, row: dict[str, int]) -> Any:
+        response = await rest.post(path, json=row, headers={"prefer": "return=representation"})
+        return response.json() if response.status_code == 201 else response.json()["code"]
+
+    async def embedded() -> Any:
+        response = await rest.get("/children?select=id,parents(id)")
+        return response.json() if response.status_code == 200 else response.json()["code"]
+
+    assert await insert("/parents", {"id": 1}) == "PGRST205"
+    await owner.execute("create table public.parents (id int primary key); grant all on public.parents to service_role")
+    assert await insert("/parents", {"id": 1}) == [{"id": 1}]
+    assert await insert("/parents", {"id": 2, "age": 2}) == "PGRST204"
+    await owner.execute("alter table public.parents add age int")
+    assert await insert("/parents", {"id": 2, "age": 2}) == [{"id": 2, "age": 2}]
+    await owner.execute("alter table public.parents rename age to years")
+    assert await insert("/parents", {"id": 3, "age": 2}) == "PGRST204"
+
+    await owner.execute("create table public.children (id int); grant all on public.children to service_role")
+    assert await insert("/children", {"id": 1}) == [{"id": 1}]
+    assert await embedded() == "PGRST200"
+    await owner.execute("alter table public.children add foreign key (id) references public.parents")
+    assert await embedded() == [{"id": 1, "parents": {"id": 1}}]
+    await owner.execute("alter table public.children drop constraint children_id_fkey")
+    assert await embedded() == "PGRST200"
+    await owner.execute("drop table public.children")
+    assert await embedded() == "PGRST205"
+
+
+async def test_a_schema_that_was_made_anew(rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any]) -> None:
+    for _ in range(2):
+        await owner.execute("drop schema public cascade; create schema public")
+        await owner.execute("grant usage on schema public to service_role")
+        await owner.execute("create table public.parents (id int primary key); insert into public.parents values (1)")
+        await owner.execute("create table public.children (parent int references public.parents)")
+        await owner.execute("insert into public.children values (1)")
+        await owner.execute("grant all on all tables in schema public to service_role")
+        await owner.execute("create function public.one() returns int language sql as 'select 1'")
+        for _ in range(20):
+            assert (await rest.post("/rpc/one")).json() == 1
+            assert (await rest.get("/children?select=parents(id)")).json() == [{"parents": {"id": 1}}]
+
+
+@pytest.mark.parametrize(("end", "known", "unknown"), [("commit", "b", "a"), ("rollback", "a", "b")])
+async def test_only_what_is_committed_is_known(
+    rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any], end: str, known: str, unknown: str
+) -> None:
+    create = "create function public.changing({} int) returns int language sql as 'select 1'"
+    await owner.execute(create.format("a"))
+    await owner.execute("create function public.other() returns int language sql as 'select 2'")
+    await owner.execute(
+        f"begin; drop function public.changing; {create.format('b')}; create table public.made (id int)"
+    )
+    for response in await asyncio.gather(*(rest.post("/rpc/changing", json={"a": 0}) for _ in range(10))):
+        assert response.json() == 1
+    assert (await rest.get("/made")).status_code == 404
+    others = [asyncio.create_task(rest.post("/rpc/other")) for _ in range(20)]
+    await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+    await owner.execute(end)
+    assert (await rest.post("/rpc/changing", json={known: 0})).json() == 1
+    assert error(await rest.post("/rpc/changing", json={unknown: 0}))[:2] == (404, "PGRST202")
+    # The owner alone may read the table: it has to be known to be refused.
+    assert (await rest.get("/made")).status_code == (403 if end == "commit" else 404)
+    assert [(await other).json() for other in others] == [2] * 20
 
 
 async def test_a_lost_connection(http: httpx.AsyncClient) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 from psycopg.rows import DictRow
@@ -26,6 +28,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.local.tokens import ACCESS_TOKEN_LIFETIME_SECONDS, TokenError, Tokens
+
+logger = logging.getLogger(__name__)
 
 Connection = AsyncConnection[DictRow]
 Endpoint = Callable[[Request, Connection], Awaitable[Response]]
@@ -122,6 +126,10 @@ def auth_routes(pool: AsyncConnectionPool[Connection], tokens: Tokens) -> list[B
                 return AuthError(422, "email_exists", message).response()
             except AuthError as error:
                 return error.response()
+            except psycopg.Error as error:
+                logger.warning("a request could not be answered: %s", error)
+                message = "Unexpected failure, please check server logs for more information"
+                return AuthError(500, "unexpected_failure", message).response()
 
         return Route(path, handle, methods=list(endpoints))
 

@@ -15,14 +15,14 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.local.auth import auth_routes
 from worker.local.realtime import Realtime
-from worker.local.rest import rest_routes
+from worker.local.rest import configure, rest_routes
 from worker.local.tokens import Tokens
 
 _POOL_TIMEOUT_SECONDS = 10.0
@@ -40,7 +40,14 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
         tokens: What signs and verifies the stack's tokens.
     """
     realtime = Realtime(dsn("supabase_admin"), tokens)
-    rest = AsyncConnectionPool(dsn("authenticator"), min_size=2, max_size=10, timeout=_POOL_TIMEOUT_SECONDS, open=False)
+    rest = AsyncConnectionPool(
+        dsn("authenticator"),
+        min_size=2,
+        max_size=10,
+        timeout=_POOL_TIMEOUT_SECONDS,
+        configure=configure,
+        open=False,
+    )
     auth: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         dsn("supabase_auth_admin"),
         min_size=1,
@@ -64,6 +71,8 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
                     ),
                     Middleware(_ApiKeyMiddleware, keys={tokens.api_key(role) for role in ("anon", "service_role")}),
                 ],
+                # A client that hangs up amid its request is no error of ours; nobody reads the answer.
+                exception_handlers={ClientDisconnect: lambda _request, _error: Response(status_code=400)},
             )
         finally:
             following.cancel()

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -145,12 +146,20 @@ class Postgres:
                 raise LocalError(f"the database in {self._data} cannot be used: {error}") from None
             raise
 
-    def stop(self) -> None:
-        """Stop the server: a fast shutdown, and SIGKILL if that takes too long. Does nothing if it does not run."""
+    def stop(self, *, immediately: bool = False) -> None:
+        """Stop the server: a fast shutdown, and SIGKILL if that takes too long. Does nothing if it does not run.
+
+        Args:
+            immediately: Stop it as a crash would, without a checkpoint; the next start recovers from the WAL.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         assert process.stdin is not None
+        if immediately:
+            process.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
         with contextlib.suppress(BrokenPipeError):
             if process.poll() is not None:
                 # Its process id may be somebody else's by now: release the waiting shell without a signal.

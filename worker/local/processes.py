@@ -45,7 +45,8 @@ async def running(*command: str, log: Path, **environment: str) -> AsyncGenerato
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()
@@ -59,7 +60,8 @@ async def ready(process: asyncio.subprocess.Process) -> dict[str, str]:
         TimeoutError: It took longer than a minute.
     """
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+    async with asyncio.timeout(START_SECONDS):
+        line = await process.stdout.readline()
     if not line:
         raise ProcessError(f"process {process.pid} did not start")
     answer: dict[str, str] = json.loads(line)

@@ -242,12 +242,17 @@ class Realtime:
             for channel in self._listening
             if (bindings := [b for b in channel.bindings if b.covers(relation.schema, relation.table)])
         ]
-        filters = {f for _, _, bindings in listeners for binding in bindings for f in binding.filters}
+        bindings_of_all = [binding for _, _, bindings in listeners for binding in bindings]
+        events = {binding.event for binding in bindings_of_all}
+        changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
+        if not changes:
+            return []
+        filters = {f for binding in bindings_of_all for f in binding.filters}
         drafts: list[tuple[Rendering, _Channel, Identity, list[int]]] = []
         doubtful: defaultdict[Identity, dict[int, Rendering]] = defaultdict(dict)
         try:
             table = await PublishedTable.read(connection, relation.oid, {identity.role for _, identity, _ in listeners})
-            if not (listeners and table.columns):
+            if not table.columns:
                 return []
             renderings = await table.render(connection, changes, filters)
             for (channel, identity, bindings), rendering in itertools.product(listeners, renderings):

@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 import psycopg_pool
+from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Composed, Identifier
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,11 +21,12 @@ from starlette.routing import BaseRoute, Route
 
 from worker.local.rest_errors import RestError, from_psycopg
 from worker.local.rest_query import Query, Resource, joined, sql, where
-from worker.local.rest_schema import Function, Table, find_function, find_table, relationships_of
+from worker.local.rest_schema import PREPARE, Function, Relationship, Table, choose_function, choose_table
 from worker.local.tokens import TokenError, Tokens
 
+_T = TypeVar("_T")
+
 _SCHEMA = "public"
-_SEARCH_PATH = "public, extensions"
 _READS = ("GET", "HEAD")
 _JSON, _SINGLE_OBJECT = "application/json", "application/vnd.pgrst.object+json"
 _PREFERENCES = {
@@ -34,13 +36,25 @@ _PREFERENCES = {
     "handling": ("strict", "lenient"),
 }
 _SOURCE = Identifier("pgrst_source")
+# `alter role ... set` is for the role that connects: PostgREST applies that of the role that it becomes.
+_PREPARE_SETTINGS = """
+prepare pgrst_settings as select
+    set_config('search_path', 'public, extensions', true), set_config('role', $1, true),
+    set_config('request.jwt.claims', $2, true), set_config('request.method', $3, true),
+    set_config('request.path', $4, true), set_config('request.headers', $5, true),
+    set_config('transaction_read_only', $6, true),
+    (
+        select set_config('statement_timeout', split_part(setting, '=', 2), true)
+        from pg_roles, unnest(rolconfig) as setting where rolname = $1 and setting like 'statement_timeout=%'
+    );
+"""
 
 
 def rest_routes(pool: psycopg_pool.AsyncConnectionPool, tokens: Tokens) -> list[BaseRoute]:
     """Return the routes of the REST API, to be mounted at `/rest/v1`.
 
     Args:
-        pool: Connections of the role `authenticator`.
+        pool: Connections of the role `authenticator`, each of them made ready by `configure`.
         tokens: Verifies the tokens of requests.
     """
 
@@ -61,6 +75,14 @@ def rest_routes(pool: psycopg_pool.AsyncConnectionPool, tokens: Tokens) -> list[
         Route("/rpc/{name}", partial(answer, is_rpc=True), methods=["GET", "POST"]),
         Route("/{name}", partial(answer, is_rpc=False), methods=["GET", "POST", "PATCH", "DELETE"]),
     ]
+
+
+async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make a new connection ready for requests."""
+    # What is known together is sent together: `begin` with what follows it, and `commit` with what it follows.
+    await connection.set_autocommit(True)
+    connection.cursor_factory = psycopg.AsyncClientCursor
+    await connection.execute(_PREPARE_SETTINGS + PREPARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,23 +202,24 @@ def _preferences(header: str) -> dict[str, str]:
 
 
 async def _answer(connection: psycopg.AsyncConnection[Any], call: _Call) -> Response:
-    await connection.execute(_settings(call))
     function: Function | None = None
     if call.is_rpc:
         arguments = call.query.arguments if call.method in _READS else call.content.names
-        function = await find_function(connection, call.name, set(arguments))
+        function = choose_function(await _begin(connection, call, Function), call.name, set(arguments))
         resource = await _resource(connection, call, function.returned_table or function.name)
         statement = _function_call(call, function, resource)
     else:
-        table = await find_table(connection, call.name)
+        table = choose_table(await _begin(connection, call, Table), call.name)
         resource = await _resource(connection, call, table.name)
         if call.reads:
             statement = _statement(call, resource.select(resource.source), total=resource.count(resource.source))
         else:
             statement = _change(call, resource, table)
+    if not (call.is_single or resource.offset or "max-affected" in call.preferences):
+        statement += SQL("; commit")  # nothing can be wrong with the result
     [row] = await (await connection.execute(statement)).fetchall()
     result = _Result(*row)
-    # The client does not take more than it said: while this transaction can still be undone.
+    # The client does not take more than it said: then this transaction can still be undone.
     if call.is_single and result.size != 1:
         message = "Cannot coerce the result to a single JSON object"
         raise RestError(406, "PGRST116", message, details=f"The result contains {result.size} rows")
@@ -206,28 +229,29 @@ async def _answer(connection: psycopg.AsyncConnection[Any], call: _Call) -> Resp
     return _response(call, result, resource.offset, is_void=function is not None and function.returns_void)
 
 
-def _settings(call: _Call) -> Composed:
-    settings = {
-        "search_path": _SEARCH_PATH,
-        "role": call.role,
-        "request.jwt.claims": json.dumps(call.claims),
-        "request.method": call.method,
-        "request.path": f"/rpc/{call.name}" if call.is_rpc else f"/{call.name}",
-        "request.headers": json.dumps(call.headers),
-        "transaction_read_only": "on" if call.method in _READS else "off",
-    }
-    assignments = [sql("set_config({}, {}, true)", name, value) for name, value in settings.items()]
-    # `alter role ... set` is for the role that connects: PostgREST applies that of the role that it becomes.
-    timeout = sql(
-        "(select set_config('statement_timeout', split_part(setting, '=', 2), true) from pg_roles, unnest(rolconfig)"
-        " as setting where rolname = {} and setting like 'statement_timeout=%')",
+async def _begin(connection: psycopg.AsyncConnection[Any], call: _Call, kind: type[_T]) -> list[_T]:
+    """Begin the transaction as the request's role, and return what the catalogue has under the request's name."""
+    settings = (
         call.role,
+        json.dumps(call.claims),
+        call.method,
+        f"/rpc/{call.name}" if call.is_rpc else f"/{call.name}",
+        json.dumps(call.headers),
+        "on" if call.method in _READS else "off",
     )
-    return sql("select {}", joined(", ", [*assignments, timeout]))
+    cursor = connection.cursor(row_factory=class_row(kind))
+    begin = f"begin; execute pgrst_settings(%s, %s, %s, %s, %s, %s); execute pgrst_{kind.__name__}(%s)"
+    await cursor.execute(begin, (*settings, call.name))
+    while cursor.nextset():
+        pass
+    return await cursor.fetchall()
 
 
 async def _resource(connection: psycopg.AsyncConnection[Any], call: _Call, name: str) -> Resource:
-    relationships = await relationships_of(connection, name)
+    relationships: Sequence[Relationship] = ()
+    if "(" in call.query.select:  # something is embedded
+        cursor = connection.cursor(row_factory=class_row(Relationship))
+        relationships = await (await cursor.execute("execute pgrst_Relationship(%s)", (name,))).fetchall()
     return call.query.resource(name, relationships, skip_arguments=call.is_rpc and call.method in _READS)
 
 

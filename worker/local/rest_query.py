@@ -120,6 +120,7 @@ class Query:
         columns: The part of the body that counts, where `columns=` tells.
         unique: Columns of `on_conflict=`, by which rows are known to exist.
         arguments: Parameters without an operator, which are a function's arguments in a call by GET.
+        select: What is asked for of each row.
 
     Raises:
         RestError: It does not follow the grammar (PGRST100).
@@ -130,6 +131,7 @@ class Query:
         self.columns = self._names("columns")
         self.unique = self._names("on_conflict")
         self.arguments = {key: value for key, value in self._parameters if _is_argument(key, value)}
+        self.select = dict(self._parameters).get("select") or "*"
 
     def _names(self, key: str) -> list[str] | None:
         if (value := dict(self._parameters).get(key)) is None:
@@ -149,7 +151,7 @@ class Query:
             RestError: The query string does not follow the grammar, or embeds what is not related.
         """
         resource = Resource(name)
-        scanner = _Scanner(dict(self._parameters).get("select") or "*", "select parameter")
+        scanner = _Scanner(self.select, "select parameter")
         scanner.separated(lambda: _select(scanner, resource, relationships))
         scanner.end()
         for key, value in self._parameters:

@@ -1,12 +1,12 @@
-"""What a REST request has to know of schema `public`. It is read for each request, so that it is never out of date."""
+"""What a REST request has to know of schema `public`. It is read for each request, so that it is never out of date.
+
+For that it has to be quick: its queries are prepared on each connection, and sent with what begins the transaction.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import psycopg
-from psycopg.rows import class_row
 
 from worker.local.rest_errors import RestError
 
@@ -71,54 +71,46 @@ class Function:
         return f"public.{self.name}({', '.join(f'{name} => {type_}' for name, type_ in self.types.items())})"
 
 
-async def find_table(connection: psycopg.AsyncConnection[Any], name: str) -> Table:
-    """Return the table or view `name`.
+def choose_table(found: Sequence[Table], name: str) -> Table:
+    """Return the table or view that was found by its `name`.
 
     Raises:
         RestError: There is none (PGRST205).
     """
-    cursor = await connection.cursor(row_factory=class_row(Table)).execute(_TABLE, (name,))
-    if table := await cursor.fetchone():
-        return table
-    raise RestError(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache")
+    if not found:
+        raise RestError(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache")
+    return found[0]
 
 
-async def relationships_of(connection: psycopg.AsyncConnection[Any], table: str) -> list[Relationship]:
-    """Return the foreign keys of, and to, a table."""
-    cursor = connection.cursor(row_factory=class_row(Relationship))
-    return await (await cursor.execute(_RELATIONSHIPS, (table,))).fetchall()
-
-
-async def find_function(connection: psycopg.AsyncConnection[Any], name: str, arguments: set[str]) -> Function:
-    """Return the function `name` that takes these arguments.
+def choose_function(found: Sequence[Function], name: str, arguments: set[str]) -> Function:
+    """Return the one that takes these arguments among the functions that were found by their `name`.
 
     Raises:
         RestError: There is none (PGRST202), or more than one (PGRST203).
     """
-    cursor = await connection.cursor(row_factory=class_row(Function)).execute(_FUNCTIONS, (name,))
-    found = [function for function in await cursor.fetchall() if function.accepts(arguments)]
-    if not found:
+    accepting = [function for function in found if function.accepts(arguments)]
+    if not accepting:
         called = f"({', '.join(sorted(arguments))})" if arguments else " without parameters"
         message = f"Could not find the function public.{name}{called} in the schema cache"
         raise RestError(404, "PGRST202", message)
-    if len(found) > 1:
-        message = f"Could not choose the best candidate function between: {', '.join(map(str, found))}"
+    if len(accepting) > 1:
+        message = f"Could not choose the best candidate function between: {', '.join(map(str, accepting))}"
         raise RestError(300, "PGRST203", message)
-    return found[0]
+    return accepting[0]
 
 
 # A type modifier of -1 makes format_type write `bpchar` and `"bit"`, where `character` and `bit` would be of length 1.
-_TABLE = """
+PREPARE = """
+prepare pgrst_table as
 select c.relname as name, json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
     coalesce(array_agg(a.attname::text) filter (where a.attnum = any (k.conkey)), '{}') as primary_key
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
-where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and c.relname = %s
-group by c.relname
-"""
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and c.relname = $1
+group by c.relname;
 
-_RELATIONSHIPS = """
+prepare pgrst_relationship as
 select t.relname as target, side.is_to_many,
     array(
         select array[ours.attname::text, theirs.attname::text]
@@ -132,10 +124,9 @@ cross join lateral (
 ) as side (origin, keys, target, target_keys, is_to_many)
 join pg_class o on o.oid = side.origin and o.relnamespace = 'public'::regnamespace
 join pg_class t on t.oid = side.target and t.relnamespace = 'public'::regnamespace
-where k.contype = 'f' and k.conparentid = 0 and o.relname = %s
-"""
+where k.contype = 'f' and k.conparentid = 0 and o.relname = $1;
 
-_FUNCTIONS = """
+prepare pgrst_function as
 select p.proname as name, i.names as argument_names, i.types as argument_types,
     p.pronargdefaults as optional_arguments, p.proretset as returns_set,
     p.prorettype = 'void'::regtype as returns_void, c.relname as returned_table,
@@ -151,6 +142,6 @@ cross join lateral (
         with ordinality as a (type, name, mode, place)
     where a.mode is null or a.mode in ('i', 'b', 'v')
 ) as i (names, types)
-where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = %s
+where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = $1
 order by p.oid
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -10,6 +11,8 @@ import jwt
 ALGORITHM = "HS256"
 ISSUER = "supabase-local"
 ACCESS_TOKEN_LIFETIME_SECONDS = 3600
+
+_CACHED_TOKENS = 64
 
 # Fixed, so that a stack's keys are the same at each start: people keep them in their `.env` files.
 _KEY_ISSUED_AT = 1_767_225_600  # 2026-01-01
@@ -29,6 +32,8 @@ class Tokens:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
+        # The times in a token are whole seconds (PyJWT rounds them): within one it is either valid or not.
+        self._claims_at = lru_cache(_CACHED_TOKENS)(self._decode)
 
     def api_key(self, role: str) -> str:
         """Return the legacy API key of `role` (`anon` or `service_role`): a long-lived JWT without a subject."""
@@ -45,6 +50,9 @@ class Tokens:
         Raises:
             TokenError: With the message that the platform gives: `JWT expired`, or what is wrong.
         """
+        return self._claims_at(token, int(time.time()))
+
+    def _decode(self, token: str, _second: int) -> dict[str, Any]:
         try:
             claims: dict[str, Any] = jwt.decode(
                 token, self._secret, algorithms=[ALGORITHM], options={"verify_aud": False}
