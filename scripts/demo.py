@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from rich.console import Console
 from rich.live import Live
 
@@ -27,6 +28,8 @@ SEARCHES: Sequence[tuple[str, dict[str, Any]]] = (
     ("grace", {"search_term": "designer", "sites": ["zip_recruiter", "linkedin", "indeed"], "results_wanted": 40}),
 )
 BLOCKED_BOARD = "glassdoor"
+RETRY_DELAY = "1 second"
+"""It stays blocked for all three attempts, and nobody wants to wait for them."""
 
 GO_ON = """\
 [bold]How to go on[/bold]
@@ -67,6 +70,9 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
                 "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
             }
         supabase = await ready(stack)
+        if not live:
+            with psycopg.connect(supabase["db_url"], autocommit=True) as database:
+                database.execute("update worker.settings set retry_delay = %s", [RETRY_DELAY])
         console.print(f"Supabase is at {supabase['url']}.")
 
         users: dict[str, User] = {}

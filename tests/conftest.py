@@ -77,10 +77,10 @@ async def service(stack: Endpoints) -> AsyncIterator[AsyncClient]:
 
 
 @contextmanager
-def running_stack() -> Iterator[Endpoints]:
-    """A stack with data of its own, as a process; it has to end with exit code 0."""
+def running_stack(*options: str) -> Iterator[Endpoints]:
+    """A stack with data of its own, as a process, with further options of `local`; it has to end with exit code 0."""
     with tempfile.TemporaryDirectory(prefix="supabase-local-") as data:
-        command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--data", data]
+        command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--data", data, *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:

@@ -90,6 +90,7 @@ async def claim(
         slots=slots,
         lease_seconds=60,
         claim_id=claim_id or str(uuid4()),
+        held=[],
     )
     return rows
 
@@ -112,10 +113,11 @@ def items(external_ids: Iterable[str]) -> list[Row]:
     ]
 
 
-def page(site: str, page_number: int, external_ids: Sequence[str]) -> Row:
+def page(site: str, page_number: int, external_ids: Sequence[str], *, attempt: int = 1) -> Row:
     """The arguments of `worker_save_page`, without the lease."""
     return {
         "site": site,
+        "attempt": attempt,
         "page_number": page_number,
         "raw": {"source": "test", "payload": {"ids": list(external_ids)}, "response_ms": 5, "calls_used": 1},
         "items": items(external_ids),

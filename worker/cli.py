@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     once = commands.add_parser("once", help="search the next run of the queue, then end")
     once.set_defaults(command=_work, work=lambda worker, _: worker.once())
 
+    doctor = commands.add_parser("doctor", help="check everything that the worker needs, and say what to do")
+    doctor.set_defaults(command=_doctor)
+
     local = commands.add_parser("local", help="start Supabase on this machine, without Docker")
     local.add_argument("--port", type=int, default=54321, help="port of the API; 0 for any free one (default: 54321)")
     local.add_argument("--data", type=Path, help="folder that keeps the data (default: .local/supabase)")
@@ -82,6 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     watch = commands.add_parser("watch", help="follow runs live until they end, as a user")
     watch.add_argument("run_ids", nargs="+", type=_run_id, metavar="RUN", help="id of a run")
     watch.set_defaults(command=_watch)
+
+    cancel = commands.add_parser("cancel", help="end a run, as a user")
+    cancel.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
+    cancel.set_defaults(command=_cancel)
+
+    rerun = commands.add_parser("rerun", help="put the search of a run into the queue once more, as a user")
+    rerun.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
+    rerun.add_argument("--watch", action="store_true", help="follow it until it ends")
+    rerun.set_defaults(command=_rerun)
 
     runs = commands.add_parser("runs", help="list the last runs, as a user")
     runs.add_argument("--limit", type=_at_least(1), default=10, help="how many at most (default: 10)")
@@ -115,6 +128,14 @@ def _work(options: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(_: argparse.Namespace) -> int:
+    from worker.doctor import doctor  # noqa: PLC0415
+
+    # What a check found is in its line; what the libraries log on the way would come between them.
+    logging.getLogger().addHandler(logging.NullHandler())
+    return asyncio.run(doctor())
+
+
 def _local(options: argparse.Namespace) -> int:
     from worker.local.stack import run_local  # noqa: PLC0415
 
@@ -133,6 +154,18 @@ def _watch(options: argparse.Namespace) -> int:
     from worker import user_commands  # noqa: PLC0415
 
     return _as_user(user_commands.watch(load_settings(), options.run_ids))
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from worker import user_commands  # noqa: PLC0415
+
+    return _as_user(user_commands.cancel(load_settings(), options.run_id))
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    from worker import user_commands  # noqa: PLC0415
+
+    return _as_user(user_commands.rerun(load_settings(), options.run_id, watch=options.watch))
 
 
 def _runs(options: argparse.Namespace) -> int:

@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 from supabase import AsyncClient
 from supabase_auth.errors import AuthApiError
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from worker.changes import Binding, Change, Subscribed, changes
-from worker.queue import open_client
+from worker.queue import is_transient, open_client
 from worker.settings import Settings, SettingsError
 
 FINAL_STATUSES = frozenset({"success", "partial", "failed", "cancelled"})
 REQUEST_TIMEOUT_SECONDS = 15
+LONGEST_PAUSE_SECONDS = 10
 LOCAL_USER = ("you@example.com", "a-password-for-the-local-stack")
 
 Row = dict[str, Any]
@@ -59,11 +61,30 @@ class User:
         """Put a search into the queue and return its row.
 
         Raises:
-            postgrest.APIError: The parameters were refused (code 22023); the message names the field.
+            postgrest.APIError: The parameters were refused (code 22023), and the message names the field; or a quota is
+                used up (code PT429), and the message says for how long.
         """
         arguments = {"kind": kind, "parameters": dict(parameters), "idempotency_key": idempotency_key}
         answer = await self._client.rpc("enqueue_search", arguments).execute()
         return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
+
+    async def rerun(self, run_id: str) -> Row:
+        """Put the same search into the queue once more and return the new run.
+
+        Raises:
+            postgrest.APIError: The user has no such run (code PT404), or a quota is used up (code PT429).
+        """
+        answer = await self._client.rpc("rerun_search", {"run_id": run_id}).execute()
+        return answer.data  # type: ignore[return-value]  # as above
+
+    async def cancel(self, run_id: str) -> Row:
+        """End a run at once and return it; one that has ended stays as it is.
+
+        Raises:
+            postgrest.APIError: The user has no such run (code PT404).
+        """
+        answer = await self._client.rpc("cancel_search", {"run_id": run_id}).execute()
+        return answer.data  # type: ignore[return-value]  # as above
 
     async def runs(self, limit: int) -> list[Row]:
         """Return the user's last runs with their sites, newest first."""
@@ -99,8 +120,15 @@ class User:
                     return
 
     async def _snapshot(self, run_ids: list[str]) -> dict[str, FollowedRun]:
-        query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", run_ids)
-        rows: list[Any] = (await query.execute()).data
+        rows: list[Any] = []
+        # As long as it takes, as for the subscription before it: an outage is no end of a run.
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_transient),
+            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
+        ):
+            with attempt:
+                query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", run_ids)
+                rows = (await query.execute()).data
         by_id = {
             row["id"]: FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")}) for row in rows
         }
@@ -119,7 +147,8 @@ def _apply(change: Change, followed: dict[str, FollowedRun]) -> bool:
     Realtime tells everybody of every deletion, whatever the filter and the policies are: its key alone.
     """
     row = change.old_record if change.type == "DELETE" else change.record
-    run_id = row["id"] if change.table == "search_runs" else row["run_id"]
+    # Of a row that is too large, Realtime may tell no more than that.
+    run_id = row.get("id" if change.table == "search_runs" else "run_id")
     if run_id not in followed:
         return False
     match change.table, change.type:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from worker.execution import Execution
 from worker.model import Lease, Run
-from worker.queue import CallRefusedError, LeaseLostError, Queue, QueueError
+from worker.queue import CallRefusedError, DatabaseUnreachableError, LeaseLostError, Queue, QueueError
 from worker.summary import log_summary
 from worker.wakeup import Wakeup
 
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 2
 RELEASE_SECONDS = 5
+RETENTION_RETRY_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Limits:
     Attributes:
         concurrency: Runs at the same time.
         claim_batch: Runs claimed with one request at most.
-        heartbeat_seconds: Time between two heartbeats, at most a third of a lease.
+        heartbeat_seconds: Longest time between two heartbeats, at most a third of a lease.
         grace_seconds: Time for running searches to finish once `stop` was called.
         max_runs: Runs in all; None for no limit.
         max_seconds: Time in all, after which what still runs is released; None for no limit.
@@ -67,6 +68,7 @@ class Loop:
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
         self._grace_ends_at = 0.0
+        self._retention_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more, and end once the running searches have; called again, release them at once."""
@@ -126,7 +128,7 @@ class Loop:
         if slots <= 0:
             return False
         try:
-            runs = await self._queue.claim(self._kinds, slots)
+            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches))
         except QueueError as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
             if self._limits.until_empty or is_misconfigured:
@@ -141,9 +143,22 @@ class Loop:
             self._searches[run.lease] = run, asyncio.create_task(self._search(run))
         if self._runs_left is not None:
             self._runs_left -= len(runs)
-        if len(runs) == slots:
+        if runs:
             self._wakeup.ring()  # there may be more
+        else:
+            await self._delete_expired()
         return bool(runs)
+
+    async def _delete_expired(self) -> None:
+        """Delete what is old, now that there is nothing else to do; the database says when to come again."""
+        now = asyncio.get_running_loop().time()
+        if now < self._retention_at:
+            return
+        try:
+            self._retention_at = now + await self._queue.delete_expired()
+        except QueueError as error:
+            logger.warning("Old runs are not deleted: %s", error)
+            self._retention_at = now + RETENTION_RETRY_SECONDS
 
     async def _drop_former(self, claimed: Run) -> None:
         """End the search of a run that this worker lost, without noticing, and now has claimed anew."""
@@ -156,7 +171,10 @@ class Loop:
     async def _search(self, run: Run) -> None:
         logger.info("Run %s: attempt %d of %d", run.id, run.attempt, run.max_attempts)
         try:
-            log_summary(await self._execution.execute(run))
+            finished = await self._execution.execute(run)
+            log_summary(finished)
+            if finished.retry_in_seconds is not None:
+                asyncio.get_running_loop().call_later(finished.retry_in_seconds, self._wakeup.ring)
         except LeaseLostError as error:
             logger.warning("Run %s dropped: %s", run.id, error)
         except QueueError as error:
@@ -170,11 +188,16 @@ class Loop:
 
     async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self._limits.heartbeat_seconds)
+            await self._wakeup.pause_heartbeats(self._limits.heartbeat_seconds)
             if not self._searches:
                 continue
             try:
-                states = await self._queue.heartbeat(list(self._searches))
+                states = await self._queue.heartbeat(
+                    list(self._searches), patience_seconds=self._limits.heartbeat_seconds
+                )
+            except DatabaseUnreachableError as error:
+                logger.warning("No heartbeat: %s", error)
+                continue
             except Exception:
                 # Whatever it was, the next one may go through; without any, all leases run out.
                 logger.exception("No heartbeat")
@@ -199,8 +222,8 @@ class Loop:
             task.cancel()
         await asyncio.wait([task for _, task in unfinished.values()])
         try:
-            await asyncio.wait_for(self._queue.release(list(unfinished)), RELEASE_SECONDS)
-        except (QueueError, TimeoutError) as error:
+            await self._queue.release(list(unfinished), patience_seconds=RELEASE_SECONDS)
+        except QueueError as error:
             logger.error("Not released, the leases run out: %s", error)  # noqa: TRY400 (as above)
         else:
             logger.info("Released what was not finished: %s", ", ".join(str(lease.run_id) for lease in unfinished))

@@ -126,6 +126,20 @@ class RunSite:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page with what a source made of it.
+
+    Attributes:
+        source: The source's name.
+    """
+
+    site: RunSite
+    source: str
+    page: Page
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write to a run. The token changes at every claim."""
 

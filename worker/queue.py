@@ -5,11 +5,13 @@ Every call is idempotent on the database's side, because an answer can get lost 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,17 +19,22 @@ from uuid import UUID, uuid4
 import httpx
 from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from worker.model import Item, Lease, Page, Run, RunSite, SiteError, SiteStatus
+from worker.model import FoundPage, Lease, Run, RunSite, SiteError, SiteStatus
 
 logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+"""The version of the RPCs (`worker.schema_version()`) that this worker was made for.
+
+A worker works with its own version and the next one, because at every deploy old and new workers run side by side: push
+the migrations first, then replace the workers.
+"""
+
+LONGEST_RETRY_PAUSE_SECONDS = 10
+HOUSEKEEPING_SECONDS = 10
+"""Above a statement's time limit on the platform (8 s for service_role); and no claim waits longer for it."""
 
 # Of the statuses below 500, those that ask to come again: Request Timeout (RFC 9110), Too Early (RFC 8470) and Too Many
 # Requests (RFC 6585). PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
@@ -46,7 +53,18 @@ class QueueError(Exception):
 
 
 class CallRefusedError(QueueError):
-    """The database refused a call; the same call again would be refused again."""
+    """The database refused a call; the same call again would be refused again.
+
+    Args:
+        message: What was refused, and why.
+        status: HTTP status of the answer.
+        code: PostgREST's code (`PGRST...`) or a SQLSTATE; None where the gateway refused before either of them.
+    """
+
+    def __init__(self, message: str, *, status: int | None, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
 
 
 class DatabaseUnreachableError(QueueError):
@@ -75,15 +93,40 @@ class FinishedRun:
     """How a run ended, as the database derived it.
 
     Attributes:
-        status: `success`, `partial` or `failed`.
+        status: `success`, `partial` or `failed`; `pending` if the failed sites are to be searched again.
         jobs_found: Results of all sites.
         sites: All sites of the run, in the order of the search, whichever attempt finished them.
+        retry_in_seconds: Seconds until the next attempt; None if the run has ended.
     """
 
     id: UUID
     status: str
     jobs_found: int
     sites: tuple[FinishedSite, ...]
+    retry_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """How the queue is.
+
+    Attributes:
+        schema_version: Version of the database's RPCs, to be compared with `SCHEMA_VERSION`.
+        now: The database's clock.
+        ready: Runs that wait for a worker.
+        delayed: Runs that wait for their time.
+        running: Runs that a worker has leased.
+        oldest_snapshot_seconds: Age of the oldest transaction that keeps vacuum from removing rows; None without one.
+        sees_all_snapshots: Whether transactions of other roles are among them.
+    """
+
+    schema_version: int
+    now: datetime
+    ready: int
+    delayed: int
+    running: int
+    oldest_snapshot_seconds: float | None
+    sees_all_snapshots: bool
 
 
 class Queue:
@@ -93,49 +136,88 @@ class Queue:
         client: A client with a service key.
         worker_id: Name of this worker, kept with its leases.
         lease_seconds: Duration of a lease, between two heartbeats.
+        outage_seconds: How long a call that a search depends on is tried while the database cannot be reached.
     """
 
-    def __init__(self, client: AsyncClient, *, worker_id: str, lease_seconds: int) -> None:
+    def __init__(self, client: AsyncClient, *, worker_id: str, lease_seconds: int, outage_seconds: float) -> None:
         self._client = client
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
+        self._outage_seconds = outage_seconds
 
-    async def claim(self, kinds: Iterable[str], slots: int) -> list[Run]:
-        """Lease up to `slots` ready runs of the given kinds."""
+    async def status(self, *, patience_seconds: float) -> QueueStatus:
+        """Return how the queue is, and which version its database has."""
+        row = await self._call("worker_status", patience_seconds=patience_seconds)
+        return QueueStatus(
+            schema_version=row["schema_version"],
+            now=datetime.fromisoformat(row["now"]),
+            ready=row["ready"],
+            delayed=row["delayed"],
+            running=row["running"],
+            oldest_snapshot_seconds=row["oldest_snapshot_seconds"],
+            sees_all_snapshots=row["sees_all_snapshots"],
+        )
+
+    async def claim(self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = ()) -> list[Run]:
+        """Lease up to `slots` ready runs of the given kinds.
+
+        Args:
+            kinds: What this worker can search.
+            slots: How many runs at most.
+            held: What this worker holds: these leases are extended first, so that after an outage it does not take
+                its own runs for a dead worker's.
+        """
         rows = await self._call(
             "worker_claim_runs",
+            # Past its duration a lease is gone, and the same claim would claim anew.
+            patience_seconds=self._lease_seconds,
             worker_id=self._worker_id,
             kinds=sorted(kinds),
             slots=slots,
             lease_seconds=self._lease_seconds,
             claim_id=str(uuid4()),
+            held=_leases(held),
         )
         return [_run(row) for row in rows]
 
-    async def heartbeat(self, leases: Sequence[Lease]) -> dict[Lease, str]:
+    async def heartbeat(self, leases: Sequence[Lease], *, patience_seconds: float) -> dict[Lease, str]:
         """Extend leases; return the state of each: `held`, `lost`, `cancelled` or `finished`."""
-        rows = await self._call("worker_heartbeat", worker_id=self._worker_id, leases=_leases(leases))
+        rows = await self._call(
+            "worker_heartbeat",
+            patience_seconds=patience_seconds,
+            worker_id=self._worker_id,
+            leases=_leases(leases),
+        )
         return {Lease(UUID(row["run_id"]), UUID(row["lease_token"])): row["state"] for row in rows}
 
     async def start_site(self, lease: Lease, site: RunSite) -> None:
         """Mark a site as being searched."""
         await self._call_fenced("worker_start_site", lease, site=site.site, attempt=site.attempt)
 
-    async def save_page(self, lease: Lease, site: str, source: str, page: Page, items: Sequence[Item]) -> int:
-        """Save a page with its items and the run's progress; return how many results are new to the run."""
+    async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> int:
+        """Save a page with its items and the run's progress; return how many results are new to the run.
+
+        Args:
+            lease: The right to write to the run.
+            found: The page.
+            patience_seconds: How long to try; default: as long as for any other call of a search.
+        """
+        site, page = found.site, found.page
         new_results = await self._call_fenced(
             "worker_save_page",
             lease,
-            site=site,
+            patience_seconds=patience_seconds,
+            site=site.site,
+            attempt=site.attempt,
             page_number=page.number,
             raw={
-                "source": source,
+                "source": found.source,
                 "payload": page.payload,
                 "response_ms": page.response_ms,
                 "calls_used": page.calls_used,
             },
-            items=[{"position": position, **asdict(item)} for position, item in enumerate(items, start=1)],
-            progress={"step": "searching", "site": site, "details": {"page": page.number}},
+            items=[{"position": position, **asdict(item)} for position, item in enumerate(found.items, start=1)],
+            progress={"step": "searching", "site": site.site, "details": {"page": page.number}},
         )
         return int(new_results)
 
@@ -151,8 +233,16 @@ class Queue:
         )
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
-        """End a run whose sites are all finished; the database derives its status from theirs."""
+        """End a run whose sites are all finished; the database derives its status from theirs.
+
+        With attempts left, and a site that failed in a way that may pass, it goes back to the queue for later instead.
+        """
         row = await self._call_fenced("worker_finish_run", lease)
+        retry_in_seconds = None
+        if row["run_after"] is not None:
+            # Both by the database's clock.
+            wait = datetime.fromisoformat(row["run_after"]) - datetime.fromisoformat(row["updated_at"])
+            retry_in_seconds = wait.total_seconds()
         return FinishedRun(
             id=lease.run_id,
             status=row["status"],
@@ -167,36 +257,57 @@ class Queue:
                 )
                 for site in row["sites"]
             ),
+            retry_in_seconds=retry_in_seconds,
         )
 
-    async def release(self, leases: Sequence[Lease]) -> None:
+    async def release(self, leases: Sequence[Lease], *, patience_seconds: float) -> None:
         """Give runs back for another worker to go on with; their attempt is not counted."""
-        await self._call("worker_release_runs", worker_id=self._worker_id, leases=_leases(leases))
+        await self._call(
+            "worker_release_runs",
+            patience_seconds=patience_seconds,
+            worker_id=self._worker_id,
+            leases=_leases(leases),
+        )
 
-    async def _call_fenced(self, function: str, lease: Lease, **arguments: Any) -> Any:
-        return await self._call(function, run_id=str(lease.run_id), lease_token=str(lease.token), **arguments)
+    async def delete_expired(self) -> float:
+        """Delete a batch of what is older than the database's settings allow, unless another worker just did.
 
-    async def _call(self, function: str, **arguments: Any) -> Any:
+        Returns:
+            Seconds until another call has something to do.
+        """
+        return float(await self._call("worker_delete_expired", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def _call_fenced(
+        self, function: str, lease: Lease, *, patience_seconds: float | None = None, **arguments: Any
+    ) -> Any:
+        return await self._call(
+            function,
+            patience_seconds=self._outage_seconds if patience_seconds is None else patience_seconds,
+            run_id=str(lease.run_id),
+            lease_token=str(lease.token),
+            **arguments,
+        )
+
+    async def _call(self, function: str, *, patience_seconds: float, **arguments: Any) -> Any:
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(_is_transient),
-                # Past its duration a lease is gone, and the run with it.
-                stop=stop_after_delay(self._lease_seconds),
-                wait=wait_exponential_jitter(initial=0.2, max=10),
-                before_sleep=partial(_log_retry, function),
-                reraise=True,
-            ):
-                _last_status.set(None)
-                with attempt:
-                    return (await self._client.rpc(function, arguments).execute()).data
+            async with asyncio.timeout(patience_seconds):
+                async for attempt in AsyncRetrying(
+                    retry=retry_if_exception(is_transient),
+                    wait=wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_PAUSE_SECONDS),
+                    before_sleep=partial(_log_retry, function),
+                ):
+                    _last_status.set(None)
+                    with attempt:
+                        return (await self._client.rpc(function, arguments).execute()).data
+        except TimeoutError:
+            raise DatabaseUnreachableError(f"{function}: not answered within {patience_seconds:g} s") from None
         except APIError as error:
             if error.code == "PT409":
                 raise LeaseLostError(error.message) from None
-            failure = DatabaseUnreachableError if _is_transient(error) else CallRefusedError
-            raise failure(f"{function}: {error.code} {error.message}") from error
-        except httpx.TransportError as error:
-            raise DatabaseUnreachableError(f"{function}: {type(error).__name__} {error}") from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            status = _last_status.get()
+            message = f"{function}: {error.code or status} {error.message}"
+            raise CallRefusedError(message, status=status, code=error.code) from error
+        raise AssertionError("unreachable: an attempt returns, raises or is repeated")
 
 
 @asynccontextmanager
@@ -220,18 +331,23 @@ async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIte
             await client.realtime.close()
 
 
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request of a client that `open_client` opened may succeed when it is sent again.
+
+    Args:
+        error: What the client raised, in the task that sent the request.
+    """
+    if isinstance(error, APIError):
+        status = _last_status.get() or 0
+        return status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
+    return isinstance(error, httpx.TransportError)
+
+
 async def _note_status(response: httpx.Response) -> None:
     _last_status.set(response.status_code)
     content_type = response.headers.get("content-type", "application/json")
     if response.is_success and "json" not in content_type:
         raise httpx.RemoteProtocolError(f"the answer is {content_type}, not JSON: something else answers here")
-
-
-def _is_transient(error: BaseException) -> bool:
-    if isinstance(error, APIError):
-        status = _last_status.get() or 0
-        return status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
-    return isinstance(error, httpx.TransportError)
 
 
 def _log_retry(function: str, state: RetryCallState) -> None:

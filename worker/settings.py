@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import textwrap
 from pathlib import Path
@@ -118,6 +119,18 @@ class Settings(BaseSettings):
         le=60,
         description="Timeout of one request to Supabase.",
     )
+    outage_seconds: float = Field(
+        default=600,
+        validation_alias="WORKER_OUTAGE_SECONDS",
+        ge=10,
+        le=86400,
+        description="How long running searches wait for Supabase to come back, before they are given up.",
+    )
+    spool_dir: Path = Field(
+        default=Path(".local/spool"),
+        validation_alias="WORKER_SPOOL_DIR",
+        description="Folder for fetched pages that cannot be saved while Supabase is out of reach.",
+    )
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="auto",
         validation_alias="WORKER_LOG_FORMAT",
@@ -150,6 +163,14 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("must be an address such as https://abcdefgh.supabase.co")
         return value.rstrip("/")
+
+    @field_validator("supabase_service_role_key", "supabase_anon_key")
+    @classmethod
+    def _is_sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        # httpx would refuse the header, and show the key.
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("has white space or another character that no key has; copy it again")
+        return value
 
     @field_validator("jobspy_proxies", mode="before")
     @classmethod

@@ -10,7 +10,13 @@ from worker.queue import FinishedRun, FinishedSite
 
 logger = logging.getLogger(__name__)
 
-MARKS = {SiteStatus.COMPLETED: "✓", SiteStatus.PARTIAL: "~", SiteStatus.FAILED: "✗", SiteStatus.SKIPPED: "-"}
+MARKS = {
+    SiteStatus.COMPLETED: "✓",
+    SiteStatus.PARTIAL: "~",
+    SiteStatus.FAILED: "✗",
+    SiteStatus.SKIPPED: "-",
+    SiteStatus.PENDING: "·",
+}
 
 
 def log_summary(run: FinishedRun) -> None:
@@ -19,6 +25,7 @@ def log_summary(run: FinishedRun) -> None:
         "run_id": str(run.id),
         "status": run.status,
         "jobs_found": run.jobs_found,
+        "retry_in_seconds": run.retry_in_seconds,
         "sites": [asdict(site) for site in run.sites],
     }
     logger.info("%s", summary(run), extra=fields)
@@ -29,7 +36,8 @@ def summary(run: FinishedRun) -> str:
     width = max(len(site.site) for site in run.sites)
     completed = sum(site.status == SiteStatus.COMPLETED for site in run.sites)
     failed = sum(site.status == SiteStatus.FAILED for site in run.sites)
-    lines = [f"Run {run.id}: {run.status}"]
+    again = "" if run.retry_in_seconds is None else f", and in {run.retry_in_seconds:.0f} s searched again"
+    lines = [f"Run {run.id}: {run.status}{again}"]
     lines += [f"  {MARKS[site.status]} {site.site:<{width}}  {_outcome(site)}" for site in run.sites]
     lines += [f"  Boards completed: {completed} of {len(run.sites)}, failed: {failed}. Total found: {run.jobs_found}"]
     return "\n".join(lines)

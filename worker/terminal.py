@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -51,7 +52,7 @@ def _run_view(title: str, followed: FollowedRun) -> RenderableType:
         Text(title, style="bold"),
         ProgressBar(total=run["progress_total"], completed=run["progress_current"], width=BAR_WIDTH),
         str(run["jobs_found"]),
-        status_text(run["status"]),
+        status_text(run["status"], _next_attempt(run)),
     )
     for site in followed.sites.values():
         is_done = site["status"] == "completed"
@@ -62,6 +63,12 @@ def _run_view(title: str, followed: FollowedRun) -> RenderableType:
             status_text(site["status"], site["error_message"]),
         )
     return table
+
+
+def _next_attempt(run: Row) -> str | None:
+    if run["run_after"] is None:
+        return None
+    return f"again at {datetime.fromisoformat(run['run_after']).astimezone():%H:%M:%S}"
 
 
 def status_text(status: str, reason: str | None = None) -> Text:

@@ -1,4 +1,4 @@
-"""The commands of a user: enqueue a search, watch it, list the last ones."""
+"""The commands of a user: enqueue a search, watch it, cancel it, search once more, list the last ones."""
 
 from __future__ import annotations
 
@@ -32,6 +32,30 @@ async def enqueue(
             return EXIT_REFUSED
         Console().print(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
+
+
+async def rerun(settings: Settings, run_id: str, *, watch: bool) -> int:
+    """Put the search of a run into the queue once more and print the new run's id; return the exit code."""
+    async with signed_in(settings) as user:
+        try:
+            run = await user.rerun(run_id)
+        except APIError as error:
+            sys.stderr.write(f"Refused: {error.message}\n")
+            return EXIT_REFUSED
+        Console().print(run["id"])
+        return await _follow(user, [run["id"]]) if watch else 0
+
+
+async def cancel(settings: Settings, run_id: str) -> int:
+    """Cancel a run and print its status; return the exit code."""
+    async with signed_in(settings) as user:
+        try:
+            run = await user.cancel(run_id)
+        except APIError as error:
+            sys.stderr.write(f"Refused: {error.message}\n")
+            return EXIT_REFUSED
+        Console().print(run["status"])
+        return 0
 
 
 async def watch(settings: Settings, run_ids: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from worker.queue import Queue, open_client
 from worker.settings import Settings
 from worker.sources import Source
 from worker.sources.jobspy import JobSpySettings, JobSpySource
+from worker.spool import Spool
 from worker.wakeup import Wakeup
 
 HEARTBEATS_A_LEASE = 3
@@ -53,11 +54,17 @@ class Worker:
         async with open_client(
             settings.supabase_url, self._key, timeout_seconds=settings.request_timeout_seconds
         ) as client:
-            queue = Queue(client, worker_id=settings.worker_id, lease_seconds=settings.lease_seconds)
+            queue = Queue(
+                client,
+                worker_id=settings.worker_id,
+                lease_seconds=settings.lease_seconds,
+                outage_seconds=settings.outage_seconds,
+            )
+            spool = Spool(settings.spool_dir)
             sources = {(source.kind, site): source for source in self._sources for site in source.sites}
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            loop = Loop(queue, Execution(queue, sources), wakeup, kinds, limits)
+            loop = Loop(queue, Execution(queue, sources, spool), wakeup, kinds, limits)
             async with _stopped_by_signals(loop):
                 listener = None
                 if not limits.until_empty:

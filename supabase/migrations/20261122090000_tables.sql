@@ -3,10 +3,12 @@ create schema worker;
 comment on schema worker is 'Private state of the search worker: leases, raw pages, settings. Not exposed through the API.';
 revoke all on schema worker from public;
 
--- Tests move time by replacing this function; nothing else in the schema reads the clock.
+-- Tests move time by replacing this function; nothing else in the schema reads the clock. Not the time at which the
+-- transaction began: one that waited for a run would write times before those of the one that it waited for. And
+-- stable all the same, because an index is not searched with what is volatile.
 create function worker.now() returns timestamptz
 language sql stable set search_path = ''
-return pg_catalog.now();
+return clock_timestamp();
 comment on function worker.now() is 'The clock of every time-dependent rule.';
 
 create type public.run_source as enum ('manual', 'cron', 'api');
@@ -53,12 +55,18 @@ create table public.search_runs (
 -- Only claimable runs are in these, so that neither history, delayed runs nor followers make a claim slower.
 create index search_runs_ready on public.search_runs (priority desc, position)
     where status = 'pending' and run_after is null and leader_run_id is null;
-create index search_runs_ready_of_user on public.search_runs (user_id, priority, position)
+-- The position is negative so that the planner does not read search_runs_ready backwards instead, past everybody's runs.
+create index search_runs_ready_of_user on public.search_runs (user_id, priority, (-position))
     where status = 'pending' and run_after is null and leader_run_id is null;
+create index search_runs_pending_of_user on public.search_runs (user_id)
+    where status = 'pending' and source <> 'cron';
+create index search_runs_running on public.search_runs (user_id) where status = 'running';
 create index search_runs_delayed on public.search_runs (run_after)
     where status = 'pending' and run_after is not null;
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
-create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc);
+create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
+create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
+    where completed_at is not null;
 create index search_runs_leader_run_id on public.search_runs (leader_run_id) where leader_run_id is not null;
 create index search_runs_shared_run_id on public.search_runs (shared_run_id) where shared_run_id is not null;
 
@@ -73,8 +81,9 @@ comment on column public.search_runs.status is 'pending, running, then success, 
 comment on column public.search_runs.jobs_found is 'Results so far: rows of search_results, written at most once a second while running.';
 comment on column public.search_runs.progress_current is 'Results found or given up on, of progress_total. Never falls.';
 comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
-comment on column public.search_runs.progress is 'What happens now: {step, site, details}.';
-comment on column public.search_runs.error_code is 'Why sites failed: the first failed site''s code, or worker_lost.';
+comment on column public.search_runs.progress is
+    'What happens now: {step, site, details}. step is queued, starting, searching, site_finished, retrying, cancelled or finished.';
+comment on column public.search_runs.error_code is 'Why sites failed: the first failed site''s code, or worker_lost. Also while waiting to try them again.';
 comment on column public.search_runs.error_message is 'One line naming each failed site and its reason.';
 comment on column public.search_runs.attempts is 'Attempts started; a released or rescued run gets its attempt back.';
 comment on column public.search_runs.max_attempts is 'Attempts allowed.';
@@ -85,8 +94,8 @@ comment on column public.search_runs.fingerprint is 'SHA-256 of the kind and the
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
 comment on column public.search_runs.idempotency_key is 'Unique for each user: the same key never makes a second run.';
-comment on column public.search_runs.run_after is 'Not before this time; null when ready.';
-comment on column public.search_runs.cancel_requested_at is 'When the owner asked to cancel.';
+comment on column public.search_runs.run_after is 'Not before this time: of a search for later, or of a failed one''s next attempt. Null when ready.';
+comment on column public.search_runs.cancel_requested_at is 'When the owner asked to cancel: setting it, to whatever time, cancels the run.';
 comment on column public.search_runs.updated_at is 'Last change of this row.';
 comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
@@ -219,7 +228,8 @@ create table public.run_events (
     id bigint generated always as identity primary key,
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
-        event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'finished')
+        event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'cancelled',
+                  'finished')
     ),
     site text,
     data jsonb not null default '{}',
@@ -229,7 +239,8 @@ create index run_events_run_id on public.run_events (run_id, id);
 comment on table public.run_events is 'What happened to a run, in order. Append-only.';
 comment on column public.run_events.id is 'Grows with time: the order of a run''s events.';
 comment on column public.run_events.event is
-    'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped) or finished.';
+    'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
+    'retried (sites failed, and are searched again later), cancelled or finished.';
 comment on column public.run_events.site is 'The site of a site''s event.';
 comment on column public.run_events.data is 'What else is known: worker_id, attempt, status, error_code ...';
 
@@ -306,7 +317,18 @@ create table worker.settings (
     is_only_row boolean primary key default true check (is_only_row),
     max_rescues smallint not null default 3 check (max_rescues between 0 and 100),
     rescue_batch smallint not null default 100 check (rescue_batch between 1 and 1000),
-    progress_interval interval not null default '1 second' check (progress_interval >= '0')
+    progress_interval interval not null default '1 second' check (progress_interval >= '0'),
+    retry_delay interval not null default '30 seconds' check (retry_delay >= '0'),
+    max_retry_delay interval not null default '15 minutes' check (max_retry_delay >= '0'),
+    max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
+    max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
+    max_running_per_user integer default 5 check (max_running_per_user >= 1),
+    keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
+    keep_events interval default '30 days' check (keep_events >= '1 hour'),
+    keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
+    retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
+    retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
+    retention_interval interval not null default '1 hour' check (retention_interval > '0')
 );
 insert into worker.settings default values;
 comment on table worker.settings is 'Settings that hold for all workers.';
@@ -314,6 +336,30 @@ comment on column worker.settings.max_rescues is 'Workers that may die with a ru
 comment on column worker.settings.rescue_batch is 'Expired leases rescued, and due runs promoted, in one claim at most.';
 comment on column worker.settings.progress_interval is
     'Least time between two progress writes of a run: each costs an RLS check for every subscriber.';
+comment on column worker.settings.retry_delay is
+    'Delay before the second attempt; doubled for each further one, give or take a quarter.';
+comment on column worker.settings.max_retry_delay is 'Longest delay before an attempt, before the quarter.';
+comment on column worker.settings.max_pending_per_user is
+    'Runs of a user that wait at a time, those of schedules apart; null for no limit.';
+comment on column worker.settings.max_per_hour_per_user is
+    'Runs that a user starts within any hour, those of schedules apart; null for no limit.';
+comment on column worker.settings.max_running_per_user is
+    'Runs of a user that are searched at a time, by all workers; the others wait. Null for no limit.';
+comment on column worker.settings.keep_runs is 'Finished runs are deleted at this age, with all that belongs to them; null keeps them.';
+comment on column worker.settings.keep_events is 'Events are deleted at this age; null keeps them as long as their runs.';
+comment on column worker.settings.keep_raw_pages is 'Raw pages are deleted at this age; null keeps them as long as their runs.';
+comment on column worker.settings.retention_batch is
+    'Rows of each table deleted at a time (of runs, a tenth): on a published table each delete is broadcast.';
+comment on column worker.settings.retention_pause is 'Least time between two batches.';
+comment on column worker.settings.retention_interval is 'Time until the next look once nothing is left to delete.';
+
+create table worker.housekeeping (
+    task text primary key,
+    next_at timestamptz not null
+);
+insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
+comment on table worker.housekeeping is 'What some idle worker does from time to time, and not each of them.';
+comment on column worker.housekeeping.next_at is 'Not before this time.';
 
 create table worker.parameter_rules (
     kind text not null,

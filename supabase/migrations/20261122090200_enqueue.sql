@@ -6,7 +6,7 @@ return greatest(
     (select min(run.position) from public.search_runs as run
      where run.priority = next_position.priority
        and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
-    (select max(run.position) + 1 from public.search_runs as run
+    (select 1 - min(-run.position) from public.search_runs as run
      where run.user_id = next_position.user_id and run.priority = next_position.priority
        and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
     0
@@ -65,6 +65,96 @@ create trigger open_runs after insert on public.search_runs
     referencing new table as new_runs
     for each statement execute function worker.open_runs();
 
+create function worker.check_quotas() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    settings worker.settings;
+    exceeded record;
+begin
+    select * into strict settings from worker.settings;
+
+    -- Counting is safe only while no other insert of the same user counts: one after another, in the order of the ids.
+    perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
+    from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
+
+    select quota.* into exceeded
+    from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
+    cross join lateral (
+        select count(*) as runs from public.search_runs as run
+        where run.user_id = asking.user_id and run.status = 'pending' and run.source <> 'cron'
+    ) as pending
+    cross join lateral (
+        select count(*) as runs from public.search_runs as run
+        where run.user_id = asking.user_id and run.created_at > worker.now() - interval '1 hour' and run.source <> 'cron'
+    ) as last_hour
+    cross join lateral (
+        select 'max_per_hour_per_user' as name, settings.max_per_hour_per_user as most, 'started in an hour' as what, (
+            select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
+            where run.user_id = asking.user_id and run.source <> 'cron'
+            order by run.created_at desc
+            offset settings.max_per_hour_per_user limit 1
+        ) as wait
+        where last_hour.runs > settings.max_per_hour_per_user
+        union all
+        -- As fast as runs of this user were taken up lately, one place is free after:
+        select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
+            select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
+            where run.user_id = asking.user_id and run.created_at > worker.now() - interval '1 hour'
+              and run.started_at > worker.now() - interval '10 minutes'
+        )
+        where pending.runs > settings.max_pending_per_user
+    ) as quota
+    order by quota.wait desc
+    limit 1;
+
+    if exceeded.name is not null then
+        raise sqlstate 'PT429' using
+            message = format('at most %s searches of a user may be %s: try again in %s s',
+                             exceeded.most, exceeded.what, ceil(extract(epoch from exceeded.wait))),
+            detail = jsonb_build_object('quota', exceeded.name, 'limit', exceeded.most,
+                                        'retry_after_seconds', ceil(extract(epoch from exceeded.wait)));
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.check_quotas is
+    'Refuses runs beyond the quotas of worker.settings with PT429 (HTTP 429): the limit, and the time to wait.';
+
+create trigger check_quotas after insert on public.search_runs
+    referencing new table as new_runs
+    for each statement execute function worker.check_quotas();
+
+create function worker.cancel_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if old.completed_at is not null then
+        new.cancel_requested_at := old.cancel_requested_at;
+    elsif new.cancel_requested_at is not null then
+        update public.search_run_sites as site
+        set status = 'skipped', completed_at = worker.now(), jobs_found = (
+            select count(*) from public.search_results as result
+            where result.run_id = site.run_id and result.site = site.site)
+        where site.run_id = old.id and site.completed_at is null;
+
+        insert into public.run_events (run_id, event, data, created_at)
+        values (old.id, 'cancelled', jsonb_build_object('status', old.status), worker.now());
+
+        new.cancel_requested_at := worker.now();
+        new.status := 'cancelled';
+        new.completed_at := worker.now();
+        new.run_after := null;
+        new.progress := jsonb_build_object('step', 'cancelled');
+        new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
+    end if;
+    return new;
+end;
+$$;
+comment on function worker.cancel_run is 'Ends a run whose owner asks for it; a finished one stays as it is.';
+
+create trigger cancel_run before update of cancel_requested_at on public.search_runs
+    for each row execute function worker.cancel_run();
+
+-- After cancel_run: triggers fire in the order of their names.
 create function worker.guard_run() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -125,3 +215,40 @@ end;
 $$;
 comment on function public.enqueue_search is
     'Puts a search of the signed-in user into the queue. The same idempotency key again returns the same run.';
+
+create function public.rerun_search(run_id uuid) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (workspace_id, kind, parameters, client_context)
+    select former.workspace_id, former.kind, former.parameters, former.client_context
+    from public.search_runs as former
+    where former.id = rerun_search.run_id
+    returning * into run;
+    if run.id is null then
+        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.rerun_search is 'Puts the same search into the queue once more, as a new run; returns it.';
+
+create function public.cancel_search(run_id uuid) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    update public.search_runs as asked
+    set cancel_requested_at = now()
+    where asked.id = cancel_search.run_id and asked.completed_at is null;
+
+    select * into run from public.search_runs as ended where ended.id = cancel_search.run_id;
+    if run.id is null then
+        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.cancel_search is
+    'Ends a run of the signed-in user at once, pending or running; returns it. One that has ended stays as it is.';

@@ -107,12 +107,12 @@ begin
         for no key update of run skip locked
     ) as locked;
 
-    -- Once more: a heartbeat needs no lock on the run, and may have come in between.
+    -- Once more: a heartbeat needs no lock on the run, and may have come in between, or be at it.
     select array_agg(locked.run_id) into expired
     from (
         select lease.run_id from worker.leases as lease
         where lease.run_id = any (expired) and lease.expires_at < worker.now()
-        for update
+        for update skip locked
     ) as locked;
     if expired is null then
         return;
@@ -126,7 +126,10 @@ begin
     where run.id = any (expired) and run.rescues > settings.max_rescues;
 
     update public.search_run_sites as site
-    set status = 'failed', completed_at = worker.now(), error_code = 'worker_lost', retryable = false,
+    set status = case when exists (select from public.search_results as result
+                                   where result.run_id = site.run_id and result.site = site.site)
+                      then 'partial' else 'failed' end::public.site_status,
+        completed_at = worker.now(), error_code = 'worker_lost', retryable = false,
         error_message = format('%s workers died with this run', settings.max_rescues + 1)
     where site.run_id = any (lost) and site.completed_at is null;
 
@@ -171,13 +174,93 @@ end;
 $$;
 comment on function worker.finish is 'Gives a run its final status.';
 
+create function worker.retry(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+language plpgsql set search_path = '' as $$
+declare
+    settings worker.settings;
+    next_attempt_at timestamptz;
+    failed text[];
+begin
+    select * into strict settings from worker.settings;
+
+    with reopened as (
+        update public.search_run_sites as site
+        set status = 'pending', started_at = null, completed_at = null
+        where site.run_id = retry.run_id and site.status in ('partial', 'failed') and site.retryable
+        returning site.site, site.position
+    )
+    select array_agg(reopened.site order by reopened.position) into failed from reopened;
+
+    delete from worker.leases as lease where lease.run_id = retry.run_id;
+
+    update public.search_runs as run
+    set status = 'pending', error_code = retry.error_code, error_message = retry.error_message,
+        progress = jsonb_build_object('step', 'retrying', 'details', jsonb_build_object('sites', failed)),
+        run_after = worker.now() + (0.75 + 0.5 * random())
+            * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1))
+    where run.id = retry.run_id
+    returning run.run_after into next_attempt_at;
+
+    insert into public.run_events (run_id, event, data, created_at)
+    values (retry.run_id, 'retried',
+            event_data || jsonb_build_object('sites', failed, 'run_after', next_attempt_at), worker.now());
+end;
+$$;
+comment on function worker.retry is
+    'Puts a run back for another attempt, later, at the sites that failed in a way that may pass.';
+
+create function worker.within_running_limit(run_ids uuid[], may_wait boolean) returns uuid[]
+language plpgsql set search_path = '' as $$
+declare
+    most integer := (select max_running_per_user from worker.settings);
+    countable uuid[];
+begin
+    if most is null then
+        return run_ids;
+    end if;
+    -- Counting is safe only while no other claim starts runs of the same users: one after another, in the order of the
+    -- ids. Who holds such locks already must not wait for more: two claims would wait for each other in a circle.
+    with ready as materialized (
+        select distinct run.user_id, hashtextextended('worker.within_running_limit ' || run.user_id, 0) as key
+        from public.search_runs as run
+        where run.id = any (run_ids)
+        order by run.user_id
+    )
+    select array_agg(ready.user_id) into countable from ready
+    where case when may_wait then pg_advisory_xact_lock(ready.key) is not null
+               else pg_try_advisory_xact_lock(ready.key) end;
+
+    return array(
+        select ready.id
+        from (
+            select run.id, run.user_id,
+                   row_number() over (partition by run.user_id order by run.priority desc, run.position) as nth
+            from public.search_runs as run
+            where run.id = any (run_ids) and run.user_id = any (countable)
+        ) as ready
+        where ready.nth + (
+            select count(*) from public.search_runs as run
+            where run.user_id = ready.user_id and run.status = 'running'
+        ) <= most
+    );
+end;
+$$;
+comment on function worker.within_running_limit is
+    'Returns those of the ready runs that may start without exceeding max_running_per_user, first come first served. '
+    'Unless it may wait, runs of users whom another claim is counting are not among them.';
+
 create function public.worker_claim_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, attempt integer, max_attempts integer, sites jsonb
 )
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
+declare
+    free_slots integer := slots;
+    ready uuid[];
+    startable uuid[];
+    limited_users uuid[] := array[]::uuid[];
 begin
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
@@ -192,35 +275,58 @@ begin
     update worker.leases as lease set expires_at = worker.now() + lease.duration
     where lease.claim_id = worker_claim_runs.claim_id;
     if not found then
+        -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
+        perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
         perform worker.promote_due_runs();
 
-        with ready as (
-            select run.id from public.search_runs as run
-            where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
-              and run.kind = any (worker_claim_runs.kinds)
-            order by run.priority desc, run.position
-            limit worker_claim_runs.slots
-            for update skip locked
-        ), claimed as (
-            update public.search_runs as run
-            set status = 'running', attempts = run.attempts + 1,
-                started_at = coalesce(run.started_at, worker.now()),
-                progress = jsonb_build_object('step', 'starting')
-            from ready
-            where run.id = ready.id
-            returning run.id, run.attempts
-        ), leased as (
-            insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
-            select claimed.id, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
-                   make_interval(secs => lease_seconds), worker.now() + make_interval(secs => lease_seconds)
-            from claimed
-        )
-        insert into public.run_events (run_id, event, data, created_at)
-        select claimed.id, 'claimed',
-               jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts),
-               worker.now()
-        from claimed;
+        -- A user who reaches max_running_per_user leaves the other slots to the next ones.
+        loop
+            select array_agg(locked.id) into ready
+            from (
+                select run.id from public.search_runs as run
+                where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+                  and run.kind = any (worker_claim_runs.kinds)
+                  and run.user_id <> all (limited_users)
+                  and run.user_id not in (
+                      select running.user_id from public.search_runs as running
+                      where running.status = 'running'
+                      group by running.user_id
+                      having count(*) >= (select max_running_per_user from worker.settings))
+                order by run.priority desc, run.position
+                limit free_slots
+                for update skip locked
+            ) as locked;
+            exit when ready is null;
+
+            -- Not within the update: there it would be called for each run of the table, and count what it just started.
+            startable := worker.within_running_limit(ready, may_wait => limited_users = '{}');
+
+            with claimed as (
+                update public.search_runs as run
+                set status = 'running', attempts = run.attempts + 1, error_code = null, error_message = null,
+                    started_at = coalesce(run.started_at, worker.now()),
+                    progress = jsonb_build_object('step', 'starting')
+                where run.id = any (startable)
+                returning run.id, run.attempts
+            ), leased as (
+                insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
+                select claimed.id, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
+                       make_interval(secs => lease_seconds), worker.now() + make_interval(secs => lease_seconds)
+                from claimed
+            )
+            insert into public.run_events (run_id, event, data, created_at)
+            select claimed.id, 'claimed',
+                   jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts),
+                   worker.now()
+            from claimed;
+
+            exit when startable @> ready;
+            free_slots := free_slots - cardinality(startable);
+            limited_users := limited_users || array(
+                select distinct run.user_id from public.search_runs as run
+                where run.id = any (ready) and run.id <> all (startable));
+        end loop;
     end if;
 
     return query
@@ -237,18 +343,28 @@ begin
 end;
 $$;
 comment on function public.worker_claim_runs is
-    'Leases up to `slots` ready runs of the given kinds. The same claim_id again returns the same runs.';
+    'Leases up to `slots` ready runs of the given kinds, and extends the leases [{run_id, lease_token}] that are held. '
+    'The same claim_id again returns the same runs.';
 
 create function public.worker_heartbeat(worker_id text, leases jsonb)
 returns table (run_id uuid, lease_token uuid, state text)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
+    -- In the order of the ids, as a release locks them: the two would wait for each other in a circle.
+    with held as materialized (
+        select lease.run_id
+        from worker.leases as lease
+        join jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
+            on asked.run_id = lease.run_id and asked.lease_token = lease.token
+        where lease.worker_id = worker_heartbeat.worker_id
+        order by lease.run_id
+        for no key update of lease
+    )
     update worker.leases as lease
     set expires_at = worker.now() + lease.duration
-    from jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
-    where lease.run_id = asked.run_id and lease.token = asked.lease_token
-      and lease.worker_id = worker_heartbeat.worker_id;
+    from held
+    where lease.run_id = held.run_id;
 
     -- A statement of its own: while the first waited for a lease, its run may have finished.
     return query
@@ -276,7 +392,8 @@ begin
     perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
 
     update public.search_run_sites as started
-    set status = 'running', attempts = worker_start_site.attempt, started_at = worker.now()
+    set status = 'running', attempts = worker_start_site.attempt, started_at = worker.now(),
+        error_code = null, error_message = null, retryable = null
     where started.run_id = worker_start_site.run_id and started.site = worker_start_site.site
       and started.status = 'pending';
     if found then
@@ -291,7 +408,8 @@ $$;
 comment on function public.worker_start_site is 'Marks a site of a run as being searched.';
 
 create function public.worker_save_page(
-    run_id uuid, lease_token uuid, site text, page_number integer, raw jsonb, items jsonb, progress jsonb
+    run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb,
+    progress jsonb
 ) returns integer
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -304,17 +422,19 @@ begin
 
     insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
                                         response_ms, item_count, calls_used, fetched_at)
-    select run.id, raw ->> 'source', started.site, started.attempts, worker_save_page.page_number, run.parameters,
-           run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer, jsonb_array_length(items),
-           (raw ->> 'calls_used')::integer, worker.now()
+    select run.id, raw ->> 'source', started.site, worker_save_page.attempt, worker_save_page.page_number,
+           run.parameters, run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer,
+           jsonb_array_length(items), (raw ->> 'calls_used')::integer, worker.now()
     from public.search_run_sites as started
-    where started.run_id = run.id and started.site = worker_save_page.site and started.status = 'running'
+    where started.run_id = run.id and started.site = worker_save_page.site and started.completed_at is null
+      -- Of a former attempt, too: a page may have waited on a worker's disk.
+      and worker_save_page.attempt between 1 and started.attempts
     on conflict (run_id, site, attempt, page_number) do nothing;
     if not found then
         if exists (select from worker.raw_collections as saved
-                   join public.search_run_sites as searched using (run_id, site)
                    where saved.run_id = run.id and saved.site = worker_save_page.site
-                     and saved.attempt = searched.attempts and saved.page_number = worker_save_page.page_number) then
+                     and saved.attempt = worker_save_page.attempt
+                     and saved.page_number = worker_save_page.page_number) then
             return 0;
         end if;
         raise sqlstate '22023' using
@@ -403,7 +523,8 @@ begin
     -- Status and count in one write: each one is an event to every subscriber.
     update public.search_run_sites as finished
     set status = outcome, jobs_found = found_here, error_code = worker_finish_site.error_code,
-        error_message = worker_finish_site.error_message, retryable = worker_finish_site.retryable,
+        error_message = worker_finish_site.error_message,
+        retryable = case when worker_finish_site.error_code is not null then worker_finish_site.retryable end,
         completed_at = worker.now()
     where finished.run_id = worker_finish_site.run_id and finished.site = worker_finish_site.site
       and finished.completed_at is null;
@@ -443,12 +564,14 @@ language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
     lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+    event_data jsonb;
     sites record;
 begin
-    -- The answer to the first call may have got lost; by then the lease is gone.
+    -- The answer to the first call may have got lost, or be under way; by then the lease is gone.
+    perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
     if not exists (
         select from public.run_events as event
-        where event.run_id = worker_finish_run.run_id and event.event = 'finished'
+        where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried')
           and event.data ->> 'lease_digest' = lease_digest
     ) then
         perform worker.hold_lease(worker_finish_run.run_id, lease_token);
@@ -456,6 +579,7 @@ begin
         select bool_and(site.completed_at is not null) as all_finished,
                bool_and(site.status = 'completed') as all_completed,
                bool_or(site.status in ('completed', 'partial')) as any_completed,
+               bool_or(site.retryable) as any_retryable,
                (array_agg(site.error_code order by site.position)
                     filter (where site.error_code is not null))[1] as error_code,
                string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
@@ -468,15 +592,24 @@ begin
             raise sqlstate '22023' using message = 'run_id must be of a run whose sites are all finished';
         end if;
 
-        perform worker.finish(
-            lease.run_id,
-            case when sites.all_completed then 'success'
-                 when sites.any_completed then 'partial'
-                 else 'failed' end::public.run_status,
-            sites.error_code, sites.error_message,
-            jsonb_build_object('worker_id', lease.worker_id, 'lease_digest', lease_digest))
-        from worker.leases as lease
-        where lease.run_id = worker_finish_run.run_id;
+        select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
+        into strict event_data
+        from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
+        where run.id = worker_finish_run.run_id;
+
+        if sites.any_retryable and exists (
+            select from public.search_runs as run
+            where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
+        ) then
+            perform worker.retry(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+        else
+            perform worker.finish(
+                worker_finish_run.run_id,
+                case when sites.all_completed then 'success'
+                     when sites.any_completed then 'partial'
+                     else 'failed' end::public.run_status,
+                sites.error_code, sites.error_message, event_data);
+        end if;
     end if;
 
     return (
@@ -488,7 +621,8 @@ begin
 end;
 $$;
 comment on function public.worker_finish_run is
-    'Ends a run: success if all sites completed, partial if some did, failed if none. Returns it with its sites; again changes nothing.';
+    'Ends a run: success if all sites completed, partial if some did, failed if none. With attempts left, and a site whose '
+    'failure may pass, it is pending again instead, from run_after on. Returns it with its sites; again changes nothing.';
 
 create function public.worker_release_runs(worker_id text, leases jsonb) returns void
 language plpgsql security definer set search_path = '' as $$

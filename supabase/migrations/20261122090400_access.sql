@@ -66,7 +66,7 @@ begin
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'raw_collections', 'processing_log', 'site_health', 'settings',
-                                    'parameter_rules'] loop
+                                    'housekeeping', 'parameter_rules'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -77,7 +77,7 @@ revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;
 
-grant insert (user_id, workspace_id, kind, parameters, client_context, idempotency_key)
+grant insert (user_id, workspace_id, kind, parameters, client_context, idempotency_key), update (cancel_requested_at)
     on public.search_runs to authenticated;
 grant insert (user_id, workspace_id, kind, source, parameters, client_context, idempotency_key, priority, max_attempts,
               run_after), delete
@@ -89,6 +89,8 @@ create policy "Owners see their runs" on public.search_runs
     for select to authenticated using (user_id = (select auth.uid()));
 create policy "Users start runs of their own" on public.search_runs
     for insert to authenticated with check (user_id = (select auth.uid()));
+create policy "Owners cancel their runs" on public.search_runs
+    for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
 -- Whoever sees a run sees its sites and results, also through a follower or a run that was answered with it.
 create policy "Sites of visible runs" on public.search_run_sites
@@ -131,12 +133,13 @@ begin
         select routine.oid from pg_proc as routine
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
-              'enqueue_search', 'worker_claim_runs', 'worker_heartbeat', 'worker_start_site', 'worker_save_page',
-              'worker_finish_site', 'worker_finish_run', 'worker_release_runs')
+              'enqueue_search', 'rerun_search', 'cancel_search', 'worker_claim_runs', 'worker_heartbeat',
+              'worker_start_site', 'worker_save_page', 'worker_finish_site', 'worker_finish_run', 'worker_release_runs',
+              'worker_delete_expired')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
-                       case when rpc::text like '%enqueue_search%' then 'authenticated' else 'service_role' end);
+                       case when rpc::text like '%worker\_%' then 'service_role' else 'authenticated' end);
     end loop;
 end;
 $$;

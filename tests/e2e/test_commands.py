@@ -118,3 +118,24 @@ async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, env
         database.execute("delete from worker.parameter_rules where kind = %s", [kind])
     assert (answer.returncode, answer.stderr) == (0, "")
     assert kind[:10] in answer.stdout
+
+
+def test_a_run_is_cancelled_and_searched_once_more(environment: dict[str, str]) -> None:
+    run_id = command(environment, "enqueue", "welder", "--sites", "indeed").stdout.strip()
+    cancelled = command(environment, "cancel", run_id)
+    assert (cancelled.returncode, cancelled.stdout, cancelled.stderr) == (0, "cancelled\n", "")
+    assert command(environment, "cancel", run_id).stdout == "cancelled\n"
+
+    again = command(environment, "rerun", run_id)
+    assert (again.returncode, again.stderr) == (0, "")
+    listed = command(environment, "runs", "--limit", "2").stdout.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == [again.stdout.strip(), run_id]
+    assert "pending" in listed[1]
+    assert "cancelled" in listed[2]
+    assert command(environment, "cancel", again.stdout.strip()).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["cancel", "rerun"])
+def test_a_run_that_is_not_ones_own_cannot_be_touched(environment: dict[str, str], name: str) -> None:
+    answer = command(environment, name, str(uuid4()))
+    assert (answer.returncode, answer.stderr) == (2, "Refused: run_id must be of a run of yours\n")

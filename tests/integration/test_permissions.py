@@ -76,6 +76,8 @@ RELATIONS: Mapping[str, Mapping[str, str]] = {
 # Who may execute each function of `public`.
 FUNCTIONS: Mapping[str, set[str]] = {
     "enqueue_search": {"user"},
+    "rerun_search": {"user"},
+    "cancel_search": {"user"},
     "worker_claim_runs": {"service_role"},
     "worker_heartbeat": {"service_role"},
     "worker_start_site": {"service_role"},
@@ -83,14 +85,19 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_finish_site": {"service_role"},
     "worker_finish_run": {"service_role"},
     "worker_release_runs": {"service_role"},
+    "worker_status": {"service_role"},
+    "worker_delete_expired": {"service_role"},
 }
 
 # Nobody but their owner reaches these.
-WORKER_TABLES = {"leases", "raw_collections", "processing_log", "site_health", "settings", "parameter_rules"}
+WORKER_TABLES = {
+    "leases", "raw_collections", "processing_log", "site_health", "settings", "housekeeping", "parameter_rules"
+}  # fmt: skip
 
 # What a client may set of a run.
 INSERTED_BY_USERS = {"user_id", "workspace_id", "kind", "parameters", "client_context", "idempotency_key"}
 INSERTED_BY_SERVICE_ROLE = INSERTED_BY_USERS | {"source", "priority", "max_attempts", "run_after"}
+UPDATED_BY_USERS = {"cancel_requested_at"}
 
 ROLES = ("anon", "own", "other", "service_role")
 
@@ -296,8 +303,11 @@ async def test_function(world: World, function: str) -> None:
     site = {"site": "indeed"}
     arguments: dict[str, Row] = {
         "enqueue_search": {"kind": world.kind, "parameters": {"search_term": "engineer"}},
+        "rerun_search": {"run_id": run["run_id"]},
+        "cancel_search": {"run_id": run["run_id"]},
         "worker_claim_runs": {
-            "worker_id": "w", "kinds": [world.kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4())
+            "worker_id": "w", "kinds": [world.kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4()),
+            "held": [],
         },
         "worker_heartbeat": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_start_site": lease(run) | site | {"attempt": 1},
@@ -305,6 +315,8 @@ async def test_function(world: World, function: str) -> None:
         "worker_finish_site": lease(run) | site,
         "worker_finish_run": lease(run),
         "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
+        "worker_status": {},
+        "worker_delete_expired": {},
     }  # fmt: skip
     if function == "worker_finish_run":
         await call(world.service, "worker_finish_site", **lease(run), **site)
@@ -316,8 +328,13 @@ async def test_function(world: World, function: str) -> None:
     assert executed == FUNCTIONS[function]
 
 
-@pytest.mark.parametrize(("role", "allowed"), [("own", INSERTED_BY_USERS), ("service_role", INSERTED_BY_SERVICE_ROLE)])
-async def test_columns_of_a_run(world: World, database: Connection, role: str, allowed: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("role", "may_insert", "may_update"),
+    [("own", INSERTED_BY_USERS, UPDATED_BY_USERS), ("service_role", INSERTED_BY_SERVICE_ROLE, set())],
+)
+async def test_columns_of_a_run(
+    world: World, database: Connection, role: str, may_insert: set[str], may_update: set[str]
+) -> None:
     client, side = world.actor(role)
     columns = await names(
         database, "select attname from pg_attribute where attrelid = 'public.search_runs'::regclass and attnum > 0"
@@ -325,6 +342,7 @@ async def test_columns_of_a_run(world: World, database: Connection, role: str, a
     values: Row = {
         "workspace_id": str(uuid4()), "client_context": {"tab": 1}, "idempotency_key": "once", "source": "api",
         "priority": 5, "max_attempts": 5, "run_after": "2100-01-01T00:00:00Z",
+        "cancel_requested_at": "2100-01-01T00:00:00Z",
     }  # fmt: skip
     row = new_row("search_runs", side, world.kind)
     own_run = side.rows["search_runs"]
@@ -334,8 +352,19 @@ async def test_columns_of_a_run(world: World, database: Connection, role: str, a
             inserted.add(column)
         if await outcome(client.table("search_runs").update({column: values.get(column)}).match(own_run)) != "denied":
             updated.add(column)
-    assert inserted == allowed
-    assert updated == set()
+    assert inserted == may_insert
+    assert updated == may_update
+
+
+async def test_only_its_owner_cancels_a_run(world: World) -> None:
+    run = {"id": world.bob.run["run_id"]}
+    cancelled = {"cancel_requested_at": "2100-01-01T00:00:00Z"}
+    clients = {"anon": world.anon, "other": world.ada.client, "service_role": world.service, "own": world.bob.client}
+    outcomes = {
+        role: await outcome(client.table("search_runs").update(cancelled).match(run))
+        for role, client in clients.items()
+    }
+    assert outcomes == {"anon": "denied", "other": "none", "service_role": "denied", "own": "yes"}
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])

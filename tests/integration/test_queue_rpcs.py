@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, LiteralString
 from uuid import uuid4
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
@@ -25,8 +27,9 @@ from tests.helpers import (
     refusal,
     search,
     somebody_waits_for,
+    user_id,
 )
-from tests.integration.conftest import Connect, Connection
+from tests.integration.conftest import Configure, Connect, Connection
 
 LEASE_LOST = Refusal(409, "PT409", "lease_lost")
 
@@ -65,9 +68,9 @@ async def written(database: Connection, run_id: str) -> list[Any]:
     answer = await database.execute(
         """
         select (select jsonb_agg(to_jsonb(run)) from public.search_runs as run where id = %(run)s),
-               (select jsonb_agg(to_jsonb(site)) from public.search_run_sites as site where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(searched)) from public.search_run_sites as searched where run_id = %(run)s),
                (select jsonb_agg(to_jsonb(result)) from public.search_results as result where run_id = %(run)s),
-               (select jsonb_agg(to_jsonb(event)) from public.run_events as event where run_id = %(run)s),
+               (select jsonb_agg(to_jsonb(happened)) from public.run_events as happened where run_id = %(run)s),
                (select jsonb_agg(to_jsonb(page)) from worker.raw_collections as page where run_id = %(run)s),
                (select jsonb_agg(to_jsonb(lease)) from worker.leases as lease where run_id = %(run)s),
                (select count(*) from public.items)
@@ -154,7 +157,7 @@ async def test_a_run_that_is_finished_twice_answers_the_same(
 ) -> None:
     await call(
         service, "worker_finish_site", **lease(run), site="indeed",
-        error_code="blocked", error_message="HTTP 403", retryable=True,
+        error_code="blocked", error_message="HTTP 403", retryable=False,
     )  # fmt: skip
     finished = await call(service, "worker_finish_run", **lease(run))
     assert (finished["status"], finished["error_code"]) == ("failed", "blocked")
@@ -182,10 +185,12 @@ async def test_runs_share_the_items_that_both_found(sign_in: SignIn, service: As
 # At once --------------------------------------------------------------------------------------------------------
 
 
-async def test_claims_at_once_get_different_runs(sign_in: SignIn, service: AsyncClient, kind: str) -> None:
-    client = await sign_in()
+async def test_claims_at_once_get_different_runs(
+    user: AsyncClient, service: AsyncClient, kind: str, configure: Configure
+) -> None:
+    await configure("max_running_per_user", None)
     row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await client.table("search_runs").insert([row] * 12).execute()
+    await user.table("search_runs").insert([row] * 12).execute()
     claims = await asyncio.gather(*(claim(service, kind, slots=3, worker_id=f"worker-{n}") for n in range(8)))
     claimed = [run["run_id"] for runs in claims for run in runs]
     assert len(claimed) == len(set(claimed))
@@ -206,7 +211,7 @@ async def test_the_same_claim_at_once_gets_the_same_runs(user: AsyncClient, serv
 
 
 CLAIM: LiteralString = """
-select run_id from public.worker_claim_runs(%(worker)s, array[%(kind)s], %(slots)s, 60, %(claim)s)
+select run_id from public.worker_claim_runs(%(worker)s, array[%(kind)s], %(slots)s, 60, %(claim)s, '[]')
 """
 
 
@@ -230,8 +235,9 @@ async def answer_after(
 
 
 async def test_a_claim_passes_over_runs_that_another_is_claiming(
-    user: AsyncClient, kind: str, workers: tuple[Connection, Connection]
+    user: AsyncClient, kind: str, workers: tuple[Connection, Connection], configure: Configure
 ) -> None:
+    await configure("max_running_per_user", None)
     first, second = workers
     row = {"kind": kind, "parameters": {"search_term": "engineer"}}
     await user.table("search_runs").insert([row] * 3).execute()
@@ -258,7 +264,8 @@ async def test_a_retried_claim_waits_for_the_first(
 
 
 SAVE_PAGE: LiteralString = """
-select public.worker_save_page(%(run_id)s, %(lease_token)s, %(site)s, %(page_number)s, %(raw)s, %(items)s, %(progress)s)
+select public.worker_save_page(
+    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(progress)s)
 """
 
 
@@ -346,6 +353,379 @@ async def test_workers_that_find_the_same_things_at_once_never_wait_in_a_circle(
         )
     )
     assert counts == [40, 40, 40, 40]
+
+
+async def test_the_same_end_twice_at_once_answers_the_same(
+    service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    first, second = workers
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await first.execute("begin")
+    assert await (await first.execute(FINISH, lease(run))).fetchall() == [("success",)]
+    assert await answer_after(first, database, second, FINISH, lease(run)) == [("success",)]
+
+
+# Several leases at once -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def runs(user: AsyncClient, service: AsyncClient, kind: str) -> list[Row]:
+    """Three claimed runs, in the order of their ids."""
+    for _ in range(3):
+        await enqueue(user, kind, sites=["indeed"])
+    return sorted(await claim(service, kind, slots=3), key=lambda run: str(run["run_id"]))
+
+
+def of(runs: Iterable[Row]) -> Row:
+    """The leases of runs, as heartbeats and releases send them."""
+    return {"leases": Jsonb([lease(run) for run in runs])}
+
+
+RELEASE: LiteralString = "select public.worker_release_runs('worker-1', %(leases)s)"
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("query", [HEARTBEAT, RELEASE], ids=["heartbeat", "release"])
+async def test_leases_are_locked_in_the_order_of_their_runs(
+    *,
+    database: Connection,
+    connect_database: Connect,
+    runs: list[Row],
+    workers: tuple[Connection, Connection],
+    query: LiteralString,
+    direction: int,
+) -> None:
+    holder, (asking, _) = await connect_database(), workers
+    first, *others = [run["run_id"] for run in runs]
+    await holder.execute("begin")
+    await holder.execute("select from worker.leases where run_id = %s for update", [first])
+    waiting = asyncio.create_task(asking.execute(query, of(runs[::direction])))
+    await somebody_waits_for(database, holder)
+    # Whoever waits for the first has none of the others: so nobody waits in a circle.
+    free = await database.execute("select from worker.leases where run_id = any (%s) for update skip locked", [others])
+    await holder.execute("commit")
+    await waiting
+    assert free.rowcount == 2
+
+
+async def test_a_heartbeat_and_a_rescue_of_several_runs_never_wait_in_a_circle(
+    database: Connection, kind: str, runs: list[Row], workers: tuple[Connection, Connection]
+) -> None:
+    beating, rescuing = workers
+    held, lost, late = runs
+    for run in (held, lost):
+        await expire(database, run)
+    await beating.execute("begin")
+    assert await (await beating.execute(HEARTBEAT, of([held]))).fetchall() == [("held",)]
+    await rescuing.execute("begin")
+    rescue = {"worker": "w", "kind": kind, "slots": 3, "claim": uuid4()}
+    rescued = await (await rescuing.execute(CLAIM, rescue)).fetchall()
+    assert [str(run_id) for (run_id,) in rescued] == [lost["run_id"]]
+    # One has the lease that the other wants, and wants one that the other has.
+    states = await answer_after(rescuing, database, beating, HEARTBEAT, of([held, lost, late]))
+    await beating.execute("commit")
+    assert sorted(states) == [("held",), ("held",), ("lost",)]
+
+
+async def test_a_heartbeat_that_waited_for_a_release_says_that_the_run_is_lost(
+    database: Connection, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    releasing, beating = workers
+    await releasing.execute("begin")
+    await releasing.execute(RELEASE, of([run]))
+    assert await answer_after(releasing, database, beating, HEARTBEAT, of([run])) == [("lost",)]
+
+
+async def test_a_run_is_released_that_waited_for_its_heartbeat(
+    database: Connection, run: Row, workers: tuple[Connection, Connection]
+) -> None:
+    beating, releasing = workers
+    await beating.execute("begin")
+    assert await (await beating.execute(HEARTBEAT, of([run]))).fetchall() == [("held",)]
+    await answer_after(beating, database, releasing, RELEASE, of([run]))
+    state = await written(database, run["run_id"])
+    assert (state[0][0]["status"], state[0][0]["attempts"], state[5]) == ("pending", 0, None)
+
+
+# Cancel against everything --------------------------------------------------------------------------------------
+
+CANCEL: LiteralString = "select status::text, jobs_found from public.cancel_search(%(run_id)s)"
+
+
+@pytest.fixture
+async def owners(user: AsyncClient, connect_database: Connect) -> tuple[Connection, Connection]:
+    """Two connections with the rights of the signed-in user."""
+    first, second = await connect_database(), await connect_database()
+    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
+    for connection in (first, second):
+        await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+        await connection.execute("set role authenticated")
+    return first, second
+
+
+async def refused_after(
+    first: Connection, database: Connection, second: Connection, query: LiteralString, arguments: Any
+) -> tuple[str | None, str | None]:
+    """As `answer_after`, of a query that is refused: the code and the message."""
+    with pytest.raises(psycopg.Error) as refused:
+        await answer_after(first, database, second, query, arguments)
+    return refused.value.sqlstate, refused.value.diag.message_primary
+
+
+async def test_a_run_does_not_finish_that_waited_for_its_cancellation(
+    service: AsyncClient,
+    database: Connection,
+    run: Row,
+    owners: tuple[Connection, Connection],
+    workers: tuple[Connection, Connection],
+) -> None:
+    (cancelling, _), (finishing, _) = owners, workers
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await cancelling.execute("begin")
+    assert await (await cancelling.execute(CANCEL, run)).fetchall() == [("cancelled", 0)]
+    assert await refused_after(cancelling, database, finishing, FINISH, lease(run)) == ("PT409", "cancelled")
+    assert (await written(database, run["run_id"]))[0][0]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(("error_code", "status"), [(None, "success"), ("timeout", "cancelled")])
+async def test_a_cancellation_that_waited_for_the_end_of_an_attempt_finds_what_it_left(
+    *,
+    service: AsyncClient,
+    database: Connection,
+    run: Row,
+    owners: tuple[Connection, Connection],
+    workers: tuple[Connection, Connection],
+    error_code: str | None,
+    status: str,
+) -> None:
+    (cancelling, _), (finishing, _) = owners, workers
+    failure = {"error_code": error_code, "error_message": error_code, "retryable": None if error_code is None else True}
+    await call(service, "worker_finish_site", **lease(run), site="indeed", **failure)
+    await finishing.execute("begin")
+    await finishing.execute(FINISH, lease(run))
+    assert await answer_after(finishing, database, cancelling, CANCEL, run) == [(status, 0)]
+    ended = (await written(database, run["run_id"]))[0][0]
+    assert (ended["status"], ended["run_after"]) == (status, None)
+
+
+async def test_a_page_that_waited_for_the_cancellation_is_refused(
+    database: Connection, run: Row, owners: tuple[Connection, Connection], workers: tuple[Connection, Connection]
+) -> None:
+    (cancelling, _), (saving, _) = owners, workers
+    await cancelling.execute("begin")
+    await cancelling.execute(CANCEL, run)
+    arguments = as_sql_arguments(lease(run) | page("indeed", 1, ids(2)))
+    assert await refused_after(cancelling, database, saving, SAVE_PAGE, arguments) == ("PT409", "cancelled")
+    state = await written(database, run["run_id"])
+    assert (state[0][0]["jobs_found"], state[2], state[4]) == (0, None, None)
+
+
+async def test_a_cancellation_that_waited_for_a_page_counts_it(
+    database: Connection, run: Row, owners: tuple[Connection, Connection], workers: tuple[Connection, Connection]
+) -> None:
+    (cancelling, _), (saving, _) = owners, workers
+    await saving.execute("begin")
+    await saving.execute(SAVE_PAGE, as_sql_arguments(lease(run) | page("indeed", 1, ids(2))))
+    assert await answer_after(saving, database, cancelling, CANCEL, run) == [("cancelled", 2)]
+    assert (await written(database, run["run_id"]))[1][0]["jobs_found"] == 2
+
+
+PLAIN_CANCEL: LiteralString = """
+update public.search_runs set cancel_requested_at = now() where id = %(run_id)s returning status::text, jobs_found
+"""
+
+
+@pytest.mark.parametrize("query", [CANCEL, PLAIN_CANCEL], ids=["rpc", "update"])
+async def test_a_run_is_cancelled_once(
+    database: Connection, run: Row, owners: tuple[Connection, Connection], query: LiteralString
+) -> None:
+    first, second = owners
+    await first.execute("begin")
+    await first.execute(query, run)
+    assert await answer_after(first, database, second, query, run) == [("cancelled", 0)]
+    events = (await written(database, run["run_id"]))[3]
+    assert [event["event"] for event in events].count("cancelled") == 1
+
+
+async def test_a_claim_passes_over_a_run_that_is_being_cancelled(
+    user: AsyncClient,
+    database: Connection,
+    kind: str,
+    owners: tuple[Connection, Connection],
+    workers: tuple[Connection, Connection],
+) -> None:
+    (cancelling, _), (claiming, _) = owners, workers
+    run = await enqueue(user, kind)
+    await cancelling.execute("begin")
+    await cancelling.execute(CANCEL, {"run_id": run["id"]})
+    for end in ("commit", "select"):
+        arguments = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
+        assert await (await claiming.execute(CLAIM, arguments)).fetchall() == []
+        await cancelling.execute(end)
+    assert (await written(database, run["id"]))[0][0]["status"] == "cancelled"
+
+
+async def test_a_cancellation_that_waited_for_a_claim_ends_its_lease(
+    user: AsyncClient,
+    database: Connection,
+    kind: str,
+    owners: tuple[Connection, Connection],
+    workers: tuple[Connection, Connection],
+) -> None:
+    (cancelling, _), (claiming, _) = owners, workers
+    run = await enqueue(user, kind)
+    await claiming.execute("begin")
+    await claiming.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})
+    answer = await answer_after(claiming, database, cancelling, CANCEL, {"run_id": run["id"]})
+    assert answer == [("cancelled", 0)]
+    assert (await written(database, run["id"]))[5] is None
+
+
+# Limits ---------------------------------------------------------------------------------------------------------
+
+INSERT: LiteralString = """
+insert into public.search_runs (kind, parameters) values (%s, '{"search_term": "engineer"}') returning status::text
+"""
+
+
+@pytest.mark.parametrize("quota", ["max_pending_per_user", "max_per_hour_per_user"])
+async def test_of_two_inserts_for_the_last_place_one_passes(
+    *,
+    user: AsyncClient,
+    database: Connection,
+    kind: str,
+    owners: tuple[Connection, Connection],
+    configure: Configure,
+    quota: str,
+) -> None:
+    first, second = owners
+    await configure(quota, 2)
+    await enqueue(user, kind)
+    await first.execute("begin")
+    await first.execute(INSERT, [kind])
+    code, _ = await refused_after(first, database, second, INSERT, [kind])
+    assert code == "PT429"
+    count = await database.execute("select from public.search_runs where kind = %s", [kind])
+    assert count.rowcount == 2
+
+
+async def test_an_insert_that_is_undone_leaves_its_place_to_the_next(
+    user: AsyncClient, database: Connection, kind: str, owners: tuple[Connection, Connection], configure: Configure
+) -> None:
+    first, second = owners
+    await configure("max_pending_per_user", 2)
+    await enqueue(user, kind)
+    await first.execute("begin")
+    await first.execute(INSERT, [kind])
+    waiting = asyncio.create_task(second.execute(INSERT, [kind]))
+    await somebody_waits_for(database, first)
+    await first.execute("rollback")
+    assert await (await waiting).fetchall() == [("pending",)]
+
+
+async def test_two_claims_at_once_keep_to_the_running_limit_together(
+    user: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection], configure: Configure
+) -> None:
+    first, second = workers
+    await configure("max_running_per_user", 5)
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await user.table("search_runs").insert([row] * 9).execute()
+    await first.execute("begin")
+    claimed = await (await first.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 3, "claim": uuid4()})).fetchall()
+    arguments = {"worker": "w", "kind": kind, "slots": 4, "claim": uuid4()}
+    claimed += await answer_after(first, database, second, CLAIM, arguments)
+    assert len(set(claimed)) == 5
+
+
+async def test_many_claims_at_once_keep_to_the_running_limit(
+    sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, configure: Configure
+) -> None:
+    await configure("max_running_per_user", 2)
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    for _ in range(3):
+        await (await sign_in()).table("search_runs").insert([row] * 5).execute()
+    await asyncio.gather(*(claim(service, kind, slots=4) for _ in range(8)))
+    while await claim(service, kind, slots=4):
+        pass
+    answer = await database.execute(
+        "select count(*) from public.search_runs where kind = %s and status = 'running' group by user_id", [kind]
+    )
+    assert await answer.fetchall() == [(2,), (2,), (2,)]
+
+
+async def test_claims_never_wait_for_each_others_users_in_a_circle(
+    sign_in: SignIn, service: AsyncClient, kind: str, workers: tuple[Connection, Connection], configure: Configure
+) -> None:
+    first, second = workers
+    await configure("max_running_per_user", 1)
+    ada, bob = await sign_in(), await sign_in()
+    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
+    await ada.table("search_runs").insert(row).execute()
+    await first.execute("begin")
+    assert await (await first.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})).fetchall()
+    await bob.table("search_runs").insert([row, row]).execute()
+    later = {**row, "user_id": await user_id(ada), "source": "cron"}
+    await service.table("search_runs").insert(later).execute()
+    # Of Bob's two runs one may start; for the other slot Ada's is next, whose runs the first claim is counting.
+    async with asyncio.timeout(10):
+        answer = await second.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()})
+    claimed = await answer.fetchall()
+    await first.execute("commit")
+    owner: list[Any] = (await bob.table("search_runs").select("id").eq("status", "running").execute()).data
+    assert [str(run_id) for (run_id,) in claimed] == [run["id"] for run in owner]
+
+
+# Retention ------------------------------------------------------------------------------------------------------
+
+DELETE_EXPIRED: LiteralString = "select public.worker_delete_expired()"
+
+
+@pytest.fixture
+async def old_run(service: AsyncClient, database: Connection, run: Row) -> str:
+    """A finished run that is due to be deleted."""
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await call(service, "worker_finish_run", **lease(run))
+    await database.execute(
+        "update public.search_runs set completed_at = now() - interval '91 days' where id = %(run_id)s", run
+    )
+    await database.execute("update worker.housekeeping set next_at = '-infinity' where task = 'retention'")
+    return str(run["run_id"])
+
+
+@pytest.mark.parametrize("claims_first", [True, False])
+async def test_retention_and_a_claim_do_not_wait_for_each_other(
+    *,
+    user: AsyncClient,
+    database: Connection,
+    kind: str,
+    old_run: str,
+    workers: tuple[Connection, Connection],
+    claims_first: bool,
+) -> None:
+    waiting_run = await enqueue(user, kind)
+    claim_it: tuple[LiteralString, Row] = (CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})
+    delete: tuple[LiteralString, Row] = (DELETE_EXPIRED, {})
+    for connection, statement in zip(workers, (claim_it, delete) if claims_first else (delete, claim_it), strict=True):
+        await connection.execute("begin")
+        await connection.execute(*statement)
+    for connection in workers:
+        await connection.execute("commit")
+    left = await database.execute("select id::text, status::text from public.search_runs where kind = %s", [kind])
+    assert await left.fetchall() == [(waiting_run["id"], "running")]
+    assert (await written(database, old_run))[:6] == [None] * 6
+
+
+async def test_a_second_worker_does_not_delete_as_well(
+    database: Connection, old_run: str, workers: tuple[Connection, Connection]
+) -> None:
+    first, second = workers
+    await first.execute("begin")
+    await first.execute(DELETE_EXPIRED)
+    assert await (await second.execute(DELETE_EXPIRED)).fetchall() == [(5,)]
+    await first.execute("rollback")
+    assert (await written(database, old_run))[0] is not None
+    assert await (await second.execute(DELETE_EXPIRED)).fetchall() == [(3600,)]
+    assert (await written(database, old_run))[0] is None
 
 
 # Realtime -------------------------------------------------------------------------------------------------------
@@ -445,13 +825,13 @@ async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
 
 
 async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(service: AsyncClient, taken_over: Row) -> None:
-    assert await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3))) == 3
+    assert await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3), attempt=2)) == 3
 
 
 async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_brought_them(
     service: AsyncClient, taken_over: Row
 ) -> None:
-    blocked = {"error_code": "blocked", "error_message": "403", "retryable": True}
+    blocked = {"error_code": "blocked", "error_message": "403", "retryable": False}
     await call(service, "worker_finish_site", **lease(taken_over), site="indeed", **blocked)
     finished = await call(service, "worker_finish_run", **lease(taken_over))
     assert (finished["status"], finished["jobs_found"], finished["sites"][0]["status"]) == ("partial", 2, "partial")

@@ -8,20 +8,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, LiteralString
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
 
 from tests.conftest import running_stack
-from tests.faulty_gateway import UNAVAILABLE, FaultyGateway
 from worker.client import FollowedRun, User, signed_in_as
 from worker.local.boards import Boards
+from worker.local.faulty_gateway import FaultyGateway, Outage
 from worker.local.stack import Endpoints
+from worker.model import Item, Page, Parameters
+from worker.settings import Settings
+from worker.worker import Worker
 
 
 class Process:
@@ -82,8 +88,9 @@ async def drain(stack: Endpoints, boards: Boards, **environment: str) -> list[di
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its workers take every run that they find."""
+    """A stack of this module's own: its workers take every run that they find, and fail three times without delay."""
     with running_stack() as endpoints:
+        change(endpoints, "update worker.settings set retry_delay = '0'")
         yield endpoints
 
 
@@ -106,6 +113,17 @@ def a_user(stack: Endpoints, name: str | None = None) -> AbstractAsyncContextMan
 async def search(user: User, *sites: str, **parameters: Any) -> str:
     run = await user.enqueue("jobs", {"search_term": "engineer", "results_wanted": 25, "sites": sites} | parameters)
     return str(run["id"])
+
+
+def change(stack: Endpoints, statement: LiteralString, *arguments: object) -> None:
+    """Change the database as its owner."""
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+        connection.execute(statement, arguments)
+
+
+def spooled(folder: Path) -> list[Any]:
+    """The items that wait on disk."""
+    return [item for path in folder.glob("*/*.json") for item in json.loads(path.read_text())["items"]]
 
 
 async def last(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -131,7 +149,7 @@ def clock(stack: Endpoints) -> Iterator[Callable[[str], None]]:
         def ahead(interval: str) -> None:
             statement = """
                 create or replace function worker.now() returns timestamptz language sql stable set search_path = ''
-                return pg_catalog.now() + interval {}
+                return clock_timestamp() + interval {}
             """
             connection.execute(sql.SQL(statement).format(interval))
 
@@ -191,8 +209,9 @@ async def test_a_blocked_board_fails_alone(stack: Endpoints, boards: Boards, use
         "completed",
     ]
     assert (sites["glassdoor"]["error_code"], sites["glassdoor"]["retryable"]) == ("blocked", True)
+    assert (run["attempts"], sites["glassdoor"]["attempts"], sites["indeed"]["attempts"]) == (3, 3, 1)
     assert {item["site"] for item in await user.items(run_id, limit=100)} == {"indeed", "linkedin"}
-    (summary,) = [line["message"] for line in log if line.get("sites")]
+    summary = [line["message"] for line in log if line.get("sites")][-1]
     assert "✗ glassdoor" in summary
     assert "Boards completed: 2 of 3, failed: 1" in summary
 
@@ -211,6 +230,7 @@ async def test_all_boards_fail_each_with_its_reason(stack: Endpoints, boards: Bo
         "naukri": "invalid_parameters",
     }
     assert sites["naukri"]["retryable"] is False
+    assert {name: site["attempts"] for name, site in sites.items()} == {"indeed": 3, "linkedin": 3, "naukri": 1}
     assert "country" in sites["naukri"]["error_message"]
     assert all(f"{name}: " in run["error_message"] for name in sites)
 
@@ -277,6 +297,7 @@ async def test_a_board_that_drips_is_killed_and_the_lease_is_kept_meanwhile(
 ) -> None:
     boards.fail("indeed", "drip")
     run_id = await search(user, "indeed", "linkedin")
+    change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
     # The site takes longer than the lease, and a second worker would rescue the run if a heartbeat were late.
     impatient = {"WORKER_LEASE_SECONDS": "5", "WORKER_SITE_TIMEOUT_SECONDS": "8"}
     async with (
@@ -342,35 +363,168 @@ async def test_a_killed_worker_is_replaced(
     assert len(await user.items(run_id, limit=100)) == 50
 
 
-async def test_a_worker_that_rescues_its_own_run_searches_it_once(
+async def test_a_sleep_of_the_machine_costs_nothing(
     stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
 ) -> None:
+    boards.fail("linkedin", "hang")
+    run_id = await search(user, "linkedin", "indeed")
+    async with started(stack, boards, "run", WORKER_SITE_TIMEOUT_SECONDS="5") as worker:
+        await boards.wait_for_requests("linkedin", 1)
+        clock("1 hour")  # past the lease, and the first to come is this worker's claim, or its heartbeat
+        boards.heal()
+        finished = await until(user, run_id, lambda run: run.is_final)
+        worker.process.send_signal(signal.SIGTERM)
+        assert (await worker.ended())[0] == 0
+    assert (finished.run["status"], finished.run["rescues"], finished.run["jobs_found"]) == ("success", 0, 50)
+
+
+async def test_a_run_that_was_rescued_from_a_worker_and_claimed_by_it_again_is_searched_once(
+    stack: Endpoints, boards: Boards, user: User
+) -> None:
+    # In one transaction, so that no heartbeat comes in between.
+    take_away = """
+        update worker.leases set expires_at = worker.now() - interval '1 second';
+        select from public.worker_claim_runs('another', '{}', 1, 60, gen_random_uuid(), '[]')
+    """
     boards.fail("indeed", "hang")
     run_id = await search(user, "indeed")
-    async with started(stack, boards, "run", WORKER_LEASE_SECONDS="5") as worker:
+    async with started(stack, boards, "run") as worker:
         await boards.wait_for_requests("indeed", 1)
-        clock("1 hour")  # as after a sleep of the machine
-        await until(user, run_id, lambda run: run.run["rescues"] == 1 and run.run["status"] == "running")
+        change(stack, take_away)
         await boards.wait_for_requests("indeed", 2)
-        await worker.logged("claimed anew")
         boards.heal()
-        clock("2 hours")
+        change(stack, take_away)
         finished = await until(user, run_id, lambda run: run.is_final)
         worker.process.send_signal(signal.SIGTERM)
         code, log = await worker.ended()
-    assert (finished.run["status"], finished.run["jobs_found"]) == ("success", 25)
+    assert (finished.run["status"], finished.run["rescues"], finished.run["jobs_found"]) == ("success", 2, 25)
     assert code == 0
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
-@pytest.mark.parametrize("answer", [UNAVAILABLE, b""], ids=["503", "nothing"])
+class SlowlyParsed:
+    """A source whose parser takes as long as the test wants, as heavy pages do."""
+
+    name = "slow"
+    kind = "jobs"
+    sites: Sequence[str] = ("indeed",)
+
+    def __init__(self) -> None:
+        self.parsing = threading.Event()
+        self.go_on = threading.Event()
+
+    def validate(self, site: str, parameters: Parameters) -> None:
+        pass
+
+    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
+        yield Page(1, {}, 5)
+
+    def parse(self, site: str, page: Page) -> list[Item]:  # noqa: ARG002
+        self.parsing.set()
+        assert self.go_on.wait(30)
+        return []
+
+
+async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) -> None:
+    run_id = await search(user, "indeed")
+    source = SlowlyParsed()
+    settings = Settings.model_validate({
+        "SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_LEASE_SECONDS": 5,
+    })  # fmt: skip
+    working = asyncio.create_task(Worker(settings, [source]).once())
+    async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
+        await asyncio.to_thread(source.parsing.wait, 30)
+        statement = "select expires_at from worker.leases where run_id = %s"
+        expiries: set[Any] = set()
+        async with asyncio.timeout(30):
+            while len(expiries) < 4:
+                expiries |= set(await (await database.execute(statement, [run_id])).fetchall())
+    source.go_on.set()
+    await working
+    run, _ = await last(user)
+    assert (run["status"], run["rescues"]) == ("success", 0)
+
+
+async def test_a_failed_site_is_searched_again_later_and_only_it(
+    stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
+) -> None:
+    change(stack, "update worker.settings set retry_delay = '10 minutes'")
+    boards.fail("linkedin", "rate_limited")
+    run_id = await search(user, "indeed", "linkedin")
+    log = await drain(stack, boards)
+
+    run, sites = await last(user)
+    assert (run["status"], run["error_code"], run["attempts"]) == ("pending", "rate_limited", 1)
+    assert run["progress"] == {"step": "retrying", "details": {"sites": ["linkedin"]}}
+    assert (sites["indeed"]["status"], sites["linkedin"]["status"]) == ("completed", "pending")
+    assert sites["linkedin"]["error_code"] == "rate_limited"
+    assert len(await user.items(run_id, limit=100)) == run["jobs_found"] == 25
+    (summary,) = [line for line in log if line.get("sites")]
+    assert 450 <= summary["retry_in_seconds"] <= 750
+    assert "searched again" in summary["message"]
+
+    boards.heal()
+    asked = len(boards.requests("indeed"))
+    await drain(stack, boards)
+    assert (await last(user))[0]["status"] == "pending"
+    clock("751 seconds")
+    await drain(stack, boards)
+    change(stack, "update worker.settings set retry_delay = '0'")
+
+    run, sites = await last(user)
+    assert (run["status"], run["error_code"], run["attempts"], run["jobs_found"]) == ("success", None, 2, 50)
+    assert {name: site["attempts"] for name, site in sites.items()} == {"indeed": 1, "linkedin": 2}
+    assert len(boards.requests("indeed")) == asked
+
+
+async def test_a_waiting_worker_comes_back_for_the_next_attempt_by_itself(
+    stack: Endpoints, boards: Boards, user: User
+) -> None:
+    change(stack, "update worker.settings set retry_delay = '1 second'")
+    boards.fail("indeed", "blocked")
+    run_id = await search(user, "indeed")
+    async with started(stack, boards, "run", WORKER_POLL_IDLE_SECONDS="600") as worker:
+        await worker.logged("searched again")
+        boards.heal()
+        finished = await until(user, run_id, lambda run: run.is_final)
+    change(stack, "update worker.settings set retry_delay = '0'")
+    assert (finished.run["status"], finished.run["attempts"]) == ("success", 2)
+
+
+# Woken by Realtime, a worker would not see a cancellation for 20 s; without, it has to look by itself.
+@pytest.mark.parametrize("command", [["run"], ["drain"]], ids=["woken", "not-woken"])
+async def test_a_cancelled_search_is_killed_and_nothing_comes_after(
+    stack: Endpoints, boards: Boards, user: User, command: list[str]
+) -> None:
+    boards.fail("linkedin", "hang")
+    run_id = await search(user, "indeed", "linkedin", "glassdoor")
+    async with started(stack, boards, *command) as worker:
+        await boards.wait_for_requests("linkedin", 1)
+        scrapers = [
+            scraper for forkserver in psutil.Process(worker.process.pid).children() for scraper in forkserver.children()
+        ]
+        cancelled = await user.cancel(run_id)
+        assert (cancelled["status"], cancelled["jobs_found"]) == ("cancelled", 25)
+        await worker.logged("dropped: cancelled")
+        gone, alive = await asyncio.to_thread(psutil.wait_procs, scrapers, timeout=30)
+        assert (len(gone), alive) == (1, [])
+        worker.process.send_signal(signal.SIGTERM)
+        assert (await worker.ended())[0] == 0
+    run, _ = await last(user)
+    assert run == cancelled | {"search_run_sites": run["search_run_sites"]}
+    sites = {site["site"]: site["status"] for site in run["search_run_sites"]}
+    assert sites == {"indeed": "completed", "linkedin": "skipped", "glassdoor": "skipped"}
+    assert boards.requests("glassdoor") == []
+
+
+@pytest.mark.parametrize("outage", [Outage.UNAVAILABLE, Outage.HANG_UP, Outage.LOST_ANSWER])
 async def test_an_outage_amid_a_search_costs_nothing(
-    stack: Endpoints, boards: Boards, user: User, answer: bytes
+    stack: Endpoints, boards: Boards, user: User, outage: Outage
 ) -> None:
     run_id = await search(user, "linkedin", results_wanted=50)
     async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
         await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
-        gateway.fail(answer)
+        gateway.fail(outage)
         await gateway.failed(3)
         gateway.heal()
         finished = await until(user, run_id, lambda run: run.is_final)
@@ -380,12 +534,86 @@ async def test_an_outage_amid_a_search_costs_nothing(
     assert (finished.run["rescues"], finished.run["attempts"]) == (0, 1)
 
 
+async def test_what_is_fetched_in_an_outage_waits_on_disk_and_is_saved_after_it(
+    stack: Endpoints, boards: Boards, user: User, tmp_path: Path, clock: Callable[[str], None]
+) -> None:
+    await search(user, "linkedin", results_wanted=50)
+    await drain(stack, boards)
+    undisturbed = len(boards.requests("linkedin"))
+    boards.forget_requests()
+
+    run_id = await search(user, "linkedin", results_wanted=50)
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+    ):
+        await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
+        gateway.fail(Outage.UNAVAILABLE)
+        await worker.logged("pages wait on disk")
+        assert spooled(tmp_path)
+        clock("1 hour")  # the lease runs out meanwhile
+        gateway.heal()
+        finished = await until(user, run_id, lambda run: run.is_final)
+        worker.process.send_signal(signal.SIGTERM)
+        assert (await worker.ended())[0] == 0
+    assert (finished.run["status"], finished.run["jobs_found"]) == ("success", 50)
+    assert (finished.run["rescues"], finished.run["attempts"]) == (0, 1)
+    assert len(boards.requests("linkedin")) == undisturbed
+    assert not spooled(tmp_path)
+
+
+async def test_what_a_killed_worker_left_on_disk_is_saved_by_the_next(
+    stack: Endpoints, boards: Boards, user: User, tmp_path: Path, clock: Callable[[str], None]
+) -> None:
+    run_id = await search(user, "linkedin", results_wanted=50)
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+    ):
+        await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
+        gateway.fail(Outage.UNAVAILABLE)
+        await worker.logged("pages wait on disk")
+        worker.process.kill()
+        await worker.ended()
+    saved = (await last(user))[0]["jobs_found"]
+    left = spooled(tmp_path)
+    boards.fail("linkedin", "blocked")
+    clock("1 hour")
+    await drain(stack, boards, **environment)
+
+    run, sites = await last(user)
+    assert (run["status"], sites["linkedin"]["status"], run["rescues"]) == ("partial", "partial", 1)
+    assert run["jobs_found"] == saved + len(left) > saved
+    assert not spooled(tmp_path)
+
+
+async def test_without_a_disk_the_search_waits_for_the_database(
+    stack: Endpoints, boards: Boards, user: User, tmp_path: Path
+) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    environment = {"WORKER_SPOOL_DIR": str(no_folder), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    run_id = await search(user, "linkedin", results_wanted=50)
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+    ):
+        await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
+        gateway.fail(Outage.UNAVAILABLE)
+        await worker.logged("the site waits")
+        gateway.heal()
+        finished = await until(user, run_id, lambda run: run.is_final)
+    assert (finished.run["status"], finished.run["jobs_found"]) == ("success", 50)
+
+
 async def test_a_worker_that_starts_amid_an_outage_waits_for_its_end(
     stack: Endpoints, boards: Boards, user: User
 ) -> None:
     run_id = await search(user, "indeed")
     async with FaultyGateway(stack.url) as gateway:
-        gateway.fail(UNAVAILABLE)
+        gateway.fail(Outage.UNAVAILABLE)
         async with started(stack, boards, "run", SUPABASE_URL=gateway.url):
             await gateway.failed(4)
             gateway.heal()
@@ -396,7 +624,7 @@ async def test_a_worker_that_starts_amid_an_outage_waits_for_its_end(
 async def test_an_outage_does_not_hold_up_the_stop(stack: Endpoints, boards: Boards) -> None:
     async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
         await worker.logged("Ready")
-        gateway.fail(UNAVAILABLE)
+        gateway.fail(Outage.UNAVAILABLE)
         await worker.logged("worker_claim_runs failed (name resolution failed)")
         worker.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):  # it retries for a lease of 60 s

@@ -17,6 +17,7 @@ def test_each_site_has_its_mark_and_its_count_or_reason() -> None:
             FinishedSite("indeed", SiteStatus.PARTIAL, 10, "rate_limited", "response status code 429"),
             FinishedSite("glassdoor", SiteStatus.FAILED, 0, "blocked", "response status code 403"),
         ),
+        None,
     )
     assert summary(run).splitlines() == [
         f"Run {RUN_ID}: partial",
@@ -24,4 +25,13 @@ def test_each_site_has_its_mark_and_its_count_or_reason() -> None:
         "  ~ indeed     partial    10 found, then rate_limited: response status code 429",
         "  ✗ glassdoor  failed     blocked: response status code 403",
         "  Boards completed: 1 of 3, failed: 1. Total found: 35",
+    ]
+
+
+def test_a_run_that_is_searched_again_says_when() -> None:
+    blocked = FinishedSite("indeed", SiteStatus.PENDING, 0, "blocked", "response status code 403")
+    assert summary(FinishedRun(RUN_ID, "pending", 0, (blocked,), 31.4)).splitlines() == [
+        f"Run {RUN_ID}: pending, and in 31 s searched again",
+        "  · indeed  pending    blocked: response status code 403",
+        "  Boards completed: 0 of 1, failed: 0. Total found: 0",
     ]

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ SITES = {
 RUN: dict[str, Any] = {
     "id": "6e3a0c1e-0000-0000-0000-000000000000",
     "status": "partial",
+    "run_after": None,
     "jobs_found": 20,
     "progress_current": 40,
     "progress_total": 40,
@@ -35,6 +37,12 @@ def test_the_live_view_has_a_line_for_each_run_and_site_however_long_a_reason_is
     assert [line.split()[:2] for line in lines] == [["ada:", "engineer"], ["✓", "linkedin"], ["✗", "glassdoor"]]
     assert "partial" in lines[0]
     assert "failed  refused [403]" in lines[2]
+
+
+def test_a_run_that_waits_for_its_next_attempt_tells_when() -> None:
+    waiting = RUN | {"status": "pending", "run_after": "2026-11-22T10:15:03.678+00:00"}
+    line = shown(live_view([("ada: engineer", FollowedRun(waiting, SITES))])).splitlines()[0]
+    assert re.search(r"pending  again at \d\d:15:03$", line.rstrip())
 
 
 def test_the_summary_has_each_site_and_the_totals() -> None:

@@ -111,7 +111,7 @@ select throws_ok($$ insert into public.run_events (run_id, event, created_at) se
     '42501', 'permission denied for table run_events', 'events are written by the database alone');
 select throws_ok('select from worker.leases', '42501', 'permission denied for schema worker', 'tokens are not read');
 select throws_ok(
-    $$ select public.worker_claim_runs('w', '{pgtap}', 1, 60, gen_random_uuid()) $$,
+    $$ select public.worker_claim_runs('w', '{pgtap}', 1, 60, gen_random_uuid(), '[]') $$,
     '42501', 'permission denied for function worker_claim_runs', 'a user is no worker');
 
 select results_eq(
@@ -131,7 +131,7 @@ select throws_ok($$ select public.enqueue_search('pgtap', '{"search_term": "x"}'
     'permission denied for function enqueue_search', 'anon: enqueue_search');
 
 set local role service_role;
-select is((select count(*)::integer from public.worker_claim_runs('w', '{pgtap}', 10, 60, gen_random_uuid())), 3,
+select is((select count(*)::integer from public.worker_claim_runs('w', '{pgtap}', 10, 60, gen_random_uuid(), '[]')), 3,
     'service_role claims everybody''s');
 select throws_ok('select from worker.leases', '42501', 'permission denied for schema worker',
     'service_role: the RPCs are the only way');

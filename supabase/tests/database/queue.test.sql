@@ -121,11 +121,11 @@ select is(pg_temp.status((select id from runs where name = 'other kind')), 'pend
 -- Limits of a claim ----------------------------------------------------------------------------------------------
 
 select throws_ok(
-    format($$ select public.worker_claim_runs('w', '{pgtap}', %s, 60, gen_random_uuid()) $$, slots),
+    format($$ select public.worker_claim_runs('w', '{pgtap}', %s, 60, gen_random_uuid(), '[]') $$, slots),
     '22023', 'slots must be an integer from 1 to 100', 'slots: ' || slots)
 from unnest(array['0', '101', 'null']) as slots;
 select throws_ok(
-    format($$ select public.worker_claim_runs('w', '{pgtap}', 1, %s, gen_random_uuid()) $$, seconds),
+    format($$ select public.worker_claim_runs('w', '{pgtap}', 1, %s, gen_random_uuid(), '[]') $$, seconds),
     '22023', 'lease_seconds must be an integer from 5 to 3600', 'lease_seconds: ' || seconds)
 from unnest(array['4', '3601', 'null']) as seconds;
 

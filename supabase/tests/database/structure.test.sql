@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(45);
+select plan(46);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -63,10 +63,11 @@ select ok(relrowsecurity, format('row level security is on: %s', oid::regclass))
 from pg_class where oid = any (array[
     'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items', 'public.item_sources',
     'public.saved_searches', 'public.run_events', 'worker.leases', 'worker.raw_collections', 'worker.processing_log',
-    'worker.site_health', 'worker.settings', 'worker.parameter_rules']::regclass[])
+    'worker.site_health', 'worker.settings', 'worker.housekeeping', 'worker.parameter_rules']::regclass[])
 order by oid::regclass::text;
 
-select policies_are('public', 'search_runs', array['Owners see their runs', 'Users start runs of their own']);
+select policies_are('public', 'search_runs', array[
+    'Owners see their runs', 'Users start runs of their own', 'Owners cancel their runs']);
 select policies_are('public', 'search_run_sites', array['Sites of visible runs']);
 select policies_are('public', 'search_results', array['Results of visible runs']);
 select policies_are('public', 'items', array['Public items and own items']);
@@ -114,7 +115,8 @@ select is_empty(
     'every foreign key has an index');
 select is_empty(
     $$ select oid::regprocedure from pg_proc
-       where (pronamespace = 'worker'::regnamespace or proname like 'worker\_%' or proname = 'enqueue_search')
+       where (pronamespace = 'worker'::regnamespace or proname like 'worker\_%'
+              or proname in ('enqueue_search', 'rerun_search', 'cancel_search'))
          and pronamespace in ('public'::regnamespace, 'worker'::regnamespace)
          and proconfig is distinct from array['search_path=""'] $$,
     'every function has an empty search path');
@@ -123,7 +125,7 @@ select is_empty(
            'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items',
            'public.item_sources', 'public.saved_searches', 'public.run_events', 'public.run_items', 'worker.leases',
            'worker.raw_collections', 'worker.processing_log', 'worker.site_health', 'worker.settings',
-           'worker.parameter_rules']::regclass[]) as relation
+           'worker.housekeeping', 'worker.parameter_rules']::regclass[]) as relation
        where obj_description(relation, 'pg_class') is null $$,
     'every table has a comment');
 

@@ -1,0 +1,307 @@
+"""`python -m worker doctor`, as a process, on local stacks that lack one thing or another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from tests.conftest import running_stack
+from worker.local.faulty_gateway import FaultyGateway
+from worker.local.postgres import free_port
+from worker.local.stack import Endpoints
+from worker.queue import SCHEMA_VERSION
+
+CHECKS = ["settings", "url", "key", "migrations", "realtime", "clock", "queue", "spool", "jobspy"]
+WITHOUT_URL = "✓✗-----✓✓"
+WITHOUT_KEY = "✓✓✗----✓✓"
+WITHOUT_MIGRATIONS = "✓✓✓✗---✓✓"
+
+MAIN = "import sys; from worker.cli import main; code = main(['doctor'])"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor said.
+
+    Attributes:
+        marks: The mark of each check, in their order.
+        text: All of it, as one line.
+    """
+
+    exit_code: int
+    marks: str
+    text: str
+
+
+def doctor(stack: Endpoints, before: str = "", after: str = "sys.exit(code)", **settings: str) -> Report:
+    """Run it with the worker's settings for a stack, and with others."""
+    settings = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key} | settings
+    answer = subprocess.run(
+        [sys.executable, "-c", f"{before}\n{MAIN}\n{after}"],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stderr == ""
+    if key := settings["SUPABASE_SERVICE_ROLE_KEY"].strip():
+        assert key not in answer.stdout
+    lines = [line for line in answer.stdout.splitlines() if not line.startswith(" ")]
+    if len(lines) == len(CHECKS):
+        assert [line.split()[1] for line in lines] == CHECKS
+    return Report(answer.returncode, "".join(line[0] for line in lines), " ".join(answer.stdout.split()))
+
+
+@pytest.fixture
+def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+        yield connection
+
+
+Replace: TypeAlias = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def replace(database: psycopg.Connection[Any]) -> Iterator[Replace]:
+    """Replaces a piece of a function in the database, for as long as the test takes."""
+    originals: list[str] = []
+
+    def in_function(function: str, piece: str, other: str) -> None:
+        row = database.execute("select pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
+        assert row is not None
+        originals.append(row[0])
+        assert piece in row[0]
+        database.execute(row[0].replace(piece, other).encode())
+
+    yield in_function
+    for original in originals:
+        database.execute(original.encode())
+
+
+def test_all_is_well(stack: Endpoints) -> None:
+    # Nor does the check of JobSpy make this process a heavy one.
+    report = doctor(stack, after="assert not {'pandas', 'jobspy'} & sys.modules.keys(); sys.exit(code)")
+    assert (report.exit_code, report.marks) == (0, "✓" * len(CHECKS))
+
+
+def test_it_is_a_command(stack: Endpoints) -> None:
+    settings = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.anon_key}
+    command = [sys.executable, "-m", "worker", "doctor"]
+    answer = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 1
+    assert "\n✓ url         http://" in answer.stdout
+    assert "\n✗ key         this is not the service key" in answer.stdout
+    assert "\n              It looks like the anon or publishable key" in answer.stdout
+    assert "\n- migrations  not checked: needs key\n" in answer.stdout
+
+
+# Settings -------------------------------------------------------------------------------------------------------
+
+
+def test_each_setting_that_is_wrong_has_its_line(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_URL="nonsense", WORKER_CONCURRENCY="many")
+    assert (report.exit_code, report.marks) == (1, "✗✗--------")
+    assert "settings SUPABASE_URL: must be an address such as" in report.text
+    assert "settings WORKER_CONCURRENCY: " in report.text
+
+
+@pytest.mark.parametrize("key", ["", "two words", "a-line\n", "clé"])
+def test_a_key_that_cannot_be_one(stack: Endpoints, key: str) -> None:
+    report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY=key)
+    assert (report.exit_code, report.marks) == (1, "✗--------")
+    assert "SUPABASE_SERVICE_ROLE_KEY: " in report.text
+
+
+def test_a_spool_that_cannot_be_written_to(stack: Endpoints, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    report = doctor(stack, WORKER_SPOOL_DIR=str(file))
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓!✓")
+    assert f"{file} cannot be written to: File exists" in report.text
+    assert "Set WORKER_SPOOL_DIR to a folder" in report.text
+
+
+# The way to the project -----------------------------------------------------------------------------------------
+
+
+def test_nothing_listens(stack: Endpoints) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    report = doctor(stack, SUPABASE_URL=url)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_URL)
+    assert f"{url} cannot be reached: " in report.text
+
+
+def test_no_such_host(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_URL="http://project.invalid")
+    assert (report.exit_code, report.marks) == (1, WITHOUT_URL)
+    assert "No such host, or no DNS" in report.text
+
+
+def test_something_that_speaks_no_tls(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_URL=stack.url.replace("http:", "https:"))
+    assert (report.exit_code, report.marks) == (1, WITHOUT_URL)
+    assert "clock and certificates" in report.text
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "says"),
+    [
+        ("200 OK", "text/html", "HTTP 200, text/html: not as a Supabase project does Something else answers there"),
+        ("200 OK", "application/json", "HTTP 200, application/json: not as a Supabase project does"),
+        ("404 Not Found", "application/json", "HTTP 404, application/json: not as a Supabase project does"),
+        ("302 Found", "text/html", "HTTP 302, text/html: not as a Supabase project does"),
+        ("402 Payment Required", "application/json", "the project is restricted"),
+        ("503 Service Unavailable", "application/json", "HTTP 503 See the project's health"),
+        ("540 Project Paused", "text/html", "the project is paused Restore it"),
+    ],
+)
+async def test_another_answer_than_a_projects(stack: Endpoints, status: str, content_type: str, says: str) -> None:
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+    async with FaultyGateway(stack.url) as gateway:
+        gateway.fail(head.encode())
+        report = await asyncio.to_thread(doctor, stack, SUPABASE_URL=gateway.url)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_URL)
+    assert says in report.text
+
+
+@asynccontextmanager
+async def gateway_without(path: bytes, upstream: str) -> AsyncIterator[str]:
+    """The URL of a gateway that answers 503 to what begins with `path`, and passes on the rest."""
+    host, port = urlsplit(upstream).hostname, urlsplit(upstream).port
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request_line = await reader.readline()
+        if request_line.split(b" ")[1].startswith(path):
+            writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        else:
+            reader_behind, writer_behind = await asyncio.open_connection(host, port)
+            writer_behind.write(request_line)
+            await asyncio.gather(copy(reader, writer_behind), copy(reader_behind, writer))
+        writer.close()
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_gateway_without_a_database(stack: Endpoints) -> None:
+    async with gateway_without(b"/rest/v1/rpc/", stack.url) as url:
+        report = await asyncio.to_thread(doctor, stack, SUPABASE_URL=url)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_KEY)
+    assert "The API answers, but not its database" in report.text
+
+
+# Keys and migrations --------------------------------------------------------------------------------------------
+
+
+def test_the_key_of_browsers(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY=stack.anon_key)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_KEY)
+    assert "this is not the service key" in report.text
+
+
+def test_a_key_of_no_project(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_another_project")
+    assert (report.exit_code, report.marks) == (1, WITHOUT_KEY)
+    assert "refused (worker_status: 401 Invalid API key)" in report.text
+
+
+def test_no_migrations() -> None:
+    with running_stack("--no-migrate") as empty:
+        report = doctor(empty)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_MIGRATIONS)
+    assert "the database has no worker_status Apply the migrations: supabase db push." in report.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "marks", "says"),
+    [
+        (-1, WITHOUT_MIGRATIONS, "the database is older than the worker Apply the migrations: supabase db push."),
+        (1, "✓✓✓!✓✓✓✓✓", "the database is newer than the worker They still work together."),
+        (2, WITHOUT_MIGRATIONS, "the database is newer than the worker Update the worker."),
+    ],
+)
+def test_versions(stack: Endpoints, replace: Replace, steps: int, marks: str, says: str) -> None:
+    replace("worker.schema_version()", f"RETURN {SCHEMA_VERSION}", f"RETURN {SCHEMA_VERSION + steps}")
+    report = doctor(stack)
+    assert (report.exit_code, report.marks) == (int("✗" in marks), marks)
+    assert says in report.text
+
+
+# The running project --------------------------------------------------------------------------------------------
+
+
+def test_a_table_that_is_not_published(stack: Endpoints, database: psycopg.Connection[Any]) -> None:
+    database.execute("alter publication supabase_realtime drop table public.search_run_sites")
+    try:
+        report = doctor(stack)
+    finally:
+        database.execute("alter publication supabase_realtime add table public.search_run_sites")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓")
+    assert "alter publication supabase_realtime add table public.search_run_sites." in report.text
+
+
+async def test_no_realtime(stack: Endpoints) -> None:
+    async with gateway_without(b"/realtime/", stack.url) as url:
+        report = await asyncio.to_thread(doctor, stack, SUPABASE_URL=url)
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓")
+    assert "HTTP 503 See that Realtime is enabled" in report.text
+
+
+@pytest.mark.parametrize(("interval", "says"), [("1 hour", "s behind"), ("-1 hour", "s ahead of")])
+def test_a_clock_that_is_off(stack: Endpoints, replace: Replace, interval: str, says: str) -> None:
+    replace("public.worker_status()", "clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
+    report = doctor(stack)
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓")
+    assert f"{says} the database's" in report.text
+    assert "Leases are safe" in report.text
+
+
+def test_a_held_snapshot(stack: Endpoints, replace: Replace) -> None:
+    with psycopg.connect(stack.db_url) as holder:
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select 1")
+        assert doctor(stack).marks == "✓" * len(CHECKS)
+        replace("worker.now()", "clock_timestamp()", "clock_timestamp() + interval '10 minutes'")
+        report = doctor(stack)
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓")
+    assert "a transaction has been open for 10 min" in report.text
+
+
+# JobSpy ---------------------------------------------------------------------------------------------------------
+
+
+def test_jobspy_is_not_installed(stack: Endpoints) -> None:
+    report = doctor(stack, before="import sys; sys.modules['pandas'] = None")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗")
+    assert "pandas: not installed" in report.text
+
+
+def test_certificates_that_are_none(stack: Endpoints, tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates.pem"
+    certificates.write_text("none")
+    report = doctor(stack, JOBSPY_CA_CERT=str(certificates))
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗")
+    assert "Set JOBSPY_CA_CERT to a file of PEM certificates" in report.text
+
+
+def test_proxies_are_counted(stack: Endpoints) -> None:
+    assert "needs no key; no proxies" in doctor(stack).text
+    assert "needs no key; 1 proxy" in doctor(stack, JOBSPY_PROXIES="http://user:secret@127.0.0.1:1").text

@@ -1,0 +1,75 @@
+"""What a claim reads: runs that it may claim, and nothing else, however many others there are."""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import pytest
+from supabase import AsyncClient
+
+from tests.conftest import SignIn
+from tests.helpers import Row, claim, enqueue, user_id
+from tests.integration.conftest import Connection
+
+# Copies of a run, behind it in the queue. The triggers would be slow, and check nothing here.
+COPIES: LiteralString = """
+insert into public.search_runs (
+    user_id, kind, parameters, status, priority, position, fingerprint, created_at, updated_at, completed_at, run_after,
+    leader_run_id)
+select coalesce(%(owner)s, former.user_id), former.kind, former.parameters, %(status)s, former.priority, 10 + n,
+       former.fingerprint, now() - interval '1 day', now(), %(completed_at)s, %(run_after)s,
+       case when %(are_followers)s then former.id end
+from public.search_runs as former, generate_series(1, 5000) as n
+where former.id = %(run_id)s
+"""
+READY: Row = {"owner": None, "status": "pending", "completed_at": None, "run_after": None, "are_followers": False}
+
+CLAIM: LiteralString = """
+select run_id from public.worker_claim_runs('w', array[%(kind)s], 4, 60, %(claim_id)s, '[]')
+"""
+
+
+async def rows_read(database: Connection) -> int:
+    """Rows of search_runs that this transaction has read, in whatever way."""
+    answer = await database.execute(
+        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.search_runs'::regclass"
+    )
+    ((rows,),) = await answer.fetchall()
+    return int(rows)
+
+
+@pytest.mark.parametrize("queue", ["short", "long"])
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"status": "success", "completed_at": "2026-01-01"}, id="history"),
+        pytest.param({"run_after": "2100-01-01"}, id="delayed"),
+        pytest.param({"are_followers": True}, id="followers"),
+    ],
+)
+async def test_a_claim_reads_no_runs_but_those_that_it_may_claim(
+    sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, *, others: dict[str, Any], queue: str
+) -> None:
+    user, another = await sign_in(), await user_id(await sign_in())
+    run = await enqueue(user, kind)
+    await claim(service, kind)
+    for _ in range(3):
+        await enqueue(user, kind)
+    due = {"kind": kind, "parameters": {"search_term": "engineer"}, "run_after": "2026-01-01T00:00:00Z"}
+    await service.table("search_runs").insert(due | {"user_id": await user_id(user)}).execute()
+
+    async with database.transaction(force_rollback=True):
+        # A claim reads past ready runs of kinds that it does not ask for, as other tests leave them.
+        await database.execute("delete from public.search_runs where kind <> %s", [kind])
+        await database.execute("alter table public.search_runs disable trigger user")
+        await database.execute(COPIES, READY | {"run_id": run["id"]} | others)
+        if queue == "long":
+            await database.execute(COPIES, READY | {"run_id": run["id"], "owner": another})
+        await database.execute("alter table public.search_runs enable trigger user")
+        await database.execute("analyze public.search_runs")
+        before = await rows_read(database)
+        claimed = await database.execute(CLAIM, {"kind": kind, "claim_id": uuid4()})
+        assert claimed.rowcount == 4
+        # Each of the four several times: to promote it, to count it, to start it, to answer with it.
+        assert await rows_read(database) - before < 100

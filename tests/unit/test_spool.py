@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.model import FoundPage, Item, Page, RunSite
+from worker.spool import KEPT_SECONDS, Spool
+
+RUN_ID = uuid4()
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+found_items = st.builds(
+    Item,
+    external_id=st.text(),
+    title=st.text(),
+    url=st.text(),
+    salary_min=st.none() | st.floats(allow_nan=False),
+    data=st.dictionaries(st.text(), json_values),
+)
+found_pages = st.builds(
+    FoundPage,
+    site=st.builds(RunSite, site=st.text(min_size=1, max_size=20), attempt=st.integers(1, 20)),
+    source=st.text(),
+    page=st.builds(Page, number=st.integers(1, 10_000), payload=json_values, response_ms=st.integers(0)),
+    items=st.lists(found_items, max_size=3).map(tuple),
+)
+
+
+def page(number: int, site: str = "indeed") -> FoundPage:
+    return FoundPage(RunSite(site, 1), "test", Page(number, {}, 5), ())
+
+
+@given(found_pages)
+def test_a_page_comes_back_as_it_was(found: FoundPage) -> None:
+    with TemporaryDirectory() as folder:
+        spool = Spool(Path(folder) / "spool")
+        spool.put(RUN_ID, found)
+        (path,) = spool.paths(RUN_ID)
+        assert path.parent.parent == Path(folder) / "spool"
+        assert spool.read(path) == found
+
+
+def test_pages_of_a_site_come_in_their_order(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in (10, 2, 1):
+        spool.put(RUN_ID, page(number))
+    spool.put(uuid4(), page(3))
+    found = [spool.read(path) for path in spool.paths(RUN_ID)]
+    assert found == [page(1), page(2), page(10)]
+
+
+def test_the_same_page_again_is_kept_once(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for _ in range(2):
+        spool.put(RUN_ID, page(1))
+    assert len(spool.paths(RUN_ID)) == 1
+
+
+def test_nobody_else_may_look(tmp_path: Path) -> None:
+    Spool(tmp_path).put(RUN_ID, page(1))
+    assert (tmp_path / str(RUN_ID)).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"site": {}}', '{"items": [{"colour": "red"}]}'])
+def test_what_another_version_wrote_is_none(tmp_path: Path, content: str) -> None:
+    spool = Spool(tmp_path)
+    spool.put(RUN_ID, page(1))
+    (path,) = spool.paths(RUN_ID)
+    path.write_text(content)
+    assert spool.read(path) is None
+
+
+def test_only_what_is_old_is_dropped(tmp_path: Path) -> None:
+    spool, old = Spool(tmp_path), uuid4()
+    spool.put(RUN_ID, page(1))
+    spool.put(old, page(1))
+    a_day_ago = (tmp_path / str(old)).stat().st_mtime - KEPT_SECONDS - 1
+    os.utime(tmp_path / str(old), (a_day_ago, a_day_ago))
+    spool.drop_old()
+    assert spool.paths(old) == []
+    assert len(spool.paths(RUN_ID)) == 1
+    spool.drop(RUN_ID)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "nowhere")
+    spool.drop_old()
+    spool.drop(RUN_ID)
+    assert spool.paths(RUN_ID) == []

@@ -1,0 +1,383 @@
+"""The command `doctor`: checks what a worker needs, in the order in which one thing depends on another."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from http import HTTPStatus
+from importlib.util import find_spec
+from itertools import count
+
+import httpx
+
+from worker.changes import Binding, SubscriptionLostError, changes
+from worker.model import one_line
+from worker.queue import SCHEMA_VERSION, CallRefusedError, DatabaseUnreachableError, Queue, QueueStatus, open_client
+from worker.settings import Settings, SettingsError, environment_name, load_settings
+
+EXIT_FAILURE = 1
+
+REQUEST_SECONDS = 10
+RETRY_SECONDS = 5
+REALTIME_SECONDS = 15
+REALTIME_ATTEMPTS = 3
+CHECK_SECONDS = 30
+"""Bound of any one check, above those of what it waits for: they can say what was waited for."""
+
+CLOCK_SKEW_WARNING_SECONDS = 2
+SNAPSHOT_WARNING_SECONDS = 300
+
+PUBLISHED_TABLES = ("search_runs", "search_run_sites", "search_results")
+# https://supabase.com/docs/guides/platform/http-status-codes
+PROJECT_PAUSED = 540
+# PostgREST's codes and PostgreSQL's (https://docs.postgrest.org/en/v14/references/errors.html).
+SCHEMA_NOT_EXPOSED = "PGRST106"
+FUNCTION_NOT_FOUND = "PGRST202"
+INSUFFICIENT_PRIVILEGE = "42501"
+# Realtime's words for a table that is not in its publication.
+NOT_PUBLISHED = re.compile(r"Please check Realtime is enabled .*?table: (\w+)")
+
+PUSH = "Apply the migrations: supabase db push."
+
+JOBSPY_MODULES = ("jobspy", "numpy", "pandas")
+
+
+class Outcome(StrEnum):
+    """How a check ended. Only what is broken keeps a worker from its work."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+    SKIPPED = "skipped"
+
+
+MARKS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.BROKEN: "✗", Outcome.SKIPPED: "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        found: What is so, in one line.
+        advice: What to do about it; empty if nothing is.
+    """
+
+    outcome: Outcome
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked.
+
+    Attributes:
+        key: The service key.
+        queue: The queue behind it.
+    """
+
+    settings: Settings
+    key: str
+    queue: Queue
+
+    async def status(self) -> QueueStatus:
+        """Ask the queue how it is."""
+        return await self.queue.status(patience_seconds=RETRY_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One concern.
+
+    Attributes:
+        name: What is checked, in a word.
+        needs: The check without which this one says nothing.
+        examine: Checks it.
+    """
+
+    name: str
+    needs: str
+    examine: Callable[[Subject], Awaitable[Finding]]
+
+
+async def doctor() -> int:
+    """Check everything, and print a line for each finding as it comes; return 1 if something is broken, else 0."""
+    exit_code = 0
+    async with aclosing(findings()) as found:
+        async for name, finding in found:
+            sys.stdout.write("".join(f"{line}\n" for line in lines(name, finding)))
+            sys.stdout.flush()
+            if finding.outcome == Outcome.BROKEN:
+                exit_code = EXIT_FAILURE
+    return exit_code
+
+
+def lines(name: str, finding: Finding) -> Iterator[str]:
+    """Yield a finding as text: one line, and the advice below it."""
+    width = max(len(check.name) for check in CHECKS)
+    yield f"{MARKS[finding.outcome]} {name:{width}}  {finding.found}"
+    indent = " " * (width + 4)
+    yield from textwrap.wrap(
+        finding.advice, 118, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
+    """Yield each check's name with what it found, as soon as it is done.
+
+    A check that needs one which found something broken is skipped.
+    """
+    unsound = set()
+    try:
+        settings = load_settings()
+        key = settings.require("supabase_service_role_key")
+    except SettingsError as error:
+        *problems, last = str(error).splitlines()
+        for problem in problems:
+            yield "settings", Finding(Outcome.BROKEN, problem)
+        advice = "`python -m worker settings` lists them all, with their meaning and default."
+        yield "settings", Finding(Outcome.BROKEN, last, advice)
+        for check in CHECKS:
+            yield check.name, Finding(Outcome.SKIPPED, "not checked: needs settings")
+        return
+    yield "settings", Finding(Outcome.OK, "valid")
+
+    async with open_client(settings.supabase_url, key, timeout_seconds=REQUEST_SECONDS) as client:
+        queue = Queue(
+            client,
+            worker_id=settings.worker_id,
+            lease_seconds=settings.lease_seconds,
+            outage_seconds=settings.outage_seconds,
+        )
+        subject = Subject(settings, key, queue)
+        for check in CHECKS:
+            if check.needs in unsound:
+                finding = Finding(Outcome.SKIPPED, f"not checked: needs {check.needs}")
+            else:
+                finding = await _examine(check, subject)
+            if finding.outcome in (Outcome.BROKEN, Outcome.SKIPPED):
+                unsound.add(check.name)
+            yield check.name, finding
+
+
+async def _examine(check: Check, subject: Subject) -> Finding:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            finding = await check.examine(subject)
+    except TimeoutError:
+        finding = Finding(Outcome.BROKEN, f"took longer than {CHECK_SECONDS} s", "Look at the network and the project.")
+    except DatabaseUnreachableError as error:
+        advice = "The API answers, but not its database: look at the project's health in the dashboard, and try again."
+        finding = Finding(Outcome.BROKEN, str(error), advice)
+    # Whatever a library says of its failure, it does not say the key.
+    return replace(finding, found=one_line(finding.found.replace(subject.key, "(key)")))
+
+
+async def _check_url(subject: Subject) -> Finding:
+    url = subject.settings.supabase_url
+    began = time.monotonic()
+    try:
+        # Without a key: a project's gateway refuses, in JSON.
+        async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
+            answer = await http.get(f"{url}/rest/v1/")
+    except httpx.HTTPError as error:
+        reason = str(error) or f"{type(error).__name__} after {REQUEST_SECONDS} s"
+        return Finding(Outcome.BROKEN, f"{url} cannot be reached: {reason}", _advice_on(error))
+    milliseconds = (time.monotonic() - began) * 1000
+
+    content_type = answer.headers.get("content-type", "no content type").partition(";")[0]
+    found = f"{url} answers HTTP {answer.status_code}"
+    if answer.status_code == PROJECT_PAUSED:
+        return Finding(Outcome.BROKEN, f"{found}: the project is paused", "Restore it in the dashboard.")
+    if answer.status_code == HTTPStatus.PAYMENT_REQUIRED:
+        advice = "See the organization's usage and billing in the dashboard."
+        return Finding(Outcome.BROKEN, f"{found}: the project is restricted", advice)
+    if answer.is_server_error:
+        advice = "See the project's health in the dashboard and https://status.supabase.com."
+        return Finding(Outcome.BROKEN, found, advice)
+    is_refusal = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if not is_refusal or "json" not in content_type:
+        advice = f"Something else answers there. Set {environment_name('supabase_url')} to the project's URL."
+        return Finding(Outcome.BROKEN, f"{found}, {content_type}: not as a Supabase project does", advice)
+    return Finding(Outcome.OK, f"{url} answers in {milliseconds:.0f} ms")
+
+
+def _advice_on(error: BaseException) -> str:
+    name = environment_name("supabase_url")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "Check this machine's clock and certificates (SSL_CERT_FILE names others)."
+        if isinstance(cause, socket.gaierror):
+            return f"No such host, or no DNS: check {name} and the network. A deleted project has no address any more."
+        cause = cause.__cause__ or cause.__context__
+    return f"Check {name} and the network; a local project has to be started (`python -m worker local`)."
+
+
+async def _check_key(subject: Subject) -> Finding:
+    name = environment_name("supabase_service_role_key")
+    where = "the service_role JWT or an sb_secret_ key, from the project's settings, API Keys"
+    try:
+        await subject.status()
+    except CallRefusedError as error:
+        if error.code == INSUFFICIENT_PRIVILEGE:
+            return Finding(
+                Outcome.BROKEN,
+                f"this is not the service key ({error})",
+                f"It looks like the anon or publishable key, which is for browsers. Set {name} to {where}.",
+            )
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            return Finding(Outcome.BROKEN, f"refused ({error})", f"Set {name} to this project's key: {where}.")
+        return Finding(Outcome.OK, "accepted; of which role shows when the migrations are there")
+    return Finding(Outcome.OK, "accepted, of the service role")
+
+
+async def _check_migrations(subject: Subject) -> Finding:
+    try:
+        version = (await subject.status()).schema_version
+    except CallRefusedError as error:
+        return _refused_status(error)
+    found = f"database of version {version}, worker of version {SCHEMA_VERSION}"
+    if version < SCHEMA_VERSION:
+        return Finding(Outcome.BROKEN, f"{found}: the database is older than the worker", PUSH)
+    if version > SCHEMA_VERSION + 1:
+        return Finding(Outcome.BROKEN, f"{found}: the database is newer than the worker", "Update the worker.")
+    if version > SCHEMA_VERSION:
+        advice = "They still work together. Update the worker before the next migrations."
+        return Finding(Outcome.WARNING, f"{found}: the database is newer than the worker", advice)
+    return Finding(Outcome.OK, f"applied, version {version}")
+
+
+def _refused_status(error: CallRefusedError) -> Finding:
+    if error.code == FUNCTION_NOT_FOUND:
+        advice = f"{PUSH} If they are, have the API read the schema anew: notify pgrst, 'reload schema'."
+        return Finding(Outcome.BROKEN, "not applied: the database has no worker_status", advice)
+    if error.code == SCHEMA_NOT_EXPOSED:
+        advice = "Expose the schema public in the project's settings, Data API."
+        return Finding(Outcome.BROKEN, "the API does not show the schema public", advice)
+    return Finding(Outcome.BROKEN, str(error), PUSH)
+
+
+async def _check_realtime(subject: Subject) -> Finding:
+    attempts = count(1)
+
+    def give_up_in_the_end() -> None:
+        lost = sys.exception()
+        if lost is not None and next(attempts) == REALTIME_ATTEMPTS:
+            raise lost
+
+    bindings = [Binding(table) for table in PUBLISHED_TABLES]
+    listening = changes(subject.settings.supabase_url, subject.key, bindings, on_lost=give_up_in_the_end)
+    try:
+        async with asyncio.timeout(REALTIME_SECONDS), aclosing(listening) as events:
+            await anext(events)
+    except TimeoutError:
+        reason = f"no subscription within {REALTIME_SECONDS} s"
+    except SubscriptionLostError as error:
+        reason = str(error)
+    else:
+        return Finding(Outcome.OK, f"subscribed to {', '.join(PUBLISHED_TABLES)}")
+    if table := NOT_PUBLISHED.search(reason):
+        return Finding(
+            Outcome.BROKEN,
+            f"the publication supabase_realtime is without {table[1]}",
+            f"Add it: alter publication supabase_realtime add table public.{table[1]}. "
+            "Runs are searched without it, but nobody can watch them.",
+        )
+    return Finding(
+        Outcome.BROKEN,
+        reason,
+        "See that Realtime is enabled in the project's settings, and that WebSockets pass the network. "
+        "Runs are searched without it, found by polling, but nobody can watch them.",
+    )
+
+
+async def _check_clock(subject: Subject) -> Finding:
+    began, sent_at = time.monotonic(), datetime.now(UTC)
+    status = await subject.status()
+    to_there = timedelta(seconds=(time.monotonic() - began) / 2)
+    ahead_seconds = (sent_at + to_there - status.now).total_seconds()
+    if abs(ahead_seconds) <= CLOCK_SKEW_WARNING_SECONDS:
+        return Finding(Outcome.OK, f"within {CLOCK_SKEW_WARNING_SECONDS} s of the database's")
+    return Finding(
+        Outcome.WARNING,
+        f"{abs(ahead_seconds):.0f} s {'ahead of' if ahead_seconds > 0 else 'behind'} the database's",
+        "Set this machine's clock by NTP. Leases are safe: the database judges them by its own clock alone. Times in "
+        "the logs are off, and a clock that is far off refuses TLS certificates and users' sessions.",
+    )
+
+
+async def _check_queue(subject: Subject) -> Finding:
+    status = await subject.status()
+    found = f"{status.ready} ready, {status.delayed} delayed, {status.running} running"
+    held_seconds = status.oldest_snapshot_seconds or 0
+    if held_seconds > SNAPSHOT_WARNING_SECONDS:
+        return Finding(
+            Outcome.WARNING,
+            f"{found}; a transaction has been open for {held_seconds / 60:.0f} min",
+            "While it is, vacuum removes no row that it might see, and the queue gets slower. Find it: select pid, "
+            "usename, query from pg_stat_activity where coalesce(backend_xmin, backend_xid) is not null order by "
+            "xact_start. End it: select pg_terminate_backend(pid).",
+        )
+    if not status.sees_all_snapshots:
+        advice = "To have them checked: grant pg_monitor to the owner of the function worker_status."
+        return Finding(Outcome.WARNING, f"{found}; long transactions of other roles are not visible", advice)
+    return Finding(Outcome.OK, f"{found}; no long transaction")
+
+
+async def _check_spool(subject: Subject) -> Finding:
+    folder = subject.settings.spool_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding(
+            Outcome.WARNING,
+            f"{folder} cannot be written to: {error.strerror}",
+            f"While Supabase is out of reach, searches wait instead of keeping their pages there. Set "
+            f"{environment_name('spool_dir')} to a folder that this user may write to.",
+        )
+    return Finding(Outcome.OK, f"{folder} can be written to")
+
+
+async def _check_jobspy(subject: Subject) -> Finding:
+    # Not imported: the process that they are imported into carries them for good.
+    missing = [module for module in JOBSPY_MODULES if find_spec(module) is None]
+    if missing:
+        advice = "Install what the worker requires: pip install -r requirements.txt."
+        return Finding(Outcome.BROKEN, f"{', '.join(missing)}: not installed", advice)
+    settings = subject.settings
+    if settings.jobspy_ca_cert is not None:
+        try:
+            ssl.create_default_context(cafile=settings.jobspy_ca_cert)
+        except OSError as error:
+            name = environment_name("jobspy_ca_cert")
+            advice = f"Set {name} to a file of PEM certificates that this user may read."
+            return Finding(Outcome.BROKEN, f"{name}: {error}", advice)
+    proxies = f"{len(settings.jobspy_proxies) or 'no'} {'proxy' if len(settings.jobspy_proxies) == 1 else 'proxies'}"
+    return Finding(Outcome.OK, f"installed; needs no key; {proxies}")
+
+
+CHECKS = (
+    Check("url", "settings", _check_url),
+    Check("key", "url", _check_key),
+    Check("migrations", "key", _check_migrations),
+    Check("realtime", "migrations", _check_realtime),
+    Check("clock", "migrations", _check_clock),
+    Check("queue", "migrations", _check_queue),
+    Check("spool", "settings", _check_spool),
+    Check("jobspy", "settings", _check_jobspy),
+)
