@@ -1,0 +1,96 @@
+"""Runs the experiment, and prints what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from scripts.chaos_experiment.experiment import Outcome, experiment
+from scripts.chaos_experiment.plan import Plan, make_plan
+from worker.local.processes import ProcessError
+
+ROWS_SHOWN = 5
+HIGHEST_SEED = 999_999
+EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Parse the options and run; return 0 if all invariants hold, 1 if one is broken, 130 if interrupted."""
+    options = _parser().parse_args()
+    command = f"scripts/chaos --runs {options.runs} --workers {options.workers} --seed {options.seed}"
+    print(command, flush=True)
+    plan = make_plan(seed=options.seed, runs=options.runs, workers=options.workers)
+    with tempfile.TemporaryDirectory(prefix="search-worker-chaos-") as name:
+        folder = options.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # as root, Postgres runs as another user
+        try:
+            outcome = asyncio.run(_until_signalled(plan, folder))
+        except asyncio.CancelledError:
+            return EXIT_INTERRUPTED
+        except ProcessError as error:
+            print(error)
+            return EXIT_FAILURE
+    _report(outcome)
+    verdict = f"{len(outcome.broken)} invariants are broken" if outcome.broken else "all invariants hold"
+    print(f"\n{verdict}: {command}")
+    return EXIT_FAILURE if outcome.broken else 0
+
+
+async def _until_signalled(plan: Plan, folder: Path) -> Outcome:
+    """Run until the end or the first SIGINT or SIGTERM; later ones do not disturb the cleaning up."""
+    task = asyncio.create_task(experiment(plan, folder))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
+    return await task
+
+
+def _report(outcome: Outcome) -> None:
+    for group, counts in outcome.counts.items():
+        print(f"\n{group}")
+        for name, count in counts.items():
+            print(f"  {count:6}  {name}")
+    for name, rows in outcome.broken.items():
+        print(f"\nBROKEN: {name}")
+        for row in rows[:ROWS_SHOWN]:
+            print(f"  {row}")
+        if len(rows) > ROWS_SHOWN:
+            print(f"  and {len(rows) - ROWS_SHOWN} more")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
+    parser.add_argument("--runs", type=_at_least(1), default=200, help="searches that are disturbed (default: 200)")
+    parser.add_argument("--workers", type=_at_least(1), default=4, help="worker processes at a time (default: 4)")
+    parser.add_argument(
+        "--seed",
+        type=_at_least(0),
+        default=random.randint(0, HIGHEST_SEED),  # noqa: S311 (a plan, not a secret)
+        help="what everything is planned from (default: another one each time)",
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the data and the logs here")
+    return parser
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"must be {minimum} or more, as a whole number")
+        return number
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

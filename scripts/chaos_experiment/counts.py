@@ -1,0 +1,49 @@
+"""What happened, in figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeAlias
+
+from scripts.chaos_experiment.plan import BoardFault, Fault, GatewayFault, Plan, PostgresFault, WorkerFault
+from scripts.chaos_experiment.stage import Stage
+
+Counts: TypeAlias = dict[str, dict[str, int]]
+"""How often, by name, in groups."""
+
+_QUERIES = {
+    "runs": "select status::text, count(*) from public.search_runs group by 1 order by 1",
+    "sites": "select status::text, count(*) from public.search_run_sites group by 1 order by 1",
+    "failures of sites": """
+        select error_code, count(*) from public.search_run_sites where error_code is not null group by 1 order by 1
+    """,
+    "events": "select event, count(*) from public.run_events group by 1 order by 1",
+    "writes": """
+        select 'pages saved', count(*) from worker.raw_collections
+        union all select 'items on them', sum(item_count) from worker.raw_collections
+        union all select 'results', count(*) from public.search_results
+        union all select 'duplicates refused',
+            (select sum(item_count) from worker.raw_collections) - (select count(*) from public.search_results)
+    """,
+}
+
+
+async def count(stage: Stage, plan: Plan) -> Counts:
+    """Return the plan's faults, and what the database knows."""
+    counts = {"faults": dict(sorted(Counter(_name(fault) for fault in plan.faults).items()))}
+    async with stage.database() as database:
+        for group, query in _QUERIES.items():
+            counts[group] = dict(await (await database.execute(query.encode())).fetchall())
+    return counts
+
+
+def _name(fault: Fault) -> str:
+    match fault:
+        case WorkerFault():
+            return f"worker: {fault.blow}"
+        case GatewayFault():
+            return f"gateway: {fault.outage}"
+        case PostgresFault():
+            return f"Postgres: {fault.shutdown} shutdown"
+        case BoardFault():
+            return f"board: {fault.failure}"

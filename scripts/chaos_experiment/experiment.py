@@ -1,0 +1,175 @@
+"""The experiment: searches, faults, calm, and what must hold all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from scripts.chaos_experiment.counts import Counts, count
+from scripts.chaos_experiment.invariants import Broken, Expectation, violations, violations_so_far
+from scripts.chaos_experiment.plan import (
+    SITES,
+    USERS,
+    BoardFault,
+    Fault,
+    GatewayFault,
+    Plan,
+    PostgresFault,
+    WorkerFault,
+)
+from scripts.chaos_experiment.reference import listed, search_undisturbed
+from scripts.chaos_experiment.stage import Stage, set_up
+from scripts.chaos_experiment.users import Users, signed_up
+from scripts.chaos_experiment.workers import Place, left_over, problems_of_log, worker_environment
+from worker.log import JsonFormatter
+
+CALM_SECONDS = 60
+CALM_SECONDS_A_RUN = 0.5
+WATCH_SECONDS = 30
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    counts: Counts
+    broken: Broken
+
+
+async def experiment(plan: Plan, folder: Path) -> Outcome:
+    """Carry a plan out.
+
+    Args:
+        plan: What happens when.
+        folder: Where the data and the logs go.
+
+    Raises:
+        ProcessError: Already undisturbed it does not work.
+    """
+    tell = _teller()
+    _log_to(folder / "stack.log")
+    broken: Broken = {}
+    async with set_up(folder, tell) as stage, signed_up(stage.url, stage.anon_key, USERS) as users:
+        await _set_limits(stage)
+        tell(f"undisturbed: {len(plan.references)} searches of {len(SITES)} boards")
+        wanted = await search_undisturbed(stage, users, plan.references, folder / "reference.log")
+
+        tell(f"{plan.workers} workers start; {len(plan.searches)} searches, {len(plan.faults)} faults")
+        places = [Place(number, worker_environment(stage), folder, tell) for number in range(plan.workers)]
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(_look_on(stage, broken))
+            for place in places:
+                tasks.create_task(place.keep_running())
+            async with asyncio.TaskGroup() as chaos:
+                for search in plan.searches:
+                    chaos.create_task(users.search(search))
+                for fault in plan.faults:
+                    chaos.create_task(_strike(fault, stage, places))
+            tell("calm")
+            unended = await _unended(stage, CALM_SECONDS + len(plan.searches) * CALM_SECONDS_A_RUN)
+            unseen = await _unseen(stage, users)
+            looking.cancel()
+            for place in places:
+                tasks.create_task(place.close())
+
+        expectation = Expectation(
+            asked=[(users.ids[search.user], search.key) for search in (*plan.references, *plan.searches)],
+            wanted=wanted,
+            listed=listed(stage, plan.references),
+            possible_errors=plan.possible_errors,
+            unheard=[(worker_id,) for place in places for worker_id in place.unheard],
+        )
+        async with stage.database() as database:
+            broken |= await violations(database, expectation)
+        counts = await count(stage, plan)
+
+    broken |= {
+        "every run ends once there is calm": unended,
+        "who watches a run sees it end as it ends": unseen,
+        "a worker ends when it is told to, and only then": [text for place in places for text in place.problems],
+        "no process outlives its worker": await asyncio.to_thread(
+            left_over, {group for place in places for group in place.groups}
+        ),
+        "logs hold nothing unexpected": [
+            text for log in (folder / "stack.log", *(place.log for place in places)) for text in problems_of_log(log)
+        ],
+    }
+    return Outcome(counts, {name: rows for name, rows in broken.items() if rows})
+
+
+def _teller() -> Callable[[str], None]:
+    started = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
+
+
+def _log_to(file: Path) -> None:
+    handler = logging.FileHandler(file)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+async def _set_limits(stage: Stage) -> None:
+    async with stage.database() as database:
+        await database.execute(
+            """
+            update worker.settings set retry_delay = '1 second', max_retry_delay = '4 seconds',
+                max_pending_per_user = null, max_per_hour_per_user = null, max_running_per_user = 2
+            """
+        )
+
+
+async def _strike(fault: Fault, stage: Stage, places: Sequence[Place]) -> None:
+    await asyncio.sleep(fault.at)
+    match fault:
+        case WorkerFault():
+            await places[fault.worker].strike(fault)
+        case GatewayFault():
+            await stage.break_gateway(fault)
+        case PostgresFault():
+            await stage.restart_postgres(fault)
+        case BoardFault():
+            await stage.break_board(fault)
+
+
+async def _look_on(stage: Stage, broken: Broken) -> None:
+    """Check again and again what holds at all times."""
+    while True:
+        with suppress(psycopg.OperationalError):  # Postgres is being restarted
+            async with stage.database() as database:
+                while True:
+                    broken |= await violations_so_far(database)
+                    await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _unended(stage: Stage, seconds: float) -> list[str]:
+    """Wait until every run has ended; return those that do not in time."""
+    deadline = time.monotonic() + seconds
+    async with stage.database() as database:
+        while True:
+            cursor = await database.execute(
+                "select format('%s: %s', id, status) from public.search_runs where completed_at is null"
+            )
+            running = [text for (text,) in await cursor.fetchall()]
+            if not running or time.monotonic() > deadline:
+                return running
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _unseen(stage: Stage, users: Users) -> list[str]:
+    """Return the runs that ended otherwise than their watchers saw."""
+    seen = await users.watched(WATCH_SECONDS)
+    async with stage.database() as database:
+        cursor = await database.execute(
+            "select id::text, status::text from public.search_runs where id = any (%s::uuid[])", [list(seen)]
+        )
+        ended: list[tuple[str, str]] = await cursor.fetchall()
+    return [f"{run_id}: {status}, seen: {seen[run_id]}" for run_id, status in ended if seen[run_id] != status]

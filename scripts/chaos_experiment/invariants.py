@@ -1,0 +1,306 @@
+"""What must hold, whatever happens: each invariant is a query for what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+
+Broken: TypeAlias = dict[str, list[str]]
+"""What breaks each invariant that does not hold, by its name."""
+
+_EXPECTATION = """
+create temporary table asked (user_id uuid, key text);
+create temporary table wanted (search_term text, site text, external_id text);
+create temporary table listed (search_term text, site text, id text);
+create temporary table possible_errors (site text, error_code text);
+create temporary table unheard (worker_id text);
+create temporary view runs as
+    select *, parameters ->> 'search_term' as search_term, completed_at is not null as is_final from public.search_runs;
+create temporary view found as
+    select result.*, source.external_id
+    from public.search_results as result
+    left join public.items as item on item.id = result.item_id
+    left join public.item_sources as source on source.item_id = item.id and source.site = result.site;
+"""
+
+AT_ALL_TIMES: dict[str, str] = {
+    "a run has a lease while it runs, and only then": """
+        select format('%s: %s', run.id, run.status)
+        from public.search_runs as run left join worker.leases as lease on lease.run_id = run.id
+        where (run.status = 'running') <> (lease.run_id is not null)
+    """,
+    "no user has more running than is allowed": """
+        select format('%s: %s', user_id, count(*)) from public.search_runs
+        where status = 'running'
+        group by user_id
+        having count(*) > (select max_running_per_user from worker.settings)
+    """,
+    "no run is final with a site that is not": """
+        select format('%s %s: %s, %s', run.id, site.site, run.status, site.status)
+        from public.search_runs as run join public.search_run_sites as site on site.run_id = run.id
+        where run.completed_at is not null and site.completed_at is null
+    """,
+}
+
+AT_THE_END: dict[str, str] = {
+    # Runs
+    "every search that was asked for is one run, and there is no other": """
+        select format('%s of %s: %s runs', coalesce(asked.key, run.idempotency_key),
+                      coalesce(asked.user_id, run.user_id), count(run.id))
+        from asked full join runs as run on (run.user_id, run.idempotency_key) = (asked.user_id, asked.key)
+        group by coalesce(asked.key, run.idempotency_key), coalesce(asked.user_id, run.user_id)
+        having count(run.id) <> 1 or count(asked.key) <> 1
+    """,
+    "every run is final": """
+        select format('%s: %s', id, status) from runs
+        where status in ('pending', 'running') or completed_at is null or run_after is not null
+    """,
+    "only a cancelled run has sites that were skipped": """
+        select format('%s %s: %s', run.id, site.site, run.status)
+        from runs as run join public.search_run_sites as site on site.run_id = run.id
+        where site.status = 'skipped' and run.status <> 'cancelled'
+    """,
+    "no lease is left": """
+        select format('%s: %s', run_id, worker_id) from worker.leases
+    """,
+    "a run's status follows from its sites": """
+        select format('%s: %s, but its sites %s', run.id, run.status, string_agg(site.status::text, ', '))
+        from runs as run join public.search_run_sites as site on site.run_id = run.id
+        where run.is_final
+        group by run.id, run.status, run.error_code, run.cancel_requested_at
+        having run.status <> case
+            when run.cancel_requested_at is not null then 'cancelled'
+            when run.error_code = 'worker_lost' then 'failed'
+            when bool_and(site.status = 'completed') then 'success'
+            when bool_or(site.status in ('completed', 'partial')) then 'partial'
+            else 'failed' end::public.run_status
+    """,
+    "what may pass is tried again while attempts are left": """
+        select format('%s: %s after %s of %s attempts', run.id, run.status, run.attempts, run.max_attempts)
+        from runs as run
+        where run.status in ('partial', 'failed') and run.attempts < run.max_attempts and exists (
+            select from public.search_run_sites as site
+            where site.run_id = run.id and site.status in ('partial', 'failed') and site.retryable)
+    """,
+    "a run is given up as lost only after too many rescues": """
+        select format('%s: %s, %s rescues', run.id, coalesce(run.error_code, 'no error'), run.rescues)
+        from runs as run, worker.settings as settings
+        where run.rescues > settings.max_rescues + 1
+           or (run.status <> 'cancelled'
+               and (run.rescues > settings.max_rescues) <> (run.error_code is not distinct from 'worker_lost'))
+    """,
+    "attempts and rescues are within their limits, and as many as the events tell": """
+        select format('%s: %s attempts, %s rescues, but %s claimed, %s released, %s rescued', run.id, run.attempts,
+                      run.rescues, told.claimed, told.released, told.rescued)
+        from runs as run
+        join lateral (
+            select count(*) filter (where event = 'claimed') as claimed,
+                   count(*) filter (where event = 'released') as released,
+                   count(*) filter (where event = 'rescued') as rescued
+            from public.run_events as event where event.run_id = run.id
+        ) as told on true
+        where run.attempts <> told.claimed - told.released - told.rescued
+           or run.attempts > run.max_attempts or run.rescues <> told.rescued
+    """,
+    # Counts
+    "a run's jobs_found is the number of its results": """
+        select format('%s: %s, but %s results', run.id, run.jobs_found, count(result.run_id))
+        from runs as run left join public.search_results as result on result.run_id = run.id
+        group by run.id, run.jobs_found
+        having run.jobs_found <> count(result.run_id)
+    """,
+    "a site's jobs_found is the number of its results": """
+        select format('%s %s: %s, but %s results', site.run_id, site.site, site.jobs_found, count(result.run_id))
+        from public.search_run_sites as site left join public.search_results as result using (run_id, site)
+        group by site.run_id, site.site, site.jobs_found
+        having site.jobs_found <> count(result.run_id)
+    """,
+    "the progress of a run that was not cancelled ends at its total": """
+        select format('%s: %s of %s', id, progress_current, progress_total) from runs
+        where is_final and status <> 'cancelled' and progress_current is distinct from progress_total
+    """,
+    # Results
+    "a completed site has each result that is wanted, once": """
+        select format('%s %s: %s %s times', run.id, site.site, wanted.external_id, count(found.external_id))
+        from runs as run
+        join public.search_run_sites as site on site.run_id = run.id and site.status = 'completed'
+        join wanted on (wanted.search_term, wanted.site) = (run.search_term, site.site)
+        left join found on (found.run_id, found.site, found.external_id) = (run.id, site.site, wanted.external_id)
+        group by run.id, site.site, wanted.external_id
+        having count(found.external_id) <> 1
+    """,
+    # More than is wanted may be found: JobSpy reads on beyond jobs that it cannot read.
+    "no site has a result that its board does not list": """
+        select format('%s %s: %s', run.id, found.site, coalesce(found.external_id, 'an item of no known source'))
+        from found join runs as run on run.id = found.run_id
+        left join listed
+            on (listed.search_term, listed.site) = (run.search_term, found.site)
+           and listed.id = substr(found.external_id, strpos(found.external_id, '-') + 1)
+        where listed.id is null
+    """,
+    "a result is on a page that was saved": """
+        select format('%s %s: page %s', run_id, site, page_number)
+        from public.search_results as result
+        where not exists (
+            select from worker.raw_collections as page
+            where (page.run_id, page.site, page.page_number) = (result.run_id, result.site, result.page_number))
+    """,
+    "the pages of an attempt are saved once each, without a gap": """
+        select format('%s %s, attempt %s: %s', run_id, site, attempt, string_agg(page_number::text, ', ' order by id))
+        from worker.raw_collections
+        group by run_id, site, attempt
+        having array_agg(page_number order by id) <> array(select generate_series(1, count(page_number)::integer))
+    """,
+    "users see each result of a run once": """
+        select format('%s: %s, but %s results', run.id, count(item.item_id), run.jobs_found)
+        from runs as run left join public.run_items as item on item.run_id = run.id
+        group by run.id, run.jobs_found
+        having count(item.item_id) <> run.jobs_found or count(item.item_id) <> count(distinct item.item_id)
+    """,
+    # Failures
+    "a site fails only in a way in which its board did": """
+        select format('%s %s: %s, %s: %s', site.run_id, site.site, site.status, coalesce(site.error_code, 'no error'),
+                      site.error_message)
+        from public.search_run_sites as site
+        left join possible_errors as possible using (site, error_code)
+        where case when site.status in ('partial', 'failed') then possible.error_code is null
+                   when site.status = 'completed' then site.error_code is not null end
+    """,
+    "partial is what has results and failed what has none": """
+        select format('%s %s: %s with %s results', run_id, site, status, jobs_found)
+        from public.search_run_sites
+        where (status = 'partial' and jobs_found = 0) or (status = 'failed' and jobs_found > 0)
+    """,
+    # Events
+    "events are those of a life, in order": """
+        select format('%s: %s', run_id, string_agg(event, ' ' order by id))
+        from public.run_events
+        group by run_id
+        having string_agg(event, ' ' order by id) !~ concat(
+            '^created',
+            '( claimed( site_started site_finished)*(( site_started)? (released|rescued)| retried))*',
+            '( claimed( site_started site_finished)*(( site_started)? rescued)? finished|',
+            '( claimed( site_started site_finished)*( site_started)?)? cancelled)$')
+    """,
+    "events tell how the run ended": """
+        select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)
+        from runs as run
+        join lateral (
+            select event, data from public.run_events as event where event.run_id = run.id order by id desc limit 1
+        ) as last on true
+        where run.is_final and case
+            when run.status = 'cancelled' then last.event <> 'cancelled'
+            else last.event <> 'finished' or last.data ->> 'status' <> run.status::text end
+    """,
+    "events' times are in their order": """
+        select format('%s: %s at %s, %s at %s', run_id, former, former_at, event, created_at)
+        from (
+            select *, lag(event) over life as former, lag(created_at) over life as former_at
+            from public.run_events
+            window life as (partition by run_id order by id)
+        ) as event
+        where created_at < former_at
+    """,
+    "a site that is finished was started right before": """
+        select format('%s: %s finished after %s %s', run_id, site, former, former_site)
+        from (
+            select *, lag(event) over life as former, lag(site) over life as former_site
+            from public.run_events
+            window life as (partition by run_id order by id)
+        ) as event
+        where event = 'site_finished' and (former, former_site) is distinct from ('site_started', site)
+    """,
+    "a site's attempts are counted one by one": """
+        select format('%s %s: %s attempts, but started as %s', site.run_id, site.site, site.attempts,
+                      array_agg((started.data ->> 'attempt')::integer order by started.id))
+        from public.search_run_sites as site
+        left join public.run_events as started
+            on (started.run_id, started.site) = (site.run_id, site.site) and started.event = 'site_started'
+        group by site.run_id, site.site, site.attempts
+        having array_remove(array_agg((started.data ->> 'attempt')::integer order by started.id), null)
+            <> array(select generate_series(1, site.attempts))
+    """,
+    "nothing is written after the end": """
+        select format('%s ended at %s: %s at %s', run.id, run.completed_at, later.what, later.at)
+        from runs as run
+        join lateral (
+            select 'a result', result.created_at from public.search_results as result where result.run_id = run.id
+            union all
+            select 'a page', page.fetched_at from worker.raw_collections as page where page.run_id = run.id
+            union all
+            select 'a site', site.completed_at from public.search_run_sites as site where site.run_id = run.id
+        ) as later (what, at) on later.at > run.completed_at
+    """,
+    "a worker that never listened never claimed": """
+        select format('%s: %s', event.data ->> 'worker_id', event.run_id)
+        from public.run_events as event join unheard on unheard.worker_id = event.data ->> 'worker_id'
+        where event.event = 'claimed'
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the database cannot know by itself.
+
+    Attributes:
+        asked: What users asked for: (user id, idempotency key).
+        wanted: What an undisturbed search finds: (search term, site, external id).
+        listed: What the boards have for a search: (search term, site, the board's id).
+        possible_errors: How sites may have failed: (site, error code).
+        unheard: Workers that ended before they could have claimed anything: (worker id,).
+    """
+
+    asked: Collection[tuple[str, str]]
+    wanted: Collection[tuple[str, str, str]]
+    listed: Collection[tuple[str, str, str]]
+    possible_errors: Collection[tuple[str, str]]
+    unheard: Collection[tuple[str]] = ()
+
+
+async def violations(database: psycopg.AsyncConnection[Any], expectation: Expectation) -> Broken:
+    """Return what breaks each invariant that does not hold.
+
+    Args:
+        database: An idle connection of the owner of the tables. Nothing stays of what is made in it.
+        expectation: What the database cannot know.
+    """
+    async with database.transaction(force_rollback=True):
+        await database.execute(_EXPECTATION)
+        await _fill(database, "asked", expectation.asked)
+        await _fill(database, "wanted", expectation.wanted)
+        await _fill(database, "listed", expectation.listed)
+        await _fill(database, "possible_errors", expectation.possible_errors)
+        await _fill(database, "unheard", expectation.unheard)
+        return await _broken(database, AT_ALL_TIMES | AT_THE_END)
+
+
+async def violations_so_far(database: psycopg.AsyncConnection[Any]) -> Broken:
+    """Return what breaks each of the invariants that hold at all times.
+
+    Args:
+        database: A connection of the owner of the tables.
+    """
+    return await _broken(database, AT_ALL_TIMES)
+
+
+async def _broken(database: psycopg.AsyncConnection[Any], invariants: Mapping[str, str]) -> Broken:
+    broken: Broken = {}
+    for name, query in invariants.items():
+        cursor = await database.execute(query.encode())
+        if rows := [str(row[0]) for row in await cursor.fetchall()]:
+            broken[name] = rows
+    return broken
+
+
+async def _fill(database: psycopg.AsyncConnection[Any], table: str, rows: Collection[tuple[str, ...]]) -> None:
+    async with (
+        database.cursor() as cursor,
+        cursor.copy(sql.SQL("copy {} from stdin").format(sql.Identifier(table))) as copy,
+    ):
+        for row in rows:
+            await copy.write_row(row)

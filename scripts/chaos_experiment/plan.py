@@ -1,0 +1,222 @@
+"""What will happen and when, all of it from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from worker.local.boards import Failure
+from worker.local.faulty_gateway import Outage
+from worker.model import ErrorCode
+
+SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
+TERMS = ("engineer", "manager", "designer", "nurse", "analyst", "teacher", "accountant", "developer")
+USERS = 8
+LEASE_SECONDS = 5
+"""The least that `worker_claim_runs` takes, so that as much as possible happens in a short time."""
+
+SECONDS_A_RUN = 0.7
+LEAST_SECONDS = 14.0
+SHARE_AT_ONCE = 0.3
+SHARE_CANCELLED = 0.1
+SHARE_WATCHED = 0.1
+
+POSSIBLE_ERRORS: dict[Failure, frozenset[ErrorCode]] = {
+    Failure.RATE_LIMITED: frozenset({ErrorCode.RATE_LIMITED}),
+    Failure.BLOCKED: frozenset({ErrorCode.BLOCKED}),
+    Failure.SERVER_ERROR: frozenset({ErrorCode.UPSTREAM}),
+    Failure.BAD_GATEWAY: frozenset({ErrorCode.UPSTREAM}),
+    Failure.RESET: frozenset({ErrorCode.NETWORK}),
+    Failure.TRUNCATED: frozenset({ErrorCode.NETWORK}),
+    Failure.SCHEMA_DRIFT: frozenset({ErrorCode.UNVERIFIED}),
+    Failure.HANG: frozenset({ErrorCode.TIMEOUT}),
+    Failure.DRIP: frozenset({ErrorCode.TIMEOUT}),
+}
+"""How a search ends that meets a failing board. An empty board is left out: it looks like one that has nothing."""
+
+
+class Blow(StrEnum):
+    """What happens to a worker's process."""
+
+    KILL = "SIGKILL"
+    PAUSE = "SIGSTOP"
+    TERMINATE = "SIGTERM"
+
+
+class Shutdown(StrEnum):
+    """How Postgres goes down: `immediate` is as after a crash, and is followed by a recovery."""
+
+    FAST = "fast"
+    IMMEDIATE = "immediate"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFault:
+    """A signal to a worker; a paused one goes on after `seconds`, which is longer than a lease."""
+
+    at: float
+    worker: int
+    blow: Blow
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFault:
+    """The way to Supabase is out of order for `seconds`."""
+
+    at: float
+    outage: Outage
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresFault:
+    """Postgres is shut down, and started again after `seconds`."""
+
+    at: float
+    shutdown: Shutdown
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoardFault:
+    """A job board fails for `seconds`."""
+
+    at: float
+    site: str
+    failure: Failure
+    from_page: int
+    seconds: float
+
+
+Fault: TypeAlias = WorkerFault | GatewayFault | PostgresFault | BoardFault
+Card: TypeAlias = Blow | type[GatewayFault] | type[PostgresFault] | type[BoardFault]
+DECK: Sequence[Card] = (*Blow, *Blow, GatewayFault, PostgresFault, *(4 * (BoardFault,)))
+"""How often each kind of fault comes up, next to the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A run that a user asks for.
+
+    Attributes:
+        at: Seconds from the beginning.
+        user: Number of the user.
+        key: Its idempotency key.
+        cancelled_after: Seconds until the user cancels it; None: never.
+        is_watched: Whether the user follows it live to its end.
+    """
+
+    at: float
+    user: int
+    key: str
+    parameters: dict[str, Any]
+    cancelled_after: float | None = None
+    is_watched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before the beginning. All times are seconds from it.
+
+    Attributes:
+        references: Searches of every site for every term, made undisturbed: what they find is what has to be found.
+    """
+
+    seed: int
+    workers: int
+    references: tuple[Search, ...]
+    searches: tuple[Search, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def possible_errors(self) -> frozenset[tuple[str, str]]:
+        """How each site may have failed: (site, error code)."""
+        ordered = {
+            (fault.site, str(code))
+            for fault in self.faults
+            if isinstance(fault, BoardFault)
+            for code in POSSIBLE_ERRORS[fault.failure]
+        }
+        # Also where no board fails: a search takes as long as its worker is paused or its pages cannot be saved.
+        anywhere = {(site, code) for site in SITES for code in (str(ErrorCode.TIMEOUT), "worker_lost")}
+        return frozenset(ordered | anywhere)
+
+
+def make_plan(*, seed: int, runs: int, workers: int) -> Plan:
+    """Plan an experiment.
+
+    Args:
+        seed: Equal seeds give equal plans.
+        runs: Runs that are disturbed.
+        workers: Worker processes at a time.
+    """
+    rng = random.Random(seed)  # noqa: S311 (repeatable, not secret)
+    seconds = max(LEAST_SECONDS, runs * SECONDS_A_RUN)
+    terms = rng.sample(TERMS, min(len(TERMS), 2 + runs // 10))
+    wanted = {term: rng.randint(10, 40) for term in terms}
+    references = tuple(
+        Search(0.0, user % USERS, f"reference-{term}", _parameters(term, wanted[term], SITES))
+        for user, term in enumerate(terms)
+    )
+    return Plan(
+        seed=seed,
+        workers=workers,
+        references=references,
+        searches=tuple(_searches(rng, runs, seconds, wanted)),
+        faults=tuple(_faults(rng, seconds, workers)),
+    )
+
+
+def _searches(rng: random.Random, runs: int, seconds: float, wanted: dict[str, int]) -> Iterator[Search]:
+    for number in range(runs):
+        term = rng.choice(list(wanted))
+        sites = rng.sample(SITES, rng.choices((1, 2, 3), (4, 4, 2))[0])
+        yield Search(
+            at=0.0 if rng.random() < SHARE_AT_ONCE else rng.uniform(0, 0.8 * seconds),
+            user=rng.randrange(USERS),
+            key=f"run-{number}",
+            parameters=_parameters(term, wanted[term], sites),
+            cancelled_after=rng.uniform(0, 10) if rng.random() < SHARE_CANCELLED else None,
+            is_watched=rng.random() < SHARE_WATCHED,
+        )
+
+
+def _parameters(term: str, results_wanted: int, sites: Sequence[str]) -> dict[str, Any]:
+    return {"search_term": term, "sites": [*sites], "results_wanted": results_wanted}
+
+
+def _faults(rng: random.Random, seconds: float, workers: int) -> Iterator[Fault]:
+    at = rng.uniform(1, 2)
+    for number, card in enumerate(_cards(rng)):
+        if number >= len(DECK) and at > seconds:
+            return
+        yield _fault(rng, at, card, workers)
+        at += rng.uniform(0.5, 2.0)
+
+
+def _cards(rng: random.Random) -> Iterator[Card]:
+    """Deal from shuffled decks, without end: each kind of fault comes up, however short the experiment is."""
+    while True:
+        yield from rng.sample(DECK, len(DECK))
+
+
+def _fault(rng: random.Random, at: float, card: Card, workers: int) -> Fault:
+    if isinstance(card, Blow):
+        return WorkerFault(
+            at, rng.randrange(workers), card, seconds=rng.uniform(LEASE_SECONDS + 0.5, LEASE_SECONDS + 3)
+        )
+    if card is GatewayFault:
+        return GatewayFault(at, rng.choice([*Outage]), seconds=rng.uniform(1, 6))
+    if card is PostgresFault:
+        return PostgresFault(at, rng.choice([*Shutdown]), seconds=rng.uniform(0, 3))
+    return BoardFault(
+        at,
+        site=rng.choice(SITES),
+        failure=rng.choice([*POSSIBLE_ERRORS]),
+        from_page=rng.choice((1, 1, 2, 3)),
+        seconds=rng.uniform(2, 8),
+    )

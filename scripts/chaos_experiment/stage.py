@@ -1,0 +1,117 @@
+"""Where it happens: a stack whose Postgres can be restarted, with a faulty gateway in front of it, and job boards."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from scripts.chaos_experiment.plan import BoardFault, GatewayFault, PostgresFault, Shutdown
+from worker.local.boards import Boards
+from worker.local.faulty_gateway import FaultyGateway
+from worker.local.gateway import gateway, serving
+from worker.local.migrations import apply_migrations, migrations_folder
+from worker.local.postgres import HOST, Postgres, bind, free_port
+from worker.local.tokens import Tokens
+
+LATENCY_MS = 100
+"""Of the boards: a search that takes no time is never in the way of a fault."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything around the workers.
+
+    Attributes:
+        folder: Where the data goes.
+        url: Address of the stack, through the faulty gateway.
+        tell: Prints a line of progress.
+    """
+
+    folder: Path
+    url: str
+    anon_key: str
+    service_role_key: str
+    postgres: Postgres
+    front: FaultyGateway
+    boards: Boards
+    tell: Callable[[str], None]
+    _gateway_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _postgres_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _board_faults: dict[str, int] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Connect past the gateway, as the owner of the tables."""
+        connecting = psycopg.AsyncConnection.connect(
+            self.postgres.dsn("postgres"), autocommit=True, connect_timeout=10, options="-c statement_timeout=20s"
+        )
+        async with await connecting as connection:
+            yield connection
+
+    async def break_gateway(self, fault: GatewayFault) -> None:
+        """Let the gateway fail for a while."""
+        async with self._gateway_lock:
+            self.tell(f"gateway: {fault.outage} for {fault.seconds:.1f} s")
+            self.front.fail(fault.outage)
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                self.front.heal()
+
+    async def restart_postgres(self, fault: PostgresFault) -> None:
+        """Shut Postgres down, and start it again."""
+        async with self._postgres_lock:
+            self.tell(f"Postgres: {fault.shutdown} shutdown, {fault.seconds:.1f} s down")
+            await asyncio.to_thread(self.postgres.stop, immediately=fault.shutdown is Shutdown.IMMEDIATE)
+            await asyncio.sleep(fault.seconds)
+            started = time.monotonic()
+            await asyncio.to_thread(self.postgres.start)
+            self.tell(f"Postgres: back after {time.monotonic() - started:.1f} s")
+
+    async def break_board(self, fault: BoardFault) -> None:
+        """Let a job board fail for a while; a later failure takes the place of an earlier one."""
+        page = f" from page {fault.from_page}" if fault.from_page > 1 else ""
+        self.tell(f"{fault.site}: {fault.failure}{page} for {fault.seconds:.1f} s")
+        number = self._board_faults[fault.site] = self._board_faults.get(fault.site, 0) + 1
+        self.boards.fail(fault.site, fault.failure, from_page=fault.from_page)
+        await asyncio.sleep(fault.seconds)
+        if self._board_faults[fault.site] == number:
+            self.boards.heal(fault.site)
+
+
+@asynccontextmanager
+async def set_up(folder: Path, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Start everything but the workers.
+
+    Args:
+        folder: Where the data goes.
+        tell: Prints a line of progress.
+    """
+    tokens = Tokens(secrets.token_hex(32))
+    async with AsyncExitStack() as resources:
+        postgres = resources.enter_context(
+            Postgres(folder / "supabase", free_port(), password=secrets.token_hex(16)),
+        )
+        apply_migrations(postgres.dsn("postgres"), migrations_folder())
+        listener = resources.enter_context(bind(0))
+        app = await resources.enter_async_context(gateway(postgres.dsn, tokens))
+        await resources.enter_async_context(serving(app, listener))
+        front = await resources.enter_async_context(FaultyGateway(f"http://{HOST}:{listener.getsockname()[1]}"))
+        yield Stage(
+            folder=folder,
+            url=front.url,
+            anon_key=tokens.api_key("anon"),
+            service_role_key=tokens.api_key("service_role"),
+            postgres=postgres,
+            front=front,
+            boards=await resources.enter_async_context(Boards(latency_ms=LATENCY_MS)),
+            tell=tell,
+        )

@@ -1,0 +1,94 @@
+"""What users do: ask for searches, watch them and cancel them, again and again until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
+
+import httpx
+from postgrest.exceptions import APIError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from scripts.chaos_experiment.plan import Search
+from worker.client import Row, User
+from worker.queue import open_client
+
+TIMEOUT_SECONDS = 5
+PATIENCE_SECONDS = 60
+RETRY_SECONDS = 0.5
+
+
+class Users:
+    """Users who are signed in.
+
+    Args:
+        users: The users.
+        ids: Their ids.
+
+    Attributes:
+        ids: Their ids.
+    """
+
+    def __init__(self, users: Sequence[User], ids: Sequence[str]) -> None:
+        self.ids = ids
+        self._users = users
+        self._watchers: dict[str, asyncio.Task[str]] = {}
+
+    async def search(self, search: Search) -> None:
+        """Put a search into the queue when the plan says so, and watch or cancel it if it says so."""
+        await asyncio.sleep(search.at)
+        user = self._users[search.user]
+        run = await _insist(partial(user.enqueue, "jobs", search.parameters, idempotency_key=search.key))
+        if search.is_watched:
+            self._watchers[run["id"]] = asyncio.create_task(_end_as_seen(user, run["id"]))
+        if search.cancelled_after is not None:
+            await asyncio.sleep(search.cancelled_after)
+            await _insist(partial(user.cancel, run["id"]))
+
+    async def watched(self, seconds: float) -> dict[str, str]:
+        """Give the watchers time to see the ends of their runs; return what each saw, by run."""
+        if self._watchers:
+            await asyncio.wait(self._watchers.values(), timeout=seconds)
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        seen = await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        return {
+            run_id: status if isinstance(status, str) else f"failed with {status!r}"
+            for run_id, status in zip(self._watchers, seen, strict=True)
+        }
+
+
+async def _end_as_seen(user: User, run_id: str) -> str:
+    async with aclosing(user.follow([run_id])) as states:
+        return [str(state[run_id].run["status"]) async for state in states][-1]
+
+
+async def _insist(call: Callable[[], Awaitable[Row]]) -> Row:
+    return await AsyncRetrying(
+        retry=retry_if_exception_type((httpx.TransportError, APIError)),
+        wait=wait_fixed(RETRY_SECONDS),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        reraise=True,
+    )(call)
+
+
+@asynccontextmanager
+async def signed_up(url: str, key: str, count: int) -> AsyncIterator[Users]:
+    """Sign up so many users.
+
+    Args:
+        url: Address of the stack.
+        key: The API key of users.
+        count: How many.
+    """
+    async with AsyncExitStack() as resources:
+        users, ids = [], []
+        for number in range(count):
+            client = await resources.enter_async_context(open_client(url, key, timeout_seconds=TIMEOUT_SECONDS))
+            answer = await client.auth.sign_up({"email": f"user-{number}@example.com", "password": "correct horse"})
+            assert answer.user is not None
+            users.append(User(client, url, key))
+            ids.append(answer.user.id)
+        yield Users(users, ids)

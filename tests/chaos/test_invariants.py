@@ -1,0 +1,141 @@
+"""Each invariant of the chaos experiment notices what breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeAlias
+
+import psycopg
+import pytest
+
+from scripts.chaos_experiment.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
+from tests.conftest import connect, running_stack
+from tests.helpers import call, claim, lease, page, search, user_id
+from worker.local.stack import Endpoints
+
+Connection: TypeAlias = psycopg.AsyncConnection[Any]
+
+KEYS = ("one", "two")
+IDS = {"linkedin": ["li-1", "li-2", "li-3"], "indeed": ["in-1", "in-2"]}
+
+PLANTED = {
+    "every search that was asked for is one run, and there is no other":
+        "update search_runs set idempotency_key = idempotency_key || '!'",
+    "every run is final": "update search_runs set status = 'pending', completed_at = null",
+    "no run is final with a site that is not":
+        "update search_run_sites set status = 'running', completed_at = null where site = 'indeed'",
+    "only a cancelled run has sites that were skipped": "update search_run_sites set status = 'skipped'",
+    "no lease is left": """
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
+        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs
+    """,
+    "a run has a lease while it runs, and only then":
+        "update search_runs set status = 'running', completed_at = null",
+    "no user has more running than is allowed": """
+        update worker.settings set max_running_per_user = 1;
+        update search_runs set status = 'running', completed_at = null
+    """,
+    "a run's status follows from its sites": "update search_runs set status = 'partial'",
+    "what may pass is tried again while attempts are left": """
+        update search_runs set status = 'partial' where status = 'success';
+        update search_run_sites set status = 'partial', error_code = 'network', retryable = true where site = 'indeed'
+    """,
+    "a run is given up as lost only after too many rescues":
+        "update search_runs set status = 'failed', error_code = 'worker_lost'",
+    "attempts and rescues are within their limits, and as many as the events tell":
+        "update search_runs set attempts = attempts + 1",
+    "a run's jobs_found is the number of its results": "update search_runs set jobs_found = jobs_found - 1",
+    "a site's jobs_found is the number of its results": "update search_run_sites set jobs_found = jobs_found + 1",
+    "the progress of a run that was not cancelled ends at its total":
+        "update search_runs set progress_current = progress_total - 1",
+    "a completed site has each result that is wanted, once": """
+        delete from search_results
+        where item_id = (select item_id from item_sources where external_id = 'li-2')
+    """,
+    "no site has a result that its board does not list": "delete from item_sources where external_id = 'in-1'",
+    "a result is on a page that was saved": "update search_results set page_number = 7",
+    "the pages of an attempt are saved once each, without a gap":
+        "delete from worker.raw_collections where site = 'linkedin' and page_number = 1",
+    "users see each result of a run once": "update search_runs set shared_run_id = gen_random_uuid()",
+    "a site fails only in a way in which its board did": """
+        update search_run_sites set status = 'partial', error_code = 'blocked' where site = 'indeed'
+    """,
+    "partial is what has results and failed what has none": "update search_run_sites set status = 'failed'",
+    "events are those of a life, in order": """
+        insert into run_events (run_id, event, created_at) select id, 'released', now() from search_runs
+    """,
+    "events tell how the run ended":
+        """update run_events set data = '{"status": "failed"}' where event = 'finished'""",
+    "events' times are in their order":
+        "update run_events set created_at = created_at - interval '1 second' where event = 'site_finished'",
+    "a site that is finished was started right before":
+        "update run_events set site = 'glassdoor' where event = 'site_finished' and site = 'indeed'",
+    "a site's attempts are counted one by one": "update search_run_sites set attempts = 2 where site = 'indeed'",
+    "nothing is written after the end":
+        "update search_results set created_at = created_at + interval '1 minute' where site = 'indeed'",
+    "a worker that never listened never claimed":
+        """update run_events set data = data || '{"worker_id": "unheard"}' where event = 'claimed'""",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Endpoints]:
+    """A stack of this module's own: the invariants are about everything in the database."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+async def database(stack: Endpoints) -> AsyncIterator[Connection]:
+    """The owner's connection. All that a test does with it is undone; constraints and triggers do not prevent it."""
+    connecting = psycopg.AsyncConnection.connect(stack.db_url, autocommit=True, connect_timeout=10)
+    async with await connecting as connection, connection.transaction(force_rollback=True):
+        for table in ("search_runs", "search_run_sites"):
+            await connection.execute(f"alter table public.{table} disable trigger user")
+        await connection.execute("alter table search_runs drop constraint search_runs_shared_run_id_fkey")
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def expectation(stack: Endpoints) -> Expectation:
+    """Two runs of a user, the second cancelled amid its search, and what is known of them."""
+    return asyncio.run(searched_twice(stack))
+
+
+async def searched_twice(stack: Endpoints) -> Expectation:
+    async with connect(stack.url, stack.anon_key) as user, connect(stack.url, stack.service_role_key) as service:
+        await user.auth.sign_up({"email": "ada@example.com", "password": "correct horse"})
+        parameters = {"search_term": "nurse", "sites": list(IDS), "results_wanted": 10}
+        for key in KEYS:
+            await call(user, "enqueue_search", kind="jobs", parameters=parameters, idempotency_key=key)
+        finished, cancelled = await claim(service, "jobs", slots=2)
+        pages = {"linkedin": [IDS["linkedin"][:2], IDS["linkedin"][2:]], "indeed": [IDS["indeed"]]}
+        await search(service, finished, pages)
+        await call(service, "worker_start_site", **lease(cancelled), site="linkedin", attempt=1)
+        await call(service, "worker_save_page", **lease(cancelled), **page("linkedin", 1, IDS["linkedin"][:2]))
+        await call(user, "cancel_search", run_id=cancelled["run_id"])
+        return Expectation(
+            asked=[(await user_id(user), key) for key in KEYS],
+            wanted=[("nurse", site, external_id) for site, ids in IDS.items() for external_id in ids],
+            listed=[("nurse", site, external_id.partition("-")[2]) for site, ids in IDS.items() for external_id in ids],
+            possible_errors=[("linkedin", "network"), ("indeed", "network")],
+            unheard=[("unheard",)],
+        )
+
+
+async def test_all_invariants_hold_for_what_is_sound(database: Connection, expectation: Expectation) -> None:
+    assert await violations(database, expectation) == {}
+    assert await violations_so_far(database) == {}
+
+
+def test_every_invariant_is_tried() -> None:
+    assert set(PLANTED) == set(AT_ALL_TIMES | AT_THE_END)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+async def test_what_breaks_an_invariant_is_named(database: Connection, expectation: Expectation, name: str) -> None:
+    await database.execute(PLANTED[name].encode())
+    broken = await violations(database, expectation)
+    assert broken[name]
+    assert (await violations_so_far(database)).keys() == broken.keys() & AT_ALL_TIMES.keys()
