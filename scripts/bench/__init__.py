@@ -1,0 +1,1 @@
+"""Figures of the worker, measured on this machine."""

@@ -1,0 +1,128 @@
+"""What each queue of the bench can be asked to do, and how it is timed. Needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+CONCURRENCY = 10
+
+_POLL_SECONDS = 0.005
+_REST_SECONDS = 0.05
+_JOB_SECONDS = 60  # after which something is broken
+_WARM_UPS = 10
+
+
+class Contender(Protocol):
+    """A queue in a database of its own. Its jobs do nothing but tell that they have started."""
+
+    async def install(self) -> None:
+        """Make what the queue needs in an empty database."""
+        ...
+
+    async def keep_history(self, jobs: int) -> None:
+        """Add finished jobs, as the queue itself leaves them behind."""
+        ...
+
+    async def enqueue(self) -> None:
+        """Put one job into the queue with the queue's own client."""
+        ...
+
+    async def enqueue_many(self, jobs: int) -> None:
+        """Put jobs into the queue, in whatever way is fast."""
+        ...
+
+    async def is_empty(self) -> bool:
+        """Return whether every job is finished, as the database has it."""
+        ...
+
+    def working(self, on_start: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Run the queue's own worker meanwhile.
+
+        Args:
+            on_start: Called by each job as its first and only statement.
+        """
+        ...
+
+
+async def jobs_per_second(contender: Contender, jobs: int) -> float:
+    """Return how fast a worker works a full queue off, from the start of the first job to the finish of the last.
+
+    Nobody else talks to the database until the last job has started.
+    """
+    await contender.enqueue_many(jobs)
+    starts: list[float] = []
+    last_started = asyncio.Event()
+
+    def on_start() -> None:
+        starts.append(time.perf_counter())
+        if len(starts) == jobs:
+            last_started.set()
+
+    async with contender.working(on_start):
+        await asyncio.wait_for(last_started.wait(), _JOB_SECONDS + jobs)
+        await _until_empty(contender)
+        seconds = time.perf_counter() - starts[0]
+    if len(starts) != jobs:
+        raise RuntimeError(f"{len(starts)} jobs were started, not {jobs}: the queue was not empty")
+    return jobs / seconds
+
+
+async def milliseconds_to_start(contender: Contender, samples: int) -> list[float]:
+    """Return the times from the client's call that inserts a job to the job's first statement, in milliseconds.
+
+    Each job finds an idle worker.
+    """
+    started: asyncio.Queue[float] = asyncio.Queue()
+    milliseconds = []
+    async with contender.working(lambda: started.put_nowait(time.perf_counter())):
+        for _ in range(_WARM_UPS + samples):
+            await asyncio.sleep(_REST_SECONDS)
+            inserted = time.perf_counter()
+            await contender.enqueue()
+            milliseconds.append((await asyncio.wait_for(started.get(), _JOB_SECONDS) - inserted) * 1000)
+            await _until_empty(contender)
+    return milliseconds[_WARM_UPS:]
+
+
+async def _until_empty(contender: Contender) -> None:
+    async with asyncio.timeout(_JOB_SECONDS):
+        while not await contender.is_empty():  # noqa: ASYNC110 (the database has no event)
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def main(
+    connect: Callable[[str], AbstractAsyncContextManager[Contender]],
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
+) -> None:
+    """Do what the arguments say, and print the answer as JSON.
+
+    Args:
+        connect: Opens the queue in the database with that URL.
+        run: What runs the event loop.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=["install", "history", "throughput", "latency"])
+    parser.add_argument("dsn")
+    parser.add_argument("jobs", type=int, nargs="?", default=0)
+    arguments = parser.parse_args()
+
+    async def answer() -> Any:
+        async with connect(arguments.dsn) as contender:
+            match arguments.command:
+                case "install":
+                    return await contender.install()
+                case "history":
+                    return await contender.keep_history(arguments.jobs)
+                case "throughput":
+                    return await jobs_per_second(contender, arguments.jobs)
+                case _:
+                    return await milliseconds_to_start(contender, arguments.jobs)
+
+    sys.stdout.write(json.dumps(run(answer())) + "\n")
