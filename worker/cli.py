@@ -18,6 +18,9 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+REFUSALS = frozenset({"22023", "PT404", "PT429"})
+"""Codes with which the database refuses what a user asks for: wrong parameters, no such run, a quota."""
+
 LEAST_DRAIN_SECONDS = 10
 """Releasing what is left at the end takes up to 5 of them."""
 
@@ -47,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     drain = commands.add_parser("drain", help="work the queue off, then end")
     drain.add_argument(
         "--max-seconds",
-        type=_at_least(LEAST_DRAIN_SECONDS),
+        type=at_least(LEAST_DRAIN_SECONDS),
         default=240,
         help=f"end after this time, {LEAST_DRAIN_SECONDS} or more (default: 240)",
     )
@@ -97,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     rerun.set_defaults(command=_rerun)
 
     runs = commands.add_parser("runs", help="list the last runs, as a user")
-    runs.add_argument("--limit", type=_at_least(1), default=10, help="how many at most (default: 10)")
+    runs.add_argument("--limit", type=at_least(1), default=10, help="how many at most (default: 10)")
     runs.set_defaults(command=_runs)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
@@ -175,14 +178,19 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _as_user(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command of a user; what the project or the way to it refuses is a line."""
+    """Run a command of a user; what is refused, and why the project cannot be used, is a line."""
     from httpx import HTTPError  # noqa: PLC0415
     from postgrest.exceptions import APIError  # noqa: PLC0415
     from supabase_auth.errors import AuthError  # noqa: PLC0415
 
     try:
         return asyncio.run(command)
-    except (APIError, AuthError) as error:
+    except APIError as error:
+        if error.code in REFUSALS:
+            sys.stderr.write(f"Refused: {error.message}\n")
+            return EXIT_USAGE
+        reason = error.message
+    except AuthError as error:
         reason = error.message
     except HTTPError as error:
         reason = str(error) or type(error).__name__
@@ -190,7 +198,9 @@ def _as_user(command: Coroutine[Any, Any, int]) -> int:
     return EXIT_FAILURE
 
 
-def _at_least(minimum: int) -> Callable[[str], int]:
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return what reads a whole number of `minimum` or more from an argument."""
+
     def parse(text: str) -> int:
         try:
             number = int(text)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from postgrest.exceptions import APIError
 from rich.console import Console
 from rich.live import Live
 
@@ -16,7 +15,6 @@ from worker.settings import Settings
 from worker.terminal import items_table, live_view, run_summary, runs_table
 
 EXIT_FAILURE = 1
-EXIT_REFUSED = 2
 ITEMS_SHOWN = 20
 
 
@@ -25,11 +23,7 @@ async def enqueue(
 ) -> int:
     """Put a search for jobs into the queue and print its id; return the exit code."""
     async with signed_in(settings) as user:
-        try:
-            run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key)
-        except APIError as error:
-            sys.stderr.write(f"Refused: {error.message}\n")
-            return EXIT_REFUSED
+        run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key)
         Console().print(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
@@ -37,11 +31,7 @@ async def enqueue(
 async def rerun(settings: Settings, run_id: str, *, watch: bool) -> int:
     """Put the search of a run into the queue once more and print the new run's id; return the exit code."""
     async with signed_in(settings) as user:
-        try:
-            run = await user.rerun(run_id)
-        except APIError as error:
-            sys.stderr.write(f"Refused: {error.message}\n")
-            return EXIT_REFUSED
+        run = await user.rerun(run_id)
         Console().print(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
@@ -49,11 +39,7 @@ async def rerun(settings: Settings, run_id: str, *, watch: bool) -> int:
 async def cancel(settings: Settings, run_id: str) -> int:
     """Cancel a run and print its status; return the exit code."""
     async with signed_in(settings) as user:
-        try:
-            run = await user.cancel(run_id)
-        except APIError as error:
-            sys.stderr.write(f"Refused: {error.message}\n")
-            return EXIT_REFUSED
+        run = await user.cancel(run_id)
         Console().print(run["status"])
         return 0
 

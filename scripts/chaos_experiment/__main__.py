@@ -8,11 +8,11 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from scripts.chaos_experiment.experiment import Outcome, experiment
 from scripts.chaos_experiment.plan import Plan, make_plan
+from worker.cli import at_least
 from worker.local.processes import ProcessError
 
 ROWS_SHOWN = 5
@@ -67,29 +67,16 @@ def _report(outcome: Outcome) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
-    parser.add_argument("--runs", type=_at_least(1), default=200, help="searches that are disturbed (default: 200)")
-    parser.add_argument("--workers", type=_at_least(1), default=4, help="worker processes at a time (default: 4)")
+    parser.add_argument("--runs", type=at_least(1), default=200, help="searches that are disturbed (default: 200)")
+    parser.add_argument("--workers", type=at_least(1), default=4, help="worker processes at a time (default: 4)")
     parser.add_argument(
         "--seed",
-        type=_at_least(0),
+        type=at_least(0),
         default=random.randint(0, HIGHEST_SEED),  # noqa: S311 (a plan, not a secret)
         help="what everything is planned from (default: another one each time)",
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the data and the logs here")
     return parser
-
-
-def _at_least(minimum: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = minimum - 1
-        if number < minimum:
-            raise argparse.ArgumentTypeError(f"must be {minimum} or more, as a whole number")
-        return number
-
-    return parse
 
 
 if __name__ == "__main__":
