@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import aclosing
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any
 
-from worker.model import ErrorCode, FoundPage, Run, RunSite, SiteError
+from worker.model import ErrorCode, FoundPage, Item, Page, Run, RunSite, SiteError
 from worker.queue import DatabaseUnreachableError, FinishedRun, LeaseLostError, Queue
 from worker.sources import Source
 from worker.spool import PageSaver, Spool
@@ -49,29 +52,31 @@ class Execution:
 
     async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> SiteError | None:
         """Save the site's pages; return why there are not more, if the search did not complete."""
+        failure = await self._failure_of(self._fetch_pages(run, site, saver), run, site)
+        # Whatever became of the search: what it fetched has to be saved before the site ends.
+        unsaved = await self._failure_of(saver.settle(), run, site)
+        return failure or unsaved
+
+    async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
         try:
-            error = await self._fetch_pages(run, site, saver)
-            await saver.settle()
+            await step
+        except SiteError as error:
+            return error
         except (LeaseLostError, DatabaseUnreachableError):
             raise
         except Exception as error:
             # Its text may tell of the inside of this worker, which is nobody's business who reads the run.
             logger.exception("Search of %s failed unexpectedly", site.site, extra={"run_id": str(run.id)})
             return SiteError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}; the worker's log has the details")
-        return error
-
-    async def _fetch_pages(self, run: Run, site: RunSite, saver: PageSaver) -> SiteError | None:
-        try:
-            source = self._source(run.kind, site.site)
-            source.validate(site.site, run.parameters)
-            async with aclosing(source.fetch(site.site, run.parameters)) as pages:
-                async for page in pages:
-                    # In a thread, so that a slow parse delays no heartbeat.
-                    items = await asyncio.to_thread(source.parse, site.site, page)
-                    await saver.save(FoundPage(site, source.name, page, tuple(items)))
-        except SiteError as error:
-            return error
         return None
+
+    async def _fetch_pages(self, run: Run, site: RunSite, saver: PageSaver) -> None:
+        source = self._source(run.kind, site.site)
+        source.validate(site.site, run.parameters)
+        async with aclosing(source.fetch(site.site, run.parameters)) as pages:
+            async for page in pages:
+                items = await _in_daemon_thread(source.parse, site.site, page)
+                await saver.save(FoundPage(site, source.name, page, tuple(items)))
 
     def _source(self, kind: str, site: str) -> Source:
         try:
@@ -80,3 +85,31 @@ class Execution:
             raise SiteError(
                 ErrorCode.INVALID_PARAMETERS, f"this worker has no source for site {site!r} of kind {kind!r}"
             ) from None
+
+
+async def _in_daemon_thread(parse: Callable[[str, Page], list[Item]], site: str, page: Page) -> list[Item]:
+    """Parse beside the event loop, so that a slow parse delays no heartbeat, nor the end of the process.
+
+    The threads of `asyncio.to_thread`, as those of any executor, are waited for at exit.
+    """
+    loop = asyncio.get_running_loop()
+    parsed: asyncio.Future[list[Item]] = loop.create_future()
+
+    def report(outcome: Callable[[], None]) -> None:
+        def unless_cancelled() -> None:
+            if not parsed.done():
+                outcome()
+
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(unless_cancelled)
+
+    def run() -> None:
+        try:
+            items = parse(site, page)
+        except Exception as error:  # noqa: BLE001 (raised where it is awaited)
+            report(partial(parsed.set_exception, error))
+        else:
+            report(partial(parsed.set_result, items))
+
+    threading.Thread(target=run, name=f"parse {site}", daemon=True).start()
+    return await parsed

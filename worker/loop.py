@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 2
 RELEASE_SECONDS = 5
+EXIT_SECONDS = 2
+LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
+"""However many runs are cancelled: each tells every worker."""
 RETENTION_RETRY_SECONDS = 300
 
 
@@ -88,7 +91,7 @@ class Loop:
         """
         timer = None
         if self._limits.max_seconds is not None:
-            seconds = max(0, self._limits.max_seconds - CLAIM_SECONDS - RELEASE_SECONDS)
+            seconds = max(0, self._limits.max_seconds - CLAIM_SECONDS - RELEASE_SECONDS - EXIT_SECONDS)
             timer = asyncio.get_running_loop().call_later(seconds, self._stop_at_once)
         heartbeats = asyncio.create_task(self._send_heartbeats())
         try:
@@ -131,7 +134,7 @@ class Loop:
             runs = await self._queue.claim(self._kinds, slots, held=list(self._searches))
         except QueueError as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
-            if self._limits.until_empty or is_misconfigured:
+            if is_misconfigured or (self._limits.until_empty and not self._searches):
                 raise
             logger.error("Cannot claim: %s", error)  # noqa: TRY400 (a traceback would tell nothing more)
             return False
@@ -187,10 +190,14 @@ class Loop:
             self._wakeup.ring()
 
     async def _send_heartbeats(self) -> None:
+        is_answered = True
         while True:
-            await self._wakeup.pause_heartbeats(self._limits.heartbeat_seconds)
+            await asyncio.sleep(LEAST_HEARTBEAT_PAUSE_SECONDS)
+            if is_answered:
+                await self._wakeup.pause_heartbeats(self._limits.heartbeat_seconds - LEAST_HEARTBEAT_PAUSE_SECONDS)
             if not self._searches:
                 continue
+            is_answered = False
             try:
                 states = await self._queue.heartbeat(
                     list(self._searches), patience_seconds=self._limits.heartbeat_seconds
@@ -202,6 +209,7 @@ class Loop:
                 # Whatever it was, the next one may go through; without any, all leases run out.
                 logger.exception("No heartbeat")
                 continue
+            is_answered = True
             for lease, state in states.items():
                 if state in ("lost", "cancelled") and lease in self._searches:
                     logger.warning("Run %s dropped: %s", lease.run_id, state)

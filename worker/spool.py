@@ -50,7 +50,7 @@ class Spool:
         path = folder / f"{quote(found.site.site, safe='')}.{found.site.attempt}.{found.page.number:06}.json"
         # Whoever reads it sees the whole page, or none.
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(asdict(found)))
+        unfinished.write_text(json.dumps(asdict(found), allow_nan=False))
         unfinished.replace(path)
 
     def paths(self, run_id: UUID) -> list[Path]:
@@ -74,10 +74,12 @@ class Spool:
     def drop_old(self) -> None:
         """Forget the pages of runs that nobody claimed again within `KEPT_SECONDS`."""
         for folder in self._folder.glob("*"):
-            with suppress(FileNotFoundError):  # another worker may have saved them just now
+            # The folder may hold what is not ours, and another worker may have saved the pages just now.
+            with suppress(ValueError, FileNotFoundError):
+                run_id = UUID(folder.name)
                 if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                    logger.warning("Pages of run %s were kept for a day, and are dropped", folder.name)
-                    shutil.rmtree(folder, ignore_errors=True)
+                    logger.warning("Pages of run %s were kept for a day, and are dropped", run_id)
+                    self.drop(run_id)
 
     def _folder_of(self, run_id: UUID) -> Path:
         return self._folder / str(run_id)
@@ -151,6 +153,7 @@ class PageSaver:
             await catching_up
 
     async def _save_spooled(self) -> None:
+        refusal: CallRefusedError | None = None
         while paths := self._spool.paths(self._run.id):
             for path in paths:
                 found = self._spool.read(path)
@@ -158,11 +161,13 @@ class PageSaver:
                     if found is not None:
                         await self._queue.save_page(self._run.lease, found)
                 except CallRefusedError as error:
-                    path.unlink(missing_ok=True)
                     if found is not None and found.site in self._run.sites:
-                        raise
-                    # Whoever lost the run left it here, and the site was searched again since.
-                    logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
+                        refusal = error
+                    else:
+                        # Whoever lost the run left it here, and the site was searched again since.
+                        logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
                 path.unlink(missing_ok=True)
         self._spool.drop(self._run.id)
+        if refusal is not None:
+            raise refusal
         logger.info("Run %s: all pages that waited on disk are saved", self._run.id)

@@ -146,7 +146,8 @@ begin
         new.progress := jsonb_build_object('step', 'cancelled');
         new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
     end if;
-    return new;
+    -- Every update is told to all who watch, and to every worker: not what changes nothing.
+    return case when new is distinct from old then new end;
 end;
 $$;
 comment on function worker.cancel_run is 'Ends a run whose owner asks for it; a finished one stays as it is.';

@@ -241,6 +241,17 @@ async def test_search_goes_on_after_jobs_that_cannot_be_read(boards: Boards) -> 
     assert len(ids) == len(set(ids)) == 60
 
 
+async def test_a_last_page_of_one_job_that_cannot_be_read_is_noticed(boards: Boards) -> None:
+    source = source_for(boards)
+    pages, _ = await search(source, "linkedin", search_term="teacher", results_wanted=100)
+    assert len(rows_of(pages)) == 11
+    boards.fail("linkedin", Failure.SCHEMA_DRIFT, from_page=2)
+    pages, error = await search(source, "linkedin", search_term="teacher", results_wanted=100)
+    assert len(rows_of(pages)) == 10
+    assert error is not None
+    assert error.code is ErrorCode.UNVERIFIED
+
+
 async def test_drift_in_the_middle_of_a_search_is_noticed(boards: Boards) -> None:
     boards.fail("linkedin", Failure.SCHEMA_DRIFT, from_page=3)
     pages, error = await search(source_for(boards), "linkedin", results_wanted=200)

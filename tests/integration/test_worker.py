@@ -425,13 +425,15 @@ class SlowlyParsed:
         return []
 
 
+def settings(stack: Endpoints, **others: object) -> Settings:
+    given = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_LEASE_SECONDS": 5}
+    return Settings.model_validate(given | others)
+
+
 async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) -> None:
     run_id = await search(user, "indeed")
     source = SlowlyParsed()
-    settings = Settings.model_validate({
-        "SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_LEASE_SECONDS": 5,
-    })  # fmt: skip
-    working = asyncio.create_task(Worker(settings, [source]).once())
+    working = asyncio.create_task(Worker(settings(stack), [source]).once())
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
         await asyncio.to_thread(source.parsing.wait, 30)
         statement = "select expires_at from worker.leases where run_id = %s"
@@ -443,6 +445,56 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
     await working
     run, _ = await last(user)
     assert (run["status"], run["rescues"]) == ("success", 0)
+
+
+class FailsAtLast:
+    """A source whose parser breaks at the third page; the second comes when the test wants."""
+
+    name = "fails"
+    kind = "jobs"
+    sites: Sequence[str] = ("indeed",)
+
+    def __init__(self) -> None:
+        self.first_is_saved = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def validate(self, site: str, parameters: Parameters) -> None:
+        pass
+
+    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
+        yield Page(1, {}, 5)
+        self.first_is_saved.set()
+        await self.go_on.wait()
+        yield Page(2, {}, 5)
+        yield Page(3, {}, 5)
+
+    def parse(self, site: str, page: Page) -> list[Item]:
+        if page.number == 3:
+            raise LookupError("not as it was")
+        return [Item(f"{site}-{uuid4()}", "Engineer", "https://example.com")]
+
+
+async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
+    stack: Endpoints, user: User, tmp_path: Path
+) -> None:
+    run_id = await search(user, "indeed")
+    change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
+    source = FailsAtLast()
+    async with FaultyGateway(stack.url) as gateway:
+        faulty = settings(stack, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
+        working = asyncio.create_task(Worker(faulty, [source]).once())
+        await source.first_is_saved.wait()
+        gateway.fail(Outage.UNAVAILABLE)
+        source.go_on.set()
+        async with asyncio.timeout(30):
+            while not spooled(tmp_path):
+                await gateway.failed(1)
+        gateway.heal()
+        await working
+    run, sites = await last(user)
+    assert (run["status"], run["jobs_found"]) == ("partial", 2)
+    assert (sites["indeed"]["status"], sites["indeed"]["error_code"]) == ("partial", "internal")
+    assert not spooled(tmp_path)
 
 
 async def test_a_failed_site_is_searched_again_later_and_only_it(
@@ -561,6 +613,24 @@ async def test_what_is_fetched_in_an_outage_waits_on_disk_and_is_saved_after_it(
     assert (finished.run["rescues"], finished.run["attempts"]) == (0, 1)
     assert len(boards.requests("linkedin")) == undisturbed
     assert not spooled(tmp_path)
+
+
+async def test_drain_waits_for_the_end_of_an_outage_while_it_holds_a_run(
+    stack: Endpoints, boards: Boards, user: User, tmp_path: Path
+) -> None:
+    run_id = await search(user, "linkedin", results_wanted=50)
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2", "WORKER_LEASE_SECONDS": "5"}
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        started(stack, boards, "drain", SUPABASE_URL=gateway.url, **environment) as worker,
+    ):
+        await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
+        gateway.fail(Outage.UNAVAILABLE)
+        await worker.logged("Cannot claim")
+        gateway.heal()
+        code, _ = await worker.ended()
+    run, _ = await last(user)
+    assert (code, run["status"], run["jobs_found"], run["rescues"]) == (0, "success", 50, 0)
 
 
 async def test_what_a_killed_worker_left_on_disk_is_saved_by_the_next(

@@ -24,7 +24,7 @@ found_items = st.builds(
     external_id=st.text(),
     title=st.text(),
     url=st.text(),
-    salary_min=st.none() | st.floats(allow_nan=False),
+    salary_min=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     data=st.dictionaries(st.text(), json_values),
 )
 found_pages = st.builds(
@@ -86,11 +86,13 @@ def test_only_what_is_old_is_dropped(tmp_path: Path) -> None:
     spool.put(old, page(1))
     a_day_ago = (tmp_path / str(old)).stat().st_mtime - KEPT_SECONDS - 1
     os.utime(tmp_path / str(old), (a_day_ago, a_day_ago))
+    (tmp_path / "somebody's").mkdir()
+    os.utime(tmp_path / "somebody's", (a_day_ago, a_day_ago))
     spool.drop_old()
     assert spool.paths(old) == []
     assert len(spool.paths(RUN_ID)) == 1
     spool.drop(RUN_ID)
-    assert list(tmp_path.iterdir()) == []
+    assert [left.name for left in tmp_path.iterdir()] == ["somebody's"]
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ CAPTCHA_PRONE = frozenset({"bayt", "hellowork"})
 """Sites whose captcha JobSpy takes for a page without jobs."""
 
 LOST_SHARE = 0.2
-"""From this share of unreadable jobs on, a search does not count as complete: the site's pages may have changed."""
+"""From this share of unreadable jobs on, a search does not count as complete: the site's pages may have changed. Nor
+does it if one of its answers has unreadable jobs alone, which a last page of few jobs would hide in the share."""
 
 # JobSpy's errors are the texts of its own exceptions, requests', curl's and pydantic's. The first match counts;
 # anchors keep words of a search or of a page, which some messages quote, from deciding.
@@ -256,6 +257,7 @@ class _Tally:
         self._site = site
         self._search = search
         self._found = self._lost = self._undescribed = 0
+        self._has_unreadable_answer = False
         self._error: str | None = None
         self._skip_reason: str | None = None
         self._unread_page: str | None = None
@@ -266,8 +268,10 @@ class _Tally:
         """Count an answer; give back its rows without those that are known not to match the search."""
         rows = answer["rows"]
         jobs = [row for row in rows if _item(self._site, row)]
+        lost = len(rows) - len(jobs) + answer["skipped"]
         self._found += len(jobs)
-        self._lost += len(rows) - len(jobs) + answer["skipped"]
+        self._lost += lost
+        self._has_unreadable_answer |= lost > 0 and not jobs
         self._undescribed += sum(not row.get("description") for row in jobs)
         self._error = self._error or answer["error"]
         self._skip_reason = self._skip_reason or answer["skip_reason"]
@@ -283,7 +287,8 @@ class _Tally:
         """Why the search does not count as complete, if it does not."""
         if self._error is not None:
             return SiteError(classify(self._error), self._error)
-        if self._lost > 0 and self._lost >= LOST_SHARE * (self._found + self._lost):
+        is_large_share = self._lost > 0 and self._lost >= LOST_SHARE * (self._found + self._lost)
+        if is_large_share or self._has_unreadable_answer:
             return SiteError(
                 ErrorCode.UNVERIFIED,
                 f"{self._lost} of {self._found + self._lost} jobs could not be read; the site may have changed: "
