@@ -299,7 +299,7 @@ async def test_a_board_that_drips_is_killed_and_the_lease_is_kept_meanwhile(
     run_id = await search(user, "indeed", "linkedin")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
     # The site takes longer than the lease, and a second worker would rescue the run if a heartbeat were late.
-    impatient = {"WORKER_LEASE_SECONDS": "5", "WORKER_SITE_TIMEOUT_SECONDS": "8"}
+    impatient = {"WORKER_LEASE_SECONDS": "5", "WORKER_SITE_TIMEOUT_SECONDS": "6"}
     async with (
         started(stack, boards, "run", WORKER_ID="first", **impatient) as worker,
         started(stack, boards, "run", WORKER_ID="second", WORKER_POLL_IDLE_SECONDS="0.5", **impatient) as other,
