@@ -89,7 +89,8 @@ class User:
     async def runs(self, limit: int) -> list[Row]:
         """Return the user's last runs with their sites, newest first."""
         query = self._client.table("search_runs").select("*,search_run_sites(*)")
-        answer = await query.order("created_at", desc=True).limit(limit).execute()
+        query = query.order("position", foreign_table="search_run_sites").order("created_at", desc=True)
+        answer = await query.limit(limit).execute()
         return answer.data  # type: ignore[return-value]  # as above
 
     async def items(self, run_id: str, limit: int) -> list[Row]:
@@ -128,7 +129,7 @@ class User:
         ):
             with attempt:
                 query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", run_ids)
-                rows = (await query.execute()).data
+                rows = (await query.order("position", foreign_table="search_run_sites").execute()).data
         by_id = {
             row["id"]: FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")}) for row in rows
         }
