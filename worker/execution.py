@@ -6,8 +6,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import aclosing, suppress
-from functools import partial
+from concurrent.futures import Future
+from contextlib import aclosing
 from typing import Any
 
 from worker.model import ErrorCode, FoundPage, Item, Page, Run, RunSite, SiteError
@@ -92,24 +92,16 @@ async def _in_daemon_thread(parse: Callable[[str, Page], list[Item]], site: str,
 
     The threads of `asyncio.to_thread`, as those of any executor, are waited for at exit.
     """
-    loop = asyncio.get_running_loop()
-    parsed: asyncio.Future[list[Item]] = loop.create_future()
-
-    def report(outcome: Callable[[], None]) -> None:
-        def unless_cancelled() -> None:
-            if not parsed.done():
-                outcome()
-
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(unless_cancelled)
+    parsed: Future[list[Item]] = Future()
+    parsed.set_running_or_notify_cancel()  # from here on nobody cancels it, only the waiting for it
 
     def run() -> None:
         try:
-            items = parse(site, page)
-        except Exception as error:  # noqa: BLE001 (raised where it is awaited)
-            report(partial(parsed.set_exception, error))
-        else:
-            report(partial(parsed.set_result, items))
+            parsed.set_result(parse(site, page))
+        except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
+            # Neither a future nor a worker survives some that a parser may raise: StopIteration, SystemExit.
+            is_ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            parsed.set_exception(error if is_ordinary else RuntimeError(f"the parser raised {error!r}"))
 
     threading.Thread(target=run, name=f"parse {site}", daemon=True).start()
-    return await parsed
+    return await asyncio.wrap_future(parsed)

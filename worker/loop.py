@@ -132,11 +132,11 @@ class Loop:
             return False
         try:
             runs = await self._queue.claim(self._kinds, slots, held=list(self._searches))
-        except QueueError as error:
+        except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
             if is_misconfigured or (self._limits.until_empty and not self._searches):
                 raise
-            logger.error("Cannot claim: %s", error)  # noqa: TRY400 (a traceback would tell nothing more)
+            _log_failure("Cannot claim", error)
             return False
         if not self._has_claimed:
             logger.info("Ready: searching %s", ", ".join(sorted(self._kinds)))
@@ -157,11 +157,11 @@ class Loop:
         now = asyncio.get_running_loop().time()
         if now < self._retention_at:
             return
+        self._retention_at = now + RETENTION_RETRY_SECONDS
         try:
             self._retention_at = now + await self._queue.delete_expired()
-        except QueueError as error:
-            logger.warning("Old runs are not deleted: %s", error)
-            self._retention_at = now + RETENTION_RETRY_SECONDS
+        except Exception as error:  # noqa: BLE001 (logged)
+            _log_failure("Old runs are not deleted", error)
 
     async def _drop_former(self, claimed: Run) -> None:
         """End the search of a run that this worker lost, without noticing, and now has claimed anew."""
@@ -190,26 +190,24 @@ class Loop:
             self._wakeup.ring()
 
     async def _send_heartbeats(self) -> None:
-        is_answered = True
+        is_reachable = True
         while True:
             await asyncio.sleep(LEAST_HEARTBEAT_PAUSE_SECONDS)
-            if is_answered:
+            if is_reachable:
                 await self._wakeup.pause_heartbeats(self._limits.heartbeat_seconds - LEAST_HEARTBEAT_PAUSE_SECONDS)
             if not self._searches:
                 continue
-            is_answered = False
+            is_reachable = True
             try:
                 states = await self._queue.heartbeat(
                     list(self._searches), patience_seconds=self._limits.heartbeat_seconds
                 )
-            except DatabaseUnreachableError as error:
-                logger.warning("No heartbeat: %s", error)
-                continue
-            except Exception:
+            except Exception as error:  # noqa: BLE001 (logged)
                 # Whatever it was, the next one may go through; without any, all leases run out.
-                logger.exception("No heartbeat")
+                _log_failure("No heartbeat", error)
+                # Of those that it takes, a third of the lease has passed already.
+                is_reachable = not isinstance(error, DatabaseUnreachableError)
                 continue
-            is_answered = True
             for lease, state in states.items():
                 if state in ("lost", "cancelled") and lease in self._searches:
                     logger.warning("Run %s dropped: %s", lease.run_id, state)
@@ -235,3 +233,8 @@ class Loop:
             logger.error("Not released, the leases run out: %s", error)  # noqa: TRY400 (as above)
         else:
             logger.info("Released what was not finished: %s", ", ".join(str(lease.run_id) for lease in unfinished))
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """Log why something failed; what the queue raises says it all, anything else needs its traceback."""
+    logger.error("%s: %s", what, error, exc_info=None if isinstance(error, QueueError) else error)

@@ -402,27 +402,29 @@ async def test_a_run_that_was_rescued_from_a_worker_and_claimed_by_it_again_is_s
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
-class SlowlyParsed:
-    """A source whose parser takes as long as the test wants, as heavy pages do."""
+class OnePlace:
+    """A source of one site: the test says how it is fetched, and how parsed."""
 
-    name = "slow"
+    name = "test"
     kind = "jobs"
     sites: Sequence[str] = ("indeed",)
 
-    def __init__(self) -> None:
-        self.parsing = threading.Event()
-        self.go_on = threading.Event()
+    def __init__(self, fetch: Callable[[], AsyncGenerator[Page, None]], parse: Callable[[Page], list[Item]]) -> None:
+        self._fetch = fetch
+        self._parse = parse
 
     def validate(self, site: str, parameters: Parameters) -> None:
         pass
 
-    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
-        yield Page(1, {}, 5)
+    def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
+        return self._fetch()
 
     def parse(self, site: str, page: Page) -> list[Item]:  # noqa: ARG002
-        self.parsing.set()
-        assert self.go_on.wait(30)
-        return []
+        return self._parse(page)
+
+
+async def one_page() -> AsyncGenerator[Page, None]:
+    yield Page(1, {}, 5)
 
 
 def settings(stack: Endpoints, **others: object) -> Settings:
@@ -432,46 +434,40 @@ def settings(stack: Endpoints, **others: object) -> Settings:
 
 async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) -> None:
     run_id = await search(user, "indeed")
-    source = SlowlyParsed()
-    working = asyncio.create_task(Worker(settings(stack), [source]).once())
+    parsing, go_on = threading.Event(), threading.Event()
+
+    def parse_slowly(_: Page) -> list[Item]:
+        parsing.set()
+        assert go_on.wait(30)
+        return []
+
+    working = asyncio.create_task(Worker(settings(stack), [OnePlace(one_page, parse_slowly)]).once())
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
-        await asyncio.to_thread(source.parsing.wait, 30)
+        await asyncio.to_thread(parsing.wait, 30)
         statement = "select expires_at from worker.leases where run_id = %s"
         expiries: set[Any] = set()
         async with asyncio.timeout(30):
             while len(expiries) < 4:
                 expiries |= set(await (await database.execute(statement, [run_id])).fetchall())
-    source.go_on.set()
+    go_on.set()
     await working
     run, _ = await last(user)
     assert (run["status"], run["rescues"]) == ("success", 0)
 
 
-class FailsAtLast:
-    """A source whose parser breaks at the third page; the second comes when the test wants."""
+# A future takes no StopIteration, which a `next` without a default raises; and a SystemExit ends a process.
+@pytest.mark.parametrize("error", [LookupError(), StopIteration(), SystemExit(3)])
+async def test_whatever_a_parser_raises_fails_the_site_alone(
+    stack: Endpoints, user: User, error: BaseException
+) -> None:
+    def fail(_: Page) -> list[Item]:
+        raise error
 
-    name = "fails"
-    kind = "jobs"
-    sites: Sequence[str] = ("indeed",)
-
-    def __init__(self) -> None:
-        self.first_is_saved = asyncio.Event()
-        self.go_on = asyncio.Event()
-
-    def validate(self, site: str, parameters: Parameters) -> None:
-        pass
-
-    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
-        yield Page(1, {}, 5)
-        self.first_is_saved.set()
-        await self.go_on.wait()
-        yield Page(2, {}, 5)
-        yield Page(3, {}, 5)
-
-    def parse(self, site: str, page: Page) -> list[Item]:
-        if page.number == 3:
-            raise LookupError("not as it was")
-        return [Item(f"{site}-{uuid4()}", "Engineer", "https://example.com")]
+    run_id = await search(user, "indeed")
+    change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
+    await Worker(settings(stack), [OnePlace(one_page, fail)]).once()
+    run, sites = await last(user)
+    assert (run["status"], sites["indeed"]["error_code"]) == ("failed", "internal")
 
 
 async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
@@ -479,13 +475,26 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
 ) -> None:
     run_id = await search(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
-    source = FailsAtLast()
+    first_is_saved, go_on = asyncio.Event(), asyncio.Event()
+
+    async def three_pages() -> AsyncGenerator[Page, None]:
+        yield Page(1, {}, 5)
+        first_is_saved.set()
+        await go_on.wait()
+        yield Page(2, {}, 5)
+        yield Page(3, {}, 5)
+
+    def fail_at_last(page: Page) -> list[Item]:
+        if page.number == 3:
+            raise LookupError("not as it was")
+        return [Item(str(uuid4()), "Engineer", "https://example.com")]
+
     async with FaultyGateway(stack.url) as gateway:
         faulty = settings(stack, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
-        working = asyncio.create_task(Worker(faulty, [source]).once())
-        await source.first_is_saved.wait()
+        working = asyncio.create_task(Worker(faulty, [OnePlace(three_pages, fail_at_last)]).once())
+        await first_is_saved.wait()
         gateway.fail(Outage.UNAVAILABLE)
-        source.go_on.set()
+        go_on.set()
         async with asyncio.timeout(30):
             while not spooled(tmp_path):
                 await gateway.failed(1)
