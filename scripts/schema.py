@@ -27,10 +27,10 @@ the schema `public`; what only the worker's functions touch is in `worker`, whic
 """
 
 _RELATIONS: LiteralString = """
-select c.oid, n.nspname as schema, c.relname as name, c.relkind = 'v' as is_view,
-       obj_description(c.oid, 'pg_class') as comment, c.relrowsecurity as has_row_security
+select c.oid, n.nspname as schema, c.relname as name, c.relkind = 'r' as is_table, c.relrowsecurity as has_row_security,
+       coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) as comment
 from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-where n.nspname in ('public', 'worker') and c.relkind in ('r', 'v')
+where n.nspname in ('public', 'worker') and c.relkind in ('r', 'v', 'c')
 order by n.nspname, c.oid
 """
 _COLUMNS: LiteralString = """
@@ -115,7 +115,9 @@ order by schemaname, tablename
 # A literal's type after it, which its column or argument says already.
 _CAST = re.compile(r"::[a-z_. ]+(?=,|$)")
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\S+) ON \S+ USING (.*)")
-_TRIGGER = re.compile(r"CREATE TRIGGER (\S+) (.*) ON \S+ (?:.* )?FOR EACH (\w+) EXECUTE FUNCTION (.*)\(\)")
+_TRIGGER = re.compile(
+    r'CREATE TRIGGER "?(\w+)"? (.*) ON \S+ (?:.* )?FOR EACH (\w+) (?:WHEN \(\((.*)\)\) )?EXECUTE FUNCTION (.*)\(\)'
+)
 
 
 def describe_schema(dsn: str) -> str:
@@ -160,9 +162,9 @@ def _relation(connection: psycopg.Connection[Row], relation: Row) -> Iterator[st
     oid = relation["oid"]
     yield f"### {relation['name']}\n"
     yield f"{relation['comment']}\n"
-    if not relation["is_view"] and not relation["has_row_security"]:
+    if relation["is_table"] and not relation["has_row_security"]:
         yield "**Row level security is off.**\n"
-    if relation["is_view"]:
+    if not relation["is_table"]:
         yield from _table(
             ("column", "type", "meaning"),
             (
@@ -208,8 +210,9 @@ def _index(definition: str) -> str:
 def _trigger(definition: str) -> str:
     match = _TRIGGER.fullmatch(definition)
     assert match is not None
-    name, event, level, function = match.groups()
-    return f"`{name}`: {event.lower()}, for each {level.lower()}, `{function}`"
+    name, event, level, condition, function = match.groups()
+    when = f" when {_code(condition)}" if condition else ""
+    return f"`{name}`: {event.lower()}, for each {level.lower()}{when}, `{function}`"
 
 
 def _policy(policy: Row) -> str:

@@ -14,9 +14,11 @@ from typing import TypeAlias
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
+from scripts.throwaway import NEEDS_PGVECTOR, migrations
 from worker.local.postgres import Postgres, free_port
 from worker.local.stack import Endpoints
 
@@ -47,6 +49,15 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
         Postgres(Path(data), free_port(), password="a-password", bin_folder=request.param) as running,
     ):
         yield running
+
+
+@pytest.fixture(scope="module")
+def migrations_here(postgres: Postgres) -> Iterator[Path]:
+    """A folder with the project's migrations, without those that need an extension which this server lacks."""
+    with psycopg.connect(postgres.dsn()) as connection:
+        found = connection.execute("select from pg_available_extensions where name = 'vector'").rowcount
+    with migrations(without=() if found else NEEDS_PGVECTOR) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 from uuid import uuid4
 
 import httpx
@@ -73,9 +73,14 @@ async def user_id(client: AsyncClient) -> str:
 
 
 async def enqueue(client: AsyncClient, kind: str, **parameters: Any) -> Row:
-    """Put a search into the queue as the signed-in user."""
-    row: Row = await call(client, "enqueue_search", kind=kind, parameters={"search_term": "engineer", **parameters})
+    """Put a search into the queue as the signed-in user; without a search term, one that no other run has."""
+    row: Row = await call(client, "enqueue_search", kind=kind, parameters={"search_term": str(uuid4()), **parameters})
     return row
+
+
+def new_runs(kind: str, count: int) -> list[Row]:
+    """Rows to insert, of searches that differ."""
+    return [{"kind": kind, "parameters": {"search_term": str(uuid4())}} for _ in range(count)]
 
 
 async def claim(
@@ -119,10 +124,14 @@ def page(site: str, page_number: int, external_ids: Sequence[str], *, attempt: i
         "site": site,
         "attempt": attempt,
         "page_number": page_number,
-        "raw": {"source": "test", "payload": {"ids": list(external_ids)}, "response_ms": 5, "calls_used": 1},
+        "raw": {
+            "source": "test", "version": 1, "payload": {"ids": list(external_ids)}, "response_ms": 5, "calls_used": 1,
+            "transform_ms": 2, "completeness": {"title": 1},
+        },
         "items": items(external_ids),
+        "errors": [],
         "progress": {"step": "searching", "site": site},
-    }
+    }  # fmt: skip
 
 
 async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Sequence[str]]]) -> Row:
@@ -146,3 +155,19 @@ async def somebody_waits_for(database: psycopg.AsyncConnection[Any], holder: psy
             if answer.rowcount:
                 return
             await asyncio.sleep(0.01)
+
+
+async def answer_after(
+    first: psycopg.AsyncConnection[Any],
+    database: psycopg.AsyncConnection[Any],
+    second: psycopg.AsyncConnection[Any],
+    query: LiteralString,
+    arguments: Any,
+    *,
+    end: LiteralString = "commit",
+) -> list[Any]:
+    """Send a query on `second` that has to wait for the open transaction of `first`; end that; return the answer."""
+    waiting = asyncio.create_task(second.execute(query, arguments))
+    await somebody_waits_for(database, first)
+    await first.execute(end)
+    return await (await waiting).fetchall()

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,11 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes options by their full names alone, in each command: an abbreviation may mean another one later."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments, allow_abbrev=False)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m worker", description="Long-running searches on Supabase.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser = _Parser(prog="python -m worker", description="Long-running searches on Supabase.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     run = commands.add_parser("run", help="search what comes in, until told to stop")
     run.set_defaults(command=_work, work=lambda worker, _: worker.run())
@@ -58,6 +64,14 @@ def _parser() -> argparse.ArgumentParser:
 
     once = commands.add_parser("once", help="search the next run of the queue, then end")
     once.set_defaults(command=_work, work=lambda worker, _: worker.once())
+
+    reprocess = commands.add_parser("reprocess", help="read kept pages anew, without asking any site")
+    reprocess.add_argument(
+        "--since", type=_time, metavar="TIME", help="only pages fetched since, as 2026-11-22 or with a time"
+    )
+    reprocess.add_argument("--source", help="only pages of this source, such as jobspy")
+    reprocess.add_argument("--status", choices=("completed", "partial", "failed"), help="only pages that ended so")
+    reprocess.set_defaults(command=_reprocess)
 
     doctor = commands.add_parser("doctor", help="check everything that the worker needs, and say what to do")
     doctor.set_defaults(command=_doctor)
@@ -83,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="any other parameter; the value may be JSON",
     )
     enqueue.add_argument("--key", help="idempotency key: the same key never makes a second run")
+    enqueue.add_argument("--fresh", action="store_true", help="search even if an equal search has just ended")
     enqueue.add_argument("--watch", action="store_true", help="follow it until it ends")
     enqueue.set_defaults(command=_enqueue)
 
@@ -131,6 +146,26 @@ def _work(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reprocess(options: argparse.Namespace) -> int:
+    from worker.log import configure_logging  # noqa: PLC0415
+    from worker.queue import QueueError  # noqa: PLC0415
+    from worker.worker import Worker  # noqa: PLC0415
+
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    worker = Worker(settings)
+    try:
+        done = asyncio.run(worker.reprocess(since=options.since, source=options.source, status=options.status))
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except QueueError as error:
+        sys.stderr.write(f"The queue cannot be used: {error}\n")
+        return EXIT_FAILURE
+    sys.stdout.write(f"Pages: {done.pages}, failed: {done.failed}. Items: {done.items}, invalid: {done.invalid}\n")
+    return 0
+
+
 def _doctor(_: argparse.Namespace) -> int:
     from worker.doctor import doctor  # noqa: PLC0415
 
@@ -150,7 +185,9 @@ def _enqueue(options: argparse.Namespace) -> int:
 
     given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
     parameters = {name: value for name, value in given.items() if value is not None} | dict(options.param)
-    return _as_user(user_commands.enqueue(load_settings(), parameters, options.key, watch=options.watch))
+    return _as_user(
+        user_commands.enqueue(load_settings(), parameters, options.key, fresh=options.fresh, watch=options.watch)
+    )
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -218,6 +255,14 @@ def _run_id(text: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise argparse.ArgumentTypeError("must be the id of a run, a UUID") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a date or a time, such as 2026-11-22 or 2026-11-22T10:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _words(text: str) -> list[str]:

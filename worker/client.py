@@ -57,14 +57,27 @@ class User:
         self._url = url
         self._key = key
 
-    async def enqueue(self, kind: str, parameters: Mapping[str, Any], *, idempotency_key: str | None = None) -> Row:
-        """Put a search into the queue and return its row.
+    async def enqueue(
+        self, kind: str, parameters: Mapping[str, Any], *, idempotency_key: str | None = None, fresh: bool = False
+    ) -> Row:
+        """Put a search into the queue and return its row, which another run may have answered already.
+
+        Args:
+            kind: What to search for.
+            parameters: As the kind's rules allow.
+            idempotency_key: The same key again returns the same run.
+            fresh: Whether a recent run of an equal search must not answer it.
 
         Raises:
             postgrest.APIError: The parameters were refused (code 22023), and the message names the field; or a quota is
                 used up (code PT429), and the message says for how long.
         """
-        arguments = {"kind": kind, "parameters": dict(parameters), "idempotency_key": idempotency_key}
+        arguments = {
+            "kind": kind,
+            "parameters": dict(parameters),
+            "idempotency_key": idempotency_key,
+            "fresh": fresh,
+        }
         answer = await self._client.rpc("enqueue_search", arguments).execute()
         return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
 

@@ -23,6 +23,7 @@ import httpx
 
 from worker.changes import Binding, SubscriptionLostError, changes
 from worker.model import one_line
+from worker.pipeline.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.queue import SCHEMA_VERSION, CallRefusedError, DatabaseUnreachableError, Queue, QueueStatus, open_client
 from worker.settings import Settings, SettingsError, environment_name, load_settings
 
@@ -32,6 +33,7 @@ REQUEST_SECONDS = 10
 RETRY_SECONDS = 5
 REALTIME_SECONDS = 15
 REALTIME_ATTEMPTS = 3
+EMBEDDING_SECONDS = 20
 CHECK_SECONDS = 30
 """Bound of any one check, above those of what it waits for: they can say what was waited for."""
 
@@ -371,6 +373,39 @@ async def _check_jobspy(subject: Subject) -> Finding:
     return Finding(Outcome.OK, f"installed; needs no key; {proxies}")
 
 
+async def _check_embeddings(subject: Subject) -> Finding:
+    status = await subject.status()
+    name = environment_name("embedding_model")
+    try:
+        async with asyncio.timeout(EMBEDDING_SECONDS), open_embedder(subject.settings) as embedder:
+            if embedder is None:
+                advice = f"Set {name} to have the rest embedded." if status.embeddings_waiting else ""
+                return Finding(Outcome.OK, f"{name} is not set: this worker embeds nothing", advice)
+            if status.embedding_model not in (None, embedder.name):
+                return Finding(
+                    Outcome.WARNING,
+                    f"the database has those of {status.embedding_model}, not of {embedder.name}",
+                    f"Set {name} to its model, or have all of them made anew: "
+                    f"select worker.change_embedding_model('{embedder.name}'). Until then none are made.",
+                )
+            (answer,) = await embedder.embed(["Software engineer"])
+            if isinstance(answer, TextRefusedError):
+                raise EmbedderError(str(answer))  # noqa: TRY301 (found below)
+    except SettingsError as error:
+        return Finding(Outcome.BROKEN, str(error), "Install it, or embed with another model.")
+    except (EmbedderError, TimeoutError) as error:
+        advice = "Runs are searched without it; similar items and near-duplicates are not found."
+        return Finding(Outcome.WARNING, str(error) or f"nothing is embedded within {EMBEDDING_SECONDS} s", advice)
+    found = f"{embedder.name} embeds; {status.embeddings_waiting} waiting, {status.embeddings_failed} given up"
+    if status.embeddings_failed:
+        advice = (
+            "See why: select item_id, error from worker.embedding_queue where due_at = 'infinity'. Try again: update "
+            "worker.embedding_queue set attempts = 0, due_at = now() where due_at = 'infinity'."
+        )
+        return Finding(Outcome.WARNING, found, advice)
+    return Finding(Outcome.OK, found)
+
+
 CHECKS = (
     Check("url", "settings", _check_url),
     Check("key", "url", _check_key),
@@ -380,4 +415,5 @@ CHECKS = (
     Check("queue", "migrations", _check_queue),
     Check("spool", "settings", _check_spool),
     Check("jobspy", "settings", _check_jobspy),
+    Check("embeddings", "migrations", _check_embeddings),
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from worker.model import ErrorCode, FoundPage, Item, Page, Run, RunSite, SiteError
+from worker.backup import Backup
+from worker.daemon_thread import in_daemon_thread
+from worker.model import ErrorCode, FoundPage, Page, Run, RunSite, SiteError
+from worker.pipeline.transform import storable, transform
 from worker.queue import DatabaseUnreachableError, FinishedRun, LeaseLostError, Queue
 from worker.sources import Source
 from worker.spool import PageSaver, Spool
@@ -25,12 +27,16 @@ class Execution:
         queue: Where to write.
         sources: The sources by (kind, site).
         spool: Where pages wait that cannot be written.
+        backup: Where all pages are kept as files, too; None: nowhere.
     """
 
-    def __init__(self, queue: Queue, sources: Mapping[tuple[str, str], Source], spool: Spool) -> None:
+    def __init__(
+        self, queue: Queue, sources: Mapping[tuple[str, str], Source], spool: Spool, backup: Backup | None = None
+    ) -> None:
         self._queue = queue
         self._sources = sources
         self._spool = spool
+        self._backup = backup
 
     async def execute(self, run: Run) -> FinishedRun:
         """Search all sites of `run` that are not finished, one after another, then end the run.
@@ -73,10 +79,18 @@ class Execution:
     async def _fetch_pages(self, run: Run, site: RunSite, saver: PageSaver) -> None:
         source = self._source(run.kind, site.site)
         source.validate(site.site, run.parameters)
-        async with aclosing(source.fetch(site.site, run.parameters)) as pages:
-            async for page in pages:
-                items = await _in_daemon_thread(source.parse, site.site, page)
-                await saver.save(FoundPage(site, source.name, page, tuple(items)))
+        async with aclosing(source.fetch(site.site, run.parameters, run.newer_than)) as pages:
+            async for fetched in pages:
+                saved = await saver.save(await in_daemon_thread(partial(self._read, run, site, source, fetched)))
+                if run.newer_than is not None and saved is not None and saved.status != "failed" and saved.new == 0:
+                    logger.info("%s: page %d brought nothing new, the search ends", site.site, fetched.number)
+                    return
+
+    def _read(self, run: Run, site: RunSite, source: Source, fetched: Page) -> FoundPage:
+        if self._backup is not None:
+            self._backup.keep(run.id, site, fetched)
+        page = replace(fetched, payload=storable(fetched.payload))
+        return FoundPage(site, source.name, page, transform(source, site.site, page))
 
     def _source(self, kind: str, site: str) -> Source:
         try:
@@ -85,23 +99,3 @@ class Execution:
             raise SiteError(
                 ErrorCode.INVALID_PARAMETERS, f"this worker has no source for site {site!r} of kind {kind!r}"
             ) from None
-
-
-async def _in_daemon_thread(parse: Callable[[str, Page], list[Item]], site: str, page: Page) -> list[Item]:
-    """Parse beside the event loop, so that a slow parse delays no heartbeat, nor the end of the process.
-
-    The threads of `asyncio.to_thread`, as those of any executor, are waited for at exit.
-    """
-    parsed: Future[list[Item]] = Future()
-    parsed.set_running_or_notify_cancel()  # from here on nobody cancels it, only the waiting for it
-
-    def run() -> None:
-        try:
-            parsed.set_result(parse(site, page))
-        except BaseException as error:  # noqa: BLE001 (raised where it is awaited)
-            # Neither a future nor a worker survives some that a parser may raise: StopIteration, SystemExit.
-            is_ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
-            parsed.set_exception(error if is_ordinary else RuntimeError(f"the parser raised {error!r}"))
-
-    threading.Thread(target=run, name=f"parse {site}", daemon=True).start()
-    return await asyncio.wrap_future(parsed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +21,6 @@ RELEASE_SECONDS = 5
 EXIT_SECONDS = 2
 LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
 """However many runs are cancelled: each tells every worker."""
-RETENTION_RETRY_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +55,31 @@ class Loop:
         wakeup: When to look for work.
         kinds: Kinds of runs to claim; others are left to other workers.
         limits: How much at a time, and for how long.
+        on_searched: Called when the search of a run has ended, however it did.
     """
 
     def __init__(
-        self, queue: Queue, execution: Execution, wakeup: Wakeup, kinds: frozenset[str], limits: Limits
+        self,
+        queue: Queue,
+        execution: Execution,
+        wakeup: Wakeup,
+        kinds: frozenset[str],
+        limits: Limits,
+        *,
+        on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._execution = execution
         self._wakeup = wakeup
         self._kinds = kinds
         self._limits = limits
+        self._on_searched = on_searched
         self._runs_left = limits.max_runs
         self._has_claimed = False
         self._searches: dict[Lease, tuple[Run, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
         self._grace_ends_at = 0.0
-        self._retention_at = 0.0
 
     def stop(self) -> None:
         """Claim nothing more, and end once the running searches have; called again, release them at once."""
@@ -148,20 +156,7 @@ class Loop:
             self._runs_left -= len(runs)
         if runs:
             self._wakeup.ring()  # there may be more
-        else:
-            await self._delete_expired()
         return bool(runs)
-
-    async def _delete_expired(self) -> None:
-        """Delete what is old, now that there is nothing else to do; the database says when to come again."""
-        now = asyncio.get_running_loop().time()
-        if now < self._retention_at:
-            return
-        self._retention_at = now + RETENTION_RETRY_SECONDS
-        try:
-            self._retention_at = now + await self._queue.delete_expired()
-        except Exception as error:  # noqa: BLE001 (logged)
-            _log_failure("Old runs are not deleted", error)
 
     async def _drop_former(self, claimed: Run) -> None:
         """End the search of a run that this worker lost, without noticing, and now has claimed anew."""
@@ -187,6 +182,7 @@ class Loop:
             logger.exception("Run %s given up", run.id)
         finally:
             del self._searches[run.lease]
+            self._on_searched()
             self._wakeup.ring()
 
     async def _send_heartbeats(self) -> None:

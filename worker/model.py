@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -31,6 +32,19 @@ class ErrorCode(StrEnum):
     def retryable(self) -> bool:
         """Whether the same search may succeed later, unchanged."""
         return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND)
+
+
+class InvalidItemError(ValueError):
+    """A record of a page is no item.
+
+    Args:
+        message: What is wrong with it.
+        field: The field that is wrong, where one is.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class SiteStatus(StrEnum):
@@ -87,14 +101,30 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing found, as a source parsed it: a row of `items` before it has an id.
+    """One thing found: a row of `items` before it has an id.
+
+    A source fills in what the site told, in the site's own words; `worker.pipeline` brings them to one form and fills
+    in what is not the site's, from `city` on.
 
     Attributes:
         external_id: The site's own id of it.
         posted_at: ISO 8601 date or timestamp.
         salary_interval: `yearly`, `monthly`, `weekly`, `daily` or `hourly`.
         currency: ISO 4217 code.
+        description: HTML from a source, Markdown from the pipeline.
+        job_types: Of `fulltime`, `parttime`, `contract`, `temporary`, `internship`, `perdiem`, `volunteer`, `other`.
         data: Everything else that the site told.
+        city: Where the location names one.
+        region: State or province, where the location names one.
+        country: ISO 3166-1 alpha-2 code, where the location names one.
+        work_mode: `remote`, `hybrid` or `onsite`.
+        salary_yearly_min: `salary_min` in a year of full work.
+        salary_yearly_max: `salary_max` in a year of full work.
+        skills: Skills that the description names.
+        experience_years: Least years of experience that the description asks for.
+        apply_key: Canonical form of an `apply_url` that names one job.
+        match_key: Normalised title, organization and location.
+        organization_key: Normalised organization.
     """
 
     external_id: str
@@ -110,7 +140,57 @@ class Item:
     currency: str | None = None
     apply_url: str | None = None
     description: str | None = None
+    job_types: tuple[str, ...] = ()
     data: dict[str, Json] = field(default_factory=dict)
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    work_mode: str | None = None
+    salary_yearly_min: float | None = None
+    salary_yearly_max: float | None = None
+    skills: tuple[str, ...] = ()
+    experience_years: int | None = None
+    apply_key: str | None = None
+    match_key: str | None = None
+    organization_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """Why a record of a page, or all of it, is not among the items.
+
+    Attributes:
+        index: Place of the record on the page, from 0; None for the page as a whole.
+        type: Name of the error's class.
+        message: What is wrong.
+        field: The field that is wrong, where one is.
+        raw: The record as the site sent it.
+    """
+
+    index: int | None
+    type: str
+    message: str
+    field: str | None = None
+    raw: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """What a page holds, by one version of its source.
+
+    Attributes:
+        version: The source's version.
+        items: Its valid items, in the order of the page.
+        errors: Why the others are not among them.
+        completeness: Share of the items, from 0 to 1, that have each of the main fields; empty without items.
+        transform_ms: Time that it took, in milliseconds.
+    """
+
+    version: int
+    items: tuple[Item, ...]
+    errors: tuple[ItemError, ...]
+    completeness: dict[str, float]
+    transform_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +216,7 @@ class FoundPage:
     site: RunSite
     source: str
     page: Page
-    items: tuple[Item, ...]
+    transformed: Transformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +232,7 @@ class Run:
     """A claimed run.
 
     Attributes:
+        newer_than: Ask only for what is newer, where a site can; None: for everything.
         sites: The sites that are not finished yet, in the order in which the user named them.
         attempt: 1 for the run's first attempt.
     """
@@ -160,6 +241,7 @@ class Run:
     lease: Lease
     kind: str
     parameters: Parameters
+    newer_than: datetime | None
     sites: tuple[RunSite, ...]
     attempt: int
     max_attempts: int

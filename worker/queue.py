@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,11 +21,11 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from worker.model import FoundPage, Lease, Run, RunSite, SiteError, SiteStatus
+from worker.model import FoundPage, Item, Json, Lease, Page, Run, RunSite, SiteError, SiteStatus, Transformed
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of the RPCs (`worker.schema_version()`) that this worker was made for.
 
 A worker works with its own version and the next one, because at every deploy old and new workers run side by side: push
@@ -107,6 +107,74 @@ class FinishedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedPage:
+    """What became of a page.
+
+    Attributes:
+        status: `completed`, `partial` (some items were invalid) or `failed` (all were, or it could not be loaded).
+        results: Things that the run had not found before.
+        new: Things on it that no earlier run of the same search had.
+    """
+
+    status: str
+    results: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPage:
+    """A page from the database, to be transformed anew."""
+
+    id: int
+    kind: str
+    source: str
+    site: str
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedItem:
+    """An item that is to be embedded, with the fields of its text."""
+
+    id: UUID
+    title: str
+    organization: str | None
+    location: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedItems:
+    """Items that this worker alone embeds, for five minutes.
+
+    Attributes:
+        mark: Proves the claim.
+        due_in_seconds: Seconds until there is something to claim again; None: nothing waits.
+    """
+
+    items: tuple[ClaimedItem, ...]
+    mark: str
+    due_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicates:
+    """Items that may be the same things, for this worker alone to decide, for five minutes.
+
+    Attributes:
+        items: The items by id.
+        pairs: Which of them to compare.
+        mark: Proves the claim.
+        due_in_seconds: Seconds until there is something to claim again; None: nothing waits.
+    """
+
+    items: dict[UUID, Item]
+    pairs: tuple[tuple[UUID, UUID], ...]
+    mark: str
+    due_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStatus:
     """How the queue is.
 
@@ -116,6 +184,9 @@ class QueueStatus:
         ready: Runs that wait for a worker.
         delayed: Runs that wait for their time.
         running: Runs that a worker has leased.
+        embedding_model: The model of the embeddings that are kept; None while there are none.
+        embeddings_waiting: Items that are to be embedded.
+        embeddings_failed: Items whose embedding was given up.
         oldest_snapshot_seconds: Age of the oldest transaction that keeps vacuum from removing rows; None without one.
         sees_all_snapshots: Whether transactions of other roles are among them.
     """
@@ -125,6 +196,9 @@ class QueueStatus:
     ready: int
     delayed: int
     running: int
+    embedding_model: str | None
+    embeddings_waiting: int
+    embeddings_failed: int
     oldest_snapshot_seconds: float | None
     sees_all_snapshots: bool
 
@@ -154,6 +228,9 @@ class Queue:
             ready=row["ready"],
             delayed=row["delayed"],
             running=row["running"],
+            embedding_model=row["embedding_model"],
+            embeddings_waiting=row["embeddings_waiting"],
+            embeddings_failed=row["embeddings_failed"],
             oldest_snapshot_seconds=row["oldest_snapshot_seconds"],
             sees_all_snapshots=row["sees_all_snapshots"],
         )
@@ -194,8 +271,8 @@ class Queue:
         """Mark a site as being searched."""
         await self._call_fenced("worker_start_site", lease, site=site.site, attempt=site.attempt)
 
-    async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> int:
-        """Save a page with its items and the run's progress; return how many results are new to the run.
+    async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
+        """Save a page with its items and the run's progress.
 
         Args:
             lease: The right to write to the run.
@@ -203,7 +280,7 @@ class Queue:
             patience_seconds: How long to try; default: as long as for any other call of a search.
         """
         site, page = found.site, found.page
-        new_results = await self._call_fenced(
+        saved = await self._call_fenced(
             "worker_save_page",
             lease,
             patience_seconds=patience_seconds,
@@ -215,11 +292,70 @@ class Queue:
                 "payload": page.payload,
                 "response_ms": page.response_ms,
                 "calls_used": page.calls_used,
+                **_transform_of(found.transformed),
             },
-            items=[{"position": position, **asdict(item)} for position, item in enumerate(found.items, start=1)],
+            items=_items(found.transformed),
+            errors=_errors(found.transformed),
             progress={"step": "searching", "site": site.site, "details": {"page": page.number}},
         )
-        return int(new_results)
+        return SavedPage(**saved)
+
+    async def write_alert(self, lease: Lease, site: str, alert: dict[str, Json]) -> None:
+        """Write into the run's events that somebody should look.
+
+        Args:
+            lease: The right to write to the run.
+            site: The site that it is about.
+            alert: What happened: `reason` and whatever else is known.
+        """
+        await self._call_fenced(
+            "worker_write_alert", lease, patience_seconds=HOUSEKEEPING_SECONDS, site=site, data=alert
+        )
+
+    async def mark_for_reprocessing(self, *, since: datetime | None, source: str | None, status: str | None) -> int:
+        """Mark pages to be transformed and loaded anew; return how many.
+
+        Args:
+            since: Only those fetched since.
+            source: Only those of this source.
+            status: Only those that ended so: `completed`, `partial` or `failed`.
+        """
+        marked = await self._call(
+            "worker_reprocess",
+            patience_seconds=self._outage_seconds,
+            since=since and since.isoformat(),
+            source=source,
+            status=status,
+        )
+        return int(marked)
+
+    async def claim_pages(self, sources: Iterable[str], batch: int) -> list[KeptPage]:
+        """Take up to `batch` pages that are to be transformed anew; nobody else gets them for five minutes."""
+        rows = await self._call(
+            "worker_claim_pages", patience_seconds=self._outage_seconds, sources=sorted(sources), batch=batch
+        )
+        return [
+            KeptPage(
+                id=row["page_id"],
+                kind=row["kind"],
+                source=row["source"],
+                site=row["site"],
+                page=Page(row["page_number"], row["payload"], row["response_ms"], row["calls_used"]),
+            )
+            for row in rows
+        ]
+
+    async def load_page(self, page_id: int, transformed: Transformed) -> SavedPage:
+        """Load the items of a page that was transformed anew into its run's results."""
+        saved = await self._call(
+            "worker_load_page",
+            patience_seconds=self._outage_seconds,
+            page_id=page_id,
+            **_transform_of(transformed),
+            items=_items(transformed),
+            errors=_errors(transformed),
+        )
+        return SavedPage(**saved)
 
     async def finish_site(self, lease: Lease, site: str, error: SiteError | None) -> None:
         """End a site; the database derives its status from the error and from what was found."""
@@ -276,6 +412,88 @@ class Queue:
             Seconds until another call has something to do.
         """
         return float(await self._call("worker_delete_expired", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def claim_embeddings(self, model: str, batch: int) -> ClaimedItems:
+        """Take up to `batch` items that are to be embedded by `model`.
+
+        Raises:
+            CallRefusedError: The embeddings that are kept are another model's.
+        """
+        claimed = await self._call(
+            "worker_claim_embeddings", patience_seconds=HOUSEKEEPING_SECONDS, model=model, batch=batch
+        )
+        return ClaimedItems(
+            items=tuple(
+                ClaimedItem(
+                    id=UUID(row["item_id"]),
+                    title=row["title"],
+                    organization=row["organization"],
+                    location=row["location"],
+                    description=row["description"],
+                )
+                for row in claimed["items"]
+            ),
+            mark=claimed["claimed_until"],
+            due_in_seconds=claimed["due_in_seconds"],
+        )
+
+    async def save_embeddings(self, model: str, mark: str, embeddings: Mapping[UUID, Sequence[float]]) -> int:
+        """Keep embeddings of claimed items; return how many were still wanted.
+
+        Args:
+            model: The model that made them.
+            mark: The claim's.
+            embeddings: 256 numbers for each item.
+        """
+        saved = await self._call(
+            "worker_save_embeddings",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            model=model,
+            claimed_until=mark,
+            # They are kept with 11 bits.
+            embeddings=[
+                {"item_id": str(item), "embedding": [round(number, 6) for number in embedding]}
+                for item, embedding in embeddings.items()
+            ],
+        )
+        return int(saved)
+
+    async def fail_embeddings(self, mark: str, messages: Mapping[UUID, str]) -> None:
+        """Have claimed items embedded later, which could not be for the reasons given; in the end they are given up."""
+        await self._call(
+            "worker_fail_embeddings",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            claimed_until=mark,
+            failures=[{"item_id": str(item), "message": message} for item, message in messages.items()],
+        )
+
+    async def claim_near_duplicates(self, batch: int) -> NearDuplicates:
+        """Take what up to `batch` items that were embedded may be the same thing as."""
+        claimed = await self._call("worker_near_duplicates", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
+        return NearDuplicates(
+            items={UUID(item_id): _item(row) for item_id, row in claimed["items"].items()},
+            pairs=tuple((UUID(item_id), UUID(other_id)) for item_id, other_id in claimed["pairs"]),
+            mark=claimed["claimed_until"],
+            due_in_seconds=claimed["due_in_seconds"],
+        )
+
+    async def merge_items(self, pairs: Iterable[tuple[UUID, UUID]]) -> int:
+        """Have items that are the same thing shown as one; return how many were not before."""
+        merged = await self._call(
+            "worker_merge_items",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            pairs=[{"item_id": str(item), "other_id": str(other)} for item, other in pairs],
+        )
+        return int(merged)
+
+    async def finish_near_duplicates(self, mark: str, items: Iterable[UUID]) -> None:
+        """Say that claimed items were compared."""
+        await self._call(
+            "worker_finish_near_duplicates",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            claimed_until=mark,
+            item_ids=[str(item) for item in items],
+        )
 
     async def _call_fenced(
         self, function: str, lease: Lease, *, patience_seconds: float | None = None, **arguments: Any
@@ -358,8 +576,35 @@ def _log_retry(function: str, state: RetryCallState) -> None:
     logger.warning("%s failed (%s), again in %.1f s", function, reason, state.next_action.sleep)
 
 
+def _transform_of(transformed: Transformed) -> dict[str, Json]:
+    return {
+        "version": transformed.version,
+        "transform_ms": transformed.transform_ms,
+        "completeness": {**transformed.completeness},
+    }
+
+
+def _items(transformed: Transformed) -> list[dict[str, Any]]:
+    return [{"position": position, **asdict(item)} for position, item in enumerate(transformed.items, start=1)]
+
+
+def _errors(transformed: Transformed) -> list[dict[str, Any]]:
+    return [asdict(error) for error in transformed.errors]
+
+
 def _leases(leases: Sequence[Lease]) -> list[dict[str, str]]:
     return [{"run_id": str(lease.run_id), "lease_token": str(lease.token)} for lease in leases]
+
+
+def _item(row: dict[str, Any]) -> Item:
+    """Return what a row of `items` was loaded from."""
+    # The canonical key is the site and its own id.
+    known = row | {
+        "external_id": row["canonical_key"].partition(":")[2],
+        "job_types": tuple(row["job_types"]),
+        "skills": tuple(row["skills"]),
+    }
+    return Item(**{field.name: known[field.name] for field in fields(Item)})
 
 
 def _run(row: dict[str, Any]) -> Run:
@@ -369,6 +614,7 @@ def _run(row: dict[str, Any]) -> Run:
         lease=Lease(run_id, UUID(row["lease_token"])),
         kind=row["kind"],
         parameters=row["parameters"],
+        newer_than=row["newer_than"] and datetime.fromisoformat(row["newer_than"]),
         sites=tuple(RunSite(site["site"], site["attempt"]) for site in row["sites"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],

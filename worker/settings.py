@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.pipeline.offline_embedding import OFFLINE_MODEL
 from worker.sources.jobspy import problem_of_page_delay, problem_of_proxies
 
 
@@ -129,7 +130,12 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(
         default=Path(".local/spool"),
         validation_alias="WORKER_SPOOL_DIR",
-        description="Folder for fetched pages that cannot be saved while Supabase is out of reach.",
+        description="Folder for fetched pages that cannot be saved while Supabase is out of reach, or that it refused.",
+    )
+    backup_dir: Path | None = Field(
+        default=None,
+        validation_alias="WORKER_BACKUP_DIR",
+        description="Folder for a copy of every fetched page, by day (YYYY/MM/DD). Default: none.",
     )
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="auto",
@@ -138,6 +144,36 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", validation_alias="WORKER_LOG_LEVEL", description="Least level that is logged."
+    )
+
+    embedding_model: str | None = Field(
+        default=None,
+        validation_alias="WORKER_EMBEDDING_MODEL",
+        min_length=1,
+        max_length=200,
+        description="Model that embeds items: wordllama, which needs no network (extra embed), or the name of one at "
+        "WORKER_EMBEDDING_URL, such as text-embedding-3-small. Default: nothing is embedded.",
+    )
+    embedding_url: str | None = Field(
+        default=None,
+        validation_alias="WORKER_EMBEDDING_URL",
+        validate_default=True,
+        description="Address of an endpoint that speaks OpenAI's protocol, up to the version: https://api.openai.com/v1.",
+    )
+    embedding_api_key: SecretStr | None = Field(
+        default=None, validation_alias="WORKER_EMBEDDING_API_KEY", description="Its key, if it needs one."
+    )
+    embedding_batch: int = Field(
+        default=100,
+        validation_alias="WORKER_EMBEDDING_BATCH",
+        ge=1,
+        le=2048,
+        description="Texts sent to it with one request at most.",
+    )
+    embedding_send_dimensions: bool = Field(
+        default=True,
+        validation_alias="WORKER_EMBEDDING_SEND_DIMENSIONS",
+        description="Whether to ask it for vectors of 256 dimensions; false for a model that has no others.",
     )
 
     jobspy_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -164,7 +200,19 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as https://abcdefgh.supabase.co")
         return value.rstrip("/")
 
-    @field_validator("supabase_service_role_key", "supabase_anon_key")
+    @field_validator("embedding_url")
+    @classmethod
+    def _is_endpoint(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            if info.data.get("embedding_model") not in (None, OFFLINE_MODEL):
+                raise ValueError(f"is required for every model but {OFFLINE_MODEL}")
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an address such as https://api.openai.com/v1")
+        return value.rstrip("/")
+
+    @field_validator("supabase_service_role_key", "supabase_anon_key", "embedding_api_key")
     @classmethod
     def _is_sendable(cls, value: SecretStr | None) -> SecretStr | None:
         # httpx would refuse the header, and show the key.
@@ -248,7 +296,7 @@ def example() -> str:
             lines.append(f"{environment_name(name)}=")
         else:
             default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-            lines.append(f"# {environment_name(name)}={default}")
+            lines.append(f"# {environment_name(name)}={str(default).lower() if isinstance(default, bool) else default}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from worker.model import FoundPage, Item, Page, Run, RunSite
-from worker.queue import CallRefusedError, DatabaseUnreachableError, Queue
+from worker.model import FoundPage, Item, ItemError, Json, Page, Run, RunSite, Transformed, one_line
+from worker.queue import CallRefusedError, DatabaseUnreachableError, Queue, QueueError, SavedPage
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ UNREACHABLE_AFTER_SECONDS = 5
 
 KEPT_SECONDS = 24 * 60 * 60
 """Who has not claimed a run again by then never will: other workers have searched it."""
+
+REFUSED_KEPT_SECONDS = 14 * 24 * 60 * 60
+"""As long as the database keeps raw pages, by default."""
 
 
 class Spool:
@@ -40,18 +43,20 @@ class Spool:
         self._folder = folder
 
     def put(self, run_id: UUID, found: FoundPage) -> None:
-        """Keep a page.
+        """Keep a page until the database is back.
 
         Raises:
             OSError: It cannot be written.
         """
-        folder = self._folder_of(run_id)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{quote(found.site.site, safe='')}.{found.site.attempt}.{found.page.number:06}.json"
-        # Whoever reads it sees the whole page, or none.
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(asdict(found), allow_nan=False))
-        unfinished.replace(path)
+        _write(self._folder_of(run_id), found)
+
+    def put_refused(self, run_id: UUID, found: FoundPage) -> Path:
+        """Keep a page that the database refused for a person to look at; return its file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        return _write(self._refused_folder / str(run_id), found)
 
     def paths(self, run_id: UUID) -> list[Path]:
         """Return the files of a run's pages, site by site in the order of their numbers."""
@@ -61,8 +66,11 @@ class Spool:
         """Return a kept page; None if another version of this program wrote it in another form."""
         try:
             kept = json.loads(path.read_text())
-            items = tuple(Item(**item) for item in kept["items"])
-            return FoundPage(RunSite(**kept["site"]), kept["source"], Page(**kept["page"]), items)
+            transformed = kept["transformed"]
+            transformed["items"] = tuple(_item(item) for item in transformed["items"])
+            transformed["errors"] = tuple(ItemError(**error) for error in transformed["errors"])
+            site, page = RunSite(**kept["site"]), Page(**kept["page"])
+            return FoundPage(site, kept["source"], page, Transformed(**transformed))
         except (OSError, ValueError, TypeError, KeyError) as error:
             logger.error("%s cannot be read, and is dropped: %s", path, error)  # noqa: TRY400 (it tells all)
             return None
@@ -72,17 +80,36 @@ class Spool:
         shutil.rmtree(self._folder_of(run_id), ignore_errors=True)
 
     def drop_old(self) -> None:
-        """Forget the pages of runs that nobody claimed again within `KEPT_SECONDS`."""
-        for folder in self._folder.glob("*"):
-            # The folder may hold what is not ours, and another worker may have saved the pages just now.
-            with suppress(ValueError, FileNotFoundError):
-                run_id = UUID(folder.name)
-                if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
-                    logger.warning("Pages of run %s were kept for a day, and are dropped", run_id)
-                    self.drop(run_id)
+        """Forget the pages of runs that nobody claimed again, or looked at, in time."""
+        for parent, seconds in ((self._folder, KEPT_SECONDS), (self._refused_folder, REFUSED_KEPT_SECONDS)):
+            for folder in parent.glob("*"):
+                # The folder may hold what is not ours, and another worker may have saved the pages just now.
+                with suppress(ValueError, FileNotFoundError):
+                    run_id = UUID(folder.name)
+                    if time.time() - folder.stat().st_mtime > seconds:
+                        logger.warning("Pages of run %s were kept for too long, and are dropped", run_id)
+                        shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _refused_folder(self) -> Path:
+        return self._folder / "refused"
 
     def _folder_of(self, run_id: UUID) -> Path:
         return self._folder / str(run_id)
+
+
+def _item(kept: dict[str, Any]) -> Item:
+    return Item(**kept | {"job_types": tuple(kept["job_types"]), "skills": tuple(kept["skills"])})
+
+
+def _write(folder: Path, found: FoundPage) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{quote(found.site.site, safe='')}.{found.site.attempt}.{found.page.number:06}.json"
+    # Whoever reads it sees the whole page, or none.
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(asdict(found), allow_nan=False))
+    unfinished.replace(path)
+    return path
 
 
 class PageSaver:
@@ -101,6 +128,7 @@ class PageSaver:
         self._spool = spool
         self._run = run
         self._catching_up: asyncio.Task[None] | None = None
+        self._refusal: CallRefusedError | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,31 +140,32 @@ class PageSaver:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)
 
-    async def save(self, found: FoundPage) -> None:
+    async def save(self, found: FoundPage) -> SavedPage | None:
         """Save a page, or keep it on disk while the database cannot be reached.
+
+        Returns:
+            What became of it; None if it is not saved yet, or was refused, which `settle` tells.
 
         Raises:
             LeaseLostError: The run is not this worker's any more.
-            QueueError: A page was refused, or can neither be saved nor kept on disk.
+            QueueError: The page can neither be saved nor kept on disk.
         """
         if self._catching_up is not None and self._catching_up.done():
-            await self.settle()
+            await self._catch_up()
         if self._catching_up is None:
             try:
-                await self._queue.save_page(self._run.lease, found, patience_seconds=UNREACHABLE_AFTER_SECONDS)
+                return await self._save(found, patience_seconds=UNREACHABLE_AFTER_SECONDS)
             except DatabaseUnreachableError:
                 pass
-            else:
-                return
         try:
             self._spool.put(self._run.id, found)
         except OSError as error:
             logger.error("Run %s: a page cannot be kept on disk, the site waits: %s", self._run.id, error)  # noqa: TRY400
-            await self._queue.save_page(self._run.lease, found)
-            return
+            return await self._save(found)
         if self._catching_up is None:
             logger.warning("Run %s: pages wait on disk until the database is back", self._run.id)
             self._catching_up = asyncio.create_task(self._save_spooled())
+        return None
 
     async def settle(self) -> None:
         """Wait until all pages are saved, also those that an earlier attempt left on this disk.
@@ -144,30 +173,55 @@ class PageSaver:
         Raises:
             LeaseLostError: The run is not this worker's any more. What is on disk stays for whoever claims it here.
             DatabaseUnreachableError: The database was away for too long. What is on disk stays, too.
-            CallRefusedError: A page of this attempt was refused, and is lost.
+            CallRefusedError: A page of this attempt was refused.
         """
         if self._catching_up is None and self._spool.paths(self._run.id):
             self._catching_up = asyncio.create_task(self._save_spooled())
+        await self._catch_up()
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise refusal
+
+    async def _catch_up(self) -> None:
         if self._catching_up is not None:
             catching_up, self._catching_up = self._catching_up, None
             await catching_up
 
     async def _save_spooled(self) -> None:
-        refusal: CallRefusedError | None = None
         while paths := self._spool.paths(self._run.id):
             for path in paths:
                 found = self._spool.read(path)
-                try:
-                    if found is not None:
-                        await self._queue.save_page(self._run.lease, found)
-                except CallRefusedError as error:
-                    if found is not None and found.site in self._run.sites:
-                        refusal = error
-                    else:
-                        # Whoever lost the run left it here, and the site was searched again since.
-                        logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
+                if found is not None:
+                    await self._save(found)
                 path.unlink(missing_ok=True)
         self._spool.drop(self._run.id)
-        if refusal is not None:
-            raise refusal
         logger.info("Run %s: all pages that waited on disk are saved", self._run.id)
+
+    async def _save(self, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage | None:
+        try:
+            return await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
+        except CallRefusedError as error:
+            if found.site not in self._run.sites:
+                # Whoever lost the run left it here, and the site was searched again since.
+                logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
+            else:
+                self._refusal = error
+                await self._tell_refused(found, error)
+            return None
+
+    async def _tell_refused(self, found: FoundPage, refusal: CallRefusedError) -> None:
+        alert: dict[str, Json] = {
+            "reason": "page_refused",
+            "page": found.page.number,
+            "message": one_line(str(refusal)),
+        }
+        try:
+            path = self._spool.put_refused(self._run.id, found)
+            logger.error("Run %s: a page was refused, and is kept as %s: %s", self._run.id, path, refusal)
+            alert["file"] = path.name
+        except OSError as error:
+            logger.error("Run %s: a page was refused, and cannot be kept: %s; %s", self._run.id, refusal, error)  # noqa: TRY400
+        try:
+            await self._queue.write_alert(self._run.lease, found.site.site, alert)
+        except QueueError as error:
+            logger.error("Run %s: the alert is not written: %s", self._run.id, error)  # noqa: TRY400

@@ -52,7 +52,7 @@ def _run_view(title: str, followed: FollowedRun) -> RenderableType:
         Text(title, style="bold"),
         ProgressBar(total=run["progress_total"], completed=run["progress_current"], width=BAR_WIDTH),
         str(run["jobs_found"]),
-        status_text(run["status"], _next_attempt(run)),
+        status_text(run["status"], _next_attempt(run) or _sharing(run)),
     )
     for site in followed.sites.values():
         is_done = site["status"] == "completed"
@@ -69,6 +69,10 @@ def _next_attempt(run: Row) -> str | None:
     if run["run_after"] is None:
         return None
     return f"again at {datetime.fromisoformat(run['run_after']).astimezone():%H:%M:%S}"
+
+
+def _sharing(run: Row) -> str | None:
+    return "shared search" if run["leader_run_id"] or run["shared_run_id"] else None
 
 
 def status_text(status: str, reason: str | None = None) -> Text:
@@ -93,7 +97,9 @@ def run_summary(followed: FollowedRun) -> RenderableType:
     totals = (
         f"  Boards completed: {completed} of {len(sites)}, failed: {failed}. Total found: {followed.run['jobs_found']}"
     )
-    return Group(Text.assemble("Run ", followed.run["id"], ": ", status_text(followed.run["status"])), table, totals)
+    status = status_text(followed.run["status"], _sharing(followed.run))
+    title = Text.assemble("Run ", followed.run["id"], ": ", status)
+    return Group(title, table, totals) if sites else Group(title, f"  Total found: {followed.run['jobs_found']}")
 
 
 def runs_table(runs: Sequence[Row]) -> Table:
@@ -114,7 +120,7 @@ def runs_table(runs: Sequence[Row]) -> Table:
 def items_table(items: Sequence[Row]) -> Table:
     """Return a table of jobs found, a line each."""
     table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
-    for name, ratio in (("Title", 7), ("Company", 5), ("Location", 5), ("Pay", 7), ("Posted", None), ("Site", None)):
+    for name, ratio in (("Title", 7), ("Company", 5), ("Location", 5), ("Pay", 7), ("Posted", None), ("Sites", None)):
         table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
     for item in items:
         table.add_row(
@@ -124,9 +130,14 @@ def items_table(items: Sequence[Row]) -> Table:
             Text("remote" if item["is_remote"] else item["location"] or ""),
             pay(item),
             (item["posted_at"] or "")[5:10],
-            item["site"],
+            _sites(item),
         )
     return table
+
+
+def _sites(item: Row) -> str:
+    first, *others = dict.fromkeys(seen["site"] for seen in item["sites"])
+    return f"{first} +{len(others)}" if others else first
 
 
 def pay(item: Mapping[str, Any]) -> str:

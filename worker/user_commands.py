@@ -19,11 +19,11 @@ ITEMS_SHOWN = 20
 
 
 async def enqueue(
-    settings: Settings, parameters: Mapping[str, Any], idempotency_key: str | None, *, watch: bool
+    settings: Settings, parameters: Mapping[str, Any], idempotency_key: str | None, *, fresh: bool, watch: bool
 ) -> int:
     """Put a search for jobs into the queue and print its id; return the exit code."""
     async with signed_in(settings) as user:
-        run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key)
+        run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key, fresh=fresh)
         Console().print(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
@@ -65,6 +65,8 @@ async def _follow(user: User, run_ids: Sequence[str]) -> int:
             async for followed in states:
                 titled = [(_title(run.run), run) for run in followed.values()]
                 live.update(live_view(titled), refresh=True)
+    if not console.is_terminal:
+        console.line()  # rich ends the last line of a live view on terminals alone
     for run_id, run in followed.items():
         console.print(run_summary(run))
         console.print(items_table(await user.items(run_id, limit=ITEMS_SHOWN)))

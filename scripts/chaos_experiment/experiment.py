@@ -121,7 +121,8 @@ async def _set_limits(stage: Stage) -> None:
         await database.execute(
             """
             update worker.settings set retry_delay = '1 second', max_retry_delay = '4 seconds',
-                max_pending_per_user = null, max_per_hour_per_user = null, max_running_per_user = 2
+                max_pending_per_user = null, max_per_hour_per_user = null, max_running_per_user = 2,
+                freshness = '2 seconds'
             """
         )
 

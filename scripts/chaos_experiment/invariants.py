@@ -44,6 +44,36 @@ AT_ALL_TIMES: dict[str, str] = {
         from public.search_runs as run join public.search_run_sites as site on site.run_id = run.id
         where run.completed_at is not null and site.completed_at is null
     """,
+    "equal searches are one at a time": """
+        select format('%s, newer than %s: %s', fingerprint, newer_than, string_agg(id::text, ', '))
+        from public.search_runs
+        where completed_at is null and leader_run_id is null and (run_after is null or attempts > 0)
+        group by fingerprint, newer_than
+        having count(*) > 1
+    """,
+    "a follower waits for a run that is active, and as far back as it needs": """
+        select format('%s: %s, follows %s: %s', run.id, run.status, leader.id, leader.status)
+        from public.search_runs as run join public.search_runs as leader on leader.id = run.leader_run_id
+        where run.status <> 'pending' or run.fingerprint <> leader.fingerprint or leader.leader_run_id is not null
+           or coalesce(leader.newer_than, '-infinity') > coalesce(run.newer_than, '-infinity')
+           or (leader.completed_at is not null and leader.id not in (select run_id from worker.ended_leaders))
+    """,
+    "a run is answered by one that has searched for the same, and ended as it": """
+        select format('%s: %s, answered by %s: %s', run.id, run.status, answer.id, answer.status)
+        from public.search_runs as run join public.search_runs as answer on answer.id = run.shared_run_id
+        where run.fingerprint <> answer.fingerprint or answer.shared_run_id is not null
+           or (run.status, run.jobs_found, run.error_code, run.error_message)
+              is distinct from (answer.status, answer.jobs_found, answer.error_code, answer.error_message)
+    """,
+    "a run has its sites if it searches itself, and only then": """
+        select format('%s: %s', run.id, string_agg(site.site, ', '))
+        from public.search_runs as run left join public.search_run_sites as site on site.run_id = run.id
+        group by run.id
+        having array_remove(array_agg(site.site order by site.position), null) <> case
+            when run.leader_run_id is not null or run.shared_run_id is not null then '{}'
+            else array(select asked.site from worker.sites_of(run.kind, run.parameters) as asked order by asked.ordinal)
+            end
+    """,
 }
 
 AT_THE_END: dict[str, str] = {
@@ -90,7 +120,7 @@ AT_THE_END: dict[str, str] = {
         select format('%s: %s, %s rescues', run.id, coalesce(run.error_code, 'no error'), run.rescues)
         from runs as run, worker.settings as settings
         where run.rescues > settings.max_rescues + 1
-           or (run.status <> 'cancelled'
+           or (run.status <> 'cancelled' and run.shared_run_id is null
                and (run.rescues > settings.max_rescues) <> (run.error_code is not distinct from 'worker_lost'))
     """,
     "attempts and rescues are within their limits, and as many as the events tell": """
@@ -109,7 +139,8 @@ AT_THE_END: dict[str, str] = {
     # Counts
     "a run's jobs_found is the number of its results": """
         select format('%s: %s, but %s results', run.id, run.jobs_found, count(result.run_id))
-        from runs as run left join public.search_results as result on result.run_id = run.id
+        from runs as run
+        left join public.search_results as result on result.run_id = coalesce(run.shared_run_id, run.id)
         group by run.id, run.jobs_found
         having run.jobs_found <> count(result.run_id)
     """,
@@ -142,12 +173,13 @@ AT_THE_END: dict[str, str] = {
            and listed.id = substr(found.external_id, strpos(found.external_id, '-') + 1)
         where listed.id is null
     """,
+    # By this run, or by the leader that it followed until that one ended.
     "a result is on a page that was saved": """
-        select format('%s %s: page %s', run_id, site, page_number)
-        from public.search_results as result
+        select format('%s %s: page %s', run.id, result.site, result.page_number)
+        from public.search_results as result join runs as run on run.id = result.run_id
         where not exists (
             select from worker.raw_collections as page
-            where (page.run_id, page.site, page.page_number) = (result.run_id, result.site, result.page_number))
+            where (page.query_hash, page.site, page.page_number) = (run.fingerprint, result.site, result.page_number))
     """,
     "the pages of an attempt are saved once each, without a gap": """
         select format('%s %s, attempt %s: %s', run_id, site, attempt, string_agg(page_number::text, ', ' order by id))
@@ -155,11 +187,20 @@ AT_THE_END: dict[str, str] = {
         group by run_id, site, attempt
         having array_agg(page_number order by id) <> array(select generate_series(1, count(page_number)::integer))
     """,
-    "users see each result of a run once": """
-        select format('%s: %s, but %s results', run.id, count(item.item_id), run.jobs_found)
-        from runs as run left join public.run_items as item on item.run_id = run.id
-        group by run.id, run.jobs_found
-        having count(item.item_id) <> run.jobs_found or count(item.item_id) <> count(distinct item.item_id)
+    "users see each thing that a run found once": """
+        select format('%s: %s of %s things, %s results', run.id, seen.items, found.things, run.jobs_found)
+        from runs as run
+        join lateral (
+            select count(*) as items, count(distinct item_id) as distinct_items
+            from public.run_items as item where item.run_id = run.id
+        ) as seen on true
+        join lateral (
+            select count(distinct coalesce(item.duplicate_of, item.id)) as things
+            from public.search_results as result join public.items as item on item.id = result.item_id
+            where result.run_id = coalesce(run.shared_run_id, run.id)
+        ) as found on true
+        where seen.items <> found.things or seen.items <> seen.distinct_items
+           or (seen.items = 0) <> (run.jobs_found = 0)
     """,
     # Failures
     "a site fails only in a way in which its board did": """
@@ -177,14 +218,14 @@ AT_THE_END: dict[str, str] = {
     """,
     # Events
     "events are those of a life, in order": """
-        select format('%s: %s', run_id, string_agg(event, ' ' order by id))
-        from public.run_events
-        group by run_id
-        having string_agg(event, ' ' order by id) !~ concat(
+        select format('%s: %s', run.id, string_agg(event.event, ' ' order by event.id))
+        from runs as run join public.run_events as event on event.run_id = run.id
+        group by run.id, run.shared_run_id
+        having string_agg(event.event, ' ' order by event.id) !~ case when run.shared_run_id is null then concat(
             '^created',
             '( claimed( site_started site_finished)*(( site_started)? (released|rescued)| retried))*',
             '( claimed( site_started site_finished)*(( site_started)? rescued)? finished|',
-            '( claimed( site_started site_finished)*( site_started)?)? cancelled)$')
+            '( claimed( site_started site_finished)*( site_started)?)? cancelled)$') else '^created finished$' end
     """,
     "events tell how the run ended": """
         select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)

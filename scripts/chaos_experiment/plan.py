@@ -23,6 +23,7 @@ LEAST_SECONDS = 14.0
 SHARE_AT_ONCE = 0.3
 SHARE_CANCELLED = 0.1
 SHARE_WATCHED = 0.1
+SHARE_EQUAL = 0.4
 
 POSSIBLE_ERRORS: dict[Failure, frozenset[ErrorCode]] = {
     Failure.RATE_LIMITED: frozenset({ErrorCode.RATE_LIMITED}),
@@ -172,14 +173,19 @@ def make_plan(*, seed: int, runs: int, workers: int) -> Plan:
 
 
 def _searches(rng: random.Random, runs: int, seconds: float, wanted: dict[str, int]) -> Iterator[Search]:
+    asked: list[dict[str, Any]] = []
     for number in range(runs):
         term = rng.choice(list(wanted))
         sites = rng.sample(SITES, rng.choices((1, 2, 3), (4, 4, 2))[0])
+        parameters = _parameters(term, wanted[term], sites)
+        if asked and rng.random() < SHARE_EQUAL:
+            parameters = rng.choice(asked)
+        asked.append(parameters)
         yield Search(
             at=0.0 if rng.random() < SHARE_AT_ONCE else rng.uniform(0, 0.8 * seconds),
             user=rng.randrange(USERS),
             key=f"run-{number}",
-            parameters=_parameters(term, wanted[term], sites),
+            parameters=parameters,
             cancelled_after=rng.uniform(0, 10) if rng.random() < SHARE_CANCELLED else None,
             is_watched=rng.random() < SHARE_WATCHED,
         )

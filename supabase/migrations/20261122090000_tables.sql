@@ -15,6 +15,14 @@ create type public.run_source as enum ('manual', 'cron', 'api');
 create type public.run_status as enum ('pending', 'running', 'success', 'partial', 'failed', 'cancelled');
 create type public.site_status as enum ('pending', 'running', 'completed', 'partial', 'failed', 'skipped');
 
+create table worker.kinds (
+    kind text primary key,
+    is_private boolean not null default false
+);
+comment on table worker.kinds is 'What may be searched for. A new kind is a row here, and its rules in worker.parameter_rules.';
+comment on column worker.kinds.is_private is
+    'Whether what is found is its owner''s alone, as people found through an account of his; else it is everybody''s.';
+
 create table public.search_runs (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
@@ -36,6 +44,8 @@ create table public.search_runs (
     priority smallint not null,
     position bigint not null,
     fingerprint text not null,
+    fresh boolean not null default false,
+    newer_than timestamptz,
     leader_run_id uuid references public.search_runs (id) on delete set null,
     shared_run_id uuid references public.search_runs (id) on delete set null,
     idempotency_key text,
@@ -65,10 +75,17 @@ create index search_runs_delayed on public.search_runs (run_after)
     where status = 'pending' and run_after is not null;
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
+-- Of equal searches one is active at a time; a second one only to ask for more than the first was told to.
+create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
+    where completed_at is null and leader_run_id is null and (run_after is null or attempts > 0);
+-- Only those that searched: thousands that they answered stand between them otherwise.
 create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
-    where completed_at is not null;
-create index search_runs_leader_run_id on public.search_runs (leader_run_id) where leader_run_id is not null;
-create index search_runs_shared_run_id on public.search_runs (shared_run_id) where shared_run_id is not null;
+    where completed_at is not null and shared_run_id is null;
+create index search_runs_fingerprint_of_user on public.search_runs (user_id, fingerprint, completed_at desc)
+    where status in ('success', 'partial');
+-- With the user: row level security looks for one's own among all that share a run.
+create index search_runs_leader_run_id on public.search_runs (leader_run_id, user_id) where leader_run_id is not null;
+create index search_runs_shared_run_id on public.search_runs (shared_run_id, user_id) where shared_run_id is not null;
 
 comment on table public.search_runs is 'One row for each search that a user asked for. Published to Realtime.';
 comment on column public.search_runs.user_id is 'Owner; by default the signed-in user.';
@@ -90,7 +107,11 @@ comment on column public.search_runs.max_attempts is 'Attempts allowed.';
 comment on column public.search_runs.rescues is 'Times that a worker died with this run.';
 comment on column public.search_runs.priority is 'Greater first: manual 20, api 10, cron 0.';
 comment on column public.search_runs.position is 'Place in the queue within a priority; smaller first, users interleaved.';
-comment on column public.search_runs.fingerprint is 'SHA-256 of the kind and the canonical parameters: equal for equal searches.';
+comment on column public.search_runs.fingerprint is
+    'SHA-256 of the kind, the canonical parameters and, where the kind is private, the owner: equal for equal searches.';
+comment on column public.search_runs.fresh is 'Whether a finished run must not answer this one, however young.';
+comment on column public.search_runs.newer_than is
+    'Sites are asked only for what is newer, where they can: of a scheduled repeat, since its last success. Null: everything.';
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
 comment on column public.search_runs.idempotency_key is 'Unique for each user: the same key never makes a second run.';
@@ -147,15 +168,35 @@ create table public.items (
     url text not null,
     apply_url text,
     description text,
+    city text,
+    region text,
+    country text constraint items_country check (country ~ '^[A-Z]{2}$'),
+    work_mode text constraint items_work_mode check (work_mode in ('remote', 'hybrid', 'onsite')),
+    job_types text[] not null default '{}' constraint items_job_types check (
+        job_types <@ '{fulltime,parttime,contract,temporary,internship,perdiem,volunteer,other}'
+    ),
+    salary_yearly_min numeric,
+    salary_yearly_max numeric,
+    skills text[] not null default '{}',
+    experience_years smallint,
     data jsonb not null default '{}',
     canonical_key text not null,
+    apply_key text,
+    match_key text,
+    organization_key text,
     duplicate_of uuid references public.items (id) on delete set null,
     first_seen_at timestamptz not null,
     last_seen_at timestamptz not null,
-    constraint items_canonical_key unique nulls not distinct (kind, owner_id, canonical_key)
-);
+    -- The key first: no index is searched with `owner_id is not distinct from`.
+    constraint items_canonical_key unique nulls not distinct (canonical_key, kind, owner_id)
+-- Things are found again and again, those of a page together: with room for all of them 91 % of the updates are HOT,
+-- without 12 %. Long texts are stored elsewhere, and copied by none.
+) with (fillfactor = 50);
 create index items_owner_id on public.items (owner_id) where owner_id is not null;
 create index items_duplicate_of on public.items (duplicate_of) where duplicate_of is not null;
+-- Hashes are small and take keys of any length: an entry of a B-tree has at most 2,704 bytes.
+create index items_apply_key on public.items using hash (apply_key) where apply_key is not null;
+create index items_match_key on public.items using hash (match_key) where match_key is not null;
 comment on table public.items is 'Canonical things found, shared by every run that found them.';
 comment on column public.items.kind is 'As the kind of the runs that found it.';
 comment on column public.items.owner_id is 'Null for public things; else the one user who may see it.';
@@ -168,9 +209,23 @@ comment on column public.items.salary_interval is 'yearly, monthly, weekly, dail
 comment on column public.items.currency is 'ISO 4217 code of the salary.';
 comment on column public.items.url is 'The page of the thing on the site that found it.';
 comment on column public.items.apply_url is 'Where to apply, when the site names another place.';
+comment on column public.items.city is 'Where the location names one.';
+comment on column public.items.region is 'State or province, where the location names one.';
+comment on column public.items.country is 'ISO 3166-1 alpha-2 code, where the location names one.';
+comment on column public.items.work_mode is 'remote, hybrid or onsite; null where nothing tells.';
+comment on column public.items.job_types is
+    'Of fulltime, parttime, contract, temporary, internship, perdiem, volunteer, other.';
+comment on column public.items.salary_yearly_min is 'salary_min in a year of full work.';
+comment on column public.items.salary_yearly_max is 'salary_max in a year of full work.';
+comment on column public.items.skills is 'Skills that the description names.';
+comment on column public.items.experience_years is 'Least years of experience that the description asks for.';
 comment on column public.items.data is 'Everything else that the site told.';
-comment on column public.items.canonical_key is 'What makes two sightings the same thing.';
-comment on column public.items.duplicate_of is 'The older item that this one repeats.';
+comment on column public.items.canonical_key is 'The site and its own id of the thing.';
+comment on column public.items.apply_key is 'Canonical form of an apply_url that names one job.';
+comment on column public.items.match_key is 'Normalised title, organization and location.';
+comment on column public.items.organization_key is 'Normalised organization.';
+comment on column public.items.duplicate_of is
+    'The oldest item of those that are the same thing: what all of them are shown as. Null for that one itself.';
 comment on column public.items.first_seen_at is 'When any run found it first.';
 comment on column public.items.last_seen_at is 'When any run found it last.';
 
@@ -183,8 +238,9 @@ create table public.item_sources (
     url text not null,
     first_seen_at timestamptz not null,
     last_seen_at timestamptz not null,
-    constraint item_sources_external_id unique nulls not distinct (site, external_id, owner_id)
-);
+    -- Of one item for each kind and owner, as items_canonical_key says.
+    constraint item_sources_external_id unique (site, external_id, item_id)
+) with (fillfactor = 50);
 create index item_sources_item_id on public.item_sources (item_id);
 create index item_sources_owner_id on public.item_sources (owner_id) where owner_id is not null;
 comment on table public.item_sources is 'Where each item was seen: a site''s own id of it.';
@@ -229,7 +285,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'cancelled',
-                  'finished')
+                  'finished', 'alert')
     ),
     site text,
     data jsonb not null default '{}',
@@ -240,7 +296,8 @@ comment on table public.run_events is 'What happened to a run, in order. Append-
 comment on column public.run_events.id is 'Grows with time: the order of a run''s events.';
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
-    'retried (sites failed, and are searched again later), cancelled or finished.';
+    'retried (sites failed, and are searched again later), cancelled, finished or alert (somebody should look: '
+    'data.reason is invalid_items, load_failed or page_refused).';
 comment on column public.run_events.site is 'The site of a site''s event.';
 comment on column public.run_events.data is 'What else is known: worker_id, attempt, status, error_code ...';
 
@@ -260,6 +317,12 @@ comment on column worker.leases.claim_id is 'The claim that made the lease; the 
 comment on column worker.leases.duration is 'How far ahead of the clock a heartbeat sets expires_at.';
 comment on column worker.leases.expires_at is 'After this time the run is rescued, by the next claim of any worker.';
 
+create table worker.ended_leaders (
+    run_id uuid primary key references public.search_runs (id) on delete cascade
+);
+comment on table worker.ended_leaders is
+    'Leaders that ended while somebody else held some of their followers: nobody searches for these until the next claim.';
+
 create table worker.raw_collections (
     id bigint generated always as identity primary key,
     run_id uuid not null references public.search_runs (id) on delete cascade,
@@ -271,9 +334,20 @@ create table worker.raw_collections (
     query_hash text not null,
     payload jsonb not null,
     response_ms integer not null,
-    item_count integer not null,
     calls_used integer not null,
     fetched_at timestamptz not null,
+    strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'reprocess')),
+    status text not null default 'fetched'
+        constraint raw_collections_status check (status in ('fetched', 'completed', 'partial', 'failed')),
+    version integer,
+    item_count integer,
+    invalid_count integer,
+    result_count integer,
+    new_count integer,
+    completeness jsonb,
+    transform_ms integer,
+    transformed_at timestamptz,
+    claimed_until timestamptz,
     constraint raw_collections_page unique (run_id, site, attempt, page_number)
 );
 comment on table worker.raw_collections is 'Every page as the site sent it. Its key makes a page that is saved twice count once.';
@@ -283,13 +357,28 @@ comment on column worker.raw_collections.query is 'The parameters that were sear
 comment on column worker.raw_collections.query_hash is 'The fingerprint of the run.';
 comment on column worker.raw_collections.payload is 'The answer, unchanged.';
 comment on column worker.raw_collections.response_ms is 'Time that the site took to answer, in milliseconds.';
-comment on column worker.raw_collections.item_count is 'Items that were parsed from it.';
+comment on column worker.raw_collections.strategy is
+    'What its items were last loaded for: a scheduled run, another run, or to process it again.';
+comment on column worker.raw_collections.status is
+    'fetched (to be transformed), completed, partial (some items were invalid) or failed (all were, or it was not loaded).';
+comment on column worker.raw_collections.version is 'Version of the source that transformed it.';
+comment on column worker.raw_collections.item_count is 'Valid items on it.';
+comment on column worker.raw_collections.invalid_count is 'Items on it that could not be read; see worker.processing_log.';
+comment on column worker.raw_collections.result_count is 'Results that it brought to its run.';
+comment on column worker.raw_collections.new_count is
+    'Things on it that no earlier run of the same search had found: of an incremental run, none that began by newer_than.';
+comment on column worker.raw_collections.completeness is 'Share of its items, from 0 to 1, that have each of the main fields.';
+comment on column worker.raw_collections.transform_ms is 'Time that the transform took, in milliseconds.';
+comment on column worker.raw_collections.transformed_at is 'When it was loaded last.';
+comment on column worker.raw_collections.claimed_until is 'Until then a worker is processing it again.';
 comment on column worker.raw_collections.calls_used is 'Requests that it cost.';
+
+create index raw_collections_fetched on worker.raw_collections (id) where status = 'fetched';
 
 create table worker.processing_log (
     id bigint generated always as identity primary key,
     raw_collection_id bigint not null references worker.raw_collections (id) on delete cascade,
-    item_index integer not null,
+    item_index integer,
     error_type text not null,
     message text not null,
     field text,
@@ -297,10 +386,30 @@ create table worker.processing_log (
     created_at timestamptz not null
 );
 create index processing_log_raw_collection_id on worker.processing_log (raw_collection_id);
-comment on table worker.processing_log is 'Items of a page that could not be parsed.';
-comment on column worker.processing_log.item_index is 'Place of the item in the page, from 0.';
+comment on table worker.processing_log is 'Why items of a page, or all of it, are not there.';
+comment on column worker.processing_log.item_index is 'Place of the item on the page, from 0; null for the page as a whole.';
 comment on column worker.processing_log.field is 'The field that was wrong, where one was.';
 comment on column worker.processing_log.raw is 'The item as the site sent it.';
+
+create table worker.kept_apart (
+    item_id uuid not null references public.items (id) on delete cascade,
+    other_id uuid not null references public.items (id) on delete cascade,
+    primary key (item_id, other_id),
+    constraint kept_apart_order check (item_id < other_id)
+);
+create index kept_apart_other_id on worker.kept_apart (other_id);
+comment on table worker.kept_apart is 'Items that somebody has split: they are not taken for the same thing again.';
+
+create table worker.embedding_queue (
+    item_id uuid primary key references public.items (id) on delete cascade,
+    attempts smallint not null default 0,
+    due_at timestamptz not null,
+    error text
+);
+create index embedding_queue_due_at on worker.embedding_queue (due_at);
+comment on table worker.embedding_queue is 'Items whose text changed since it was embedded. Empty while nothing embeds.';
+comment on column worker.embedding_queue.due_at is 'Not before this time; infinity for those that were given up.';
+comment on column worker.embedding_queue.error is 'Why the last attempt failed.';
 
 create table worker.site_health (
     site text primary key,
@@ -323,6 +432,9 @@ create table worker.settings (
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
     max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
+    freshness interval not null default '15 minutes' check (freshness >= '0'),
+    max_invalid_share real not null default 0.1 check (max_invalid_share between 0 and 1),
+    embedding_model text,
     keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
     keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
@@ -345,6 +457,9 @@ comment on column worker.settings.max_per_hour_per_user is
     'Runs that a user starts within any hour, those of schedules apart; null for no limit.';
 comment on column worker.settings.max_running_per_user is
     'Runs of a user that are searched at a time, by all workers; the others wait. Null for no limit.';
+comment on column worker.settings.freshness is 'Age up to which a finished run answers an equal search at once.';
+comment on column worker.settings.max_invalid_share is 'Share of invalid items on a page above which an alert is written.';
+comment on column worker.settings.embedding_model is 'The model whose vectors are kept; null until a worker embeds.';
 comment on column worker.settings.keep_runs is 'Finished runs are deleted at this age, with all that belongs to them; null keeps them.';
 comment on column worker.settings.keep_events is 'Events are deleted at this age; null keeps them as long as their runs.';
 comment on column worker.settings.keep_raw_pages is 'Raw pages are deleted at this age; null keeps them as long as their runs.';
@@ -358,11 +473,11 @@ create table worker.housekeeping (
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
-comment on table worker.housekeeping is 'What some idle worker does from time to time, and not each of them.';
+comment on table worker.housekeeping is 'What one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.next_at is 'Not before this time.';
 
 create table worker.parameter_rules (
-    kind text not null,
+    kind text not null references worker.kinds (kind) on delete cascade,
     name text not null,
     type text not null check (type in ('text', 'integer', 'boolean', 'texts', 'integers')),
     is_required boolean not null default false,

@@ -1,5 +1,7 @@
 -- A run's parameters are checked here, whoever inserts it: data, not code, says what each kind allows.
 
+insert into worker.kinds (kind) values ('jobs');
+
 insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, allowed, default_value) values
     ('jobs', 'sites', 'texts', false, 1, 8,
      '{linkedin,indeed,glassdoor,zip_recruiter,bayt,naukri,bdjobs,hellowork}', '["linkedin", "indeed"]'),
@@ -14,9 +16,7 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'hours_old', 'integer', false, 1, 8760, null, null),
     ('jobs', 'results_wanted', 'integer', false, 1, 1000, null, '20'),
     ('jobs', 'fetch_description', 'boolean', false, null, null, null, 'false'),
-    ('jobs', 'description_format', 'text', false, null, null, '{markdown,html,plain}', '"markdown"'),
-    ('jobs', 'linkedin_company_ids', 'integers', false, 1, 50, null, null),
-    ('jobs', 'enforce_annual_salary', 'boolean', false, null, null, null, 'false');
+    ('jobs', 'linkedin_company_ids', 'integers', false, 1, 50, null, null);
 
 create function worker.describe_rule(rule worker.parameter_rules) returns text
 language sql immutable set search_path = ''
@@ -141,21 +141,33 @@ language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
 comment on function worker.results_wanted is 'How many results a run wants from each site.';
 
-create function worker.fingerprint(kind text, parameters jsonb) returns text
+create function worker.canonical(value jsonb) returns jsonb
+language sql immutable set search_path = ''
+return case pg_catalog.jsonb_typeof(value)
+    when 'string' then pg_catalog.to_jsonb(pg_catalog.lower(pg_catalog.btrim(
+        pg_catalog.regexp_replace(value #>> '{}', '\s+', ' ', 'g'))))
+    when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((value #>> '{}')::numeric))
+    else value
+end;
+comment on function worker.canonical is 'One form of a text or number that may be written in several.';
+
+create function worker.fingerprint(kind text, parameters jsonb, user_id uuid) returns text
 language sql stable set search_path = ''
-return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(kind || ' ' || (
-    select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
-        when 'string' then pg_catalog.to_jsonb(pg_catalog.lower(pg_catalog.btrim(
-            pg_catalog.regexp_replace(given.value #>> '{}', '\s+', ' ', 'g'))))
-        when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((given.value #>> '{}')::numeric))
-        when 'array' then (
-            select pg_catalog.jsonb_agg(distinct element.value order by element.value)
-            from pg_catalog.jsonb_array_elements(given.value) as element)
-        else given.value
-    end)
-    from worker.parameter_rules as rule,
-        lateral (select worker.parameter(fingerprint.kind, fingerprint.parameters, rule.name) as value) as given
-    where rule.kind = fingerprint.kind and given.value is not null
-)::text, 'UTF8')), 'hex');
+return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+    kind,
+    (select fingerprint.user_id from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
+    (
+        select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
+            when 'array' then (
+                select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
+                from pg_catalog.jsonb_array_elements(given.value) as element)
+            else worker.canonical(given.value)
+        end)
+        from worker.parameter_rules as rule,
+            lateral (select worker.parameter(fingerprint.kind, fingerprint.parameters, rule.name) as value) as given
+        where rule.kind = fingerprint.kind and given.value is not null
+    )
+), 'UTF8')), 'hex');
 comment on function worker.fingerprint is
-    'Equal for equal searches: order, case, blanks and defaults do not matter.';
+    'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
+    'their owner''s.';

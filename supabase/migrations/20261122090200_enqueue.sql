@@ -29,7 +29,7 @@ begin
         raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
-    new.fingerprint := worker.fingerprint(new.kind, new.parameters);
+    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id);
     new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
     new.position := worker.next_position(new.user_id, new.priority);
     new.progress_total := worker.results_wanted(new.kind, new.parameters)
@@ -37,29 +37,48 @@ begin
     new.progress := jsonb_build_object('step', 'queued');
     new.created_at := worker.now();
     new.updated_at := new.created_at;
+    if new.source = 'cron' then
+        new.newer_than := worker.last_success(new.user_id, new.fingerprint);
+    end if;
+    if new.run_after is null then
+        new := worker.share(new, may_wait => current_setting('worker.has_enqueued', true) is distinct from 'true');
+    end if;
+    perform set_config('worker.has_enqueued', 'true', true);
     return new;
 end;
 $$;
-comment on function worker.prepare_run is 'Checks a new run and sets what the queue needs.';
+comment on function worker.prepare_run is 'Checks a new run, sets what the queue needs, and decides who searches for it.';
 
 create trigger prepare_run before insert on public.search_runs
     for each row execute function worker.prepare_run();
 
+create function worker.add_sites(run_ids uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into public.search_run_sites (run_id, site, position)
+    select run.id, site.site, row_number() over (partition by run.id order by site.ordinal)
+    from public.search_runs as run, worker.sites_of(run.kind, run.parameters) as site
+    where run.id = any (add_sites.run_ids)
+    order by run.id, site.ordinal;
+end;
+comment on function worker.add_sites is 'Gives runs their sites, as their parameters name them.';
+
 create function worker.open_runs() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-    insert into public.search_run_sites (run_id, site, position)
-    select run.id, site.site, row_number() over (partition by run.id order by site.ordinal)
-    from new_runs as run, worker.sites_of(run.kind, run.parameters) as site
-    order by run.id, site.ordinal;
+    perform worker.add_sites(array(
+        select run.id from new_runs as run where run.leader_run_id is null and run.shared_run_id is null));
 
     insert into public.run_events (run_id, event, data, created_at)
     select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
     from new_runs as run;
+
+    perform worker.follow(array(select run.id from new_runs as run where run.leader_run_id is not null)),
+            worker.tell_answered(array(select run.id from new_runs as run where run.shared_run_id is not null));
     return null;
 end;
 $$;
-comment on function worker.open_runs is 'Gives new runs their sites and their first event.';
+comment on function worker.open_runs is 'Gives new runs their first event, and their sites to those that search.';
 
 create trigger open_runs after insert on public.search_runs
     referencing new table as new_runs
@@ -96,11 +115,12 @@ begin
         ) as wait
         where last_hour.runs > settings.max_per_hour_per_user
         union all
-        -- As fast as runs of this user were taken up lately, one place is free after:
+        -- As fast as runs of this user were taken up or answered lately, one place is free after:
         select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
             select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
             where run.user_id = asking.user_id and run.created_at > worker.now() - interval '1 hour'
-              and run.started_at > worker.now() - interval '10 minutes'
+              and (run.started_at > worker.now() - interval '10 minutes'
+                   or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes'))
         )
         where pending.runs > settings.max_pending_per_user
     ) as quota
@@ -130,6 +150,11 @@ begin
     if old.completed_at is not null then
         new.cancel_requested_at := old.cancel_requested_at;
     elsif new.cancel_requested_at is not null then
+        if old.leader_run_id is not null then
+            perform worker.take_over(old.id, old.leader_run_id);
+            new.leader_run_id := null;
+        end if;
+
         update public.search_run_sites as site
         set status = 'skipped', completed_at = worker.now(), jobs_found = (
             select count(*) from public.search_results as result
@@ -150,7 +175,8 @@ begin
     return case when new is distinct from old then new end;
 end;
 $$;
-comment on function worker.cancel_run is 'Ends a run whose owner asks for it; a finished one stays as it is.';
+comment on function worker.cancel_run is
+    'Ends a run whose owner asks for it, with what was found until then; a finished one stays as it is.';
 
 create trigger cancel_run before update of cancel_requested_at on public.search_runs
     for each row execute function worker.cancel_run();
@@ -193,16 +219,17 @@ create function public.enqueue_search(
     kind text,
     parameters jsonb,
     client_context jsonb default null,
-    idempotency_key text default null
+    idempotency_key text default null,
+    fresh boolean default false
 ) returns public.search_runs
 language plpgsql security invoker set search_path = '' as $$
 #variable_conflict use_column
 declare
     run public.search_runs;
 begin
-    insert into public.search_runs (kind, parameters, client_context, idempotency_key)
+    insert into public.search_runs (kind, parameters, client_context, idempotency_key, fresh)
     values (enqueue_search.kind, enqueue_search.parameters, enqueue_search.client_context,
-            enqueue_search.idempotency_key)
+            enqueue_search.idempotency_key, enqueue_search.fresh)
     on conflict (user_id, idempotency_key) do nothing
     returning * into run;
 
@@ -215,15 +242,16 @@ begin
 end;
 $$;
 comment on function public.enqueue_search is
-    'Puts a search of the signed-in user into the queue. The same idempotency key again returns the same run.';
+    'Puts a search of the signed-in user into the queue, or answers it at once with a recent equal one unless it has to be '
+    'fresh. The same idempotency key again returns the same run.';
 
 create function public.rerun_search(run_id uuid) returns public.search_runs
 language plpgsql security invoker set search_path = '' as $$
 declare
     run public.search_runs;
 begin
-    insert into public.search_runs (workspace_id, kind, parameters, client_context)
-    select former.workspace_id, former.kind, former.parameters, former.client_context
+    insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
+    select former.workspace_id, former.kind, former.parameters, former.client_context, true
     from public.search_runs as former
     where former.id = rerun_search.run_id
     returning * into run;

@@ -143,27 +143,51 @@ comment on function worker.rescue_expired_leases is
     'Takes runs back from workers that stopped their heartbeats, a bounded number at a time.';
 
 create function worker.promote_due_runs() returns void
-language sql volatile set search_path = ''
-begin atomic
-    with due as (
-        select run.id from public.search_runs as run
+language plpgsql set search_path = '' as $$
+declare
+    due public.search_runs;
+begin
+    for due in
+        select run.* from public.search_runs as run
         where run.status = 'pending' and run.run_after <= worker.now()
         order by run.run_after
         limit (select rescue_batch from worker.settings)
-        for update skip locked
-    )
-    update public.search_runs as run
-    set run_after = null, position = worker.next_position(run.user_id, run.priority)
-    from due
-    where run.id = due.id;
+        for no key update skip locked
+    loop
+        -- One that is tried again never stopped leading.
+        if due.attempts > 0 then
+            due.run_after := null;
+        else
+            due := worker.share(due, may_wait => false);
+        end if;
+        continue when due.run_after is not null;
+
+        update public.search_runs as run
+        set run_after = null, position = worker.next_position(due.user_id, due.priority),
+            leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
+            jobs_found = due.jobs_found, progress_current = due.progress_current, progress = due.progress,
+            completed_at = due.completed_at
+        where run.id = due.id;
+        if due.leader_run_id is not null or due.shared_run_id is not null then
+            delete from public.search_run_sites as site where site.run_id = due.id;
+        end if;
+        if due.leader_run_id is not null then
+            perform worker.follow(array[due.id]);
+        elsif due.shared_run_id is not null then
+            perform worker.tell_answered(array[due.id]);
+        end if;
+    end loop;
 end;
-comment on function worker.promote_due_runs is 'Makes delayed runs claimable once they are due, a bounded number at a time.';
+$$;
+comment on function worker.promote_due_runs is
+    'Makes delayed runs claimable once they are due, a bounded number at a time, unless another run searches for them.';
 
 create function worker.finish(
     run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 begin
+    perform worker.hold_followers(finish.run_id);
     update public.search_runs as run
     set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
@@ -172,7 +196,7 @@ begin
     values (finish.run_id, 'finished', event_data || jsonb_build_object('status', finish.status), worker.now());
 end;
 $$;
-comment on function worker.finish is 'Gives a run its final status.';
+comment on function worker.finish is 'Gives a run its final status, and its followers theirs.';
 
 create function worker.retry(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -252,7 +276,8 @@ comment on function worker.within_running_limit is
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
 ) returns table (
-    run_id uuid, lease_token uuid, kind text, parameters jsonb, attempt integer, max_attempts integer, sites jsonb
+    run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
+    max_attempts integer, sites jsonb
 )
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -278,6 +303,7 @@ begin
         -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
         perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
+        perform worker.free_followers();
         perform worker.promote_due_runs();
 
         -- A user who reaches max_running_per_user leaves the other slots to the next ones.
@@ -330,7 +356,8 @@ begin
     end if;
 
     return query
-    select run.id, lease.token, run.kind, run.parameters, run.attempts::integer, run.max_attempts::integer, (
+    select run.id, lease.token, run.kind, run.parameters, run.newer_than, run.attempts::integer,
+           run.max_attempts::integer, (
         select coalesce(jsonb_agg(jsonb_build_object('site', site.site, 'attempt', site.attempts + 1)
                                   order by site.position), '[]')
         from public.search_run_sites as site
@@ -407,100 +434,6 @@ end;
 $$;
 comment on function public.worker_start_site is 'Marks a site of a run as being searched.';
 
-create function public.worker_save_page(
-    run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb,
-    progress jsonb
-) returns integer
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
-declare
-    run public.search_runs;
-    new_results integer;
-begin
-    perform worker.hold_lease(worker_save_page.run_id, lease_token);
-    select * into strict run from public.search_runs as leased where leased.id = worker_save_page.run_id;
-
-    insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
-                                        response_ms, item_count, calls_used, fetched_at)
-    select run.id, raw ->> 'source', started.site, worker_save_page.attempt, worker_save_page.page_number,
-           run.parameters, run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer,
-           jsonb_array_length(items), (raw ->> 'calls_used')::integer, worker.now()
-    from public.search_run_sites as started
-    where started.run_id = run.id and started.site = worker_save_page.site and started.completed_at is null
-      -- Of a former attempt, too: a page may have waited on a worker's disk.
-      and worker_save_page.attempt between 1 and started.attempts
-    on conflict (run_id, site, attempt, page_number) do nothing;
-    if not found then
-        if exists (select from worker.raw_collections as saved
-                   where saved.run_id = run.id and saved.site = worker_save_page.site
-                     and saved.attempt = worker_save_page.attempt
-                     and saved.page_number = worker_save_page.page_number) then
-            return 0;
-        end if;
-        raise sqlstate '22023' using
-            message = format('site must be one that was started with worker_start_site, not %L', site);
-    end if;
-
-    with found as materialized (
-        select distinct on (found.external_id) found.*, format('%s:%s', worker_save_page.site, external_id) as key
-        from jsonb_to_recordset(worker_save_page.items) as found (
-            external_id text, position integer, title text, organization text, location text, is_remote boolean,
-            posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text,
-            url text, apply_url text, description text, data jsonb)
-        order by found.external_id, found.position
-    ), kept as (
-        -- In key order, so that two workers that found the same things never wait for each other in a circle.
-        insert into public.items as item (
-            kind, title, organization, location, is_remote, posted_at, salary_min, salary_max, salary_interval,
-            currency, url, apply_url, description, data, canonical_key, first_seen_at, last_seen_at)
-        select run.kind, found.title, found.organization, found.location, found.is_remote, found.posted_at,
-               found.salary_min, found.salary_max, found.salary_interval, found.currency, found.url,
-               found.apply_url, found.description, coalesce(found.data, '{}'), found.key, worker.now(), worker.now()
-        from found
-        order by found.key
-        on conflict on constraint items_canonical_key do update set
-            title = excluded.title,
-            organization = coalesce(excluded.organization, item.organization),
-            location = coalesce(excluded.location, item.location),
-            is_remote = coalesce(excluded.is_remote, item.is_remote),
-            posted_at = coalesce(excluded.posted_at, item.posted_at),
-            salary_min = coalesce(excluded.salary_min, item.salary_min),
-            salary_max = coalesce(excluded.salary_max, item.salary_max),
-            salary_interval = coalesce(excluded.salary_interval, item.salary_interval),
-            currency = coalesce(excluded.currency, item.currency),
-            url = excluded.url,
-            apply_url = coalesce(excluded.apply_url, item.apply_url),
-            description = coalesce(excluded.description, item.description),
-            data = item.data || excluded.data,
-            last_seen_at = excluded.last_seen_at
-        returning item.id, item.canonical_key
-    ), sighted as (
-        insert into public.item_sources as sighting (site, external_id, item_id, url, first_seen_at, last_seen_at)
-        select worker_save_page.site, found.external_id, kept.id, found.url, worker.now(), worker.now()
-        from found join kept on kept.canonical_key = found.key
-        order by found.key
-        on conflict on constraint item_sources_external_id do update set
-            url = excluded.url, last_seen_at = excluded.last_seen_at
-        returning sighting.item_id, sighting.external_id
-    )
-    insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-    select run.id, sighted.item_id, worker_save_page.site, worker_save_page.page_number, found.position, worker.now()
-    from found join sighted using (external_id)
-    order by found.position
-    on conflict (run_id, item_id) do nothing;
-    get diagnostics new_results = row_count;
-
-    if run.updated_at <= worker.now() - (select progress_interval from worker.settings) then
-        perform worker.write_progress(run.id, worker_save_page.progress);
-    end if;
-    return new_results;
-end;
-$$;
-comment on function public.worker_save_page is
-    'Saves a page, its items and results and the run''s progress in one transaction; returns how many results are new. '
-    'raw is {source, payload, response_ms, calls_used}; items is an array of items with external_id and position. '
-    'The same page again changes nothing.';
-
 create function public.worker_finish_site(
     run_id uuid, lease_token uuid, site text,
     error_code text default null, error_message text default null, retryable boolean default null
@@ -513,6 +446,17 @@ declare
 begin
     perform worker.hold_lease(worker_finish_site.run_id, lease_token);
     perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
+
+    if worker_finish_site.error_code is null then
+        select 'unverified', true, format('%s of %s pages could not be read; they are kept, to be read anew',
+                                          count(*) filter (where page.status = 'failed'), count(*))
+        into worker_finish_site.error_code, worker_finish_site.retryable, worker_finish_site.error_message
+        from worker.raw_collections as page
+        join public.search_run_sites as searched
+            on searched.run_id = page.run_id and searched.site = page.site and searched.attempts = page.attempt
+        where page.run_id = worker_finish_site.run_id and page.site = worker_finish_site.site
+        having bool_or(page.status = 'failed');
+    end if;
 
     select count(*) into found_here from public.search_results as result
     where result.run_id = worker_finish_site.run_id and result.site = worker_finish_site.site;
@@ -534,6 +478,7 @@ begin
 
     perform worker.write_progress(worker_finish_site.run_id,
         jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
+    perform worker.tell_followers(worker_finish_site.run_id);
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
@@ -556,8 +501,8 @@ begin
 end;
 $$;
 comment on function public.worker_finish_site is
-    'Ends a site: completed without an error, partial if results came before it, failed if none did. '
-    'Again changes nothing.';
+    'Ends a site: completed without an error, partial if results came before it, failed if none did. A page that could '
+    'not be read is an error, too: unverified. Again changes nothing.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$

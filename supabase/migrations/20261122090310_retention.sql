@@ -1,4 +1,4 @@
--- What is old is deleted in small batches, by whichever worker has nothing else to do.
+-- What is old is deleted in small batches, by whichever worker is next, beside its searches.
 
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
@@ -37,6 +37,10 @@ begin
         limit settings.retention_batch / 10
         for update skip locked
     ) as locked;
+    -- Once more, now that no other run can be answered with them.
+    expired := array(
+        select id from unnest(expired) as id
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = id));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result

@@ -2,7 +2,7 @@
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 1;
+return 2;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes what they take or return counts it up.';
 
@@ -17,6 +17,9 @@ return jsonb_build_object(
               where status = 'pending' and run_after is null and leader_run_id is null),
     'delayed', (select count(*) from public.search_runs where status = 'pending' and run_after is not null),
     'running', (select count(*) from worker.leases),
+    'embedding_model', (select embedding_model from worker.settings),
+    'embeddings_waiting', (select count(*) from worker.embedding_queue where due_at < 'infinity'),
+    'embeddings_failed', (select count(*) from worker.embedding_queue where due_at = 'infinity'),
     'oldest_snapshot_seconds', (
         select extract(epoch from max(worker.now() - session.xact_start))
         from pg_stat_activity as session
@@ -29,9 +32,10 @@ return jsonb_build_object(
           and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = session.pid)),
     'sees_all_snapshots', pg_has_role('pg_read_all_stats', 'usage'));
 comment on function public.worker_status is
-    'State of the queue: schema_version, now, runs ready, delayed and running, and oldest_snapshot_seconds, the age of the '
-    'oldest transaction that keeps vacuum from removing rows; null when there is none. Without sees_all_snapshots only '
-    'the owner''s own transactions are known: grant pg_monitor to the owner.';
+    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting and '
+    'embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps vacuum from '
+    'removing rows; null when there is none. Without sees_all_snapshots only the owner''s own transactions are known: '
+    'grant pg_monitor to the owner.';
 
 revoke all on function worker.schema_version(), public.worker_status()
     from public, anon, authenticated, service_role;

@@ -16,10 +16,20 @@ from worker.local.stack import Endpoints
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
-KEYS = ("one", "two")
+KEYS = ("finished", "answered", "cancelled")
 IDS = {"linkedin": ["li-1", "li-2", "li-3"], "indeed": ["in-1", "in-2"]}
 
 PLANTED = {
+    "equal searches are one at a time":
+        "update search_runs set status = 'pending', completed_at = null, shared_run_id = null",
+    "a follower waits for a run that is active, and as far back as it needs": """
+        update search_runs
+        set status = 'pending', completed_at = null, leader_run_id = shared_run_id, shared_run_id = null
+        where shared_run_id is not null
+    """,
+    "a run is answered by one that has searched for the same, and ended as it":
+        "update search_runs set status = 'partial' where shared_run_id is not null",
+    "a run has its sites if it searches itself, and only then": "delete from search_run_sites where site = 'indeed'",
     "every search that was asked for is one run, and there is no other":
         "update search_runs set idempotency_key = idempotency_key || '!'",
     "every run is final": "update search_runs set status = 'pending', completed_at = null",
@@ -57,7 +67,7 @@ PLANTED = {
     "a result is on a page that was saved": "update search_results set page_number = 7",
     "the pages of an attempt are saved once each, without a gap":
         "delete from worker.raw_collections where site = 'linkedin' and page_number = 1",
-    "users see each result of a run once": "update search_runs set shared_run_id = gen_random_uuid()",
+    "users see each thing that a run found once": "update search_runs set shared_run_id = gen_random_uuid()",
     "a site fails only in a way in which its board did": """
         update search_run_sites set status = 'partial', error_code = 'blocked' where site = 'indeed'
     """,
@@ -94,24 +104,28 @@ async def database(stack: Endpoints) -> AsyncIterator[Connection]:
         for table in ("search_runs", "search_run_sites"):
             await connection.execute(f"alter table public.{table} disable trigger user")
         await connection.execute("alter table search_runs drop constraint search_runs_shared_run_id_fkey")
+        await connection.execute("drop index search_runs_leader")
         yield connection
 
 
 @pytest.fixture(scope="module")
 def expectation(stack: Endpoints) -> Expectation:
-    """Two runs of a user, the second cancelled amid its search, and what is known of them."""
-    return asyncio.run(searched_twice(stack))
+    """Runs of a user: one that finished, one that it answered, one that was cancelled amid its search."""
+    return asyncio.run(searched(stack))
 
 
-async def searched_twice(stack: Endpoints) -> Expectation:
+async def searched(stack: Endpoints) -> Expectation:
     async with connect(stack.url, stack.anon_key) as user, connect(stack.url, stack.service_role_key) as service:
         await user.auth.sign_up({"email": "ada@example.com", "password": "correct horse"})
         parameters = {"search_term": "nurse", "sites": list(IDS), "results_wanted": 10}
-        for key in KEYS:
-            await call(user, "enqueue_search", kind="jobs", parameters=parameters, idempotency_key=key)
-        finished, cancelled = await claim(service, "jobs", slots=2)
+        asking = {"kind": "jobs", "parameters": parameters}
+        for key in KEYS[:2]:
+            await call(user, "enqueue_search", **asking, idempotency_key=key)
+        (finished,) = await claim(service, "jobs", slots=2)
         pages = {"linkedin": [IDS["linkedin"][:2], IDS["linkedin"][2:]], "indeed": [IDS["indeed"]]}
         await search(service, finished, pages)
+        await call(user, "enqueue_search", **asking, idempotency_key=KEYS[2], fresh=True)
+        (cancelled,) = await claim(service, "jobs", slots=2)
         await call(service, "worker_start_site", **lease(cancelled), site="linkedin", attempt=1)
         await call(service, "worker_save_page", **lease(cancelled), **page("linkedin", 1, IDS["linkedin"][:2]))
         await call(user, "cancel_search", run_id=cancelled["run_id"])

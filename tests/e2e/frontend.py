@@ -39,6 +39,13 @@ class Frontend:
         event: dict[str, Any] = json.loads(line)
         return event
 
+    async def hears_until(self, key: str) -> list[dict[str, Any]]:
+        """Return what happens up to the first event with this key."""
+        heard = [await self.hears()]
+        while key not in heard[-1]:
+            heard.append(await self.hears())
+        return heard
+
     async def does(self, command: str, argument: object = None) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{json.dumps([command, argument])}\n".encode())

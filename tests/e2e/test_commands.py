@@ -53,6 +53,10 @@ def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -
         (["drain", "--max-seconds", "9"], "argument --max-seconds: must be 10 or more"),
         (["drain", "--max-seconds", "abc"], "argument --max-seconds: must be 10 or more"),
         (["runs", "--limit", "0"], "argument --limit: must be 1 or more"),
+        (["reprocess", "--since", "yesterday"], "argument --since: must be a date or a time, such as 2026-11-22"),
+        (["reprocess", "--status", "fetched"], "argument --status: invalid choice: 'fetched'"),
+        (["reprocess", "--stat", "failed"], "unrecognized arguments: --stat failed"),
+        (["reprocess"], "SUPABASE_SERVICE_ROLE_KEY: is required"),
         ([], "COMMAND"),
     ],
 )
@@ -100,6 +104,7 @@ def test_a_project_that_cannot_be_used_is_a_line(
 async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, environment: dict[str, str]) -> None:
     kind = f"events-{uuid4()}"
     with psycopg.connect(stack.db_url, autocommit=True) as database:
+        database.execute("insert into worker.kinds (kind) values (%s)", [kind])
         database.execute(
             """
             insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, allowed, default_value)
@@ -115,9 +120,10 @@ async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, env
         )
         answer = command(environment, "watch", run["id"])
         database.execute("delete from public.search_runs where id = %s", [run["id"]])
-        database.execute("delete from worker.parameter_rules where kind = %s", [kind])
+        database.execute("delete from worker.kinds where kind = %s", [kind])
     assert (answer.returncode, answer.stderr) == (0, "")
     assert kind[:10] in answer.stdout
+    assert f"\nRun {run['id']}: cancelled" in answer.stdout
 
 
 def test_a_run_is_cancelled_and_searched_once_more(environment: dict[str, str]) -> None:

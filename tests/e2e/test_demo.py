@@ -39,6 +39,7 @@ def test_it_ends_by_itself_with_a_partial_run_and_tables_of_jobs(mark: dict[str,
     assert "✗ glassdoor" in answer.stdout
     assert "Boards completed: 2 of 3, failed: 1" in answer.stdout
     assert answer.stdout.count("Boards completed: 3 of 3, failed: 0") == 2
+    assert answer.stdout.count(": success  shared search") == 1
     assert "Found for ada: engineer" in answer.stdout
     assert "How to go on" in answer.stdout
 

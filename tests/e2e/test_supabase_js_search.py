@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.conftest import connect, running_stack
-from tests.e2e.frontend import SUBSCRIBED, Frontend, frontend, needs_node, node, token
+from tests.e2e.frontend import SUBSCRIBED, frontend, needs_node, node, token
 from tests.integration.test_worker import started
 from worker.local.boards import Boards
 from worker.local.stack import Endpoints
@@ -27,13 +26,6 @@ def stack() -> Iterator[Endpoints]:
         yield endpoints
 
 
-async def heard_until(client: Frontend, key: str) -> list[dict[str, Any]]:
-    heard = [await client.hears()]
-    while key not in heard[-1]:
-        heard.append(await client.hears())
-    return heard
-
-
 async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoints) -> None:
     other_user = str(uuid4())
     parameters = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
@@ -47,7 +39,7 @@ async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoi
         for client in (other, anonymous):
             assert [await client.hears() for _ in range(2)] == SUBSCRIBED
 
-        refused, enqueued, *watched, items = await heard_until(owner, "items")
+        refused, enqueued, *watched, items = await owner.hears_until("items")
         assert refused == {
             "refused": 400,
             "code": "22023",
@@ -68,7 +60,7 @@ async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoi
             ("indeed", "completed"),
         ]
         assert {event["system"] for event in watched if "system" in event} == {"ok"}
-        assert items["items"] == 60
+        assert 30 <= items["items"] < 60  # what both boards have is one
         assert len(items["first"]) == 5
         assert all(item["is_new"] for item in items["first"])
 

@@ -58,6 +58,7 @@ async def configure(database: Connection) -> AsyncIterator[Configure]:
 async def kind(database: Connection) -> AsyncIterator[str]:
     """A kind with the rules of `jobs`, so that a test claims its own runs alone."""
     name = f"jobs-{uuid4()}"
+    await database.execute("insert into worker.kinds (kind) values (%s)", [name])
     await database.execute(
         """
         insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, allowed, default_value)
@@ -67,7 +68,7 @@ async def kind(database: Connection) -> AsyncIterator[str]:
         [name],
     )
     yield name
-    await database.execute("delete from worker.parameter_rules where kind = %s", [name])
+    await database.execute("delete from worker.kinds where kind = %s", [name])
 
 
 @asynccontextmanager

@@ -9,16 +9,16 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, claim, enqueue, user_id
+from tests.helpers import Row, claim, enqueue, new_runs, user_id
 from tests.integration.conftest import Connection
 
-# Copies of a run, behind it in the queue. The triggers would be slow, and check nothing here.
+# Copies of a run for other things, behind it in the queue. The triggers would be slow, and check nothing here.
 COPIES: LiteralString = """
 insert into public.search_runs (
     user_id, kind, parameters, status, priority, position, fingerprint, created_at, updated_at, completed_at, run_after,
     leader_run_id)
 select coalesce(%(owner)s, former.user_id), former.kind, former.parameters, %(status)s, former.priority, 10 + n,
-       former.fingerprint, now() - interval '1 day', now(), %(completed_at)s, %(run_after)s,
+       former.fingerprint || ' ' || n, now() - interval '1 day', now(), %(completed_at)s, %(run_after)s,
        case when %(are_followers)s then former.id end
 from public.search_runs as former, generate_series(1, 5000) as n
 where former.id = %(run_id)s
@@ -56,8 +56,9 @@ async def test_a_claim_reads_no_runs_but_those_that_it_may_claim(
     await claim(service, kind)
     for _ in range(3):
         await enqueue(user, kind)
-    due = {"kind": kind, "parameters": {"search_term": "engineer"}, "run_after": "2026-01-01T00:00:00Z"}
-    await service.table("search_runs").insert(due | {"user_id": await user_id(user)}).execute()
+    (due,) = new_runs(kind, 1)
+    row = due | {"run_after": "2026-01-01T00:00:00Z", "user_id": await user_id(user)}
+    await service.table("search_runs").insert(row).execute()
 
     async with database.transaction(force_rollback=True):
         # A claim reads past ready runs of kinds that it does not ask for, as other tests leave them.

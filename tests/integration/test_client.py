@@ -29,7 +29,7 @@ async def users(stack: Endpoints) -> AsyncIterator[tuple[User, User]]:
 
 
 async def enqueue(user: User, kind: str) -> str:
-    run = await user.enqueue(kind, {"search_term": "engineer", "sites": ["indeed", "bayt"]})
+    run = await user.enqueue(kind, {"search_term": str(uuid4()), "sites": ["indeed", "bayt"]})
     return str(run["id"])
 
 

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ async def collect(pages: AsyncGenerator[Page, None]) -> tuple[list[Page], SiteEr
 
 
 async def search(source: JobSpySource, site: str, **changes: Any) -> tuple[list[Page], SiteError | None]:
-    return await collect(source.fetch(site, parameters(site, **changes)))
+    return await collect(source.fetch(site, parameters(site, **changes), None))
 
 
 def rows_of(pages: list[Page]) -> list[dict[str, Json]]:
@@ -78,7 +79,7 @@ def warnings_of(pages: list[Page]) -> list[Json]:
 
 
 def items_of(source: JobSpySource, site: str, pages: list[Page]) -> list[Item]:
-    return [item for page in pages for item in source.parse(site, page)]
+    return [source.parse(site, record) for page in pages for record in source.records(site, page)]
 
 
 def child_pids() -> list[int]:
@@ -141,6 +142,25 @@ async def test_no_more_comes_than_is_wanted(boards: Boards, site: str) -> None:
     assert len(rows_of(pages)) == 125
 
 
+async def test_only_the_days_since_are_asked_for(boards: Boards) -> None:
+    source, since = source_for(boards), datetime.now(UTC) - timedelta(hours=30)
+
+    async def ages(newer_than: datetime | None, **changes: Any) -> list[timedelta]:
+        searched = source.fetch("indeed", parameters("indeed", results_wanted=1000, **changes), newer_than)
+        pages, error = await collect(searched)
+        assert error is None
+        ids = {str(row["id"]).removeprefix("in-") for row in rows_of(pages)}
+        posted = [listing.posted for listing in boards.listings if listing.id in ids]
+        return sorted(datetime.now(UTC) - time for time in posted)
+
+    of_two_days = await ages(since)
+    assert of_two_days
+    assert timedelta(hours=30) < of_two_days[-1] < timedelta(hours=49)
+    assert len(await ages(since, hours_old=500)) == len(of_two_days)
+    assert (await ages(since, hours_old=24))[-1] < timedelta(hours=25)
+    assert (await ages(None))[-1] > timedelta(hours=49)
+
+
 async def test_descriptions_are_fetched_where_the_search_has_none(boards: Boards) -> None:
     source = source_for(boards)
     for site in SITES:
@@ -153,7 +173,7 @@ async def test_descriptions_are_fetched_where_the_search_has_none(boards: Boards
 
 async def test_pages_come_while_the_search_goes_on(boards: Boards) -> None:
     boards.fail("linkedin", Failure.HANG, from_page=3)
-    pages = source_for(boards).fetch("linkedin", parameters("linkedin", results_wanted=50))
+    pages = source_for(boards).fetch("linkedin", parameters("linkedin", results_wanted=50), None)
     first, second = await anext(pages), await anext(pages)
     assert [len(rows_of([page])) for page in (first, second)] == [10, 10]
     await boards.wait_for_requests("linkedin", 3)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers import CLI, needs_cli
-from worker.local.migrations import apply_migrations, migrations_folder, split_statements
+from worker.local.migrations import apply_migrations, split_statements
 from worker.local.postgres import LocalError, Postgres
 
 # Every way to hide a semicolon. `RECORDED` is what CLI 3.1.0 writes into its history for it.
@@ -151,8 +151,8 @@ def test_cli_writes_the_same_history(postgres: Postgres, database: str, folder: 
 
 
 @needs_cli
-def test_cli_finds_nothing_left_to_do(database: str, folder: Path) -> None:
-    shutil.copytree(migrations_folder(), folder, dirs_exist_ok=True)
+def test_cli_finds_nothing_left_to_do(database: str, folder: Path, migrations_here: Path) -> None:
+    shutil.copytree(migrations_here, folder, dirs_exist_ok=True)
     apply_migrations(database, folder)
     assert "up to date" in run_cli(folder, "db", "push", "--remote", database, "--yes")
 
@@ -165,9 +165,9 @@ def test_only_new_migrations_are_applied(database: str, folder: Path) -> None:
     assert apply_migrations(database, folder) == []
 
 
-def test_projects_migrations_apply_without_superuser(database: str) -> None:
-    assert apply_migrations(database, migrations_folder())
-    assert apply_migrations(database, migrations_folder()) == []
+def test_projects_migrations_apply_without_superuser(database: str, migrations_here: Path) -> None:
+    assert apply_migrations(database, migrations_here)
+    assert apply_migrations(database, migrations_here) == []
 
 
 def test_a_failing_migration_is_named_and_leaves_nothing(database: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from scripts.schema import DOCUMENT, describe_schema
-from scripts.throwaway import POSTGRES_15, migrate, throwaway_postgres
+from scripts.throwaway import NEEDS_PGVECTOR, POSTGRES_15, migrate, throwaway_postgres
 from tests.helpers import CLI, needs_cli
 from tests.integration.test_local_migrations import new_database
 from worker.local.migrations import apply_migrations, migrations_folder
@@ -36,10 +36,15 @@ def execute(dsn: str, *statements: str) -> None:
             connection.execute(statement)
 
 
-def test_they_apply_once_and_make_the_same_on_every_version(database: str) -> None:
-    assert len(apply_migrations(database, migrations_folder())) == len(list(migrations_folder().glob("*.sql")))
-    assert apply_migrations(database, migrations_folder()) == []
-    assert describe_schema(database) == DOCUMENT.read_text()
+def test_they_apply_once_and_make_the_same_on_every_version(database: str, migrations_here: Path) -> None:
+    assert len(apply_migrations(database, migrations_here)) == len(list(migrations_here.glob("*.sql")))
+    assert apply_migrations(database, migrations_here) == []
+    with throwaway_postgres() as embedded:
+        dsn = embedded.dsn("postgres")
+        apply_migrations(dsn, migrations_here)
+        assert describe_schema(database) == describe_schema(dsn)
+        apply_migrations(dsn, migrations_folder())
+        assert describe_schema(dsn) == DOCUMENT.read_text()
 
 
 # An older project grants everything on what `postgres` makes in `public`; some were set to do so in every schema.
@@ -50,11 +55,11 @@ OLD_DEFAULT_PRIVILEGES = [
 ]
 
 
-def test_the_age_of_a_project_makes_no_difference_to_grants(postgres: Postgres) -> None:
+def test_the_age_of_a_project_makes_no_difference_to_grants(postgres: Postgres, migrations_here: Path) -> None:
     new, old = new_database(postgres), new_database(postgres)
     execute(old, *OLD_DEFAULT_PRIVILEGES)
     for dsn in (new, old):
-        apply_migrations(dsn, migrations_folder())
+        apply_migrations(dsn, migrations_here)
     assert grants(old) == grants(new)
 
 
@@ -143,7 +148,7 @@ def test_the_cli_pushes_them_once_and_its_advisors_find_nothing(workdir: Path, e
 @pytest.mark.skipif(not LINTER.exists(), reason="needs Debian's postgresql-15-plpgsql-check")
 def test_the_linter_finds_nothing(workdir: Path) -> None:
     with throwaway_postgres(bin_folder=POSTGRES_15) as postgres:
-        dsn = migrate(postgres)
+        dsn = migrate(postgres, without=NEEDS_PGVECTOR)
         # Only a superuser may; on the platform it is there for the asking.
         execute(postgres.dsn(), "create extension plpgsql_check with schema extensions")
         command = ("db", "lint", "--schema", "public,worker", "--level", "warning", "--fail-on", "warning")

@@ -59,6 +59,12 @@ RELATIONS: Mapping[str, Mapping[str, str]] = {
         "other": "none denied denied denied",
         "service_role": "yes denied denied denied",
     },
+    "item_embeddings": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
     "saved_searches": {
         "anon": "denied denied denied denied",
         "own": "yes yes yes yes",
@@ -82,20 +88,35 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_heartbeat": {"service_role"},
     "worker_start_site": {"service_role"},
     "worker_save_page": {"service_role"},
+    "worker_write_alert": {"service_role"},
     "worker_finish_site": {"service_role"},
     "worker_finish_run": {"service_role"},
     "worker_release_runs": {"service_role"},
     "worker_status": {"service_role"},
     "worker_delete_expired": {"service_role"},
+    "worker_reprocess": {"service_role"},
+    "worker_claim_pages": {"service_role"},
+    "worker_load_page": {"service_role"},
+    "worker_merge_items": {"service_role"},
+    "worker_split_item": {"service_role"},
+    "worker_claim_embeddings": {"service_role"},
+    "worker_save_embeddings": {"service_role"},
+    "worker_fail_embeddings": {"service_role"},
+    "worker_near_duplicates": {"service_role"},
+    "worker_finish_near_duplicates": {"service_role"},
+    "match_items": {"user"},
+    "similar_items": {"user"},
 }
 
 # Nobody but their owner reaches these.
 WORKER_TABLES = {
-    "leases", "raw_collections", "processing_log", "site_health", "settings", "housekeeping", "parameter_rules"
+    "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
+    "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
+    "near_duplicate_queue",
 }  # fmt: skip
 
 # What a client may set of a run.
-INSERTED_BY_USERS = {"user_id", "workspace_id", "kind", "parameters", "client_context", "idempotency_key"}
+INSERTED_BY_USERS = {"user_id", "workspace_id", "kind", "parameters", "client_context", "idempotency_key", "fresh"}
 INSERTED_BY_SERVICE_ROLE = INSERTED_BY_USERS | {"source", "priority", "max_attempts", "run_after"}
 UPDATED_BY_USERS = {"cancel_requested_at"}
 
@@ -171,6 +192,7 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
         "run_items": of_the_run,
         "items": {"id": item_id},
         "item_sources": {"item_id": item_id},
+        "item_embeddings": {"item_id": item_id},
         "saved_searches": {"id": saved_search["id"]},
     }
     return Side(client, owner, rows, held)
@@ -193,6 +215,10 @@ async def private_item(database: Connection, kind: str, owner: str) -> str:
     )
     row = await answer.fetchone()
     assert row is not None
+    await database.execute(
+        "insert into public.item_embeddings (item_id, owner_id, embedding, embedded_at) values (%s, %s, %s, now())",
+        [row[0], owner, str([1, *[0] * 255])],
+    )
     return str(row[0])
 
 
@@ -217,6 +243,7 @@ def new_row(relation: str, of: Side, kind: str) -> Row:
             "site": "indeed", "external_id": uuid4().hex, "item_id": of.rows["items"]["id"], "url": "x",
             "first_seen_at": now, "last_seen_at": now,
         },
+        "item_embeddings": {"item_id": of.rows["items"]["id"], "embedding": [1, *[0] * 255], "embedded_at": now},
         "run_items": {"run_id": run_id},
     }  # fmt: skip
     return rows[relation]
@@ -229,6 +256,7 @@ CHANGED_COLUMN: Mapping[str, Row] = {
     "run_events": {"data": {}},
     "items": {"title": "changed"},
     "item_sources": {"url": "changed"},
+    "item_embeddings": {"embedded_at": "2026-11-22T00:00:00Z"},
     "saved_searches": {"name": "changed"},
     "run_items": {"title": "changed"},
 }
@@ -312,11 +340,26 @@ async def test_function(world: World, function: str) -> None:
         "worker_heartbeat": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_start_site": lease(run) | site | {"attempt": 1},
         "worker_save_page": lease(run) | page("indeed", 1, [uuid4().hex]),
+        "worker_write_alert": lease(run) | site | {"data": {"reason": "page_refused"}},
         "worker_finish_site": lease(run) | site,
         "worker_finish_run": lease(run),
         "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_status": {},
         "worker_delete_expired": {},
+        "worker_reprocess": {"source": "nobody"},
+        "worker_claim_pages": {"sources": ["nobody"], "batch": 1},
+        "worker_load_page": {
+            "page_id": -1, "version": 1, "transform_ms": 1, "completeness": {}, "items": [], "errors": []
+        },
+        "worker_merge_items": {"pairs": []},
+        "worker_split_item": {"item_id": str(uuid4())},
+        "worker_claim_embeddings": {"model": "", "batch": 1},
+        "worker_save_embeddings": {"model": "", "claimed_until": "2026-11-22T00:00:00Z", "embeddings": []},
+        "worker_fail_embeddings": {"claimed_until": "2026-11-22T00:00:00Z", "failures": []},
+        "worker_near_duplicates": {"batch": 1},
+        "worker_finish_near_duplicates": {"claimed_until": "2026-11-22T00:00:00Z", "item_ids": []},
+        "match_items": {"query_embedding": [1, *[0] * 255]},
+        "similar_items": {"item_id": world.ada.rows["items"]["id"]},
     }  # fmt: skip
     if function == "worker_finish_run":
         await call(world.service, "worker_finish_site", **lease(run), **site)
@@ -342,7 +385,7 @@ async def test_columns_of_a_run(
     values: Row = {
         "workspace_id": str(uuid4()), "client_context": {"tab": 1}, "idempotency_key": "once", "source": "api",
         "priority": 5, "max_attempts": 5, "run_after": "2100-01-01T00:00:00Z",
-        "cancel_requested_at": "2100-01-01T00:00:00Z",
+        "cancel_requested_at": "2100-01-01T00:00:00Z", "fresh": True,
     }  # fmt: skip
     row = new_row("search_runs", side, world.kind)
     own_run = side.rows["search_runs"]

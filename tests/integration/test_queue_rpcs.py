@@ -19,10 +19,12 @@ from tests.helpers import (
     SITES,
     Refusal,
     Row,
+    answer_after,
     call,
     claim,
     enqueue,
     lease,
+    new_runs,
     page,
     refusal,
     search,
@@ -134,9 +136,10 @@ async def test_a_page_that_is_saved_twice_counts_once(
     service: AsyncClient, user: AsyncClient, database: Connection, run: Row
 ) -> None:
     first_page = page("indeed", 1, ids(3))
-    assert await call(service, "worker_save_page", **lease(run), **first_page) == 3
+    saved = await call(service, "worker_save_page", **lease(run), **first_page)
+    assert saved == {"status": "completed", "results": 3, "new": 3}
     before = await written(database, run["run_id"])
-    assert await call(service, "worker_save_page", **lease(run), **first_page) == 0
+    assert await call(service, "worker_save_page", **lease(run), **first_page) == saved
     assert await written(database, run["run_id"]) == before
 
     await call(service, "worker_finish_site", **lease(run), site="indeed")
@@ -148,8 +151,10 @@ async def test_a_page_that_is_saved_twice_counts_once(
 
 async def test_a_page_that_is_saved_twice_at_once_counts_once(service: AsyncClient, run: Row) -> None:
     first_page = page("indeed", 1, ids(3))
-    counts = await asyncio.gather(*(call(service, "worker_save_page", **lease(run), **first_page) for _ in range(6)))
-    assert sorted(counts) == [0, 0, 0, 0, 0, 3]
+    saved = await asyncio.gather(*(call(service, "worker_save_page", **lease(run), **first_page) for _ in range(6)))
+    assert saved == [{"status": "completed", "results": 3, "new": 3}] * 6
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    assert (await call(service, "worker_finish_run", **lease(run)))["jobs_found"] == 3
 
 
 async def test_a_run_that_is_finished_twice_answers_the_same(
@@ -189,8 +194,7 @@ async def test_claims_at_once_get_different_runs(
     user: AsyncClient, service: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_running_per_user", None)
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await user.table("search_runs").insert([row] * 12).execute()
+    await user.table("search_runs").insert(new_runs(kind, 12)).execute()
     claims = await asyncio.gather(*(claim(service, kind, slots=3, worker_id=f"worker-{n}") for n in range(8)))
     claimed = [run["run_id"] for runs in claims for run in runs]
     assert len(claimed) == len(set(claimed))
@@ -201,8 +205,7 @@ async def test_claims_at_once_get_different_runs(
 
 
 async def test_the_same_claim_at_once_gets_the_same_runs(user: AsyncClient, service: AsyncClient, kind: str) -> None:
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await user.table("search_runs").insert([row] * 4).execute()
+    await user.table("search_runs").insert(new_runs(kind, 4)).execute()
     claim_id = str(uuid4())
     claims = await asyncio.gather(*(claim(service, kind, slots=2, claim_id=claim_id) for _ in range(6)))
     assert len(claims[0]) == 2
@@ -224,23 +227,12 @@ async def workers(connect_database: Connect) -> tuple[Connection, Connection]:
     return first, second
 
 
-async def answer_after(
-    first: Connection, database: Connection, second: Connection, query: LiteralString, arguments: Any
-) -> list[Any]:
-    """Send a query on `second` that has to wait for the open transaction of `first`; commit that; return the answer."""
-    waiting = asyncio.create_task(second.execute(query, arguments))
-    await somebody_waits_for(database, first)
-    await first.execute("commit")
-    return await (await waiting).fetchall()
-
-
 async def test_a_claim_passes_over_runs_that_another_is_claiming(
     user: AsyncClient, kind: str, workers: tuple[Connection, Connection], configure: Configure
 ) -> None:
     await configure("max_running_per_user", None)
     first, second = workers
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await user.table("search_runs").insert([row] * 3).execute()
+    await user.table("search_runs").insert(new_runs(kind, 3)).execute()
     await first.execute("begin")
     claimed = []
     for connection in (first, second, second):
@@ -255,8 +247,7 @@ async def test_a_retried_claim_waits_for_the_first(
     user: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection]
 ) -> None:
     first, second = workers
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await user.table("search_runs").insert([row] * 3).execute()
+    await user.table("search_runs").insert(new_runs(kind, 3)).execute()
     arguments = {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()}
     await first.execute("begin")
     claimed = await (await first.execute(CLAIM, arguments)).fetchall()
@@ -265,7 +256,8 @@ async def test_a_retried_claim_waits_for_the_first(
 
 SAVE_PAGE: LiteralString = """
 select public.worker_save_page(
-    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(progress)s)
+    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(errors)s, %(progress)s
+) ->> 'results'
 """
 
 
@@ -286,7 +278,7 @@ async def test_a_rescue_passes_over_a_run_whose_page_is_being_saved(
     await expire(database, run)
     await saving.execute("begin")
     arguments = as_sql_arguments(lease(run) | page("indeed", 1, ids(2)))
-    assert await (await saving.execute(SAVE_PAGE, arguments)).fetchone() == (2,)
+    assert await (await saving.execute(SAVE_PAGE, arguments)).fetchone() == ("2",)
     rescue = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
     assert await (await rescuing.execute(CLAIM, rescue)).fetchall() == []
     await saving.execute("commit")
@@ -346,13 +338,13 @@ async def test_workers_that_find_the_same_things_at_once_never_wait_in_a_circle(
     external_ids = ids(40)
     for run in runs:
         await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
-    counts = await asyncio.gather(
+    saved = await asyncio.gather(
         *(
             call(service, "worker_save_page", **lease(run), **page("indeed", 1, external_ids[::direction]))
             for run, direction in zip(runs, (1, -1, 1, -1), strict=True)
         )
     )
-    assert counts == [40, 40, 40, 40]
+    assert [page["results"] for page in saved] == [40, 40, 40, 40]
 
 
 async def test_the_same_end_twice_at_once_answers_the_same(
@@ -592,7 +584,8 @@ async def test_a_cancellation_that_waited_for_a_claim_ends_its_lease(
 # Limits ---------------------------------------------------------------------------------------------------------
 
 INSERT: LiteralString = """
-insert into public.search_runs (kind, parameters) values (%s, '{"search_term": "engineer"}') returning status::text
+insert into public.search_runs (kind, parameters)
+values (%s, jsonb_build_object('search_term', gen_random_uuid())) returning status::text
 """
 
 
@@ -636,8 +629,7 @@ async def test_two_claims_at_once_keep_to_the_running_limit_together(
 ) -> None:
     first, second = workers
     await configure("max_running_per_user", 5)
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await user.table("search_runs").insert([row] * 9).execute()
+    await user.table("search_runs").insert(new_runs(kind, 9)).execute()
     await first.execute("begin")
     claimed = await (await first.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 3, "claim": uuid4()})).fetchall()
     arguments = {"worker": "w", "kind": kind, "slots": 4, "claim": uuid4()}
@@ -649,9 +641,8 @@ async def test_many_claims_at_once_keep_to_the_running_limit(
     sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, configure: Configure
 ) -> None:
     await configure("max_running_per_user", 2)
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
     for _ in range(3):
-        await (await sign_in()).table("search_runs").insert([row] * 5).execute()
+        await (await sign_in()).table("search_runs").insert(new_runs(kind, 5)).execute()
     await asyncio.gather(*(claim(service, kind, slots=4) for _ in range(8)))
     while await claim(service, kind, slots=4):
         pass
@@ -667,13 +658,12 @@ async def test_claims_never_wait_for_each_others_users_in_a_circle(
     first, second = workers
     await configure("max_running_per_user", 1)
     ada, bob = await sign_in(), await sign_in()
-    row = {"kind": kind, "parameters": {"search_term": "engineer"}}
-    await ada.table("search_runs").insert(row).execute()
+    await ada.table("search_runs").insert(new_runs(kind, 1)).execute()
     await first.execute("begin")
     assert await (await first.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})).fetchall()
-    await bob.table("search_runs").insert([row, row]).execute()
-    later = {**row, "user_id": await user_id(ada), "source": "cron"}
-    await service.table("search_runs").insert(later).execute()
+    await bob.table("search_runs").insert(new_runs(kind, 2)).execute()
+    (later,) = new_runs(kind, 1)
+    await service.table("search_runs").insert(later | {"user_id": await user_id(ada), "source": "cron"}).execute()
     # Of Bob's two runs one may start; for the other slot Ada's is next, whose runs the first claim is counting.
     async with asyncio.timeout(10):
         answer = await second.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()})
@@ -833,7 +823,8 @@ async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
 
 
 async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(service: AsyncClient, taken_over: Row) -> None:
-    assert await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3), attempt=2)) == 3
+    saved = await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3), attempt=2))
+    assert saved["results"] == 3
 
 
 async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_brought_them(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.integration.test_local_migrations import new_database
-from worker.local.migrations import apply_migrations, migrations_folder
+from worker.local.migrations import apply_migrations
 from worker.local.postgres import Postgres
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> str:
+def database(postgres: Postgres, migrations_here: Path) -> str:
     """The URL of a migrated database of the test's own, for the owner of the migrations."""
     dsn = new_database(postgres)
-    apply_migrations(dsn, migrations_folder())
+    apply_migrations(dsn, migrations_here)
     # Who analyzes holds a snapshot as well.
     with psycopg.connect(postgres.dsn(), autocommit=True) as superuser:
         superuser.execute("alter system set autovacuum = off")

@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
 from tests.conftest import SignIn, connect
-from tests.helpers import Query, Refusal, Row, call, claim, enqueue, lease, page, refusal, search, user_id
+from tests.helpers import Query, Refusal, Row, call, claim, enqueue, lease, new_runs, page, refusal, search, user_id
 from tests.integration.conftest import Configure
 from worker.local.stack import Endpoints
 
@@ -45,7 +45,8 @@ WAYS: dict[str, Ask] = {
 
 
 def new_run(kind: str) -> Row:
-    return {"kind": kind, "parameters": {"search_term": "engineer"}}
+    (run,) = new_runs(kind, 1)
+    return run
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -81,7 +82,7 @@ async def test_the_quota_of_an_hour_holds_for_runs_that_ended(
 
 async def test_an_insert_beyond_the_quota_leaves_no_row(user: AsyncClient, kind: str, configure: Configure) -> None:
     await configure("max_pending_per_user", 2)
-    refused = await refusal(user, user.table("search_runs").insert([new_run(kind)] * 3))
+    refused = await refusal(user, user.table("search_runs").insert(new_runs(kind, 3)))
     assert refused.status == 429
     assert (await user.table("search_runs").select("id").execute()).data == []
 
@@ -100,10 +101,11 @@ async def test_a_schedule_is_no_users_quota(
     user: AsyncClient, service: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_pending_per_user", 1)
-    scheduled = new_run(kind) | {"user_id": await user_id(user), "source": "cron"}
-    await service.table("search_runs").insert([scheduled] * 3).execute()
+    owner = await user_id(user)
+    scheduled = [run | {"user_id": owner, "source": "cron"} for run in new_runs(kind, 4)]
+    await service.table("search_runs").insert(scheduled[:3]).execute()
     assert (await enqueue(user, kind))["status"] == "pending"
-    refused = await refusal(service, service.table("search_runs").insert(scheduled | {"source": "api"}))
+    refused = await refusal(service, service.table("search_runs").insert(scheduled[3] | {"source": "api"}))
     assert refused.status == 429
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -25,9 +27,11 @@ from worker.client import FollowedRun, User, signed_in_as
 from worker.local.boards import Boards
 from worker.local.faulty_gateway import FaultyGateway, Outage
 from worker.local.stack import Endpoints
-from worker.model import Item, Page, Parameters
+from worker.model import InvalidItemError, Item, Json, Page, Parameters
 from worker.settings import Settings
 from worker.worker import Worker
+
+AGES = itertools.count(5000)
 
 
 class Process:
@@ -86,6 +90,9 @@ async def drain(stack: Endpoints, boards: Boards, **environment: str) -> list[di
     return log
 
 
+_numbers = itertools.count(1)
+
+
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Endpoints]:
     """A stack of this module's own: its workers take every run that they find, and fail three times without delay."""
@@ -111,7 +118,9 @@ def a_user(stack: Endpoints, name: str | None = None) -> AbstractAsyncContextMan
 
 
 async def search(user: User, *sites: str, **parameters: Any) -> str:
-    run = await user.enqueue("jobs", {"search_term": "engineer", "results_wanted": 25, "sites": sites} | parameters)
+    # The boards hear no difference, but equal searches would share one.
+    term = f"engineer {'.' * next(_numbers)}"
+    run = await user.enqueue("jobs", {"search_term": term, "results_wanted": 25, "sites": sites} | parameters)
     return str(run["id"])
 
 
@@ -121,15 +130,24 @@ def change(stack: Endpoints, statement: LiteralString, *arguments: object) -> No
         connection.execute(statement, arguments)
 
 
+def files(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
 def spooled(folder: Path) -> list[Any]:
     """The items that wait on disk."""
-    return [item for path in folder.glob("*/*.json") for item in json.loads(path.read_text())["items"]]
+    return [item for path in folder.glob("*/*.json") for item in json.loads(path.read_text())["transformed"]["items"]]
 
 
 async def last(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The user's last run, and its sites by name."""
     (run,) = await user.runs(1)
     return run, {site["site"]: site for site in run["search_run_sites"]}
+
+
+async def sightings(user: User, run_id: str) -> int:
+    """How often the things that a run found are on its sites."""
+    return sum(len(item["sites"]) for item in await user.items(run_id, limit=1000))
 
 
 async def until(user: User, run_id: str, condition: Callable[[FollowedRun], bool]) -> FollowedRun:
@@ -174,8 +192,7 @@ async def test_one_site(stack: Endpoints, boards: Boards, user: User) -> None:
     assert {(item["title"], item["organization"]) for item in items} <= known
     assert all(item["is_new"] for item in items)
 
-    (summary,) = [line for line in log if line.get("sites")]
-    assert summary["run_id"] == run_id
+    (summary,) = [line for line in log if line.get("sites") and line["run_id"] == run_id]
     assert [(site["site"], site["status"], site["jobs_found"]) for site in summary["sites"]] == [
         ("indeed", "completed", 25)
     ]
@@ -190,7 +207,7 @@ async def test_several_sites_are_searched_in_the_order_named(stack: Endpoints, b
     assert run["status"] == "success"
     assert {site["status"] for site in sites.values()} == {"completed"}
     assert run["jobs_found"] == sum(site["jobs_found"] for site in sites.values()) == 75
-    assert len(await user.items(run_id, limit=1000)) == 75
+    assert await sightings(user, run_id) == 75
     starts = sorted(sites.values(), key=lambda site: site["started_at"])
     assert [site["site"] for site in starts] == ["zip_recruiter", "linkedin", "indeed"]
 
@@ -253,7 +270,7 @@ async def test_pages_before_a_failure_are_kept(stack: Endpoints, boards: Boards,
     run, sites = await last(user)
     assert (run["status"], sites["linkedin"]["status"]) == ("partial", "partial")
     assert sites["linkedin"]["error_code"] == "rate_limited"
-    assert run["jobs_found"] == len(await user.items(run_id, limit=100)) == 20
+    assert run["jobs_found"] == await sightings(user, run_id) == 20
 
 
 async def test_the_search_outlives_the_client_that_enqueued_it(stack: Endpoints, boards: Boards) -> None:
@@ -337,7 +354,7 @@ async def test_sigterm_releases_the_run_and_the_next_worker_goes_on_at_the_next_
     boards.heal()
     asked = len(boards.requests("indeed"))
     log = await drain(stack, boards)
-    (summary,) = [line["message"] for line in log if line.get("sites")]
+    (summary,) = [line["message"] for line in log if line.get("sites") and line["run_id"] == run_id]
     assert "Boards completed: 2 of 2" in summary  # also the one that the first worker searched
     run, sites = await last(user)
     assert (run["status"], run["attempts"], run["jobs_found"]) == ("success", 1, 50)
@@ -360,7 +377,7 @@ async def test_a_killed_worker_is_replaced(
     run, sites = await last(user)
     assert (run["status"], run["rescues"], run["attempts"], run["jobs_found"]) == ("success", 1, 1, 50)
     assert [sites[site]["attempts"] for site in ("indeed", "linkedin")] == [1, 2]
-    assert len(await user.items(run_id, limit=100)) == 50
+    assert await sightings(user, run_id) == 50
 
 
 async def test_a_sleep_of_the_machine_costs_nothing(
@@ -403,24 +420,35 @@ async def test_a_run_that_was_rescued_from_a_worker_and_claimed_by_it_again_is_s
 
 
 class OnePlace:
-    """A source of one site: the test says how it is fetched, and how parsed."""
+    """A source of one site: the test says how it is fetched, and which ids a page holds."""
 
     name = "test"
     kind = "jobs"
     sites: Sequence[str] = ("indeed",)
+    version = 1
 
-    def __init__(self, fetch: Callable[[], AsyncGenerator[Page, None]], parse: Callable[[Page], list[Item]]) -> None:
+    def __init__(self, fetch: Callable[[], AsyncGenerator[Page, None]], read: Callable[[Page], Sequence[Json]]) -> None:
         self._fetch = fetch
-        self._parse = parse
+        self._read = read
 
     def validate(self, site: str, parameters: Parameters) -> None:
         pass
 
-    def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002
+    def fetch(
+        self,
+        site: str,  # noqa: ARG002
+        parameters: Parameters,  # noqa: ARG002
+        newer_than: datetime | None,  # noqa: ARG002
+    ) -> AsyncGenerator[Page, None]:
         return self._fetch()
 
-    def parse(self, site: str, page: Page) -> list[Item]:  # noqa: ARG002
-        return self._parse(page)
+    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
+        return self._read(page)
+
+    def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
+        if not isinstance(record, str):
+            raise InvalidItemError("must be a text", "id")
+        return Item(record, f"Engineer {record}", f"https://example.com/{record}")
 
 
 async def one_page() -> AsyncGenerator[Page, None]:
@@ -436,12 +464,12 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
     run_id = await search(user, "indeed")
     parsing, go_on = threading.Event(), threading.Event()
 
-    def parse_slowly(_: Page) -> list[Item]:
+    def read_slowly(_: Page) -> Sequence[Json]:
         parsing.set()
         assert go_on.wait(30)
         return []
 
-    working = asyncio.create_task(Worker(settings(stack), [OnePlace(one_page, parse_slowly)]).once())
+    working = asyncio.create_task(Worker(settings(stack), [OnePlace(one_page, read_slowly)]).once())
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
         await asyncio.to_thread(parsing.wait, 30)
         statement = "select expires_at from worker.leases where run_id = %s"
@@ -456,18 +484,20 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
 
 
 # A future takes no StopIteration, which a `next` without a default raises; and a SystemExit ends a process.
-@pytest.mark.parametrize("error", [LookupError(), StopIteration(), SystemExit(3)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(LookupError(), "unverified"), (StopIteration(), "unverified"), (SystemExit(3), "internal")]
+)
 async def test_whatever_a_parser_raises_fails_the_site_alone(
-    stack: Endpoints, user: User, error: BaseException
+    stack: Endpoints, user: User, error: BaseException, code: str
 ) -> None:
-    def fail(_: Page) -> list[Item]:
+    def fail(_: Page) -> Sequence[Json]:
         raise error
 
     run_id = await search(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
     await Worker(settings(stack), [OnePlace(one_page, fail)]).once()
     run, sites = await last(user)
-    assert (run["status"], sites["indeed"]["error_code"]) == ("failed", "internal")
+    assert (run["status"], sites["indeed"]["error_code"]) == ("failed", code)
 
 
 async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
@@ -484,10 +514,10 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
         yield Page(2, {}, 5)
         yield Page(3, {}, 5)
 
-    def fail_at_last(page: Page) -> list[Item]:
+    def fail_at_last(page: Page) -> Sequence[Json]:
         if page.number == 3:
-            raise LookupError("not as it was")
-        return [Item(str(uuid4()), "Engineer", "https://example.com")]
+            raise SystemExit("not as it was")
+        return [str(uuid4())]
 
     async with FaultyGateway(stack.url) as gateway:
         faulty = settings(stack, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
@@ -506,6 +536,100 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
     assert not spooled(tmp_path)
 
 
+async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
+    stack: Endpoints, user: User, tmp_path: Path
+) -> None:
+    run_id = await search(user, "indeed")
+    change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
+
+    async def pages() -> AsyncGenerator[Page, None]:
+        yield Page(1, ["before"], 5)
+        yield Page(0, ["refused"], 5)  # pages are numbered from 1
+        yield Page(2, ["after"], 5)
+
+    source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
+    await Worker(settings(stack, WORKER_SPOOL_DIR=tmp_path), [source]).once()
+
+    run, sites = await last(user)
+    assert (run["status"], run["jobs_found"]) == ("partial", 2)
+    assert sites["indeed"]["error_code"] == "internal"
+    (path,) = files(tmp_path, "refused/*/*.json")
+    assert json.loads(path.read_text())["page"]["payload"] == ["refused"]
+    with psycopg.connect(stack.db_url) as database:
+        alerts = "select data from public.run_events where run_id = %s and event = 'alert'"
+        ((alert,),) = database.execute(alerts, [run_id]).fetchall()
+    assert (alert["reason"], alert["page"], alert["file"]) == ("page_refused", 0, path.name)
+    assert "raw_collections_page_number" in alert["message"]
+
+
+async def test_every_page_is_kept_as_a_file_if_asked_for(stack: Endpoints, user: User, tmp_path: Path) -> None:
+    run_id = await search(user, "indeed")
+
+    async def pages() -> AsyncGenerator[Page, None]:
+        yield Page(1, ["as-it-\0came"], 5)
+
+    source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
+    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path), [source]).once()
+    (path,) = files(tmp_path, "????/??/??/*.json")
+    assert path.name == f"{run_id}.indeed.1.000001.json"
+    assert json.loads(path.read_text())["payload"] == ["as-it-\0came"]
+    (item,) = await user.items(run_id, limit=10)
+    assert item["url"].endswith("/as-it-came")
+
+
+async def test_a_backup_that_cannot_be_written_stops_no_search(stack: Endpoints, user: User, tmp_path: Path) -> None:
+    await search(user, "indeed")
+    (tmp_path / "file").write_text("")
+    source = OnePlace(one_page, lambda _: ["a"])
+    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path / "file"), [source]).once()
+    run, _ = await last(user)
+    assert (run["status"], run["jobs_found"]) == ("success", 1)
+
+
+async def test_a_scheduled_repeat_asks_for_what_is_newer_and_stops_when_nothing_is_new(
+    stack: Endpoints, user: User
+) -> None:
+    change(stack, "update worker.settings set freshness = '0'")
+    term, asked, fetched = uuid4().hex, list[datetime | None](), list[int]()
+    held = [[f"{term}-{page}-{record}" for record in range(3)] for page in range(4)]
+
+    class Board(OnePlace):
+        def fetch(self, site: str, parameters: Parameters, newer_than: datetime | None) -> AsyncGenerator[Page, None]:
+            asked.append(newer_than)
+            return super().fetch(site, parameters, newer_than)
+
+    async def pages() -> AsyncGenerator[Page, None]:
+        for number, ids in enumerate(held, start=1):
+            fetched.append(number)
+            yield Page(number, [*ids], 5)
+
+    async def repeat() -> dict[str, bool]:
+        fetched.clear()
+        change(
+            stack,
+            "insert into public.search_runs (user_id, kind, source, parameters) "
+            "select user_id, kind, 'cron', parameters from public.search_runs where id = %s",
+            first,
+        )
+        await Worker(settings(stack), [board]).once()
+        run, _ = await last(user)
+        assert run["status"] == "success"
+        return {item["url"].rpartition("/")[2]: item["is_new"] for item in await user.items(run["id"], limit=100)}
+
+    board = Board(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
+    first = await search(user, "indeed", search_term=term)
+    await Worker(settings(stack), [board]).once()
+    assert (asked, fetched) == ([None], [1, 2, 3, 4])
+
+    assert not any((await repeat()).values())
+    assert fetched == [1]
+    held[0][0], held[2][0] = f"{term}-new", f"{term}-late"
+    assert {name for name, is_new in (await repeat()).items() if is_new} == {f"{term}-new"}
+    assert fetched == [1, 2]
+    started = datetime.fromisoformat((await user.runs(3))[-1]["started_at"])
+    assert asked[1] == asked[2] == started.replace(minute=0, second=0, microsecond=0)
+
+
 async def test_a_failed_site_is_searched_again_later_and_only_it(
     stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
 ) -> None:
@@ -519,8 +643,8 @@ async def test_a_failed_site_is_searched_again_later_and_only_it(
     assert run["progress"] == {"step": "retrying", "details": {"sites": ["linkedin"]}}
     assert (sites["indeed"]["status"], sites["linkedin"]["status"]) == ("completed", "pending")
     assert sites["linkedin"]["error_code"] == "rate_limited"
-    assert len(await user.items(run_id, limit=100)) == run["jobs_found"] == 25
-    (summary,) = [line for line in log if line.get("sites")]
+    assert await sightings(user, run_id) == run["jobs_found"] == 25
+    (summary,) = [line for line in log if line.get("sites") and line["run_id"] == run_id]
     assert 450 <= summary["retry_in_seconds"] <= 750
     assert "searched again" in summary["message"]
 

@@ -8,7 +8,7 @@ import pytest
 from jobspy import SCRAPER_MAPPING
 from jobspy.glassdoor.constant import domains
 from jobspy.indeed.constant import country_codes
-from jobspy.model import Country, DescriptionFormat, JobType, Site, country_aliases
+from jobspy.model import Country, JobType, Site, country_aliases
 
 from worker.model import ErrorCode, SiteError
 from worker.sources.jobspy import JobSpySettings, JobSpySource
@@ -53,9 +53,7 @@ def test_every_site_takes_every_field() -> None:
             "results_wanted": 1000,
             "hours_old": 72,
             "fetch_description": True,
-            "description_format": "html",
             "linkedin_company_ids": [1441],
-            "enforce_annual_salary": True,
         },
     )
 
@@ -75,7 +73,6 @@ def test_every_site_takes_every_field() -> None:
         ({"distance_miles": -1}, "distance_miles: Input should be greater than or equal to 0"),
         ({"is_remote": "yes"}, "is_remote: Input should be a valid boolean"),
         ({"job_type": "full-time"}, "job_type: Input should be 'fulltime', 'parttime'"),
-        ({"description_format": "text"}, "description_format: Input should be 'markdown', 'html' or 'plain'"),
         ({"linkedin_company_ids": [1, "2"]}, "linkedin_company_ids.1: Input should be a valid integer"),
         ({"sites": []}, "sites: List should have at least 1 item"),
         ({"country": "Narnia"}, "country: JobSpy does not know 'Narnia'; allowed: English names"),
@@ -138,10 +135,6 @@ class TestTablesAreJobSpys:
     def test_job_types(self) -> None:
         annotation = JobSearchParameters.model_fields["job_type"].annotation
         assert set(get_args(get_args(annotation)[0])) == {job_type.value for job_type in JobType}
-
-    def test_description_formats(self) -> None:
-        annotation = JobSearchParameters.model_fields["description_format"].annotation
-        assert set(get_args(annotation)) == {value.value for value in DescriptionFormat}
 
     @pytest.mark.parametrize("site", CALLS)
     def test_page_sizes(self, site: str) -> None:

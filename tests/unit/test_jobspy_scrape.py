@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jobspy.model import CompensationInterval, Country, JobPost, JobType, Location
 
 from worker.model import Page
+from worker.pipeline.transform import transform
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_scrape import to_json, to_rows
 
@@ -59,8 +60,8 @@ def test_every_table_becomes_json_that_parses(records: list[dict[str, Any]]) -> 
     assert len(rows) == len(records)
     assert is_storable(rows)
     for site in JobSpySource.sites:
-        items = JobSpySource().parse(site, Page(1, {"rows": [*rows], "warnings": []}, 0))
-        assert all(item.external_id and item.title and item.url for item in items)
+        transformed = transform(JobSpySource(), site, Page(1, {"rows": [*rows], "warnings": []}, 0))
+        assert len(transformed.items) + len(transformed.errors) == len(rows)
 
 
 @given(st.lists(st.builds(
@@ -84,7 +85,8 @@ def test_every_table_of_jobspy_becomes_json_that_parses(posts: list[JobPost]) ->
     assert [row["job_type"] for row in rows] == [
         [job_type.value for job_type in post.job_type] if post.job_type else None for post in posts
     ]
-    JobSpySource().parse("indeed", Page(1, {"rows": [*rows], "warnings": []}, 0))
+    transformed = transform(JobSpySource(), "indeed", Page(1, {"rows": [*rows], "warnings": []}, 0))
+    assert {error.type for error in transformed.errors} <= {"InvalidItemError"}
 
 
 def test_row_of_a_job() -> None:

@@ -43,6 +43,11 @@ def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path)
         ("JOBSPY_PROXIES", "http://a:1,http://user:hunter2@h:99999", "number 2 is not [scheme://]"),
         ("JOBSPY_PROXIES", "http://a:1,ftp://user:hunter2@h:99", "number 2 has the scheme 'ftp'; allowed: http"),
         ("JOBSPY_CA_CERT", "/no/such/file", "there is no file"),
+        ("WORKER_EMBEDDING_URL", "api.openai.com/v1", "must be an address such as https://api.openai.com/v1"),
+        ("WORKER_EMBEDDING_URL", "https://api.openai.com/v1?key=hunter2", "must be an address"),
+        ("WORKER_EMBEDDING_API_KEY", "hunter2\n", "white space"),
+        ("WORKER_EMBEDDING_BATCH", "5000", "less than or equal to 2048"),
+        ("WORKER_EMBEDDING_SEND_DIMENSIONS", "perhaps", "valid boolean"),
         ("JOBSPY_PAGE_DELAY_SECONDS", "5", "must be MIN,MAX"),
         ("JOBSPY_PAGE_DELAY_SECONDS", "3,", "valid number"),
         ("JOBSPY_PAGE_DELAY_SECONDS", "5,1", "must be MIN,MAX"),
@@ -104,3 +109,16 @@ def test_either_key_family_and_the_frontend_names_are_read(monkeypatch: pytest.M
 
 def test_secrets_do_not_show() -> None:
     assert "key" not in repr(load_settings().supabase_service_role_key)
+
+
+def test_a_model_elsewhere_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_EMBEDDING_MODEL", "text-embedding-3-small")
+    with pytest.raises(SettingsError, match=r"^WORKER_EMBEDDING_URL: is required for every model but wordllama$"):
+        load_settings()
+    monkeypatch.setenv("WORKER_EMBEDDING_URL", "https://api.openai.com/v1/")
+    assert load_settings().embedding_url == "https://api.openai.com/v1"
+
+
+def test_the_offline_model_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_EMBEDDING_MODEL", "wordllama")
+    assert load_settings().embedding_model == "wordllama"

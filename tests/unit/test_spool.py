@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import FoundPage, Item, Page, RunSite
-from worker.spool import KEPT_SECONDS, Spool
+from worker.model import FoundPage, Item, ItemError, Page, RunSite, Transformed
+from worker.spool import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Spool
 
 RUN_ID = uuid4()
 
@@ -27,17 +27,28 @@ found_items = st.builds(
     salary_min=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     data=st.dictionaries(st.text(), json_values),
 )
+item_errors = st.builds(
+    ItemError, index=st.none() | st.integers(0, 99), type=st.text(), message=st.text(), raw=json_values
+)
+transforms = st.builds(
+    Transformed,
+    version=st.integers(1),
+    items=st.lists(found_items, max_size=3).map(tuple),
+    errors=st.lists(item_errors, max_size=3).map(tuple),
+    completeness=st.dictionaries(st.text(), st.floats(0, 1)),
+    transform_ms=st.integers(0),
+)
 found_pages = st.builds(
     FoundPage,
     site=st.builds(RunSite, site=st.text(min_size=1, max_size=20), attempt=st.integers(1, 20)),
     source=st.text(),
     page=st.builds(Page, number=st.integers(1, 10_000), payload=json_values, response_ms=st.integers(0)),
-    items=st.lists(found_items, max_size=3).map(tuple),
+    transformed=transforms,
 )
 
 
 def page(number: int, site: str = "indeed") -> FoundPage:
-    return FoundPage(RunSite(site, 1), "test", Page(number, {}, 5), ())
+    return FoundPage(RunSite(site, 1), "test", Page(number, {}, 5), Transformed(1, (), (), {}, 0))
 
 
 @given(found_pages)
@@ -71,7 +82,7 @@ def test_nobody_else_may_look(tmp_path: Path) -> None:
     assert (tmp_path / str(RUN_ID)).stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"site": {}}', '{"items": [{"colour": "red"}]}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"site": {}}', '{"transformed": {"items": [{"colour": "red"}]}}'])
 def test_what_another_version_wrote_is_none(tmp_path: Path, content: str) -> None:
     spool = Spool(tmp_path)
     spool.put(RUN_ID, page(1))
@@ -100,3 +111,15 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     spool.drop_old()
     spool.drop(RUN_ID)
     assert spool.paths(RUN_ID) == []
+
+
+def test_what_was_refused_is_kept_longer(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    path = spool.put_refused(RUN_ID, page(1))
+    assert spool.paths(RUN_ID) == []
+    assert spool.read(path) == page(1)
+    kept_since = path.parent.stat().st_mtime
+    for age, is_kept in ((KEPT_SECONDS + 1, True), (REFUSED_KEPT_SECONDS + 1, False)):
+        os.utime(path.parent, (kept_since - age, kept_since - age))
+        spool.drop_old()
+        assert path.exists() == is_kept

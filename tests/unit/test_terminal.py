@@ -15,6 +15,8 @@ RUN: dict[str, Any] = {
     "id": "6e3a0c1e-0000-0000-0000-000000000000",
     "status": "partial",
     "run_after": None,
+    "leader_run_id": None,
+    "shared_run_id": None,
     "jobs_found": 20,
     "progress_current": 40,
     "progress_total": 40,
@@ -43,6 +45,16 @@ def test_a_run_that_waits_for_its_next_attempt_tells_when() -> None:
     waiting = RUN | {"status": "pending", "run_after": "2026-11-22T10:15:03.678+00:00"}
     line = shown(live_view([("ada: engineer", FollowedRun(waiting, SITES))])).splitlines()[0]
     assert re.search(r"pending  again at \d\d:15:03$", line.rstrip())
+
+
+@pytest.mark.parametrize(("by", "status"), [("leader_run_id", "pending"), ("shared_run_id", "success")])
+def test_a_run_that_shares_a_search_tells_so(by: str, status: str) -> None:
+    sharing = FollowedRun(RUN | {"status": status, by: "6e3a0c1e-0000-0000-0000-000000000001"}, {})
+    assert f"{status}  shared search" in shown(live_view([("grace: engineer", sharing)]))
+    text = shown(run_summary(sharing))
+    assert f"Run {RUN['id']}: {status}" in text
+    assert "Total found: 20" in text
+    assert "Boards" not in text
 
 
 def test_the_summary_has_each_site_and_the_totals() -> None:
@@ -75,6 +87,6 @@ def test_pay(given: dict[str, Any], expected: str) -> None:
 def test_text_of_a_board_is_not_taken_for_markup() -> None:
     item = NO_PAY | {
         "title": "[bold]Engineer[/bold]", "organization": None, "location": None, "is_remote": None,
-        "posted_at": None, "site": "indeed",
+        "posted_at": None, "sites": [{"site": "indeed"}],
     }  # fmt: skip
     assert "[bold]Eng" in shown(items_table([item]))

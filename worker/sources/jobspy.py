@@ -11,14 +11,14 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from worker import sandbox
-from worker.model import ErrorCode, Item, Json, Page, Parameters, SiteError, one_line
+from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Parameters, SiteError, one_line
 from worker.sources.jobspy_parameters import COUNTRIES, LOCATED_BY_TEXT, JobSearchParameters
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,9 @@ _ERROR_CODES = (
     (r"curl: \(\d+\)|ConnectionPool\(|Connection (aborted|broken)|^Failed to parse: |[Pp]roxy", ErrorCode.NETWORK),
     (r"(?i)captcha", ErrorCode.BLOCKED),
 )
-_HIGHEST_SALARY = 1e12
-_INTERVALS = ("yearly", "monthly", "weekly", "daily", "hourly")
 _ITEM_COLUMNS = frozenset({
     "id", "site", "title", "job_url", "company", "location", "is_remote", "date_posted", "min_amount",
-    "max_amount", "interval", "currency", "job_url_direct", "description",
+    "max_amount", "interval", "currency", "job_url_direct", "description", "job_type",
 })  # fmt: skip
 
 
@@ -148,6 +146,7 @@ class JobSpySource:
 
     name = "jobspy"
     kind = "jobs"
+    version = 1
     sites: Sequence[str] = (
         "linkedin", "indeed", "zip_recruiter", "glassdoor", "bayt", "naukri", "bdjobs", "hellowork",
     )  # fmt: skip
@@ -164,11 +163,12 @@ class JobSpySource:
         """
         self._search(site, parameters)
 
-    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:
+    async def fetch(self, site: str, parameters: Parameters, newer_than: datetime | None) -> AsyncGenerator[Page, None]:
         """Search `site`, page by page. Closing the generator kills the search at once.
 
         A page's payload is `{"rows": [...], "warnings": [...]}`, with at most 100 rows. A search that finds
-        nothing, as far as JobSpy can tell, is one page without rows.
+        nothing, as far as JobSpy can tell, is one page without rows. Sites count the age of a job in days, if at all:
+        `newer_than` gives the whole of its day.
 
         Raises:
             SiteError: The site failed, or not all that it has could be read. Pages that came before it are good.
@@ -178,7 +178,7 @@ class JobSpySource:
         answers = sandbox.stream(
             _scrape,
             site,
-            self._arguments(site, search),
+            self._arguments(site, search, newer_than),
             self._settings.page_delay_seconds,
             deadline_seconds=self._settings.site_timeout_seconds,
         )
@@ -201,18 +201,34 @@ class JobSpySource:
         if number == 0:
             yield _page(1, [], tally.warnings, tally.response_ms, tally.requests)
 
-    def parse(self, site: str, page: Page) -> list[Item]:
-        """Turn a page into items. Pure: the same page always gives the same items.
+    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
+        """Return the rows of a page."""
+        rows = page.payload.get("rows") if isinstance(page.payload, dict) else None
+        if not isinstance(rows, list):
+            raise InvalidItemError("must be a list", "rows")
+        return rows
 
-        A row without an id, a title or a web address is no job and is left out.
-        """
-        payload = page.payload
-        rows = payload.get("rows") if isinstance(payload, dict) else None
-        return [
-            item
-            for row in (rows if isinstance(rows, list) else [])
-            if isinstance(row, dict) and (item := _item(site, row))
-        ]
+    def parse(self, site: str, record: Json) -> Item:
+        """Turn a row into an item. One without an id, a title or a web address is no job."""
+        if not isinstance(record, dict):
+            raise InvalidItemError("a row must be an object")
+        return Item(
+            external_id=_required("id", _text(record, "id")),
+            title=_required("title", _text(record, "title")),
+            url=_required("job_url", _link(record, "job_url")),
+            organization=_text(record, "company"),
+            location=_text(record, "location"),
+            is_remote=_is_remote(site, record),
+            posted_at=_text(record, "date_posted"),
+            salary_min=_number(record, "min_amount"),
+            salary_max=_number(record, "max_amount"),
+            salary_interval=_text(record, "interval"),
+            currency=_text(record, "currency"),
+            apply_url=_link(record, "job_url_direct"),
+            description=_text(record, "description"),
+            job_types=_texts(record, "job_type"),
+            data={name: value for name, value in record.items() if name not in _ITEM_COLUMNS and value is not None},
+        )
 
     def _search(self, site: str, parameters: Parameters) -> JobSearchParameters:
         if site == "google":
@@ -224,13 +240,19 @@ class JobSpySource:
         except SiteError as error:
             raise SiteError(error.code, self._masked(error.message)) from None
 
-    def _arguments(self, site: str, search: JobSearchParameters) -> dict[str, Any]:
+    def _arguments(self, site: str, search: JobSearchParameters, newer_than: datetime | None) -> dict[str, Any]:
         """JobSpy's arguments for one site."""
+        hours_old = search.hours_old
+        if newer_than is not None:
+            hours = 24 * max(1, math.ceil((datetime.now(UTC) - newer_than) / timedelta(days=1)))
+            hours_old = min(hours, hours_old or hours)
         location = search.location
         if location is None and site in LOCATED_BY_TEXT:
             location = search.country
         return {
             **search.model_dump(exclude={"sites", "country", "distance_miles"}),
+            "description_format": "html",
+            "hours_old": hours_old,
             "location": location,
             "country_indeed": search.country if search.country in COUNTRIES else None,
             "distance": search.distance_miles,
@@ -267,7 +289,7 @@ class _Tally:
     def add(self, answer: Answer) -> list[dict[str, Json]]:
         """Count an answer; give back its rows without those that are known not to match the search."""
         rows = answer["rows"]
-        jobs = [row for row in rows if _item(self._site, row)]
+        jobs = [row for row in rows if _is_job(row)]
         lost = len(rows) - len(jobs) + answer["skipped"]
         self._found += len(jobs)
         self._lost += lost
@@ -327,27 +349,14 @@ def _page(number: int, rows: list[dict[str, Json]], warnings: list[str], respons
     return Page(number, payload, response_ms, requests)
 
 
-def _item(site: str, row: dict[str, Json]) -> Item | None:
-    external_id, title, url = _text(row, "id"), _text(row, "title"), _link(row, "job_url")
-    if external_id is None or title is None or url is None:
-        return None
-    interval, currency = _text(row, "interval"), _text(row, "currency")
-    return Item(
-        external_id=external_id,
-        title=title,
-        url=url,
-        organization=_text(row, "company"),
-        location=_text(row, "location"),
-        is_remote=_is_remote(site, row),
-        posted_at=_date(row, "date_posted"),
-        salary_min=_amount(row, "min_amount"),
-        salary_max=_amount(row, "max_amount"),
-        salary_interval=interval if interval in _INTERVALS else None,
-        currency=currency if currency and re.fullmatch("[A-Z]{3}", currency) else None,
-        apply_url=_link(row, "job_url_direct"),
-        description=_text(row, "description"),
-        data={name: value for name, value in row.items() if name not in _ITEM_COLUMNS and value is not None},
-    )
+def _is_job(row: dict[str, Json]) -> bool:
+    return None not in (_text(row, "id"), _text(row, "title"), _link(row, "job_url"))
+
+
+def _required(name: str, value: str | None) -> str:
+    if value is None:
+        raise InvalidItemError("is missing, or not what it should be", name)
+    return value
 
 
 def _is_remote(site: str, row: dict[str, Json]) -> bool | None:
@@ -368,14 +377,11 @@ def _link(row: dict[str, Json], name: str) -> str | None:
     return value if value and re.match(r"https?://", value, re.IGNORECASE) else None
 
 
-def _date(row: dict[str, Json], name: str) -> str | None:
-    value = _text(row, name)
-    try:
-        return value and date.fromisoformat(value).isoformat()
-    except ValueError:
-        return None
-
-
-def _amount(row: dict[str, Json], name: str) -> float | None:
+def _texts(row: dict[str, Json], name: str) -> tuple[str, ...]:
     value = row.get(name)
-    return float(value) if isinstance(value, int | float) and 0 < value < _HIGHEST_SALARY else None
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def _number(row: dict[str, Json], name: str) -> float | None:
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else None

@@ -95,9 +95,7 @@ class JobSearchParameters(BaseModel):
         hours_old: Greatest age of a posting in hours; None: any.
         fetch_description: Read each job's own page for its description, one request a job. Indeed gives
             descriptions anyway.
-        description_format: Format of the descriptions. `html` costs the least time.
         linkedin_company_ids: Ask LinkedIn for jobs at these companies only.
-        enforce_annual_salary: Convert salaries to yearly ones.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_strip_whitespace=True)
@@ -115,9 +113,7 @@ class JobSearchParameters(BaseModel):
     results_wanted: int = Field(20, ge=1, le=1000)
     hours_old: int | None = Field(None, ge=1, le=8760)
     fetch_description: bool = False
-    description_format: Literal["markdown", "html", "plain"] = "markdown"
     linkedin_company_ids: list[_CompanyId] | None = Field(None, min_length=1, max_length=50)
-    enforce_annual_salary: bool = False
 
     @classmethod
     def for_site(cls, site: str, parameters: Parameters) -> Self:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ import psycopg
 from supabase import AsyncClient
 
 from scripts.bench.queue_peers.contender import main
-from worker.model import Item, Page, Parameters
+from worker.model import Item, Json, Page, Parameters
 from worker.queue import open_client
 from worker.settings import Settings, load_settings
 from worker.worker import Worker
@@ -37,6 +38,7 @@ class Nothing:
     name = "nothing"
     kind = _KIND
     sites: Sequence[str] = (_SITE,)
+    version = 1
 
     def __init__(self, on_start: Callable[[], None]) -> None:
         self._on_start = on_start
@@ -44,16 +46,25 @@ class Nothing:
     def validate(self, site: str, parameters: Parameters) -> None:
         """Take any parameters."""
 
-    async def fetch(self, site: str, parameters: Parameters) -> AsyncGenerator[Page, None]:  # noqa: ARG002 (the protocol's)
+    async def fetch(
+        self,
+        site: str,  # noqa: ARG002 (the protocol's)
+        parameters: Parameters,  # noqa: ARG002 (as above)
+        newer_than: datetime | None,  # noqa: ARG002 (as above)
+    ) -> AsyncGenerator[Page, None]:
         """Yield no page."""
         self._on_start()
         pages: Sequence[Page] = ()
         for page in pages:
             yield page
 
-    def parse(self, site: str, page: Page) -> list[Item]:  # noqa: ARG002 (the protocol's)
-        """Return no item."""
-        return []
+    def records(self, site: str, page: Page) -> Sequence[Json]:
+        """Never called: there is no page."""
+        raise NotImplementedError
+
+    def parse(self, site: str, record: Json) -> Item:
+        """Never called: there is no record."""
+        raise NotImplementedError
 
 
 class ThisWorker:

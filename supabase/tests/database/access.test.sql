@@ -1,6 +1,7 @@
 -- Who sees and does what. Ada searched and found; Bob has a run of his own; both are the same role.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(55);
 
 create temporary table runs (name text primary key, id uuid);

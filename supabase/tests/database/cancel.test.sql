@@ -1,6 +1,7 @@
 -- A run's owner ends it, whatever it is doing; nobody else does, and nothing that comes later changes it.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(43);
 
 create temporary table runs (name text primary key, id uuid, lease_token uuid);
@@ -153,7 +154,7 @@ from runs where name = 'running';
 select throws_ok(format(query, id, lease_token), 'PT409', 'cancelled', 'or when it writes: ' || split_part(query, '(', 1))
 from runs, unnest(array[
     'select public.worker_start_site(''%s'', ''%s'', ''gamma'', 1)',
-    'select public.worker_save_page(''%s'', ''%s'', ''beta'', 1, 2, ''{}'', ''[]'', ''{}'')',
+    'select public.worker_save_page(''%s'', ''%s'', ''beta'', 1, 2, ''{}'', ''[]'', ''[]'', ''{}'')',
     'select public.worker_finish_site(''%s'', ''%s'', ''beta'')',
     'select public.worker_finish_run(''%s'', ''%s'')']) as query
 where name = 'running';

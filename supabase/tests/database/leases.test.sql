@@ -1,6 +1,7 @@
 -- Heartbeats, and runs whose worker died. The clock is moved; nothing waits.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(33);
 
 update worker.settings set max_rescues = 2;

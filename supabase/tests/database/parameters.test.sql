@@ -18,8 +18,8 @@ insert into cases (parameters, problem) values
     ('{"search_term": "engineer", "sites": null, "location": null}', null),
     ('{"search_term": "engineer", "sites": ["indeed", "linkedin", "indeed"], "location": "Berlin",
        "country": "germany", "distance_miles": 0, "is_remote": true, "job_type": "contract", "easy_apply": false,
-       "hours_old": 8760, "results_wanted": 1000, "fetch_description": true, "description_format": "plain",
-       "linkedin_company_ids": [1, 2], "enforce_annual_salary": true}', null),
+       "hours_old": 8760, "results_wanted": 1000, "fetch_description": true,
+       "linkedin_company_ids": [1, 2]}', null),
     ('{"search_term": "engineer", "results_wanted": 20.0}', null),
 
     ('{}', '22023 parameters.search_term is required: a text of 1 to 200 characters'),
@@ -57,14 +57,12 @@ insert into cases (parameters, problem) values
     ('{"search_term": "x", "results_wanted": 1e100}',
         '22023 parameters.results_wanted must be an integer from 1 to 1000'),
     ('{"search_term": "x", "fetch_description": {}}', '22023 parameters.fetch_description must be true or false'),
-    ('{"search_term": "x", "description_format": "pdf"}',
-        '22023 parameters.description_format must be one of markdown, html, plain'),
     ('{"search_term": "x", "linkedin_company_ids": ["1"]}',
         '22023 parameters.linkedin_company_ids must be a list of 1 to 50 positive integers'),
-    ('{"search_term": "x", "enforce_annual_salary": null, "is_remote": 0}',
+    ('{"search_term": "x", "easy_apply": null, "is_remote": 0}',
         '22023 parameters.is_remote must be true or false'),
-    ('{"search_term": "x", "enforce_annual_salary": "true"}',
-        '22023 parameters.enforce_annual_salary must be true or false'),
+    ('{"search_term": "x", "easy_apply": "true"}',
+        '22023 parameters.easy_apply must be true or false'),
     ('[]', '22023 parameters must be an object'),
     ('"x"', '22023 parameters must be an object'),
     ('null', '22023 parameters must be an object'),
@@ -85,7 +83,8 @@ insert into equal_searches values
     ('{"search_term": "x"}', '{"search_term": "x", "results_wanted": 20, "is_remote": false, "sites": ["indeed", "linkedin"]}'),
     ('{"search_term": "x"}', '{"search_term": "x", "location": null}'),
     ('{"search_term": "x", "location": "Berlin"}', '{"search_term": "x", "location": " BERLIN"}'),
-    ('{"search_term": "x", "results_wanted": 30}', '{"search_term": "x", "results_wanted": 30.0}');
+    ('{"search_term": "x", "results_wanted": 30}', '{"search_term": "x", "results_wanted": 30.0}'),
+    ('{"search_term": "x", "linkedin_company_ids": [2, 1, 10]}', '{"search_term": "x", "linkedin_company_ids": [1.0, 10, 2e0]}');
 
 create temporary table different_searches (parameters jsonb, other jsonb);
 insert into different_searches values
@@ -97,7 +96,7 @@ insert into different_searches values
 
 select plan((
     (select count(*) from cases) + (select count(*) from equal_searches) + (select count(*) from different_searches)
-    + (select count(*) from worker.parameter_rules where kind = 'jobs') + 6)::integer);
+    + (select count(*) from worker.parameter_rules where kind = 'jobs') + 8)::integer);
 
 select is(pg_temp.problem(kind, parameters), problem,
           format('%s %s', kind, coalesce(left(parameters::text, 80), 'without parameters')))
@@ -129,10 +128,18 @@ select throws_ok(
     '22023', 'parameters.search_term is required: a text of 1 to 200 characters',
     'a saved search that could not run');
 
-select is(worker.fingerprint('jobs', parameters), worker.fingerprint('jobs', other), format('%s equals %s', parameters, other))
+select is(worker.fingerprint('jobs', parameters, pg_temp.ada()), worker.fingerprint('jobs', other, pg_temp.bob()),
+    format('%s equals %s', parameters, other))
 from equal_searches;
-select isnt(worker.fingerprint('jobs', parameters), worker.fingerprint('jobs', other), format('%s is not %s', parameters, other))
+select isnt(worker.fingerprint('jobs', parameters, pg_temp.ada()), worker.fingerprint('jobs', other, pg_temp.ada()),
+    format('%s is not %s', parameters, other))
 from different_searches;
+
+update worker.kinds set is_private = true where kind = 'pgtap';
+select isnt(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada()),
+            worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.bob()), 'of a private kind, other owners'' are others');
+select is(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada()),
+          worker.fingerprint('pgtap', '{"search_term": " X "}', pg_temp.ada()), 'the same owner''s are equal');
 
 select * from finish();
 rollback;

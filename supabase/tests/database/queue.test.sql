@@ -1,6 +1,7 @@
 -- From insert to claim: order, fairness, idempotency, delays, release.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(35);
 
 -- A new run ------------------------------------------------------------------------------------------------------

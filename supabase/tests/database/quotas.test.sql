@@ -1,6 +1,7 @@
 -- How much one user may ask for, and how much of it is searched at a time.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(47);
 
 -- Runs that are there already, whatever the quotas: so old, and in this state.

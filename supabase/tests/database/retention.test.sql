@@ -1,6 +1,7 @@
 -- What is old goes, in batches and with pauses; what is young or in use stays. The clock is moved; nothing waits.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(36);
 
 -- The project's own old rows would share the batches.

@@ -1,6 +1,7 @@
 -- Failed sites are searched again, later, and nothing else is. The clock is moved; nothing waits.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(41);
 
 -- One attempt at a site: it finds these, and fails unless error_code is null.
@@ -47,7 +48,7 @@ select is((select count(*)::integer from public.run_events, run where run_id = r
     'and is no second retry');
 select is(pg_temp.heartbeat(run_id, lease_token), 'lost', 'the lease is gone') from lease;
 select throws_ok(
-    format($$ select public.worker_save_page('%s', '%s', 'beta', 1, 2, '{}', '[]', '{}') $$, run_id, lease_token),
+    format($$ select public.worker_save_page('%s', '%s', 'beta', 1, 2, '{}', '[]', '[]', '{}') $$, run_id, lease_token),
     'PT409', 'lease_lost', 'and no later write gets in')
 from lease;
 

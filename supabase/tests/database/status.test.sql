@@ -1,14 +1,16 @@
 -- What the worker is told of the queue before anything else, and who may ask.
 begin;
 \ir fixture.psql
+select pg_temp.share_nothing();
 select plan(11);
 
 create temporary table before as select public.worker_status() as status;
 
 select results_eq(
-    'select key, jsonb_typeof(value) from before, jsonb_each(status - ''oldest_snapshot_seconds'') order by key',
-    $$ values ('delayed', 'number'), ('now', 'string'), ('ready', 'number'), ('running', 'number'),
-              ('schema_version', 'number'), ('sees_all_snapshots', 'boolean') $$,
+    'select key, jsonb_typeof(value) from before, jsonb_each(status - ''oldest_snapshot_seconds'' - ''embedding_model'') order by key',
+    $$ values ('delayed', 'number'), ('embeddings_failed', 'number'), ('embeddings_waiting', 'number'), ('now', 'string'),
+              ('ready', 'number'), ('running', 'number'), ('schema_version', 'number'),
+              ('sees_all_snapshots', 'boolean') $$,
     'names and types');
 select ok(jsonb_typeof(status -> 'oldest_snapshot_seconds') in ('number', 'null'),
     'the age of the oldest snapshot, if there is one') from before;

@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(46);
+select plan(49);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -17,8 +17,8 @@ $$;
 select is(pg_temp.columns_of('public.search_runs'),
     'attempts smallint, cancel_requested_at timestamp with time zone?, client_context jsonb?, '
     'completed_at timestamp with time zone?, created_at timestamp with time zone, error_code text?, '
-    'error_message text?, fingerprint text, id uuid, idempotency_key text?, jobs_found integer, kind text, '
-    'leader_run_id uuid?, max_attempts smallint, parameters jsonb, position bigint, priority smallint, '
+    'error_message text?, fingerprint text, fresh boolean, id uuid, idempotency_key text?, jobs_found integer, kind text, '
+    'leader_run_id uuid?, max_attempts smallint, newer_than timestamp with time zone?, parameters jsonb, position bigint, priority smallint, '
     'progress jsonb, progress_current integer, progress_total integer?, rescues smallint, '
     'run_after timestamp with time zone?, shared_run_id uuid?, source run_source, '
     'started_at timestamp with time zone?, status run_status, updated_at timestamp with time zone, user_id uuid, '
@@ -31,11 +31,12 @@ select is(pg_temp.columns_of('public.search_results'),
     'created_at timestamp with time zone, item_id uuid, page_number integer, position integer, run_id uuid, site text',
     'columns of search_results: thin, each row is broadcast');
 select is(pg_temp.columns_of('public.items'),
-    'apply_url text?, canonical_key text, currency text?, data jsonb, description text?, duplicate_of uuid?, '
-    'first_seen_at timestamp with time zone, id uuid, is_remote boolean?, kind text, '
-    'last_seen_at timestamp with time zone, location text?, organization text?, owner_id uuid?, '
-    'posted_at timestamp with time zone?, salary_interval text?, salary_max numeric?, salary_min numeric?, title text, '
-    'url text', 'columns of items');
+    'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
+    'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, id uuid, '
+    'is_remote boolean?, job_types text[], kind text, last_seen_at timestamp with time zone, location text?, '
+    'match_key text?, organization text?, organization_key text?, owner_id uuid?, posted_at timestamp with time zone?, '
+    'region text?, salary_interval text?, salary_max numeric?, salary_min numeric?, salary_yearly_max numeric?, '
+    'salary_yearly_min numeric?, skills text[], title text, url text, work_mode text?', 'columns of items');
 select is(pg_temp.columns_of('public.item_sources'),
     'external_id text, first_seen_at timestamp with time zone, id bigint, item_id uuid, '
     'last_seen_at timestamp with time zone, owner_id uuid?, site text, url text', 'columns of item_sources');
@@ -46,24 +47,26 @@ select is(pg_temp.columns_of('public.run_events'),
     'created_at timestamp with time zone, data jsonb, event text, id bigint, run_id uuid, site text?',
     'columns of run_events');
 select columns_are('public', 'run_items', array[
-    'run_id', 'item_id', 'site', 'page_number', 'position', 'found_at', 'is_new', 'kind', 'title', 'organization',
-    'location', 'is_remote', 'posted_at', 'salary_min', 'salary_max', 'salary_interval', 'currency', 'url', 'apply_url',
-    'description', 'data', 'first_seen_at', 'last_seen_at']);
+    'run_id', 'item_id', 'site', 'sites', 'page_number', 'position', 'found_at', 'is_new', 'kind', 'title',
+    'organization', 'location', 'city', 'region', 'country', 'is_remote', 'work_mode', 'job_types', 'posted_at',
+    'salary_min', 'salary_max', 'salary_interval', 'currency', 'salary_yearly_min', 'salary_yearly_max', 'url',
+    'apply_url', 'description', 'skills', 'experience_years', 'data', 'first_seen_at', 'last_seen_at']);
 
 select col_is_pk('public', 'search_runs', 'id', 'search_runs: primary key');
 select col_is_pk('public', 'search_run_sites', array['run_id', 'site'], 'search_run_sites: primary key');
 select col_is_pk('public', 'search_results', array['run_id', 'item_id'], 'search_results: primary key');
 select col_is_unique('public', 'search_runs', array['user_id', 'idempotency_key'],
     'an idempotency key is unique for each user');
-select col_is_unique('public', 'item_sources', array['site', 'external_id', 'owner_id'],
-    'a site''s id is of one item');
+select col_is_unique('public', 'item_sources', array['site', 'external_id', 'item_id'],
+    'a site''s id is of an item once');
 select fk_ok('public', 'search_runs', 'user_id', 'auth', 'users', 'id');
 
 select ok(relrowsecurity, format('row level security is on: %s', oid::regclass))
 from pg_class where oid = any (array[
     'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items', 'public.item_sources',
     'public.saved_searches', 'public.run_events', 'worker.leases', 'worker.raw_collections', 'worker.processing_log',
-    'worker.site_health', 'worker.settings', 'worker.housekeeping', 'worker.parameter_rules']::regclass[])
+    'worker.site_health', 'worker.settings', 'worker.housekeeping', 'worker.parameter_rules', 'worker.kinds',
+    'worker.kept_apart', 'worker.embedding_queue']::regclass[])
 order by oid::regclass::text;
 
 select policies_are('public', 'search_runs', array[
@@ -109,7 +112,8 @@ select is_empty(
        where contype = 'f' and connamespace in ('public'::regnamespace, 'worker'::regnamespace)
          and conrelid = any (array['public.search_runs', 'public.search_run_sites', 'public.search_results',
                                    'public.items', 'public.item_sources', 'public.saved_searches', 'public.run_events',
-                                   'worker.leases', 'worker.raw_collections', 'worker.processing_log']::regclass[])
+                                   'worker.leases', 'worker.raw_collections', 'worker.processing_log',
+                                   'worker.kept_apart', 'worker.embedding_queue']::regclass[])
          and not exists (
              select from pg_index where indrelid = conrelid and indkey[0] = conkey[1]) $$,
     'every foreign key has an index');
@@ -118,14 +122,15 @@ select is_empty(
        where (pronamespace = 'worker'::regnamespace or proname like 'worker\_%'
               or proname in ('enqueue_search', 'rerun_search', 'cancel_search'))
          and pronamespace in ('public'::regnamespace, 'worker'::regnamespace)
-         and proconfig is distinct from array['search_path=""'] $$,
+         and (proconfig @> array['search_path=""']) is not true $$,
     'every function has an empty search path');
 select is_empty(
     $$ select relation from unnest(array[
            'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items',
            'public.item_sources', 'public.saved_searches', 'public.run_events', 'public.run_items', 'worker.leases',
            'worker.raw_collections', 'worker.processing_log', 'worker.site_health', 'worker.settings',
-           'worker.housekeeping', 'worker.parameter_rules']::regclass[]) as relation
+           'worker.housekeeping', 'worker.parameter_rules', 'worker.kinds', 'worker.kept_apart',
+           'worker.embedding_queue', 'worker.data_quality']::regclass[]) as relation
        where obj_description(relation, 'pg_class') is null $$,
     'every table has a comment');
 

@@ -1,0 +1,80 @@
+"""Equal searches as frontends see them through supabase-js: followed while they run, answered at once afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import connect, running_stack
+from tests.e2e.frontend import needs_node, node
+from tests.integration.test_worker import drain
+from worker.local.boards import Boards
+from worker.local.stack import Endpoints
+
+pytestmark = needs_node
+
+SEARCH = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
+EQUAL_SEARCH = {"sites": ["indeed", "linkedin"], "results_wanted": 30, "search_term": "  ENGINEER "}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Endpoints]:
+    """A stack of this module's own: its worker takes every run that it finds."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+def email() -> str:
+    return f"{uuid4()}@example.com"
+
+
+async def test_an_equal_search_follows_the_first_and_then_answers_at_once(stack: Endpoints) -> None:
+    async with Boards() as boards, connect(stack.url, stack.anon_key) as ada:
+        await ada.auth.sign_up({"email": email(), "password": "correct horse"})
+        answer = await ada.table("search_runs").insert({"kind": "jobs", "parameters": SEARCH}).execute()
+        (first,) = rows(answer.data)
+
+        async with node("follower.mjs", stack, email=email(), parameters=EQUAL_SEARCH) as grace:
+            inserted, _ = await grace.hears_until("system")
+            assert (inserted["status"], inserted["leader"]) == ("pending", first["id"])
+            await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
+            *watched, seen = await grace.hears_until("items")
+
+        # Her own run changes when a site of its leader has ended, and when that has; the leader's sites tell the rest.
+        assert [event for event in watched if "step" in event] == [
+            {"status": "pending", "found": 30, "step": "site_finished", "shared": None},
+            {"status": "pending", "found": 60, "step": "site_finished", "shared": None},
+            {"status": "success", "found": 60, "step": "finished", "shared": first["id"]},
+        ]
+        sites = [(event["site"], event["status"]) for event in watched if "site" in event]
+        assert list(dict.fromkeys(sites)) == [
+            ("linkedin", "running"),
+            ("linkedin", "completed"),
+            ("indeed", "running"),
+            ("indeed", "completed"),
+        ]
+        assert seen["leaders"] == 0  # whose search it is is nobody's business
+
+        async with node("answered.mjs", stack, email=email(), parameters=EQUAL_SEARCH) as carol:
+            answered, listed, like_it, nearest, fresh = [await carol.hears() for _ in range(5)]
+
+    assert answered["completed"] is not None
+    assert (answered["status"], answered["found"], answered["shared"]) == ("success", 60, first["id"])
+    items = listed["items"]
+    assert len(items) == seen["items"]
+    assert sum(len(item["sites"]) for item in items) == 60
+    assert {tuple(sorted({seen["site"] for seen in item["sites"]})) for item in items} >= {("indeed", "linkedin")}
+    assert all(item["is_new"] for item in items)
+
+    assert nearest["matches"][0]["item_id"] == items[0]["item_id"]
+    assert [item["item_id"] for item in like_it["similar"]] == [item["item_id"] for item in nearest["matches"][1:]]
+    assert 0 < like_it["similar"][0]["similarity"] < nearest["matches"][0]["similarity"]
+    assert fresh == {"status": "pending", "shared": None}
+
+
+def rows(data: Any) -> list[dict[str, Any]]:
+    """What a request returned; the client types rows as any JSON."""
+    return list(data)

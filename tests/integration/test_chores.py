@@ -1,0 +1,156 @@
+"""What a worker's process does beside its searches."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+from tests.conftest import running_stack
+from tests.integration.test_worker import a_user, drain, search, started
+from worker.client import User
+from worker.local.boards import Boards
+from worker.local.stack import Endpoints
+
+PATIENCE = 60.0
+
+FOUND: LiteralString = "select count(*) from public.items"
+EMBEDDED: LiteralString = "select count(*) from public.item_embeddings"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Endpoints]:
+    """A stack of this module's own: its workers take every run that they find."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+async def boards() -> AsyncIterator[Boards]:
+    async with Boards() as running:
+        yield running
+
+
+# Each search below wants another number of results: an equal one would be answered with what was found before.
+
+
+@pytest.fixture
+async def user(stack: Endpoints) -> AsyncIterator[User]:
+    async with a_user(stack) as signed_in:
+        yield signed_in
+
+
+@pytest.fixture(autouse=True)
+def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
+    """The database without any item or model."""
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+        connection.execute("select worker.change_embedding_model(null)")
+        connection.execute("truncate public.items cascade")
+        yield connection
+
+
+def count(database: psycopg.Connection[Any], query: LiteralString) -> int:
+    row = database.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+class Endpoint:
+    """An endpoint of embeddings that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.requests = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
+        self.asked.set()
+        await reader.read()
+        writer.close()
+
+
+@asynccontextmanager
+async def silent_endpoint() -> AsyncIterator[tuple[Endpoint, dict[str, str]]]:
+    """The endpoint, and a worker's settings for it."""
+    endpoint = Endpoint()
+    async with await asyncio.start_server(endpoint.serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        yield endpoint, {"WORKER_EMBEDDING_MODEL": "small", "WORKER_EMBEDDING_URL": url}
+
+
+async def test_what_a_drain_finds_is_embedded_before_it_ends(
+    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+) -> None:
+    await search(user, "indeed", "linkedin", results_wanted=10)
+    log = await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
+    assert count(database, EMBEDDED) == count(database, FOUND) > 0
+    assert count(database, "select count(*) from worker.near_duplicate_queue") == 0
+    assert not [line for line in log if line["level"] == "ERROR"]
+
+
+async def test_a_waiting_worker_embeds_what_it_finds(
+    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+) -> None:
+    async with started(stack, boards, "run", WORKER_EMBEDDING_MODEL="wordllama") as worker:
+        await worker.logged("Ready")
+        await search(user, "indeed", results_wanted=11)
+        await worker.logged("items embedded by wordllama")
+        assert count(database, EMBEDDED) == count(database, FOUND) > 0
+        worker.process.send_signal(signal.SIGTERM)
+        assert (await worker.ended())[0] == 0
+
+
+async def test_results_do_not_wait_for_embeddings(
+    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+) -> None:
+    database.execute(
+        """
+        insert into public.items (kind, title, url, canonical_key, first_seen_at, last_seen_at)
+        values ('jobs', 'Engineer', 'https://example.com', 'site:1', now(), now())
+        """
+    )
+    async with silent_endpoint() as (endpoint, settings), started(stack, boards, "run", **settings) as worker:
+        async with asyncio.timeout(PATIENCE):
+            await endpoint.asked.wait()
+        await search(user, "indeed", results_wanted=12)
+        summary = await worker.logged("Boards completed: 1 of 1")
+        assert summary["status"] == "success"
+        # Nor does the end.
+        worker.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE / 2):
+            code, _ = await worker.ended()
+        assert code == 0
+        assert endpoint.requests == 1
+
+
+@pytest.mark.parametrize("command", [("once",), ("drain", "--max-seconds", "30")])
+async def test_old_pages_are_deleted_by_a_worker_that_is_busy(
+    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any], command: tuple[str, ...]
+) -> None:
+    await search(user, "indeed", results_wanted=30 + len(command))
+    await drain(stack, boards)
+    database.execute("update worker.raw_collections set fetched_at = now() - interval '15 days' where true")
+    database.execute("update worker.housekeeping set next_at = '-infinity' where task = 'retention'")
+    await search(user, "indeed", results_wanted=20 + len(command))
+    async with started(stack, boards, *command) as worker:
+        assert (await worker.ended())[0] == 0
+    old = "select count(*) from worker.raw_collections where fetched_at < now() - interval '14 days'"
+    assert count(database, old) == 0
+
+
+async def test_a_model_that_the_database_does_not_have_ends_nothing(
+    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+) -> None:
+    database.execute("select worker.change_embedding_model('another')")
+    await search(user, "indeed", results_wanted=14)
+    log = await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
+    assert count(database, FOUND) > 0
+    (failure,) = [line for line in log if line["level"] == "ERROR"]
+    assert failure["message"].startswith("Embedding failed, again in ")
+    assert "select worker.change_embedding_model('wordllama')" in failure["message"]

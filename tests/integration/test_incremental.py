@@ -1,0 +1,203 @@
+"""A scheduled repeat asks for what is newer, and stops early; but it never stops before what its user has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from supabase import AsyncClient
+
+from tests.conftest import SignIn
+from tests.helpers import Row, user_id
+from tests.integration.conftest import Configure, Connection
+from worker.local.stack import Endpoints
+from worker.model import ErrorCode, Item, Json, Page, Parameters, SiteError
+from worker.settings import Settings
+from worker.worker import Worker
+
+
+class Listings:
+    """A source of one site, whose pages are lists of ids; the test says which, and before which page the site fails."""
+
+    name = "listings"
+    sites: Sequence[str] = ("indeed",)
+    version = 1
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.pages: list[list[str]] = []
+        self.fails_before_page: int | None = None
+        self.fetched: list[int] = []
+
+    def validate(self, site: str, parameters: Parameters) -> None:
+        pass
+
+    async def fetch(
+        self,
+        site: str,  # noqa: ARG002
+        parameters: Parameters,  # noqa: ARG002
+        newer_than: datetime | None,  # noqa: ARG002
+    ) -> AsyncGenerator[Page, None]:
+        self.fetched = []
+        for number, ids in enumerate(self.pages, start=1):
+            if number == self.fails_before_page:
+                raise SiteError(ErrorCode.NETWORK, "cut off")
+            self.fetched.append(number)
+            yield Page(number, [*ids], 5)
+
+    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
+        assert isinstance(page.payload, list)
+        return page.payload
+
+    def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
+        return Item(str(record), f"Engineer {record}", f"https://example.com/{record}", organization=f"Of {record}")
+
+
+@pytest.fixture
+def source(kind: str) -> Listings:
+    return Listings(kind)
+
+
+@pytest.fixture
+def working(stack: Endpoints, source: Listings) -> Worker:
+    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
+    return Worker(Settings.model_validate(keys), [source])
+
+
+@pytest.fixture
+def term() -> str:
+    return uuid4().hex
+
+
+async def repeat(service: AsyncClient, user: AsyncClient, kind: str, term: str) -> Row:
+    """A run as a schedule inserts it."""
+    row = {
+        "user_id": await user_id(user), "kind": kind, "source": "cron",
+        "parameters": {"search_term": term, "sites": ["indeed"]},
+    }  # fmt: skip
+    (run,) = (await service.table("search_runs").insert(row).execute()).data
+    assert isinstance(run, dict)
+    return dict(run)
+
+
+async def ago(database: Connection, kind: str, age: timedelta) -> None:
+    """Make all runs until now older."""
+    await database.execute(
+        """
+        update public.search_runs
+        set created_at = created_at - %(age)s, started_at = started_at - %(age)s, completed_at = completed_at - %(age)s
+        where kind = %(kind)s
+        """,
+        {"age": age, "kind": kind},
+    )
+
+
+async def found(user: AsyncClient, run: Row) -> set[str]:
+    rows = (await user.table("run_items").select("url").eq("run_id", run["id"]).execute()).data
+    return {str(row["url"]).rpartition("/")[2] for row in rows if isinstance(row, dict)}
+
+
+async def test_a_page_that_brings_nothing_new_is_the_last(
+    *,
+    sign_in: SignIn,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+    source: Listings,
+    working: Worker,
+) -> None:
+    ada = await sign_in()
+    source.pages = [["b1"], ["a1"]]
+    await repeat(service, ada, kind, term)
+    await working.once()
+    await ago(database, kind, timedelta(days=1))
+    source.pages = [["c1", "b1"], ["b1"], ["a1"]]
+    run = await repeat(service, ada, kind, term)
+    await working.once()
+    assert source.fetched == [1, 2]
+    assert await found(ada, run) == {"c1", "b1"}
+
+
+async def test_a_second_attempt_goes_on_past_what_the_first_had_saved(
+    *,
+    sign_in: SignIn,
+    service: AsyncClient,
+    database: Connection,
+    configure: Configure,
+    kind: str,
+    term: str,
+    source: Listings,
+    working: Worker,
+) -> None:
+    ada = await sign_in()
+    await configure("retry_delay", "0")
+    await repeat(service, ada, kind, term)
+    await working.once()
+    await ago(database, kind, timedelta(days=1))
+
+    source.pages, source.fails_before_page = [["d1"], ["c1"]], 2
+    run = await repeat(service, ada, kind, term)
+    await working.once()
+    source.fails_before_page = None
+    await working.once()
+    assert source.fetched == [1, 2]
+    assert await found(ada, run) == {"d1", "c1"}
+
+
+async def test_what_others_were_shown_since_is_new_to_a_user_who_was_not(
+    *,
+    sign_in: SignIn,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+    source: Listings,
+    working: Worker,
+) -> None:
+    ada, bob = await sign_in(), await sign_in()
+    await repeat(service, ada, kind, term)
+    await repeat(service, bob, kind, term)
+    await working.once()
+    await ago(database, kind, timedelta(days=7))
+
+    source.pages = [["c1"], ["b1"]]
+    await repeat(service, ada, kind, term)
+    await working.once()
+    await ago(database, kind, timedelta(days=1))
+
+    run = await repeat(service, bob, kind, term)
+    await working.once()
+    assert source.fetched == [1, 2]
+    assert await found(bob, run) == {"c1", "b1"}
+    await ago(database, kind, timedelta(days=1))
+
+    # To both of them all of it is known now.
+    for user in (ada, bob):
+        await repeat(service, user, kind, term)
+        await working.once()
+        await ago(database, kind, timedelta(days=1))
+        assert source.fetched == [1]
+
+
+async def test_a_page_that_could_not_be_read_says_nothing_of_the_next(
+    *,
+    sign_in: SignIn,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+    source: Listings,
+    working: Worker,
+) -> None:
+    ada = await sign_in()
+    await repeat(service, ada, kind, term)
+    await working.once()
+    await ago(database, kind, timedelta(days=1))
+
+    source.pages = [[""], ["c1"]]
+    run = await repeat(service, ada, kind, term)
+    await working.once()
+    assert await found(ada, run) == {"c1"}

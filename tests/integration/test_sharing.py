@@ -1,0 +1,1085 @@
+"""Equal searches share one, whoever comes first, and nobody sees more than what was found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import psycopg
+import pytest
+from postgrest.exceptions import APIError
+from supabase import AsyncClient
+
+from tests.conftest import SignIn
+from tests.helpers import (
+    Refusal,
+    Row,
+    answer_after,
+    call,
+    claim,
+    enqueue,
+    items,
+    lease,
+    page,
+    refusal,
+    search,
+    somebody_waits_for,
+    user_id,
+)
+from tests.integration.conftest import Configure, Connect, Connection
+from worker.changes import Binding, Change, Subscribed, changes
+from worker.local.stack import Endpoints
+
+SITES = ["indeed", "linkedin"]
+TABLES = ("search_runs", "search_run_sites", "search_results")
+
+
+@pytest.fixture
+async def ada(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
+
+
+@pytest.fixture
+async def bob(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
+
+
+@pytest.fixture
+async def cleo(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
+
+
+@pytest.fixture
+def term() -> str:
+    """A search term that no other test has."""
+    return str(uuid4())
+
+
+def new_run(kind: str, term: str, **columns: Any) -> Row:
+    return {"kind": kind, "parameters": {"search_term": term, "sites": SITES}, **columns}
+
+
+async def insert(client: AsyncClient, kind: str, term: str, **columns: Any) -> Row:
+    """Insert a run as frontends do; return what the insert returns."""
+    (row,) = (await client.table("search_runs").insert(new_run(kind, term, **columns)).execute()).data
+    assert isinstance(row, dict)
+    return dict(row)
+
+
+async def run_of(client: AsyncClient, run: Row) -> Row:
+    row: Any = (await client.table("search_runs").select("*").eq("id", run["id"]).single().execute()).data
+    return dict(row)
+
+
+async def carry_through(service: AsyncClient, kind: str) -> Row:
+    """Claim the one run that is ready, and search both sites; return the finished run."""
+    (claimed,) = await claim(service, kind, slots=10)
+    return await search(service, claimed, {site: [[uuid4().hex, uuid4().hex]] for site in SITES})
+
+
+async def items_of(client: AsyncClient, run: Row) -> int:
+    return len((await client.table("run_items").select("item_id").eq("run_id", run["id"]).execute()).data)
+
+
+async def rows_of(client: AsyncClient, table: str, run: Row) -> int:
+    column = "id" if table == "search_runs" else "run_id"
+    return len((await client.table(table).select(column).eq(column, run["id"]).execute()).data)
+
+
+# As frontends see it --------------------------------------------------------------------------------------------
+
+
+async def test_a_follower_learns_it_from_its_insert_and_is_answered_with_its_leader(
+    ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str, term: str
+) -> None:
+    leader = await insert(ada, kind, term)
+    follower = await insert(bob, kind, f" {term.upper()} ")
+    assert (leader["leader_run_id"], follower["leader_run_id"]) == (None, leader["id"])
+    assert follower["status"] == "pending"
+
+    finished = await carry_through(service, kind)
+    assert (finished["status"], finished["jobs_found"]) == ("success", 4)
+    answered = await run_of(bob, follower)
+    assert (answered["status"], answered["shared_run_id"], answered["leader_run_id"]) == ("success", leader["id"], None)
+    same = ("jobs_found", "progress", "progress_current", "progress_total", "completed_at")
+    assert {name: answered[name] for name in same} == {name: finished[name] for name in same}
+    assert await items_of(bob, follower) == await items_of(ada, leader) == 4
+    assert await claim(service, kind) == []
+
+
+@pytest.mark.parametrize("way", ["insert", "rpc"])
+async def test_a_young_finished_run_answers_an_insert_at_once(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+    way: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    await carry_through(service, kind)
+    if way == "insert":
+        answered = await insert(bob, kind, term)
+    else:
+        answered = await enqueue(bob, kind, search_term=term, sites=SITES)
+    assert (answered["status"], answered["shared_run_id"], answered["jobs_found"]) == ("success", leader["id"], 4)
+    assert answered["progress_current"] == answered["progress_total"] == 40
+    assert await items_of(bob, answered) == 4
+
+
+@pytest.mark.parametrize("way", ["insert", "enqueue_search", "rerun_search"])
+async def test_who_asks_for_fresh_results_gets_a_search_of_his_own(
+    ada: AsyncClient, service: AsyncClient, kind: str, term: str, way: str
+) -> None:
+    former = await insert(ada, kind, term)
+    await carry_through(service, kind)
+    if way == "insert":
+        run = await insert(ada, kind, term, fresh=True)
+    elif way == "enqueue_search":
+        run = await call(ada, "enqueue_search", **new_run(kind, term), fresh=True)
+    else:
+        run = await call(ada, "rerun_search", run_id=former["id"])
+    assert (run["status"], run["fresh"], run["shared_run_id"], run["leader_run_id"]) == ("pending", True, None, None)
+    assert [claimed["run_id"] for claimed in await claim(service, kind)] == [run["id"]]
+
+
+async def test_the_freshness_window_is_a_setting(
+    ada: AsyncClient, service: AsyncClient, kind: str, term: str, configure: Configure
+) -> None:
+    await insert(ada, kind, term)
+    await carry_through(service, kind)
+    await configure("freshness", "0")
+    assert (await insert(ada, kind, term))["status"] == "pending"
+
+
+@pytest.mark.parametrize("quota", ["max_pending_per_user", "max_per_hour_per_user"])
+async def test_followers_count_as_any_run(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    kind: str,
+    term: str,
+    configure: Configure,
+    quota: str,
+) -> None:
+    await configure(quota, 2)
+    await insert(ada, kind, term)
+    for _ in range(2):
+        assert (await insert(bob, kind, term))["leader_run_id"]
+    refused = await refusal(bob, bob.table("search_runs").insert(new_run(kind, term)))
+    assert (refused.status, refused.code) == (429, "PT429")
+
+
+async def test_runs_that_are_answered_at_once_count_within_an_hour(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+    configure: Configure,
+) -> None:
+    await configure("max_per_hour_per_user", 2)
+    await configure("max_pending_per_user", 1)
+    await insert(ada, kind, term)
+    await carry_through(service, kind)
+    for _ in range(2):
+        assert (await insert(bob, kind, term))["status"] == "success"
+    refused = await refusal(bob, bob.table("search_runs").insert(new_run(kind, term)))
+    assert (refused.status, refused.code) == (429, "PT429")
+
+
+async def test_the_database_says_since_when(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+    configure: Configure,
+) -> None:
+    await configure("freshness", "0")
+    owner = await user_id(ada)
+    refused = await refusal(service, service.table("search_runs").insert(new_run(kind, term, newer_than="2026-01-01")))
+    assert (refused.status, refused.code) == (403, "42501")
+    first = await insert(service, kind, term, user_id=owner, source="cron")
+    assert first["newer_than"] is None
+    finished = await carry_through(service, kind)
+    repeat = await insert(service, kind, term, user_id=owner, source="cron")
+    ((hour,),) = await (
+        await database.execute("select date_trunc('hour', %s::timestamptz, 'UTC')", [finished["started_at"]])
+    ).fetchall()
+    (claimed,) = await claim(service, kind)
+    assert claimed["newer_than"] == repeat["newer_than"] == hour.isoformat()
+    # By hand the same user asks for everything.
+    assert (await insert(ada, kind, term))["leader_run_id"] is None
+
+
+# Who sees what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "at its end", "at once"])
+async def test_sharers_see_what_was_found_and_strangers_see_nothing(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+    moment: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    if moment == "at once":
+        await carry_through(service, kind)
+    sharer = await insert(bob, kind, term)
+    await insert(cleo, kind, str(uuid4()))
+    if moment != "at once":
+        claimed = next(run for run in await claim(service, kind, slots=2) if run["run_id"] == leader["id"])
+        await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
+        await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex]))
+        if moment == "at its end":
+            await call(service, "worker_finish_site", **lease(claimed), site="indeed")
+            await search(service, claimed, {"linkedin": [[uuid4().hex]]})
+
+    found = await items_of(ada, leader)
+    assert found > 0
+    assert await items_of(bob, sharer) == found
+    for table, of_leader in (("search_runs", 0), ("run_events", 0), ("search_run_sites", 2), ("search_results", found)):
+        assert await rows_of(ada, table, leader) > 0
+        assert await rows_of(bob, table, leader) == of_leader, table
+        assert await rows_of(cleo, table, leader) == await rows_of(cleo, table, sharer) == 0, table
+    assert await items_of(cleo, leader) == await items_of(cleo, sharer) == 0
+    assert await rows_of(ada, "search_runs", sharer) == 0
+
+
+async def test_private_searches_are_shared_with_nobody(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await database.execute("update worker.kinds set is_private = true where kind = %s", [kind])
+    leader, own, other = await insert(ada, kind, term), await insert(ada, kind, term), await insert(bob, kind, term)
+    assert (own["leader_run_id"], other["leader_run_id"]) == (leader["id"], None)
+    assert other["fingerprint"] != leader["fingerprint"]
+    assert {run["run_id"] for run in await claim(service, kind, slots=3)} == {leader["id"], other["id"]}
+
+    await service.table("search_runs").delete().in_("id", [leader["id"], own["id"], other["id"]]).execute()
+    leader = await insert(ada, kind, term)
+    await carry_through(service, kind)
+    answered, other = await insert(ada, kind, term), await insert(bob, kind, term)
+    assert (answered["shared_run_id"], other["status"]) == (leader["id"], "pending")
+    assert (other["shared_run_id"], other["leader_run_id"]) == (None, None)
+    for table in (*TABLES, "run_events"):
+        assert await rows_of(bob, table, leader) == 0, table
+    assert await items_of(bob, other) == 0
+
+
+async def test_users_cannot_make_themselves_followers(
+    *, ada: AsyncClient, bob: AsyncClient, kind: str, term: str
+) -> None:
+    leader = await insert(ada, kind, term)
+    own = await insert(bob, kind, str(uuid4()))
+    denied = Refusal(403, "42501", "permission denied for table search_runs")
+    for column in ("leader_run_id", "shared_run_id", "fingerprint", "newer_than"):
+        value = None if column == "newer_than" else leader["id"]
+        row = new_run(kind, str(uuid4()), **{column: value})
+        assert await refusal(bob, bob.table("search_runs").insert(row)) == denied
+        change = bob.table("search_runs").update({column: value}).eq("id", own["id"])
+        assert await refusal(bob, change) == denied
+
+
+# Realtime -------------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """Counts the changes of all published tables that a client is told."""
+
+    def __init__(self, stack: Endpoints, client: AsyncClient | None, key: str) -> None:
+        async def access_token() -> str:
+            session = await client.auth.get_session() if client else None
+            assert session is not None
+            return session.access_token
+
+        self.heard: list[Change] = []
+        self._events = changes(
+            stack.url, key, [Binding(table) for table in TABLES], access_token=access_token if client else None
+        )
+
+    async def subscribe(self) -> None:
+        assert isinstance(await anext(self._events), Subscribed)
+
+    async def listen_until(self, run: Row) -> Counter[str]:
+        """Hear everything up to the end of a run; return how many changes there were of each kind."""
+        async with asyncio.timeout(20), aclosing(self._events):
+            async for event in self._events:
+                assert isinstance(event, Change)
+                self.heard.append(event)
+                if (
+                    event.table == "search_runs"
+                    and event.record.get("id") == run["id"]
+                    and event.record["completed_at"]
+                ):
+                    break
+        return Counter(f"{event.table} {event.type}" for event in self.heard)
+
+
+async def test_a_follower_costs_a_row_change_for_each_site_that_ends_and_one_for_its_own_end(
+    *,
+    stack: Endpoints,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+    configure: Configure,
+) -> None:
+    await configure("progress_interval", "1 hour")  # no page writes progress, however slow this machine is
+    leader = await insert(ada, kind, term)
+    followers = [await insert(bob, kind, term) for _ in range(3)]
+    own = await insert(cleo, kind, str(uuid4()))
+    everybody = Listener(stack, None, stack.service_role_key)
+    follower, stranger = Listener(stack, bob, stack.anon_key), Listener(stack, cleo, stack.anon_key)
+    for listener in (everybody, follower, stranger):
+        await listener.subscribe()
+
+    claimed = next(run for run in await claim(service, kind, slots=2) if run["run_id"] == leader["id"])
+    await search(service, claimed, {site: [[uuid4().hex, uuid4().hex]] for site in SITES})
+    await call(cleo, "cancel_search", run_id=own["id"])
+
+    counts = await everybody.listen_until(own)
+    of_leader = 1 + 2 * len(SITES) + 1  # claimed; each site started and finished; the end
+    of_followers = len(followers) * (len(SITES) + 1)  # each site finished; the end
+    of_own = 2  # claimed, cancelled
+    assert counts == {
+        "search_runs UPDATE": of_leader + of_followers + of_own,
+        "search_run_sites UPDATE": 2 * len(SITES) + len(SITES),  # of the leader; of the run that is cancelled
+        "search_results INSERT": 2 * len(SITES),
+    }
+
+    counts = await follower.listen_until(followers[-1])
+    heard = {event.record["run_id"] for event in follower.heard if event.table != "search_runs"}
+    assert heard == {leader["id"]}
+    assert counts["search_results INSERT"] == 2 * len(SITES)
+    assert counts["search_run_sites UPDATE"] == 2 * len(SITES)
+    assert leader["id"] not in {event.record["id"] for event in follower.heard if event.table == "search_runs"}
+
+    await stranger.listen_until(own)
+    assert {event.record.get("run_id", event.record.get("id")) for event in stranger.heard} == {own["id"]}
+
+
+async def test_a_run_that_is_answered_at_once_costs_one_row_change(
+    *,
+    stack: Endpoints,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    await carry_through(service, kind)
+    everybody = Listener(stack, None, stack.service_role_key)
+    await everybody.subscribe()
+    answered = await insert(bob, kind, term)
+    assert await everybody.listen_until(answered) == {"search_runs INSERT": 1}
+
+
+# At the same moment ---------------------------------------------------------------------------------------------
+
+INSERT: LiteralString = """
+insert into public.search_runs (kind, parameters)
+values (%(kind)s, jsonb_build_object('search_term', %(term)s::text, 'sites', '["indeed", "linkedin"]'::jsonb))
+returning id::text, status::text, leader_run_id::text, shared_run_id::text
+"""
+INSERT_MANY: LiteralString = """
+insert into public.search_runs (kind, parameters)
+select %(kind)s, jsonb_build_object('search_term', term, 'sites', '["indeed", "linkedin"]'::jsonb)
+from unnest(%(terms)s::text[]) with ordinality as asked (term, number) order by number
+returning id::text, leader_run_id::text, run_after is not null
+"""
+CANCEL: LiteralString = "select status::text from public.cancel_search(%(id)s)"
+CANCEL_ALL: LiteralString = "update public.search_runs set cancel_requested_at = now() where completed_at is null"
+FINISH: LiteralString = "select public.worker_finish_run(%(run_id)s, %(lease_token)s) ->> 'status'"
+FINISH_SITE: LiteralString = "select public.worker_finish_site(%(run_id)s, %(lease_token)s, 'linkedin')"
+CLAIM: LiteralString = """
+select run_id::text from public.worker_claim_runs('w', array[%(kind)s], 10, 60, gen_random_uuid(), '[]')
+"""
+DELETE_ACCOUNT: LiteralString = "delete from auth.users where id = %(user_id)s"
+
+
+@pytest.fixture
+async def as_ada(ada: AsyncClient, connect_database: Connect) -> Connection:
+    return await signed_in(ada, connect_database)
+
+
+@pytest.fixture
+async def as_bob(bob: AsyncClient, connect_database: Connect) -> Connection:
+    return await signed_in(bob, connect_database)
+
+
+async def signed_in(client: AsyncClient, connect_database: Connect) -> Connection:
+    """A connection with the rights of a user."""
+    connection = await connect_database()
+    claims = json.dumps({"sub": await user_id(client), "role": "authenticated"})
+    await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+    await connection.execute("set role authenticated")
+    return connection
+
+
+@pytest.fixture
+async def worker(connect_database: Connect) -> Connection:
+    """A connection with the rights of a worker."""
+    connection = await connect_database()
+    await connection.execute("set role service_role")
+    return connection
+
+
+@pytest.fixture
+async def owner(connect_database: Connect) -> Connection:
+    """A connection of the owner of the tables."""
+    return await connect_database()
+
+
+async def rows(connection: Connection, query: LiteralString, arguments: Any) -> list[Any]:
+    return await (await connection.execute(query, arguments)).fetchall()
+
+
+async def searched(service: AsyncClient, kind: str) -> Row:
+    """Claim the run that is ready, and search all of its sites, without ending it."""
+    (run,) = await claim(service, kind, slots=10)
+    for site in SITES:
+        await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
+        await call(service, "worker_finish_site", **lease(run), site=site)
+    return run
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_of_two_inserts_at_once_one_leads(
+    *,
+    database: Connection,
+    as_ada: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+    end: LiteralString,
+) -> None:
+    asked = {"kind": kind, "term": term}
+    await as_ada.execute("begin")
+    ((leader, *_),) = await rows(as_ada, INSERT, asked)
+    ((_, status, follows, _),) = await answer_after(as_ada, database, as_bob, INSERT, asked, end=end)
+    assert (status, follows) == ("pending", leader if end == "commit" else None)
+
+
+async def test_many_inserts_at_once_make_one_leader(
+    sign_in: SignIn, service: AsyncClient, kind: str, term: str
+) -> None:
+    clients = [await sign_in() for _ in range(4)]
+    runs = await asyncio.gather(*(insert(client, kind, term) for client in clients * 4))
+    (leader,) = (run["id"] for run in runs if run["leader_run_id"] is None)
+    assert {run["leader_run_id"] for run in runs} == {None, leader}
+    assert [run["run_id"] for run in await claim(service, kind, slots=10)] == [leader]
+
+
+async def test_an_insert_that_waited_for_the_end_of_its_leader_is_answered(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    run = await searched(service, kind)
+    await worker.execute("begin")
+    await worker.execute(FINISH, lease(run))
+    answer = await answer_after(worker, database, as_bob, INSERT, {"kind": kind, "term": term})
+    assert [(status, answered_by) for _, status, _, answered_by in answer] == [("success", leader["id"])]
+
+
+async def test_an_end_that_waited_for_an_insert_answers_it(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    run = await searched(service, kind)
+    await as_bob.execute("begin")
+    ((follower, _, follows, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert follows == leader["id"]
+    assert await answer_after(as_bob, database, worker, FINISH, lease(run)) == [("success",)]
+    answered = await run_of(bob, {"id": follower})
+    assert (answered["status"], answered["shared_run_id"]) == ("success", leader["id"])
+
+
+@pytest.mark.parametrize("has_heir", [False, True])
+async def test_an_insert_that_waited_for_the_cancellation_of_its_leader_follows_the_heir_or_leads(
+    *,
+    ada: AsyncClient,
+    cleo: AsyncClient,
+    database: Connection,
+    as_ada: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+    has_heir: bool,
+) -> None:
+    leader = await insert(ada, kind, term)
+    heir = await insert(cleo, kind, term) if has_heir else {"id": None}
+    await as_ada.execute("begin")
+    await as_ada.execute(CANCEL, leader)
+    answer = await answer_after(as_ada, database, as_bob, INSERT, {"kind": kind, "term": term})
+    assert [(status, follows) for _, status, follows, _ in answer] == [("pending", heir["id"])]
+
+
+async def test_a_cancellation_that_waited_for_an_insert_makes_it_the_leader(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_ada: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    await as_bob.execute("begin")
+    ((follower, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert await answer_after(as_bob, database, as_ada, CANCEL, leader) == [("cancelled",)]
+    assert (await run_of(bob, {"id": follower}))["leader_run_id"] is None
+    assert [run["run_id"] for run in await claim(service, kind)] == [follower]
+
+
+async def test_an_insert_that_waited_for_a_promotion_follows_it(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    delayed = new_run(kind, term, user_id=await user_id(ada), run_after="2026-01-01T00:00:00Z")
+    await service.table("search_runs").insert(delayed).execute()
+    await worker.execute("begin")
+    ((promoted,),) = await rows(worker, CLAIM, {"kind": kind})
+    answer = await answer_after(worker, database, as_bob, INSERT, {"kind": kind, "term": term})
+    assert [follows for _, _, follows, _ in answer] == [promoted]
+
+
+async def test_a_promotion_passes_over_a_search_that_is_being_inserted(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    owner_id = await user_id(ada)
+    delayed = await insert(service, kind, term, user_id=owner_id, run_after="2026-01-01T00:00:00Z")
+    await as_bob.execute("begin")
+    ((leader, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert await rows(worker, CLAIM, {"kind": kind}) == []
+    await as_bob.execute("commit")
+    assert await rows(worker, CLAIM, {"kind": kind}) == [(leader,)]
+    promoted = await run_of(ada, delayed)
+    assert (promoted["leader_run_id"], promoted["run_after"]) == (leader, None)
+    assert await rows_of(ada, "search_run_sites", delayed) == 0
+    assert await rows_of(ada, "search_run_sites", {"id": leader}) == len(SITES)
+
+
+async def test_a_cancellation_of_a_follower_that_waited_for_its_leaders_end_comes_too_late(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    follower = await insert(bob, kind, term)
+    run = await searched(service, kind)
+    await worker.execute("begin")
+    await worker.execute(FINISH, lease(run))
+    assert await answer_after(worker, database, as_bob, CANCEL, follower) == [("success",)]
+
+
+async def test_an_end_that_waited_for_the_cancellation_of_a_follower_leaves_it_alone(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    follower, other = await insert(bob, kind, term), await insert(bob, kind, term)
+    run = await searched(service, kind)
+    await as_bob.execute("begin")
+    await as_bob.execute(CANCEL, follower)
+    # A page or the end of a site waits for no follower.
+    await call(service, "worker_finish_site", **lease(run), site="linkedin")
+    assert await answer_after(as_bob, database, worker, FINISH, lease(run)) == [("success",)]
+    cancelled = await run_of(bob, follower)
+    assert (cancelled["status"], cancelled["shared_run_id"], cancelled["leader_run_id"]) == ("cancelled", None, None)
+    assert (await run_of(bob, other))["status"] == "success"
+
+
+async def test_a_site_ends_without_waiting_for_a_follower(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    held, other = await insert(bob, kind, term), await insert(bob, kind, term)
+    (run,) = await claim(service, kind)
+    await call(service, "worker_start_site", **lease(run), site="linkedin", attempt=1)
+    await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
+    await as_bob.execute("begin")
+    await as_bob.execute(CANCEL, held)
+    async with asyncio.timeout(10):
+        await worker.execute(FINISH_SITE, lease(run))
+    await as_bob.execute("rollback")
+    assert [(await run_of(bob, follower))["jobs_found"] for follower in (held, other)] == [0, 1]
+
+
+async def test_a_worker_gives_way_to_a_user_who_cancels_a_follower_and_then_its_leader(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_ada: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader, follower = await insert(ada, kind, term), await insert(ada, kind, term)
+    run = await searched(service, kind)
+    await as_ada.execute("begin")
+    await as_ada.execute(CANCEL, follower)
+    finishing = asyncio.create_task(worker.execute(FINISH, lease(run)))
+    await somebody_waits_for(database, as_ada)
+    # Each has what the other wants.
+    assert await rows(as_ada, CANCEL, leader) == [("cancelled",)]
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        await finishing
+    await as_ada.execute("commit")
+    with pytest.raises(psycopg.DatabaseError, match="cancelled"):
+        await worker.execute(FINISH, lease(run))
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_two_users_who_each_cancel_a_leader_of_the_other_never_wait_in_a_circle(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    as_ada: Connection,
+    as_bob: Connection,
+    kind: str,
+    end: LiteralString,
+) -> None:
+    terms = [str(uuid4()), str(uuid4())]
+    leaders = [await insert(ada, kind, terms[0]), await insert(bob, kind, terms[1])]
+    follower = await insert(bob, kind, terms[0])
+    await insert(ada, kind, terms[1])
+    last = await insert(cleo, kind, terms[0])
+    await as_bob.execute("begin")
+    await as_bob.execute(CANCEL, follower)
+    async with asyncio.timeout(10):
+        await as_ada.execute(CANCEL_ALL)
+        await as_bob.execute(CANCEL_ALL)
+    await as_bob.execute(end)
+    assert (await run_of(ada, leaders[0]))["status"] == "cancelled"
+    assert (await run_of(cleo, last))["leader_run_id"] is None
+
+    # Whose cancellation was undone is not forgotten: the next claim decides about it.
+    runs = {run["run_id"] for run in await claim(service, kind, slots=10)}
+    assert runs == {last["id"]} | (set() if end == "commit" else {leaders[1]["id"]})
+    left = await run_of(bob, follower)
+    assert (left["status"], left["leader_run_id"]) == (
+        ("cancelled", None) if end == "commit" else ("pending", last["id"])
+    )
+
+
+async def test_who_was_held_when_its_leader_ended_is_searched_for_though_that_is_deleted(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, as_bob: Connection, kind: str, term: str
+) -> None:
+    leader, follower = await insert(ada, kind, term), await insert(bob, kind, term)
+    await as_bob.execute("begin")
+    await as_bob.execute(CANCEL, follower)
+    await call(ada, "cancel_search", run_id=leader["id"])
+    await as_bob.execute("rollback")
+    await service.table("search_runs").delete().eq("id", leader["id"]).execute()
+    (run,) = await claim(service, kind)
+    assert run["run_id"] == follower["id"]
+    assert [site["site"] for site in run["sites"]] == SITES
+
+
+@pytest.mark.parametrize("has_heir", [False, True])
+async def test_an_insert_that_waited_for_the_deletion_of_its_leaders_account(
+    *,
+    ada: AsyncClient,
+    cleo: AsyncClient,
+    database: Connection,
+    owner: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+    has_heir: bool,
+) -> None:
+    await insert(ada, kind, term)
+    await insert(ada, kind, term)  # goes with the same account, and inherits nothing
+    heir = await insert(cleo, kind, term) if has_heir else {"id": None}
+    await owner.execute("begin")
+    await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+    answer = await answer_after(owner, database, as_bob, INSERT, {"kind": kind, "term": term})
+    assert [(status, follows) for _, status, follows, _ in answer] == [("pending", heir["id"])]
+
+
+async def test_a_deletion_that_waited_for_an_insert_makes_it_the_leader(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    owner: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    await as_bob.execute("begin")
+    ((follower, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    deleting = asyncio.create_task(owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)}))
+    await somebody_waits_for(database, as_bob)
+    await as_bob.execute("commit")
+    await deleting
+    (run,) = await claim(service, kind)
+    assert run["run_id"] == follower
+    assert [site["site"] for site in run["sites"]] == SITES
+
+
+async def test_an_insert_is_not_answered_by_a_run_that_is_being_deleted(
+    *,
+    ada: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    owner: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    await insert(ada, kind, term)
+    await carry_through(service, kind)
+    await owner.execute("begin")
+    await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+    answer = await answer_after(owner, database, as_bob, INSERT, {"kind": kind, "term": term})
+    assert [tuple(columns) for _, *columns in answer] == [("pending", None, None)]
+
+
+async def test_what_was_answered_outlives_the_account_of_the_run_that_answered(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    owner: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader = await insert(ada, kind, term)
+    await insert(ada, kind, term)
+    answered = [(cleo, await insert(cleo, kind, term))]
+    finished = await carry_through(service, kind)
+    await as_bob.execute("begin")
+    ((late, _, _, answered_by),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert answered_by == leader["id"]
+    deleting = asyncio.create_task(owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)}))
+    await somebody_waits_for(database, as_bob)
+    await as_bob.execute("commit")
+    await deleting
+    answered.append((bob, {"id": late}))
+    for client, run in answered:
+        row = await run_of(client, run)
+        assert (row["status"], row["jobs_found"], await items_of(client, run)) == ("success", 4, 4)
+    heir = await run_of(cleo, answered[0][1])
+    assert (heir["shared_run_id"], heir["started_at"]) == (None, finished["started_at"])
+    assert await rows_of(cleo, "search_run_sites", heir) == len(SITES)
+    pages = await database.execute("select from worker.raw_collections where run_id = %s", [heir["id"]])
+    assert pages.rowcount == len(SITES)
+    # And it answers those that come.
+    assert (await insert(bob, kind, term))["shared_run_id"] == heir["id"]
+
+
+async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    leader = await insert(ada, kind, term)
+    heir = await insert(bob, kind, term)
+    (claimed,) = await claim(service, kind)
+    for site in SITES:
+        await call(service, "worker_start_site", **lease(claimed), site=site, attempt=1)
+        await call(service, "worker_save_page", **lease(claimed), **page(site, 1, [uuid4().hex]))
+    await call(service, "worker_finish_site", **lease(claimed), site=SITES[0])
+    await call(ada, "cancel_search", run_id=leader["id"])
+
+    pages = await database.execute("select id, site from worker.raw_collections where run_id = %s", [heir["id"]])
+    ((page_id, site),) = await pages.fetchall()
+    assert site == SITES[0]
+    again = {"version": 2, "transform_ms": 5, "completeness": {}, "items": items([uuid4().hex]), "errors": []}
+    await call(service, "worker_load_page", page_id=page_id, **again)
+    assert (await run_of(bob, heir))["jobs_found"] == await items_of(bob, heir) == 3
+    assert await items_of(ada, leader) == 2
+
+
+async def test_runs_that_are_deleted_together_inherit_nothing(
+    ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str, term: str
+) -> None:
+    runs = [await insert(client, kind, term) for client in (ada, bob, ada)]
+    await service.table("search_runs").delete().in_("id", [runs[0]["id"], runs[2]["id"]]).execute()
+    heir = await run_of(bob, runs[1])
+    assert (heir["leader_run_id"], heir["status"]) == (None, "pending")
+    assert await rows_of(bob, "search_run_sites", heir) == len(SITES)
+
+
+async def test_retention_spares_a_run_that_answers_another_in_the_meantime(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+    term: str,
+    configure: Configure,
+) -> None:
+    await insert(ada, kind, term)
+    await carry_through(service, kind)
+    await database.execute(
+        "update public.search_runs set completed_at = completed_at - interval '91 days' where kind = %s", [kind]
+    )
+    await configure("freshness", "100 days")
+    await database.execute("update worker.housekeeping set next_at = '-infinity' where task = 'retention'")
+    await as_bob.execute("begin")
+    ((answered, status, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert status == "success"
+    await worker.execute("select public.worker_delete_expired()")
+    await as_bob.execute("commit")
+    assert await items_of(bob, {"id": answered}) == 4
+
+
+async def test_bulk_inserts_in_opposite_orders_never_wait_in_a_circle(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    as_ada: Connection,
+    as_bob: Connection,
+    worker: Connection,
+    kind: str,
+) -> None:
+    terms = sorted(str(uuid4()) for _ in range(3))
+    await as_ada.execute("begin")
+    ((first, *_),) = await rows(as_ada, INSERT_MANY, {"kind": kind, "terms": terms[:1]})
+    await as_bob.execute("begin")
+    inserted = await rows(as_bob, INSERT_MANY, {"kind": kind, "terms": terms[::-1]})
+    # What another is deciding about is decided later, when a worker looks for what is due.
+    assert [is_due for _, _, is_due in inserted] == [False, False, True]
+    async with asyncio.timeout(10):
+        later = await rows(as_ada, INSERT_MANY, {"kind": kind, "terms": terms[1:]})
+    assert [is_due for _, _, is_due in later] == [True, True]
+    await as_ada.execute("commit")
+    await as_bob.execute("commit")
+
+    leaders = {first, inserted[0][0], inserted[1][0]}
+    assert {run_id for (run_id,) in await rows(worker, CLAIM, {"kind": kind})} == leaders
+    assert (await run_of(bob, {"id": inserted[2][0]}))["leader_run_id"] == first
+    assert {(await run_of(ada, {"id": run_id}))["leader_run_id"] for run_id, *_ in later} == leaders - {first}
+
+
+async def test_many_bulk_inserts_at_once_make_one_leader_for_each_search(
+    sign_in: SignIn, service: AsyncClient, database: Connection, kind: str
+) -> None:
+    terms = [str(uuid4()) for _ in range(10)]
+    shuffled = random.Random(1)
+    clients = [await sign_in() for _ in range(4)]
+    batches = [[new_run(kind, term) for term in shuffled.sample(terms, len(terms))] for _ in range(12)]
+    await asyncio.gather(
+        *(
+            clients[number % len(clients)].table("search_runs").insert(batch).execute()
+            for number, batch in enumerate(batches)
+        )
+    )
+    # A promotion passes over what another claim decides about at the same moment.
+    while await rows(database, DUE, {"kind": kind}):
+        await claim(service, kind, slots=1)
+    answer = await database.execute(
+        "select count(*) filter (where leader_run_id is null), count(*) from public.search_runs where kind = %s"
+        " group by parameters ->> 'search_term'",
+        [kind],
+    )
+    assert await answer.fetchall() == [(1, len(batches))] * len(terms)
+
+
+DUE: LiteralString = "select from public.search_runs where kind = %(kind)s and run_after is not null"
+
+
+# Everything at once ---------------------------------------------------------------------------------------------
+
+BROKEN: LiteralString = """
+select 'a follower without an active leader: ' || run.id
+from public.search_runs as run join public.search_runs as leader on leader.id = run.leader_run_id
+where run.kind = %(kind)s and not exists (select from worker.ended_leaders as ended where ended.run_id = leader.id)
+  and (run.status <> 'pending' or leader.completed_at is not null or leader.leader_run_id is not null)
+union all
+select 'more than one leader: ' || min(run.id::text)
+from public.search_runs as run
+where run.kind = %(kind)s and run.completed_at is null and run.leader_run_id is null
+  and (run.run_after is null or run.attempts > 0)
+group by run.fingerprint, run.newer_than having count(*) > 1
+union all
+select 'answered by a run that did not search: ' || run.id
+from public.search_runs as run join public.search_runs as answer on answer.id = run.shared_run_id
+where run.kind = %(kind)s
+  and (answer.shared_run_id is not null or answer.leader_run_id is not null or answer.status <> run.status)
+union all
+select 'finished without sites: ' || run.id
+from public.search_runs as run
+where run.kind = %(kind)s and run.status in ('success', 'partial', 'cancelled') and run.shared_run_id is null
+  and (select count(*) from public.search_run_sites as site where site.run_id = run.id) <> 2
+union all
+select 'sites without a search: ' || run.id
+from public.search_runs as run join public.search_run_sites as site on site.run_id = run.id
+where run.kind = %(kind)s and (run.leader_run_id is not null or run.shared_run_id is not null)
+union all
+select format('%%s results, not %%s: %%s', count(item.item_id), run.jobs_found, run.id)
+from public.search_runs as run left join public.run_items as item on item.run_id = run.id
+where run.kind = %(kind)s and run.completed_at is not null
+group by run.id, run.jobs_found having count(item.item_id) <> run.jobs_found
+"""
+
+
+class Crowd:
+    """Users who ask, cancel and delete at random, and workers that succeed, fail and release at random."""
+
+    def __init__(self, service: AsyncClient, kind: str, terms: Sequence[str]) -> None:
+        self._service = service
+        self._kind = kind
+        self._terms = terms
+
+    async def use(self, client: AsyncClient, chance: random.Random) -> None:
+        """Do as a user does, for a while."""
+        runs: Any = client.table("search_runs")
+        for _ in range(20):
+            terms = chance.choices(self._terms, k=4)
+            action = chance.choice(["insert", "insert", "insert many", "cancel", "cancel all", "delete"])
+            if action == "insert":
+                await insert(client, self._kind, terms[0], fresh=chance.random() < 0.3)
+            elif action == "insert many":
+                await runs.insert([new_run(self._kind, term) for term in terms]).execute()
+            elif action == "cancel all":
+                await runs.update({"cancel_requested_at": "now"}).is_("completed_at", "null").execute()
+            else:
+                unfinished = (await runs.select("id").is_("completed_at", "null").limit(1).execute()).data
+                table = runs if action == "cancel" else self._service.table("search_runs")
+                change = table.update({"cancel_requested_at": "now"}) if action == "cancel" else table.delete()
+                await change.in_("id", [run["id"] for run in unfinished]).execute()
+
+    async def work(self, chance: random.Random, slots: int) -> int:
+        """Claim and search as a worker does; return how many runs."""
+        runs = await claim(self._service, self._kind, slots=slots)
+        for run in runs:
+            try:
+                await self._search(run, chance)
+            except APIError as error:
+                # Cancelled or deleted; or it gave way, and its lease expires.
+                if error.code not in {"PT409", "55P03"}:
+                    raise
+        return len(runs)
+
+    async def _search(self, run: Row, chance: random.Random) -> None:
+        for number, site in enumerate(run["sites"]):
+            found = page(site["site"], 1, [uuid4().hex for _ in range(number + 1)], attempt=site["attempt"])
+            failure = {"error_code": "blocked", "error_message": "HTTP 403", "retryable": chance.random() < 0.5}
+            await call(self._service, "worker_start_site", **lease(run), **site)
+            await call(self._service, "worker_save_page", **lease(run), **found)
+            end = failure if chance.random() < 0.3 else {}
+            await call(self._service, "worker_finish_site", **lease(run), site=site["site"], **end)
+        if chance.random() < 0.2:
+            await call(self._service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
+        else:
+            await call(self._service, "worker_finish_run", **lease(run))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_nothing_breaks_whatever_happens_at_once(
+    *, sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, configure: Configure, seed: int
+) -> None:
+    await configure("freshness", "100 milliseconds")
+    await configure("retry_delay", "0")
+    crowd = Crowd(service, kind, [str(uuid4()) for _ in range(3)])
+    clients = [await sign_in() for _ in range(3)]
+    is_over = asyncio.Event()
+
+    async def work(number: int) -> None:
+        chance = random.Random(f"worker {seed} {number}")
+        while not is_over.is_set():
+            await crowd.work(chance, slots=2)
+
+    async with asyncio.TaskGroup() as everybody:
+        users = [
+            everybody.create_task(crowd.use(client, random.Random(f"user {seed} {number}")))
+            for number, client in enumerate(clients * 2)
+        ]
+        for number in range(3):
+            everybody.create_task(work(number))
+        await asyncio.wait(users)
+        is_over.set()
+    assert await rows(database, BROKEN, {"kind": kind}) == []
+
+    # And what is left is searched to its end.
+    await database.execute("update worker.leases set expires_at = '-infinity' where true")
+    chance = random.Random(f"rest {seed}")
+    while await rows(database, UNFINISHED, {"kind": kind}):
+        await crowd.work(chance, slots=5)
+    assert await rows(database, BROKEN, {"kind": kind}) == []
+
+
+UNFINISHED: LiteralString = "select from public.search_runs where kind = %(kind)s and completed_at is null"

@@ -1,0 +1,240 @@
+"""Descriptions."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from worker.pipeline.markdown import DESCRIPTION_LENGTH, to_markdown, to_plain
+from worker.pipeline.text import BLOCK_TAGS, INLINE_TAGS
+
+HTML = """
+<div class="description">
+  <p>We build <strong>rockets</strong>&nbsp;&amp; <em>fly</em> them.<br>Join us!</p>
+  <h3>What you <b>do</b></h3>
+  <ul>
+    <li>Write C++</li>
+    <li><p>Test it</p><p>Twice</p>
+      <ol><li>on the ground</li><li>in the air</li></ol>
+    </li>
+  </ul>
+  <table><tr><th>Level</th><th>Pay</th></tr><tr><td>Junior</td><td>$50,000</td></tr></table>
+  <p>See <a href="https://example.com/jobs?id=1&amp;team=a (b)">our site</a>.</p>
+  <img src="https://example.com/pixel.gif" alt="pixel"><script>alert(1)</script><style>p { color: red }</style>
+</div>
+"""
+MARKDOWN = """We build **rockets** & *fly* them.  
+Join us!
+
+### What you do
+
+- Write C++
+- Test it
+
+  Twice
+
+  1. on the ground
+  2. in the air
+
+Level | Pay  
+Junior | $50,000
+
+See [our site](https://example.com/jobs?id=1&team=a%20%28b%29)."""  # noqa: W291 (line breaks)
+
+FRAGMENTS = [
+    "<p>",
+    "</p>",
+    "<b>",
+    "</b>",
+    "<br>",
+    "<ul>",
+    "<li>",
+    "</ul>",
+    "<td>",
+    "<tr>",
+    "<pre>",
+    "<a href='javascript:x'>",
+    '<a href="https://a.b/">',
+    "</a>",
+    "<script>",
+    "<!--",
+    "-->",
+    "<img src=x onerror=y>",
+    "&lt;",
+    "&gt;",
+    "&amp;",
+    "&lt;p&gt;",
+    "&#x200b;",
+    "<",
+    ">",
+    "&",
+    "\\",
+    "[",
+    "]",
+    "(",
+    ")",
+    "![",
+    "](",
+    "]:",
+    "javascript:",
+    "data:",
+    "https://a.b",
+    "*",
+    "_",
+    "`",
+    "#",
+    "-",
+    "1.",
+    " ",
+    "  ",
+    "\n",
+    "\n\n",
+    "\t",
+    "word",
+    "é",
+    "e\u0301",
+    "\u200d",
+    "\ud800",
+    "\x00",
+    "<x y=z>",
+    "<o:p>",
+    "=",
+    ":",
+    "&copy",
+    ";",
+    "<h2>",
+    "<blockquote>",
+    "</blockquote>",
+    "<hr>",
+]
+HOSTILE = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=40).map("".join)
+
+
+def test_html_becomes_markdown() -> None:
+    assert to_markdown(HTML) == MARKDOWN
+
+
+@pytest.mark.parametrize(
+    ("raw", "markdown"),
+    [
+        (MARKDOWN, MARKDOWN),
+        ("Plain text.\r\n\r\n\r\nWith   blanks. ", "Plain text.\n\nWith blanks."),
+        ("x < y && List<String> <3, AT&T", "x < y && List<String> <3, AT&T"),
+        ("Fish &amp; Chips &#8217;n&#8217; more", "Fish & Chips \u2019n\u2019 more"),
+        ("A line<br>and <b>another</b>\nand a third", "A line\nand another\nand a third"),
+        ("<b>Bold</b><br>line", "**Bold**  \nline"),
+        ("&lt;p&gt;Escaped &amp;amp; HTML&lt;/p&gt;", "Escaped & HTML"),
+        ("<p>Literal &lt;script&gt; and &amp;lt;b&amp;gt;</p>", "Literal \\<script> and \\&lt;b\\&gt;"),
+        ("<p>2 * 3 = 6, snake_case, _not emphasis_</p>", "2 \\* 3 = 6, snake_case, \\_not emphasis\\_"),
+        ("<p># no heading</p><p>&gt; no quote</p>", "\\# no heading\n\n\\> no quote"),
+        ("<p>- item</p>", "- item"),
+        ("<p><b> spaced </b>out<b></b></p>", "**spaced** out"),
+        ("<p><b>a<i>b</i></b>c</p>", "**a*b***c"),
+        ("<h2><b>Title</b></h2>text", "## Title\n\ntext"),
+        ("<blockquote><p>Quote</p></blockquote>", "> Quote"),
+        ("<pre>line one\nline two</pre>", "line one  \nline two"),
+        ("<ul><li><ul><li>deep</li></ul></li></ul>", "- deep"),
+        ("<p>unclosed <b>bold", "unclosed **bold**"),
+        ("</p></div>only ends", "only ends"),
+        ("<a href='mailto:jobs@example.com'>Write</a> to us", "[Write](mailto:jobs@example.com) to us"),
+        ("<svg><text>drawing</text></svg><p>text</p>", "text"),
+        ('<meta charset="latin-1"><p>Zürich</p>', "Zürich"),
+    ],
+)
+def test_text_is_kept(raw: str, markdown: str) -> None:
+    assert to_markdown(raw) == markdown
+
+
+@pytest.mark.parametrize("raw", [None, "", "  \n", "<p> </p>", "<script>alert(1)</script>", "<img src=x>", "&nbsp;"])
+def test_nothing_left_is_none(raw: str | None) -> None:
+    assert to_markdown(raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "<a href='javascript:alert(1)'>x</a>",
+        "<p><a href=' java\nscript:alert(1)'>x</a>",
+        "<p><a href='&#106;avascript:alert(1)'>x</a>",
+        "<a href='data:text/html,x'>x</a>",
+        "<p>[x](javascript:alert(1))</p>",
+        "[x](javascript:alert(1))",
+        "[x]( <JavaScript:alert(1)>)",
+        "[x](&#106;avascript:alert(1))",
+        "[x](java\\script:alert(1))",
+        "[x]\n\n[x]: javascript:alert(1)",
+        "> [x]:\n> javascript:alert(1) [x]",
+        "<javascript:alert(1)>",
+        "![x](https://example.com/pixel.gif)",
+        "![x [y]](https://example.com/pixel.gif)",
+        "<img src=x onerror=alert(1)>\n",
+        "text\n<img src=x onerror=alert(1) ",
+        "text\n<svg/onload=alert(1)>",
+        "text\n<x onclick=alert(1)>",
+        "text\n<<b>script>alert(1)<</b>/script>",
+        "text\n<!-- --!><script>alert(1)</script>",
+        "text\n&lt;img src=x onerror=alert(1)&gt;",
+        "<p>&lt;iframe src=x&gt;</p>",
+    ],
+)
+def test_nothing_runs_or_loads(raw: str) -> None:
+    assert_harmless(to_markdown(raw))
+
+
+def any_link(url: str) -> bool:
+    return bool(url)
+
+
+def assert_harmless(markdown: str | None) -> None:
+    """Render as the most careless frontend would: with HTML passed on, and any link allowed."""
+    renderer = MarkdownIt("commonmark", {"html": True})
+    renderer.validateLink = any_link  # type: ignore[method-assign]  # the library's own hook
+    tokens = [token for block in renderer.parse(markdown or "") for token in (block, *(block.children or ()))]
+    assert not {"html_block", "image"} & {token.type for token in tokens}, markdown
+    for token in tokens:
+        if token.type == "html_inline":
+            tag = re.fullmatch(r"</?([A-Za-z][\w-]*)\s*/?>", token.content)
+            assert tag, markdown
+            assert tag[1].lower() not in BLOCK_TAGS | INLINE_TAGS, markdown
+        if scheme := re.match(r"(?i)[a-z][a-z0-9+.-]*:", str(token.attrGet("href") or "")):
+            assert scheme[0].lower() in ("http:", "https:", "mailto:"), markdown
+
+
+@given(HOSTILE)
+def test_description_is_stable_and_harmless(raw: str) -> None:
+    markdown = to_markdown(raw)
+    assert to_markdown(markdown) == markdown
+    assert_harmless(markdown)
+
+
+@pytest.mark.parametrize("tag", ["div", "b", "ul><li", "table><tr><td", "blockquote", "pre", "font"])
+def test_deep_nesting_is_read(tag: str) -> None:
+    assert "end" in (to_markdown(f"<{tag}>" * 5_000 + "end") or "")
+
+
+def test_long_description_is_cut_between_words() -> None:
+    markdown = to_markdown("<p>" + "word " * DESCRIPTION_LENGTH)
+    assert markdown is not None
+    assert DESCRIPTION_LENGTH - 5 <= len(markdown) <= DESCRIPTION_LENGTH
+    assert markdown.endswith("word")
+    assert to_markdown(markdown) == markdown
+
+
+@given(st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1))
+def test_words_survive(words: list[str]) -> None:
+    html = "".join(f"<p><b>{word}</b></p>" for word in words)
+    assert to_plain(to_markdown(html) or "").split() == words
+
+
+@pytest.mark.parametrize(
+    ("markdown", "plain"),
+    [
+        ("**5\\+ years** of *C\\+\\+* and `go`", "5+ years of C++ and go"),
+        ("See [our site](https://example.com/java)", "See [our site]"),
+        ("snake_case __strong__", "snake_case strong"),
+    ],
+)
+def test_plain_words(markdown: str, plain: str) -> None:
+    assert to_plain(markdown) == plain

@@ -1,0 +1,195 @@
+"""Addresses to apply at: which of them name one job, and when two spellings are one address.
+
+An address that names no single job (a careers page, a company's site) is shared by different jobs and says nothing.
+When in doubt an address names no job: a duplicate that is missed here may still be found by its title or its text,
+while two jobs taken for one are lost to whoever searches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from worker.pipeline.urls import clean_url
+
+LONGEST_KEY = 500
+"""Longest key in characters. Four bytes each at most stay below what a B-tree index takes (2,704 bytes a row)."""
+
+_NESTED_REDIRECTS = 3
+
+# A posting of these has several addresses: on the board's own domain, embedded in an employer's page (`gh_jid`,
+# `ashby_jid`), in several languages, with and without its title. Matched against host, path and query.
+_POSTINGS = (
+    ("linkedin.com", r"^(?:\w+\.)?linkedin\.com/jobs/view/(?:[^/?]*-)?(\d{6,})(?:[/?]|$)"),
+    ("indeed.com", r"^(?:\w+\.)?indeed\.com/(?:job/(?:[^/?]*-)?|[^?]*\?(?:.*&)?v?jk=)([0-9a-f]{16})(?:[/?&]|$)"),
+    ("greenhouse.io", r"^[\w.-]*\bgreenhouse\.io/(?:.*/jobs/|embed/job_app\?(?:.*&)?token=)(\d+)(?:[/?&]|$)"),
+    ("greenhouse.io", r"[?&]gh_jid=(\d+)(?:&|$)"),
+    ("ashbyhq.com", r"^jobs\.ashbyhq\.com/[^/?]+/([0-9a-f-]{36})(?:[/?]|$)"),
+    ("ashbyhq.com", r"[?&]ashby_jid=([0-9a-f-]{36})(?:&|$)"),
+    (
+        None,
+        (
+            r"^[\w.-]+\.myworkday(?:jobs|site)\.com(?=/(?:[^?]*/)?(?:job|details)/)"
+            r"[^?]*_((?=[a-z-]*\d)[\da-z-]+)(?:/apply(?:/\w+)?)?/?(?:\?|$)"
+        ),
+    ),
+    ("jobvite.com", r"^(?:\w+\.)?jobvite\.com/(?:[^?]*/job/|[^?]*\?(?:.*&)?j=)(o\w{7})(?:[/?&]|$)"),
+    (None, r"^[\w-]+\.applytojob\.com/apply/([\da-z]{10})(?:[/?]|$)"),
+    (None, r"^[\w-]+\.bamboohr\.com/(?:careers|jobs)/(?:view\.php\?id=)?(\d+)(?:[/?&]|$)"),
+)
+
+_BOARDS = frozenset({"linkedin.com", "indeed.com"})
+
+# Sellers of clicks: their token stands for a job and a publisher, so that each board has another one for the same job.
+_CLICK_TRACKERS = re.compile(
+    r"(?:^|\.)(?:appcast\.io|jobsync\.io|recruitics\.com|joveo\.com|ht-jobs\.net|arla\.ai|talroo\.com|pandologic\.com"
+    r"|jobadx\.com|jooble\.org|neuvoo\.com|talent\.com|adzuna\.\w+(?:\.\w+)?)$"
+)
+_REDIRECTS = re.compile(r"/(?:redirect|redir|track|click|clk|out|go|url)\b", re.IGNORECASE)
+
+# Besides what `clean_url` removes: names that could mean something, but hardly another job.
+_TRACKING = re.compile(
+    r"(?:rx|tm|trk|cmp|at|ns)_\w*|ref|refid|referer|campaign|campaignid|channel|medium|feedid|feed|posteddate|ashby_src|"
+    r"tz|tzname|lang|language|locale|mode|mobile|width|height|bga|needsredirect|jan1offset|jun1offset|"
+    r"from|via|partner|publisher|session|sessionid|sid|cs|dt|s",
+    re.IGNORECASE,
+)
+_BOARD_NAMES = re.compile(
+    r"indeed|linkedin|glassdoor|zip_?recruiter|monster|careerbuilder|google|facebook|jobspy|naukri|bayt|hellowork|"
+    r"stepstone|xing|jsearch|^INDE?$",
+    re.IGNORECASE,
+)
+
+_JOB_PARAMETER = re.compile(
+    r"(?:show|current|selected|rx_)?_?(?:job|req|requisition|posting|position|vacancy|opening|opportunity|advert?)"
+    r"[-_]?(?:id|no|nr|num|number|code|key|ref|req)?|jid|jk|id",
+    re.IGNORECASE,
+)
+_JOB_WORD = re.compile(
+    r"(?:^|[^a-z])(?:jobs?|careers?|vacanc(?:y|ies)|openings?|positions?|postings?|opportunit(?:y|ies)|requisitions?|"
+    r"apply|applications?|recruit(?:ing|ment)?|hiring|talent|stellen?|stellenangebote?|karriere|emplois?|offres?|empleos?|"
+    r"j|details?|jobdetails?|view|viewjob\w*|opportunitydetail|recrutement|ats|hr)(?:[^a-z]|$)"
+)
+_LISTS = re.compile(r"jobs|careers|openings|positions|vacancies", re.IGNORECASE)
+# What stands behind these names a board, an employer or a selection of jobs.
+_NO_JOB = re.compile(
+    r"(?:jobs?)?boards?|all|clients?|compan(?:y|ies)|employers?|org(?:anization)?s?|search|categor(?:y|ies)|"
+    r"locations?|departments?|teams?|pages?|accounts?|tenants?|groups?|stores?|campaigns?|brands?|tags?|blog|news",
+    re.IGNORECASE,
+)
+_LOCALE = re.compile(r"[a-z]{2}(?:[-_][a-z]{2,4})?", re.IGNORECASE)
+_STRONG_ID = re.compile(
+    r"\d{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=\w*\d)[0-9a-f]{16,}|"
+    r"(?:req|jr|r|job|ref|wd)[-_]?\d{5,}(?:-\d{1,2})?",
+    re.IGNORECASE,
+)
+_WEAK_ID = re.compile(r"(?!(?:19|20)\d\d$)\d{4,5}|(?=[a-z\d]*[a-z])(?=(?:[a-z]*\d){2})[a-z\d]{7,}", re.IGNORECASE)
+
+
+def apply_key(url: str | None) -> str | None:
+    """Return the one form of an address to apply at, if it names one job.
+
+    Scheme, case of the host, `www.`, port, fragment, trailing slash, language and what only tells where the visitor
+    comes from do not matter; nor does what follows the id in the path (a title, `/apply`). Redirects that name their
+    target are followed, in the text alone.
+
+    Args:
+        url: Any text.
+
+    Returns:
+        `host/path?query`, at most `LONGEST_KEY` ASCII characters; None if it is no web address, names no single job, or
+        names it differently to every publisher.
+    """
+    return _key(url, _NESTED_REDIRECTS) if url else None
+
+
+def name_two_postings(a: str | None, b: str | None) -> bool:
+    """Tell whether two keys are different postings of one employer's site, so that they cannot be one job.
+
+    A job board proves nothing: an employer may have posted a job there twice.
+    """
+    if a is None or b is None or a == b:
+        return False
+    site = a.partition("/")[0]
+    return site == b.partition("/")[0] and site not in _BOARDS
+
+
+def _key(url: str, nested_redirects: int) -> str | None:
+    if (cleaned := clean_url(url)) is None:
+        return None
+    address = urlsplit(cleaned)
+    host = (address.hostname or "").removeprefix("www.").rstrip(".")
+    if "." not in host:
+        return None
+    query = parse_qsl(address.query)
+    if target := _redirect_target(address, query):
+        return _key(target, nested_redirects - 1) if nested_redirects else None
+    if _CLICK_TRACKERS.search(host):
+        return None
+    key = _known_posting(host, address) or _posting(host, address.path, query)
+    return key if key and len(key) <= LONGEST_KEY else None
+
+
+def _redirect_target(address: SplitResult, query: Sequence[tuple[str, str]]) -> str | None:
+    if not _REDIRECTS.search(address.path):
+        return None
+    return next((value for _, value in query if re.match(r"https?://", value, re.IGNORECASE)), None)
+
+
+def _known_posting(host: str, address: SplitResult) -> str | None:
+    whole = f"{host}{address.path}?{address.query}"
+    for owner, pattern in _POSTINGS:
+        if found := re.search(pattern, whole, re.IGNORECASE):
+            return f"{_quoted(owner or host)}/{_quoted(found[1])}"
+    return None
+
+
+def _posting(host: str, path: str, query: Sequence[tuple[str, str]]) -> str | None:
+    segments = [segment for segment in unquote(path).split("/") if segment and not _LOCALE.fullmatch(segment)]
+    told = [(name, value) for name, value in query if not _is_tracking(name, value)]
+    is_about_jobs = _is_about_jobs([host, *segments])
+    if any(_names_a_job(name, value, is_about_jobs) for name, value in told):
+        # Which of the other parameters belong to the name is not known: all are kept.
+        names = "&".join(sorted(f"{_quoted(name)}={_quoted(value)}" for name, value in told))
+        return f"{_address(host, segments)}?{names}"
+    ends = [end for end in range(1, len(segments) + 1) if _ends_at_a_job(segments, end)]
+    return _address(host, segments[: ends[-1]]) if ends else None
+
+
+def _ends_at_a_job(segments: Sequence[str], end: int) -> bool:
+    *before, segment = segments[:end]
+    if segment.endswith(".careers") or any(_NO_JOB.fullmatch(word) for word in before[-1:]):
+        return False
+    if any(_NO_JOB.fullmatch(word) or _LISTS.fullmatch(word) for word in segments[end : end + 1]):
+        return False
+    return _is_id(segment, _is_about_jobs(before))
+
+
+def _is_about_jobs(words: Sequence[str]) -> bool:
+    return _JOB_WORD.search("/".join(words).lower()) is not None
+
+
+def _is_tracking(name: str, value: str) -> bool:
+    return _TRACKING.fullmatch(name) is not None or _BOARD_NAMES.search(value) is not None
+
+
+def _names_a_job(name: str, value: str, is_about_jobs: bool) -> bool:
+    if _JOB_PARAMETER.fullmatch(name):
+        return _is_id(value, is_about_jobs)
+    # ADP's `r` and Jobvite's `j` are too short to tell by name.
+    return len(name) == 1 and is_about_jobs and _STRONG_ID.fullmatch(value) is not None
+
+
+def _is_id(text: str, is_about_jobs: bool) -> bool:
+    """Tell whether a text holds an id: a strong one anywhere, a weak one only where the address is about jobs."""
+    parts = [text, *re.split(r"[-_.~]", text)]
+    return any(_STRONG_ID.fullmatch(part) or (is_about_jobs and _WEAK_ID.fullmatch(part)) for part in parts)
+
+
+def _address(host: str, segments: Sequence[str]) -> str:
+    return "/".join([_quoted(host), *map(_quoted, segments)])
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe=".,:+~-_@!$'()*;", errors="replace")

@@ -1,0 +1,97 @@
+"""Years of experience that a description asks for."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+MOST_YEARS = 20
+"""More than this is what a company says of itself."""
+
+_BRAGGED_YEARS = 10
+_CLAUSE_LENGTH = 120
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+_NUMBER = rf"(?:\d{{1,2}}|{'|'.join(_NUMBERS)})"
+_IN_DIGITS = r"(?: ?\(\d{1,2}\))?"
+_YEARS = re.compile(
+    rf"(?i)(?<![\w.,$€£/\u2013-])(?P<least>{_NUMBER}){_IN_DIGITS}"
+    rf"(?: ?\+)?(?: ?(?:-|\u2013|\u2014|to) ?{_NUMBER}{_IN_DIGITS})?"
+    r"(?: ?\+| or more| plus)?[ -]?(?:years?|yrs?)\b['\u2019]?"
+    r"(?![ -](?:old|of age|or older|and older|(?:college|university|degree|associate|bachelor|diploma|contract"
+    r"|commitment|program|warranty|lease|term)))"
+)
+_EXPERIENCE = re.compile(r"(?i)^[^.;:!?\n]{0,90}?\b(?:experience|exp)\b")
+_REQUIRED = re.compile(r"(?i)^ ?\(required\)")
+_DEMAND = re.compile(
+    r"(?i)\b(?:minimum(?: of)?|min\.?|at least|experience(?: required)?|requires?|required|must have)"
+    r"(?: an?| the)?[ :]*$"
+)
+_OCCUPATION = re.compile(r"(?i)^ (?:in|as|working|with|recent|hands-on)\b|^[.,;]? ?$")
+_WISH = re.compile(
+    r"(?i)\bpreferred\b|\ba plus\b|\bnice to have\b|\bdesir|\bideally\b|\bmay be substituted\b|\bin lieu\b"
+    r"|\bcombined (?:with|exp)"
+)
+_PERIOD_BEFORE = re.compile(r"(?i)\b(?:past|last|next|first|within(?: the)?|after|every|for the)\s*$")
+_BRAG_BEFORE = re.compile(
+    r"(?i)\b(?:over|nearly|almost|more than|celebrating|(?:we|us|our \w+|company|team) (?:have|has|bring|brings))\s*$"
+)
+_ALTERNATIVE_BEFORE = re.compile(r"(?i)\bor(?: a)?(?: minimum of| at least)?\s*$")
+_CLAUSE_END = re.compile(r"[;!?]|\.\s")
+_LONGEST_HEADING = 60
+_MOST_MENTIONS = 50
+
+
+def experience_years(description: str) -> int | None:
+    """Return the least number of years of experience that a description asks for, or None.
+
+    Each line is a demand of its own, so that the greatest counts; where a line offers an alternative (`3 years with a
+    degree or 5 years`), the least of it does. What is only preferred, ages, and what a company says of itself are no
+    demands.
+
+    Args:
+        description: Plain text.
+    """
+    demands = []
+    is_wish_list = False
+    for line in description.split("\n"):
+        if _is_heading(line):
+            is_wish_list = bool(_WISH.search(line))
+        if not is_wish_list and (years := _years_of_line(line)) is not None:
+            demands.append(years)
+    return max(demands, default=None)
+
+
+def _is_heading(line: str) -> bool:
+    line = line.strip()
+    return 0 < len(line) <= _LONGEST_HEADING and (line.endswith(":") or line.startswith("#") or line.isupper())
+
+
+def _years_of_line(line: str) -> int | None:
+    demand: int | None = None
+    for mention in islice(_YEARS.finditer(line), _MOST_MENTIONS):
+        before = _CLAUSE_END.split(line[max(0, mention.start() - _CLAUSE_LENGTH) : mention.start()])[-1]
+        after = _CLAUSE_END.split(line[mention.end() : mention.end() + _CLAUSE_LENGTH], maxsplit=1)[0]
+        years = _to_number(mention["least"])
+        if not _is_asked(before, after, years):
+            continue
+        if not _ALTERNATIVE_BEFORE.search(before):
+            demand = max(years, demand or 0)
+        elif demand is not None:
+            demand = min(years, demand)
+    return demand
+
+
+def _to_number(word: str) -> int:
+    return int(word) if word.isdecimal() else _NUMBERS.index(word.lower()) + 1
+
+
+def _is_asked(before: str, after: str, years: int) -> bool:
+    if years > MOST_YEARS or _PERIOD_BEFORE.search(before) or _WISH.search(before):
+        return False
+    if (wish := _WISH.search(after)) and not re.search(r"(?i)\brequired\b", after[: wish.start()]):
+        return False
+    if years >= _BRAGGED_YEARS and _BRAG_BEFORE.search(before):
+        return False
+    is_listed = _REQUIRED.match(after) or (_DEMAND.search(before) and _OCCUPATION.match(after))
+    return bool(is_listed or _EXPERIENCE.match(after))

@@ -1,0 +1,83 @@
+"""An item in one vocabulary, whatever site it comes from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from worker.model import Item
+from worker.pipeline.dates import to_iso
+from worker.pipeline.experience import MOST_YEARS, experience_years
+from worker.pipeline.markdown import to_markdown, to_plain
+from worker.pipeline.places import Place, country_code, find_place, region_label
+from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
+from worker.pipeline.skills import find_skills
+from worker.pipeline.text import clean_line
+from worker.pipeline.urls import clean_url, host_of
+from worker.pipeline.vocabulary import job_types, work_mode
+
+
+def normalize(item: Item) -> Item:
+    """Return an item with clean texts and addresses, and with what its texts say in fields of their own.
+
+    Pure and idempotent. What the source gave in a field of its own is kept, in the one vocabulary, and texts only fill
+    what it left open. `title` and `url` are empty if nothing readable, or no web address, is left of them. `data`,
+    `external_id` and the keys for deduplication are left alone.
+    """
+    url = clean_url(item.url) or ""
+    title, location = clean_line(item.title) or "", clean_line(item.location)
+    description = to_markdown(item.description)
+    plain = to_plain(description or "")
+    place = _place(item, location, site_country(url))
+    salary = _salary(item, plain, place.country)
+    mode = work_mode(item.work_mode, item.is_remote, title, location, plain)
+    yearly_min, yearly_max = salary.yearly
+    return replace(
+        item,
+        title=title,
+        url=url,
+        organization=clean_line(item.organization),
+        location=location,
+        city=place.city,
+        region=place.region,
+        country=place.country,
+        is_remote=item.is_remote if mode is None else mode == "remote",
+        work_mode=mode,
+        posted_at=to_iso(item.posted_at),
+        job_types=job_types(item.job_types),
+        salary_min=salary.least,
+        salary_max=salary.most,
+        salary_interval=salary.interval,
+        currency=salary.currency,
+        salary_yearly_min=yearly_min,
+        salary_yearly_max=yearly_max,
+        apply_url=clean_url(item.apply_url),
+        description=description,
+        skills=find_skills(plain, item.skills),
+        experience_years=_experience_years(item, plain),
+    )
+
+
+_COUNTRY_HOST = re.compile(r"([a-z]{2})\.(?:indeed|linkedin|jooble|talent)\.(?:com|org)")
+
+
+def site_country(url: str) -> str | None:
+    """Return the ISO 3166-1 alpha-2 code of the country that a board's address is for (`de.indeed.com`), or None."""
+    match = _COUNTRY_HOST.fullmatch(host_of(url))
+    return country_code(match[1]) if match else None
+
+
+def _place(item: Item, location: str | None, near: str | None) -> Place:
+    found = find_place(location, near)
+    country = country_code(item.country) or found.country
+    return Place(clean_line(item.city) or found.city, region_label(item.region, country) or found.region, country)
+
+
+def _salary(item: Item, description: str, country: str | None) -> Salary:
+    given = clean_salary(item.salary_min, item.salary_max, item.salary_interval, item.currency, country)
+    return find_salary(description, country) if given == NO_SALARY else given
+
+
+def _experience_years(item: Item, description: str) -> int | None:
+    years = item.experience_years
+    return years if years is not None and 0 <= years <= MOST_YEARS else experience_years(description)

@@ -1,0 +1,123 @@
+"""Text as sites write it, made readable: no markup, no invisible characters, one way to write the same thing."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+LINE_LENGTH = 500
+"""Most characters of a title, an organisation or a location. Longer ones are cut."""
+
+_RAW_LINE_LENGTH = 4 * LINE_LENGTH
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text that lists them."""
+    return frozenset(text.split())
+
+
+INLINE_TAGS = words(
+    "a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark nobr q rp rt ruby s samp "
+    "small span strike strong sub sup time tt u var wbr"
+)
+BLOCK_TAGS = words(
+    "address applet area article aside audio base blockquote body button canvas caption center col colgroup dd details "
+    "dialog dir div dl dt embed fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header "
+    "hgroup hr html iframe input legend li link main map marquee math menu meta nav noscript object ol optgroup option "
+    "p param picture pre progress script search section select slot source style summary svg table tbody td template "
+    "textarea tfoot th thead title tr track ul video"
+)
+"""The elements of HTML, with the obsolete ones: https://html.spec.whatwg.org/multipage/indices.html. A word in angle
+brackets that is none of them, such as `List<String>`, is text."""
+
+TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?=[\s/>])[^<>]*+>")
+COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+# What shows nothing: controls (tabs and line ends aside), soft hyphens, zero-width spaces, marks of writing direction,
+# byte order marks, and surrogates, which UTF-8 has no place for.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+"
+)
+# Persian, Indic scripts and emoji need their zero-width joiners; between other characters they are noise.
+_STRAY_JOINERS = re.compile(
+    "(?<![\u0600-\u200b\u200e-\U0010ffff\u200c\u200d])[\u200c\u200d]++"
+    "|[\u200c\u200d]++(?![\u0600-\u200b\u200e-\U0010ffff])"
+)
+_JOINERS = frozenset("\u200c\u200d")
+_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31,}+")
+_MOST_MARKS = 30
+_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+
+
+def clean_line(text: str | None) -> str | None:
+    """Return text as one line without markup, or None if nothing readable is left.
+
+    HTML entities are decoded (also those that were encoded twice), tags of HTML and invisible characters removed,
+    whitespace made single spaces, letters composed (Unicode NFC). At most `LINE_LENGTH` characters are kept.
+    """
+    if text is None:
+        return None
+    line = text[:_RAW_LINE_LENGTH]
+    while (cleaned := _without_markup(line)) != line:
+        line = cleaned
+    return line[:LINE_LENGTH].strip() or None
+
+
+def _without_markup(line: str) -> str:
+    line = ENTITY.sub(lambda entity: html.unescape(entity[0]), line)
+    line = TAG.sub(_in_place_of_tag, COMMENT.sub(" ", line))
+    return " ".join(visible(line).split())
+
+
+def _in_place_of_tag(tag: re.Match[str]) -> str:
+    name = tag[2].lower()
+    if name in BLOCK_TAGS or name == "br":
+        return " "
+    return "" if name in INLINE_TAGS else tag[0]
+
+
+def visible(text: str) -> str:
+    """Return text in Unicode NFC, without characters that show nothing, its line ends as newlines.
+
+    Sequences of combining marks are cut at 30, the limit of Unicode's stream-safe format (UAX 15): normalising takes
+    time that grows with their square.
+    """
+    text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFC", _MARKS.sub(_stream_safe, text))
+    while not _JOINERS.isdisjoint(text) and (joined := _without_stray_joiners(text)) != text:
+        text = joined
+    return text
+
+
+def _without_stray_joiners(text: str) -> str:
+    return unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", text))
+
+
+def _stream_safe(symbols: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in symbols[0]:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def clean_lines(text: str) -> str:
+    """Return visible text with its whitespace in order, as Markdown wants it.
+
+    Words are one space apart, paragraphs one blank line. Indentation at the start of a line is kept (it nests lists),
+    and so are two spaces before a line end (a line break).
+    """
+    lines = []
+    for line in text.expandtabs(4).split("\n"):
+        words = " ".join(line.split())
+        indent = len(line) - len(line.lstrip()) if words else 0
+        lines.append(" " * indent + words + ("  " if words and line[-2:].isspace() else ""))
+    paragraphs = re.sub(r"\n{3,}+", "\n\n", "\n".join(lines))
+    return paragraphs.replace("  \n\n", "\n\n").strip()
