@@ -1,0 +1,138 @@
+"""What is one thing, as the worker and the database decide it: sightings to groups."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from scripts.bench.dedupe_source import SightingSource
+from scripts.bench.dedupe_variants import Sighting
+from worker.local.processes import ready, running
+from worker.pipeline.offline_embedding import OFFLINE_MODEL
+from worker.settings import Settings, load_settings
+from worker.worker import Worker
+
+TIMEOUT_SECONDS = 900
+LOOK_SECONDS = 0.2
+USER_ID = "00000000-0000-0000-0000-000000000001"
+
+_UNSEARCHED = "select from public.search_runs where completed_at is null limit 1"
+_UNCOMPARED = """
+select from public.items as item
+where not exists (select from public.item_embeddings as embedded where embedded.item_id = item.id)
+   or exists (select from worker.near_duplicate_queue)
+limit 1
+"""
+_GROUPS = """
+select sighting.site, sighting.external_id, coalesce(item.duplicate_of, item.id)::text
+from public.item_sources as sighting join public.items as item on item.id = sighting.item_id
+"""
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of sightings.
+
+    Attributes:
+        groups: The group of each: equal ones are one thing.
+        searched_seconds: Time until all pages were transformed, saved and their keys compared.
+        seconds: Time until all items were embedded and compared with those that are near, too.
+    """
+
+    groups: list[str]
+    searched_seconds: float
+    seconds: float
+
+
+async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
+    """Let a worker find sightings, site by site, on a local stack, until nothing is left to be merged.
+
+    Args:
+        sightings: What it finds.
+        folder: An empty folder, for the stack's data.
+
+    Raises:
+        SettingsError: The model is not installed.
+        RuntimeError: Not all sightings became items.
+        TimeoutError: It takes more than `TIMEOUT_SECONDS`.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    source = SightingSource(sightings)
+    command = ("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
+    async with running(*command, log=folder / "log") as process:
+        stack = await ready(process)
+        connecting = psycopg.AsyncConnection.connect(stack["db_url"], autocommit=True, connect_timeout=10)
+        async with await connecting as database:
+            await _enqueue(database, source)
+            seconds = await _work_off(Worker(_settings(stack, folder), [source]), database)
+            return Merged(await _groups(database, sightings), *seconds)
+
+
+async def _work_off(worker: Worker, database: Connection) -> tuple[float, float]:
+    """Let a worker work until nothing is left; return after how many seconds all was searched, and all compared."""
+    working = asyncio.create_task(worker.run())
+    watching = asyncio.create_task(_watch(database))
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+            raise KeyboardInterrupt  # nothing else ends it: the signal went to the worker
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+    return watching.result()
+
+
+async def _watch(database: Connection) -> tuple[float, float]:
+    started = time.monotonic()
+    await _until_none(database, _UNSEARCHED)
+    searched = time.monotonic()
+    await _until_none(database, _UNCOMPARED)
+    return searched - started, time.monotonic() - started
+
+
+def _settings(stack: Mapping[str, str], folder: Path) -> Settings:
+    """Return a worker's settings for a stack: the defaults, but for the model and a place of its own on the disk."""
+    os.environ |= {
+        "SUPABASE_URL": stack["url"],
+        "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
+        "WORKER_SPOOL_DIR": str(folder / "spool"),
+        "WORKER_EMBEDDING_MODEL": OFFLINE_MODEL,
+    }
+    return load_settings()
+
+
+async def _enqueue(database: Connection, source: SightingSource) -> None:
+    await database.execute("insert into auth.users (id, email) values (%s, 'ada@example.com')", [USER_ID])
+    parameters = {"search_term": "anything", "sites": source.sites, "results_wanted": 1000}
+    await database.execute(
+        "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
+        [USER_ID, source.kind, Jsonb(parameters)],
+    )
+
+
+async def _until_none(database: Connection, query: str) -> None:
+    while (await database.execute(query.encode())).rowcount:  # noqa: ASYNC110 (what happens elsewhere)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _groups(database: Connection, sightings: Sequence[Sighting]) -> list[str]:
+    answer = await database.execute(_GROUPS)
+    groups = {(site, external_id): group for site, external_id, group in await answer.fetchall()}
+    found = [groups.get((sighting.site, sighting.item.external_id)) for sighting in sightings]
+    loaded = [group for group in found if group is not None]
+    if len(loaded) < len(sightings):
+        raise RuntimeError(f"only {len(loaded)} of {len(sightings)} sightings became items")
+    return loaded

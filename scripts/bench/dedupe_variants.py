@@ -1,0 +1,205 @@
+"""Labelled sightings made from real listings: the same job as other boards show it, and other jobs of its template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from typing import TypeAlias
+
+from scripts.bench import dedupe_wording as wording
+from scripts.bench.dedupe_listings import Listing, words_of
+from worker.model import Item
+
+ORIGINAL = "as listed"
+_Identity: TypeAlias = tuple[str, frozenset[str], tuple[str, str]]
+
+_SAME_KINDS = (
+    "other tracking", "other formatting", "truncated", "reworded", "city alone", "retitled", "retitled, reworded",
+)  # fmt: skip
+_OTHER_KINDS = ("another city", "another level", "another shift", "another title", "another number", "another company")
+_BOARDS = ("linkedin", "zip_recruiter", "glassdoor", "bayt")
+_SHARE_OF_FRONT_PAGES = 0.3
+_DAYS_OFF = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One thing as one site shows it.
+
+    Attributes:
+        item: What a source's `parse` makes of it, not normalised.
+        thing: The label: two sightings are duplicates if and only if it is the same.
+        listing: Id of the real listing from which it was made.
+        kind: What was done to the listing.
+    """
+
+    site: str
+    item: Item
+    thing: str
+    listing: str
+    kind: str
+
+
+def sightings(listings: Sequence[Listing], seed: int) -> list[Sighting]:
+    """Make the corpus. The same seed gives the same corpus.
+
+    Args:
+        listings: What it is made from; each is in it as it is, too.
+        seed: Of all that is chosen at random.
+    """
+    # No two things may have one title, company and place: such another job exists already, or was made already.
+    taken = {_identity(listing): listing.id for listing in listings}
+    made: list[Sighting] = []
+    for listing in listings:
+        made += _same(listing, seed, taken)
+    for listing in listings:
+        made += _others(listing, listings, seed, taken)
+    return made
+
+
+def _identity(listing: Listing) -> _Identity:
+    return (listing.company or "").casefold(), words_of(listing.title), listing.place
+
+
+def _same(listing: Listing, seed: int, taken: Mapping[_Identity, str]) -> Iterator[Sighting]:
+    """Yield a listing, and how other boards show the same job."""
+    yield Sighting(listing.site, _item(listing, _place(listing)), listing.id, listing.id, ORIGINAL)
+    for kind in _SAME_KINDS:
+        random = Random(f"{seed} {listing.id} {kind}")  # noqa: S311 (repeatable, not secret)
+        title = (
+            wording.retitled(random, listing) if "retitled" in kind else wording.title_spelled(random, listing.title)
+        )
+        if taken.get(_identity(replace(listing, title=title)), listing.id) != listing.id:
+            continue
+        place = wording.place_spelled(random, listing.place)
+        if kind == "city alone":
+            place = listing.place[0] or place
+        elsewhere = _front_page(listing) if random.random() < _SHARE_OF_FRONT_PAGES else None
+        shown = replace(
+            listing,
+            id=f"{listing.id}-{kind}",
+            title=title,
+            company=wording.company_spelled(random, listing.company) if listing.company else None,
+            description=_shown_description(random, listing.description, kind),
+            apply_url=_tracked(random, listing.apply_url) if kind == "other tracking" else elsewhere,
+            posted=listing.posted + timedelta(days=random.randint(-_DAYS_OFF, _DAYS_OFF)),
+            pay=random.choice((listing.pay, None)),
+        )
+        yield Sighting(random.choice(_BOARDS), _item(shown, place), listing.id, listing.id, kind)
+
+
+def _shown_description(random: Random, description: str, kind: str) -> str:
+    if kind == "truncated":
+        return wording.truncated(random, description)
+    return wording.formatted(random, wording.reworded(random, description) if "reworded" in kind else description)
+
+
+def _others(
+    listing: Listing, listings: Sequence[Listing], seed: int, taken: MutableMapping[_Identity, str]
+) -> Iterator[Sighting]:
+    """Yield other jobs whose listings are written from the same template."""
+    for number, kind in enumerate(_OTHER_KINDS, start=1):
+        random = Random(f"{seed} {listing.id} {kind}")  # noqa: S311 (repeatable, not secret)
+        other = _other_job(random, listing, listings, kind)
+        if not other.company or _identity(other) in taken:
+            continue
+        taken[_identity(other)] = thing = f"{listing.id} {kind}"
+        shown = replace(
+            other,
+            id=f"{listing.id}-{kind}",
+            description=_rewritten(listing, other),
+            apply_url=random.choice((_other_posting(listing.apply_url, number), None, _front_page(other))),
+            posted=listing.posted + timedelta(days=random.randint(-_DAYS_OFF, _DAYS_OFF)),
+        )
+        yield Sighting(random.choice((listing.site, *_BOARDS)), _item(shown, _place(shown)), thing, listing.id, kind)
+
+
+def _other_job(random: Random, listing: Listing, listings: Sequence[Listing], kind: str) -> Listing:
+    stranger = random.choice(listings)
+    if kind == "another city":
+        return replace(listing, place=stranger.place if stranger.place[0] else listing.place)
+    if kind == "another company":
+        return replace(listing, company=stranger.company)
+    if kind == "another title":
+        return replace(listing, title=stranger.title)
+    titles = {
+        "another level": wording.another_level,
+        "another shift": wording.another_shift,
+        "another number": wording.another_number,
+    }
+    return replace(listing, title=titles[kind](random, listing.title))
+
+
+def _item(listing: Listing, place: str) -> Item:
+    low, high = listing.pay or (None, None)
+    return Item(
+        external_id=listing.id,
+        title=listing.title,
+        url=listing.url,
+        organization=listing.company,
+        location=place,
+        is_remote=None,
+        posted_at=listing.posted.isoformat(),
+        salary_min=low,
+        salary_max=high,
+        salary_interval=listing.interval if listing.pay else None,
+        currency=listing.currency if listing.pay else None,
+        apply_url=listing.apply_url,
+        description=listing.description,
+        job_types=listing.job_types,
+    )
+
+
+def _place(listing: Listing) -> str:
+    return ", ".join(filter(None, (*listing.place, "US")))
+
+
+def _rewritten(listing: Listing, other: Listing) -> str:
+    """Return the description with the other job's title, city and company in place of this one's."""
+    text = listing.description
+    for old, new in (
+        (listing.title, other.title),
+        (listing.place[0], other.place[0]),
+        (listing.company, other.company),
+    ):
+        if old and new:
+            text = re.sub(re.escape(old), new.replace("\\", r"\\"), text, flags=re.IGNORECASE)
+    return text
+
+
+def _tracked(random: Random, url: str | None) -> str | None:
+    """Return an address as another board passes it on."""
+    if url is None or "indeed.com/" in url.lower().partition("?")[0]:
+        return url
+    board = random.choice(("linkedin", "glassdoor", "ziprecruiter", "google_jobs_apply"))
+    bare, _, query = url.partition("#")[0].partition("?")
+    told = [part for part in query.split("&") if part and not re.search(r"(?i)utm_|indeed|=IN(DE)?$|^s=in$|^~$", part)]
+    told += random.sample(
+        (f"utm_source={board}", "utm_campaign=jobs-2024", f"source={board}", "gclid=Cj0KCQ", f"ref={board}"), k=2
+    )
+    bare = random.choice((bare, bare.rstrip("/") + "/" if "." not in bare.rsplit("/", 1)[-1] else bare))
+    return f"{bare}?{'&'.join(told)}"
+
+
+def _other_posting(url: str | None, number: int) -> str | None:
+    """Return the address of another job on the same site: with other digits in its path and query.
+
+    Args:
+        url: The address of a job.
+        number: From 1 to 9, each for another job.
+    """
+    if url is None or "%" in url or not re.search(r"\d{3}", url):
+        return None
+    digits = "0123456789"
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host}/{path.translate(str.maketrans(digits, digits[number:] + digits[:number]))}"
+
+
+def _front_page(listing: Listing) -> str | None:
+    """Return the page with all of a company's jobs, which is where some boards send applicants."""
+    name = re.sub(r"\W", "", listing.company or "").lower()
+    return f"https://www.{name}.com/careers?utm_source=board" if name else None

@@ -1,0 +1,276 @@
+"""What 1,000 users' scheduled searches cost where equal ones share one, against one scrape a run.
+
+Both on a local stack of their own, with a real worker and a source that answers at once: what a scrape costs at a site
+comes on top, for each of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+from supabase import AsyncClient
+
+from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
+from worker.local.processes import ready, running
+from worker.queue import open_client
+from worker.settings import Settings, load_settings
+from worker.worker import Worker
+
+SEARCHES_A_USER = 6
+BATCH = 500
+"""Rows that a schedule inserts with one request."""
+
+TIMEOUT_SECONDS = 60
+LOOK_SECONDS = 0.2
+STATISTICS_SECONDS = 11
+"""Idle sessions report what they wrote after 10 s (PGSTAT_IDLE_INTERVAL in PostgreSQL's pgstat.c)."""
+
+_WITHOUT_SHARING = """
+create or replace function worker.fingerprint(kind text, parameters jsonb, user_id uuid) returns text
+language sql volatile set search_path = '' return pg_catalog.gen_random_uuid()::text
+"""
+_ROWS_WRITTEN = """
+select schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables
+where schemaname in ('public', 'worker') and n_tup_ins + n_tup_upd + n_tup_del > 0
+order by schemaname, relname
+"""
+_UNFINISHED = "select from public.search_runs where completed_at is null limit 1"
+
+console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
+progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows of a table that were inserted, updated and deleted."""
+
+    inserted: int
+    updated: int
+    deleted: int
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.inserted + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came of a number of runs.
+
+    Attributes:
+        scrapes: Searches of a site.
+        enqueued_seconds: Time until all runs were inserted.
+        seconds: Time until all of them had ended.
+        statuses: How many ended how: `searched` or `shared`, with the status.
+        written: By table.
+    """
+
+    runs: int
+    scrapes: int
+    enqueued_seconds: float
+    seconds: float
+    statuses: Mapping[str, int]
+    written: Mapping[str, Written]
+
+
+async def measure(folder: Path, *, users: int, searches: int, is_shared: bool) -> Figures:
+    """Let users' schedules insert all of their searches, and a worker end them.
+
+    Args:
+        folder: An empty folder, for the data.
+        users: How many users.
+        searches: How many distinct searches there are among all of theirs.
+        is_shared: Whether equal searches share one; else each run's fingerprint is another.
+    """
+    log = folder / "log"
+    source = CountingSource()
+    async with running("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"), log=log) as process:
+        stack = await ready(process)
+        connecting = psycopg.AsyncConnection.connect(stack["db_url"], autocommit=True, connect_timeout=10)
+        async with (
+            await connecting as database,
+            open_client(stack["url"], stack["service_role_key"], timeout_seconds=TIMEOUT_SECONDS) as schedule,
+        ):
+            await database.execute(
+                "insert into auth.users (id, email)"
+                " select lpad(number::text, 32, '0')::uuid, number || '@example.com'"
+                " from generate_series(1, %s) as number",
+                [users],
+            )
+            if not is_shared:
+                await database.execute(_WITHOUT_SHARING)
+            before = await rows_written(database)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Worker(worker_settings(stack, folder), [source]).run())
+                started = time.monotonic()
+                runs = await enqueue(schedule, users, searches)
+                enqueued = time.monotonic()
+                await all_ended(database)
+                ended = time.monotonic()
+                os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(STATISTICS_SECONDS)
+            after = await rows_written(database)
+            statuses = await database.execute(
+                "select case when shared_run_id is null then 'searched, ' else 'shared, ' end || status, count(*)"
+                " from public.search_runs group by 1 order by 1"
+            )
+            nothing = Written(0, 0, 0)
+            written = {table: difference(rows, before.get(table, nothing)) for table, rows in after.items()}
+            return Figures(
+                runs=runs,
+                scrapes=source.scrapes,
+                enqueued_seconds=enqueued - started,
+                seconds=ended - started,
+                statuses=dict(await statuses.fetchall()),
+                written={table: rows for table, rows in written.items() if rows.rows},
+            )
+
+
+def worker_settings(stack: Mapping[str, str], folder: Path) -> Settings:
+    """Return a worker's settings for a stack: the defaults, but for a place of its own on the disk."""
+    os.environ |= {
+        "SUPABASE_URL": stack["url"],
+        "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
+        "WORKER_SPOOL_DIR": str(folder / "spool"),
+    }
+    return load_settings()
+
+
+async def enqueue(schedule: AsyncClient, users: int, searches: int) -> int:
+    """Insert all searches of all users, in batches, as a schedule with the service key does; return how many."""
+    runs = list(asked(users, searches))
+    for start in range(0, len(runs), BATCH):
+        await schedule.table("search_runs").insert(runs[start : start + BATCH]).execute()
+    return len(runs)
+
+
+def asked(users: int, searches: int) -> Iterator[Row]:
+    """Yield users' searches. They are written as people write: in any case, with blanks, the sites in any order."""
+    chance = random.Random(users)  # noqa: S311 (repeatable, not secret)
+    for user in range(1, users + 1):
+        for number in chance.sample(range(searches), min(SEARCHES_A_USER, searches)):
+            term = f"engineer {number}"
+            yield {
+                "user_id": f"{user:08d}".rjust(32, "0"),
+                "kind": CountingSource.kind,
+                "source": "cron",
+                "parameters": {
+                    "search_term": chance.choice([term, term.upper(), f" {term.title()} "]),
+                    "sites": chance.sample(SITES, len(SITES)),
+                    "results_wanted": PAGES * ITEMS,
+                },
+            }
+
+
+async def all_ended(database: psycopg.AsyncConnection[Any]) -> None:
+    """Return once every run has ended."""
+    while (await database.execute(_UNFINISHED)).rowcount:  # noqa: ASYNC110 (what happens elsewhere)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def rows_written(database: psycopg.AsyncConnection[Any]) -> dict[str, Written]:
+    """Return what was written to each table since the database was made."""
+    answer = await database.execute(_ROWS_WRITTEN.encode())
+    return {table: Written(*counts) for table, *counts in await answer.fetchall()}
+
+
+def difference(after: Written, before: Written) -> Written:
+    """Return what was written in between."""
+    return Written(after.inserted - before.inserted, after.updated - before.updated, after.deleted - before.deleted)
+
+
+def print_figures(shared: Figures, alone: Figures) -> None:
+    """Print both side by side; the figures of fewer runs also as they would be for as many."""
+    factor = shared.runs / alone.runs
+    console.print(f"\nShared: {describe(shared)}")
+    console.print(f"One scrape a run: {describe(alone)}")
+    title = f"Rows written (inserted + updated + deleted), for {shared.runs:,} runs"
+    if factor != 1:
+        title += f"; without sharing {factor:g} times those of {alone.runs:,} runs"
+    table = Table("table", title=title, title_justify="left")
+    for heading in ("shared", "one scrape a run", "ratio"):
+        table.add_column(heading, justify="right")
+    for name in sorted({*shared.written, *alone.written}):
+        mine, others = (figures.written.get(name, Written(0, 0, 0)) for figures in (shared, alone))
+        table.add_row(name, parts(mine, 1), parts(others, factor), ratio(others.rows * factor, mine.rows))
+    totals = [sum(written.rows for written in figures.written.values()) for figures in (shared, alone)]
+    table.add_section()
+    table.add_row("all", f"{totals[0]:,}", f"{totals[1] * factor:,.0f}", ratio(totals[1] * factor, totals[0]))
+    console.print(table)
+    scaled = "" if factor == 1 else f" ({factor:g} times {alone.seconds:.1f} s)"
+    console.print(
+        f"Wall time: {shared.seconds:.1f} s against {alone.seconds * factor:.1f} s{scaled}, "
+        f"ratio {ratio(alone.seconds * factor, shared.seconds)}."
+    )
+
+
+def describe(figures: Figures) -> str:
+    """Return what happened, in a sentence."""
+    statuses = "; ".join(f"{count:,} {status}" for status, count in figures.statuses.items())
+    return (
+        f"{figures.runs:,} runs ({statuses}), {figures.scrapes:,} scrapes of a site; inserted within "
+        f"{figures.enqueued_seconds:.1f} s, all ended after {figures.seconds:.1f} s."
+    )
+
+
+def parts(written: Written, factor: float) -> str:
+    """Return what was written to a table, in its parts."""
+    counts = (written.inserted, written.updated, written.deleted)
+    return " + ".join(f"{count * factor:,.0f}" for count in counts)
+
+
+def ratio(whole: float, part: float) -> str:
+    """Return how many times as much it is."""
+    return f"{whole / part:.1f}" if part else "-"
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def main() -> int:
+    """Parse the arguments and run the bench."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/sharing", description=__doc__)
+    parser.add_argument("--users", type=_positive, default=1000, help="users who share (default: %(default)s)")
+    parser.add_argument("--searches", type=_positive, default=40, help="distinct searches (default: %(default)s)")
+    parser.add_argument(
+        "--users-alone", type=_positive, default=100, help="users whose runs share nothing (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        figures = []
+        for is_shared, users in ((True, options.users), (False, options.users_alone)):
+            way = "shared" if is_shared else "one scrape a run"
+            progress.print(f"{way}: {users:,} users, {options.searches} searches")
+            place = folder / ("shared" if is_shared else "alone")
+            place.mkdir(mode=0o755)
+            figures.append(asyncio.run(measure(place, users=users, searches=options.searches, is_shared=is_shared)))
+            progress.print(describe(figures[-1]))
+        print_figures(*figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
