@@ -59,6 +59,7 @@ def test_ctrl_c_leaves_no_process_behind(mark: dict[str, str], moment: str) -> N
                 output += os.read(terminal, 65536)
             except OSError:  # how a terminal says that its last writer is gone
                 break
-        assert demo.wait() == 130, output.decode()
+        assert demo.wait() == 130, output.decode(errors="replace")
     os.close(terminal)
-    assert "Traceback" not in output.decode()
+    # What is killed while it writes may leave half a character.
+    assert "Traceback" not in output.decode(errors="replace")

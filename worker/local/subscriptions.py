@@ -31,7 +31,7 @@ OPERATORS = PATTERNS | {
     "isdistinct": "is distinct from", "is": "is",
 }  # fmt: skip
 TRUTH_VALUES = ("null", "true", "false", "unknown")
-QUOTED = r'"(?:\\.|[^"\\])*+"'
+QUOTED = r'"(?:\\.|[^"\\])*"'
 FILTER = re.compile(r"(?P<column>[^=]+)=(?P<negation>not\.)?(?P<operator>\w+)\.(?P<value>.*)", re.DOTALL)
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]

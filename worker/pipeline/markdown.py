@@ -18,7 +18,7 @@ DESCRIPTION_LENGTH = 50_000
 _RAW_LENGTH = 3 * DESCRIPTION_LENGTH
 
 # Possessive, so that a run of backslashes is read once: an even number of them escapes nothing.
-_UNESCAPED = r"(?<!\\)((?:\\\\)*+)"
+_UNESCAPED = r"(?<!\\)((?:\\\\)*)"
 _TAG = re.compile(_UNESCAPED + TAG.pattern)
 _ESCAPED_TAG = re.compile(_UNESCAPED + r"&lt;/?([a-zA-Z][a-zA-Z0-9]*)")
 _COMMENT = re.compile(_UNESCAPED + COMMENT.pattern, re.DOTALL)

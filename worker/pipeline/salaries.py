@@ -121,7 +121,8 @@ def _interval(text: str | None) -> str | None:
 
 _SIGNS = ("$", "€", "£", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "NZD", "SGD")
 _CURRENCY = r"(?:(?:US|CA|C|AU|A|NZ|S|HK)?\$|€|£|(?:USD|EUR|GBP|CAD|AUD|CHF|NZD|SGD)\b)"
-_FIGURE = r"\d{1,9}(?:[.,]\d{3})*+(?:[.,]\d{1,2})?(?![\d:])"
+# Not possessive: of a group, Python before 3.11.5 loses what it should give back (gh-106052).
+_FIGURE = r"\d{1,9}(?:[.,]\d{3})*(?:[.,]\d{1,2})?(?![\d:]|[.,]\d)"
 _THOUSANDS = r"(?: ?k\b)?"
 _PERIOD = (
     r"(?:\s?/\s?(?:per )?|\s?\bper\b[ /]?|\s?\ban?\b |\s?\beach\b |\s?\bpro\b |\s)?"
