@@ -35,7 +35,7 @@ class ChoreError(Exception):
 
 
 Chore: TypeAlias = Callable[[], Awaitable[float]]
-"""Does one batch of something, bounded in size and time; cancelled at any moment, it is as if it had not begun.
+"""Does one batch of something, bounded in size and time; cancelled at any moment, what it had taken comes again later.
 
 Returns the seconds until there is something to do again; 0: there is more. Raises `ChoreError` if it cannot be done
 now; whatever else it raises is logged with its traceback.

@@ -7,9 +7,9 @@ import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
 from uuid import UUID
 
+from worker.files import page_name, write_whole
 from worker.model import Page, RunSite
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,8 @@ class Backup:
 
     def keep(self, run_id: UUID, site: RunSite, page: Page) -> None:
         """Write a page as it came, before anything else is done with it. If that fails, the search goes on."""
-        name = f"{run_id}.{quote(site.site, safe='')}.{site.attempt}.{page.number:06}.json"
-        path = self._folder / f"{datetime.now(UTC):%Y/%m/%d}" / name
+        path = self._folder / f"{datetime.now(UTC):%Y/%m/%d}" / f"{run_id}.{page_name(site, page)}"
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_text(json.dumps({"site": site.site, **asdict(page)}))
-            unfinished.replace(path)
+            write_whole(path, json.dumps({"site": site.site, **asdict(page)}))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             logger.warning("%s is not written: %s", path, error)

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 from uuid import UUID
 
+from worker.files import page_name, write_whole
 from worker.model import FoundPage, Item, ItemError, Json, Page, Run, RunSite, Transformed, one_line
 from worker.queue import CallRefusedError, DatabaseUnreachableError, Queue, QueueError, SavedPage
 
@@ -103,12 +103,8 @@ def _item(kept: dict[str, Any]) -> Item:
 
 
 def _write(folder: Path, found: FoundPage) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{quote(found.site.site, safe='')}.{found.site.attempt}.{found.page.number:06}.json"
-    # Whoever reads it sees the whole page, or none.
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(asdict(found), allow_nan=False))
-    unfinished.replace(path)
+    path = folder / page_name(found.site, found.page)
+    write_whole(path, json.dumps(asdict(found), allow_nan=False))
     return path
 
 

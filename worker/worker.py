@@ -13,6 +13,7 @@ from worker.backup import Backup
 from worker.chores import Embedding, NearDuplicateMerging, Retention
 from worker.execution import Execution
 from worker.loop import EXIT_SECONDS, Limits, Loop
+from worker.pipeline.duplicates import are_duplicates
 from worker.pipeline.embedding_models import Embedder, open_embedder
 from worker.queue import Queue, open_client
 from worker.reprocess import Reprocessed, Reprocessor
@@ -82,7 +83,7 @@ class Worker:
         async with self._open_queue() as queue:
             await queue.mark_for_reprocessing(since=since, source=source, status=status)
             reprocessor = Reprocessor(queue, self._sources)
-            done = await reprocessor.batch()
+            done = Reprocessed()
             while (batch := await reprocessor.batch()).pages:
                 done += batch
             return done
@@ -137,8 +138,6 @@ class Worker:
         }
         if embedder is None:
             return Background(others), lambda: None
-        from worker.pipeline.duplicates import are_duplicates  # noqa: PLC0415 (for whom embeds alone)
-
         embedding = Embedding(queue, embedder, on_saved=lambda: background.ring(MERGING))
         merging = NearDuplicateMerging(queue, are_duplicates)
         background = Background({EMBEDDING: embedding, MERGING: merging, **others})

@@ -254,11 +254,7 @@ begin
     delete from worker.processing_log as problem where problem.raw_collection_id = page.id;
     with problem as (
         insert into worker.processing_log (raw_collection_id, item_index, error_type, message, field, raw, created_at)
-        select page.id, problem.index, problem.type, problem.message, problem.field,
-               -- The page itself has it all.
-               case when octet_length(problem.raw::text) > 16384 then to_jsonb(left(problem.raw::text, 16384))
-                    else problem.raw end,
-               worker.now()
+        select page.id, problem.index, problem.type, problem.message, problem.field, problem.raw, worker.now()
         from jsonb_to_recordset(load_page.errors)
             as problem (index integer, type text, message text, field text, raw jsonb)
         returning item_index

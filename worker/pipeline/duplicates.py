@@ -13,8 +13,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from rapidfuzz import fuzz
-
 from worker.model import Item
 from worker.pipeline.apply_keys import LONGEST_KEY, apply_key, name_two_postings
 
@@ -239,6 +237,8 @@ def _yearly_pay(item: Item) -> tuple[float, float] | None:
 
 
 def _similarity(a: str | None, b: str | None) -> float:
+    from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB that a worker which embeds nothing need not load)
+
     texts = [" ".join(_words((text or "")[:_COMPARED_LENGTH])) for text in (a, b)]
     return fuzz.token_set_ratio(*texts) if all(texts) else 0.0
 

@@ -45,17 +45,15 @@ select is(pg_temp.save_items(id, 'alpha', 1, '[{"external_id": "a3"}]'), '{"stat
     'the same page again answers the same') from run;
 select is(pg_temp.item('alpha:a3'), null, 'and loads nothing');
 
-select is(pg_temp.save_items(id, 'alpha', 2, '[{"external_id": "b1"}]', jsonb_build_array(
-        jsonb_build_object('index', 1, 'type', 'InvalidItemError', 'message', 'no title', 'field', 'title', 'raw',
-                           jsonb_build_object('text', repeat('x', 20000))))),
+select is(pg_temp.save_items(id, 'alpha', 2, '[{"external_id": "b1"}]', 
+        '[{"index": 1, "type": "InvalidItemError", "message": "no title", "field": "title", "raw": {"text": "x"}}]'),
     '{"status": "partial", "results": 1, "new": 1}', 'with invalid items a page is partial') from run;
 select results_eq(
-    $$ select item_index, error_type, message, field, jsonb_typeof(raw), length(raw #>> '{}')
+    $$ select item_index, error_type, message, field, raw
        from worker.processing_log as log
        join worker.raw_collections as page on page.id = raw_collection_id, run
        where page.run_id = run.id $$,
-    $$ values (1, 'InvalidItemError', 'no title', 'title', 'string', 16384) $$,
-    'each is logged, and no more than the beginning of a huge one');
+    $$ values (1, 'InvalidItemError', 'no title', 'title', '{"text": "x"}'::jsonb) $$, 'each is logged');
 select is(pg_temp.save_items(id, 'alpha', 3, '[]',
         '[{"index": 0, "type": "InvalidItemError", "message": "no id", "field": null, "raw": {"id": null}}]'),
     '{"status": "failed", "results": 0, "new": 0}', 'with nothing but invalid items it is failed') from run;
