@@ -293,6 +293,8 @@ from test_sandbox import pid_then_hang
 from worker.sandbox import stream
 
 async def main():
+    # Development mode would tell of what takes 0.1 s, which a busy machine makes of anything.
+    asyncio.get_running_loop().slow_callback_duration = float("inf")
     async for pid in stream(pid_then_hang, deadline_seconds=3600):
         print(pid, multiprocessing.forkserver._forkserver._forkserver_pid, flush=True)
 
