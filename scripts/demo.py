@@ -26,10 +26,12 @@ ENGINEER = {"search_term": "engineer", "sites": ["linkedin", "indeed", "zip_recr
 SEARCHES: Sequence[tuple[str, dict[str, Any]]] = (
     ("ada", ENGINEER),
     ("ada", {"search_term": "manager", "sites": ["indeed", "glassdoor", "linkedin"], "results_wanted": 40}),
-    ("grace", {"search_term": "designer", "sites": ["zip_recruiter", "linkedin", "indeed"], "results_wanted": 40}),
+    ("grace", {"search_term": "designer", "sites": ["jsearch", "linkedin", "indeed"], "results_wanted": 40}),
     ("grace", ENGINEER),
 )
 BLOCKED_BOARD = "glassdoor"
+KEYED_SITE = "jsearch"
+"""It needs a key: the played one has one."""
 RETRY_DELAY = "1 second"
 """It stays blocked for all three attempts, and nobody wants to wait for them."""
 
@@ -66,10 +68,12 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
         if not live:
             arguments = ["--json", "--latency-ms", "250", "--fail", f"{BLOCKED_BOARD}=blocked"]
             boards = await ready(await start("worker.local.boards", *arguments))
-            environment |= {
+            environment |= boards["credentials"] | {
                 "JOBSPY_PROXIES": boards["proxy_url"],
                 "JOBSPY_CA_CERT": boards["ca_cert"],
                 "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
+                "WORKER_HTTP_PROXIES": boards["proxy_url"],
+                "WORKER_HTTP_CA_CERT": boards["ca_cert"],
             }
         supabase = await ready(stack)
         if not live:
@@ -89,7 +93,8 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
         titles: dict[str, str] = {}
         runs_of: dict[str, list[str]] = {name: [] for name in users}
         for name, parameters in SEARCHES:
-            enqueued = await users[name].enqueue("jobs", parameters)
+            sites = [site for site in parameters["sites"] if not (live and site == KEYED_SITE)]
+            enqueued = await users[name].enqueue("jobs", parameters | {"sites": sites})
             titles[enqueued["id"]] = f"{name}: {parameters['search_term']}"
             runs_of[name].append(enqueued["id"])
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from scripts.throwaway import NEEDS_PGVECTOR, migrations
@@ -33,6 +34,17 @@ def stack() -> Iterator[Endpoints]:
     """Where the session's stack is. It holds the project's migrations, and no data of its own."""
     with running_stack() as endpoints:
         yield endpoints
+
+
+@pytest.fixture(autouse=True)
+def forgotten_sites(request: pytest.FixtureRequest) -> None:
+    """What became of sites in one test is not held against them in the next one on the same stack."""
+    if "stack" not in request.fixturenames:
+        return
+    endpoints: Endpoints = request.getfixturevalue("stack")
+    with psycopg.connect(endpoints.db_url, autocommit=True, connect_timeout=10) as connection:
+        for table in ("site_health", "site_buckets", "site_searches", "site_waits"):
+            connection.execute(sql.SQL("delete from worker.{} where true").format(sql.Identifier(table)))
 
 
 @pytest.fixture(

@@ -93,7 +93,8 @@ async def claim(
         worker_id=worker_id,
         kinds=[kind],
         slots=slots,
-        lease_seconds=60,
+        # What a test leaves is not rescued in the midst of another one.
+        lease_seconds=3600,
         claim_id=claim_id or str(uuid4()),
         held=[],
     )
@@ -118,7 +119,31 @@ def items(external_ids: Iterable[str]) -> list[Row]:
     ]
 
 
-def page(site: str, page_number: int, external_ids: Sequence[str], *, attempt: int = 1) -> Row:
+async def start_site(service: AsyncClient, run: Row, site: str) -> Row:
+    """Ask to search a site of a claimed run, as its claim says; return the answer."""
+    (given,) = [given for given in run["sites"] if given["site"] == site]
+    answer: Row = await call(
+        service,
+        "worker_start_site",
+        **lease(run),
+        site=site,
+        attempt=given["attempt"],
+        account=given["account"],
+        limits={},
+    )
+    return answer
+
+
+def page(
+    site: str,
+    page_number: int,
+    external_ids: Sequence[str],
+    *,
+    attempt: int = 1,
+    account: str | None = None,
+    cursor: Any = None,
+    is_last: bool = False,
+) -> Row:
     """The arguments of `worker_save_page`, without the lease."""
     return {
         "site": site,
@@ -126,7 +151,7 @@ def page(site: str, page_number: int, external_ids: Sequence[str], *, attempt: i
         "page_number": page_number,
         "raw": {
             "source": "test", "version": 1, "payload": {"ids": list(external_ids)}, "response_ms": 5, "calls_used": 1,
-            "transform_ms": 2, "completeness": {"title": 1},
+            "account": account, "cursor": cursor, "is_last": is_last, "transform_ms": 2, "completeness": {"title": 1},
         },
         "items": items(external_ids),
         "errors": [],
@@ -137,12 +162,25 @@ def page(site: str, page_number: int, external_ids: Sequence[str], *, attempt: i
 async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Sequence[str]]]) -> Row:
     """Carry a claimed run through: for each site its pages, as external ids; return the finished run."""
     for site, external_ids_of_pages in pages.items():
-        await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
+        assert (await start_site(service, run, site))["granted"]
+        (attempt,) = [given["attempt"] for given in run["sites"] if given["site"] == site]
         for page_number, external_ids in enumerate(external_ids_of_pages, start=1):
-            await call(service, "worker_save_page", **lease(run), **page(site, page_number, external_ids))
+            saved = page(site, page_number, external_ids, attempt=attempt)
+            await call(service, "worker_save_page", **lease(run), **saved)
         await call(service, "worker_finish_site", **lease(run), site=site)
     finished: Row = await call(service, "worker_finish_run", **lease(run))
     return finished
+
+
+async def pause(database: psycopg.AsyncConnection[Any], site: str, time: str | None, *, account: str = "") -> None:
+    """Open the breaker of a site for so long, as an interval; None: close it."""
+    await database.execute(
+        """
+        insert into worker.site_health (site, account, paused_until) values (%s, %s, now() + %s::interval)
+        on conflict (site, account) do update set paused_until = excluded.paused_until
+        """,
+        [site, account, time],
+    )
 
 
 async def somebody_waits_for(database: psycopg.AsyncConnection[Any], holder: psycopg.AsyncConnection[Any]) -> None:

@@ -1,73 +1,92 @@
-"""A worker that stops dead at one point of its work, so that a test can kill it there. Run as a process.
-
-Its arguments: a kind, and a point: `transform`, or a method of the queue with `before` or `after`.
-"""
+"""A worker that stops dead at one point of its work, so that a test can kill it there."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import worker.execution
-from worker.model import Item, Json, Page, Parameters
+from tests.listings import Listings
+from worker.local.stack import Endpoints
 from worker.queue import Queue
 from worker.settings import load_settings
 from worker.worker import Worker
 
-PAGES, RECORDS = 3, 4
+
+@contextmanager
+def stopped(stack: Endpoints, source: Listings, *point: str, time: int = 1) -> Iterator[None]:
+    """A worker with such a source that has come to a point, and is killed at the end.
+
+    Args:
+        stack: Where it finds its run.
+        source: What it searches with.
+        point: `transform`, or a method of the queue with `before` or `after`.
+        time: When it comes there for which time.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        __name__,
+        *point,
+        "--time",
+        str(time),
+        "--kind",
+        source.kind,
+        "--sites",
+        *source.sites,
+    ]
+    command += ["--pages", str(source.pages), "--records", str(source.records_a_page), "--log", str(source.log)]
+    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | keys) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "stopped\n"
+            yield
+        finally:
+            process.kill()
 
 
-class Listings:
-    """A source of two sites with three pages each, of four things whose ids begin with the search term."""
-
-    name = "listings"
-    sites: Sequence[str] = ("indeed", "linkedin")
-    version = 1
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def validate(self, site: str, parameters: Parameters) -> None:
-        pass
-
-    async def fetch(
-        self,
-        site: str,
-        parameters: Parameters,
-        newer_than: datetime | None,  # noqa: ARG002
-    ) -> AsyncGenerator[Page, None]:
-        for page in range(PAGES):
-            ids = [f"{parameters['search_term']}-{site}-{page}-{record}" for record in range(RECORDS)]
-            yield Page(page + 1, [*ids], 5)
-
-    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
-        assert isinstance(page.payload, list)
-        return page.payload
-
-    def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
-        return Item(str(record), f"Engineer {record}", f"https://example.com/{record}", organization=f"Of {record}")
-
-
-def main(kind: str, *point: str) -> None:
-    """Work until the point is reached, say so, and do nothing any more."""
-    if point == ("transform",):
+def main() -> None:
+    """As the process: work until the point is reached, say so, and do nothing any more."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("point", nargs="+")
+    parser.add_argument("--time", type=int, required=True)
+    parser.add_argument("--kind", required=True)
+    parser.add_argument("--sites", nargs="+", required=True)
+    parser.add_argument("--pages", type=int, required=True)
+    parser.add_argument("--records", type=int, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    options = parser.parse_args()
+    if options.point == ["transform"]:
         setattr(worker.execution, "transform", _stop)  # noqa: B010 (a name that it imports, not one that it exports)
     else:
-        method, when = point
-        setattr(Queue, method, _stopping(getattr(Queue, method), when))
-    working = Worker(load_settings(), [Listings(kind)])
-    asyncio.run(working.reprocess() if "load_page" in point else working.once())
+        method, when = options.point
+        setattr(Queue, method, _stopping(getattr(Queue, method), when, options.time))
+    source = Listings(options.kind, options.sites, options.log, pages=options.pages, records=options.records)
+    working = Worker(load_settings(), [source])
+    asyncio.run(working.reprocess() if "load_page" in options.point else working.once())
 
 
-def _stopping(call: Callable[..., Awaitable[Any]], when: str) -> Callable[..., Awaitable[None]]:
-    async def stopping(*arguments: Any, **named: Any) -> None:
-        if when == "after":
-            await call(*arguments, **named)
-        _stop()
+def _stopping(call: Callable[..., Awaitable[Any]], when: str, time: int) -> Callable[..., Awaitable[Any]]:
+    times = count(1)
+
+    async def stopping(*arguments: Any, **named: Any) -> Any:
+        is_time = next(times) == time
+        if is_time and when == "before":
+            _stop()
+        answer = await call(*arguments, **named)
+        if is_time:
+            _stop()
+        return answer
 
     return stopping
 
@@ -80,4 +99,4 @@ def _stop(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from worker.settings import SettingsError, example, load_settings
+from worker.settings import SettingsError, example, load_settings, load_source_settings
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -31,11 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough; what is left must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
     return code
 
 
@@ -83,19 +88,38 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
     local.set_defaults(command=_local)
 
+    _add_source_commands(commands)
+    _add_user_commands(commands)
+
+    settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
+    settings.set_defaults(command=_settings)
+    return parser
+
+
+def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    sources = commands.add_parser("sources", help="list what can be searched: credentials, limits, health")
+    sources.add_argument("--json", action="store_true", help="print JSON")
+    sources.set_defaults(command=_sources)
+
+    trial = commands.add_parser("try", help="search one site without a database, and print what it finds")
+    trial.add_argument("source", metavar="SOURCE", help="name of a source, as `sources` lists them")
+    trial.add_argument("--site", help="the site to search; required if the source has several")
+    _add_parameters(trial, "a parameter")
+    trial.add_argument("--account", help="the account to search through, where the source needs one")
+    trial.add_argument("--json", action="store_true", help="print a line of JSON for each item")
+    trial.set_defaults(command=_try)
+
+
+def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     enqueue = commands.add_parser("enqueue", help="put a search into the queue, as a user")
-    enqueue.add_argument("search_term", help="words to search for")
+    enqueue.add_argument("search_term", nargs="?", help="words to search for; required, but for kinds that have none")
+    enqueue.add_argument(
+        "--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)"
+    )
     enqueue.add_argument("--location", help="place to search in")
     enqueue.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
     enqueue.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
-    enqueue.add_argument(
-        "--param",
-        action="append",
-        type=_assignment,
-        default=[],
-        metavar="NAME=VALUE",
-        help="any other parameter; the value may be JSON",
-    )
+    _add_parameters(enqueue, "any other parameter")
     enqueue.add_argument("--key", help="idempotency key: the same key never makes a second run")
     enqueue.add_argument("--fresh", action="store_true", help="search even if an equal search has just ended")
     enqueue.add_argument("--watch", action="store_true", help="follow it until it ends")
@@ -118,9 +142,16 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--limit", type=at_least(1), default=10, help="how many at most (default: 10)")
     runs.set_defaults(command=_runs)
 
-    settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
-    settings.set_defaults(command=_settings)
-    return parser
+
+def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument(
+        "--param",
+        action="append",
+        type=_assignment,
+        default=[],
+        metavar="NAME=VALUE",
+        help=f'{meaning}; a text as it is, anything else as JSON: \'ashby_boards=["acme", "initech"]\'',
+    )
 
 
 def _settings(_: argparse.Namespace) -> int:
@@ -166,6 +197,32 @@ def _reprocess(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sources(options: argparse.Namespace) -> int:
+    from worker.source_commands import sources  # noqa: PLC0415
+
+    # Why the health is unknown is a line of its own; what the libraries log on the way would come between.
+    logging.getLogger().addHandler(logging.NullHandler())
+    return asyncio.run(sources(load_source_settings(), as_json=options.json))
+
+
+def _try(options: argparse.Namespace) -> int:
+    from worker.log import configure_logging  # noqa: PLC0415
+    from worker.source_commands import try_source  # noqa: PLC0415
+
+    settings = load_source_settings()
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(
+        try_source(
+            settings,
+            options.source,
+            options.site,
+            dict(options.param),
+            account=options.account,
+            as_json=options.json,
+        )
+    )
+
+
 def _doctor(_: argparse.Namespace) -> int:
     from worker.doctor import doctor  # noqa: PLC0415
 
@@ -182,11 +239,16 @@ def _local(options: argparse.Namespace) -> int:
 
 def _enqueue(options: argparse.Namespace) -> int:
     from worker import user_commands  # noqa: PLC0415
+    from worker.sources.parameters import from_text  # noqa: PLC0415
+    from worker.sources.registry import load_sources  # noqa: PLC0415
 
+    settings = load_settings()
     given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
-    parameters = {name: value for name, value in given.items() if value is not None} | dict(options.param)
+    models = [source.parameters for source in load_sources(settings) if source.kind == options.kind]
+    parameters = {name: value for name, value in given.items() if value is not None}
+    parameters |= from_text(models, dict(options.param))
     return _as_user(
-        user_commands.enqueue(load_settings(), parameters, options.key, fresh=options.fresh, watch=options.watch)
+        user_commands.enqueue(settings, options.kind, parameters, options.key, fresh=options.fresh, watch=options.watch)
     )
 
 
@@ -269,11 +331,8 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _assignment(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError("must be NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+    return name, value

@@ -18,6 +18,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 
 import httpx
 
@@ -26,6 +27,7 @@ from worker.model import one_line
 from worker.pipeline.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.queue import SCHEMA_VERSION, CallRefusedError, DatabaseUnreachableError, Queue, QueueStatus, open_client
 from worker.settings import Settings, SettingsError, environment_name, load_settings
+from worker.sources.registry import BrokenSourceError, load_sources
 
 EXIT_FAILURE = 1
 
@@ -362,15 +364,39 @@ async def _check_jobspy(subject: Subject) -> Finding:
         advice = "Install what the worker requires: pip install -r requirements.txt."
         return Finding(Outcome.BROKEN, f"{', '.join(missing)}: not installed", advice)
     settings = subject.settings
-    if settings.jobspy_ca_cert is not None:
-        try:
-            ssl.create_default_context(cafile=settings.jobspy_ca_cert)
-        except OSError as error:
-            name = environment_name("jobspy_ca_cert")
-            advice = f"Set {name} to a file of PEM certificates that this user may read."
-            return Finding(Outcome.BROKEN, f"{name}: {error}", advice)
+    if unreadable := _unreadable_certificates(environment_name("jobspy_ca_cert"), settings.jobspy_ca_cert):
+        return unreadable
     proxies = f"{len(settings.jobspy_proxies) or 'no'} {'proxy' if len(settings.jobspy_proxies) == 1 else 'proxies'}"
     return Finding(Outcome.OK, f"installed; needs no key; {proxies}")
+
+
+async def _check_sources(subject: Subject) -> Finding:
+    settings = subject.settings
+    if unreadable := _unreadable_certificates(environment_name("http_ca_cert"), settings.http_ca_cert):
+        return unreadable
+    try:
+        sources = load_sources(settings)
+    except BrokenSourceError as error:
+        return Finding(Outcome.BROKEN, str(error), "Mend the package, or uninstall it.")
+    half_set = [source for source in sources if len(set(source.credentials.values())) > 1]
+    if half_set:
+        missing = [name for source in half_set for name, is_there in source.credentials.items() if not is_there]
+        found = f"{', '.join(source.name for source in half_set)} cannot search: some credentials are missing"
+        return Finding(Outcome.WARNING, found, f"Set {', '.join(missing)} as well, or none of them.")
+    without = [source.name for source in sources if not all(source.credentials.values())]
+    found = f"{len(sources)} can be loaded" + (f"; without credentials: {', '.join(without)}" if without else "")
+    return Finding(Outcome.OK, found)
+
+
+def _unreadable_certificates(name: str, path: Path | None) -> Finding | None:
+    if path is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        advice = f"Set {name} to a file of PEM certificates that this user may read."
+        return Finding(Outcome.BROKEN, f"{name}: {error}", advice)
+    return None
 
 
 async def _check_embeddings(subject: Subject) -> Finding:
@@ -415,5 +441,6 @@ CHECKS = (
     Check("queue", "migrations", _check_queue),
     Check("spool", "settings", _check_spool),
     Check("jobspy", "settings", _check_jobspy),
+    Check("sources", "settings", _check_sources),
     Check("embeddings", "migrations", _check_embeddings),
 )

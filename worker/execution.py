@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
@@ -11,10 +12,14 @@ from typing import Any
 
 from worker.backup import Backup
 from worker.daemon_thread import in_daemon_thread
-from worker.model import ErrorCode, FoundPage, Page, Run, RunSite, SiteError
+from worker.http import HttpClient
+from worker.model import ErrorCode, FoundPage, Page, Parameters, Progress, Run, RunSite, SiteError, SiteLimits
+from worker.page_timeout import PageTimeout
+from worker.permits import DatabasePermits, SiteWaitingError
 from worker.pipeline.transform import storable, transform
+from worker.progress import ProgressWriter
 from worker.queue import DatabaseUnreachableError, FinishedRun, LeaseLostError, Queue
-from worker.sources import Source
+from worker.sources import Search, Source
 from worker.spool import PageSaver, Spool
 
 logger = logging.getLogger(__name__)
@@ -27,21 +32,32 @@ class Execution:
         queue: Where to write.
         sources: The sources by (kind, site).
         spool: Where pages wait that cannot be written.
+        http: What sources send their requests with.
+        page_timeout_seconds: Time that a site has for a page.
         backup: Where all pages are kept as files, too; None: nowhere.
     """
 
     def __init__(
-        self, queue: Queue, sources: Mapping[tuple[str, str], Source], spool: Spool, backup: Backup | None = None
+        self,
+        queue: Queue,
+        sources: Mapping[tuple[str, str], Source],
+        spool: Spool,
+        http: HttpClient,
+        *,
+        page_timeout_seconds: float,
+        backup: Backup | None = None,
     ) -> None:
         self._queue = queue
         self._sources = sources
         self._spool = spool
+        self._http = http
+        self._page_timeout_seconds = page_timeout_seconds
         self._backup = backup
 
     async def execute(self, run: Run) -> FinishedRun:
-        """Search all sites of `run` that are not finished, one after another, then end the run.
+        """Search all sites of `run` that are not finished, one after another, then end the run or put it off.
 
-        A failing site never stops the others.
+        A site that fails, or has to wait, never stops the others.
 
         Raises:
             LeaseLostError: The run is not this worker's any more.
@@ -51,24 +67,29 @@ class Execution:
         async with PageSaver(self._queue, self._spool, run) as saver:
             await saver.settle()
             for site in run.sites:
-                await self._queue.start_site(run.lease, site)
-                error = await self._search_site(run, site, saver)
-                await self._queue.finish_site(run.lease, site.site, error)
+                await self._search_site(run, saver.reached(site), saver)
             return await self._queue.finish_run(run.lease)
 
-    async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> SiteError | None:
-        """Save the site's pages; return why there are not more, if the search did not complete."""
-        failure = await self._failure_of(self._fetch_pages(run, site, saver), run, site)
-        # Whatever became of the search: what it fetched has to be saved before the site ends.
+    async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> None:
+        """Search a site and end it; one that has to wait is left for later."""
+        has_to_wait = False
+        failure = None
+        try:
+            failure = await self._failure_of(self._save_pages(run, site, saver), run, site)
+        except SiteWaitingError as waiting:
+            logger.info("Run %s: %s is left for later: %s", run.id, site.site, waiting)
+            has_to_wait = True
+        # Whatever became of the search: what it fetched has to be saved before the site ends, or waits.
         unsaved = await self._failure_of(saver.settle(), run, site)
-        return failure or unsaved
+        if not has_to_wait or unsaved:
+            await self._queue.finish_site(run.lease, site, failure or unsaved)
 
     async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
         try:
             await step
         except SiteError as error:
             return error
-        except (LeaseLostError, DatabaseUnreachableError):
+        except (SiteWaitingError, LeaseLostError, DatabaseUnreachableError):
             raise
         except Exception as error:
             # Its text may tell of the inside of this worker, which is nobody's business who reads the run.
@@ -76,21 +97,44 @@ class Execution:
             return SiteError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}; the worker's log has the details")
         return None
 
-    async def _fetch_pages(self, run: Run, site: RunSite, saver: PageSaver) -> None:
+    async def _save_pages(self, run: Run, site: RunSite, saver: PageSaver) -> None:
+        """Save the site's pages, each before the next one is fetched."""
         source = self._source(run.kind, site.site)
-        source.validate(site.site, run.parameters)
-        async with aclosing(source.fetch(site.site, run.parameters, run.newer_than)) as pages:
-            async for fetched in pages:
-                saved = await saver.save(await in_daemon_thread(partial(self._read, run, site, source, fetched)))
-                if run.newer_than is not None and saved is not None and saved.status != "failed" and saved.new == 0:
-                    logger.info("%s: page %d brought nothing new, the search ends", site.site, fetched.number)
-                    return
+        _check(source, site, run.parameters)
+        limits = _limits(source, site.site)
+        await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
+        if site.is_fetched:
+            return
+        timeout = PageTimeout(self._page_timeout_seconds)
+        permits = DatabasePermits(self._queue, run.lease, site, limits, waiting=timeout.stopped)
+        async with ProgressWriter(self._queue, run.lease, site) as progress:
+            search = Search(
+                site=site.site,
+                parameters=run.parameters,
+                http=self._http.site(permits),
+                permits=permits,
+                report=progress.report,
+                newer_than=run.newer_than,
+                cursor=site.cursor,
+                next_page=site.next_page,
+                account=site.account,
+            )
+            async with aclosing(source.fetch(search)) as pages:
+                while (fetched := await timeout.next_page(pages)) is not None:
+                    progress.shown()
+                    reading = partial(self._read, run, site, source, fetched, progress.latest)
+                    saved = await saver.save(await in_daemon_thread(reading))
+                    if run.newer_than is None or not source.ends_without_news or saved is None:
+                        continue
+                    if saved.status != "failed" and saved.new == 0:
+                        logger.info("%s: page %d brought nothing new, the search ends", site.site, fetched.number)
+                        return
 
-    def _read(self, run: Run, site: RunSite, source: Source, fetched: Page) -> FoundPage:
+    def _read(self, run: Run, site: RunSite, source: Source, fetched: Page, progress: Progress) -> FoundPage:
         if self._backup is not None:
             self._backup.keep(run.id, site, fetched)
-        page = replace(fetched, payload=storable(fetched.payload))
-        return FoundPage(site, source.name, page, transform(source, site.site, page))
+        page = replace(fetched, payload=storable(fetched.payload), cursor=storable(fetched.cursor))
+        return FoundPage(site, source.name, page, transform(source, site.site, page), progress)
 
     def _source(self, kind: str, site: str) -> Source:
         try:
@@ -99,3 +143,19 @@ class Execution:
             raise SiteError(
                 ErrorCode.INVALID_PARAMETERS, f"this worker has no source for site {site!r} of kind {kind!r}"
             ) from None
+
+
+def _check(source: Source, site: RunSite, parameters: Parameters) -> None:
+    """Raise a `SiteError` for what no search of the site could do without."""
+    if missing := [name for name, is_there in source.credentials.items() if not is_there]:
+        raise SiteError(
+            ErrorCode.UNAUTHORIZED, f"{site.site} needs {' and '.join(missing)} in the worker's environment"
+        )
+    if source.needs_account and site.account is None:
+        raise SiteError(ErrorCode.UNAUTHORIZED, f"{site.site} is searched through an account of yours, and none is set")
+    source.validate(site.site, parameters)
+
+
+def _limits(source: Source, site: str) -> dict[str, SiteLimits]:
+    """Return a source's limits for one of its sites, by bucket."""
+    return {bucket: limits for bucket, limits in source.limits.items() if bucket.partition(":")[0] == site}

@@ -43,7 +43,7 @@ def configure_logging(log_format: Literal["auto", "json", "pretty"], level: str)
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # A line for each request would drown the rest; httpx also logs addresses with their query.
+    # A line for each request would drown the rest, and httpx logs addresses with their query, which may hold a key.
     for noisy in ("httpx", "httpcore", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It calls a failure permanent that `worker.changes` reports and recovers from.

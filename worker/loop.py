@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 CLAIM_SECONDS = 2
 RELEASE_SECONDS = 5
 EXIT_SECONDS = 2
+SOON_SECONDS = 10
+"""A queue is not empty while what was put off comes back within this time: a site's pace alone puts runs off."""
 LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
 """However many runs are cancelled: each tells every worker."""
 
@@ -76,6 +78,7 @@ class Loop:
         self._on_searched = on_searched
         self._runs_left = limits.max_runs
         self._has_claimed = False
+        self._soon_back = 0
         self._searches: dict[Lease, tuple[Run, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
@@ -118,6 +121,7 @@ class Loop:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
+            are_some_soon_back = self._soon_back > 0
             claim = asyncio.create_task(self._claim())
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([claim, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +132,8 @@ class Loop:
                 claim.cancel()
                 return
             found_work = claim.result()
-            if not self._searches and (self._runs_left == 0 or (self._limits.until_empty and not found_work)):
+            is_empty = self._limits.until_empty and not found_work and not are_some_soon_back
+            if not self._searches and (self._runs_left == 0 or is_empty):
                 return
             await self._wakeup.pause(found_work=found_work or bool(self._searches))
 
@@ -172,7 +177,9 @@ class Loop:
             finished = await self._execution.execute(run)
             log_summary(finished)
             if finished.retry_in_seconds is not None:
-                asyncio.get_running_loop().call_later(finished.retry_in_seconds, self._wakeup.ring)
+                is_soon = finished.retry_in_seconds <= SOON_SECONDS
+                self._soon_back += is_soon
+                asyncio.get_running_loop().call_later(finished.retry_in_seconds, self._expect, is_soon)
         except LeaseLostError as error:
             logger.warning("Run %s dropped: %s", run.id, error)
         except QueueError as error:
@@ -184,6 +191,10 @@ class Loop:
             del self._searches[run.lease]
             self._on_searched()
             self._wakeup.ring()
+
+    def _expect(self, was_soon: bool) -> None:
+        self._soon_back -= was_soon
+        self._wakeup.ring()
 
     async def _send_heartbeats(self) -> None:
         is_reachable = True

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -25,13 +25,15 @@ class ErrorCode(StrEnum):
     NETWORK = "network"
     NOT_FOUND = "not_found"
     UNVERIFIED = "unverified"
+    UNAUTHORIZED = "unauthorized"
+    QUOTA_EXCEEDED = "quota_exceeded"
     UPSTREAM = "upstream"
     INTERNAL = "internal"
 
     @property
     def retryable(self) -> bool:
         """Whether the same search may succeed later, unchanged."""
-        return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND)
+        return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND, ErrorCode.UNAUTHORIZED)
 
 
 class InvalidItemError(ValueError):
@@ -64,11 +66,22 @@ class SiteError(Exception):
     Args:
         code: Why, as the database stores it.
         message: What went wrong, for the person who reads the run; kept as `one_line`. It must hold no secret.
+        is_final: Whether the same search would fail again; default: as the code has it.
+        retry_after_seconds: How long the site asked to be left alone, if it did.
     """
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        is_final: bool | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         self.code = code
         self.message = one_line(message)
+        self.is_final = not code.retryable if is_final is None else is_final
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(self.message)
 
 
@@ -91,12 +104,83 @@ class Page:
         payload: The answer as JSON: no NaN, dates in ISO 8601.
         response_ms: Time that the site took to answer, in milliseconds.
         calls_used: Requests that the answer cost, where known.
+        cursor: Where the next page begins, in the source's own words; None: the search cannot be gone on with here.
+        is_last: Whether the site has no more.
     """
 
     number: int
     payload: Json
     response_ms: int
     calls_used: int = 1
+    cursor: Json = None
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the search of a site is.
+
+    Attributes:
+        step: What happens now, in one word: `searching`, `enriching` ...
+        current: How much of it is done.
+        total: Out of how much, where known.
+        details: Whatever else a frontend may show; small.
+    """
+
+    step: str
+    current: int | None = None
+    total: int | None = None
+    details: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteLimits:
+    """What a site allows, over all workers. None: any.
+
+    Attributes:
+        requests: Requests within any `period_seconds`.
+        period_seconds: That time, in seconds.
+        burst: How many of them may be sent at once.
+        min_delay_seconds: Least time between two requests, in seconds.
+        quota: Requests in each `quota_period`.
+        quota_period: A calendar `day` or `month`.
+        quota_timezone: The time zone (IANA) by whose midnight it begins.
+        searches: Searches at a time.
+        searches_per_account: Searches at a time through one account.
+    """
+
+    requests: int | None = None
+    period_seconds: float = 60
+    burst: int = 1
+    min_delay_seconds: float | None = None
+    quota: int | None = None
+    quota_period: Literal["day", "month"] = "day"
+    quota_timezone: str = "UTC"
+    searches: int | None = None
+    searches_per_account: int | None = None
+
+    @property
+    def pause_seconds(self) -> float:
+        """Time between two requests, in seconds, that keeps to the limits without a burst."""
+        pace = 0.0 if self.requests is None else self.period_seconds / self.requests
+        return max(pace, self.min_delay_seconds or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a site tells of its limits.
+
+    Attributes:
+        retry_after_seconds: How long it wants to be left alone.
+        remaining: Requests that are left of the quota.
+        quota: The quota.
+        resets_in_seconds: Seconds until the quota begins anew.
+    """
+
+    retry_after_seconds: float | None = None
+    remaining: int | None = None
+    quota: int | None = None
+    resets_in_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +283,18 @@ class RunSite:
 
     Attributes:
         attempt: 1 for the first time that this run searches the site.
+        account: The account to search it through, where the run's user has one.
+        cursor: That of the last page that was saved; None: begin with the first page.
+        next_page: Number of the page that comes next.
+        is_fetched: Whether the last page of the site was saved already.
     """
 
     site: str
     attempt: int
+    account: str | None = None
+    cursor: Json = None
+    next_page: int = 1
+    is_fetched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +303,14 @@ class FoundPage:
 
     Attributes:
         source: The source's name.
+        progress: How far the search was with it.
     """
 
     site: RunSite
     source: str
     page: Page
     transformed: Transformed
+    progress: Progress = Progress("searching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +327,7 @@ class Run:
 
     Attributes:
         newer_than: Ask only for what is newer, where a site can; None: for everything.
-        sites: The sites that are not finished yet, in the order in which the user named them.
+        sites: The sites that are not finished yet, in the order in which to search them.
         attempt: 1 for the run's first attempt.
     """
 

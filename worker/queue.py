@@ -21,11 +21,27 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from worker.model import FoundPage, Item, Json, Lease, Page, Run, RunSite, SiteError, SiteStatus, Transformed
+from worker.model import (
+    ErrorCode,
+    FoundPage,
+    Item,
+    Json,
+    Lease,
+    Observed,
+    Page,
+    Progress,
+    Run,
+    RunSite,
+    SiteError,
+    SiteLimits,
+    SiteStatus,
+    Transformed,
+)
+from worker.permits import SiteWaitingError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of the RPCs (`worker.schema_version()`) that this worker was made for.
 
 A worker works with its own version and the next one, because at every deploy old and new workers run side by side: push
@@ -79,6 +95,7 @@ class FinishedSite:
         jobs_found: Results of this site.
         error_code: Why it did not complete, if so.
         error_message: The same in words.
+        waits_for: What it has to wait for before it can be searched, in words; None: nothing.
     """
 
     site: str
@@ -86,6 +103,7 @@ class FinishedSite:
     jobs_found: int
     error_code: str | None
     error_message: str | None
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +111,10 @@ class FinishedRun:
     """How a run ended, as the database derived it.
 
     Attributes:
-        status: `success`, `partial` or `failed`; `pending` if the failed sites are to be searched again.
+        status: `success`, `partial` or `failed`; `pending` if it goes on later, at sites that failed or have to wait.
         jobs_found: Results of all sites.
-        sites: All sites of the run, in the order of the search, whichever attempt finished them.
-        retry_in_seconds: Seconds until the next attempt; None if the run has ended.
+        sites: All sites of the run, in the order in which the user named them, whichever attempt finished them.
+        retry_in_seconds: Seconds until it goes on; None if it has ended.
     """
 
     id: UUID
@@ -235,6 +253,11 @@ class Queue:
             sees_all_snapshots=row["sees_all_snapshots"],
         )
 
+    async def site_health(self, *, patience_seconds: float) -> list[dict[str, Json]]:
+        """Return how each site is that was searched: its breaker, its averages, and what is used of its quotas."""
+        rows: list[dict[str, Json]] = await self._call("worker_site_health", patience_seconds=patience_seconds)
+        return rows
+
     async def claim(self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = ()) -> list[Run]:
         """Lease up to `slots` ready runs of the given kinds.
 
@@ -267,12 +290,81 @@ class Queue:
         )
         return {Lease(UUID(row["run_id"]), UUID(row["lease_token"])): row["state"] for row in rows}
 
-    async def start_site(self, lease: Lease, site: RunSite) -> None:
-        """Mark a site as being searched."""
-        await self._call_fenced("worker_start_site", lease, site=site.site, attempt=site.attempt)
+    async def start_site(self, lease: Lease, site: RunSite, limits: Mapping[str, SiteLimits]) -> float:
+        """Ask to search a site; if it may be searched now, mark it so.
+
+        Args:
+            lease: The right to write to the run.
+            site: The site.
+            limits: What the site allows, by bucket.
+
+        Returns:
+            Seconds to wait before the search begins.
+
+        Raises:
+            SiteWaitingError: The site must not be searched now.
+            SiteError: It may not be searched before the run has waited for too long.
+        """
+        answer = await self._call_fenced(
+            "worker_start_site",
+            lease,
+            site=site.site,
+            attempt=site.attempt,
+            account=site.account,
+            limits={bucket: asdict(limit) for bucket, limit in limits.items()},
+        )
+        return _seconds_until_granted(answer)
+
+    async def take_permit(self, lease: Lease, site: RunSite, bucket: str, requests: int, limits: SiteLimits) -> float:
+        """Ask for the right to send requests to a site.
+
+        Args:
+            lease: The right to write to the run.
+            site: The site, which is being searched.
+            bucket: The limit that the requests count for.
+            requests: How many there are.
+            limits: What the site allows in this bucket.
+
+        Returns:
+            Seconds to wait before they are sent.
+
+        Raises:
+            SiteWaitingError: They must not be sent soon.
+            SiteError: They may not be sent before the run has waited for too long.
+        """
+        answer = await self._call_fenced(
+            "worker_take_permit",
+            lease,
+            site=site.site,
+            account=site.account,
+            bucket=bucket,
+            requests=requests,
+            limits=asdict(limits),
+        )
+        return _seconds_until_granted(answer)
+
+    async def observe_limits(self, lease: Lease, site: RunSite, bucket: str, observed: Observed) -> None:
+        """Tell all workers what a site says of its limits."""
+        await self._call_fenced(
+            "worker_observe_limits",
+            lease,
+            site=site.site,
+            account=site.account,
+            bucket=bucket,
+            observed=asdict(observed),
+        )
+
+    async def write_progress(self, lease: Lease, site: RunSite, progress: Progress) -> None:
+        """Show how far the search of a site is, between its pages."""
+        await self._call_fenced(
+            "worker_write_progress",
+            lease,
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            progress=_progress(site, progress, progress.details),
+        )
 
     async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
-        """Save a page with its items and the run's progress.
+        """Save a page with its items, the place to go on after it, and the progress of the search.
 
         Args:
             lease: The right to write to the run.
@@ -292,11 +384,14 @@ class Queue:
                 "payload": page.payload,
                 "response_ms": page.response_ms,
                 "calls_used": page.calls_used,
+                "account": site.account,
+                "cursor": page.cursor,
+                "is_last": page.is_last,
                 **_transform_of(found.transformed),
             },
             items=_items(found.transformed),
             errors=_errors(found.transformed),
-            progress={"step": "searching", "site": site.site, "details": {"page": page.number}},
+            progress=_progress(site, found.progress, {"page": page.number} | found.progress.details),
         )
         return SavedPage(**saved)
 
@@ -357,21 +452,24 @@ class Queue:
         )
         return SavedPage(**saved)
 
-    async def finish_site(self, lease: Lease, site: str, error: SiteError | None) -> None:
+    async def finish_site(self, lease: Lease, site: RunSite, error: SiteError | None) -> None:
         """End a site; the database derives its status from the error and from what was found."""
         await self._call_fenced(
             "worker_finish_site",
             lease,
-            site=site,
+            site=site.site,
+            account=site.account,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
-            retryable=error.code.retryable if error else None,
+            retryable=not error.is_final if error else None,
+            retry_after_seconds=error.retry_after_seconds if error else None,
         )
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
-        """End a run whose sites are all finished; the database derives its status from theirs.
+        """End a run whose sites are all finished, or have to wait; the database derives its status from theirs.
 
-        With attempts left, and a site that failed in a way that may pass, it goes back to the queue for later instead.
+        With sites that wait, or with attempts left and a site that failed in a way that may pass, it goes back to the
+        queue for later instead.
         """
         row = await self._call_fenced("worker_finish_run", lease)
         retry_in_seconds = None
@@ -379,6 +477,8 @@ class Queue:
             # Both by the database's clock.
             wait = datetime.fromisoformat(row["run_after"]) - datetime.fromisoformat(row["updated_at"])
             retry_in_seconds = wait.total_seconds()
+        waiting = row["progress"]["details"]["sites"] if row["progress"].get("step") == "waiting" else []
+        waits_for = {site["site"]: site["message"] for site in waiting}
         return FinishedRun(
             id=lease.run_id,
             status=row["status"],
@@ -390,6 +490,7 @@ class Queue:
                     site["jobs_found"],
                     site["error_code"],
                     site["error_message"],
+                    waits_for.get(site["site"]),
                 )
                 for site in row["sites"]
             ),
@@ -576,6 +677,24 @@ def _log_retry(function: str, state: RetryCallState) -> None:
     logger.warning("%s failed (%s), again in %.1f s", function, reason, state.next_action.sleep)
 
 
+def _seconds_until_granted(answer: dict[str, Any]) -> float:
+    if answer["granted"]:
+        return float(answer["wait_seconds"])
+    if "error_code" in answer:
+        raise SiteError(ErrorCode(answer["error_code"]), answer["message"], is_final=True)
+    raise SiteWaitingError(answer["message"], float(answer["retry_in_seconds"]))
+
+
+def _progress(site: RunSite, progress: Progress, details: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        "step": progress.step,
+        "site": site.site,
+        "current": progress.current,
+        "total": progress.total,
+        "details": {**details},
+    }
+
+
 def _transform_of(transformed: Transformed) -> dict[str, Json]:
     return {
         "version": transformed.version,
@@ -615,7 +734,18 @@ def _run(row: dict[str, Any]) -> Run:
         kind=row["kind"],
         parameters=row["parameters"],
         newer_than=row["newer_than"] and datetime.fromisoformat(row["newer_than"]),
-        sites=tuple(RunSite(site["site"], site["attempt"]) for site in row["sites"]),
+        sites=tuple(_run_site(site) for site in row["sites"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
+    )
+
+
+def _run_site(row: dict[str, Any]) -> RunSite:
+    return RunSite(
+        site=row["site"],
+        attempt=row["attempt"],
+        account=row["account"],
+        cursor=row["cursor"],
+        next_page=row["next_page"],
+        is_fetched=row["is_fetched"],
     )

@@ -6,36 +6,206 @@ import os
 import re
 import socket
 import textwrap
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.http import HttpSettings, default_user_agent, problem_of_user_agent
 from worker.pipeline.offline_embedding import OFFLINE_MODEL
-from worker.sources.jobspy import problem_of_page_delay, problem_of_proxies
+from worker.proxies import HTTPX_SOCKS, REQUESTS_SOCKS, SocksSupport, problem_of_proxies
+from worker.sources.jobspy import problem_of_page_delay
+from worker.sources.unipile import read_dsn
+
+_S = TypeVar("_S", bound="SourceSettings")
 
 
 class SettingsError(Exception):
     """A setting is missing or wrong. The message has a line for each, named as in the environment."""
 
 
-class Settings(BaseSettings):
-    """Settings from the environment, or from a file `.env` in the working directory."""
+def _sendable(value: SecretStr) -> SecretStr:
+    # httpx would refuse the header, and show the key.
+    if not re.fullmatch("[!-~]+", value.get_secret_value()):
+        raise ValueError("has white space or another character that no key has; copy it again")
+    return value
+
+
+def _split_at_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _usable(value: tuple[str, ...], socks: SocksSupport) -> tuple[str, ...]:
+    if problem := problem_of_proxies(value, socks):
+        raise ValueError(problem)
+    return value
+
+
+def _existing(value: Path) -> Path:
+    if not value.is_file():
+        raise ValueError(f"there is no file {value}")
+    return value
+
+
+_Key = Annotated[SecretStr, AfterValidator(_sendable)]
+_Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+_ExistingFile = Annotated[Path, AfterValidator(_existing)]
+
+
+class SourceSettings(BaseSettings):
+    """What the sources need, from the environment or from a file `.env`: enough to search without a database."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    site_timeout_seconds: float = Field(
+        default=300,
+        validation_alias="WORKER_SITE_TIMEOUT_SECONDS",
+        gt=0,
+        le=3600,
+        description="Hard limit for one page of a site, or one slice of a search with JobSpy; for all of it where a "
+        "board cannot be searched in slices. The search is killed then; the pages before it stay.",
+    )
+
+    jobspy_proxies: Annotated[_Proxies, AfterValidator(partial(_usable, socks=REQUESTS_SOCKS))] = Field(
+        default=(),
+        validation_alias="JOBSPY_PROXIES",
+        description="Proxies for the sites that JobSpy searches, separated by commas: http://user:password@host:port.",
+    )
+    jobspy_ca_cert: _ExistingFile | None = Field(
+        default=None,
+        validation_alias="JOBSPY_CA_CERT",
+        description="File with the certificates to trust, for a proxy that opens TLS.",
+    )
+    jobspy_page_delay_seconds: Annotated[tuple[float, float] | None, NoDecode] = Field(
+        default=None,
+        validation_alias="JOBSPY_PAGE_DELAY_SECONDS",
+        description="Pause between two pages of a board, as MIN,MAX. Default: JobSpy's own, 3 to 7 on most.",
+    )
+
+    http_proxies: Annotated[_Proxies, AfterValidator(partial(_usable, socks=HTTPX_SOCKS))] = Field(
+        default=(),
+        validation_alias="WORKER_HTTP_PROXIES",
+        description="Proxies for the other sources, separated by commas, taken in turn: http://user:password@host:port.",
+    )
+    http_ca_cert: _ExistingFile | None = Field(
+        default=None,
+        validation_alias="WORKER_HTTP_CA_CERT",
+        description="File with the certificates to trust, for a proxy that opens TLS.",
+    )
+    http_timeout_seconds: float = Field(
+        default=30,
+        validation_alias="WORKER_HTTP_TIMEOUT_SECONDS",
+        gt=0,
+        le=300,
+        description="Timeout of one request to a site, from connecting to the last byte read.",
+    )
+    user_agent: str = Field(
+        default_factory=default_user_agent,
+        validation_alias="WORKER_USER_AGENT",
+        max_length=200,
+        description="What the worker calls itself when it asks these sites. Default: supabase-search-worker/VERSION.",
+    )
+
+    jsearch_api_key: _Key | None = Field(
+        default=None,
+        validation_alias="JSEARCH_API_KEY",
+        description="Key of JSearch, for the site jsearch.",
+    )
+    jsearch_host: Literal["jsearch.p.rapidapi.com", "api.openwebninja.com"] = Field(
+        default="jsearch.p.rapidapi.com",
+        validation_alias="JSEARCH_HOST",
+        description="Who gave the key: RapidAPI (jsearch.p.rapidapi.com) or OpenWeb Ninja (api.openwebninja.com).",
+    )
+    jsearch_version: Literal["v1", "v2"] = Field(
+        default="v2",
+        validation_alias="JSEARCH_VERSION",
+        description="v2, or v1 for older accounts at RapidAPI, which have numbered pages instead of cursors.",
+    )
+    unipile_dsn: str | None = Field(
+        default=None,
+        validation_alias="UNIPILE_DSN",
+        description="Address of the Unipile API, as its dashboard shows it: api8.unipile.com:13851.",
+    )
+    unipile_api_key: _Key | None = Field(
+        default=None,
+        validation_alias="UNIPILE_API_KEY",
+        description="Key of Unipile, for the site unipile.",
+    )
+    youtube_api_key: _Key | None = Field(
+        default=None,
+        validation_alias="YOUTUBE_API_KEY",
+        description="Key of the YouTube Data API v3, for the site youtube.",
+    )
+
+    @field_validator("jobspy_page_delay_seconds", mode="before")
+    @classmethod
+    def _split_range(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = value.split(",")
+        if len(parts) != 2:  # noqa: PLR2004
+            raise ValueError("must be MIN,MAX, such as 3,7")
+        return parts
+
+    @field_validator("jobspy_page_delay_seconds")
+    @classmethod
+    def _is_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and (problem := problem_of_page_delay(value)):
+            raise ValueError(problem)
+        return value
+
+    @field_validator("user_agent")
+    @classmethod
+    def _is_user_agent(cls, value: str) -> str:
+        if problem := problem_of_user_agent(value):
+            raise ValueError(problem)
+        return value
+
+    @field_validator("unipile_dsn")
+    @classmethod
+    def _is_dsn(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_dsn(value)
+        return value
+
+    @property
+    def http(self) -> HttpSettings:
+        """How the sources but JobSpy send requests."""
+        return HttpSettings(
+            proxies=self.http_proxies,
+            ca_cert=self.http_ca_cert,
+            timeout_seconds=self.http_timeout_seconds,
+            user_agent=self.user_agent,
+        )
+
+
+class Settings(SourceSettings):
+    """All settings of the worker."""
 
     supabase_url: str = Field(
         validation_alias=AliasChoices("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"),
         description="Address of the Supabase project, such as https://abcdefgh.supabase.co.",
     )
-    supabase_service_role_key: SecretStr | None = Field(
+    supabase_service_role_key: _Key | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"),
         description="The worker's key: the service_role JWT or an sb_secret_ key. Never give it to a browser.",
     )
-    supabase_anon_key: SecretStr | None = Field(
+    supabase_anon_key: _Key | None = Field(
         default=None,
         validation_alias=AliasChoices(
             "SUPABASE_ANON_KEY",
@@ -43,13 +213,13 @@ class Settings(BaseSettings):
             "NEXT_PUBLIC_SUPABASE_ANON_KEY",
             "NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY",
         ),
-        description="The key of users: for the commands enqueue, watch and runs alone.",
+        description="The key of users: for the commands of a user alone, such as enqueue and watch.",
     )
 
     supabase_email: str | None = Field(
         default=None,
         validation_alias="SUPABASE_EMAIL",
-        description="User that the commands enqueue, watch and runs sign in as. "
+        description="User that the commands of a user, such as enqueue and watch, sign in as. "
         "On a local stack the default is a user made for it.",
     )
     supabase_password: SecretStr | None = Field(
@@ -106,13 +276,7 @@ class Settings(BaseSettings):
         description="After SIGTERM, time for running searches to finish; what is left is released. "
         "Keep it below the platform's own limit (Render: maxShutdownDelaySeconds, 30).",
     )
-    site_timeout_seconds: float = Field(
-        default=300,
-        validation_alias="WORKER_SITE_TIMEOUT_SECONDS",
-        gt=0,
-        le=3600,
-        description="Hard limit for searching one site; the search is killed then, its pages stay.",
-    )
+
     request_timeout_seconds: float = Field(
         default=15,
         validation_alias="WORKER_REQUEST_TIMEOUT_SECONDS",
@@ -160,7 +324,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="Address of an endpoint that speaks OpenAI's protocol, up to the version: https://api.openai.com/v1.",
     )
-    embedding_api_key: SecretStr | None = Field(
+    embedding_api_key: _Key | None = Field(
         default=None, validation_alias="WORKER_EMBEDDING_API_KEY", description="Its key, if it needs one."
     )
     embedding_batch: int = Field(
@@ -174,22 +338,6 @@ class Settings(BaseSettings):
         default=True,
         validation_alias="WORKER_EMBEDDING_SEND_DIMENSIONS",
         description="Whether to ask it for vectors of 256 dimensions; false for a model that has no others.",
-    )
-
-    jobspy_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        validation_alias="JOBSPY_PROXIES",
-        description="Proxies for the job boards, separated by commas: http://user:password@host:port.",
-    )
-    jobspy_ca_cert: Path | None = Field(
-        default=None,
-        validation_alias="JOBSPY_CA_CERT",
-        description="File with the certificates to trust, for a proxy that opens TLS.",
-    )
-    jobspy_page_delay_seconds: Annotated[tuple[float, float] | None, NoDecode] = Field(
-        default=None,
-        validation_alias="JOBSPY_PAGE_DELAY_SECONDS",
-        description="Pause between two pages of a board, as MIN,MAX. Default: JobSpy's own, 3 to 7 on most.",
     )
 
     @field_validator("supabase_url")
@@ -211,52 +359,6 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an address such as https://api.openai.com/v1")
         return value.rstrip("/")
-
-    @field_validator("supabase_service_role_key", "supabase_anon_key", "embedding_api_key")
-    @classmethod
-    def _is_sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        # httpx would refuse the header, and show the key.
-        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
-            raise ValueError("has white space or another character that no key has; copy it again")
-        return value
-
-    @field_validator("jobspy_proxies", mode="before")
-    @classmethod
-    def _split_at_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("jobspy_proxies")
-    @classmethod
-    def _are_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if problem := problem_of_proxies(value):
-            raise ValueError(problem)
-        return value
-
-    @field_validator("jobspy_page_delay_seconds", mode="before")
-    @classmethod
-    def _split_range(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = value.split(",")
-        if len(parts) != 2:  # noqa: PLR2004
-            raise ValueError("must be MIN,MAX, such as 3,7")
-        return parts
-
-    @field_validator("jobspy_page_delay_seconds")
-    @classmethod
-    def _is_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and (problem := problem_of_page_delay(value)):
-            raise ValueError(problem)
-        return value
-
-    @field_validator("jobspy_ca_cert")
-    @classmethod
-    def _is_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError(f"there is no file {value}")
-        return value
 
     def require(self, name: Literal["supabase_service_role_key", "supabase_anon_key"]) -> str:
         """Return a key that only some commands need.
@@ -286,7 +388,9 @@ def example() -> str:
     lines = [
         "# Settings of the worker: copy to .env, or set in the environment. A line that is commented out is a default."
     ]
-    for name, field in Settings.model_fields.items():
+    # Where it works for comes first, then what it searches with.
+    for name in sorted(Settings.model_fields, key=SourceSettings.model_fields.__contains__):
+        field = Settings.model_fields[name]
         lines += ["", *textwrap.wrap(describe(name), 118, initial_indent="# ", subsequent_indent="# ")]
         alias = field.validation_alias
         if isinstance(alias, AliasChoices) and len(alias.choices) > 1:
@@ -307,8 +411,21 @@ def load_settings() -> Settings:
         SettingsError: With one line for each setting that is missing or wrong. Values are not repeated:
             they may be secrets.
     """
+    return _load(Settings)
+
+
+def load_source_settings() -> SourceSettings:
+    """Read the settings of the sources alone.
+
+    Raises:
+        SettingsError: As above.
+    """
+    return _load(SourceSettings)
+
+
+def _load(settings: type[_S]) -> _S:
     try:
-        return Settings()  # type: ignore[call-arg]  # its arguments come from the environment
+        return settings()
     except ValidationError as error:
         problems = {
             _environment_name_of(problem["loc"][0]): problem["msg"].removeprefix("Value error, ")

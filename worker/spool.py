@@ -8,14 +8,14 @@ import logging
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from worker.files import page_name, write_whole
-from worker.model import FoundPage, Item, ItemError, Json, Page, Run, RunSite, Transformed, one_line
+from worker.model import FoundPage, Item, ItemError, Json, Page, Progress, Run, RunSite, Transformed, one_line
 from worker.queue import CallRefusedError, DatabaseUnreachableError, Queue, QueueError, SavedPage
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,10 @@ class Spool:
             transformed = kept["transformed"]
             transformed["items"] = tuple(_item(item) for item in transformed["items"])
             transformed["errors"] = tuple(ItemError(**error) for error in transformed["errors"])
+            # A page that an older version left has no progress, and nothing to go on after it with.
+            progress = Progress(**kept.get("progress", {"step": "searching"}))
             site, page = RunSite(**kept["site"]), Page(**kept["page"])
-            return FoundPage(site, kept["source"], page, Transformed(**transformed))
+            return FoundPage(site, kept["source"], page, Transformed(**transformed), progress)
         except (OSError, ValueError, TypeError, KeyError) as error:
             logger.error("%s cannot be read, and is dropped: %s", path, error)  # noqa: TRY400 (it tells all)
             return None
@@ -123,6 +125,7 @@ class PageSaver:
         self._queue = queue
         self._spool = spool
         self._run = run
+        self._sites = {site.site: site for site in run.sites}
         self._catching_up: asyncio.Task[None] | None = None
         self._refusal: CallRefusedError | None = None
 
@@ -178,6 +181,10 @@ class PageSaver:
             refusal, self._refusal = self._refusal, None
             raise refusal
 
+    def reached(self, site: RunSite) -> RunSite:
+        """Return a site of the run as its search goes on, after the pages of it that are saved by now."""
+        return self._sites[site.site]
+
     async def _catch_up(self) -> None:
         if self._catching_up is not None:
             catching_up, self._catching_up = self._catching_up, None
@@ -195,15 +202,30 @@ class PageSaver:
 
     async def _save(self, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage | None:
         try:
-            return await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
+            saved = await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
         except CallRefusedError as error:
-            if found.site not in self._run.sites:
+            claimed = self._sites.get(found.site.site)
+            if claimed is None or claimed.attempt != found.site.attempt:
                 # Whoever lost the run left it here, and the site was searched again since.
                 logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
             else:
                 self._refusal = error
                 await self._tell_refused(found, error)
             return None
+        self._note(found, saved)
+        return saved
+
+    def _note(self, found: FoundPage, saved: SavedPage) -> None:
+        """Keep where the search of a page's site goes on, by the rules of `worker.resume_point`."""
+        site, page = self._sites.get(found.site.site), found.page
+        if site is None or page.number < site.next_page:
+            return
+        has_cursor = page.cursor is not None and found.site.account == site.account
+        if page.number == site.next_page and saved.status != "failed" and (has_cursor or page.is_last):
+            reached = replace(site, cursor=page.cursor, next_page=page.number + 1, is_fetched=page.is_last)
+        else:
+            reached = replace(site, cursor=None, next_page=1, is_fetched=False)
+        self._sites[site.site] = reached
 
     async def _tell_refused(self, found: FoundPage, refusal: CallRefusedError) -> None:
         alert: dict[str, Json] = {

@@ -36,16 +36,18 @@ def summary(run: FinishedRun) -> str:
     width = max(len(site.site) for site in run.sites)
     completed = sum(site.status == SiteStatus.COMPLETED for site in run.sites)
     failed = sum(site.status == SiteStatus.FAILED for site in run.sites)
-    again = "" if run.retry_in_seconds is None else f", and in {run.retry_in_seconds:.0f} s searched again"
+    again = "" if run.retry_in_seconds is None else f", and in {max(0, run.retry_in_seconds):.0f} s searched again"
     lines = [f"Run {run.id}: {run.status}{again}"]
     lines += [f"  {MARKS[site.status]} {site.site:<{width}}  {_outcome(site)}" for site in run.sites]
-    lines += [f"  Boards completed: {completed} of {len(run.sites)}, failed: {failed}. Total found: {run.jobs_found}"]
+    lines += [f"  Sites completed: {completed} of {len(run.sites)}, failed: {failed}. Total found: {run.jobs_found}"]
     return "\n".join(lines)
 
 
 def _outcome(site: FinishedSite) -> str:
     if site.status == SiteStatus.COMPLETED:
         return f"completed  {site.jobs_found} found"
+    if site.waits_for is not None:
+        return f"waits      {site.waits_for}"
     reason = f"{site.error_code}: {site.error_message}"
     if site.status == SiteStatus.PARTIAL:
         return f"partial    {site.jobs_found} found, then {reason}"

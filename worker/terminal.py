@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.client import FollowedRun, Row
+from worker.model import one_line
 
 STATUS_STYLES = {
     "pending": "dim",
@@ -26,9 +28,12 @@ STATUS_STYLES = {
 MARKS = {"pending": "·", "running": "…", "completed": "✓", "partial": "~", "failed": "✗", "skipped": "-"}
 PER = {"yearly": "/year", "monthly": "/month", "weekly": "/week", "daily": "/day", "hourly": "/hour"}
 TITLE_WIDTH = 18
-BAR_WIDTH = 24
+BAR_WIDTH = 20
 COUNT_WIDTH = 5
 UUID_WIDTH = 36
+
+# As `worker.in_words` writes it.
+_TIME_IN_WORDS = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 
 def live_view(runs: Iterable[tuple[str, FollowedRun]]) -> RenderableType:
@@ -40,9 +45,17 @@ def live_view(runs: Iterable[tuple[str, FollowedRun]]) -> RenderableType:
     return Group(*(_run_view(title, followed) for title, followed in runs))
 
 
+def title_of(run: Row) -> str:
+    """Return what a run searches for; a kind of search need not have a search term."""
+    kind, term = run["kind"], run["parameters"].get("search_term")
+    if term is None:
+        return str(kind)
+    return str(term) if kind == "jobs" else f"{kind}: {term}"
+
+
 def _run_view(title: str, followed: FollowedRun) -> RenderableType:
     run = followed.run
-    wanted = run["progress_total"] // max(1, len(followed.sites))
+    wanted = (run["progress_total"] or 0) // max(1, len(followed.sites))
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=TITLE_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column(width=BAR_WIDTH)
@@ -50,25 +63,60 @@ def _run_view(title: str, followed: FollowedRun) -> RenderableType:
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_row(
         Text(title, style="bold"),
-        ProgressBar(total=run["progress_total"], completed=run["progress_current"], width=BAR_WIDTH),
+        ProgressBar(total=run["progress_total"] or 0, completed=run["progress_current"], width=BAR_WIDTH),
         str(run["jobs_found"]),
         status_text(run["status"], _next_attempt(run) or _sharing(run)),
     )
     for site in followed.sites.values():
-        is_done = site["status"] == "completed"
         table.add_row(
             f"  {MARKS[site['status']]} {site['site']}",
-            ProgressBar(total=wanted, completed=wanted if is_done else site["jobs_found"], width=BAR_WIDTH),
+            _site_bar(site, wanted),
             str(site["jobs_found"]),
-            status_text(site["status"], site["error_message"]),
+            _site_text(site),
         )
     return table
 
 
+def _site_text(site: Row) -> Text:
+    """Return how a site is: what it waits for, why it failed, or what is done there now."""
+    progress = site["progress"]
+    if progress.get("step") == "waiting":
+        return Text(in_local_time(progress["details"]["message"]), style="yellow")
+    if site["status"] != "running":
+        return status_text(site["status"], in_local_time(site["error_message"] or ""))
+    step = progress_in_words(
+        progress.get("step", ""), progress.get("current"), progress.get("total"), progress.get("details") or {}
+    )
+    return status_text(site["status"], step)
+
+
+def progress_in_words(step: str, current: int | None, total: int | None, details: Mapping[str, Any]) -> str:
+    """Return how far a search is, such as `searching 1 of 3, board acme`."""
+    count = "" if current is None else f" {current:,}" + ("" if total is None else f" of {total:,}")
+    return one_line(f"{step}{count}{''.join(f', {name} {value}' for name, value in details.items())}")
+
+
+def in_local_time(message: str) -> str:
+    """Return a message of the database with its times as a clock here shows them."""
+    return _TIME_IN_WORDS.sub(lambda told: local_time(f"{told[1]}+00:00"), message)
+
+
+def local_time(text: str) -> str:
+    """Return a time as a clock here shows it: of today without the day."""
+    time = datetime.fromisoformat(text).astimezone()
+    is_today = time.date() == datetime.now(time.tzinfo).date()
+    return f"{time:%H:%M:%S}" if is_today else f"{time:%m-%d %H:%M}"
+
+
+def _site_bar(site: Row, wanted: int) -> ProgressBar:
+    total, current = site["progress"].get("total"), site["progress"].get("current")
+    if total is None or current is None:
+        total, current = wanted, site["jobs_found"]
+    return ProgressBar(total=total, completed=total if site["status"] == "completed" else current, width=BAR_WIDTH)
+
+
 def _next_attempt(run: Row) -> str | None:
-    if run["run_after"] is None:
-        return None
-    return f"again at {datetime.fromisoformat(run['run_after']).astimezone():%H:%M:%S}"
+    return None if run["run_after"] is None else f"again at {local_time(run['run_after'])}"
 
 
 def _sharing(run: Row) -> str | None:
@@ -90,12 +138,12 @@ def run_summary(followed: FollowedRun) -> RenderableType:
             f"  {MARKS[site['status']]} {site['site']}",
             status_text(site["status"]),
             f"{site['jobs_found']} found",
-            Text(site["error_message"] or "", style="dim"),
+            Text(in_local_time(site["error_message"] or ""), style="dim"),
         )
     completed = sum(site["status"] == "completed" for site in sites)
     failed = sum(site["status"] == "failed" for site in sites)
     totals = (
-        f"  Boards completed: {completed} of {len(sites)}, failed: {failed}. Total found: {followed.run['jobs_found']}"
+        f"  Sites completed: {completed} of {len(sites)}, failed: {failed}. Total found: {followed.run['jobs_found']}"
     )
     status = status_text(followed.run["status"], _sharing(followed.run))
     title = Text.assemble("Run ", followed.run["id"], ": ", status)
@@ -103,39 +151,57 @@ def run_summary(followed: FollowedRun) -> RenderableType:
 
 
 def runs_table(runs: Sequence[Row]) -> Table:
-    """Return a table of runs, a line each."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("Run", no_wrap=True, min_width=UUID_WIDTH)
-    for name in ("Created", "Search", "Status", "Found", "Sites"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    """Return a table of runs, a line each where the terminal is wide enough."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name, width in (("Run", UUID_WIDTH), ("Added", 5), ("Status", 9), ("Found", 5)):
+        table.add_column(name, no_wrap=True, min_width=width, justify="right" if name == "Found" else "left")
+    table.add_column("Search and sites")  # what does not fit goes on below
     for run in runs:
-        parameters = run["parameters"]
-        search = ", ".join(str(parameters[name]) for name in ("search_term", "location") if parameters.get(name))
+        search = ", ".join(filter(None, (title_of(run), run["parameters"].get("location"))))
         sites = " ".join(f"{MARKS[site['status']]}{site['site']}" for site in run["search_run_sites"])
-        created = run["created_at"][5:16].replace("T", " ")
-        table.add_row(run["id"], created, Text(search), status_text(run["status"]), str(run["jobs_found"]), sites)
-    return table
-
-
-def items_table(items: Sequence[Row]) -> Table:
-    """Return a table of jobs found, a line each."""
-    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
-    for name, ratio in (("Title", 7), ("Company", 5), ("Location", 5), ("Pay", 7), ("Posted", None), ("Sites", None)):
-        table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
-    for item in items:
         table.add_row(
-            # What a board says is text: markup in it stays as it is.
-            Text(item["title"]),
-            Text(item["organization"] or ""),
-            Text("remote" if item["is_remote"] else item["location"] or ""),
-            pay(item),
-            (item["posted_at"] or "")[5:10],
-            _sites(item),
+            run["id"],
+            local_time(run["created_at"])[:5],
+            status_text(run["status"]),
+            str(run["jobs_found"]),
+            Text.assemble(search, "  ", (sites, "dim")),
         )
     return table
 
 
-def _sites(item: Row) -> str:
+def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of things found, of any kind, a line each; without the columns that none of them fills.
+
+    Args:
+        items: Rows of `run_items`, with their sites; or the fields of an `Item`, which is told by its address.
+    """
+    columns = {
+        ("Title", 7): [item["title"] for item in items],
+        ("Organization", 5): [item["organization"] or "" for item in items],
+        ("Location", 5): ["remote" if item["is_remote"] else item["location"] or "" for item in items],
+        ("Pay", 7): [pay(item) for item in items],
+        ("Score", None): [_figure(item, "score") for item in items],
+        ("Subscribers", None): [_figure(item, "subscribers") for item in items],
+        ("Posted", None): [(item["posted_at"] or "")[5:10] for item in items],
+        ("Sites", None): [_sites(item) if "sites" in item else "" for item in items],
+        ("Address", 9): ["" if "sites" in item else item["url"] for item in items],
+    }
+    filled = {column: values for column, values in columns.items() if any(values)}
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    for name, ratio in filled:
+        table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
+    for row in zip(*filled.values(), strict=True):
+        # What a site says is text: markup in it stays as it is.
+        table.add_row(*(Text(one_line(value)) for value in row))
+    return table
+
+
+def _figure(item: Mapping[str, Any], name: str) -> str:
+    figure = item["data"].get(name)
+    return f"{figure:,}" if isinstance(figure, int) else ""
+
+
+def _sites(item: Mapping[str, Any]) -> str:
     first, *others = dict.fromkeys(seen["site"] for seen in item["sites"])
     return f"{first} +{len(others)}" if others else first
 

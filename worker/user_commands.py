@@ -10,20 +10,26 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from worker.client import FollowedRun, Row, User, signed_in
+from worker.client import FollowedRun, User, signed_in
 from worker.settings import Settings
-from worker.terminal import items_table, live_view, run_summary, runs_table
+from worker.terminal import items_table, live_view, run_summary, runs_table, title_of
 
 EXIT_FAILURE = 1
 ITEMS_SHOWN = 20
 
 
 async def enqueue(
-    settings: Settings, parameters: Mapping[str, Any], idempotency_key: str | None, *, fresh: bool, watch: bool
+    settings: Settings,
+    kind: str,
+    parameters: Mapping[str, Any],
+    idempotency_key: str | None,
+    *,
+    fresh: bool,
+    watch: bool,
 ) -> int:
-    """Put a search for jobs into the queue and print its id; return the exit code."""
+    """Put a search into the queue and print its run's id; return the exit code."""
     async with signed_in(settings) as user:
-        run = await user.enqueue("jobs", parameters, idempotency_key=idempotency_key, fresh=fresh)
+        run = await user.enqueue(kind, parameters, idempotency_key=idempotency_key, fresh=fresh)
         Console().print(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
@@ -63,20 +69,16 @@ async def _follow(user: User, run_ids: Sequence[str]) -> int:
     with Live(console=console, auto_refresh=False) as live:
         async with aclosing(user.follow(run_ids)) as states:
             async for followed in states:
-                titled = [(_title(run.run), run) for run in followed.values()]
+                titled = [(title_of(run.run), run) for run in followed.values()]
                 live.update(live_view(titled), refresh=True)
     if not console.is_terminal:
         console.line()  # rich ends the last line of a live view on terminals alone
     for run_id, run in followed.items():
         console.print(run_summary(run))
-        console.print(items_table(await user.items(run_id, limit=ITEMS_SHOWN)))
+        if items := await user.items(run_id, limit=ITEMS_SHOWN):
+            console.print(items_table(items))
     unseen = [run_id for run_id in run_ids if run_id not in followed]
     if unseen:
         sys.stderr.write(f"You have no such run: {', '.join(unseen)}\n")
     has_failed = any(run.run["status"] == "failed" for run in followed.values())
     return EXIT_FAILURE if unseen or has_failed else 0
-
-
-def _title(run: Row) -> str:
-    """What is searched for; a kind of search need not have a search term."""
-    return str(run["parameters"].get("search_term") or run["kind"])

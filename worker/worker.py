@@ -12,6 +12,7 @@ from worker.background import Background, Chore
 from worker.backup import Backup
 from worker.chores import Embedding, NearDuplicateMerging, Retention
 from worker.execution import Execution
+from worker.http import open_http
 from worker.loop import EXIT_SECONDS, Limits, Loop
 from worker.pipeline.duplicates import are_duplicates
 from worker.pipeline.embedding_models import Embedder, open_embedder
@@ -19,7 +20,7 @@ from worker.queue import Queue, open_client
 from worker.reprocess import Reprocessed, Reprocessor
 from worker.settings import Settings
 from worker.sources import Source
-from worker.sources.jobspy import JobSpySettings, JobSpySource
+from worker.sources.registry import by_site, load_sources
 from worker.spool import Spool
 from worker.wakeup import Wakeup
 
@@ -35,16 +36,17 @@ class Worker:
 
     Args:
         settings: Its settings.
-        sources: What it can search; by default the job boards of JobSpy.
+        sources: What it can search; by default all that comes with it, and what other packages add.
 
     Raises:
-        SettingsError: The service key is missing.
+        SettingsError: The service key is missing, or a source that was added cannot be used.
     """
 
     def __init__(self, settings: Settings, sources: Sequence[Source] | None = None) -> None:
         self._settings = settings
         self._key = settings.require("supabase_service_role_key")
-        self._sources = [_jobspy(settings)] if sources is None else sources
+        self._sources = load_sources(settings) if sources is None else sources
+        self._sources_by_site = by_site(self._sources)
 
     async def run(self) -> None:
         """Work until told to stop."""
@@ -105,10 +107,15 @@ class Worker:
         settings = self._settings
         clock = asyncio.get_running_loop().time
         began_at = clock()
-        async with open_embedder(settings) as embedder, self._open_queue() as queue:
-            sources = {(source.kind, site): source for source in self._sources for site in source.sites}
-            backup = Backup(settings.backup_dir) if settings.backup_dir else None
-            execution = Execution(queue, sources, Spool(settings.spool_dir), backup)
+        async with open_embedder(settings) as embedder, self._open_queue() as queue, open_http(settings.http) as http:
+            execution = Execution(
+                queue,
+                self._sources_by_site,
+                Spool(settings.spool_dir),
+                http,
+                page_timeout_seconds=settings.site_timeout_seconds,
+                backup=Backup(settings.backup_dir) if settings.backup_dir else None,
+            )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
             background, on_searched = self._background(queue, embedder)
@@ -171,14 +178,3 @@ async def _stopped_by_signals(loop: Loop, background: Background) -> AsyncIterat
     finally:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             events.remove_signal_handler(signal_number)
-
-
-def _jobspy(settings: Settings) -> Source:
-    return JobSpySource(
-        JobSpySettings(
-            proxies=settings.jobspy_proxies,
-            ca_cert=settings.jobspy_ca_cert,
-            page_delay_seconds=settings.jobspy_page_delay_seconds,
-            site_timeout_seconds=settings.site_timeout_seconds,
-        )
-    )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from scripts.bench.dedupe_variants import Sighting
-from worker.model import Item, Json, Page, Parameters
+from worker.model import Item, Json, Page
+from worker.sources import Search, Source
+from worker.sources.parameters import SearchParameters
 
 PAGE_ITEMS = 100
 
 
-class SightingSource:
+class SightingSource(Source):
     """Finds on each site all of its sightings, whatever is searched for.
 
     Args:
@@ -22,23 +23,15 @@ class SightingSource:
 
     name = "bench"
     kind = "jobs"
-    version = 1
+    parameters = SearchParameters
 
     def __init__(self, sightings: Sequence[Sighting]) -> None:
         self.sites: Sequence[str] = sorted({sighting.site for sighting in sightings})
         self._sightings = sightings
 
-    def validate(self, site: str, parameters: Parameters) -> None:
-        """Take any parameters."""
-
-    async def fetch(
-        self,
-        site: str,
-        parameters: Parameters,  # noqa: ARG002 (the protocol's)
-        newer_than: datetime | None,  # noqa: ARG002 (the protocol's)
-    ) -> AsyncGenerator[Page, None]:
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Yield the pages of a site."""
-        found: list[Json] = [_record(sighting.item) for sighting in self._sightings if sighting.site == site]
+        found: list[Json] = [_record(sighting.item) for sighting in self._sightings if sighting.site == search.site]
         for number, start in enumerate(range(0, len(found), PAGE_ITEMS), start=1):
             yield Page(number, found[start : start + PAGE_ITEMS], response_ms=0)
 

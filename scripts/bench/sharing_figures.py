@@ -40,7 +40,7 @@ STATISTICS_SECONDS = 11
 """Idle sessions report what they wrote after 10 s (PGSTAT_IDLE_INTERVAL in PostgreSQL's pgstat.c)."""
 
 _WITHOUT_SHARING = """
-create or replace function worker.fingerprint(kind text, parameters jsonb, user_id uuid) returns text
+create or replace function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
 language sql volatile set search_path = '' return pg_catalog.gen_random_uuid()::text
 """
 _ROWS_WRITTEN = """

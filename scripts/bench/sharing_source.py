@@ -6,7 +6,9 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from worker.model import Item, Json, Page, Parameters
+from worker.model import Item, Json, Page
+from worker.sources import Search, Source
+from worker.sources.parameters import SearchParameters
 
 SITES = ("linkedin", "indeed")
 PAGES = 2
@@ -22,7 +24,7 @@ _WORDS = (
 _CITIES = ("Austin, TX", "Berlin, Germany", "London, UK", "Toronto, ON", "Remote")
 
 
-class CountingSource:
+class CountingSource(Source):
     """Finds the same things for the same search, whoever asks and however it is written.
 
     Attributes:
@@ -32,25 +34,17 @@ class CountingSource:
     name = "bench"
     kind = "jobs"
     sites: Sequence[str] = SITES
-    version = 1
+    parameters = SearchParameters
 
     def __init__(self) -> None:
         self.scrapes = 0
 
-    def validate(self, site: str, parameters: Parameters) -> None:
-        """Take any parameters."""
-
-    async def fetch(
-        self,
-        site: str,
-        parameters: Parameters,
-        newer_than: datetime | None,  # noqa: ARG002 (the protocol's)
-    ) -> AsyncGenerator[Page, None]:
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Yield the pages of a site."""
         self.scrapes += 1
-        term = " ".join(str(parameters["search_term"]).lower().split())
+        term = " ".join(str(search.parameters["search_term"]).lower().split())
         for number in range(1, PAGES + 1):
-            records: list[Json] = [_record(f"{term} {site} {number} {place}", term) for place in range(ITEMS)]
+            records: list[Json] = [_record(f"{term} {search.site} {number} {place}", term) for place in range(ITEMS)]
             yield Page(number, {"jobs": records}, response_ms=0)
 
     def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002 (the protocol's)

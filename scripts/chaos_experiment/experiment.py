@@ -122,8 +122,16 @@ async def _set_limits(stage: Stage) -> None:
             """
             update worker.settings set retry_delay = '1 second', max_retry_delay = '4 seconds',
                 max_pending_per_user = null, max_per_hour_per_user = null, max_running_per_user = 2,
-                freshness = '2 seconds'
+                freshness = '2 seconds', inline_wait = '200 milliseconds', max_site_wait = '15 seconds'
             """
+        )
+        await database.execute(
+            "update worker.breaker_rules set failures = 2, pause = '1 second', max_pause = '5 seconds'"
+        )
+        # Whoever waits for a place is told to come back in half a minute, which is longer than a run waits here.
+        await database.execute(
+            "insert into worker.bucket_limits (bucket, searches) select site, 100 from unnest(%s::text[]) as site",
+            [[*SITES]],
         )
 
 

@@ -47,7 +47,7 @@ AT_ALL_TIMES: dict[str, str] = {
     "equal searches are one at a time": """
         select format('%s, newer than %s: %s', fingerprint, newer_than, string_agg(id::text, ', '))
         from public.search_runs
-        where completed_at is null and leader_run_id is null and (run_after is null or attempts > 0)
+        where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null)
         group by fingerprint, newer_than
         having count(*) > 1
     """,
@@ -74,6 +74,23 @@ AT_ALL_TIMES: dict[str, str] = {
             else array(select asked.site from worker.sites_of(run.kind, run.parameters) as asked order by asked.ordinal)
             end
     """,
+    "only an active run waits, and no longer than a run may": """
+        select format('%s %s: %s, waited %s, until %s', run.id, wait.site, run.status, wait.waited, wait.due_at)
+        from worker.site_waits as wait
+        join public.search_runs as run on run.id = wait.run_id
+        cross join worker.settings as settings
+        where run.completed_at is not null
+           -- While it is searched, a site may have been refused for good, and be about to end.
+           or (run.status = 'pending' and (wait.waited > settings.max_site_wait
+                                           or wait.due_at > worker.now() + settings.max_site_wait))
+    """,
+    "a site is tried after a pause by a run that is searching it": """
+        select format('%s: %s', health.site, health.prober_run_id)
+        from worker.site_health as health
+        where health.prober_run_id is not null and not exists (
+            select from worker.site_searches as search
+            where search.run_id = health.prober_run_id and search.site = health.site)
+    """,
 }
 
 AT_THE_END: dict[str, str] = {
@@ -96,6 +113,11 @@ AT_THE_END: dict[str, str] = {
     """,
     "no lease is left": """
         select format('%s: %s', run_id, worker_id) from worker.leases
+    """,
+    "nobody waits for a site, and none is searched": """
+        select format('%s %s: waits for %s', run_id, site, reason) from worker.site_waits
+        union all
+        select format('%s %s: is searched', run_id, site) from worker.site_searches
     """,
     "a run's status follows from its sites": """
         select format('%s: %s, but its sites %s', run.id, run.status, string_agg(site.status::text, ', '))
@@ -124,16 +146,17 @@ AT_THE_END: dict[str, str] = {
                and (run.rescues > settings.max_rescues) <> (run.error_code is not distinct from 'worker_lost'))
     """,
     "attempts and rescues are within their limits, and as many as the events tell": """
-        select format('%s: %s attempts, %s rescues, but %s claimed, %s released, %s rescued', run.id, run.attempts,
-                      run.rescues, told.claimed, told.released, told.rescued)
+        select format('%s: %s attempts, %s rescues, but %s claimed, %s released, %s deferred, %s rescued', run.id,
+                      run.attempts, run.rescues, told.claimed, told.released, told.deferred, told.rescued)
         from runs as run
         join lateral (
             select count(*) filter (where event = 'claimed') as claimed,
                    count(*) filter (where event = 'released') as released,
+                   count(*) filter (where event = 'deferred') as deferred,
                    count(*) filter (where event = 'rescued') as rescued
             from public.run_events as event where event.run_id = run.id
         ) as told on true
-        where run.attempts <> told.claimed - told.released - told.rescued
+        where run.attempts <> told.claimed - told.released - told.deferred - told.rescued
            or run.attempts > run.max_attempts or run.rescues <> told.rescued
     """,
     # Counts
@@ -181,11 +204,22 @@ AT_THE_END: dict[str, str] = {
             select from worker.raw_collections as page
             where (page.query_hash, page.site, page.page_number) = (run.fingerprint, result.site, result.page_number))
     """,
-    "the pages of an attempt are saved once each, without a gap": """
-        select format('%s %s, attempt %s: %s', run_id, site, attempt, string_agg(page_number::text, ', ' order by id))
-        from worker.raw_collections
-        group by run_id, site, attempt
-        having array_agg(page_number order by id) <> array(select generate_series(1, count(page_number)::integer))
+    "an attempt goes on after the last page that was saved, and saves each page once, without a gap": """
+        select format('%s %s, attempt %s after page %s: %s', run_id, site, attempt, former_page, pages)
+        from (
+            select *, lag(last_page) over life as former_page, lag(goes_on and not is_unreadable) over life as may_go_on
+            from (
+                select run_id, site, attempt, array_agg(page_number order by id) as pages,
+                       min(page_number) as first_page, max(page_number) as last_page,
+                       bool_or(status = 'failed') as is_unreadable,
+                       (array_agg(is_last or cursor is not null order by page_number desc))[1] as goes_on
+                from worker.raw_collections
+                group by run_id, site, attempt
+            ) as searched
+            window life as (partition by run_id, site order by attempt)
+        ) as searched
+        where pages <> array(select generate_series(first_page, last_page))
+           or first_page <> case when may_go_on then former_page + 1 else 1 end
     """,
     "users see each thing that a run found once": """
         select format('%s: %s of %s things, %s results', run.id, seen.items, found.things, run.jobs_found)
@@ -223,9 +257,9 @@ AT_THE_END: dict[str, str] = {
         group by run.id, run.shared_run_id
         having string_agg(event.event, ' ' order by event.id) !~ case when run.shared_run_id is null then concat(
             '^created',
-            '( claimed( site_started site_finished)*(( site_started)? (released|rescued)| retried))*',
-            '( claimed( site_started site_finished)*(( site_started)? rescued)? finished|',
-            '( claimed( site_started site_finished)*( site_started)?)? cancelled)$') else '^created finished$' end
+            '( claimed( site_started| site_finished)* (released|rescued|deferred|retried))*',
+            '( claimed( site_started| site_finished)*( rescued)? finished|',
+            '( claimed( site_started| site_finished)*)? cancelled)$') else '^created finished$' end
     """,
     "events tell how the run ended": """
         select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)
@@ -246,7 +280,7 @@ AT_THE_END: dict[str, str] = {
         ) as event
         where created_at < former_at
     """,
-    "a site that is finished was started right before": """
+    "a site that is finished was started right before, unless it could not wait any longer": """
         select format('%s: %s finished after %s %s', run_id, site, former, former_site)
         from (
             select *, lag(event) over life as former, lag(site) over life as former_site
@@ -254,6 +288,7 @@ AT_THE_END: dict[str, str] = {
             window life as (partition by run_id order by id)
         ) as event
         where event = 'site_finished' and (former, former_site) is distinct from ('site_started', site)
+          and data ->> 'error_code' is null
     """,
     "a site's attempts are counted one by one": """
         select format('%s %s: %s attempts, but started as %s', site.run_id, site.site, site.attempts,
@@ -263,7 +298,8 @@ AT_THE_END: dict[str, str] = {
             on (started.run_id, started.site) = (site.run_id, site.site) and started.event = 'site_started'
         group by site.run_id, site.site, site.attempts
         having array_remove(array_agg((started.data ->> 'attempt')::integer order by started.id), null)
-            <> array(select generate_series(1, site.attempts))
+            -- An heir goes on counting.
+            <> array(select generate_series(site.attempts - count(started.id)::integer + 1, site.attempts))
     """,
     "nothing is written after the end": """
         select format('%s ended at %s: %s at %s', run.id, run.completed_at, later.what, later.at)

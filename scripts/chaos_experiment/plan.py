@@ -142,8 +142,10 @@ class Plan:
             if isinstance(fault, BoardFault)
             for code in POSSIBLE_ERRORS[fault.failure]
         }
-        # Also where no board fails: a search takes as long as its worker is paused or its pages cannot be saved.
-        anywhere = {(site, code) for site in SITES for code in (str(ErrorCode.TIMEOUT), "worker_lost")}
+        # Also where no board fails: a search takes as long as its worker is paused or its pages cannot be saved, and
+        # others may be before it for longer than a run waits.
+        codes = (str(ErrorCode.TIMEOUT), str(ErrorCode.RATE_LIMITED), "worker_lost")
+        anywhere = {(site, code) for site in SITES for code in codes}
         return frozenset(ordered | anywhere)
 
 

@@ -77,7 +77,7 @@ create index search_runs_user_id on public.search_runs (user_id, created_at desc
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
 -- Of equal searches one is active at a time; a second one only to ask for more than the first was told to.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
-    where completed_at is null and leader_run_id is null and (run_after is null or attempts > 0);
+    where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null);
 -- Only those that searched: thousands that they answered stand between them otherwise.
 create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
     where completed_at is not null and shared_run_id is null;
@@ -89,7 +89,8 @@ create index search_runs_shared_run_id on public.search_runs (shared_run_id, use
 
 comment on table public.search_runs is 'One row for each search that a user asked for. Published to Realtime.';
 comment on column public.search_runs.user_id is 'Owner; by default the signed-in user.';
-comment on column public.search_runs.workspace_id is 'The frontend''s own grouping; the worker does not read it.';
+comment on column public.search_runs.workspace_id is
+    'The frontend''s own grouping, which nobody checks. Decides which of the user''s accounts a site is searched through.';
 comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
 comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
 comment on column public.search_runs.parameters is 'What to search for, checked against worker.parameter_rules.';
@@ -99,23 +100,28 @@ comment on column public.search_runs.jobs_found is 'Results so far: rows of sear
 comment on column public.search_runs.progress_current is 'Results found or given up on, of progress_total. Never falls.';
 comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
 comment on column public.search_runs.progress is
-    'What happens now: {step, site, details}. step is queued, starting, searching, site_finished, retrying, cancelled or finished.';
+    'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s own word '
+    'for what it does at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), retrying, '
+    'cancelled or finished.';
 comment on column public.search_runs.error_code is 'Why sites failed: the first failed site''s code, or worker_lost. Also while waiting to try them again.';
 comment on column public.search_runs.error_message is 'One line naming each failed site and its reason.';
-comment on column public.search_runs.attempts is 'Attempts started; a released or rescued run gets its attempt back.';
+comment on column public.search_runs.attempts is 'Attempts started; a released, rescued or deferred run gets its attempt back.';
 comment on column public.search_runs.max_attempts is 'Attempts allowed.';
 comment on column public.search_runs.rescues is 'Times that a worker died with this run.';
 comment on column public.search_runs.priority is 'Greater first: manual 20, api 10, cron 0.';
 comment on column public.search_runs.position is 'Place in the queue within a priority; smaller first, users interleaved.';
 comment on column public.search_runs.fingerprint is
-    'SHA-256 of the kind, the canonical parameters and, where the kind is private, the owner: equal for equal searches.';
+    'SHA-256 of the kind, the canonical parameters and, where the kind is private, the owner and the workspace: equal for '
+    'equal searches.';
 comment on column public.search_runs.fresh is 'Whether a finished run must not answer this one, however young.';
 comment on column public.search_runs.newer_than is
     'Sites are asked only for what is newer, where they can: of a scheduled repeat, since its last success. Null: everything.';
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
 comment on column public.search_runs.idempotency_key is 'Unique for each user: the same key never makes a second run.';
-comment on column public.search_runs.run_after is 'Not before this time: of a search for later, or of a failed one''s next attempt. Null when ready.';
+comment on column public.search_runs.run_after is
+    'Not before this time: of a search for later, of a failed one''s next attempt, or of one whose sites must wait. Null when '
+    'ready.';
 comment on column public.search_runs.cancel_requested_at is 'When the owner asked to cancel: setting it, to whatever time, cancels the run.';
 comment on column public.search_runs.updated_at is 'Last change of this row.';
 comment on column public.search_runs.started_at is 'First claim by a worker.';
@@ -131,6 +137,7 @@ create table public.search_run_sites (
     error_code text,
     error_message text,
     retryable boolean,
+    progress jsonb not null default '{"step": "queued"}',
     started_at timestamptz,
     completed_at timestamptz,
     primary key (run_id, site),
@@ -143,11 +150,16 @@ comment on column public.search_run_sites.status is
     'pending, running, then completed, failed, partial (failed, after some results) or skipped, which are final.';
 comment on column public.search_run_sites.position is 'Place in the order in which the sites are searched, from 1.';
 comment on column public.search_run_sites.jobs_found is 'Results of this site, written at most once a second while running.';
-comment on column public.search_run_sites.attempts is 'Times that this run started to search the site.';
+comment on column public.search_run_sites.attempts is
+    'Times that the search of the site was started: by this run, or by the one that it took over from.';
 comment on column public.search_run_sites.error_code is
-    'invalid_parameters, blocked, rate_limited, timeout, network, not_found, unverified, upstream, internal or worker_lost.';
+    'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, unverified, '
+    'upstream, internal or worker_lost.';
 comment on column public.search_run_sites.error_message is 'The reason, in one line for the person who reads it.';
 comment on column public.search_run_sites.retryable is 'Whether the same search may succeed later; null without an error.';
+comment on column public.search_run_sites.progress is
+    'How far it is: {step, current, total, details}, written at most once a second. step is queued, searching or the source''s '
+    'own word, waiting (details: {until, reason, message}), retrying, cancelled or finished. Within a step current never falls.';
 comment on column public.search_run_sites.started_at is 'Start of the last attempt.';
 comment on column public.search_run_sites.completed_at is 'When the status became final; null until then.';
 
@@ -284,8 +296,8 @@ create table public.run_events (
     id bigint generated always as identity primary key,
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
-        event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'cancelled',
-                  'finished', 'alert')
+        event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
+                  'cancelled', 'finished', 'alert')
     ),
     site text,
     data jsonb not null default '{}',
@@ -296,10 +308,12 @@ comment on table public.run_events is 'What happened to a run, in order. Append-
 comment on column public.run_events.id is 'Grows with time: the order of a run''s events.';
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
-    'retried (sites failed, and are searched again later), cancelled, finished or alert (somebody should look: '
+    'retried (sites failed, and are searched again later), deferred (its sites must wait, and are searched later), '
+    'cancelled, finished or alert (somebody should look: '
     'data.reason is invalid_items, load_failed or page_refused).';
 comment on column public.run_events.site is 'The site of a site''s event.';
-comment on column public.run_events.data is 'What else is known: worker_id, attempt, status, error_code ...';
+comment on column public.run_events.data is
+    'What else is known: worker_id, attempt, status, error_code; of claimed, sites in the order in which they are searched ...';
 
 -- Heartbeats must stay HOT: no index on the expiry (0 % HOT with one, 96.5 % without), and room on each page.
 create table worker.leases (
@@ -335,6 +349,9 @@ create table worker.raw_collections (
     payload jsonb not null,
     response_ms integer not null,
     calls_used integer not null,
+    account text not null default '',
+    cursor jsonb,
+    is_last boolean not null default false,
     fetched_at timestamptz not null,
     strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'reprocess')),
     status text not null default 'fetched'
@@ -372,6 +389,10 @@ comment on column worker.raw_collections.transform_ms is 'Time that the transfor
 comment on column worker.raw_collections.transformed_at is 'When it was loaded last.';
 comment on column worker.raw_collections.claimed_until is 'Until then a worker is processing it again.';
 comment on column worker.raw_collections.calls_used is 'Requests that it cost.';
+comment on column worker.raw_collections.account is 'The account that it was fetched through; empty without one.';
+comment on column worker.raw_collections.cursor is
+    'Where the next page begins, in the source''s own words; null where the search cannot be gone on with.';
+comment on column worker.raw_collections.is_last is 'Whether the site had no more.';
 
 create index raw_collections_fetched on worker.raw_collections (id) where status = 'fetched';
 
@@ -411,16 +432,181 @@ comment on table worker.embedding_queue is 'Items whose text changed since it wa
 comment on column worker.embedding_queue.due_at is 'Not before this time; infinity for those that were given up.';
 comment on column worker.embedding_queue.error is 'Why the last attempt failed.';
 
+create table worker.accounts (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    site text not null,
+    workspace_id uuid,
+    account text not null,
+    constraint accounts_account unique nulls not distinct (user_id, site, workspace_id)
+);
+comment on table worker.accounts is 'The accounts through which sites are searched for their users; set with worker_set_account.';
+comment on column worker.accounts.workspace_id is
+    'Only for runs of this workspace; null: for all others of the user. Each user of a workspace has a row of his own, '
+    'because nobody checks which workspace a run names.';
+comment on column worker.accounts.account is 'The account''s id, in the words of the source that searches the site.';
+
 create table worker.site_health (
-    site text primary key,
+    site text,
+    account text default '',
     last_success_at timestamptz,
     last_failure_at timestamptz,
     last_error_code text,
-    consecutive_failures integer not null default 0
+    consecutive_failures integer not null default 0,
+    success_rate real constraint site_health_success_rate check (success_rate between 0 and 1),
+    response_ms real constraint site_health_response_ms check (response_ms >= 0),
+    paused_until timestamptz,
+    paused_by text,
+    trips smallint not null default 0,
+    prober_run_id uuid references worker.leases (run_id) on delete set null,
+    updated_at timestamptz not null default worker.now(),
+    primary key (site, account)
 );
-comment on table worker.site_health is 'How each site answered last, over all workers.';
+create index site_health_prober_run_id on worker.site_health (prober_run_id) where prober_run_id is not null;
+comment on table worker.site_health is
+    'How each site answers, through each account, over all workers; and its circuit breaker: closed without paused_until, '
+    'open until then, and then half open: one run at a time tries the site.';
+comment on column worker.site_health.account is 'The account that it is searched through; empty where there is none.';
 comment on column worker.site_health.last_error_code is 'Code of the last failure; stays after a success.';
-comment on column worker.site_health.consecutive_failures is 'Failures since the last success.';
+comment on column worker.site_health.consecutive_failures is
+    'Failures since the last success, of those with a rule in worker.breaker_rules.';
+comment on column worker.site_health.success_rate is
+    'Moving average, from 0 to 1: a fifth is the last search. Null before the first.';
+comment on column worker.site_health.response_ms is
+    'Moving average of the time that the site takes to answer, in milliseconds. Null before the first.';
+comment on column worker.site_health.paused_until is
+    'The breaker is open until then, and half open from then on; null when it is closed.';
+comment on column worker.site_health.paused_by is 'Code of the failure that opened the breaker.';
+comment on column worker.site_health.trips is 'Times that the breaker opened since it was closed: each pause doubles the last.';
+comment on column worker.site_health.prober_run_id is 'The run that tries the site while the breaker is half open.';
+comment on column worker.site_health.updated_at is
+    'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
+
+create table worker.breaker_rules (
+    error_code text primary key,
+    failures smallint not null constraint breaker_rules_failures check (failures >= 1),
+    pause interval not null constraint breaker_rules_pause check (pause > '0'),
+    max_pause interval not null,
+    constraint breaker_rules_max_pause check (max_pause >= pause)
+);
+insert into worker.breaker_rules (error_code, failures, pause, max_pause) values
+    ('blocked', 3, '10 minutes', '6 hours'),
+    ('rate_limited', 2, '1 minute', '1 hour'),
+    ('unverified', 3, '30 minutes', '6 hours'),
+    ('upstream', 5, '2 minutes', '30 minutes'),
+    ('timeout', 5, '2 minutes', '30 minutes'),
+    ('network', 5, '2 minutes', '30 minutes');
+comment on table worker.breaker_rules is
+    'Failures that say something of a site, and when they open its breaker. Other codes neither open nor close it.';
+comment on column worker.breaker_rules.failures is 'Failures in a row, of whatever code, at which one of this code opens it.';
+comment on column worker.breaker_rules.pause is 'First pause; each further one is twice as long.';
+comment on column worker.breaker_rules.max_pause is 'Longest pause, unless the site itself asks for more.';
+
+create table worker.bucket_limits (
+    bucket text primary key,
+    requests integer constraint bucket_limits_requests check (requests between 1 and 1000000),
+    period_seconds double precision
+        constraint bucket_limits_period_seconds check (period_seconds > 0 and period_seconds <= 2678400),
+    burst integer constraint bucket_limits_burst check (burst between 1 and 1000000),
+    min_delay_seconds double precision
+        constraint bucket_limits_min_delay_seconds check (min_delay_seconds between 0 and 2678400),
+    quota integer constraint bucket_limits_quota check (quota between 1 and 1000000000),
+    quota_period text constraint bucket_limits_quota_period check (quota_period in ('day', 'month')),
+    quota_timezone text,
+    searches integer constraint bucket_limits_searches check (searches between 1 and 1000000),
+    searches_per_account integer
+        constraint bucket_limits_searches_per_account check (searches_per_account between 1 and 1000000)
+);
+comment on table worker.bucket_limits is
+    'The operator''s own limits. Each one that is not null holds instead of what the source declares and the site tells.';
+comment on column worker.bucket_limits.bucket is 'What is counted together: a site, or site:name for what it counts apart.';
+comment on column worker.bucket_limits.requests is 'Requests within any period_seconds.';
+comment on column worker.bucket_limits.period_seconds is 'That time, in seconds.';
+comment on column worker.bucket_limits.burst is 'How many of them may be sent at once.';
+comment on column worker.bucket_limits.min_delay_seconds is 'Least time between two requests, in seconds.';
+comment on column worker.bucket_limits.quota is 'Requests in each quota_period.';
+comment on column worker.bucket_limits.quota_period is 'A calendar day or month.';
+comment on column worker.bucket_limits.quota_timezone is 'The time zone (IANA) by whose midnight it begins.';
+comment on column worker.bucket_limits.searches is 'Searches of the site at a time, through all accounts; of a site''s own bucket.';
+comment on column worker.bucket_limits.searches_per_account is 'Searches at a time through one account; of a site''s own bucket.';
+
+create table worker.site_buckets (
+    bucket text,
+    account text default '',
+    next_at timestamptz,
+    last_at timestamptz,
+    paused_until timestamptz,
+    quota integer,
+    quota_used integer not null default 0,
+    quota_resets_at timestamptz,
+    told_quota integer,
+    told_left integer,
+    is_reset_told boolean not null default false,
+    updated_at timestamptz not null default worker.now(),
+    primary key (bucket, account)
+-- One row takes all of a site's permits: updates stay HOT.
+) with (fillfactor = 50);
+comment on table worker.site_buckets is 'What was taken of each bucket of requests, through each account.';
+comment on column worker.site_buckets.bucket is 'What is counted together: a site, or site:name for what it counts apart.';
+comment on column worker.site_buckets.account is 'The account that is asked through; empty where there is none.';
+comment on column worker.site_buckets.next_at is
+    'When the requests granted so far are paid off at the bucket''s pace: the theoretical arrival time of GCRA.';
+comment on column worker.site_buckets.last_at is 'Time of the last request that was granted; it may be some seconds ahead.';
+comment on column worker.site_buckets.paused_until is 'Until then the site asked to be left alone.';
+comment on column worker.site_buckets.quota is 'The quota that held at the last permit; null: none.';
+comment on column worker.site_buckets.quota_used is 'Requests granted, or used by others as the site tells, since the quota began.';
+comment on column worker.site_buckets.quota_resets_at is 'When the quota begins anew.';
+comment on column worker.site_buckets.told_quota is 'The quota that the site told.';
+comment on column worker.site_buckets.told_left is 'What is left of the quota as the site told, less what was granted since.';
+comment on column worker.site_buckets.is_reset_told is 'Whether quota_resets_at is what the site told; else it is the calendar''s.';
+comment on column worker.site_buckets.updated_at is
+    'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
+
+create table worker.site_searches (
+    run_id uuid references worker.leases (run_id) on delete cascade,
+    site text,
+    account text not null,
+    waiting_since timestamptz,
+    waited interval not null default '0',
+    is_within_page boolean not null default false,
+    primary key (run_id, site)
+);
+create index site_searches_site on worker.site_searches (site);
+comment on table worker.site_searches is
+    'Searches under way, for the limits of searches at a time. One whose lease has expired does not count.';
+comment on column worker.site_searches.account is 'The account that it is searched through; empty where there is none.';
+comment on column worker.site_searches.waiting_since is
+    'When it began to wait for its next page, or to ask for it: it keeps its place among those that wait until it has it.';
+comment on column worker.site_searches.waited is 'How long it has waited since then.';
+comment on column worker.site_searches.is_within_page is
+    'Whether it had a permit since its last page: put off now, it would ask the same again.';
+
+create table worker.site_waits (
+    run_id uuid references public.search_runs (id) on delete cascade,
+    site text,
+    account text not null,
+    bucket text not null,
+    requests integer not null default 1,
+    waiting_since timestamptz not null,
+    due_at timestamptz not null,
+    waited interval not null default '0',
+    reason text not null constraint site_waits_reason check (reason in ('paused', 'rate', 'quota', 'searches')),
+    message text not null,
+    primary key (run_id, site)
+);
+create index site_waits_due_at on worker.site_waits (bucket, due_at);
+comment on table worker.site_waits is
+    'Sites of runs that wait to be searched. First come first served, among those that come back when they are due.';
+comment on column worker.site_waits.account is
+    'The account that it waits for; empty where there is none, or for a place among all searches of the site.';
+comment on column worker.site_waits.bucket is 'The bucket that it waits for; the site itself when it waits to be searched at all.';
+comment on column worker.site_waits.requests is 'Requests that it waits for.';
+comment on column worker.site_waits.waiting_since is
+    'When it was refused, or granted a permit, first since its last page: the order of those that wait.';
+comment on column worker.site_waits.due_at is 'When it was told to come back.';
+comment on column worker.site_waits.waited is 'How long it will have waited by then.';
+comment on column worker.site_waits.reason is
+    'paused (the site failed, or asked to be left alone), rate, quota or searches (as many as may search it at a time).';
+comment on column worker.site_waits.message is 'The reason, in one line for the person who reads the run.';
 
 create table worker.settings (
     is_only_row boolean primary key default true check (is_only_row),
@@ -434,6 +620,11 @@ create table worker.settings (
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     freshness interval not null default '15 minutes' check (freshness >= '0'),
     max_invalid_share real not null default 0.1 check (max_invalid_share between 0 and 1),
+    inline_wait interval not null default '5 seconds' check (inline_wait between '0' and '1 minute'),
+    max_site_wait interval not null default '1 hour' check (max_site_wait >= '0'),
+    wait_grace interval not null default '10 seconds' check (wait_grace >= '0'),
+    permit_slack interval not null default '100 milliseconds' check (permit_slack >= '0'),
+    exploration real not null default 0.1 check (exploration between 0 and 1),
     embedding_model text,
     keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
@@ -459,6 +650,15 @@ comment on column worker.settings.max_running_per_user is
     'Runs of a user that are searched at a time, by all workers; the others wait. Null for no limit.';
 comment on column worker.settings.freshness is 'Age up to which a finished run answers an equal search at once.';
 comment on column worker.settings.max_invalid_share is 'Share of invalid items on a page above which an alert is written.';
+comment on column worker.settings.inline_wait is
+    'How far ahead a request is granted: a worker waits so long in place; or a minute, with a page half asked for.';
+comment on column worker.settings.max_site_wait is 'A run waits no longer than that for a site: the site fails instead.';
+comment on column worker.settings.wait_grace is
+    'Who waits and is so late to come back keeps nobody else waiting.';
+comment on column worker.settings.permit_slack is
+    'Requests take longer or shorter on their way: a site''s periods and delays are kept longer by so much.';
+comment on column worker.settings.exploration is
+    'Share of runs, from 0 to 1, whose sites are searched in any order: else what was slow or failing once stays last.';
 comment on column worker.settings.embedding_model is 'The model whose vectors are kept; null until a worker embeds.';
 comment on column worker.settings.keep_runs is 'Finished runs are deleted at this age, with all that belongs to them; null keeps them.';
 comment on column worker.settings.keep_events is 'Events are deleted at this age; null keeps them as long as their runs.';

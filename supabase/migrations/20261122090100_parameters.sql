@@ -1,10 +1,11 @@
 -- A run's parameters are checked here, whoever inserts it: data, not code, says what each kind allows.
 
-insert into worker.kinds (kind) values ('jobs');
+insert into worker.kinds (kind, is_private) values ('jobs', false), ('people', true), ('creators', false);
 
 insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, allowed, default_value) values
-    ('jobs', 'sites', 'texts', false, 1, 8,
-     '{linkedin,indeed,glassdoor,zip_recruiter,bayt,naukri,bdjobs,hellowork}', '["linkedin", "indeed"]'),
+    ('jobs', 'sites', 'texts', false, 1, 20,
+     '{linkedin,indeed,glassdoor,zip_recruiter,bayt,naukri,bdjobs,hellowork,jsearch,greenhouse,ashby,lever,arbeitnow,remotive}',
+     '["linkedin", "indeed"]'),
     ('jobs', 'search_term', 'text', true, 1, 200, null, null),
     ('jobs', 'location', 'text', false, 1, 200, null, null),
     ('jobs', 'country', 'text', false, 2, 40, null, null),
@@ -16,7 +17,25 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'hours_old', 'integer', false, 1, 8760, null, null),
     ('jobs', 'results_wanted', 'integer', false, 1, 1000, null, '20'),
     ('jobs', 'fetch_description', 'boolean', false, null, null, null, 'false'),
-    ('jobs', 'linkedin_company_ids', 'integers', false, 1, 50, null, null);
+    ('jobs', 'linkedin_company_ids', 'integers', false, 1, 50, null, null),
+    ('jobs', 'greenhouse_boards', 'texts', false, 1, 50, null, null),
+    ('jobs', 'ashby_boards', 'texts', false, 1, 50, null, null),
+    ('jobs', 'lever_boards', 'texts', false, 1, 50, null, null),
+    ('people', 'sites', 'texts', false, 1, 20, '{unipile}', '["unipile"]'),
+    ('people', 'search_term', 'text', true, 1, 200, null, null),
+    ('people', 'api', 'text', false, null, null, '{classic,sales_navigator,recruiter}', '"classic"'),
+    ('people', 'job_title', 'text', false, 1, 200, null, null),
+    ('people', 'locations', 'texts', false, 1, 10, null, null),
+    ('people', 'network_distance', 'integers', false, 1, 3, null, null),
+    ('people', 'results_wanted', 'integer', false, 50, 2500, null, '100'),
+    ('creators', 'sites', 'texts', false, 1, 20, '{youtube}', '["youtube"]'),
+    ('creators', 'search_term', 'text', true, 1, 200, null, null),
+    ('creators', 'keywords', 'texts', false, 1, 20, null, null),
+    ('creators', 'min_subscribers', 'integer', false, 0, 1000000000, null, null),
+    ('creators', 'max_subscribers', 'integer', false, 0, 1000000000, null, null),
+    ('creators', 'language', 'text', false, 2, 10, null, null),
+    ('creators', 'active_within_days', 'integer', false, 1, 3650, null, null),
+    ('creators', 'results_wanted', 'integer', false, 1, 500, null, '50');
 
 create function worker.describe_rule(rule worker.parameter_rules) returns text
 language sql immutable set search_path = ''
@@ -25,8 +44,8 @@ return case rule.type
     when 'integer' then pg_catalog.format('an integer from %s to %s', rule.minimum, rule.maximum)
     when 'integers' then pg_catalog.format('a list of %s to %s positive integers', rule.minimum, rule.maximum)
     when 'texts' then
-        pg_catalog.format('a list of %s to %s of %s', rule.minimum, rule.maximum,
-                          pg_catalog.array_to_string(rule.allowed, ', '))
+        pg_catalog.format('a list of %s to %s ', rule.minimum, rule.maximum)
+            || coalesce('of ' || pg_catalog.array_to_string(rule.allowed, ', '), 'texts of 1 to 100 characters')
     when 'text' then
         coalesce('one of ' || pg_catalog.array_to_string(rule.allowed, ', '),
                  pg_catalog.format('a text of %s to %s characters', rule.minimum, rule.maximum))
@@ -57,7 +76,11 @@ begin
                     select from jsonb_array_elements(value) as element
                     where case rule.type
                         when 'texts' then
-                            jsonb_typeof(element) <> 'string' or (element #>> '{}') <> all (rule.allowed)
+                            jsonb_typeof(element) <> 'string'
+                            or case when rule.allowed is null
+                                then length(regexp_replace(element #>> '{}', '^\s+|\s+$', '', 'g')) not between 1 and 100
+                                else (element #>> '{}') <> all (rule.allowed)
+                            end
                         else
                             jsonb_typeof(element) <> 'number' or (element #>> '{}')::numeric % 1 <> 0
                             or (element #>> '{}')::numeric not between 1 and 9007199254740992
@@ -151,11 +174,12 @@ return case pg_catalog.jsonb_typeof(value)
 end;
 comment on function worker.canonical is 'One form of a text or number that may be written in several.';
 
-create function worker.fingerprint(kind text, parameters jsonb, user_id uuid) returns text
+create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
 language sql stable set search_path = ''
 return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
     kind,
-    (select fingerprint.user_id from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
+    (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
+     from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
     (
         select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
             when 'array' then (
@@ -170,4 +194,4 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
 ), 'UTF8')), 'hex');
 comment on function worker.fingerprint is
     'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
-    'their owner''s.';
+    'their owner''s in the same workspace, which may be searched through another account.';

@@ -29,7 +29,7 @@ begin
         raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
-    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id);
+    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
     new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
     new.position := worker.next_position(new.user_id, new.priority);
     new.progress_total := worker.results_wanted(new.kind, new.parameters)
@@ -144,6 +144,11 @@ create trigger check_quotas after insert on public.search_runs
     referencing new table as new_runs
     for each statement execute function worker.check_quotas();
 
+create function worker.with_step(progress jsonb, step text) returns jsonb
+language sql immutable set search_path = ''
+return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
+comment on function worker.with_step is 'How far a site was, at another step.';
+
 create function worker.cancel_run() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -156,9 +161,9 @@ begin
         end if;
 
         update public.search_run_sites as site
-        set status = 'skipped', completed_at = worker.now(), jobs_found = (
-            select count(*) from public.search_results as result
-            where result.run_id = site.run_id and result.site = site.site)
+        set status = 'skipped', progress = worker.with_step(site.progress, 'cancelled'), completed_at = worker.now(),
+            jobs_found = (select count(*) from public.search_results as result
+                          where result.run_id = site.run_id and result.site = site.site)
         where site.run_id = old.id and site.completed_at is null;
 
         insert into public.run_events (run_id, event, data, created_at)
@@ -192,12 +197,13 @@ begin
     end if;
     if new.completed_at is not null then
         delete from worker.leases as lease where lease.run_id = new.id;
+        delete from worker.site_waits as wait where wait.run_id = new.id;
     end if;
     new.updated_at := worker.now();
     return new;
 end;
 $$;
-comment on function worker.guard_run is 'A final status stays, and ends the lease, whoever sets it.';
+comment on function worker.guard_run is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
 
 create trigger guard_run before update on public.search_runs
     for each row execute function worker.guard_run();

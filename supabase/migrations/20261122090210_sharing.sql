@@ -4,19 +4,21 @@
 -- Nobody waits in a circle: an insert waits only while its transaction has enqueued nothing else, a user who cancels
 -- waits for no other user's run, and a worker that ends one gives way.
 --
--- What a follower costs at Realtime: its insert, an update for each site that its leader ends, and one for its own end.
--- A run that is answered at once: its insert.
+-- What a follower costs at Realtime: its insert, an update for each site that its leader ends, one for its own end, and
+-- one a minute at most while its leader is put off again and again. A run that is answered at once: its insert.
 
 create function worker.serves(other public.search_runs, run public.search_runs) returns boolean
 language sql stable set search_path = ''
 return case
     when other.completed_at is null then
-        other.leader_run_id is null and (other.run_after is null or other.attempts > 0)
-        -- Or it can be told to ask for more, as long as it has asked for nothing.
+        other.leader_run_id is null and (other.run_after is null or other.started_at is not null)
+        -- Or it can be told to ask for more, as long as there is no answer that it would go on after.
         and (coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
-             or (other.status = 'pending' and not exists (
-                select from public.search_run_sites as site
-                where site.run_id = other.id and site.completed_at is not null)))
+             or (other.status = 'pending'
+                 and not exists (
+                    select from public.search_run_sites as site
+                    where site.run_id = other.id and site.completed_at is not null)
+                 and not exists (select from worker.raw_collections as page where page.run_id = other.id)))
     else
         other.status = 'success' and other.shared_run_id is null and not run.fresh
         and other.completed_at > worker.now() - (select settings.freshness from worker.settings as settings)
@@ -51,7 +53,7 @@ begin
         if not found then
             select leader.id into other_id from public.search_runs as leader
             where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
-              and (leader.run_after is null or leader.attempts > 0) and worker.serves(leader, run)
+              and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
             -- Rather one that covers this run as it is, and of those the one with the least to do.
             order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
                      leader.newer_than desc nulls last
@@ -197,16 +199,24 @@ comment on function worker.answer_followers is 'Ends the followers of a run as i
 create function worker.take_over(run_id uuid, former_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
-    insert into public.search_run_sites (run_id, site, position, status, jobs_found, started_at, completed_at)
-    select take_over.run_id, site.site, site.position,
+    insert into public.search_run_sites (
+        run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
+    select take_over.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
            case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
            (select count(*) from public.search_results as result
             where result.run_id = site.run_id and result.site = site.site),
+           -- The next one has to be told from those whose pages are there.
+           site.attempts,
+           case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
            case when searched.is_completed then site.started_at end,
            case when searched.is_completed then site.completed_at end
-    from public.search_run_sites as site, lateral (select site.status = 'completed' as is_completed) as searched
+    from public.search_run_sites as site
+    join public.search_runs as run on run.id = take_over.run_id
+    -- Equal searches may name the sites in another order.
+    left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
+    cross join lateral (select site.status = 'completed' as is_completed) as searched
     where site.run_id = take_over.former_id
-    order by site.position;
+    order by asked.ordinal, site.position;
 
     insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
     select take_over.run_id, result.item_id, result.site, result.page_number, result.position, result.created_at
@@ -231,17 +241,17 @@ begin
     end if;
 
     perform worker.take_over(heir, former.id);
-    -- With what it was made of, so that it can be made anew.
-    update worker.raw_collections as page
-    set run_id = heir
-    from public.search_run_sites as site
-    where page.run_id = former.id and site.run_id = heir and site.site = page.site and site.status = 'completed';
+    -- With what it was made of, so that it can be made anew, and gone on with.
+    update worker.raw_collections as page set run_id = heir where page.run_id = former.id;
     update public.search_runs as run
     set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
         -- As the sites were asked, and as all followers need it.
         newer_than = former.newer_than,
-        started_at = (select min(former.started_at) from public.search_run_sites as site
-                      where site.run_id = heir and site.status = 'completed'),
+        started_at = case
+            when exists (select from worker.raw_collections as page where page.run_id = heir)
+              or exists (select from public.search_run_sites as site where site.run_id = heir and site.status = 'completed')
+            then former.started_at
+        end,
         jobs_found = (select count(*) from public.search_results as result where result.run_id = heir)
     where run.id = heir;
     update public.search_runs as follower set leader_run_id = heir where follower.id = any (followers) and follower.id <> heir;

@@ -126,8 +126,10 @@ begin
                                     'saved_searches', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
-    foreach relation in array array['leases', 'ended_leaders', 'raw_collections', 'processing_log', 'site_health', 'settings',
-                                    'housekeeping', 'kinds', 'parameter_rules', 'kept_apart', 'embedding_queue'] loop
+    foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
+                                    'settings', 'housekeeping', 'kinds', 'parameter_rules', 'kept_apart',
+                                    'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
+                                    'site_waits'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -196,9 +198,11 @@ begin
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'worker_claim_runs', 'worker_heartbeat',
-              'worker_start_site', 'worker_save_page', 'worker_write_alert', 'worker_finish_site', 'worker_finish_run',
+              'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
+              'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
-              'worker_load_page', 'worker_merge_items', 'worker_split_item')
+              'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
+              'worker_site_health')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

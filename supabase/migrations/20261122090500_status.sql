@@ -2,7 +2,7 @@
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 2;
+return 3;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes what they take or return counts it up.';
 

@@ -36,6 +36,21 @@ PLANTED = {
     "no run is final with a site that is not":
         "update search_run_sites set status = 'running', completed_at = null where site = 'indeed'",
     "only a cancelled run has sites that were skipped": "update search_run_sites set status = 'skipped'",
+    "only an active run waits, and no longer than a run may": """
+        insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
+        select id, 'indeed', '', 'indeed', now(), now(), 'paused', '' from search_runs
+    """,
+    "a site is tried after a pause by a run that is searching it": """
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
+        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs limit 1;
+        insert into worker.site_health (site, account, prober_run_id)
+        select 'indeed', 'tried', run_id from worker.leases
+    """,
+    "nobody waits for a site, and none is searched": """
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
+        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs limit 1;
+        insert into worker.site_searches (run_id, site, account) select run_id, 'indeed', '' from worker.leases
+    """,
     "no lease is left": """
         insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
         select id, 'w', gen_random_uuid(), '5 s', now() from search_runs
@@ -65,7 +80,7 @@ PLANTED = {
     """,
     "no site has a result that its board does not list": "delete from item_sources where external_id = 'in-1'",
     "a result is on a page that was saved": "update search_results set page_number = 7",
-    "the pages of an attempt are saved once each, without a gap":
+    "an attempt goes on after the last page that was saved, and saves each page once, without a gap":
         "delete from worker.raw_collections where site = 'linkedin' and page_number = 1",
     "users see each thing that a run found once": "update search_runs set shared_run_id = gen_random_uuid()",
     "a site fails only in a way in which its board did": """
@@ -79,7 +94,7 @@ PLANTED = {
         """update run_events set data = '{"status": "failed"}' where event = 'finished'""",
     "events' times are in their order":
         "update run_events set created_at = created_at - interval '1 second' where event = 'site_finished'",
-    "a site that is finished was started right before":
+    "a site that is finished was started right before, unless it could not wait any longer":
         "update run_events set site = 'glassdoor' where event = 'site_finished' and site = 'indeed'",
     "a site's attempts are counted one by one": "update search_run_sites set attempts = 2 where site = 'indeed'",
     "nothing is written after the end":

@@ -42,6 +42,15 @@ def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -
     assert "·indeed ·bayt" in listed.stdout
 
 
+@pytest.mark.parametrize("kind", ["people", "creators"])
+def test_other_kinds_than_jobs_can_be_enqueued(environment: dict[str, str], kind: str) -> None:
+    answer = command(environment, "enqueue", "welder", "--kind", kind)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    (line,) = (line for line in command(environment, "runs").stdout.splitlines() if answer.stdout.strip() in line)
+    assert f"{kind}: welder" in line
+    command(environment, "cancel", answer.stdout.strip())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -49,6 +58,9 @@ def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -
         (["enqueue", "welder", "--results", "5000"], "parameters.results_wanted must be an integer from 1 to 1000"),
         (["enqueue", "welder", "--param", "colour=red"], "parameters.colour is not known"),
         (["enqueue", "welder", "--param", "colour"], "must be NAME=VALUE"),
+        (["enqueue"], "parameters.search_term is required"),
+        (["enqueue", "welder", "--kind", "cars"], "kind must be one of"),
+        (["enqueue", "welder", "--kind", "people", "--location", "Leeds"], "parameters.location is not known"),
         (["watch", "nonsense"], "must be the id of a run"),
         (["drain", "--max-seconds", "9"], "argument --max-seconds: must be 10 or more"),
         (["drain", "--max-seconds", "abc"], "argument --max-seconds: must be 10 or more"),

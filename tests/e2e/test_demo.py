@@ -37,8 +37,9 @@ def test_it_ends_by_itself_with_a_partial_run_and_tables_of_jobs(mark: dict[str,
     answer = subprocess.run(COMMAND, env=mark, capture_output=True, text=True, timeout=100, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "✗ glassdoor" in answer.stdout
-    assert "Boards completed: 2 of 3, failed: 1" in answer.stdout
-    assert answer.stdout.count("Boards completed: 3 of 3, failed: 0") == 2
+    assert "✓ jsearch" in answer.stdout
+    assert "Sites completed: 2 of 3, failed: 1" in answer.stdout
+    assert answer.stdout.count("Sites completed: 3 of 3, failed: 0") == 2
     assert answer.stdout.count(": success  shared search") == 1
     assert "Found for ada: engineer" in answer.stdout
     assert "How to go on" in answer.stdout

@@ -22,10 +22,12 @@ from worker.local.postgres import free_port
 from worker.local.stack import Endpoints
 from worker.queue import SCHEMA_VERSION
 
-CHECKS = ["settings", "url", "key", "migrations", "realtime", "clock", "queue", "spool", "jobspy", "embeddings"]
-WITHOUT_URL = "✓✗-----✓✓-"
-WITHOUT_KEY = "✓✓✗----✓✓-"
-WITHOUT_MIGRATIONS = "✓✓✓✗---✓✓-"
+CHECKS = [
+    "settings", "url", "key", "migrations", "realtime", "clock", "queue", "spool", "jobspy", "sources", "embeddings",
+]  # fmt: skip
+WITHOUT_URL = "✓✗-----✓✓✓-"
+WITHOUT_KEY = "✓✓✗----✓✓✓-"
+WITHOUT_MIGRATIONS = "✓✓✓✗---✓✓✓-"
 
 MAIN = "import sys; from worker.cli import main; code = main(['doctor'])"
 
@@ -112,7 +114,7 @@ def test_it_is_a_command(stack: Endpoints) -> None:
 
 def test_each_setting_that_is_wrong_has_its_line(stack: Endpoints) -> None:
     report = doctor(stack, SUPABASE_URL="nonsense", WORKER_CONCURRENCY="many")
-    assert (report.exit_code, report.marks) == (1, "✗✗---------")
+    assert (report.exit_code, report.marks) == (1, "✗✗----------")
     assert "settings SUPABASE_URL: must be an address such as" in report.text
     assert "settings WORKER_CONCURRENCY: " in report.text
 
@@ -120,7 +122,7 @@ def test_each_setting_that_is_wrong_has_its_line(stack: Endpoints) -> None:
 @pytest.mark.parametrize("key", ["", "two words", "a-line\n", "clé"])
 def test_a_key_that_cannot_be_one(stack: Endpoints, key: str) -> None:
     report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY=key)
-    assert (report.exit_code, report.marks) == (1, "✗---------")
+    assert (report.exit_code, report.marks) == (1, "✗----------")
     assert "SUPABASE_SERVICE_ROLE_KEY: " in report.text
 
 
@@ -128,7 +130,7 @@ def test_a_spool_that_cannot_be_written_to(stack: Endpoints, tmp_path: Path) -> 
     file = tmp_path / "file"
     file.touch()
     report = doctor(stack, WORKER_SPOOL_DIR=str(file))
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓!✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓!✓✓✓")
     assert f"{file} cannot be written to: File exists" in report.text
     assert "Set WORKER_SPOOL_DIR to a folder" in report.text
 
@@ -234,7 +236,7 @@ def test_no_migrations() -> None:
     ("steps", "marks", "says"),
     [
         (-1, WITHOUT_MIGRATIONS, "the database is older than the worker Apply the migrations: supabase db push."),
-        (1, "✓✓✓!✓✓✓✓✓✓", "the database is newer than the worker They still work together."),
+        (1, "✓✓✓!✓✓✓✓✓✓✓", "the database is newer than the worker They still work together."),
         (2, WITHOUT_MIGRATIONS, "the database is newer than the worker Update the worker."),
     ],
 )
@@ -254,14 +256,14 @@ def test_a_table_that_is_not_published(stack: Endpoints, database: psycopg.Conne
         report = doctor(stack)
     finally:
         database.execute("alter publication supabase_realtime add table public.search_run_sites")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
     assert "alter publication supabase_realtime add table public.search_run_sites." in report.text
 
 
 async def test_no_realtime(stack: Endpoints) -> None:
     async with gateway_without(b"/realtime/", stack.url) as url:
         report = await asyncio.to_thread(doctor, stack, SUPABASE_URL=url)
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
     assert "HTTP 503 See that Realtime is enabled" in report.text
 
 
@@ -269,7 +271,7 @@ async def test_no_realtime(stack: Endpoints) -> None:
 def test_a_clock_that_is_off(stack: Endpoints, replace: Replace, interval: str, says: str) -> None:
     replace("public.worker_status()", "clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
     report = doctor(stack)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓✓✓")
     assert f"{says} the database's" in report.text
     assert "Leases are safe" in report.text
 
@@ -281,7 +283,7 @@ def test_a_held_snapshot(stack: Endpoints, replace: Replace) -> None:
         assert doctor(stack).marks == "✓" * len(CHECKS)
         replace("worker.now()", "clock_timestamp()", "clock_timestamp() + interval '10 minutes'")
         report = doctor(stack)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓✓✓")
     assert "a transaction has been open for 10 min" in report.text
 
 
@@ -290,7 +292,7 @@ def test_a_held_snapshot(stack: Endpoints, replace: Replace) -> None:
 
 def test_jobspy_is_not_installed(stack: Endpoints) -> None:
     report = doctor(stack, before="import sys; sys.modules['pandas'] = None")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓✓")
     assert "pandas: not installed" in report.text
 
 
@@ -298,13 +300,27 @@ def test_certificates_that_are_none(stack: Endpoints, tmp_path: Path) -> None:
     certificates = tmp_path / "certificates.pem"
     certificates.write_text("none")
     report = doctor(stack, JOBSPY_CA_CERT=str(certificates))
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓✓")
     assert "Set JOBSPY_CA_CERT to a file of PEM certificates" in report.text
 
 
 def test_proxies_are_counted(stack: Endpoints) -> None:
     assert "needs no key; no proxies" in doctor(stack).text
     assert "needs no key; 1 proxy" in doctor(stack, JOBSPY_PROXIES="http://user:secret@127.0.0.1:1").text
+
+
+@pytest.mark.parametrize(
+    ("settings", "mark", "text"),
+    [
+        ({"UNIPILE_API_KEY": "k"}, "!", "unipile cannot search: some credentials are missing Set UNIPILE_DSN as well"),
+        ({"WORKER_HTTP_CA_CERT": __file__}, "✗", "Set WORKER_HTTP_CA_CERT to a file of PEM certificates"),
+        ({}, "✓", "9 can be loaded; without credentials: jsearch, unipile, youtube"),
+    ],
+)
+def test_sources(stack: Endpoints, settings: dict[str, str], mark: str, text: str) -> None:
+    report = doctor(stack, **settings)
+    assert report.marks == f"✓✓✓✓✓✓✓✓✓{mark}✓"
+    assert text in report.text
 
 
 # Embeddings -----------------------------------------------------------------------------------------------------
@@ -326,14 +342,14 @@ def test_the_offline_model(stack: Endpoints) -> None:
 
 def test_the_offline_model_is_not_installed(stack: Endpoints) -> None:
     report = doctor(stack, before="import sys; sys.modules['wordllama'] = None", WORKER_EMBEDDING_MODEL="wordllama")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✗")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✓✗")
     assert "pip install 'supabase-search-worker[embed]'" in report.text
 
 
 def test_an_endpoint_out_of_reach(stack: Endpoints) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     report = doctor(stack, WORKER_EMBEDDING_MODEL="small", WORKER_EMBEDDING_URL=url)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
     assert f"{url}/embeddings: All connection attempts failed" in report.text
 
 
@@ -343,7 +359,7 @@ def test_the_database_has_another_models_embeddings(stack: Endpoints, database: 
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
         database.execute("select worker.change_embedding_model(null)")
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
     assert "the database has those of another, not of wordllama" in report.text
 
 
@@ -362,5 +378,5 @@ def test_embeddings_that_were_given_up(stack: Endpoints, database: psycopg.Conne
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
         database.execute("delete from public.items where canonical_key = 'site:given-up'")
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
     assert "1 given up See why: select item_id, error from worker.embedding_queue" in report.text

@@ -70,4 +70,5 @@ async def test_what_could_not_be_read_is_read_once_it_can_be(stack: Endpoints, e
         assert database.execute("select count(*) from public.search_results").fetchone() == (20,)
 
     code, _, message = reprocess("--source", "nobody")
-    assert (code, message) == (2, "source must be one of jobspy\n")
+    names = "jobspy, jsearch, greenhouse, ashby, lever, arbeitnow, remotive, unipile, youtube"
+    assert (code, message) == (2, f"source must be one of {names}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.integration.limits import Limits, limits_of
 from worker.local.gateway import gateway, serving
 from worker.local.postgres import Postgres
 from worker.local.stack import Endpoints
@@ -69,6 +70,13 @@ async def kind(database: Connection) -> AsyncIterator[str]:
     )
     yield name
     await database.execute("delete from worker.kinds where kind = %s", [name])
+
+
+@pytest.fixture
+def limits(stack: Endpoints) -> Iterator[Limits]:
+    """Runs that ask when to search a site, on a clock of their own."""
+    with limits_of(stack.db_url) as limits:
+        yield limits
 
 
 @asynccontextmanager

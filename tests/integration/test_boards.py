@@ -1,4 +1,4 @@
-"""The played job boards, searched by JobSpy's own scrapers over verified HTTPS."""
+"""The played job boards, searched by JobSpy's own scrapers over verified HTTPS. Those with an API: test_api_boards."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ import pytest
 import pytest_asyncio
 from jobspy.util import RotatingProxySession
 
-from worker.local.boards import SITES, Boards, Failure, FailurePlan, Listing
+from worker.local.boards import SITES as PLAYED
+from worker.local.boards import Boards, Failure, FailurePlan, Listing
 from worker.local.boards import server as boards_server
 from worker.local.boards.listings import JobType, Workplace
+from worker.sources.jobspy import JobSpySource
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SITES = tuple(site for site in PLAYED if site in JobSpySource.sites)
 REQUESTS_SITES = ("linkedin", "indeed", "bdjobs")
 CURL_SITES = tuple(site for site in SITES if site not in REQUESTS_SITES)
 PAGE_SIZES = {
@@ -391,7 +394,8 @@ def assert_error(jobs: pd.DataFrame, site: str, failure: Failure) -> None:
         assert re.search(pattern, errors(jobs)[site])
 
 
-IMMEDIATE = [failure for failure in Failure if failure not in (Failure.HANG, Failure.DRIP)]
+# JobSpy's boards have no plans whose quota could be exceeded.
+IMMEDIATE = [failure for failure in Failure if failure not in (Failure.HANG, Failure.DRIP, Failure.QUOTA_EXCEEDED)]
 
 
 @pytest.mark.parametrize("failure", IMMEDIATE)
@@ -590,17 +594,20 @@ async def test_failures_are_ordered_over_http(boards: Boards, control: httpx.Asy
 
 
 async def test_all_failures_are_cancelled_at_once(boards: Boards, control: httpx.AsyncClient) -> None:
-    for site in SITES:
+    for site in PLAYED:
         boards.fail(site, Failure.HANG)
-    assert set((await control.get("/failures")).json()) == set(SITES)
+    assert set((await control.get("/failures")).json()) == set(PLAYED)
     assert (await control.delete("/failures")).json() == {}
 
 
 async def test_requests_are_read_and_cleared_over_http(boards: Boards, control: httpx.AsyncClient) -> None:
+    started_at = time.monotonic()
     await scrape(boards, "linkedin", search_term="nurse", results_wanted=5)
     log = (await control.get("/requests")).json()
-    assert set(log["sites"]) == set(SITES)
+    assert set(log["sites"]) == set(PLAYED)
     assert log["sites"]["linkedin"]["count"] == 1
+    (at,) = log["sites"]["linkedin"]["at"]
+    assert started_at <= at <= time.monotonic()
     (path,) = log["sites"]["linkedin"]["paths"]
     assert path.startswith("/jobs-guest/jobs/api/seeMoreJobPostings/search?keywords=nurse")
     cleared = (await control.delete("/requests")).json()
@@ -664,7 +671,8 @@ async def test_the_process_says_where_it_is_and_stops_cleanly(
     process = start_process("--json", "--fail", "linkedin=blocked:2", "--fail", "glassdoor=captcha", "--seed", "3")
     assert process.stdout is not None
     facts = json.loads(await asyncio.to_thread(process.stdout.readline))
-    assert set(facts) == {"proxy_url", "ca_cert", "control_url"}
+    assert set(facts) == {"proxy_url", "ca_cert", "control_url", "credentials"}
+    assert facts["credentials"] == Boards.credentials
     jobs = await asyncio.to_thread(
         jobspy.scrape_jobs,
         ["linkedin", "glassdoor", "indeed"],

@@ -119,7 +119,7 @@ async def test_results_do_not_wait_for_embeddings(
         async with asyncio.timeout(PATIENCE):
             await endpoint.asked.wait()
         await search(user, "indeed", results_wanted=12)
-        summary = await worker.logged("Boards completed: 1 of 1")
+        summary = await worker.logged("Sites completed: 1 of 1")
         assert summary["status"] == "success"
         # Nor does the end.
         worker.process.send_signal(signal.SIGTERM)

@@ -23,8 +23,8 @@ BAD_PARAMETERS: list[tuple[Any, str]] = [
     (None, "parameters must be an object"),
     ({}, "parameters.search_term is required: a text of 1 to 200 characters"),
     ({"search_term": "  "}, "parameters.search_term must be a text of 1 to 200 characters"),
-    ({"sites": ["yellow pages"]}, "parameters.sites must be a list of 1 to 8 of linkedin, indeed, "),
-    ({"sites": []}, "parameters.sites must be a list of 1 to 8 of linkedin, indeed, "),
+    ({"sites": ["yellow pages"]}, "parameters.sites must be a list of 1 to 20 of linkedin, indeed, "),
+    ({"sites": []}, "parameters.sites must be a list of 1 to 20 of linkedin, indeed, "),
     ({"location": 5}, "parameters.location must be a text of 1 to 200 characters"),
     ({"country": ""}, "parameters.country must be a text of 2 to 40 characters"),
     ({"distance_miles": 501}, "parameters.distance_miles must be an integer from 0 to 500"),
@@ -35,7 +35,10 @@ BAD_PARAMETERS: list[tuple[Any, str]] = [
     ({"results_wanted": 1001}, "parameters.results_wanted must be an integer from 1 to 1000"),
     ({"fetch_description": []}, "parameters.fetch_description must be true or false"),
     ({"linkedin_company_ids": [1.5]}, "parameters.linkedin_company_ids must be a list of 1 to 50 positive integers"),
-    ({"surprise": 1}, "parameters.surprise is not known; kind jobs knows country, "),
+    ({"greenhouse_boards": []}, "parameters.greenhouse_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
+    ({"ashby_boards": "linear"}, "parameters.ashby_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
+    ({"lever_boards": [7]}, "parameters.lever_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
+    ({"surprise": 1}, "parameters.surprise is not known; kind jobs knows ashby_boards, country, "),
     ({"search_term": "x" * 20_000}, "parameters must be at most 16384 bytes long"),
 ]
 
@@ -167,7 +170,8 @@ def same_search(draw: st.DrawFn, parameters: dict[str, Any]) -> dict[str, Any]:
 
 async def fingerprints(database: Connection, *searches: dict[str, Any]) -> list[str]:
     answer = await database.execute(
-        "select worker.fingerprint('jobs', parameters, gen_random_uuid()), worker.check_parameters('jobs', parameters)"
+        "select worker.fingerprint('jobs', parameters, gen_random_uuid(), null),"
+        " worker.check_parameters('jobs', parameters)"
         " from unnest(%s::jsonb[]) as parameters",
         [[Jsonb(search) for search in searches]],
     )

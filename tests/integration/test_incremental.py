@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -13,17 +13,20 @@ from tests.conftest import SignIn
 from tests.helpers import Row, user_id
 from tests.integration.conftest import Configure, Connection
 from worker.local.stack import Endpoints
-from worker.model import ErrorCode, Item, Json, Page, Parameters, SiteError
+from worker.model import ErrorCode, Item, Json, Page, SiteError
 from worker.settings import Settings
+from worker.sources import Search, Source
+from worker.sources.parameters import SearchParameters
 from worker.worker import Worker
 
 
-class Listings:
+class Listings(Source):
     """A source of one site, whose pages are lists of ids; the test says which, and before which page the site fails."""
 
     name = "listings"
     sites: Sequence[str] = ("indeed",)
-    version = 1
+    parameters = SearchParameters
+    ends_without_news = True
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -31,15 +34,7 @@ class Listings:
         self.fails_before_page: int | None = None
         self.fetched: list[int] = []
 
-    def validate(self, site: str, parameters: Parameters) -> None:
-        pass
-
-    async def fetch(
-        self,
-        site: str,  # noqa: ARG002
-        parameters: Parameters,  # noqa: ARG002
-        newer_than: datetime | None,  # noqa: ARG002
-    ) -> AsyncGenerator[Page, None]:
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:  # noqa: ARG002
         self.fetched = []
         for number, ids in enumerate(self.pages, start=1):
             if number == self.fails_before_page:

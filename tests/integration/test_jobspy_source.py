@@ -7,20 +7,30 @@ import asyncio
 import json
 import multiprocessing
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import Site
 
+from worker import trial
+from worker.http import open_http
 from worker.local.boards import Boards, Failure
-from worker.model import ErrorCode, Item, Json, Page, SiteError
+from worker.model import ErrorCode, Json, Observed, Page, Progress, SiteError, Transformed
+from worker.permits import SiteWaitingError
+from worker.sources import Search
 from worker.sources.jobspy import JobSpySettings, JobSpySource
-from worker.sources.jobspy_scrape import CALLS
+from worker.sources.jobspy_sites import SITES as TRAITS
 
 SITES = tuple(JobSpySource.sites)
+TERMS = dict.fromkeys(SITES, "manager") | {"hellowork": "de"}  # it speaks French
+SLICED = tuple(site for site, traits in TRAITS.items() if traits.slice_pages is not None)
 
 
 @pytest.fixture
@@ -28,6 +38,14 @@ async def boards() -> AsyncIterator[Boards]:
     async with Boards() as running:
         yield running
         assert running.refused == []
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of so few pages that no board shows all of its jobs in one."""
+    for site in SLICED:
+        pages = TRAITS[site].slice_pages
+        monkeypatch.setitem(TRAITS, site, replace(TRAITS[site], slice_pages=pages and min(2, pages)))
 
 
 def source_for(boards: Boards, site_timeout_seconds: float = 60.0) -> JobSpySource:
@@ -42,22 +60,51 @@ def source_for(boards: Boards, site_timeout_seconds: float = 60.0) -> JobSpySour
 
 
 def parameters(site: str, **changes: Any) -> dict[str, Any]:
-    return {"sites": [site], "search_term": "manager"} | changes
+    return {"sites": [site], "search_term": TERMS[site]} | changes
 
 
-async def collect(pages: AsyncGenerator[Page, None]) -> tuple[list[Page], SiteError | None]:
-    collected: list[Page] = []
-    while True:
+async def pages_of(
+    source: JobSpySource,
+    site: str,
+    *,
+    after: Page | None = None,
+    newer_than: datetime | None = None,
+    progress: list[Progress] | None = None,
+    **changes: Any,
+) -> AsyncGenerator[tuple[Page, Transformed], None]:
+    """Search, from the beginning or after a page, which then has a cursor."""
+    assert after is None or after.cursor is not None
+    async with open_http() as http:
+        searched = trial.search(
+            source,
+            site,
+            parameters(site, **changes),
+            http,
+            newer_than=newer_than,
+            # As the database stores it.
+            cursor=json.loads(json.dumps(after.cursor, allow_nan=False)) if after else None,
+            next_page=after.number + 1 if after else 1,
+            progress=progress,
+        )
+        async with aclosing(searched):
+            async for found in searched:
+                yield found
+
+
+async def search(source: JobSpySource, site: str, **options: Any) -> tuple[list[Page], SiteError | None]:
+    pages: list[Page] = []
+    async with aclosing(pages_of(source, site, **options)) as found:
         try:
-            collected.append(await anext(pages))
-        except StopAsyncIteration:
-            return collected, None
+            async for page, _ in found:
+                pages.append(page)
         except SiteError as error:
-            return collected, error
+            return pages, error
+    return pages, None
 
 
-async def search(source: JobSpySource, site: str, **changes: Any) -> tuple[list[Page], SiteError | None]:
-    return await collect(source.fetch(site, parameters(site, **changes), None))
+def search_pages(boards: Boards, site: str) -> list[int]:
+    """The search pages that a site was asked for, in order."""
+    return [request.page for request in boards.requests(site) if request.page is not None]
 
 
 def rows_of(pages: list[Page]) -> list[dict[str, Json]]:
@@ -78,8 +125,8 @@ def warnings_of(pages: list[Page]) -> list[Json]:
     return warnings
 
 
-def items_of(source: JobSpySource, site: str, pages: list[Page]) -> list[Item]:
-    return [source.parse(site, record) for page in pages for record in source.records(site, page)]
+def ids_of(pages: list[Page]) -> list[str]:
+    return [str(row["id"]) for row in rows_of(pages)]
 
 
 def child_pids() -> list[int]:
@@ -96,43 +143,47 @@ def running(pid: int) -> bool:
 
 @pytest.mark.parametrize("site", SITES)
 async def test_every_site_is_searched(boards: Boards, site: str) -> None:
-    source = source_for(boards)
-    pages, error = await search(source, site, results_wanted=30)
-    assert error is None
-    items = items_of(source, site, pages)
+    found = [found async for found in pages_of(source_for(boards), site, results_wanted=30)]
+    pages = [page for page, _ in found]
+    items = [item for _, transformed in found for item in transformed.items]
     listed = {listing.id for listing in boards.listings if listing.site == site}
     assert items
     assert len(items) == len(rows_of(pages)) <= 30
     assert len({item.external_id for item in items}) == len(items)
     assert {item.external_id.partition("-")[2] for item in items} <= listed
     assert [page.number for page in pages] == list(range(1, len(pages) + 1))
-    assert sum(page.calls_used for page in pages) >= 1
+    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+    assert all(page.is_last or (page.cursor is not None) is (site in SLICED) for page in pages)
+    assert sum(page.calls_used for page in pages) == len(boards.requests(site))
     json.dumps([page.payload for page in pages], allow_nan=False)
 
 
 @pytest.mark.parametrize("hours_old", [None, 300])
-@pytest.mark.parametrize("site", CALLS)
-async def test_several_calls_bring_what_one_would(
+@pytest.mark.usefixtures("small_slices")
+@pytest.mark.parametrize("site", SLICED)
+async def test_slices_bring_what_one_call_would(
     boards: Boards, site: str, hours_old: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SCRAPER_MAPPING[Site(site)], "delay", (0.0, 0.0))
-    term = "chef" if site == "hellowork" else "manager"
     at_once = await asyncio.to_thread(
         scrape_jobs,
         site_name=site,
-        search_term=term,
+        search_term=TERMS[site],
         results_wanted=1000,
         hours_old=hours_old,
         proxies=[boards.proxy_url],
         ca_cert=boards.ca_cert,
         country_indeed="usa",
     )
-    pages, error = await search(source_for(boards), site, search_term=term, results_wanted=1000, hours_old=hours_old)
+    asked_at_once = search_pages(boards, site)
+    boards.forget_requests()
+    pages, error = await search(source_for(boards), site, results_wanted=1000, hours_old=hours_old)
+    assert search_pages(boards, site) == asked_at_once
     assert error is None
-    ids = [row["id"] for row in rows_of(pages)]
-    assert sorted(map(str, ids)) == sorted(at_once["id"])
-    assert len(ids) > CALLS[site].page or site == "hellowork"
-    assert all(0 < len(rows_of([page])) <= 100 for page in pages)
+    assert sorted(ids_of(pages)) == sorted(at_once["id"])
+    assert len(ids_of(pages)) > TRAITS[site].page_jobs
+    assert len(pages) > 1 or hours_old
+    assert all(0 < len(rows_of([page])) <= 100 for page in pages if not page.is_last)
 
 
 @pytest.mark.parametrize("site", ["linkedin", "indeed", "zip_recruiter"])
@@ -146,8 +197,7 @@ async def test_only_the_days_since_are_asked_for(boards: Boards) -> None:
     source, since = source_for(boards), datetime.now(UTC) - timedelta(hours=30)
 
     async def ages(newer_than: datetime | None, **changes: Any) -> list[timedelta]:
-        searched = source.fetch("indeed", parameters("indeed", results_wanted=1000, **changes), newer_than)
-        pages, error = await collect(searched)
+        pages, error = await search(source, "indeed", results_wanted=1000, newer_than=newer_than, **changes)
         assert error is None
         ids = {str(row["id"]).removeprefix("in-") for row in rows_of(pages)}
         posted = [listing.posted for listing in boards.listings if listing.id in ids]
@@ -171,28 +221,26 @@ async def test_descriptions_are_fetched_where_the_search_has_none(boards: Boards
         assert any(row["description"] for row in rows_of(plain)) is (site == "indeed")
 
 
-async def test_pages_come_while_the_search_goes_on(boards: Boards) -> None:
+async def test_closing_the_search_kills_it(boards: Boards) -> None:
     boards.fail("linkedin", Failure.HANG, from_page=3)
-    pages = source_for(boards).fetch("linkedin", parameters("linkedin", results_wanted=50), None)
-    first, second = await anext(pages), await anext(pages)
-    assert [len(rows_of([page])) for page in (first, second)] == [10, 10]
+    source = source_for(boards)
+    pages: list[Page] = []
+
+    async def gather() -> None:
+        async with aclosing(pages_of(source, "linkedin", results_wanted=50)) as found:
+            async for page, _ in found:
+                pages.append(page)
+
+    task = asyncio.create_task(gather())
     await boards.wait_for_requests("linkedin", 3)
+    assert [len(rows_of([page])) for page in pages] == [10, 10]
     (pid,) = child_pids()
     assert running(pid)
-    await pages.aclose()
-    assert not running(pid)
-    assert child_pids() == []
-
-
-async def test_cancelling_the_task_kills_the_scrape(boards: Boards) -> None:
-    boards.fail("indeed", Failure.HANG)
-    task = asyncio.create_task(search(source_for(boards), "indeed"))
-    await boards.wait_for_requests("indeed", 1)
-    (pid,) = child_pids()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not running(pid)
+    assert child_pids() == []
 
 
 @pytest.mark.parametrize("failure", [Failure.DRIP, Failure.HANG])
@@ -256,9 +304,9 @@ async def test_rows_before_a_failure_are_kept(boards: Boards, site: str, rows: i
 async def test_search_goes_on_after_jobs_that_cannot_be_read(boards: Boards) -> None:
     boards.fail("linkedin", Failure.SCHEMA_DRIFT, requests=1)
     pages, error = await search(source_for(boards), "linkedin", results_wanted=60)
-    ids = [str(row["id"]) for row in rows_of(pages)]
     assert error is None
-    assert len(ids) == len(set(ids)) == 60
+    assert len(ids_of(pages)) == len(set(ids_of(pages))) == 60
+    assert search_pages(boards, "linkedin") == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_last_page_of_one_job_that_cannot_be_read_is_noticed(boards: Boards) -> None:
@@ -293,7 +341,7 @@ async def test_search_without_jobs(boards: Boards, site: str) -> None:
         assert error.code is ErrorCode.UNVERIFIED
     else:
         assert error is None
-        assert [page.payload for page in pages] == [{"rows": [], "warnings": []}]
+        assert [(page.payload, page.is_last) for page in pages] == [({"rows": [], "warnings": []}, True)]
 
 
 async def test_unknown_location(boards: Boards) -> None:
@@ -362,3 +410,286 @@ async def test_messages_hide_the_password_of_a_proxy(password: str) -> None:
         assert error.code is ErrorCode.NETWORK
         assert password not in error.message
     assert any("http://***@no%host:80" in error.message for _, error in outcomes if error)
+
+
+# Going on within a search ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("small_slices")
+@pytest.mark.parametrize(
+    ("site", "wanted"), [("linkedin", 40), ("zip_recruiter", 130), ("naukri", 70), ("hellowork", 65)]
+)
+async def test_a_search_that_was_killed_goes_on_after_its_last_page(boards: Boards, site: str, wanted: int) -> None:
+    source = source_for(boards)
+    whole, _ = await search(source, site, results_wanted=wanted)
+    assert len(whole) > 1
+    asked = search_pages(boards, site)
+    for saved in range(1, len(whole)):
+        boards.forget_requests()
+        async with aclosing(pages_of(source, site, results_wanted=wanted)) as found:
+            before = [(await anext(found))[0] for _ in range(saved)]
+        assert child_pids() == []
+        after, error = await search(source_for(boards), site, after=before[-1], results_wanted=wanted)
+        assert error is None
+        assert ids_of(before + after) == ids_of(whole)
+        assert [page.number for page in before + after] == list(range(1, len(whole) + 1))
+        assert search_pages(boards, site) == asked
+
+
+async def test_a_search_that_goes_on_ends_where_it_would_have(boards: Boards) -> None:
+    source = source_for(boards)
+    (first, *_), _ = await search(source, "linkedin", results_wanted=13)
+    boards.forget_requests()
+    rest, error = await search(source, "linkedin", after=first, results_wanted=13)
+    assert error is None
+    assert [(len(rows_of([page])), page.is_last) for page in rest] == [(3, True)]
+    assert search_pages(boards, "linkedin") == [2]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Failure.RATE_LIMITED, ErrorCode.RATE_LIMITED),
+        (Failure.BLOCKED, ErrorCode.BLOCKED),
+        (Failure.CAPTCHA, ErrorCode.BLOCKED),
+        (Failure.RESET, ErrorCode.NETWORK),
+    ],
+)
+async def test_a_failure_between_slices_keeps_the_place(boards: Boards, failure: Failure, code: ErrorCode) -> None:
+    source = source_for(boards)
+    whole, _ = await search(source, "linkedin", results_wanted=50)
+    boards.forget_requests()
+    boards.fail("linkedin", failure, from_page=4)
+    before, error = await search(source, "linkedin", results_wanted=50)
+    assert error is not None
+    assert (error.code, error.is_final, error.retry_after_seconds) == (code, False, None)
+    assert len(ids_of(before)) == 30
+    boards.heal()
+    after, error = await search(source, "linkedin", after=before[-1], results_wanted=50)
+    assert error is None
+    assert ids_of(before + after) == ids_of(whole)
+    assert search_pages(boards, "linkedin") == [1, 2, 3, 4, 4, 5]
+
+
+async def test_a_failure_within_a_slice_keeps_the_place(boards: Boards) -> None:
+    source = source_for(boards)
+    whole, _ = await search(source, "zip_recruiter", results_wanted=200)
+    boards.forget_requests()
+    boards.fail("zip_recruiter", Failure.RATE_LIMITED, from_page=3)
+    before, error = await search(source, "zip_recruiter", results_wanted=200)
+    assert error is not None
+    assert error.code is ErrorCode.RATE_LIMITED
+    assert [len(rows_of([page])) for page in before] == [40]
+    boards.heal()
+    after, error = await search(source, "zip_recruiter", after=before[-1], results_wanted=200)
+    assert error is None
+    assert sorted(ids_of(before + after)) == sorted(ids_of(whole))
+    assert len(set(search_pages(boards, "zip_recruiter"))) + 1 == len(search_pages(boards, "zip_recruiter"))
+
+
+async def test_time_limit_is_that_of_a_slice(boards: Boards) -> None:
+    source = source_for(boards, site_timeout_seconds=4.0)
+    await search(source, "bdjobs")  # the first child takes longer to start
+    boards.fail("linkedin", Failure.HANG, from_page=3)
+    before, error = await search(source, "linkedin", results_wanted=40)
+    assert error is not None
+    assert (error.code, error.message) == (ErrorCode.TIMEOUT, "not finished after 4 s")
+    boards.heal()
+    after, error = await search(source, "linkedin", after=before[-1], results_wanted=40)
+    assert error is None
+    assert [len(rows_of([page])) for page in before + after] == [10, 10, 10, 10]
+
+
+async def test_what_was_unreadable_before_counts_for_a_search_that_goes_on(boards: Boards) -> None:
+    source = source_for(boards)
+    boards.fail("linkedin", Failure.SCHEMA_DRIFT, requests=1)
+    before: list[Page] = []
+    async with aclosing(pages_of(source, "linkedin", results_wanted=60)) as found:
+        async for page, _ in found:
+            before.append(page)
+            if page.cursor is not None:
+                break
+    # Ten of less than fifty jobs were lost: another look at the first page may still find them.
+    assert [page.cursor is None for page in before] == [True] * (len(before) - 1) + [False]
+    assert len(rows_of(before)) == 50
+    boards.fail("linkedin", Failure.SCHEMA_DRIFT, from_page=7, requests=1)
+    after, error = await search(source, "linkedin", after=before[-1], results_wanted=60)
+    assert len(rows_of(before + after)) == 60
+    assert error is not None
+    assert (error.code, error.message) == (
+        ErrorCode.UNVERIFIED,
+        "20 of 80 jobs could not be read; the site may have changed: no title",
+    )
+
+
+async def test_nobody_goes_on_after_pages_that_make_a_search_incomplete(boards: Boards) -> None:
+    boards.fail("linkedin", Failure.SCHEMA_DRIFT, requests=2)
+    pages, error = await search(source_for(boards), "linkedin", results_wanted=20)
+    assert len(rows_of(pages)) == 20
+    assert error is not None
+    assert error.code is ErrorCode.UNVERIFIED
+    assert [(page.cursor, page.is_last) for page in pages] == [(None, False)] * 2
+
+
+@pytest.mark.parametrize("site", [site for site in SITES if site not in SLICED])
+async def test_a_search_that_cannot_be_sliced_has_a_last_page_and_no_cursor(boards: Boards, site: str) -> None:
+    pages, error = await search(source_for(boards), site, results_wanted=250)
+    assert error is None
+    assert [page.cursor for page in pages] == [None] * len(pages)
+    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+    boards.forget_requests()
+    boards.fail(site, Failure.RATE_LIMITED, from_page=2)
+    failed, error = await search(source_for(boards), site, results_wanted=250)
+    assert error is not None
+    assert [(page.cursor, page.is_last) for page in failed] == [(None, False)] * len(failed)
+
+
+# Progress, permits, proxies -------------------------------------------------------------------------------
+
+
+class CountedPermits:
+    """Permits that are all granted, until there are no more of them."""
+
+    def __init__(self, granted: int = 1000) -> None:
+        self.taken: list[tuple[str | None, int]] = []
+        self._granted = granted
+
+    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
+        if len(self.taken) == self._granted:
+            raise SiteWaitingError("linkedin allows no more", 60)
+        self.taken.append((bucket, requests))
+
+    async def observe(self, observed: Observed, bucket: str | None = None) -> None:
+        raise AssertionError(f"JobSpy tells nothing of limits, but {observed} of {bucket}")
+
+
+async def ignore(progress: Progress) -> None:
+    assert progress.step == "searching"
+
+
+async def search_with(
+    permits: CountedPermits,
+    source: JobSpySource,
+    site: str,
+    report: Callable[[Progress], Awaitable[None]] = ignore,
+    **changes: Any,
+) -> tuple[list[Page], SiteWaitingError | None]:
+    pages: list[Page] = []
+    async with open_http() as http:
+        asked = Search(
+            site=site, parameters=parameters(site, **changes), http=http.site(permits), permits=permits, report=report
+        )
+        async with aclosing(source.fetch(asked)) as found:
+            try:
+                async for page in found:
+                    pages.append(page)  # noqa: PERF401 (those before the end are wanted, too)
+            except SiteWaitingError as waiting:
+                return pages, waiting
+    return pages, None
+
+
+async def test_progress_is_told_while_jobspy_still_searches(boards: Boards) -> None:
+    boards.fail("indeed", Failure.HANG, from_page=2)
+    progress: asyncio.Queue[Progress] = asyncio.Queue()
+    searched = search_with(CountedPermits(), source_for(boards), "indeed", results_wanted=300, report=progress.put)
+    task = asyncio.create_task(searched)
+    # Indeed's jobs come when all of its pages are read, and the second one never is.
+    assert await progress.get() == Progress("searching", 0, 300, {"page": 1})
+    assert await progress.get() == Progress("searching", 0, 300, {"page": 2})
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.usefixtures("small_slices")
+@pytest.mark.parametrize("site", SLICED)
+async def test_progress_names_the_page_of_the_site_and_counts_the_jobs(boards: Boards, site: str) -> None:
+    source, progress = source_for(boards), list[Progress]()
+    async with aclosing(pages_of(source, site, results_wanted=65, progress=progress)) as found:
+        first, _ = await anext(found)
+    await search(source, site, after=first, results_wanted=65, progress=progress)
+    assert [told.details["page"] for told in progress if told.details] == search_pages(boards, site)
+    counts = [told.current for told in progress if told.current is not None]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 65)
+    assert {(told.step, told.total) for told in progress} == {("searching", 65)}
+
+
+@pytest.mark.parametrize(
+    ("site", "wanted", "taken"),
+    [
+        ("linkedin", 25, [1, 1, 1]),
+        ("zip_recruiter", 130, [5, 2]),
+        ("indeed", 250, [3]),
+        ("bayt", 60, [2]),
+    ],
+)
+async def test_each_call_has_a_permit_for_its_pages(boards: Boards, site: str, wanted: int, taken: list[int]) -> None:
+    permits = CountedPermits()
+    pages, _ = await search_with(permits, source_for(boards), site, results_wanted=wanted)
+    assert permits.taken == [(None, requests) for requests in taken]
+    assert len(boards.requests(site)) <= sum(taken)
+    assert pages[-1].is_last
+
+
+@pytest.mark.parametrize(
+    ("site", "taken"),
+    [
+        ("linkedin", [(None, 1), ("linkedin:job_pages", 10), (None, 1), ("linkedin:job_pages", 2)]),
+        ("glassdoor", [(None, 1), ("glassdoor:job_pages", 1)]),
+        ("indeed", [(None, 1)]),
+    ],
+)
+async def test_the_jobs_own_pages_have_permits_of_their_own(
+    boards: Boards, site: str, taken: list[tuple[str | None, int]]
+) -> None:
+    permits, source = CountedPermits(), source_for(boards)
+    pages, _ = await search_with(permits, source, site, results_wanted=12, fetch_description=True)
+    assert permits.taken == taken
+    assert all(bucket is None or bucket in source.limits for bucket, _ in taken)
+    assert sum(page.calls_used for page in pages) == len(boards.requests(site))
+
+
+async def test_a_search_without_a_permit_asks_for_nothing_and_keeps_its_place(boards: Boards) -> None:
+    source = source_for(boards)
+    before, waiting = await search_with(CountedPermits(granted=2), source, "linkedin", results_wanted=40)
+    assert waiting is not None
+    assert search_pages(boards, "linkedin") == [1, 2]
+    assert child_pids() == []
+    after, error = await search(source, "linkedin", after=before[-1], results_wanted=40)
+    assert error is None
+    assert search_pages(boards, "linkedin") == [1, 2, 3, 4]
+    assert len(set(ids_of(before + after))) == 40
+
+
+async def test_slices_take_the_proxies_in_turn(tmp_path: Path) -> None:
+    async with Boards() as one, Boards() as another:
+        both = tmp_path / "ca.pem"
+        both.write_bytes(one.ca_cert.read_bytes() + another.ca_cert.read_bytes())
+        source = JobSpySource(
+            JobSpySettings(proxies=(one.proxy_url, another.proxy_url), ca_cert=both, page_delay_seconds=(0.0, 0.0))
+        )
+        await search(source, "linkedin", results_wanted=40)
+        assert search_pages(one, "linkedin") == [1, 3]
+        assert search_pages(another, "linkedin") == [2, 4]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, (3, 7)), ((0.5, 1.5), (0.5, 1.5))])
+async def test_a_search_pauses_between_its_slices(
+    boards: Boards,
+    given: tuple[float, float] | None,
+    kept: tuple[float, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = JobSpySource(JobSpySettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, page_delay_seconds=given))
+    pauses: list[tuple[float, float]] = []
+
+    def no_pause(least: float, greatest: float) -> float:
+        pauses.append((least, greatest))
+        return 0.0
+
+    monkeypatch.setattr(random, "uniform", no_pause)
+    pages, _ = await search_with(CountedPermits(), source, "linkedin", results_wanted=30)
+    assert len(pages) == 3
+    assert pauses == [kept, kept]

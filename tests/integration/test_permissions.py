@@ -87,10 +87,15 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_claim_runs": {"service_role"},
     "worker_heartbeat": {"service_role"},
     "worker_start_site": {"service_role"},
+    "worker_write_progress": {"service_role"},
     "worker_save_page": {"service_role"},
     "worker_write_alert": {"service_role"},
     "worker_finish_site": {"service_role"},
     "worker_finish_run": {"service_role"},
+    "worker_set_account": {"service_role"},
+    "worker_take_permit": {"service_role"},
+    "worker_observe_limits": {"service_role"},
+    "worker_site_health": {"service_role"},
     "worker_release_runs": {"service_role"},
     "worker_status": {"service_role"},
     "worker_delete_expired": {"service_role"},
@@ -112,7 +117,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
 WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
-    "near_duplicate_queue",
+    "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
 }  # fmt: skip
 
 # What a client may set of a run.
@@ -339,6 +344,11 @@ async def test_function(world: World, function: str) -> None:
         },
         "worker_heartbeat": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_start_site": lease(run) | site | {"attempt": 1},
+        "worker_write_progress": lease(run) | {"progress": {"step": "searching"} | site},
+        "worker_set_account": {"user_id": world.ada.user_id, "account": uuid4().hex} | site,
+        "worker_take_permit": lease(run) | site | {"account": None, "bucket": "indeed", "requests": 1, "limits": {}},
+        "worker_observe_limits": lease(run) | site | {"account": None, "bucket": "indeed", "observed": {}},
+        "worker_site_health": {},
         "worker_save_page": lease(run) | page("indeed", 1, [uuid4().hex]),
         "worker_write_alert": lease(run) | site | {"data": {"reason": "page_refused"}},
         "worker_finish_site": lease(run) | site,

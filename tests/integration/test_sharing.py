@@ -30,6 +30,7 @@ from tests.helpers import (
     refusal,
     search,
     somebody_waits_for,
+    start_site,
     user_id,
 )
 from tests.integration.conftest import Configure, Connect, Connection
@@ -93,6 +94,17 @@ async def rows_of(client: AsyncClient, table: str, run: Row) -> int:
 
 
 # As frontends see it --------------------------------------------------------------------------------------------
+
+
+async def test_who_takes_a_search_over_has_its_sites_in_an_order_of_his_own(
+    ada: AsyncClient, bob: AsyncClient, kind: str, term: str
+) -> None:
+    leader = await enqueue(ada, kind, search_term=term, sites=["linkedin", "indeed"])
+    heir = await enqueue(bob, kind, search_term=term, sites=["indeed", "linkedin"])
+    assert heir["leader_run_id"] == leader["id"]
+    await call(ada, "cancel_search", run_id=leader["id"])
+    query = bob.table("search_run_sites").select("site").eq("run_id", heir["id"]).order("position")
+    assert (await query.execute()).data == [{"site": "indeed"}, {"site": "linkedin"}]
 
 
 async def test_a_follower_learns_it_from_its_insert_and_is_answered_with_its_leader(
@@ -860,9 +872,11 @@ async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     await call(service, "worker_finish_site", **lease(claimed), site=SITES[0])
     await call(ada, "cancel_search", run_id=leader["id"])
 
-    pages = await database.execute("select id, site from worker.raw_collections where run_id = %s", [heir["id"]])
-    ((page_id, site),) = await pages.fetchall()
-    assert site == SITES[0]
+    pages = await database.execute(
+        "select id, site from worker.raw_collections where run_id = %s order by site", [heir["id"]]
+    )
+    ((page_id, site), (_, unfinished)) = await pages.fetchall()
+    assert [site, unfinished] == SITES
     again = {"version": 2, "transform_ms": 5, "completeness": {}, "items": items([uuid4().hex]), "errors": []}
     await call(service, "worker_load_page", page_id=page_id, **again)
     assert (await run_of(bob, heir))["jobs_found"] == await items_of(bob, heir) == 3
@@ -972,7 +986,7 @@ union all
 select 'more than one leader: ' || min(run.id::text)
 from public.search_runs as run
 where run.kind = %(kind)s and run.completed_at is null and run.leader_run_id is null
-  and (run.run_after is null or run.attempts > 0)
+  and (run.run_after is null or run.started_at is not null)
 group by run.fingerprint, run.newer_than having count(*) > 1
 union all
 select 'answered by a run that did not search: ' || run.id
@@ -989,6 +1003,22 @@ select 'sites without a search: ' || run.id
 from public.search_runs as run join public.search_run_sites as site on site.run_id = run.id
 where run.kind = %(kind)s and (run.leader_run_id is not null or run.shared_run_id is not null)
 union all
+select format('page %%s of %%s was fetched %%s times: %%s', page.page_number, page.site, count(*), page.run_id)
+from worker.raw_collections as page join public.search_runs as run on run.id = page.run_id
+where run.kind = %(kind)s
+group by page.run_id, page.site, page.page_number having count(*) > 1
+union all
+select format('%%s of 3 pages of %%s: %%s', count(page.id), site.site, site.run_id)
+from public.search_run_sites as site
+join public.search_runs as run on run.id = site.run_id
+left join worker.raw_collections as page on page.run_id = site.run_id and page.site = site.site
+where run.kind = %(kind)s and run.status <> 'cancelled' and site.status = 'completed'
+group by site.run_id, site.site having count(page.id) <> 3
+union all
+select 'waits for nothing: ' || wait.run_id
+from worker.site_waits as wait join public.search_runs as run on run.id = wait.run_id
+where run.kind = %(kind)s and run.completed_at is not null
+union all
 select format('%%s results, not %%s: %%s', count(item.item_id), run.jobs_found, run.id)
 from public.search_runs as run left join public.run_items as item on item.run_id = run.id
 where run.kind = %(kind)s and run.completed_at is not null
@@ -997,10 +1027,11 @@ group by run.id, run.jobs_found having count(item.item_id) <> run.jobs_found
 
 
 class Crowd:
-    """Users who ask, cancel and delete at random, and workers that succeed, fail and release at random."""
+    """Users who ask, cancel and delete at random, and workers that succeed, fail, wait and release at random."""
 
-    def __init__(self, service: AsyncClient, kind: str, terms: Sequence[str]) -> None:
+    def __init__(self, service: AsyncClient, database: Connection, kind: str, terms: Sequence[str]) -> None:
         self._service = service
+        self._database = database
         self._kind = kind
         self._terms = terms
 
@@ -1035,17 +1066,32 @@ class Crowd:
         return len(runs)
 
     async def _search(self, run: Row, chance: random.Random) -> None:
-        for number, site in enumerate(run["sites"]):
-            found = page(site["site"], 1, [uuid4().hex for _ in range(number + 1)], attempt=site["attempt"])
-            failure = {"error_code": "blocked", "error_message": "HTTP 403", "retryable": chance.random() < 0.5}
-            await call(self._service, "worker_start_site", **lease(run), **site)
-            await call(self._service, "worker_save_page", **lease(run), **found)
-            end = failure if chance.random() < 0.3 else {}
-            await call(self._service, "worker_finish_site", **lease(run), site=site["site"], **end)
-        if chance.random() < 0.2:
-            await call(self._service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
-        else:
-            await call(self._service, "worker_finish_run", **lease(run))
+        for site in run["sites"]:
+            await start_site(self._service, run, site["site"])
+            end = await self._fetch(run, site, chance)
+            if end == "release":
+                await call(self._service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
+                return
+            # One that opens a breaker would stop the others, too.
+            failure = {"error_code": "internal", "error_message": "x", "retryable": chance.random() < 0.5}
+            if end == "wait":
+                await self._database.execute(WAIT, lease(run) | {"site": site["site"]})
+            else:
+                error = failure if end == "fail" else {}
+                await call(self._service, "worker_finish_site", **lease(run), site=site["site"], **error)
+        await call(self._service, "worker_finish_run", **lease(run))
+
+    async def _fetch(self, run: Row, site: Row, chance: random.Random) -> str:
+        """Save what pages are left, each of which may be the last for now; return how it ends."""
+        for number in () if site["is_fetched"] else range(site["next_page"], 4):
+            end = chance.choices(["", "fail", "wait", "release"], [8, 1, 1, 1])[0]
+            if end:
+                return end
+            saved = page(
+                site["site"], number, [uuid4().hex], attempt=site["attempt"], cursor=number, is_last=number == 3
+            )
+            await call(self._service, "worker_save_page", **lease(run), **saved)
+        return "complete"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -1054,7 +1100,7 @@ async def test_nothing_breaks_whatever_happens_at_once(
 ) -> None:
     await configure("freshness", "100 milliseconds")
     await configure("retry_delay", "0")
-    crowd = Crowd(service, kind, [str(uuid4()) for _ in range(3)])
+    crowd = Crowd(service, database, kind, [str(uuid4()) for _ in range(3)])
     clients = [await sign_in() for _ in range(3)]
     is_over = asyncio.Event()
 
@@ -1083,3 +1129,12 @@ async def test_nothing_breaks_whatever_happens_at_once(
 
 
 UNFINISHED: LiteralString = "select from public.search_runs where kind = %(kind)s and completed_at is null"
+# As a site that may not be asked at once: nobody else waits for this bucket.
+WAIT: LiteralString = """
+insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
+select run.id, %(site)s, '', run.id::text, now(), now(), 'rate', 'not at once'
+from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
+where run.id = %(run_id)s and lease.token = %(lease_token)s
+for no key update
+on conflict (run_id, site) do nothing
+"""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,7 +11,8 @@ from supabase import AsyncClient
 from tests.conftest import SignIn
 from tests.helpers import Row, enqueue
 from tests.integration.conftest import Connection
-from tests.stopping_worker import PAGES, RECORDS, Listings
+from tests.listings import Listings
+from tests.stopping_worker import stopped
 from worker.local.stack import Endpoints
 from worker.settings import Settings
 from worker.worker import Worker
@@ -23,29 +20,14 @@ from worker.worker import Worker
 SITES = ("indeed", "linkedin")
 
 
-@contextmanager
-def stopped(stack: Endpoints, kind: str, *point: str) -> Iterator[None]:
-    """A worker that has come to a point, and is killed there."""
-    command = [sys.executable, "-m", "tests.stopping_worker", kind, *point]
+@pytest.fixture
+def source(kind: str, tmp_path: Path) -> Listings:
+    return Listings(kind, SITES, tmp_path / "fetched")
+
+
+def successor(stack: Endpoints, source: Listings) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | keys) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == "stopped\n"
-            yield
-        finally:
-            process.kill()
-
-
-def successor(stack: Endpoints, kind: str) -> Worker:
-    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys), [Listings(kind)])
-
-
-def expected(term: str) -> list[str]:
-    return sorted(
-        f"{term}-{site}-{page}-{record}" for site in SITES for page in range(PAGES) for record in range(RECORDS)
-    )
+    return Worker(Settings.model_validate(keys), [source])
 
 
 async def found(user: AsyncClient, run: Row) -> list[str]:
@@ -69,30 +51,36 @@ async def found(user: AsyncClient, run: Row) -> list[str]:
     ids=" ".join,
 )
 async def test_a_search_goes_on_where_a_worker_was_killed(
-    stack: Endpoints, sign_in: SignIn, database: Connection, kind: str, point: tuple[str, ...]
+    *,
+    stack: Endpoints,
+    sign_in: SignIn,
+    database: Connection,
+    kind: str,
+    source: Listings,
+    point: tuple[str, ...],
 ) -> None:
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, kind, search_term=term, sites=[*SITES])
-    with stopped(stack, kind, *point):
+    with stopped(stack, source, *point):
         pass
     await database.execute("update worker.leases set expires_at = 'epoch' where run_id = %s", [run["id"]])
-    await successor(stack, kind).once()
+    kept = await database.execute("select site, page_number from worker.raw_collections where run_id = %s", [run["id"]])
+    already, fetched = set(await kept.fetchall()), len(source.fetched)
+    await successor(stack, source).once()
 
     answer = await user.table("search_runs").select("*,search_run_sites(*)").eq("id", run["id"]).single().execute()
     ended: Row = answer.data  # type: ignore[assignment]
-    assert (ended["status"], ended["jobs_found"]) == ("success", len(expected(term)))
+    assert (ended["status"], ended["jobs_found"]) == ("success", len(source.all_ids(term, *SITES)))
     assert ended["rescues"] == (0 if point == ("finish_run", "after") else 1)
-    assert {site["jobs_found"] for site in ended["search_run_sites"]} == {PAGES * RECORDS}
-    assert await found(user, run) == expected(term)
+    assert {site["jobs_found"] for site in ended["search_run_sites"]} == {source.pages * source.records_a_page}
+    assert await found(user, run) == source.all_ids(term, *SITES)
     pages = await database.execute(
-        "select site, attempt, count(*), count(distinct page_number) from worker.raw_collections "
-        "where run_id = %s and status = 'completed' group by site, attempt",
-        [run["id"]],
+        "select site, page_number from worker.raw_collections where run_id = %s and status = 'completed'", [run["id"]]
     )
-    kept = await pages.fetchall()
-    assert {site for site, _, count, distinct in kept if count == distinct == PAGES} == set(SITES)
+    assert sorted(await pages.fetchall()) == [(site, page) for site in SITES for page in range(1, source.pages + 1)]
+    assert not already & set(source.fetched[fetched:])
     items = await database.execute("select count(*) from public.items where kind = %s", [kind])
-    assert await items.fetchone() == (len(expected(term)),)
+    assert await items.fetchone() == (len(source.all_ids(term, *SITES)),)
     events = await database.execute(
         "select count(*) from public.run_events where run_id = %s and event = 'finished'", [run["id"]]
     )
@@ -101,22 +89,28 @@ async def test_a_search_goes_on_where_a_worker_was_killed(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_reprocessing_goes_on_where_a_worker_was_killed(
-    stack: Endpoints, sign_in: SignIn, database: Connection, kind: str, when: str
+    *,
+    stack: Endpoints,
+    sign_in: SignIn,
+    database: Connection,
+    kind: str,
+    source: Listings,
+    when: str,
 ) -> None:
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, kind, search_term=term, sites=[*SITES])
-    await successor(stack, kind).once()
+    await successor(stack, source).once()
     former = await (await database.execute("select * from public.items where kind = %s order by id", [kind])).fetchall()
     await database.execute("update worker.raw_collections set status = 'fetched' where run_id = %s", [run["id"]])
-    with stopped(stack, kind, "load_page", when):
+    with stopped(stack, source, "load_page", when):
         pass
     await database.execute("update worker.raw_collections set claimed_until = 'epoch' where run_id = %s", [run["id"]])
-    await successor(stack, kind).reprocess(source="listings", status="failed")
+    await successor(stack, source).reprocess(source="listings", status="failed")
 
     statuses = await database.execute(
         "select distinct status from worker.raw_collections where run_id = %s", [run["id"]]
     )
     assert await statuses.fetchall() == [("completed",)]
-    assert await found(user, run) == expected(term)
+    assert await found(user, run) == source.all_ids(term, *SITES)
     again = await (await database.execute("select * from public.items where kind = %s order by id", [kind])).fetchall()
     assert again == former

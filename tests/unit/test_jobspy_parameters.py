@@ -10,16 +10,15 @@ from jobspy.glassdoor.constant import domains
 from jobspy.indeed.constant import country_codes
 from jobspy.model import Country, JobType, Site, country_aliases
 
-from worker.model import ErrorCode, SiteError
+from worker.model import ErrorCode, SiteError, SiteLimits
 from worker.sources.jobspy import JobSpySettings, JobSpySource
 from worker.sources.jobspy_parameters import (
     COUNTRIES,
-    COUNTRY_ALIASES,
     GLASSDOOR_COUNTRIES,
     SITE_COUNTRIES,
-    JobSearchParameters,
+    JobSpyParameters,
 )
-from worker.sources.jobspy_scrape import CALLS
+from worker.sources.jobspy_sites import SITES, job_pages
 
 SOURCE = JobSpySource()
 SEARCH: dict[str, Any] = {"sites": ["indeed"], "search_term": "nurse"}
@@ -61,30 +60,29 @@ def test_every_site_takes_every_field() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"search_term": None}, "search_term: Field required"),
-        ({"search_term": "  "}, "search_term: String should have at least 1 character"),
-        ({"search_term": "x" * 201}, "search_term: String should have at most 200 characters"),
-        ({"location": ""}, "location: String should have at least 1 character"),
-        ({"results_wanted": 0}, "results_wanted: Input should be greater than or equal to 1"),
-        ({"results_wanted": 1001}, "results_wanted: Input should be less than or equal to 1000"),
-        ({"results_wanted": "20"}, "results_wanted: Input should be a valid integer"),
-        ({"results_wanted": True}, "results_wanted: Input should be a valid integer"),
-        ({"hours_old": 0}, "hours_old: Input should be greater than or equal to 1"),
-        ({"distance_miles": -1}, "distance_miles: Input should be greater than or equal to 0"),
-        ({"is_remote": "yes"}, "is_remote: Input should be a valid boolean"),
-        ({"job_type": "full-time"}, "job_type: Input should be 'fulltime', 'parttime'"),
-        ({"linkedin_company_ids": [1, "2"]}, "linkedin_company_ids.1: Input should be a valid integer"),
-        ({"sites": []}, "sites: List should have at least 1 item"),
-        ({"country": "Narnia"}, "country: JobSpy does not know 'Narnia'; allowed: English names"),
+        ({"search_term": None}, "search_term: is required (a text of 1 to 200 characters)"),
+        ({"search_term": "  "}, "search_term: must be a text of 1 to 200 characters"),
+        ({"search_term": "x" * 201}, "search_term: must be a text of 1 to 200 characters"),
+        ({"location": ""}, "location: must be a text of 1 to 200 characters"),
+        ({"results_wanted": 0}, "results_wanted: must be an integer from 1 to 1000"),
+        ({"results_wanted": 1001}, "results_wanted: must be an integer from 1 to 1000"),
+        ({"results_wanted": "20"}, "results_wanted: must be an integer from 1 to 1000"),
+        ({"results_wanted": True}, "results_wanted: must be an integer from 1 to 1000"),
+        ({"hours_old": 0}, "hours_old: must be an integer from 1 to 8760"),
+        ({"distance_miles": -1}, "distance_miles: must be an integer from 0 to 500"),
+        ({"is_remote": "yes"}, "is_remote: must be true or false"),
+        ({"job_type": "full-time"}, "job_type: must be one of fulltime, parttime"),
+        ({"linkedin_company_ids": [1, "2"]}, "linkedin_company_ids: must be a list of 1 to 50 integers"),
+        ({"sites": []}, "sites: must be a list of 1 to 20 texts"),
+        ({"country": "Narnia"}, "country: JobSpy does not know 'Narnia'; allowed: countries such as"),
     ],
 )
 def test_refusal_names_the_field_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
     assert refusal("indeed", SEARCH | change).startswith(message)
 
 
-def test_unknown_fields_are_named_with_those_that_exist() -> None:
-    message = refusal("indeed", SEARCH | {"keywords": "nurse", "page": 2})
-    assert message.startswith("keywords, page: unknown; allowed: sites, search_term, location, country")
+def test_what_other_sources_of_jobs_read_is_ignored() -> None:
+    SOURCE.validate("indeed", SEARCH | {"greenhouse_boards": ["example"], "whatever": [1]})
 
 
 def test_google_is_refused() -> None:
@@ -117,9 +115,12 @@ def test_every_country_of_a_site_is_taken(site: str) -> None:
         SOURCE.validate(site, SEARCH | {"country": country.title()})
 
 
-def test_country_aliases_are_taken() -> None:
-    SOURCE.validate("zip_recruiter", SEARCH | {"country": "United States"})
-    SOURCE.validate("glassdoor", SEARCH | {"country": "united kingdom"})
+@pytest.mark.parametrize(
+    ("country", "in_jobspys_words"),
+    [("United States", "usa"), ("us", "usa"), ("united kingdom", "uk"), ("DE", "germany"), ("Deutschland", "germany")],
+)
+def test_a_country_may_be_told_by_any_of_its_names(country: str, in_jobspys_words: str) -> None:
+    assert JobSpyParameters.for_site("glassdoor", SEARCH | {"country": country}).country == in_jobspys_words
 
 
 class TestTablesAreJobSpys:
@@ -128,23 +129,64 @@ class TestTablesAreJobSpys:
 
     def test_countries(self) -> None:
         assert {country.value for country in Country} == COUNTRIES
-        assert country_aliases == COUNTRY_ALIASES
+        for alias, name in country_aliases.items():
+            assert JobSpyParameters.read(SEARCH | {"country": alias}).country == name
         assert {country.value for country in country_codes} == SITE_COUNTRIES["indeed"]
         assert {country.value for country in domains} == GLASSDOOR_COUNTRIES
 
     def test_job_types(self) -> None:
-        annotation = JobSearchParameters.model_fields["job_type"].annotation
+        annotation = JobSpyParameters.model_fields["job_type"].annotation
         assert set(get_args(get_args(annotation)[0])) == {job_type.value for job_type in JobType}
 
-    @pytest.mark.parametrize("site", CALLS)
+    @pytest.mark.parametrize("site", SITES)
     def test_page_sizes(self, site: str) -> None:
         constant = import_module(f"{SCRAPER_MAPPING[Site(site)].__module__}.constant")
-        assert constant.jobs_per_page == CALLS[site].page
+        assert constant.jobs_per_page == SITES[site].page_jobs
+        assert getattr(constant, "details_per_request", 1) == (SITES[site].described_jobs or 1)
+
+    @pytest.mark.parametrize("site", SITES)
+    def test_pauses(self, site: str) -> None:
+        assert getattr(SCRAPER_MAPPING[Site(site)], "delay", None) == SITES[site].delay_seconds
 
     def test_linkedin_ends_where_the_parameters_do(self) -> None:
-        results_wanted = JobSearchParameters.model_fields["results_wanted"]
+        results_wanted = JobSpyParameters.model_fields["results_wanted"]
         constant = import_module("jobspy.linkedin.constant")
         assert constant.max_results in [getattr(limit, "le", None) for limit in results_wanted.metadata]
+
+
+class TestLimits:
+    def test_the_least_pause_is_that_of_all_searches_together(self) -> None:
+        limits = JobSpySource().limits
+        assert {site: limits[site].min_delay_seconds for site in SITES} == {
+            "linkedin": 3,
+            "indeed": None,
+            "zip_recruiter": 3,
+            "glassdoor": None,
+            "bayt": 2,
+            "naukri": 3,
+            "bdjobs": 2,
+            "hellowork": 2,
+        }
+
+    def test_one_at_a_time_where_jobspy_alone_keeps_the_pause(self) -> None:
+        limits = JobSpySource().limits
+        assert {site for site in SITES if limits[site].searches == 1} == {
+            "zip_recruiter",
+            "bayt",
+            "naukri",
+            "bdjobs",
+            "hellowork",
+        }
+
+    def test_pauses_that_are_set_take_the_place_of_jobspys(self) -> None:
+        limits = JobSpySource(JobSpySettings(page_delay_seconds=(0.5, 20))).limits
+        assert {limits[site].min_delay_seconds for site in SITES} == {None, 0.5}
+        assert limits["indeed"] == SiteLimits()
+
+    def test_without_pauses_there_is_no_limit_but_the_operators(self) -> None:
+        source = JobSpySource(JobSpySettings(page_delay_seconds=(0, 0)))
+        assert set(source.limits.values()) == {SiteLimits()}
+        assert set(source.limits) == {*SITES, *(job_pages(site) for site in SITES if site != "indeed")}
 
 
 class TestSettings:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from contextlib import suppress
 
 import pytest
@@ -10,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.model import ErrorCode, InvalidItemError, Item, Json, Page
-from worker.sources.jobspy import JobSpySource, classify
+from worker.sources.jobspy import JobSpySource
+from worker.sources.jobspy_tally import classify
 
 SOURCE = JobSpySource()
 
@@ -32,17 +30,6 @@ def read(payload: Json, site: str = "indeed") -> list[Item]:
 
 
 ROW: dict[str, Json] = {"id": "in-1", "title": "Nurse", "job_url": "https://jobs.example/1"}
-
-
-def test_the_main_process_imports_neither_jobspy_nor_pandas() -> None:
-    script = (
-        "import sys, json, worker.sandbox, worker.sources.jobspy as source; source.JobSpySource();"
-        "print(json.dumps(sorted(name.partition('.')[0] for name in sys.modules)))"
-    )
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    imported = set(json.loads(answer.stdout))
-    assert "pydantic" in imported
-    assert not imported & {"jobspy", "pandas", "numpy", "requests", "bs4", "curl_cffi"}
 
 
 def test_item_of_a_full_row() -> None:
@@ -87,7 +74,7 @@ def test_item_of_a_full_row() -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "title", "job_url"])
-@pytest.mark.parametrize("value", [None, "", "  ", 1])
+@pytest.mark.parametrize("value", [None, "", "  ", True])
 def test_row_that_is_no_job_is_refused_by_its_field(field: str, value: Json) -> None:
     with pytest.raises(InvalidItemError, match="is missing") as refusal:
         SOURCE.parse("indeed", ROW | {field: value})

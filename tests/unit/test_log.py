@@ -65,3 +65,22 @@ def test_a_lost_subscription_is_told_once() -> None:
     (line,) = map(json.loads, answer.stderr.splitlines())
     assert (line["level"], line["logger"]) == ("WARNING", "worker.changes")
     assert "again in" in line["message"]
+
+
+REQUEST_WITH_A_KEY = """
+import asyncio, httpx
+from worker.log import configure_logging
+
+async def main():
+    configure_logging("json", "DEBUG")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
+        await client.get("https://api.example.com/?key=hunter2", headers={"X-API-Key": "hunter3"})
+
+asyncio.run(main())
+"""
+
+
+def test_addresses_with_keys_are_not_logged_at_any_level() -> None:
+    command = [sys.executable, "-c", REQUEST_WITH_A_KEY]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "hunter" not in answer.stderr

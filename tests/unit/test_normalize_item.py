@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.test_normalize_markdown import HOSTILE
 from tests.unit.test_normalize_places import GOLDEN
 from worker.model import Item
-from worker.pipeline.normalize import normalize, site_country
+from worker.pipeline.normalize import JOBS, normalize, site_country
 
 RAW = Item(
     external_id="in-1",
@@ -51,8 +51,8 @@ CLEAN = replace(
 
 
 def test_item_in_one_vocabulary() -> None:
-    assert normalize(RAW) == CLEAN
-    assert normalize(CLEAN) == CLEAN
+    assert normalize(RAW, JOBS) == CLEAN
+    assert normalize(CLEAN, JOBS) == CLEAN
 
 
 def test_fields_of_the_source_are_kept() -> None:
@@ -69,7 +69,8 @@ def test_fields_of_the_source_are_kept() -> None:
             currency="$",
             skills=("golang",),
             experience_years=2,
-        )
+        ),
+        JOBS,
     )
     assert (item.city, item.region, item.country) == ("Round Rock", "TX", "US")
     assert (item.work_mode, item.is_remote) == ("onsite", False)
@@ -81,11 +82,11 @@ def test_fields_of_the_source_are_kept() -> None:
 
 def test_nothing_is_made_up() -> None:
     item = Item("1", "Engineer", "https://example.com/")
-    assert normalize(item) == item
+    assert normalize(item, JOBS) == item
 
 
 def test_what_is_no_web_address_is_emptied() -> None:
-    item = normalize(Item("1", "<br>", "javascript:alert(1)", apply_url="javascript:alert(1)"))
+    item = normalize(Item("1", "<br>", "javascript:alert(1)", apply_url="javascript:alert(1)"), JOBS)
     assert (item.title, item.url, item.apply_url) == ("", "", None)
 
 
@@ -104,7 +105,7 @@ def test_country_of_a_site(url: str, country: str | None) -> None:
 
 
 def test_site_decides_between_two_readings_of_a_location() -> None:
-    item = normalize(Item("1", "Engineer", "https://de.indeed.com/viewjob?jk=1", location="Berlin, DE"))
+    item = normalize(Item("1", "Engineer", "https://de.indeed.com/viewjob?jk=1", location="Berlin, DE"), JOBS)
     assert (item.city, item.region, item.country) == ("Berlin", None, "DE")
 
 
@@ -140,10 +141,30 @@ ITEMS = st.builds(
 )
 
 
-@given(ITEMS)
-@settings(max_examples=200)
-def test_any_item_is_normalized_once_and_for_all(item: Item) -> None:
-    once = normalize(item)
-    assert normalize(once) == once
+def test_what_is_no_job_has_its_texts_cleaned_and_nothing_read_from_them() -> None:
+    person = normalize(replace(RAW, title="Ada <b>Lovelace</b> (Remote)", is_remote=None), "people")
+    assert (person.title, person.organization) == ("Ada Lovelace (Remote)", "R&D Inc.")
+    assert (person.url, person.posted_at, person.description) == (CLEAN.url, CLEAN.posted_at, CLEAN.description)
+    assert person.location == "Austin, TX, US"
+    assert (person.city, person.region, person.country, person.is_remote, person.work_mode) == (None,) * 5
+    assert (person.salary_min, person.salary_yearly_min, person.skills, person.experience_years) == (
+        None,
+        None,
+        (),
+        None,
+    )
+
+
+def test_what_a_source_tells_of_what_is_no_job_is_kept_in_one_vocabulary() -> None:
+    given = replace(RAW, city=" Austin ", region="Texas", country="United States", skills=("golang",))
+    person = normalize(given, "people")
+    assert (person.city, person.region, person.country, person.skills) == ("Austin", "TX", "US", ("Go",))
+
+
+@given(ITEMS, st.sampled_from([JOBS, "people"]))
+@settings(max_examples=300)
+def test_any_item_is_normalized_once_and_for_all(item: Item, kind: str) -> None:
+    once = normalize(item, kind)
+    assert normalize(once, kind) == once
     assert once.work_mode is None or once.is_remote == (once.work_mode == "remote")
     assert (once.external_id, once.data) == (item.external_id, item.data)

@@ -12,6 +12,7 @@ from worker.pipeline.vocabulary import JOB_TYPES, WORK_MODES, job_types, work_mo
     [
         (["Full-time"], ("fulltime",)),
         (["full time"], ("fulltime",)),
+        (["Full-time permanent"], ("fulltime",)),
         (["FULL_TIME"], ("fulltime",)),
         (["Vollzeit", "Teilzeit"], ("fulltime", "parttime")),
         (["CDI"], ("fulltime",)),

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import Settings, SettingsError, environment_name, example, load_settings
+from worker.http import HttpSettings
+from worker.settings import Settings, SettingsError, environment_name, example, load_settings, load_source_settings
 from worker.sources.jobspy import JobSpySettings
 
 REQUIRED = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "key"}
@@ -43,6 +44,14 @@ def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path)
         ("JOBSPY_PROXIES", "http://a:1,http://user:hunter2@h:99999", "number 2 is not [scheme://]"),
         ("JOBSPY_PROXIES", "http://a:1,ftp://user:hunter2@h:99", "number 2 has the scheme 'ftp'; allowed: http"),
         ("JOBSPY_CA_CERT", "/no/such/file", "there is no file"),
+        ("WORKER_HTTP_CA_CERT", "/no/such/file", "there is no file"),
+        ("WORKER_HTTP_PROXIES", "h:1,http://user:hunter2@h:99999", "number 2 is not [scheme://]"),
+        ("WORKER_HTTP_PROXIES", "socks4://h:1", "number 1 has the scheme 'socks4'; allowed: http, https, socks5"),
+        ("WORKER_HTTP_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("WORKER_USER_AGENT", "ünser", "must be printable ASCII"),
+        ("JSEARCH_API_KEY", "hunter 2", "white space"),
+        ("JSEARCH_HOST", "example.com", "'jsearch.p.rapidapi.com' or 'api.openwebninja.com'"),
+        ("UNIPILE_DSN", "http://api8.unipile.com/hunter2", "must be HOST:PORT, such as api8.unipile.com:13851"),
         ("WORKER_EMBEDDING_URL", "api.openai.com/v1", "must be an address such as https://api.openai.com/v1"),
         ("WORKER_EMBEDDING_URL", "https://api.openai.com/v1?key=hunter2", "must be an address"),
         ("WORKER_EMBEDDING_API_KEY", "hunter2\n", "white space"),
@@ -72,6 +81,24 @@ def test_a_socks_proxy_names_the_package_that_it_needs(monkeypatch: pytest.Monke
     monkeypatch.setenv("JOBSPY_PROXIES", "socks5://h:99")
     with pytest.raises(SettingsError, match=r"^JOBSPY_PROXIES: number 1 is a SOCKS proxy, which needs the package"):
         load_settings()
+
+
+def test_a_socks_proxy_of_the_other_sources_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("WORKER_HTTP_PROXIES", "socks5://h:99")
+    with pytest.raises(SettingsError, match=r"^WORKER_HTTP_PROXIES: number 1 is a SOCKS proxy, .* httpx\[socks\]$"):
+        load_settings()
+
+
+def test_sources_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_URL")
+    monkeypatch.setenv("WORKER_HTTP_PROXIES", "h:8080, http://user:hunter2@proxy ,")
+    monkeypatch.setenv("WORKER_HTTP_TIMEOUT_SECONDS", "7")
+    monkeypatch.setenv("WORKER_USER_AGENT", "acme-jobs")
+    monkeypatch.setenv("WORKER_CONCURRENCY", "many")
+    assert load_source_settings().http == HttpSettings(
+        proxies=("h:8080", "http://user:hunter2@proxy"), timeout_seconds=7, user_agent="acme-jobs"
+    )
 
 
 def test_what_the_settings_take_the_source_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import FoundPage, Item, ItemError, Page, RunSite, Transformed
+from worker.model import FoundPage, Item, ItemError, Page, Progress, RunSite, Transformed
 from worker.spool import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Spool
 
 RUN_ID = uuid4()
@@ -40,10 +41,26 @@ transforms = st.builds(
 )
 found_pages = st.builds(
     FoundPage,
-    site=st.builds(RunSite, site=st.text(min_size=1, max_size=20), attempt=st.integers(1, 20)),
+    site=st.builds(
+        RunSite,
+        site=st.text(min_size=1, max_size=20),
+        attempt=st.integers(1, 20),
+        account=st.none() | st.text(),
+        cursor=json_values,
+    ),
     source=st.text(),
-    page=st.builds(Page, number=st.integers(1, 10_000), payload=json_values, response_ms=st.integers(0)),
+    page=st.builds(
+        Page,
+        number=st.integers(1, 10_000),
+        payload=json_values,
+        response_ms=st.integers(0),
+        cursor=json_values,
+        is_last=st.booleans(),
+    ),
     transformed=transforms,
+    progress=st.builds(
+        Progress, step=st.text(), current=st.none() | st.integers(), details=st.dictionaries(st.text(), json_values)
+    ),
 )
 
 
@@ -59,6 +76,17 @@ def test_a_page_comes_back_as_it_was(found: FoundPage) -> None:
         (path,) = spool.paths(RUN_ID)
         assert path.parent.parent == Path(folder) / "spool"
         assert spool.read(path) == found
+
+
+def test_a_page_of_an_older_version_is_read_as_one_that_cannot_be_gone_on_after(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(RUN_ID, page(1))
+    (path,) = spool.paths(RUN_ID)
+    kept = json.loads(path.read_text())
+    del kept["progress"], kept["page"]["cursor"], kept["page"]["is_last"]
+    kept["site"] = {"site": "indeed", "attempt": 1}
+    path.write_text(json.dumps(kept))
+    assert spool.read(path) == page(1)
 
 
 def test_pages_of_a_site_come_in_their_order(tmp_path: Path) -> None:

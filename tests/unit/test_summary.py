@@ -24,7 +24,7 @@ def test_each_site_has_its_mark_and_its_count_or_reason() -> None:
         "  ✓ linkedin   completed  25 found",
         "  ~ indeed     partial    10 found, then rate_limited: response status code 429",
         "  ✗ glassdoor  failed     blocked: response status code 403",
-        "  Boards completed: 1 of 3, failed: 1. Total found: 35",
+        "  Sites completed: 1 of 3, failed: 1. Total found: 35",
     ]
 
 
@@ -33,5 +33,15 @@ def test_a_run_that_is_searched_again_says_when() -> None:
     assert summary(FinishedRun(RUN_ID, "pending", 0, (blocked,), 31.4)).splitlines() == [
         f"Run {RUN_ID}: pending, and in 31 s searched again",
         "  · indeed  pending    blocked: response status code 403",
-        "  Boards completed: 0 of 1, failed: 0. Total found: 0",
+        "  Sites completed: 0 of 1, failed: 0. Total found: 0",
+    ]
+
+
+def test_a_site_that_has_to_wait_says_for_what() -> None:
+    message = "site paused until 2026-11-22 10:15 UTC (blocked)"
+    waiting = FinishedSite("indeed", SiteStatus.PENDING, 3, None, None, message)
+    assert summary(FinishedRun(RUN_ID, "pending", 3, (waiting,), -0.2)).splitlines() == [
+        f"Run {RUN_ID}: pending, and in 0 s searched again",
+        f"  · indeed  waits      {message}",
+        "  Sites completed: 0 of 1, failed: 0. Total found: 3",
     ]

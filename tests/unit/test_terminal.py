@@ -1,18 +1,35 @@
-import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
 from worker.client import FollowedRun
-from worker.terminal import items_table, live_view, pay, run_summary, runs_table
+from worker.terminal import (
+    BAR_WIDTH,
+    in_local_time,
+    items_table,
+    live_view,
+    local_time,
+    pay,
+    run_summary,
+    runs_table,
+    title_of,
+)
 
 SITES = {
-    "linkedin": {"site": "linkedin", "status": "completed", "jobs_found": 20, "error_message": None},
-    "glassdoor": {"site": "glassdoor", "status": "failed", "jobs_found": 0, "error_message": "refused [403] " * 20},
+    "linkedin": {"site": "linkedin", "status": "completed", "jobs_found": 20, "error_message": None, "progress": {}},
+    "glassdoor": {
+        "site": "glassdoor",
+        "status": "failed",
+        "jobs_found": 0,
+        "error_message": "refused [403] " * 20,
+        "progress": {},
+    },
 }
 RUN: dict[str, Any] = {
     "id": "6e3a0c1e-0000-0000-0000-000000000000",
+    "kind": "jobs",
     "status": "partial",
     "run_after": None,
     "leader_run_id": None,
@@ -22,6 +39,7 @@ RUN: dict[str, Any] = {
     "progress_total": 40,
     "created_at": "2026-11-22T09:30:00+00:00",
     "parameters": {"search_term": "engineer", "location": "Berlin"},
+    "progress": {"step": "finished"},
     "search_run_sites": list(SITES.values()),
 }
 NO_PAY = {"salary_min": None, "salary_max": None, "currency": None, "salary_interval": None}
@@ -44,7 +62,48 @@ def test_the_live_view_has_a_line_for_each_run_and_site_however_long_a_reason_is
 def test_a_run_that_waits_for_its_next_attempt_tells_when() -> None:
     waiting = RUN | {"status": "pending", "run_after": "2026-11-22T10:15:03.678+00:00"}
     line = shown(live_view([("ada: engineer", FollowedRun(waiting, SITES))])).splitlines()[0]
-    assert re.search(r"pending  again at \d\d:15:03$", line.rstrip())
+    assert line.rstrip().endswith(f"pending  again at {local_time('2026-11-22T10:15:03.678+00:00')}")
+
+
+def test_a_site_that_has_to_wait_tells_for_what_and_until_when_by_the_clock_here() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    message = f"site paused until {now:%Y-%m-%d %H:%M:%S} UTC (blocked)"
+    waits = {"step": "waiting", "details": {"until": now.isoformat(), "reason": "paused", "message": message}}
+    site = SITES["glassdoor"] | {"status": "pending", "progress": waits}
+    # Also while the run's other sites are searched.
+    run = RUN | {"status": "running", "progress": {"step": "searching"}}
+    line = shown(live_view([("ada: engineer", FollowedRun(run, SITES | {"glassdoor": site}))])).splitlines()[2]
+    assert f"site paused until {now.astimezone():%H:%M:%S}" in line
+
+
+@pytest.mark.parametrize("message", ["refused [403]", "2026-11-22 is no time", ""])
+def test_a_message_without_times_stays(message: str) -> None:
+    assert in_local_time(message) == message
+
+
+def test_the_time_of_another_day_has_the_day() -> None:
+    assert local_time("2020-06-15T12:30:45+00:00").startswith("06-15 ")
+
+
+def test_a_running_site_tells_its_step_and_how_much_of_it_is_done() -> None:
+    progress = {"step": "enriching", "current": 24, "total": 24, "details": {"looked_up": 3}}
+    site = SITES["glassdoor"] | {"status": "running", "error_message": None, "progress": progress}
+    run = RUN | {"status": "running", "progress_total": None, "progress": {"step": "enriching"}}
+    line = shown(live_view([("ada: engineer", FollowedRun(run, {"glassdoor": site}))])).splitlines()[1]
+    assert "━" * BAR_WIDTH in line
+    assert "running  enriching 24 of 24" in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "title"),
+    [
+        ("jobs", {"search_term": "engineer"}, "engineer"),
+        ("people", {"search_term": "engineer"}, "people: engineer"),
+        ("flats", {"max_rent": 900}, "flats"),
+    ],
+)
+def test_a_title_tells_the_kind_but_for_jobs(kind: str, parameters: dict[str, Any], title: str) -> None:
+    assert title_of({"kind": kind, "parameters": parameters}) == title
 
 
 @pytest.mark.parametrize(("by", "status"), [("leader_run_id", "pending"), ("shared_run_id", "success")])
@@ -61,13 +120,15 @@ def test_the_summary_has_each_site_and_the_totals() -> None:
     text = shown(run_summary(FollowedRun(RUN, SITES)))
     assert f"Run {RUN['id']}: partial" in text
     assert "✓ linkedin" in text
-    assert "Boards completed: 1 of 2, failed: 1. Total found: 20" in text
+    assert "Sites completed: 1 of 2, failed: 1. Total found: 20" in text
 
 
-def test_the_table_of_runs_names_what_was_searched_and_the_whole_id() -> None:
+def test_the_table_of_runs_names_what_was_searched_and_each_site_and_the_whole_id() -> None:
     text = shown(runs_table([RUN]))
     assert RUN["id"] in text
-    assert "engineer" in text
+    assert "engineer," in text
+    assert "✓linkedin" in text
+    assert "✗glassdoor" in text
 
 
 @pytest.mark.parametrize(
@@ -84,9 +145,27 @@ def test_pay(given: dict[str, Any], expected: str) -> None:
     assert pay(NO_PAY | given) == expected
 
 
+ITEM: dict[str, Any] = NO_PAY | {
+    "title": "[bold]Engineer[/bold]", "organization": None, "location": None, "is_remote": None,
+    "posted_at": None, "data": {}, "sites": [{"site": "indeed"}, {"site": "indeed"}, {"site": "bayt"}],
+}  # fmt: skip
+
+
 def test_text_of_a_board_is_not_taken_for_markup() -> None:
-    item = NO_PAY | {
-        "title": "[bold]Engineer[/bold]", "organization": None, "location": None, "is_remote": None,
-        "posted_at": None, "sites": [{"site": "indeed"}],
-    }  # fmt: skip
-    assert "[bold]Eng" in shown(items_table([item]))
+    assert "[bold]Engineer[/bold]" in shown(items_table([ITEM]))
+
+
+def test_things_found_have_the_columns_that_one_of_them_fills() -> None:
+    header, job = shown(items_table([ITEM])).splitlines()
+    assert header.split() == ["Title", "Sites"]
+    assert job.rstrip().endswith("indeed +1")
+
+    creator = ITEM | {"data": {"score": 94, "subscribers": 602010}}
+    header, _, line = shown(items_table([ITEM, creator])).splitlines()
+    assert header.split() == ["Title", "Score", "Subscribers", "Sites"]
+    assert line.split()[-4:-2] == ["94", "602,010"]
+
+
+def test_an_item_that_no_run_has_found_is_told_by_its_address() -> None:
+    tried = {name: value for name, value in ITEM.items() if name != "sites"} | {"url": "https://jobs.example/1"}
+    assert "https://jobs.example/1" in shown(items_table([tried]))

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import InvalidItemError, Item, Json, Page, Parameters
+from worker.model import InvalidItemError, Item, Json, Page
 from worker.pipeline.transform import LONGEST_ID, MOST_LEVELS, RAW_LENGTH, storable, transform
+from worker.sources import Search, Source
+from worker.sources.parameters import SearchParameters
 
 json_values: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -18,18 +20,16 @@ json_values: st.SearchStrategy[Json] = st.recursive(
 )
 
 
-class Listings:
+class Listings(Source):
     """A source whose pages are lists of records, which hold an item's fields by their names."""
 
     name = "listings"
     kind = "jobs"
     sites: Sequence[str] = ("board",)
     version = 7
+    parameters = SearchParameters
 
-    def validate(self, site: str, parameters: Parameters) -> None:
-        raise NotImplementedError
-
-    def fetch(self, site: str, parameters: Parameters, newer_than: datetime | None) -> AsyncGenerator[Page, None]:
+    def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         raise NotImplementedError
 
     def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
@@ -64,6 +64,17 @@ def test_items_are_normalised_and_have_their_keys() -> None:
     assert item.description == "Care"
     assert item.match_key is not None
     assert item.organization_key is not None
+
+
+class People(Listings):
+    kind = "people"
+
+
+def test_what_is_no_job_is_merged_with_nothing() -> None:
+    record = listing(1, organization="Charité", location="Berlin, Germany", apply_url="https://jobs.lever.co/a/b")
+    (item,) = transform(People(), "board", Page(1, [record], 5)).items
+    assert (item.organization, item.location) == ("Charité", "Berlin, Germany")
+    assert (item.city, item.apply_key, item.match_key, item.organization_key) == (None,) * 4
 
 
 @pytest.mark.parametrize("payload", [None, {}, "<html>"])

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -52,7 +53,7 @@ async def running(*command: str, log: Path, **environment: str) -> AsyncGenerato
                 await process.wait()
 
 
-async def ready(process: asyncio.subprocess.Process) -> dict[str, str]:
+async def ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
     """Return the line of JSON that `local --json` and `boards --json` print when they are ready.
 
     Raises:
@@ -64,5 +65,5 @@ async def ready(process: asyncio.subprocess.Process) -> dict[str, str]:
         line = await process.stdout.readline()
     if not line:
         raise ProcessError(f"process {process.pid} did not start")
-    answer: dict[str, str] = json.loads(line)
+    answer: dict[str, Any] = json.loads(line)
     return answer

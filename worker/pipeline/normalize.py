@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import NamedTuple
 
 from worker.model import Item
 from worker.pipeline.dates import to_iso
@@ -16,21 +17,28 @@ from worker.pipeline.text import clean_line
 from worker.pipeline.urls import clean_url, host_of
 from worker.pipeline.vocabulary import job_types, work_mode
 
+JOBS = "jobs"
+"""The kind whose texts tell of pay, places, skills and how one works."""
 
-def normalize(item: Item) -> Item:
-    """Return an item with clean texts and addresses, and with what its texts say in fields of their own.
+
+def normalize(item: Item, kind: str) -> Item:
+    """Return an item with clean texts and addresses; a job also with what its texts say in fields of their own.
 
     Pure and idempotent. What the source gave in a field of its own is kept, in the one vocabulary, and texts only fill
     what it left open. `title` and `url` are empty if nothing readable, or no web address, is left of them. `data`,
     `external_id` and the keys for deduplication are left alone.
+
+    Args:
+        item: The item.
+        kind: What it is, as in `search_runs.kind`.
     """
     url = clean_url(item.url) or ""
     title, location = clean_line(item.title) or "", clean_line(item.location)
     description = to_markdown(item.description)
-    plain = to_plain(description or "")
-    place = _place(item, location, site_country(url))
-    salary = _salary(item, plain, place.country)
-    mode = work_mode(item.work_mode, item.is_remote, title, location, plain)
+    told = _Told(title, location, to_plain(description or "")) if kind == JOBS else _Told("", None, "")
+    place = _place(item, told.location, site_country(url))
+    salary = _salary(item, told.description, place.country)
+    mode = work_mode(item.work_mode, item.is_remote, told.title, told.location, told.description)
     yearly_min, yearly_max = salary.yearly
     return replace(
         item,
@@ -53,9 +61,17 @@ def normalize(item: Item) -> Item:
         salary_yearly_max=yearly_max,
         apply_url=clean_url(item.apply_url),
         description=description,
-        skills=find_skills(plain, item.skills),
-        experience_years=_experience_years(item, plain),
+        skills=find_skills(told.description, item.skills),
+        experience_years=_experience_years(item, told.description),
     )
+
+
+class _Told(NamedTuple):
+    """The texts to read what the source left open from."""
+
+    title: str
+    location: str | None
+    description: str
 
 
 _COUNTRY_HOST = re.compile(r"([a-z]{2})\.(?:indeed|linkedin|jooble|talent)\.(?:com|org)")

@@ -86,16 +86,23 @@ def find_place(text: str | None, near: str | None = None) -> Place:
         near: ISO 3166-1 alpha-2 code of the country that the site itself is for. It decides between two readings of
             `Berlin, DE` (Germany, Delaware); without it, the state is meant.
     """
-    line = clean_line(text)
-    if line is None:
-        return _NOWHERE
-    places = {place for part in _ALTERNATIVES.split(line) if part and (place := _one_place(part, near)) != _NOWHERE}
+    places = set(find_places(text, near))
     if len(places) <= 1:
         return places.pop() if places else _NOWHERE
     _, regions, countries = (set(names) for names in zip(*places, strict=True))
     if len(countries) > 1:
         return _NOWHERE
     return Place(region=regions.pop() if len(regions) == 1 else None, country=countries.pop())
+
+
+def find_places(text: str | None, near: str | None = None) -> frozenset[Place]:
+    """Read each one of several locations, such as `Berlin, Germany; Remote - Spain`, as `find_place` does."""
+    line = clean_line(text)
+    if line is None:
+        return frozenset()
+    return frozenset(
+        place for part in _ALTERNATIVES.split(line) if part and (place := _one_place(part, near)) != _NOWHERE
+    )
 
 
 def country_code(text: str | None) -> str | None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.model import InvalidItemError, Item, ItemError, Json, Page, Transformed, one_line
-from worker.pipeline.duplicates import keys
-from worker.pipeline.normalize import normalize
+from worker.pipeline.duplicates import Keys, keys
+from worker.pipeline.normalize import JOBS, normalize
 from worker.sources import Source
 
 MAIN_FIELDS = ("organization", "location", "posted_at", "description")
@@ -86,7 +86,7 @@ def _records(source: Source, site: str, page: Page, errors: list[ItemError]) -> 
 
 
 def _item(source: Source, site: str, record: Json) -> Item:
-    item = normalize(source.parse(site, record))
+    item = normalize(source.parse(site, record), source.kind)
     for field in ("external_id", "title", "url"):
         if not getattr(item, field):
             raise InvalidItemError("is missing", field)
@@ -97,7 +97,8 @@ def _item(source: Source, site: str, record: Json) -> Item:
         raise InvalidItemError("must be an object", "data")
     if not isinstance(item.is_remote, bool | None):
         raise InvalidItemError("must be true, false or null", "is_remote")
-    found = keys(item)
+    # Two people of one name and place are not one person, as two jobs are one job.
+    found = keys(item) if source.kind == JOBS else Keys(None, None, None)
     return replace(
         item,
         external_id=external_id,

@@ -13,10 +13,10 @@ _MOST_WORDS = 50
 
 _JOB_TYPES = {
     "fulltime": "fulltime full fulltimejob vollzeit tempsplein tempscomplet tempopieno jornadacompleta "
-    "tiempocompleto tempointegral voltijd fulltid permanent permanentfulltime regular festanstellung unbefristet cdi "
-    "indefinido",
+    "tiempocompleto tempointegral voltijd fulltid permanent permanentfulltime fulltimepermanent regular "
+    "festanstellung unbefristet cdi indefinido",
     "parttime": "parttime part teilzeit tempspartiel mitemps parttijd deltijd deltid tempoparziale mediajornada "
-    "tiempoparcial jornadaparcial meioperiodo minijob permanentparttime",
+    "tiempoparcial jornadaparcial meioperiodo minijob permanentparttime parttimepermanent",
     "contract": "contract contractor contracttohire contractual freelance freelancer freelanceindependent independent "
     "independentcontractor selfemployed b2b c2c 1099 werkvertrag freieremitarbeit freierberuf",
     "temporary": "temporary temp temptohire temporaryfulltime temporaryparttime fixedterm fixedtermcontract "

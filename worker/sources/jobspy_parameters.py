@@ -7,12 +7,15 @@ them equal to JobSpy's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from functools import cache
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from worker.model import ErrorCode, Parameters, SiteError
+from worker.pipeline.places import country_code
+from worker.sources.parameters import JobParameters
 
 COUNTRIES = frozenset({
     "argentina", "australia", "austria", "bahrain", "belgium", "brazil", "canada", "chile", "china", "colombia",
@@ -24,16 +27,6 @@ COUNTRIES = frozenset({
     "united arab emirates", "uk", "usa", "uruguay", "venezuela", "vietnam",
 })  # fmt: skip
 """JobSpy's own countries (`jobspy.model.Country`)."""
-
-COUNTRY_ALIASES = {
-    "czechia": "czech republic",
-    "turkey": "türkiye",
-    "uae": "united arab emirates",
-    "united kingdom": "uk",
-    "us": "usa",
-    "united states": "usa",
-}
-"""Other names of them (`jobspy.model.country_aliases`)."""
 
 GLASSDOOR_COUNTRIES = frozenset({
     "argentina", "australia", "austria", "belgium", "brazil", "canada", "france", "germany", "hong kong", "india",
@@ -56,93 +49,56 @@ LOCATED_BY_TEXT = frozenset({"linkedin", "zip_recruiter", "bayt"})
 """Sites that know a country only as a location's text."""
 
 
-def _as_stored(value: Any) -> Any:
-    """JSON has one type of number: what the database takes for the integer 20 may be written 20.0."""
-    if isinstance(value, list):
-        return [_as_stored(element) for element in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+@cache
+def _names_by_code() -> Mapping[str | None, str]:
+    return {country_code(name): name for name in COUNTRIES.union(*SITE_COUNTRIES.values())}
 
 
-def _known_country(name: str) -> str:
-    country = COUNTRY_ALIASES.get(name.lower(), name.lower())
-    if country not in COUNTRIES and not any(country in covered for covered in SITE_COUNTRIES.values()):
+def _in_jobspys_words(name: str) -> str:
+    country = _names_by_code().get(country_code(name))
+    if country is None:
         raise PydanticCustomError(
             "country",
-            "JobSpy does not know '{name}'; allowed: English names, such as germany, usa, united arab emirates",
+            "JobSpy does not know '{name}'; allowed: countries such as germany, usa, united arab emirates",
             {"name": name},
         )
     return country
 
 
-_SiteName = Annotated[str, Field(min_length=1, max_length=40)]
 _CompanyId = Annotated[int, Field(ge=1, le=2**53)]
 
 
-class JobSearchParameters(BaseModel):
-    """A run's parameters, as the database stores them.
+class JobSpyParameters(JobParameters):
+    """What JobSpy reads of a run's parameters.
+
+    What every source of jobs reads means here: of the countries, those that JobSpy knows, and Indeed's and Glassdoor's
+    own default is usa; `is_remote` LinkedIn cannot ask for, and does not tell which jobs are not remote: its jobs are
+    all kept; a `job_type` that the site cannot ask for drops the jobs that are known to be of another type.
 
     Attributes:
-        sites: The sites to search, also those of other sources; None: the database's default.
-        search_term: What to search for, in the site's own query language.
-        location: City, region or country, as one would type it on the site.
-        country: English name, in any case; None: each site's own default (Indeed and Glassdoor: usa).
         distance_miles: Radius around `location`, in miles as JobSpy takes it; None: the site's own default.
-        is_remote: Ask for remote jobs only. LinkedIn cannot, and does not tell which jobs are not remote: its
-            jobs are all kept.
-        job_type: Ask for one type only. Where the site cannot, jobs known to be of another type are dropped.
         easy_apply: Ask for jobs with an application on the site itself.
-        results_wanted: Jobs per site.
-        hours_old: Greatest age of a posting in hours; None: any.
         fetch_description: Read each job's own page for its description, one request a job. Indeed gives
             descriptions anyway.
         linkedin_company_ids: Ask LinkedIn for jobs at these companies only.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_strip_whitespace=True)
-
-    sites: list[_SiteName] | None = Field(None, min_length=1, max_length=20)
-    search_term: str = Field(min_length=1, max_length=200)
-    location: str | None = Field(None, min_length=1, max_length=200)
-    country: Annotated[str, AfterValidator(_known_country)] | None = Field(None, max_length=40)
+    country: Annotated[str, AfterValidator(_in_jobspys_words)] | None = Field(None, min_length=2, max_length=40)
     distance_miles: int | None = Field(None, ge=0, le=500)
-    is_remote: bool = False
-    job_type: (
-        Literal["fulltime", "parttime", "contract", "temporary", "internship", "perdiem", "other", "volunteer"] | None
-    ) = None
     easy_apply: bool = False
-    results_wanted: int = Field(20, ge=1, le=1000)
-    hours_old: int | None = Field(None, ge=1, le=8760)
     fetch_description: bool = False
     linkedin_company_ids: list[_CompanyId] | None = Field(None, min_length=1, max_length=50)
 
     @classmethod
     def for_site(cls, site: str, parameters: Parameters) -> Self:
-        """Check a run's parameters, and that `site` covers the country.
+        """Read a run's parameters, and check that `site` covers the country.
 
         Raises:
             SiteError: `invalid_parameters`, with the field and what is allowed.
         """
-        try:
-            search = cls.model_validate(
-                {name: _as_stored(value) for name, value in parameters.items() if value is not None}
-            )
-        except ValidationError as error:
-            raise SiteError(ErrorCode.INVALID_PARAMETERS, cls._describe(error)) from None
+        search = cls.read(parameters)
         covered = SITE_COUNTRIES.get(site)
         if search.country is not None and covered is not None and search.country not in covered:
             allowed = "" if covered is COUNTRIES else f"; allowed: {', '.join(sorted(covered))}"
             raise SiteError(ErrorCode.INVALID_PARAMETERS, f"country: {site} does not cover {search.country}{allowed}")
         return search
-
-    @classmethod
-    def _describe(cls, error: ValidationError) -> str:
-        details = error.errors(include_url=False)
-        unknown = [str(detail["loc"][0]) for detail in details if detail["type"] == "extra_forbidden"]
-        messages = [
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
-            for detail in details
-            if detail["type"] != "extra_forbidden"
-        ]
-        if unknown:
-            messages.append(f"{', '.join(unknown)}: unknown; allowed: {', '.join(cls.model_fields)}")
-        return "; ".join(messages)

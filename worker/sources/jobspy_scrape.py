@@ -1,58 +1,34 @@
 """JobSpy itself, in the child process. No other module imports `jobspy` or `pandas`.
 
-JobSpy answers a call as a whole. A search of many rows is therefore asked in several calls where that costs no
-request more, so that what has been read is kept whatever happens later.
+A child makes one call of JobSpy. It tells of each search page as JobSpy asks for it; the rows come when the call ends.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Any, NamedTuple, get_args, get_origin
+from queue import SimpleQueue
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pandas as pd
 from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import JobPost, Site
+from jobspy.util import RotatingProxySession
 
 from worker.model import Json
-from worker.sources.jobspy import Answer
+from worker.sources.jobspy_tally import Answer
 
 ROWS_PER_ANSWER = 100
 
 HOPELESS = 3
-"""Unreadable jobs for each row asked for, at which a call ends: JobSpy would read on to the last page."""
-
-
-class Call(NamedTuple):
-    """The size of one call of JobSpy.
-
-    Attributes:
-        page: Jobs on a page of the site (`jobspy.<site>.constant.jobs_per_page`).
-        pages: Pages a call. One session serves a call, and with it the cookies of a site that watches them.
-    """
-
-    page: int
-    pages: int
-
-    @property
-    def rows(self) -> int:
-        """Rows to ask for in one call."""
-        return self.page * self.pages
-
-
-CALLS = {
-    "linkedin": Call(page=10, pages=1),
-    "zip_recruiter": Call(page=20, pages=5),
-    "naukri": Call(page=20, pages=5),
-    "hellowork": Call(page=30, pages=3),
-}
-"""The sites where JobSpy's `offset` goes straight to its page. Elsewhere it reads the pages before it again."""
+"""Unreadable jobs for each row asked for, at which a call without a limit of pages ends: JobSpy would read on to the
+site's last page."""
 
 
 def _columns_of(kind: type) -> frozenset[str]:
@@ -67,84 +43,102 @@ _LIST_COLUMNS = _columns_of(list)
 _INTEGER_COLUMNS = _columns_of(int)
 
 
-def scrape(site: str, arguments: Mapping[str, Any], page_delay_seconds: tuple[float, float] | None) -> Iterator[Answer]:
-    """Search one site.
+def scrape(
+    site: str, arguments: Mapping[str, Any], pages: int | None, page_delay_seconds: tuple[float, float] | None
+) -> Iterator[int | Answer]:
+    """Search one site, with one call of JobSpy.
 
     Args:
         site: The site, in JobSpy's words.
         arguments: Arguments of `jobspy.scrape_jobs`.
+        pages: Search pages to ask for at most; None: as many as it takes.
         page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's own for the site.
 
     Yields:
-        One answer or more for each call of JobSpy, until it has no more or has failed.
+        The number of each search page that is asked for, from 1, as it happens; then the answers of the call.
     """
-    scraper: Any = SCRAPER_MAPPING[Site(site)]
     if page_delay_seconds is not None:
+        scraper: Any = SCRAPER_MAPPING[Site(site)]
         scraper.delay = page_delay_seconds
-    log = _Log()
-    wanted = arguments["results_wanted"]
-    call = CALLS.get(site, Call(page=wanted, pages=1))
-    seen: set[Json] = set()
-    found = offset = 0
-    read_again = False
-    while True:
-        asked = min(call.rows, wanted - found)
-        log.expect(asked)
-        started = time.monotonic()
-        rows, error = _call(site, {**arguments, "results_wanted": asked, "offset": offset})
-        response_ms = round((time.monotonic() - started) * 1000)
-        new = [row for row in rows if row["id"] not in seen]
-        yield from _answers(new, error, log, response_ms)
-        seen.update(row["id"] for row in new)
-        found += len(new)
-        if error or len(rows) < asked or found >= wanted or not (new or read_again):
-            return
-        # A call that dropped jobs has read on beyond its own pages, and may not have used up the last one.
-        read_again = log.pages > call.pages
-        offset += max(call.rows, (log.pages - 1) * call.page)
-        time.sleep(random.uniform(*scraper.delay))  # noqa: S311 (a pause, not a secret)
+    asked = arguments["results_wanted"]
+    events: SimpleQueue[int | None] = SimpleQueue()
+    watch = _Watch(pages, HOPELESS * asked if pages is None else None, events.put)
+    started = time.monotonic()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        call = thread.submit(_call, site, arguments)
+        call.add_done_callback(lambda _: events.put(None))
+        yield from iter(events.get, None)
+    rows, error = call.result()
+    response_ms = round((time.monotonic() - started) * 1000)
+    yield from _answers(rows, None if watch.is_stopped else error, asked, watch, response_ms)
 
 
 class _UnreadableError(Exception):
     """JobSpy goes on through a site whose jobs it cannot read."""
 
 
-class _Log(logging.Handler):
-    """Gathers what JobSpy tells in its log alone: pages asked for, jobs and job pages that it could not read."""
+class _EnoughPagesError(Exception):
+    """JobSpy goes on to a page that it was not to ask for. It ends the call, and keeps the rows, as at any failure."""
 
-    def __init__(self) -> None:
+
+class _Watch(logging.Handler):
+    """Gathers what JobSpy tells in its log alone, counts its requests, and stops it after so many search pages.
+
+    For all calls of this process: the child makes one.
+
+    Args:
+        most_pages: Search pages after which it is stopped; None: never.
+        most_skipped: Unreadable jobs after which it is stopped; None: never.
+        tell: Called with the number of each search page, before it is asked for.
+    """
+
+    def __init__(self, most_pages: int | None, most_skipped: int | None, tell: Callable[[int], None]) -> None:
         super().__init__()
-        self._told: set[str] = set()
-        self.expect(0)
-        jobspy = logging.getLogger("jobspy")
-        jobspy.addHandler(self)
-        jobspy.propagate = False
-
-    def expect(self, rows: int) -> None:
-        """Begin anew, for a call that asks for so many rows."""
-        self._most_skipped = HOPELESS * rows
-        self.pages = self.skipped = 0
+        self._most_pages = most_pages
+        self._most_skipped = most_skipped
+        self._tell = tell
+        self.is_stopped = False
+        self.pages = self.requests = self.skipped = 0
         self.skip_reason: str | None = None
         self.unread_page: str | None = None
         self.warnings: list[str] = []
+        jobspy = logging.getLogger("jobspy")
+        jobspy.addHandler(self)
+        jobspy.propagate = False
+        self._watch_requests()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if text.startswith("search page: "):
-            self.pages += 1
+            if self.pages == self._most_pages:
+                self.is_stopped = True
+            else:
+                self.pages += 1
+                self._tell(self.pages)
         elif skipping := re.match(r"skipping job: (.*)", text, re.DOTALL):
             self.skipped += 1
             self.skip_reason = self.skip_reason or skipping[1]
-            if self.skipped >= self._most_skipped:
+            if self.skipped == self._most_skipped:
                 raise _UnreadableError
         elif unread := re.match(r"job \S+: (.*)", text, re.DOTALL):
             self.unread_page = self.unread_page or unread[1]
-        elif record.levelno == logging.WARNING and text not in self._told:
-            self._told.add(text)
+        elif record.levelno == logging.WARNING and text not in self.warnings:
             self.warnings.append(text)
 
+    def _watch_requests(self) -> None:
+        session: Any = RotatingProxySession  # every scraper's session is one
+        send = session.request
 
-def _call(site: str, arguments: dict[str, Any]) -> tuple[list[dict[str, Json]], str | None]:
+        def request(*args: Any, **kwargs: Any) -> Any:
+            if self.is_stopped:
+                raise _EnoughPagesError
+            self.requests += 1
+            return send(*args, **kwargs)
+
+        session.request = request
+
+
+def _call(site: str, arguments: Mapping[str, Any]) -> tuple[list[dict[str, Json]], str | None]:
     try:
         # 2: the log tells each page that JobSpy asks for.
         frame = scrape_jobs(site_name=site, verbose=2, **arguments)
@@ -157,26 +151,34 @@ def _call(site: str, arguments: dict[str, Any]) -> tuple[list[dict[str, Json]], 
     return to_rows(frame), frame.attrs["errors"].get(site)
 
 
-def _answers(rows: list[dict[str, Json]], error: str | None, log: _Log, response_ms: int) -> Iterator[Answer]:
+def _answers(
+    rows: list[dict[str, Json]], error: str | None, asked: int, watch: _Watch, response_ms: int
+) -> Iterator[Answer]:
     yield Answer(
         rows=rows[:ROWS_PER_ANSWER],
+        has_more_rows=len(rows) > ROWS_PER_ANSWER,
+        has_more_pages=watch.is_stopped or len(rows) >= asked,
         error=error,
-        warnings=log.warnings,
-        skipped=log.skipped,
-        skip_reason=log.skip_reason,
-        unread_page=log.unread_page,
+        warnings=watch.warnings,
+        skipped=watch.skipped,
+        skip_reason=watch.skip_reason,
+        unread_page=watch.unread_page,
         response_ms=response_ms,
-        requests=log.pages,
+        pages=watch.pages,
+        requests=watch.requests,
     )
     for start in range(ROWS_PER_ANSWER, len(rows), ROWS_PER_ANSWER):
         yield Answer(
             rows=rows[start : start + ROWS_PER_ANSWER],
+            has_more_rows=len(rows) > start + ROWS_PER_ANSWER,
+            has_more_pages=len(rows) >= asked,
             error=None,
             warnings=[],
             skipped=0,
             skip_reason=None,
             unread_page=None,
             response_ms=0,
+            pages=0,
             requests=0,
         )
 

@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -18,9 +17,11 @@ import psycopg
 from supabase import AsyncClient
 
 from scripts.bench.queue_peers.contender import main
-from worker.model import Item, Json, Page, Parameters
+from worker.model import Item, Json, Page
 from worker.queue import open_client
 from worker.settings import Settings, load_settings
+from worker.sources import Search, Source
+from worker.sources.parameters import SearchParameters
 from worker.worker import Worker
 
 _USERS = 100
@@ -28,7 +29,7 @@ _OWNER = "00000000-0000-0000-0000-000000000001"
 _KIND, _SITE = "jobs", "linkedin"
 
 
-class Nothing:
+class Nothing(Source):
     """A source that finds nothing, at once.
 
     Args:
@@ -38,20 +39,12 @@ class Nothing:
     name = "nothing"
     kind = _KIND
     sites: Sequence[str] = (_SITE,)
-    version = 1
+    parameters = SearchParameters
 
     def __init__(self, on_start: Callable[[], None]) -> None:
         self._on_start = on_start
 
-    def validate(self, site: str, parameters: Parameters) -> None:
-        """Take any parameters."""
-
-    async def fetch(
-        self,
-        site: str,  # noqa: ARG002 (the protocol's)
-        parameters: Parameters,  # noqa: ARG002 (as above)
-        newer_than: datetime | None,  # noqa: ARG002 (as above)
-    ) -> AsyncGenerator[Page, None]:
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:  # noqa: ARG002 (the protocol's)
         """Yield no page."""
         self._on_start()
         pages: Sequence[Page] = ()

@@ -244,7 +244,7 @@ begin
     perform pg_temp.hold();
     perform public.worker_start_site(searched, pg_temp.token(searched), 'alpha', 1);
     perform pg_temp.save_items(searched, 'alpha', 1, to_jsonb(items));
-    perform public.worker_finish_site(searched, pg_temp.token(searched), 'alpha', error_code, error_code, false);
+    perform public.worker_finish_site(searched, pg_temp.token(searched), 'alpha', null, error_code, error_code, false);
     perform public.worker_finish_run(searched, pg_temp.token(searched));
 end;
 $$;

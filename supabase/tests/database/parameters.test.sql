@@ -30,17 +30,17 @@ insert into cases (parameters, problem) values
     (jsonb_build_object('search_term', repeat('x', 201)),
         '22023 parameters.search_term must be a text of 1 to 200 characters'),
     ('{"search_term": "x", "sites": "indeed"}',
-        '22023 parameters.sites must be a list of 1 to 8 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
-        'bdjobs, hellowork'),
+        '22023 parameters.sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
+        'bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
     ('{"search_term": "x", "sites": []}',
-        '22023 parameters.sites must be a list of 1 to 8 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
-        'bdjobs, hellowork'),
+        '22023 parameters.sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
+        'bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
     ('{"search_term": "x", "sites": ["indeed", 1]}',
-        '22023 parameters.sites must be a list of 1 to 8 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
-        'bdjobs, hellowork'),
+        '22023 parameters.sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
+        'bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
     ('{"search_term": "x", "sites": ["google"]}',
-        '22023 parameters.sites must be a list of 1 to 8 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
-        'bdjobs, hellowork'),
+        '22023 parameters.sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
+        'bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
     ('{"search_term": "x", "location": ["Berlin"]}',
         '22023 parameters.location must be a text of 1 to 200 characters'),
     ('{"search_term": "x", "country": "x"}', '22023 parameters.country must be a text of 2 to 40 characters'),
@@ -59,6 +59,12 @@ insert into cases (parameters, problem) values
     ('{"search_term": "x", "fetch_description": {}}', '22023 parameters.fetch_description must be true or false'),
     ('{"search_term": "x", "linkedin_company_ids": ["1"]}',
         '22023 parameters.linkedin_company_ids must be a list of 1 to 50 positive integers'),
+    ('{"search_term": "x", "greenhouse_boards": []}',
+        '22023 parameters.greenhouse_boards must be a list of 1 to 50 texts of 1 to 100 characters'),
+    ('{"search_term": "x", "ashby_boards": "linear"}',
+        '22023 parameters.ashby_boards must be a list of 1 to 50 texts of 1 to 100 characters'),
+    ('{"search_term": "x", "lever_boards": [7]}',
+        '22023 parameters.lever_boards must be a list of 1 to 50 texts of 1 to 100 characters'),
     ('{"search_term": "x", "easy_apply": null, "is_remote": 0}',
         '22023 parameters.is_remote must be true or false'),
     ('{"search_term": "x", "easy_apply": "true"}',
@@ -96,7 +102,7 @@ insert into different_searches values
 
 select plan((
     (select count(*) from cases) + (select count(*) from equal_searches) + (select count(*) from different_searches)
-    + (select count(*) from worker.parameter_rules where kind = 'jobs') + 8)::integer);
+    + (select count(*) from worker.parameter_rules where kind = 'jobs') + 9)::integer);
 
 select is(pg_temp.problem(kind, parameters), problem,
           format('%s %s', kind, coalesce(left(parameters::text, 80), 'without parameters')))
@@ -128,18 +134,20 @@ select throws_ok(
     '22023', 'parameters.search_term is required: a text of 1 to 200 characters',
     'a saved search that could not run');
 
-select is(worker.fingerprint('jobs', parameters, pg_temp.ada()), worker.fingerprint('jobs', other, pg_temp.bob()),
+select is(worker.fingerprint('jobs', parameters, pg_temp.ada(), null), worker.fingerprint('jobs', other, pg_temp.bob(), null),
     format('%s equals %s', parameters, other))
 from equal_searches;
-select isnt(worker.fingerprint('jobs', parameters, pg_temp.ada()), worker.fingerprint('jobs', other, pg_temp.ada()),
+select isnt(worker.fingerprint('jobs', parameters, pg_temp.ada(), null), worker.fingerprint('jobs', other, pg_temp.ada(), null),
     format('%s is not %s', parameters, other))
 from different_searches;
 
 update worker.kinds set is_private = true where kind = 'pgtap';
-select isnt(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada()),
-            worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.bob()), 'of a private kind, other owners'' are others');
-select is(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada()),
-          worker.fingerprint('pgtap', '{"search_term": " X "}', pg_temp.ada()), 'the same owner''s are equal');
+select isnt(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada(), null),
+            worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.bob(), null), 'of a private kind, other owners'' are others');
+select is(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada(), null),
+          worker.fingerprint('pgtap', '{"search_term": " X "}', pg_temp.ada(), null), 'the same owner''s are equal');
+select isnt(worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada(), null),
+            worker.fingerprint('pgtap', '{"search_term": "x"}', pg_temp.ada(), pg_temp.bob()), 'but for those of a workspace');
 
 select * from finish();
 rollback;

@@ -25,7 +25,7 @@ select results_eq(
 select results_eq(
     $$ select sites from pg_temp.claim() $$,
     $$ values ('[{"site": "beta", "attempt": 1}, {"site": "alpha", "attempt": 1}]'::jsonb) $$,
-    'a claimed run has its sites in the order in which the user named them');
+    'a claimed run has its sites, whose order is as the user named them');
 select results_eq(
     $$ select status::text, attempts, progress, started_at = worker.now(), expires_at = worker.now() + interval '60 s'
        from public.search_runs join first_run using (id) join worker.leases on run_id = id $$,

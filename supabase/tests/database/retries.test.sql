@@ -11,7 +11,7 @@ create function pg_temp.attempt_site(
     select public.worker_start_site(run_id, pg_temp.token(run_id), site, attempt);
     select pg_temp.save_page(run_id, pg_temp.token(run_id), site, 1, external_ids);
     select public.worker_finish_site(
-        run_id, pg_temp.token(run_id), site, error_code, 'said ' || error_code, retryable);
+        run_id, pg_temp.token(run_id), site, null, error_code, 'said ' || error_code, retryable);
 $$;
 
 create function pg_temp.finish(run_id uuid) returns jsonb language sql as $$
@@ -189,7 +189,7 @@ begin
         perform pg_temp.move_clock(2000 + round * 400);
         for lease in select * from pg_temp.claim(slots => 100) loop
             perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', round);
-            perform public.worker_finish_site(lease.run_id, lease.lease_token, 'alpha', 'blocked', 'HTTP 403', true);
+            perform public.worker_finish_site(lease.run_id, lease.lease_token, 'alpha', null, 'blocked', 'HTTP 403', true);
             perform public.worker_finish_run(lease.run_id, lease.lease_token);
             insert into delays
             select lease.attempt, extract(epoch from run.run_after - worker.now()) from public.search_runs as run

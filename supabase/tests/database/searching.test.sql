@@ -84,7 +84,7 @@ select results_eq(
 
 select throws_ok(
     format($$ select public.worker_finish_run('%s', '%s') $$, run_id, lease_token),
-    '22023', 'run_id must be of a run whose sites are all finished', 'a run does not end before its sites')
+    '22023', 'run_id must be of a run whose sites are all finished, or wait', 'a run does not end before its sites')
 from lease;
 
 select public.worker_finish_site(run_id, lease_token, 'alpha') from lease;
@@ -93,7 +93,7 @@ select results_eq(
        where run_id = id and site = 'alpha' $$,
     $$ values ('completed', 4, true) $$, 'a finished site');
 update before set snapshot = pg_temp.snapshot();
-select public.worker_finish_site(run_id, lease_token, 'alpha', 'blocked', 'again', true) from lease;
+select public.worker_finish_site(run_id, lease_token, 'alpha', null, 'blocked', 'again', true) from lease;
 select is(pg_temp.snapshot(), (select snapshot from before), 'a site that is finished stays as it is');
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 3, '{}'), 0, 'a page that was saved may come again after it') from lease;
 select throws_ok(

@@ -148,7 +148,7 @@ select is(pg_temp.sites_of('second'), 'alpha completed 1, beta pending 1', 'what
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('second')),
     array[2, 10], 'with what was found');
 select is(pg_temp.items_of('third'), 2, 'and followers see it');
-select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 1}]', 'a worker goes on with the rest');
+select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 2}]', 'a worker goes on with the rest');
 do $$ begin perform pg_temp.search_site(pg_temp.id_of('second'), 'beta', 'failed'); end $$;
 select is(public.worker_finish_run(id, pg_temp.token(id)) ->> 'status', 'partial', 'partial is an answer') from runs where name = 'second';
 select is(pg_temp.state('third'), 'partial answered by second', 'for the other follower');
@@ -165,7 +165,7 @@ select is(pg_temp.state('last'), 'pending follows next', 'for the other');
 do $$ begin
     perform from pg_temp.claim();
     perform public.worker_start_site(id, pg_temp.token(id), site, 1),
-            public.worker_finish_site(id, pg_temp.token(id), site, 'not_found', 'HTTP 404', false)
+            public.worker_finish_site(id, pg_temp.token(id), site, null, 'not_found', 'HTTP 404', false)
     from runs, unnest('{alpha,beta}'::text[]) as site where name = 'next';
     perform public.worker_finish_run(id, pg_temp.token(id)) from runs where name = 'next';
 end $$;

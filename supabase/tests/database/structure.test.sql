@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(49);
+select plan(50);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -25,7 +25,8 @@ select is(pg_temp.columns_of('public.search_runs'),
     'workspace_id uuid?', 'columns of search_runs');
 select is(pg_temp.columns_of('public.search_run_sites'),
     'attempts smallint, completed_at timestamp with time zone?, error_code text?, error_message text?, '
-    'jobs_found integer, position smallint, retryable boolean?, run_id uuid, site text, started_at timestamp with time zone?, '
+    'jobs_found integer, position smallint, progress jsonb, retryable boolean?, run_id uuid, site text, '
+    'started_at timestamp with time zone?, '
     'status site_status', 'columns of search_run_sites');
 select is(pg_temp.columns_of('public.search_results'),
     'created_at timestamp with time zone, item_id uuid, page_number integer, position integer, run_id uuid, site text',
@@ -66,7 +67,7 @@ from pg_class where oid = any (array[
     'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items', 'public.item_sources',
     'public.saved_searches', 'public.run_events', 'worker.leases', 'worker.raw_collections', 'worker.processing_log',
     'worker.site_health', 'worker.settings', 'worker.housekeeping', 'worker.parameter_rules', 'worker.kinds',
-    'worker.kept_apart', 'worker.embedding_queue']::regclass[])
+    'worker.kept_apart', 'worker.embedding_queue', 'worker.accounts']::regclass[])
 order by oid::regclass::text;
 
 select policies_are('public', 'search_runs', array[
@@ -113,7 +114,7 @@ select is_empty(
          and conrelid = any (array['public.search_runs', 'public.search_run_sites', 'public.search_results',
                                    'public.items', 'public.item_sources', 'public.saved_searches', 'public.run_events',
                                    'worker.leases', 'worker.raw_collections', 'worker.processing_log',
-                                   'worker.kept_apart', 'worker.embedding_queue']::regclass[])
+                                   'worker.kept_apart', 'worker.embedding_queue', 'worker.accounts']::regclass[])
          and not exists (
              select from pg_index where indrelid = conrelid and indkey[0] = conkey[1]) $$,
     'every foreign key has an index');
@@ -130,7 +131,7 @@ select is_empty(
            'public.item_sources', 'public.saved_searches', 'public.run_events', 'public.run_items', 'worker.leases',
            'worker.raw_collections', 'worker.processing_log', 'worker.site_health', 'worker.settings',
            'worker.housekeeping', 'worker.parameter_rules', 'worker.kinds', 'worker.kept_apart',
-           'worker.embedding_queue', 'worker.data_quality']::regclass[]) as relation
+           'worker.embedding_queue', 'worker.accounts', 'worker.data_quality']::regclass[]) as relation
        where obj_description(relation, 'pg_class') is null $$,
     'every table has a comment');
 

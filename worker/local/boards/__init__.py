@@ -1,7 +1,7 @@
-"""Job boards on loopback: JobSpy's own scrapers search them unchanged, with certificates verified.
+"""Job boards and APIs on loopback: sources search them unchanged, with certificates verified.
 
-The server is an HTTP proxy. It answers CONNECT for the hosts of eight boards with a certificate of its own
-authority and plays the host behind it; any other host is refused, so nothing leaves the machine:
+The server is an HTTP proxy. It answers CONNECT for the hosts of the sites with a certificate of its own authority
+and plays the host behind it; any other host is refused, so nothing leaves the machine:
 
     async with Boards(failures={"glassdoor": Failure.BLOCKED}) as boards:
         scrape_jobs("indeed", search_term="nurse", proxies=[boards.proxy_url], ca_cert=boards.ca_cert)

@@ -1,4 +1,4 @@
-"""`python -m worker.local.boards`: play the job boards until told to stop."""
+"""`python -m worker.local.boards`: play the job boards and APIs until told to stop."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ async def _run(arguments: argparse.Namespace) -> None:
             "ca_cert": str(boards.ca_cert),
             "control_url": boards.control_url,
         }
-        text = json.dumps(facts) if arguments.json else "\n".join(f"{k:12}{v}" for k, v in facts.items())
+        text = (
+            json.dumps({**facts, "credentials": {**boards.credentials}})
+            if arguments.json
+            else "\n".join(f"{name:20}{value}" for name, value in {**facts, **boards.credentials}.items())
+        )
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
         await stopped.wait()
@@ -51,7 +55,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worker.local.boards",
-        description="Play job boards on loopback, for JobSpy's proxies and ca_cert arguments.",
+        description="Play job boards and APIs on loopback, for JOBSPY_PROXIES and WORKER_HTTP_PROXIES.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(

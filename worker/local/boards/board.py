@@ -1,4 +1,4 @@
-"""What a played board is: a few hosts and their answers."""
+"""What a played site is: a few hosts and their answers, good and bad."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import ClassVar
 
+from worker.local.boards.failures import Failure
 from worker.local.boards.listings import Listing
 from worker.local.boards.messages import Request, Response
 from worker.local.boards.search import Search
 
 
 class Board(ABC):
-    """One job board, as far as JobSpy's scraper for it goes.
+    """One site, as far as the source that searches it goes.
 
     Args:
-        listings: What the board lists.
-        now: The time by which the age of a listing is told.
+        listings: What it lists, where it lists jobs.
+        now: The time by which the age of what it lists is told.
+        seed: What it makes up for itself is made from.
 
     Attributes:
-        site: JobSpy's name of the board.
+        site: The source's name of it.
         hosts: The hosts that it answers for.
+        port: The port that it answers at.
         renamed: Names in its answers and what they become when the schema drifts.
+        credentials: What it takes for its users' credentials, by the environment variable that the worker reads.
     """
 
     site: ClassVar[str]
     hosts: ClassVar[frozenset[str]]
+    port: ClassVar[int] = 443
     renamed: ClassVar[Mapping[str, str]]
+    credentials: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, listings: Sequence[Listing], now: datetime) -> None:
+    def __init__(self, listings: Sequence[Listing], now: datetime, seed: int = 1) -> None:
         self.now = now
+        self.seed = seed
         self._listings = listings
         self._by_id = {listing.id: listing for listing in listings}
 
@@ -42,6 +50,18 @@ class Board(ABC):
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer a request."""
+
+    def empty(self, request: Request) -> Response:
+        """Answer a request as the board would if it listed nothing."""
+        return type(self)((), self.now, self.seed).answer(request)
+
+    def failed(self, failure: Failure) -> Response:
+        """Answer with an error: a page for people, unless the board has words of its own for machines.
+
+        Args:
+            failure: One with an answer: `RATE_LIMITED`, `QUOTA_EXCEEDED`, `BLOCKED`, `BAD_GATEWAY` or `SERVER_ERROR`.
+        """
+        return _ERROR_ANSWERS[failure]
 
     def captcha(self) -> Response:
         """Answer with what the board shows to those whom it takes for robots."""
@@ -61,6 +81,25 @@ class Board(ABC):
 
     def _find(self, search: Search) -> list[Listing]:
         return search.run(self._listings, self.now)
+
+
+def error_page(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the page that a web server shows in place of an answer."""
+    title = f"{status.value} {status.phrase}"
+    return Response.html(
+        f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>",
+        status,
+        headers,
+    )
+
+
+_ERROR_ANSWERS = {
+    Failure.RATE_LIMITED: error_page(HTTPStatus.TOO_MANY_REQUESTS, {"retry-after": "60"}),
+    Failure.QUOTA_EXCEEDED: error_page(HTTPStatus.TOO_MANY_REQUESTS),
+    Failure.BLOCKED: error_page(HTTPStatus.FORBIDDEN),
+    Failure.BAD_GATEWAY: error_page(HTTPStatus.BAD_GATEWAY),
+    Failure.SERVER_ERROR: Response.json({"error": "internal server error"}, HTTPStatus.INTERNAL_SERVER_ERROR),
+}
 
 
 def json_ld(value: Mapping[str, object]) -> str:

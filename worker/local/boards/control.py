@@ -55,8 +55,12 @@ def _requests(boards: Boards, request: Request) -> Response:
             return _error(HTTPStatus.METHOD_NOT_ALLOWED, _USAGE)
     answer: dict[str, Any] = {"sites": {}, "refused": boards.refused}
     for site in boards.sites:
-        paths = [asked.path for asked in boards.requests(site)]
-        answer["sites"][site] = {"count": len(paths), "paths": paths}
+        asked = boards.requests(site)
+        answer["sites"][site] = {
+            "count": len(asked),
+            "paths": [request.path for request in asked],
+            "at": [request.at for request in asked],
+        }
     return Response.json(answer)
 
 

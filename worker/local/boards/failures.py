@@ -1,4 +1,4 @@
-"""The ways in which a played board fails, and which of them is due."""
+"""The ways in which a played site fails, and which of them is due."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Failure(StrEnum):
-    """What a board does instead of answering."""
+    """What a site does instead of answering. Only sites with plans have a quota to exceed."""
 
     RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
     BLOCKED = "blocked"
     CAPTCHA = "captcha"
     DRIP = "drip"

@@ -11,10 +11,11 @@ import random
 import re
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from worker.local.boards import vocabulary
 from worker.local.boards.vocabulary import CITIES, COUNTRIES, FIELDS, WHOLE_COUNTRIES, Country, Level, Place
@@ -193,7 +194,9 @@ def generate(seed: int, now: datetime) -> tuple[Listing, ...]:
         now: Time with a zone; no listing is younger, and none older than 30 days.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    return tuple(listing for vacancy in _vacancies(rng, now) for listing in _listings_of(rng, vacancy, now))
+    vacancies = [(vacancy, _words_of(vacancy)) for vacancy in _vacancies(rng, now)]
+    scraped = [listing for vacancy, shared in vacancies for listing in _listings_of(rng, vacancy, shared, now)]
+    return (*scraped, *(listing for site in _API_SHARES for listing in _listings_at(site, seed, vacancies, now)))
 
 
 def _happens(rng: random.Random, probability: float) -> bool:
@@ -436,11 +439,47 @@ def _shares(country: Country) -> dict[str, float]:
     }
 
 
-def _listings_of(rng: random.Random, vacancy: Vacancy, now: datetime) -> list[Listing]:
-    sites = [site for site, share in _shares(vacancy.country).items() if _happens(rng, share)]
+_ARBEITNOW_COUNTRIES = {"DE": 0.95, "FR": 0.2, "NL": 0.4, "ES": 0.4, "IE": 0.4, "GB": 0.2}
+
+_TRACKING_SYSTEMS = ("greenhouse", "ashby", "lever", None)
+
+
+def _share_at(site: str) -> Callable[[Vacancy], float]:
+    """A company has one system to keep track of its applicants, or none, and all of its jobs stand there."""
+
+    def share(vacancy: Vacancy) -> float:
+        company = vacancy.company
+        return 1.0 if company and _TRACKING_SYSTEMS[company.number % len(_TRACKING_SYSTEMS)] == site else 0.0
+
+    return share
+
+
+# The boards with an API, and how likely each of them lists a vacancy.
+_API_SHARES: Mapping[str, Callable[[Vacancy], float]] = {
+    "jsearch": lambda _: 0.6,
+    "arbeitnow": lambda vacancy: _ARBEITNOW_COUNTRIES.get(vacancy.country.code, 0.0),
+    "remotive": lambda vacancy: 0.7 if vacancy.workplace is Workplace.REMOTE else 0.0,
+    **{site: _share_at(site) for site in _TRACKING_SYSTEMS if site},
+}
+
+
+def _words_of(vacancy: Vacancy) -> frozenset[str]:
     text = html.unescape(re.sub("<[^>]+>", " ", vacancy.description or ""))
-    shared_words = words(" ".join((vacancy.job_type, vacancy.workplace, *vacancy.skills, text)))
-    return [_listing(rng, site, vacancy, shared_words, now) for site in sites or ["linkedin"]]
+    return words(" ".join((vacancy.job_type, vacancy.workplace, *vacancy.skills, text)))
+
+
+def _listings_of(rng: random.Random, vacancy: Vacancy, shared: frozenset[str], now: datetime) -> list[Listing]:
+    sites = [site for site, share in _shares(vacancy.country).items() if _happens(rng, share)]
+    return [_listing(rng, site, vacancy, shared, now) for site in sites or ["linkedin"]]
+
+
+def _listings_at(
+    site: str, seed: int, vacancies: Sequence[tuple[Vacancy, frozenset[str]]], now: datetime
+) -> list[Listing]:
+    """Make up what one board lists, by chances of its own: a board more changes nothing on the others."""
+    rng = random.Random(f"{seed} {site}")  # noqa: S311 - repeatable, not secret
+    share = _API_SHARES[site]
+    return [_listing(rng, site, vacancy, shared, now) for vacancy, shared in vacancies if _happens(rng, share(vacancy))]
 
 
 def _listing(rng: random.Random, site: str, vacancy: Vacancy, shared_words: frozenset[str], now: datetime) -> Listing:
@@ -503,4 +542,10 @@ _ID_FORMS = {
     "naukri": lambda rng: _digits(rng, "2", 11),
     "bdjobs": lambda rng: _digits(rng, "1", 6),
     "hellowork": lambda rng: _digits(rng, "6", 7),
+    "jsearch": lambda rng: "".join(rng.choices(string.ascii_letters + string.digits + "-_", k=16)) + "AAAAAA==",
+    "arbeitnow": lambda rng: _digits(rng, "4", 5),
+    "remotive": lambda rng: _digits(rng, "2", 6),
+    "greenhouse": lambda rng: _digits(rng, "4", 9),
+    "ashby": lambda rng: str(UUID(int=rng.getrandbits(128), version=4)),
+    "lever": lambda rng: str(UUID(int=rng.getrandbits(128), version=4)),
 }

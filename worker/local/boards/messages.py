@@ -66,9 +66,9 @@ class Response:
         return cls(status, "text/html; charset=utf-8", text.encode(), headers or {})
 
     @classmethod
-    def json(cls, value: Any, status: int = HTTPStatus.OK) -> Response:
+    def json(cls, value: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
         """Answer with JSON."""
-        return cls(status, "application/json", json.dumps(value, ensure_ascii=False).encode())
+        return cls(status, "application/json", json.dumps(value, ensure_ascii=False).encode(), headers or {})
 
     @classmethod
     def redirect(cls, location: str) -> Response:

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -20,18 +21,26 @@ from typing import Self
 import h11
 import trustme
 
+from worker.local.boards.arbeitnow import Arbeitnow
+from worker.local.boards.ashby import Ashby
 from worker.local.boards.bayt import Bayt
 from worker.local.boards.bdjobs import BDJobs
-from worker.local.boards.board import Board
+from worker.local.boards.board import Board, error_page
 from worker.local.boards.control import control
 from worker.local.boards.failures import Failure, FailurePlan, FailurePlans
 from worker.local.boards.glassdoor import Glassdoor
+from worker.local.boards.greenhouse import Greenhouse
 from worker.local.boards.hellowork import HelloWork
 from worker.local.boards.indeed import Indeed
+from worker.local.boards.jsearch import JSearch
+from worker.local.boards.lever import Lever
 from worker.local.boards.linkedin import LinkedIn
 from worker.local.boards.listings import Listing, generate
 from worker.local.boards.messages import Exchange, Request, Response
 from worker.local.boards.naukri import Naukri
+from worker.local.boards.remotive import Remotive
+from worker.local.boards.unipile import Unipile
+from worker.local.boards.youtube import YouTube
 from worker.local.boards.ziprecruiter import ZipRecruiter
 
 log = logging.getLogger(__name__)
@@ -48,38 +57,33 @@ _BOARDS: tuple[type[Board], ...] = (
     Naukri,
     BDJobs,
     HelloWork,
+    JSearch,
+    Arbeitnow,
+    Remotive,
+    Greenhouse,
+    Ashby,
+    Lever,
+    Unipile,
+    YouTube,
 )
 SITES = tuple(board.site for board in _BOARDS)
 
 
-def _error_page(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
-    title = f"{status.value} {status.phrase}"
-    return Response.html(
-        f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>",
-        status,
-        headers,
-    )
-
-
-_ERROR_ANSWERS = {
-    Failure.RATE_LIMITED: _error_page(HTTPStatus.TOO_MANY_REQUESTS, {"retry-after": "60"}),
-    Failure.BLOCKED: _error_page(HTTPStatus.FORBIDDEN),
-    Failure.BAD_GATEWAY: _error_page(HTTPStatus.BAD_GATEWAY),
-    Failure.SERVER_ERROR: Response.json({"error": "internal server error"}, HTTPStatus.INTERNAL_SERVER_ERROR),
-}
 # What makes closing a socket send a reset: SO_LINGER on, for no time.
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class BoardRequest:
-    """A request that a played board got.
+    """A request that a played site got.
 
     Attributes:
+        at: When it came, in seconds of the server's monotonic clock.
         page: The search page asked for, from 1; `None` for any other request.
         failure: How the board failed, or `None` if it answered.
     """
 
+    at: float
     method: str
     host: str
     path: str
@@ -88,7 +92,7 @@ class BoardRequest:
 
 
 class Boards:
-    """Plays eight job boards on loopback, for JobSpy's scrapers to search through its `proxies` and `ca_cert`.
+    """Plays job boards and APIs on loopback, for sources to search through the proxy and the certificate given here.
 
     An async context manager. Nothing leaves the machine: a host that is not played is refused.
 
@@ -101,12 +105,14 @@ class Boards:
         ca_cert: Where to write the certificate of the authority; a temporary file if `None`.
 
     Attributes:
-        sites: JobSpy's names of the boards.
-        listings: Everything that the boards list. `Listing.vacancy` tells which listings are the same job.
+        sites: The sources' names of them.
+        credentials: What the sites with keys take, by the environment variable that the worker reads.
+        listings: Every job that the boards list. `Listing.vacancy` tells which listings are the same job.
         refused: Hosts that were asked for and are not played.
     """
 
     sites = SITES
+    credentials: Mapping[str, str] = {name: key for board in _BOARDS for name, key in board.credentials.items()}
 
     def __init__(
         self,
@@ -124,10 +130,10 @@ class Boards:
         self._port = port
         self._latency_seconds = latency_ms / 1000
         self._boards = {
-            board.site: board([listing for listing in self.listings if listing.site == board.site], now)
+            board.site: board([listing for listing in self.listings if listing.site == board.site], now, seed)
             for board in _BOARDS
         }
-        self._empty_boards = {board.site: board((), now) for board in _BOARDS}
+        self._ports = {host: board.port for board in _BOARDS for host in board.hosts}
         self._sites_by_host = {host: board.site for board in _BOARDS for host in board.hosts}
         self._requests: dict[str, list[BoardRequest]] = {site: [] for site in SITES}
         self._requested = asyncio.Condition()
@@ -176,7 +182,7 @@ class Boards:
 
     @property
     def proxy_url(self) -> str:
-        """What to give JobSpy in `proxies`."""
+        """What to give JobSpy in `proxies`, and the worker's own client in `WORKER_HTTP_PROXIES`."""
         return self._url
 
     @property
@@ -186,7 +192,7 @@ class Boards:
 
     @property
     def ca_cert(self) -> Path:
-        """What to give JobSpy in `ca_cert`: the certificate of the authority, as PEM."""
+        """The certificate of the authority, as PEM: for JobSpy's `ca_cert` and `WORKER_HTTP_CA_CERT`."""
         assert self._ca_cert is not None
         return self._ca_cert
 
@@ -278,7 +284,7 @@ class Boards:
             host, _, port = request.target.rpartition(":")
             if request.target.startswith("/"):
                 await exchange.send(control(self, request))
-            elif request.method == "CONNECT" and host in self._sites_by_host and port == "443":
+            elif request.method == "CONNECT" and port == str(self._ports.get(host)):
                 await exchange.accept_tunnel()
                 await writer.start_tls(self._tls_context(host))
                 await self._play(Exchange(reader, writer, host))
@@ -286,7 +292,7 @@ class Boards:
             else:
                 log.warning("refused %s: not a played host", request.target)
                 self.refused.append(request.target)
-                await exchange.send(_error_page(HTTPStatus.BAD_GATEWAY))
+                await exchange.send(error_page(HTTPStatus.BAD_GATEWAY))
 
     def _tls_context(self, host: str) -> ssl.SSLContext:
         if host not in self._tls_contexts:
@@ -299,11 +305,14 @@ class Boards:
     async def _play(self, exchange: Exchange) -> None:
         """Serve one connection to a played host until somebody closes it."""
         while request := await exchange.receive():
+            at = time.monotonic()
             site = self._sites_by_host[request.host]
             page = self._boards[site].page(request)
             failure = self._plans.take(site, page)
             async with self._requested:
-                self._requests[site].append(BoardRequest(request.method, request.host, request.target, page, failure))
+                self._requests[site].append(
+                    BoardRequest(at, request.method, request.host, request.target, page, failure)
+                )
                 self._requested.notify_all()
             await asyncio.sleep(self._latency_seconds)
             match failure:
@@ -330,11 +339,11 @@ class Boards:
             case Failure.CAPTCHA:
                 return board.captcha()
             case Failure.EMPTY:
-                return self._empty_boards[site].answer(request)
+                return board.empty(request)
             case Failure.SCHEMA_DRIFT:
                 return board.drifted(board.answer(request))
             case Failure():
-                return _ERROR_ANSWERS[failure]
+                return board.failed(failure)
             case None:
                 return board.answer(request)
 

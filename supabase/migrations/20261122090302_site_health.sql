@@ -1,0 +1,827 @@
+-- When a site may be asked, decided once for all workers. A site is admitted before it is searched: its breaker must let
+-- it through, and one more search must be allowed. Then each request takes a permit: pace, delay and quota.
+--
+-- Nobody waits in a circle. Everywhere the order is: the run, its lease, the searches of a site, its health, the bucket;
+-- one of each. Other runs are never waited for, and who ends several lets go of the health of each in any order, but
+-- holds nothing that somebody who has one of them waits for.
+--
+-- Whoever is refused is told when to come back, and has lost its place and its probe by then: it is not searching.
+
+-- What is allowed ----------------------------------------------------------------------------------------------------
+
+create function worker.read_limits(bucket text, declared jsonb) returns worker.bucket_limits
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    wrong record;
+    allowed worker.bucket_limits;
+begin
+    if jsonb_typeof(declared) not in ('object', 'null') then
+        raise sqlstate '22023' using message = 'limits must be an object';
+    end if;
+    select told.name, rule.expected into wrong
+    from jsonb_each(case jsonb_typeof(declared) when 'object' then declared end) as told (name, value)
+    left join (values
+        ('requests', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'::jsonpath),
+        ('period_seconds', 'a number above 0, of 2678400 at most', '$ ? (@ > 0 && @ <= 2678400)'),
+        ('burst', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('min_delay_seconds', 'a number from 0 to 2678400', '$ ? (@ >= 0 && @ <= 2678400)'),
+        ('quota', 'an integer from 1 to 1000000000', '$ ? (@ >= 1 && @ <= 1000000000 && @ == @.floor())'),
+        ('quota_period', 'day or month', '$ ? (@ == "day" || @ == "month")'),
+        ('quota_timezone', 'the name of a time zone', '$ ? (@.type() == "string")'),
+        ('searches', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('searches_per_account', 'an integer from 1 to 1000000',
+         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())')
+    ) as rule (name, expected, path) on rule.name = told.name
+    where rule.name is null
+       or (told.value <> 'null' and (jsonb_typeof(told.value) in ('array', 'object')
+                                     or not jsonb_path_exists(told.value, rule.path, silent => true)))
+    limit 1;
+    if found then
+        raise sqlstate '22023' using message = coalesce(
+            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is no limit', wrong.name));
+    end if;
+
+    select read_limits.bucket,
+           coalesce(own.requests, (declared ->> 'requests')::numeric::integer),
+           coalesce(own.period_seconds, (declared ->> 'period_seconds')::double precision, 60),
+           coalesce(own.burst, (declared ->> 'burst')::numeric::integer, 1),
+           coalesce(own.min_delay_seconds, (declared ->> 'min_delay_seconds')::double precision),
+           coalesce(own.quota, (declared ->> 'quota')::numeric::integer),
+           coalesce(own.quota_period, declared ->> 'quota_period', 'day'),
+           coalesce(own.quota_timezone, declared ->> 'quota_timezone', 'UTC'),
+           coalesce(own.searches, (declared ->> 'searches')::numeric::integer),
+           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
+    into allowed
+    from (select) as nothing
+    left join worker.bucket_limits as own on own.bucket = read_limits.bucket;
+
+    allowed.burst := least(allowed.burst, allowed.requests);
+    begin
+        perform worker.next_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
+    exception when invalid_parameter_value then
+        raise sqlstate '22023' using
+            message = format('limits.quota_timezone must be the name of a time zone, not %L', allowed.quota_timezone);
+    end;
+    return allowed;
+end;
+$$;
+comment on function worker.read_limits is
+    'What a bucket allows: the operator''s own limits, and else those that a source declares. Raises 22023 (HTTP 400) '
+    'for what is none.';
+
+create function worker.next_reset(period text, timezone text, at timestamptz) returns timestamptz
+language sql stable set search_path = ''
+return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
+comment on function worker.next_reset is 'The first midnight of the next calendar day or month in a time zone.';
+
+create function worker.pace(allowed worker.bucket_limits) returns interval
+language sql stable set search_path = ''
+-- At most `burst` at once, and then one at a time, make `requests` within any period. Rounded up: not one too many.
+return (
+    select make_interval(secs => ceil(
+        (allowed.period_seconds + extract(epoch from settings.permit_slack)::double precision)
+        / (allowed.requests - allowed.burst + 1) * 1000000) / 1000000)
+    from worker.settings as settings
+);
+comment on function worker.pace is 'Time that each request of a bucket takes up; null if there may be any number.';
+
+create function worker.in_words(at timestamptz) returns text
+language sql stable set search_path = ''
+return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
+comment on function worker.in_words is 'A time for people.';
+
+-- Rows that all workers share ----------------------------------------------------------------------------------------
+
+create function worker.hold_health(site text, account text) returns worker.site_health
+language plpgsql set search_path = '' as $$
+declare
+    held worker.site_health;
+    set_back interval;
+begin
+    loop
+        select * into held from worker.site_health as health
+        where health.site = hold_health.site and health.account = hold_health.account
+        for no key update;
+        exit when found;
+        insert into worker.site_health (site, account) values (hold_health.site, hold_health.account)
+        on conflict do nothing;
+    end loop;
+
+    set_back := make_interval(secs => extract(epoch from held.updated_at - worker.now())::double precision);
+    if set_back > '0' then
+        update worker.site_health as health
+        set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
+        where health.site = held.site and health.account = held.account
+        returning health.* into strict held;
+    end if;
+    return held;
+end;
+$$;
+comment on function worker.hold_health is
+    'Locks the health of a site until the transaction ends. After the clock was set back, what is left of a pause is no '
+    'more than it was.';
+
+create function worker.hold_bucket(bucket text, account text) returns worker.site_buckets
+language plpgsql set search_path = '' as $$
+declare
+    held worker.site_buckets;
+    set_back interval;
+begin
+    loop
+        select * into held from worker.site_buckets as known
+        where known.bucket = hold_bucket.bucket and known.account = hold_bucket.account
+        for no key update;
+        exit when found;
+        insert into worker.site_buckets (bucket, account) values (hold_bucket.bucket, hold_bucket.account)
+        on conflict do nothing;
+    end loop;
+
+    set_back := make_interval(secs => extract(epoch from held.updated_at - worker.now())::double precision);
+    if set_back > '0' then
+        update worker.site_buckets as known
+        set next_at = known.next_at - set_back, last_at = known.last_at - set_back,
+            paused_until = known.paused_until - set_back,
+            quota_resets_at = case when known.is_reset_told then known.quota_resets_at - set_back
+                                   else known.quota_resets_at end,
+            updated_at = known.updated_at - set_back
+        where known.bucket = held.bucket and known.account = held.account
+        returning known.* into strict held;
+    end if;
+    return held;
+end;
+$$;
+comment on function worker.hold_bucket is
+    'Locks a bucket until the transaction ends. After the clock was set back, what is left to wait is no more than it '
+    'was.';
+
+-- Waiting ------------------------------------------------------------------------------------------------------------
+
+create function worker.waiting_of(
+    run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
+)
+language sql stable set search_path = ''
+begin atomic
+    select least(coalesce(wait.waiting_since, search.waiting_since), worker.now()),
+           -- Not coalesce() alone: greatest() passes over what is null.
+           case when wait.run_id is not null
+                then greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0')
+                else coalesce(search.waited, '0') end,
+           coalesce(search.is_within_page, false)
+    from (select) as nothing
+    left join worker.site_waits as wait on wait.run_id = waiting_of.run_id and wait.site = waiting_of.site
+    left join worker.site_searches as search on search.run_id = waiting_of.run_id and search.site = waiting_of.site;
+end;
+comment on function worker.waiting_of is
+    'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
+    'part of a page.';
+
+create function worker.waiting_before(
+    bucket text, account text, reasons text[], since timestamptz, run_id uuid,
+    out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
+)
+language sql stable set search_path = ''
+begin atomic
+    select count(*), coalesce(sum(wait.requests), 0),
+           max(wait.due_at + case when wait.due_at <= worker.now()
+                                  then (select settings.wait_grace from worker.settings as settings) else '0' end),
+           coalesce(bool_or(wait.due_at <= worker.now()), false)
+    from worker.site_waits as wait
+    -- Subqueries, so that the index is searched by the time, too: past those who were due long ago.
+    where wait.bucket = waiting_before.bucket
+      and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
+      and wait.due_at <= worker.now() + (select settings.max_site_wait from worker.settings as settings)
+      and wait.account = waiting_before.account and wait.reason = any (waiting_before.reasons)
+      and wait.run_id <> waiting_before.run_id
+      -- No place is kept for whoever searches another site meanwhile.
+      and (wait.reason <> 'searches' or wait.due_at <= worker.now() or exists (
+          select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
+      and (wait.waiting_since, wait.run_id)
+          < (coalesce(waiting_before.since, worker.now()), waiting_before.run_id);
+end;
+comment on function worker.waiting_before is
+    'Who waits for the same before a run, as far as they come back in time: how many, for how many requests in all, when '
+    'the last of them is back or given up, and whether any is due already.';
+
+create function worker.wake_next(site text, account text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    woken uuid;
+begin
+    -- Locked by another: it is on its way by itself, or ends.
+    select wait.run_id into woken
+    from worker.site_waits as wait
+    join public.search_runs as run on run.id = wait.run_id
+    where wait.bucket = wake_next.site and wait.reason = 'searches' and wait.account in ('', wake_next.account)
+      and run.status = 'pending' and run.run_after > worker.now()
+    order by wait.waiting_since, wait.run_id
+    limit 1
+    for no key update of run, wait skip locked;
+
+    update public.search_runs as run set run_after = worker.now() where run.id = woken;
+    update worker.site_waits as wait
+    set waited = greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0'), due_at = worker.now()
+    where wait.run_id = woken and wait.site = wake_next.site;
+end;
+$$;
+comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
+
+create function worker.end_search(run_id uuid, site text, account text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    freed_account text;
+begin
+    update worker.site_health as health set prober_run_id = null
+    where health.prober_run_id = end_search.run_id
+      and health.site = end_search.site and health.account = end_search.account;
+
+    delete from worker.site_searches as search
+    where search.run_id = end_search.run_id and search.site = end_search.site
+    returning search.account into freed_account;
+    if found then
+        perform worker.wake_next(end_search.site, freed_account);
+    end if;
+end;
+$$;
+comment on function worker.end_search is 'Frees a run''s place and probe at a site, for the next one.';
+
+create function worker.put_off(
+    run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
+    due_at timestamptz, is_guess boolean default false
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    now timestamptz := worker.now();
+    waiting record := worker.waiting_of(put_off.run_id, put_off.site);
+    left_to_wait interval := (select max_site_wait from worker.settings) - waiting.waited;
+    waited interval;
+begin
+    -- It may be earlier: then nobody fails before having waited.
+    if is_guess and left_to_wait > '0' then
+        due_at := least(due_at, now + left_to_wait);
+    end if;
+    waited := waiting.waited + greatest(due_at - now, '0');
+    perform worker.end_search(put_off.run_id, put_off.site, put_off.account);
+    insert into worker.site_waits as wait (
+        run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message)
+    values (put_off.run_id, put_off.site, put_off.account, put_off.bucket, put_off.requests,
+            coalesce(waiting.since, now), put_off.due_at, waited, put_off.reason, put_off.message)
+    on conflict on constraint site_waits_pkey do update set
+        account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
+        waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
+        reason = excluded.reason, message = excluded.message;
+    -- What was waited stays known until the site ends: asked again, the answer is the same.
+    if waited > waiting.waited + left_to_wait then
+        return jsonb_build_object('granted', false, 'error_code', error_code, 'message', message);
+    end if;
+    return jsonb_build_object(
+        'granted', false, 'reason', reason, 'message', message, 'until', put_off.due_at,
+        'retry_in_seconds', extract(epoch from greatest(put_off.due_at - now, '0')));
+end;
+$$;
+comment on function worker.put_off is
+    'Lets a run wait for a site until a time, which may be a guess; or, if that makes it longer than max_site_wait, tells that the site fails '
+    'with the code. Returns the answer for the worker.';
+
+-- The breaker --------------------------------------------------------------------------------------------------------
+
+create function worker.pause_end(health worker.site_health, run_id uuid) returns timestamptz
+language sql stable set search_path = ''
+return case
+    when health.paused_until > worker.now() then health.paused_until
+    -- A prober whose worker has died does not try anything.
+    when health.paused_until is not null and health.prober_run_id <> run_id and exists (
+        select from worker.leases as lease
+        where lease.run_id = health.prober_run_id and lease.expires_at > worker.now()
+    ) then worker.now() + interval '30 seconds'
+end;
+comment on function worker.pause_end is
+    'Until when a run must leave a site alone: while its breaker is open, and while another run tries it. Null: it need '
+    'not.';
+
+create function worker.put_off_paused(
+    run_id uuid, site text, account text, bucket text, health worker.site_health
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    pause_end timestamptz := worker.pause_end(put_off_paused.health, put_off_paused.run_id);
+    waiting record := worker.waiting_of(put_off_paused.run_id, put_off_paused.site);
+    ahead record := worker.waiting_before(put_off_paused.bucket, put_off_paused.account, '{paused}', waiting.since,
+                                          put_off_paused.run_id);
+begin
+    if pause_end is null then
+        return null;
+    end if;
+    -- Not all at once: the first to come back tries the site.
+    return worker.put_off(
+        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.bucket, 1, 'paused',
+        format('site paused until %s (%s)', worker.in_words(pause_end), health.paused_by), health.paused_by,
+        pause_end + least(ahead.waiters, 60) * interval '1 second', is_guess => health.paused_until <= worker.now());
+end;
+$$;
+comment on function worker.put_off_paused is
+    'Lets a run wait for a paused site; returns null if it is not paused for this run.';
+
+create function worker.probe(health worker.site_health, run_id uuid) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.site_health as tried set prober_run_id = probe.run_id, updated_at = worker.now()
+    where (probe.health).paused_until is not null
+      and tried.site = (probe.health).site and tried.account = (probe.health).account
+      and tried.prober_run_id is distinct from probe.run_id;
+end;
+comment on function worker.probe is 'Lets a run try a site whose breaker is half open, alone.';
+
+create function worker.note_page(run_id uuid, site text, account text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
+    where search.run_id = note_page.run_id and search.site = note_page.site
+      and (search.waiting_since is not null or search.is_within_page);
+
+    update worker.site_health as health
+    set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
+        updated_at = worker.now()
+    where health.site = note_page.site and health.account = coalesce(note_page.account, '')
+      and health.prober_run_id is not null and health.paused_until <= worker.now();
+end;
+comment on function worker.note_page is
+    'Notes that a run got a good page of a site: its turn is over, its waiting counts anew, and the breaker of a site that '
+    'is tried closes.';
+
+create function worker.wake_paused() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+    with woken as (
+        select locked.run_id,
+               worker.now() + least(row_number() over (order by locked.waiting_since, locked.run_id) - 1, 60)
+                   * interval '1 second' as due_at
+        from (
+            select wait.run_id, wait.waiting_since
+            from worker.site_waits as wait
+            join public.search_runs as run on run.id = wait.run_id
+            where wait.site = new.site and wait.account = new.account
+              and wait.reason = 'paused' and run.status = 'pending' and run.run_after > worker.now()
+            for no key update of run, wait skip locked
+        ) as locked
+    ), waiting as (
+        update worker.site_waits as wait
+        set waited = greatest(wait.waited - (wait.due_at - woken.due_at), '0'), due_at = woken.due_at
+        from woken
+        where wait.run_id = woken.run_id and wait.site = new.site and wait.due_at > woken.due_at
+    )
+    update public.search_runs as run
+    set run_after = woken.due_at
+    from woken
+    where run.id = woken.run_id and run.run_after > woken.due_at;
+    return null;
+end;
+$$;
+comment on function worker.wake_paused is
+    'Makes the runs due that wait in the queue for a site whose breaker has closed: one a second.';
+
+create trigger wake_paused after update of paused_until on worker.site_health
+    for each row when (old.paused_until is not null and new.paused_until is null)
+    execute function worker.wake_paused();
+
+create function worker.note_site_end(
+    run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
+    response_ms double precision
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    health worker.site_health := worker.hold_health(note_site_end.site, coalesce(note_site_end.account, ''));
+    now timestamptz := worker.now();
+    is_open boolean := coalesce(health.paused_until > now, false);
+    is_half_open boolean := health.paused_until is not null and not is_open;
+    rule worker.breaker_rules;
+    pause interval;
+begin
+    select * into rule from worker.breaker_rules as known where known.error_code = note_site_end.error_code;
+
+    if note_site_end.error_code is null then
+        health.last_success_at := now;
+        health.consecutive_failures := 0;
+        -- A search that was under way already does not end the pause.
+        if not is_open then
+            health.paused_until := null;
+            health.paused_by := null;
+            health.trips := 0;
+            health.prober_run_id := null;
+        end if;
+    -- What a user got wrong says nothing about the site.
+    elsif note_site_end.error_code not in ('invalid_parameters', 'not_found') then
+        health.last_failure_at := now;
+        health.last_error_code := note_site_end.error_code;
+    end if;
+
+    if rule.error_code is not null then
+        health.consecutive_failures := health.consecutive_failures + 1;
+        -- Of a search that was under way when the breaker opened, the prober decides.
+        if (is_half_open and coalesce(health.prober_run_id = note_site_end.run_id, true))
+           or (health.paused_until is null and health.consecutive_failures >= rule.failures) then
+            pause := least(rule.pause * 2 ^ health.trips, rule.max_pause);
+        end if;
+    end if;
+    -- Not for ever, whatever a site says: it is asked again, and may say so again.
+    if note_site_end.error_code is not null and note_site_end.retry_after_seconds > 0 then
+        pause := greatest(pause, make_interval(secs => least(note_site_end.retry_after_seconds, 86400)));
+    end if;
+    if pause is not null then
+        health.paused_until := greatest(health.paused_until, now + pause);
+        health.paused_by := note_site_end.error_code;
+        health.trips := least(health.trips + case when is_open then 0 else 1 end, 20);
+        health.prober_run_id := null;
+    end if;
+
+    update worker.site_health as known
+    set last_success_at = health.last_success_at, last_failure_at = health.last_failure_at,
+        last_error_code = health.last_error_code, consecutive_failures = health.consecutive_failures,
+        paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
+        prober_run_id = health.prober_run_id, updated_at = now,
+        success_rate = case
+            when note_site_end.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
+            when rule.error_code is not null then coalesce(known.success_rate * 0.8, 0)
+            else known.success_rate end,
+        response_ms = coalesce(known.response_ms + 0.2 * (note_site_end.response_ms - known.response_ms),
+                               note_site_end.response_ms, known.response_ms)
+    where known.site = health.site and known.account = health.account;
+
+    delete from worker.site_waits as wait where wait.run_id = note_site_end.run_id and wait.site = note_site_end.site;
+    perform worker.end_search(note_site_end.run_id, note_site_end.site, health.account);
+end;
+$$;
+comment on function worker.note_site_end is
+    'Notes how a search of a site ended, for the breaker and the order of sites, and frees its place. The last thing that '
+    'a transaction does: what it locks is everybody''s.';
+
+-- Admission ----------------------------------------------------------------------------------------------------------
+
+create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    via text := coalesce(admit_site.account, '');
+    allowed worker.bucket_limits;
+    health worker.site_health;
+    refusal jsonb;
+    waiting record;
+    gate record;
+begin
+    if jsonb_typeof(limits) <> 'object' then
+        raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
+    end if;
+    allowed := worker.read_limits(admit_site.site, limits -> admit_site.site);
+
+    -- Whoever counts all searches of the site does so alone, whatever the account.
+    if allowed.searches is not null then
+        perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
+    end if;
+    health := worker.hold_health(admit_site.site, via);
+    refusal := worker.put_off_paused(admit_site.run_id, admit_site.site, via, admit_site.site, health);
+    if refusal is not null then
+        return refusal;
+    end if;
+
+    waiting := worker.waiting_of(admit_site.run_id, admit_site.site);
+    for gate in
+        select level.account, level.most, ahead.waiters, ahead.back_at, ahead.is_due, (
+            select count(*)
+            from worker.site_searches as search
+            join worker.leases as lease on lease.run_id = search.run_id
+            where search.site = admit_site.site and level.account in ('', search.account)
+              and search.run_id <> admit_site.run_id and lease.expires_at > worker.now()
+        ) as under_way
+        from (values (via, allowed.searches_per_account), ('', allowed.searches)) as level (account, most)
+        cross join lateral worker.waiting_before(
+            admit_site.site, level.account, '{searches}', waiting.since, admit_site.run_id) as ahead
+        where level.most is not null and not exists (
+            select from worker.site_searches as search
+            where search.run_id = admit_site.run_id and search.site = admit_site.site)
+    loop
+        continue when gate.under_way + gate.waiters < gate.most;
+        -- A place is free, but for somebody who was told to come back later.
+        if gate.under_way < gate.most and not gate.is_due then
+            perform worker.wake_next(admit_site.site, gate.account);
+        end if;
+        -- Who is next is told when a place is free; the time is for when that gets lost.
+        return worker.put_off(
+            admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
+            format('%s of %s searches of the site at a time are under way, %s wait before this one',
+                   gate.under_way, gate.most, gate.waiters),
+            'rate_limited',
+            worker.now() + least(interval '30 seconds' * (1 + gate.waiters / gate.most), interval '10 minutes'),
+            is_guess => true);
+    end loop;
+
+    -- Who waits for a permit waits on until he has it: nobody else may have it before he asks.
+    delete from worker.site_waits as wait
+    where wait.run_id = admit_site.run_id and wait.site = admit_site.site and wait.reason in ('searches', 'paused');
+    insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
+    values (admit_site.run_id, admit_site.site, via, waiting.since, waiting.waited)
+    on conflict on constraint site_searches_pkey do update set account = excluded.account;
+    perform worker.probe(health, admit_site.run_id);
+    return jsonb_build_object('granted', true, 'wait_seconds', 0);
+end;
+$$;
+comment on function worker.admit_site is
+    'Lets a leased run search a site, or tells it when to come back: {granted, wait_seconds}, {granted, reason, message, '
+    'retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are those that the source '
+    'declares, by bucket. Again it takes no second place.';
+
+-- Permits ------------------------------------------------------------------------------------------------------------
+
+create function worker.require_bucket(bucket text, site text) returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    if bucket is null or (bucket <> site and not starts_with(bucket, site || ':')) then
+        raise sqlstate '22023' using
+            message = format('bucket must be %L or begin with %L, not %L', site, site || ':', bucket);
+    end if;
+end;
+$$;
+comment on function worker.require_bucket is 'Raises 22023 (HTTP 400) unless the bucket is one of the site''s.';
+
+create function public.worker_take_permit(
+    run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    via text := coalesce(worker_take_permit.account, '');
+    asked integer := worker_take_permit.requests;
+    settings worker.settings;
+    inline_wait interval;
+    health worker.site_health;
+    allowed worker.bucket_limits;
+    held worker.site_buckets;
+    waiting record;
+    ahead record;
+    refusal jsonb;
+    now timestamptz;
+    pace interval;
+    delay interval;
+    starts_at timestamptz;
+    reason text := 'rate';
+    error_code text := 'rate_limited';
+    message text;
+begin
+    if asked is null or asked not between 1 and 1000000 then
+        raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
+    end if;
+    perform worker.hold_lease(worker_take_permit.run_id, lease_token);
+    perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
+    perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
+    select * into strict settings from worker.settings;
+    waiting := worker.waiting_of(worker_take_permit.run_id, worker_take_permit.site);
+    -- Whoever has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
+    -- each would ask for its first half again and again, in the way of all others.
+    inline_wait := greatest(settings.inline_wait, case when waiting.is_within_page then interval '1 minute' end);
+
+    select * into health from worker.site_health as known
+    where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
+    if found then
+        health := worker.hold_health(worker_take_permit.site, via);
+        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via,
+                                         worker_take_permit.bucket, health);
+        if refusal is not null then
+            return refusal;
+        end if;
+    end if;
+
+    held := worker.hold_bucket(worker_take_permit.bucket, via);
+    allowed := worker.read_limits(
+        worker_take_permit.bucket,
+        coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
+    -- Now that nobody else takes: before, the time could have been that of somebody who came later.
+    now := worker.now();
+    pace := worker.pace(allowed);
+    delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
+    starts_at := greatest(now, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
+
+    if held.paused_until > starts_at then
+        starts_at := held.paused_until;
+        reason := 'paused';
+        message := format('site paused until %s (rate_limited)', worker.in_words(starts_at));
+    end if;
+
+    if held.quota_resets_at <= now then
+        held.quota_used := 0;
+        held.told_left := null;
+        held.is_reset_told := false;
+        held.quota_resets_at := null;
+    end if;
+    if not held.is_reset_told then
+        held.quota_resets_at := least(
+            held.quota_resets_at, worker.next_reset(allowed.quota_period, allowed.quota_timezone, now));
+    end if;
+    -- What would be asked after the reset is not taken from the quota before it.
+    if (allowed.quota is not null or held.told_left is not null)
+       and (least(allowed.quota - held.quota_used, held.told_left) < asked or starts_at >= held.quota_resets_at) then
+        if held.quota_resets_at >= starts_at then
+            starts_at := held.quota_resets_at;
+            reason := 'quota';
+            error_code := 'quota_exceeded';
+            message := format('quota of %s is used up until %s',
+                              coalesce(format('%s requests a %s', allowed.quota, allowed.quota_period), 'the site'),
+                              worker.in_words(starts_at));
+        end if;
+        inline_wait := '0';
+    end if;
+
+    if asked > least(allowed.requests, allowed.quota) then
+        return worker.put_off(
+            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, 'rate',
+            format('%s requests at once are more than %L ever allows', asked, worker_take_permit.bucket),
+            case when asked > allowed.requests then 'rate_limited' else 'quota_exceeded' end,
+            now + settings.max_site_wait + interval '1 second');
+    end if;
+
+    ahead := worker.waiting_before(
+        worker_take_permit.bucket, via, '{rate,quota}',
+        case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
+    if ahead.waiters > 0 or starts_at > now + inline_wait then
+        return worker.put_off(
+            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, reason,
+            coalesce(message, case when ahead.waiters > 0 then
+                format('asked as often as the site allows: %s wait before this one', ahead.waiters)
+                else format('asked as often as the site allows until %s', worker.in_words(starts_at)) end),
+            error_code,
+            greatest(starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)));
+    end if;
+
+    update worker.site_buckets as known
+    set next_at = greatest(starts_at, held.next_at) + asked * pace,
+        last_at = starts_at + (asked - 1) * delay,
+        quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
+        told_left = held.told_left - asked, is_reset_told = held.is_reset_told, updated_at = now
+    where known.bucket = held.bucket and known.account = held.account;
+    delete from worker.site_waits as wait
+    where wait.run_id = worker_take_permit.run_id and wait.site = worker_take_permit.site;
+    -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
+    update worker.site_searches as search
+    set waiting_since = coalesce(waiting.since, now), waited = waiting.waited, is_within_page = true
+    where search.run_id = worker_take_permit.run_id and search.site = worker_take_permit.site
+      and not search.is_within_page;
+    perform worker.probe(health, worker_take_permit.run_id) where health.site is not null;
+    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from starts_at - now));
+end;
+$$;
+comment on function public.worker_take_permit is
+    'Grants requests to a bucket of a site, now or within inline_wait, or tells when to come back: {granted, '
+    'wait_seconds}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, '
+    'message}. limits are those that the source declares for the bucket. Again it grants once more: what a lost answer '
+    'had granted is not asked.';
+
+create function public.worker_observe_limits(
+    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
+) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    wrong record;
+    told record;
+    held worker.site_buckets;
+    now timestamptz;
+    resets_at timestamptz;
+    is_renewed boolean;
+begin
+    if jsonb_typeof(observed) is distinct from 'object' then
+        raise sqlstate '22023' using message = 'observed must be an object';
+    end if;
+    select field.name into wrong
+    from jsonb_each(observed) as field (name, value)
+    where field.name not in ('retry_after_seconds', 'remaining', 'quota', 'resets_in_seconds')
+       or case jsonb_typeof(field.value)
+              when 'null' then false
+              when 'number' then field.value::text::numeric not between 0 and 1e12
+              else true end
+    limit 1;
+    if found then
+        raise sqlstate '22023' using message = format(
+            'observed.%s must be retry_after_seconds, remaining, quota or resets_in_seconds, and a number from 0 to 1e12',
+            wrong.name);
+    end if;
+    -- A site may say anything: whatever it is, it is asked again after a day, or a month.
+    select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')) as retry_after,
+           make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')) as resets_in,
+           min(bounded.requests) filter (where bounded.name = 'remaining') as remaining,
+           min(bounded.requests) filter (where bounded.name = 'quota') as quota
+    into told
+    from (
+        select field.name, least(field.value::text::numeric, 1000000000)::integer as requests,
+               least(field.value::text::double precision,
+                     case field.name when 'retry_after_seconds' then 86400 else 2678400 end) as seconds
+        from jsonb_each(observed) as field (name, value)
+        where field.value <> 'null'
+    ) as bounded;
+
+    perform worker.hold_lease(worker_observe_limits.run_id, lease_token);
+    perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
+    perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
+    held := worker.hold_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
+    now := worker.now();
+    if held.quota_resets_at <= now then
+        held.quota_used := 0;
+        held.told_left := null;
+        held.is_reset_told := false;
+        held.quota_resets_at := null;
+    end if;
+
+    resets_at := now + told.resets_in;
+    is_renewed := held.is_reset_told and resets_at > held.quota_resets_at + interval '1 minute';
+    -- The site does not know yet of requests that are under way: until it renews its quota, it is believed only what is
+    -- less.
+    if told.remaining is not null then
+        held.told_left := case when is_renewed then told.remaining else least(held.told_left, told.remaining) end;
+    end if;
+    held.told_quota := coalesce(nullif(told.quota, 0), held.told_quota);
+    held.quota_used := greatest(case when is_renewed then 0 else held.quota_used end, held.told_quota - held.told_left);
+
+    update worker.site_buckets as known
+    set paused_until = greatest(known.paused_until, now + told.retry_after), told_quota = held.told_quota,
+        told_left = held.told_left, quota_used = held.quota_used,
+        quota_resets_at = coalesce(resets_at, held.quota_resets_at),
+        is_reset_told = held.is_reset_told or resets_at is not null, updated_at = now
+    where known.bucket = held.bucket and known.account = held.account;
+end;
+$$;
+comment on function public.worker_observe_limits is
+    'Keeps what a site told of its limits, for all workers: {retry_after_seconds, remaining, quota, resets_in_seconds}, '
+    'each of which may be null. Again it changes nothing but by the time that has passed.';
+
+-- The order of sites -------------------------------------------------------------------------------------------------
+
+create function worker.rank_sites(run_id uuid, seed uuid) returns table (site text, rank integer)
+language sql stable set search_path = ''
+begin atomic
+    select unfinished.site, row_number() over (
+        order by
+            known.is_paused,
+            case when chance.explores then hashtextextended(format('%s %s %s', seed, run_id, unfinished.site), 0) end,
+            -- To a tenth: a site that failed once, long ago, may still be the faster one.
+            round(coalesce(known.success_rate, 1)::numeric, 1) desc,
+            coalesce(known.response_ms, 0),
+            unfinished.position
+    )::integer
+    from public.search_run_sites as unfinished
+    cross join lateral (
+        select coalesce(bool_and(coalesce(health.paused_until > worker.now(), false)), false) as is_paused,
+               avg(health.success_rate) as success_rate, avg(health.response_ms) as response_ms
+        from worker.site_health as health
+        where health.site = unfinished.site
+    ) as known
+    cross join (
+        select (hashtextextended(format('%s %s', seed, run_id), 0) & 2147483647) / 2147483648.0
+               < settings.exploration as explores
+        from worker.settings as settings
+    ) as chance
+    where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
+end;
+comment on function worker.rank_sites is
+    'Unfinished sites of a run, the best one first: not paused, then by success lately, then by speed; those that are '
+    'not known yet before. Of some runs in any order. The same for the same seed, as long as the sites are.';
+
+-- For people ---------------------------------------------------------------------------------------------------------
+
+create function public.worker_site_health() returns jsonb
+language sql stable security definer set search_path = ''
+return (
+    select coalesce(jsonb_agg(to_jsonb(known) order by known.site), '[]')
+    from (
+        select health.site,
+               count(*) filter (where health.account <> '') as account_count,
+               case when bool_or(health.paused_until > worker.now()) then 'open'
+                    when bool_or(health.paused_until is not null) then 'half_open'
+                    else 'closed' end as state,
+               max(health.paused_until) as paused_until,
+               (array_agg(health.last_error_code order by health.last_failure_at desc nulls last))[1] as last_error_code,
+               avg(health.success_rate) as success_rate,
+               avg(health.response_ms) as response_ms,
+               max(health.last_success_at) as last_success_at,
+               (
+                   select coalesce(jsonb_agg(to_jsonb(fullest) order by fullest.bucket), '[]')
+                   from (
+                       select distinct on (counted.bucket) counted.bucket, counted.quota,
+                              spent.quota_used, spent.quota_resets_at
+                       from worker.site_buckets as counted
+                       cross join lateral (
+                           select case when is_over then 0 else greatest(
+                                      counted.quota_used, counted.quota - counted.told_left) end as quota_used,
+                                  case when not is_over then counted.quota_resets_at end as quota_resets_at
+                           from (select coalesce(counted.quota_resets_at <= worker.now(), false) as is_over) as period
+                       ) as spent
+                       where split_part(counted.bucket, ':', 1) = health.site and counted.quota is not null
+                       order by counted.bucket, spent.quota_used::double precision / counted.quota desc
+                   ) as fullest
+               ) as buckets
+        from worker.site_health as health
+        group by health.site
+    ) as known
+);
+comment on function public.worker_site_health is
+    'How each site does, over all workers and accounts: [{site, account_count, state (closed, open or half_open), '
+    'paused_until, last_error_code, success_rate, response_ms, last_success_at, buckets}]. Of several accounts the worst '
+    'counts; buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account that used '
+    'most.';

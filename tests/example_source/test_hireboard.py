@@ -1,0 +1,67 @@
+"""What a source's tests look like: the API is played, all else is real."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import httpx
+import pytest
+import respx
+
+from tests.example_source.hireboard import API, HireboardSource
+from worker import trial
+from worker.http import HttpSettings, open_http
+from worker.model import ErrorCode, Item, Json, Page, SiteError
+
+NURSE = {"sites": ["hireboard"], "search_term": "nurse", "results_wanted": 120}
+
+
+def jobs(first: int, count: int) -> list[dict[str, Json]]:
+    return [
+        {"id": f"h{number}", "title": "Nurse", "url": f"https://hireboard.example/{number}", "company": "Mercy"}
+        for number in range(first, first + count)
+    ]
+
+
+def play(request: httpx.Request) -> httpx.Response:
+    """What the API has: 70 jobs."""
+    offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
+    return httpx.Response(200, json={"jobs": jobs(offset, min(limit, 70 - offset))}, headers={"X-Quota-Left": "9"})
+
+
+async def search(cursor: Json = None, next_page: int = 1) -> tuple[list[Page], list[Item]]:
+    async with open_http(HttpSettings(backoff_seconds=0)) as http:
+        pages = trial.search(HireboardSource(), "hireboard", NURSE, http, cursor=cursor, next_page=next_page)
+        async with aclosing(pages):
+            found = [page async for page in pages]
+    return [page for page, _ in found], [item for _, transformed in found for item in transformed.items]
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIREBOARD_API_KEY", "k")
+
+
+@respx.mock
+async def test_all_pages_are_fetched() -> None:
+    route = respx.get(API).mock(side_effect=play)
+    pages, items = await search()
+    assert [(page.number, page.cursor, page.is_last) for page in pages] == [(1, 50, False), (2, 70, True)]
+    assert [item.external_id for item in items] == [f"h{number}" for number in range(70)]
+    assert all(call.request.headers["x-api-key"] == "k" for call in route.calls)
+
+
+@respx.mock
+async def test_a_search_goes_on_after_its_last_page() -> None:
+    respx.get(API).mock(side_effect=play)
+    pages, items = await search(cursor=50, next_page=2)
+    assert [page.number for page in pages] == [2]
+    assert [item.external_id for item in items] == [f"h{number}" for number in range(50, 70)]
+
+
+@respx.mock
+async def test_a_wrong_key_is_told() -> None:
+    respx.get(API).respond(401)
+    with pytest.raises(SiteError) as raised:
+        await search()
+    assert (raised.value.code, raised.value.is_final) == (ErrorCode.UNAUTHORIZED, True)

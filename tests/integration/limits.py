@@ -1,0 +1,279 @@
+"""Runs that ask the database when to search a site, on a clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from tests.helpers import Row
+
+Connection = psycopg.Connection[Row]
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LEASE_SECONDS = 3600
+
+
+def connect(dsn: str) -> Connection:
+    """A connection as the owner of the migrations; each statement is a transaction, unless one is begun."""
+    return psycopg.connect(dsn, autocommit=True, connect_timeout=10, row_factory=dict_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claimed run."""
+
+    connection: Connection
+    id: UUID
+    token: UUID
+
+    def admit(
+        self, site: str, limits: Row | None = None, *, account: str | None = None, on: Connection | None = None
+    ) -> Row:
+        """Ask to search a site whose source declares these limits for it."""
+        arguments = [self.id, site, account, Jsonb({site: limits or {}})]
+        with self._leased(on) as connection:
+            answer: Row = self._answer(connection, "worker.admit_site(%s, %s, %s, %s)", arguments)
+        return answer
+
+    def take(
+        self,
+        site: str,
+        limits: Row | None = None,
+        *,
+        requests: int | None = 1,
+        bucket: str | None = None,
+        account: str | None = None,
+        on: Connection | None = None,
+    ) -> Row:
+        """Ask for requests to a bucket with these limits, by default the site's own."""
+        arguments = [self.id, self.token, site, account, bucket or site, requests, Jsonb(limits or {})]
+        answer: Row = self._answer(on, "public.worker_take_permit(%s, %s, %s, %s, %s, %s, %s)", arguments)
+        return answer
+
+    def observe(self, site: str, observed: Row, *, account: str | None = None) -> None:
+        """Pass on what a site told of its limits."""
+        arguments = [self.id, self.token, site, account, site, Jsonb(observed)]
+        self._answer(None, "public.worker_observe_limits(%s, %s, %s, %s, %s, %s)", arguments)
+
+    def end(
+        self,
+        site: str,
+        error_code: str | None = None,
+        *,
+        account: str | None = None,
+        retry_after_seconds: float | None = None,
+        response_ms: float | None = 500,
+        on: Connection | None = None,
+    ) -> None:
+        """End the search of a site, well or with an error."""
+        arguments = [self.id, site, account, error_code, retry_after_seconds, response_ms]
+        with self._leased(on) as connection:
+            self._answer(connection, "worker.note_site_end(%s, %s, %s, %s, %s, %s)", arguments)
+
+    def note_page(self, site: str) -> None:
+        """Note a good page of a site."""
+        self._answer(None, "worker.note_page(%s, %s, null)", [self.id, site])
+
+    def finish(self, *, on: Connection | None = None) -> None:
+        """End the run as a success."""
+        self._answer(on, "worker.finish(%s, 'success', null, null, '{}')", [self.id])
+
+    def cancel(self, *, on: Connection | None = None) -> None:
+        """End the run as its owner does."""
+        update: LiteralString = "update public.search_runs set cancel_requested_at = worker.now() where id = %s"
+        (on or self.connection).execute(update, [self.id])
+
+    def release(self) -> None:
+        """Give the run back to the queue."""
+        leases = Jsonb([{"run_id": str(self.id), "lease_token": str(self.token)}])
+        self._answer(None, "public.worker_release_runs('worker', %s)", [leases])
+
+    def put_off(self, until: datetime) -> None:
+        """Give the run back to the queue until a time, as one all of whose sites wait."""
+        with self.connection.transaction():
+            self._answer(None, "worker.hold_lease(%s, %s)", [self.id, self.token])
+            self.connection.execute("delete from worker.leases where run_id = %s", [self.id])
+            update: LiteralString = """
+                update public.search_runs set status = 'pending', attempts = attempts - 1, run_after = %s where id = %s
+            """
+            self.connection.execute(update, [until, self.id])
+
+    def run_after(self) -> datetime | None:
+        """When the run is due, of one that was put off."""
+        query: LiteralString = "select run_after from public.search_runs where id = %s"
+        row = self.connection.execute(query, [self.id]).fetchone()
+        assert row is not None
+        run_after: datetime | None = row["run_after"]
+        return run_after
+
+    def expire(self) -> None:
+        """Let the lease expire, as that of a worker which has died."""
+        update: LiteralString = (
+            "update worker.leases set expires_at = worker.now() - interval '1 second' where run_id = %s"
+        )
+        self.connection.execute(update, [self.id])
+
+    def wait(self, site: str) -> Row | None:
+        """How the run waits for a site."""
+        query: LiteralString = "select * from worker.site_waits where run_id = %s and site = %s"
+        return self.connection.execute(query, [self.id, site]).fetchone()
+
+    def has_place(self, site: str) -> bool:
+        """Whether the run counts among those that search a site."""
+        query: LiteralString = "select from worker.site_searches where run_id = %s and site = %s"
+        return self.connection.execute(query, [self.id, site]).rowcount == 1
+
+    @contextmanager
+    def _leased(self, on: Connection | None) -> Iterator[Connection]:
+        """A transaction that holds the lease, as each RPC of a worker does."""
+        connection = on or self.connection
+        with connection.transaction():
+            self._answer(connection, "worker.hold_lease(%s, %s)", [self.id, self.token])
+            yield connection
+
+    def _answer(self, on: Connection | None, function: LiteralString, arguments: list[Any]) -> Any:
+        row = (on or self.connection).execute(f"select {function} as answer", arguments).fetchone()
+        assert row is not None
+        return row["answer"]
+
+
+@dataclass(slots=True)
+class Limits:
+    """The database, its clock and its runs."""
+
+    dsn: str
+    connection: Connection
+    kind: str = field(default_factory=lambda: f"searches-{uuid4()}")
+    now: datetime = NOON
+
+    def set_clock(self, now: datetime) -> None:
+        """Set the database's clock, for all who are connected."""
+        self.now = now
+        statement = """
+            create or replace function worker.now() returns timestamptz language sql stable set search_path = ''
+            return timestamptz {}
+        """
+        self.connection.execute(sql.SQL(statement).format(now.isoformat()))
+
+    def let_time_pass(self) -> None:
+        """Give the database its own clock back."""
+        self.connection.execute(
+            """
+            create or replace function worker.now() returns timestamptz language sql stable set search_path = ''
+            return clock_timestamp()
+            """
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.set_clock(self.now + timedelta(seconds=seconds))
+
+    def new_site(self) -> str:
+        """A site that no other test knows."""
+        return f"site-{uuid4()}"
+
+    def new_run(self, *sites: str, on: Connection | None = None) -> Run:
+        """Claim a new run of a user of its own, to search sites."""
+        connection = on or self.connection
+        owner = uuid4()
+        connection.execute("insert into auth.users (id, email) values (%s, %s)", [owner, f"{owner}@example.com"])
+        connection.execute(
+            "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
+            [owner, self.kind, Jsonb({"search_term": str(owner), "sites": list(sites)})],
+        )
+        claim: LiteralString = """
+            select run_id, lease_token from public.worker_claim_runs('worker', %s, 1, %s, %s, '[]')
+        """
+        claimed = connection.execute(claim, [[self.kind], LEASE_SECONDS, uuid4()]).fetchone()
+        assert claimed is not None
+        return Run(connection, claimed["run_id"], claimed["lease_token"])
+
+    def rescue(self) -> None:
+        """Take the runs back whose leases have expired, as each claim does."""
+        self.connection.execute("select worker.rescue_expired_leases()")
+
+    def health(self, site: str, account: str = "") -> Row:
+        """How a site does."""
+        query: LiteralString = "select * from worker.site_health where site = %s and account = %s"
+        row = self.connection.execute(query, [site, account]).fetchone()
+        assert row is not None
+        return row
+
+    def shown(self, site: str) -> Row:
+        """What people are shown of a site."""
+        row = self.connection.execute("select public.worker_site_health() as sites").fetchone()
+        assert row is not None
+        (shown,) = (known for known in row["sites"] if known["site"] == site)
+        return dict(shown)
+
+    def configure(self, **settings: float | str) -> None:
+        """Change settings, until the end of the test."""
+        for name, value in settings.items():
+            update = sql.SQL("update worker.settings set {} = %s").format(sql.Identifier(name))
+            self.connection.execute(update, [value])
+
+    def override(self, bucket: str, **limits: float | str) -> None:
+        """Set the operator's own limits of a bucket."""
+        names = sql.SQL(", ").join(map(sql.Identifier, ["bucket", *limits]))
+        values = sql.SQL(", ").join(map(sql.Literal, [bucket, *limits.values()]))
+        self.connection.execute(sql.SQL("insert into worker.bucket_limits ({}) values ({})").format(names, values))
+
+
+@contextmanager
+def limits_of(dsn: str) -> Iterator[Limits]:
+    """A database with a clock that stands at noon, with a kind whose runs may name any site."""
+    with connect(dsn) as connection:
+        limits = Limits(dsn, connection)
+        connection.execute("insert into worker.kinds (kind) values (%s)", [limits.kind])
+        connection.execute(
+            """
+            insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, default_value)
+            values (%(kind)s, 'sites', 'texts', true, 1, 100, null),
+                   (%(kind)s, 'search_term', 'text', true, 1, 200, null),
+                   (%(kind)s, 'results_wanted', 'integer', false, 1, 1000, '10')
+            """,
+            {"kind": limits.kind},
+        )
+        (before,) = connection.execute("select to_jsonb(settings) as settings from worker.settings").fetchall()
+        limits.set_clock(NOON)
+        try:
+            yield limits
+        finally:
+            limits.let_time_pass()
+            connection.execute("delete from worker.bucket_limits where bucket like 'site-%'")
+            # With their runs: users that did not sign up are not what the tests of Auth expect.
+            connection.execute(
+                "delete from auth.users where id in (select user_id from public.search_runs where kind = %s)",
+                [limits.kind],
+            )
+            connection.execute("delete from worker.kinds where kind = %s", [limits.kind])
+            for name in ("inline_wait", "max_site_wait", "wait_grace", "permit_slack", "exploration"):
+                restore = sql.SQL("update worker.settings set {} = %s").format(sql.Identifier(name))
+                connection.execute(restore, [before["settings"][name]])
+
+
+def wait_until_blocked(connection: Connection, holder: Connection) -> None:
+    """Return once another connection waits for a lock that the transaction of `holder` has."""
+    deadline = time.monotonic() + 10
+    query: LiteralString = "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+    while not connection.execute(query, [holder.info.backend_pid]).rowcount:
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.01)
+
+
+def answer_after(limits: Limits, holder: Connection, waiting: Future[Row]) -> Row:
+    """End the transaction that a call waits for; return the call's answer."""
+    wait_until_blocked(limits.connection, holder)
+    holder.execute("commit")
+    return waiting.result(timeout=10)

@@ -1,0 +1,164 @@
+"""How far each site is: told as it goes, at most once in a while, and never back."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+from supabase import AsyncClient
+
+from tests.conftest import SignIn
+from tests.helpers import Row, call, claim, enqueue, lease, page, refusal, start_site
+from tests.integration.conftest import Configure, Connection
+
+
+@pytest.fixture
+async def user(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
+
+
+@pytest.fixture
+async def run(user: AsyncClient, service: AsyncClient, kind: str, configure: Configure) -> Row:
+    """A claimed run of two sites, the first of which is being searched; each write of progress is let through."""
+    await configure("progress_interval", "0")
+    await enqueue(user, kind, sites=["indeed", "linkedin"])
+    (run,) = await claim(service, kind)
+    await start_site(service, run, "indeed")
+    return run
+
+
+async def tell(service: AsyncClient, run: Row, step: str = "enriching", **progress: Any) -> None:
+    progress = {"step": step, "site": "indeed"} | progress
+    await call(service, "worker_write_progress", **lease(run), progress=progress)
+
+
+async def run_progress(user: AsyncClient, run: Row) -> Row:
+    found: Any = await user.table("search_runs").select("*").eq("id", run["run_id"]).single().execute()
+    return dict(found.data)
+
+
+async def site_progress(user: AsyncClient, run: Row) -> dict[str, Row]:
+    found: Any = await user.table("search_run_sites").select("site, progress").eq("run_id", run["run_id"]).execute()
+    return {row["site"]: row["progress"] for row in found.data}
+
+
+async def test_each_site_has_its_own(user: AsyncClient, service: AsyncClient, run: Row) -> None:
+    assert await site_progress(user, run) == {"indeed": {"step": "searching"}, "linkedin": {"step": "queued"}}
+    await tell(service, run, current=3, total=25, details={"channel": "a"})
+    told = {"step": "enriching", "current": 3, "total": 25, "details": {"channel": "a"}}
+    assert (await site_progress(user, run))["indeed"] == told
+    assert (await run_progress(user, run))["progress"] == told | {"site": "indeed"}
+
+    found = page("indeed", 1, [uuid4().hex for _ in range(2)])
+    found["progress"] = {"step": "scoring", "site": "indeed", "current": None, "total": None, "details": {}}
+    await call(service, "worker_save_page", **lease(run), **found)
+    assert (await site_progress(user, run))["indeed"] == {"step": "scoring", "details": {}}
+    await start_site(service, run, "linkedin")
+    assert (await site_progress(user, run))["linkedin"] == {"step": "searching"}
+    assert (await run_progress(user, run))["progress"] == {"step": "searching", "site": "linkedin"}
+    await tell(service, run, "scoring", current=7, details={"x": 1})
+    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    assert (await site_progress(user, run))["indeed"] == {"step": "finished"}
+
+
+async def test_it_is_written_at_most_once_in_an_interval(
+    user: AsyncClient, service: AsyncClient, run: Row, configure: Configure
+) -> None:
+    await tell(service, run, current=1)
+    await configure("progress_interval", "1 hour")
+    before = await run_progress(user, run)
+    await tell(service, run, current=2)
+    found = page("indeed", 1, [uuid4().hex]) | {"progress": {"step": "searching", "site": "indeed", "current": 3}}
+    await call(service, "worker_save_page", **lease(run), **found)
+    assert await run_progress(user, run) == before
+    assert (await site_progress(user, run))["indeed"]["current"] == 1
+
+
+async def test_telling_the_same_again_touches_no_site(
+    user: AsyncClient, service: AsyncClient, database: Connection, run: Row
+) -> None:
+    await tell(service, run, current=1)
+    versions = "select array_agg(xmin::text order by site) from public.search_run_sites where run_id = %s"
+    before = await (await database.execute(versions, [run["run_id"]])).fetchall()
+    await tell(service, run, current=1)
+    assert await (await database.execute(versions, [run["run_id"]])).fetchall() == before
+    assert (await site_progress(user, run))["indeed"]["current"] == 1
+
+
+@pytest.mark.parametrize("way", ["release", "retry"])
+async def test_a_site_that_is_searched_again_does_not_go_back(
+    *, user: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
+) -> None:
+    await tell(service, run, "searching", current=1200, total=2500)
+    if way == "release":
+        await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
+        step = "queued"
+    else:
+        failure = {"error_code": "network", "error_message": "reset", "retryable": True}
+        await call(service, "worker_finish_site", **lease(run), site="indeed", **failure)
+        await start_site(service, run, "linkedin")
+        await call(service, "worker_finish_site", **lease(run), site="linkedin")
+        await call(service, "worker_finish_run", **lease(run))
+        await database.execute("update public.search_runs set run_after = now() where id = %s", [run["run_id"]])
+        step = "retrying"
+    far = {"current": 1200, "total": 2500}
+    assert (await site_progress(user, run))["indeed"] == {"step": step} | far
+    (again,) = await claim(service, kind)
+    await start_site(service, again, "indeed")
+    assert (await site_progress(user, again))["indeed"] == {"step": "searching"} | far
+    await tell(service, again, "searching", current=0, total=2500)
+    assert (await site_progress(user, again))["indeed"] == {"step": "searching"} | far
+    await tell(service, again, "searching", current=1300, total=2600)
+    assert (await site_progress(user, again))["indeed"] == {"step": "searching", "current": 1300, "total": 2600}
+    # Another step is counted anew.
+    await tell(service, again, "scoring", current=0, total=10)
+    assert (await site_progress(user, again))["indeed"] == {"step": "scoring", "current": 0, "total": 10}
+
+
+counts = st.none() | st.integers(min_value=0, max_value=2**53)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(told=st.lists(st.tuples(st.sampled_from(["a", "b"]), counts, counts), min_size=1, max_size=8))
+async def test_within_a_step_current_never_falls(
+    database: Connection, told: list[tuple[str, int | None, int | None]]
+) -> None:
+    progress: Row = {"step": "queued"}
+    for step, current, total in told:
+        answer = await database.execute(
+            "select worker.site_progress(%s, %s)",
+            [Jsonb(progress), Jsonb({"step": step, "site": "indeed", "current": current, "total": total})],
+        )
+        ((after,),) = await answer.fetchall()
+        former = progress if progress["step"] == step else {}
+        known = [number for number in (former.get("current"), current) if number is not None]
+        expected = {
+            "step": step,
+            "current": max(known, default=None),
+            "total": former.get("total") if total is None else total,
+        }
+        assert after == {name: value for name, value in expected.items() if value is not None}
+        progress = after
+
+
+@pytest.mark.parametrize(
+    ("progress", "message"),
+    [
+        (None, "progress must be an object with a step, which is a text"),
+        ([], "progress must be an object with a step, which is a text"),
+        ({"site": "indeed"}, "progress must be an object with a step, which is a text"),
+        ({"site": "indeed", "step": 1}, "progress must be an object with a step, which is a text"),
+        ({"step": "searching"}, "site must be one of the run's, not NULL"),
+        ({"step": "searching", "site": "bayt"}, "site must be one of the run's, not 'bayt'"),
+        ({"step": "searching", "site": "indeed", "current": "1"}, "progress.current must be a number"),
+    ],
+)
+async def test_bad_progress_is_refused_with_the_field(
+    service: AsyncClient, run: Row, progress: Any, message: str
+) -> None:
+    refused = await refusal(service, service.rpc("worker_write_progress", lease(run) | {"progress": progress}))
+    assert (refused.status, refused.code, refused.message) == (400, "22023", message)

@@ -1,0 +1,83 @@
+"""What a search tells of its progress: the real queue, in front of an API that answers as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import respx
+
+from worker.model import Lease, Progress, RunSite
+from worker.progress import ProgressWriter
+from worker.queue import Queue, open_client
+
+URL = "http://supabase.test"
+LEASE = Lease(UUID(int=1), UUID(int=2))
+
+
+@pytest.fixture
+async def queue() -> AsyncIterator[Queue]:
+    async with open_client(URL, "a-key", timeout_seconds=5) as client:
+        yield Queue(client, worker_id="w", lease_seconds=60, outage_seconds=60)
+
+
+class Api:
+    """Answers each write with a status; None: not at all."""
+
+    def __init__(self, status: int | None = 204) -> None:
+        self.written: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._status = status
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.written.put_nowait(json.loads(request.content)["progress"])
+        if self._status is None:
+            await asyncio.Event().wait()
+        error = {"code": "22023", "message": "refused", "details": None, "hint": None}
+        return httpx.Response(self._status or 204, json=None if self._status == 204 else error)
+
+
+@pytest.mark.parametrize("status", [204, 400, 409])
+async def test_the_latest_is_written_whatever_becomes_of_the_writes(queue: Queue, status: int) -> None:
+    api = Api(status)
+    with respx.mock() as router:
+        router.post(f"{URL}/rest/v1/rpc/worker_write_progress").mock(side_effect=api)
+        async with ProgressWriter(queue, LEASE, RunSite("board", 1)) as writer:
+            for done in range(10):
+                await writer.report(Progress("enriching", done, 10, {"channel": "a\0b"}))
+            first = await api.written.get()
+            for done in range(10, 20):
+                await writer.report(Progress("scoring", done))
+            second = await api.written.get()
+        assert first == {
+            "step": "enriching", "site": "board", "current": 9, "total": 10, "details": {"channel": "ab"},
+        }  # fmt: skip
+        assert (second["step"], second["current"], second["total"]) == ("scoring", 19, None)
+        assert api.written.empty()
+
+
+async def test_nobody_waits_for_a_write(queue: Queue) -> None:
+    api = Api(None)
+    with respx.mock(assert_all_called=False) as router:  # a call that was cut off does not count
+        router.post(f"{URL}/rest/v1/rpc/worker_write_progress").mock(side_effect=api)
+        async with ProgressWriter(queue, LEASE, RunSite("board", 1)) as writer:
+            await writer.report(Progress("searching", 1))
+            await api.written.get()
+            await writer.report(Progress("searching", 2))
+        assert writer.latest.current == 2
+
+
+async def test_what_a_page_shows_is_not_written_once_more(queue: Queue) -> None:
+    api = Api()
+    with respx.mock() as router:
+        router.post(f"{URL}/rest/v1/rpc/worker_write_progress").mock(side_effect=api)
+        async with ProgressWriter(queue, LEASE, RunSite("board", 1)) as writer:
+            await writer.report(Progress("searching", 1))
+            writer.shown()
+            await writer.report(Progress("searching", 2))
+            assert (await api.written.get())["current"] == 2
+        assert api.written.empty()

@@ -1,0 +1,94 @@
+"""Lever's Postings API: a company's postings in parts, at one address for the EU and one for all others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from worker.local.boards.company_board import CompanyBoard, location_of
+from worker.local.boards.listings import Company, JobType, Listing, Pay, PayInterval, Workplace
+from worker.local.boards.messages import Request, Response
+
+_HOST, _EU_HOST = "api.lever.co", "api.eu.lever.co"
+_EU_COUNTRIES = frozenset({"DE", "FR", "NL", "ES", "IE"})
+_DEFAULT_LIMIT = 100
+_COMMITMENTS = {
+    JobType.FULL_TIME: "Full-time",
+    JobType.PART_TIME: "Part-time",
+    JobType.CONTRACT: "Contractor",
+    JobType.TEMPORARY: "Temporary",
+    JobType.INTERNSHIP: "Intern",
+    JobType.PER_DIEM: "Per diem",
+    JobType.VOLUNTEER: "Volunteer",
+}
+_WORKPLACES = {Workplace.ON_SITE: "on-site", Workplace.HYBRID: "hybrid", Workplace.REMOTE: "remote"}
+_INTERVALS = {
+    PayInterval.HOUR: "per-hour-wage",
+    PayInterval.DAY: "per-day-wage",
+    PayInterval.WEEK: "per-week-salary",
+    PayInterval.MONTH: "per-month-salary",
+    PayInterval.YEAR: "per-year-salary",
+}
+
+
+class Lever(CompanyBoard):
+    """api.lever.co and api.eu.lever.co."""
+
+    site = "lever"
+    hosts = frozenset({_HOST, _EU_HOST})
+    renamed: ClassVar[Mapping[str, str]] = {'"hostedUrl":': '"url":'}
+    path: ClassVar[re.Pattern[str]] = re.compile(r"/v0/postings/(?P<board>[^/]+)")
+
+    def page(self, request: Request) -> int | None:
+        """Return the number of the part that is asked for."""
+        skip, limit = request.number("skip", 0), request.number("limit", _DEFAULT_LIMIT)
+        return skip // max(limit, 1) + 1 if super().page(request) else None
+
+    def has(self, company: Company, request: Request) -> bool:
+        """Companies from the EU have their boards there."""
+        return (request.host == _EU_HOST) == (company.headquarters.country.code in _EU_COUNTRIES)
+
+    def board(self, name: str, listed: Sequence[Listing], request: Request) -> Response:
+        """Answer with `limit` postings, from `skip` on."""
+        skip, limit = request.number("skip", 0), request.number("limit", _DEFAULT_LIMIT)
+        return Response.json([_posting(listing, name, request.host) for listing in listed[skip : skip + limit]])
+
+
+def _posting(listing: Listing, board: str, host: str) -> dict[str, Any]:
+    vacancy, place = listing.vacancy, listing.place
+    url = f"https://{host.replace('api', 'jobs', 1)}/{board}/{listing.id}"
+    head, _, rest = (listing.description or "").partition("<ul>")
+    content, _, tail = rest.partition("</ul>")
+    location = location_of(listing)
+    pay = {"salaryRange": _pay(listing.pay)} if listing.pay else {}
+    return {
+        "id": listing.id,
+        "text": listing.title,
+        "categories": {
+            "commitment": _COMMITMENTS[vacancy.job_type],
+            "department": vacancy.field.name,
+            "location": location,
+            "team": vacancy.field.industry,
+            "allLocations": [location] if location else [],
+        },
+        "country": place.country.code if place else None,
+        "workplaceType": _WORKPLACES[vacancy.workplace],
+        "createdAt": int(listing.posted.timestamp() * 1000),
+        "hostedUrl": url,
+        "applyUrl": f"{url}/apply",
+        "description": head,
+        "descriptionPlain": re.sub("<[^>]+>", " ", head),
+        "lists": [{"text": "", "content": content}] if content else [],
+        "additional": tail,
+        "additionalPlain": re.sub("<[^>]+>", " ", tail),
+    } | pay
+
+
+def _pay(pay: Pay) -> dict[str, Any]:
+    return {
+        "min": pay.minimum,
+        "max": pay.maximum or pay.minimum,
+        "currency": pay.currency,
+        "interval": _INTERVALS[pay.interval],
+    }

@@ -1,0 +1,66 @@
+"""What a list of proxies must look like, whoever sends requests through them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class SocksSupport:
+    """How a client takes SOCKS proxies.
+
+    Attributes:
+        schemes: The schemes that it knows.
+        module: The module that it needs for them.
+        package: What to install to have it.
+    """
+
+    schemes: tuple[str, ...]
+    module: str
+    package: str
+
+
+REQUESTS_SOCKS = SocksSupport(("socks4", "socks4a", "socks5", "socks5h"), "socks", "requests[socks]")
+"""https://requests.readthedocs.io/en/latest/user/advanced/#socks"""
+
+HTTPX_SOCKS = SocksSupport(("socks5", "socks5h"), "socksio", "httpx[socks]")
+"""https://www.python-httpx.org/advanced/proxies/#socks"""
+
+
+def problem_of_proxies(proxies: Sequence[str], socks: SocksSupport) -> str | None:
+    """Tell what a client would fail with, if anything. No value is shown: it may hold a password.
+
+    Args:
+        proxies: `[scheme://][user:password@]host[:port]`, each; without a scheme it is `http`.
+        socks: How the client takes SOCKS proxies.
+    """
+    problems = ((number, _problem_of_proxy(proxy, socks)) for number, proxy in enumerate(proxies, start=1))
+    return next((f"number {number} {problem}" for number, problem in problems if problem), None)
+
+
+def with_scheme(proxy: str) -> str:
+    """Return a proxy's address with its scheme."""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _problem_of_proxy(proxy: str, socks: SocksSupport) -> str | None:
+    if re.search(r"[\s,;]", proxy):
+        return "holds a space, a comma or a semicolon: each proxy is an entry of its own"
+    try:
+        url = urlsplit(with_scheme(proxy))
+        complete = bool(url.hostname) and url.port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        return "is not [scheme://][user:password@]host[:port]"
+    if url.scheme in ("http", "https"):
+        return None
+    if url.scheme not in socks.schemes:
+        return f"has the scheme {url.scheme!r}; allowed: {', '.join(('http', 'https', *socks.schemes))}"
+    if find_spec(socks.module) is None:
+        return f"is a SOCKS proxy, which needs the package {socks.package}"
+    return None

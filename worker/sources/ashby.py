@@ -1,0 +1,93 @@
+"""Ashby: companies' boards by its public job posting API: https://developers.ashbyhq.com/docs/public-job-posting-api."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from worker.model import Item, Json, SiteLimits
+from worker.pipeline.salaries import Salary
+from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, listed_jobs, organization_of, widest
+from worker.sources.fields import amount, link, mapping, required, sequence, text
+from worker.sources.parameters import JobParameters
+
+_INTERVALS = {"1 HOUR": "hourly", "1 DAY": "daily", "1 WEEK": "weekly", "1 MONTH": "monthly", "1 YEAR": "yearly"}
+
+
+class AshbyParameters(JobParameters):
+    """What a search of Ashby reads.
+
+    Attributes:
+        ashby_boards: The companies, each by the name in its board's address: `jobs.ashbyhq.com/NAME`.
+    """
+
+    ashby_boards: BoardNames
+
+
+class AshbySource(CompanyBoards):
+    """Searches the boards of companies at Ashby. It needs no key. A board is one answer, with descriptions and pay."""
+
+    name = "ashby"
+    sites: Sequence[str] = ("ashby",)
+    parameters = AshbyParameters
+    limits: Mapping[str, SiteLimits] = {"ashby": POLITE}
+    boards = "ashby_boards"
+    addresses = ("https://api.ashbyhq.com/posting-api/job-board/{}",)
+    query: Mapping[str, str] = {"includeCompensation": "true"}
+
+    def jobs(self, answer: Json) -> Sequence[Json]:
+        """Return the jobs that the board shows. Others are in its answer too: they are for those who have the link."""
+        return [job for job in listed_jobs(answer) if mapping(job).get("isListed") is not False]
+
+    def item(self, board: str, job: dict[str, Json]) -> Item:
+        """Turn a job into an item. The address is that of the first location; of several, it is not the job's."""
+        locations = list(_locations(job))
+        address = mapping(mapping(job.get("address")).get("postalAddress")) if len(locations) <= 1 else {}
+        is_remote = job.get("isRemote")
+        salary = widest(_salaries(mapping(job.get("compensation"))))
+        return Item(
+            external_id=required(text(job.get("id")), "id"),
+            title=required(text(job.get("title")), "title"),
+            url=required(link(job.get("jobUrl")), "jobUrl"),
+            apply_url=link(job.get("applyUrl")),
+            organization=organization_of(board),
+            location="; ".join(locations) or None,
+            city=text(address.get("addressLocality")),
+            region=text(address.get("addressRegion")),
+            country=text(address.get("addressCountry")),
+            work_mode=text(job.get("workplaceType")),
+            is_remote=is_remote if isinstance(is_remote, bool) else None,
+            posted_at=text(job.get("publishedAt")),
+            salary_min=salary.least,
+            salary_max=salary.most,
+            salary_interval=salary.interval,
+            currency=salary.currency,
+            job_types=tuple(filter(None, [text(job.get("employmentType"))])),
+            description=text(job.get("descriptionHtml")) or text(job.get("descriptionPlain")),
+            data={
+                "department": text(job.get("department")),
+                "team": text(job.get("team")),
+                "compensation": text(mapping(job.get("compensation")).get("compensationTierSummary")),
+            },
+        )
+
+
+def _locations(job: dict[str, Json]) -> Iterator[str]:
+    for value in (
+        job.get("location"),
+        *(mapping(other).get("location") for other in sequence(job.get("secondaryLocations"))),
+    ):
+        if location := text(value):
+            yield location
+
+
+def _salaries(compensation: dict[str, Json]) -> Iterator[Salary]:
+    """Yield the salaries: of the summary, else of each tier. Equity, bonus and commission are components, too."""
+    tiers = map(mapping, sequence(compensation.get("compensationTiers")))
+    components = sequence(compensation.get("summaryComponents")) or [
+        component for tier in tiers for component in sequence(tier.get("components"))
+    ]
+    for component in map(mapping, components):
+        interval = _INTERVALS.get(text(component.get("interval")) or "")
+        if component.get("compensationType") == "Salary" and interval:
+            least, most = amount(component.get("minValue")), amount(component.get("maxValue"))
+            yield Salary(least, most, interval, text(component.get("currencyCode")))

@@ -1,0 +1,157 @@
+"""Greenhouse: companies' boards by its Job Board API, which is public: https://developers.greenhouse.io/job-board.html."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from worker.model import Item, Json, SiteLimits
+from worker.pipeline.places import find_place
+from worker.pipeline.salaries import Salary
+from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, listed_jobs, organization_of, widest
+from worker.sources.fields import amount, link, mapping, required, sequence, text
+from worker.sources.parameters import JobParameters
+
+# Companies name their custom fields as they like.
+_TYPE_FIELD = re.compile(r"(?i)\b(?:employment|job|contract|worker|time) type\b|\bcommitment\b")
+_WORKPLACE_FIELD = re.compile(r"(?i)\b(?:workplace|work(?:ing)? (?:model|mode)|location type|remote)\b")
+_PAY_FIELD = re.compile(r"(?i)\b(?:pay|salary|compensation|wages?|hiring range)\b")
+_PERIOD_FIELD = re.compile(r"(?i)\b(?:pay|salary) (?:frequency|period|type)\b")
+
+_INTERVALS = {
+    "hourly": re.compile(r"(?i)\bhour"),
+    "daily": re.compile(r"(?i)\b(?:per day|daily)\b"),
+    "weekly": re.compile(r"(?i)\b(?:per week|weekly)\b"),
+    "monthly": re.compile(r"(?i)\bmonth"),
+    "yearly": re.compile(r"(?i)\bannual|\b(?:per year|yearly)\b"),
+}
+_LEAST_YEARLY_SALARY = 20_000
+_LARGE_CURRENCIES = frozenset({"USD", "EUR", "GBP", "CAD", "AUD", "CHF"})
+
+
+class GreenhouseParameters(JobParameters):
+    """What a search of Greenhouse reads.
+
+    Attributes:
+        greenhouse_boards: The companies, each by the name in its board's address: `job-boards.greenhouse.io/NAME`.
+    """
+
+    greenhouse_boards: BoardNames
+
+
+class GreenhouseSource(CompanyBoards):
+    """Searches the boards of companies at Greenhouse. It needs no key.
+
+    A board is one answer, with all descriptions. Those of companies in the EU have another address, but the same API.
+    """
+
+    name = "greenhouse"
+    sites: Sequence[str] = ("greenhouse",)
+    parameters = GreenhouseParameters
+    limits: Mapping[str, SiteLimits] = {"greenhouse": POLITE}
+    boards = "greenhouse_boards"
+    addresses = ("https://boards-api.greenhouse.io/v1/boards/{}/jobs",)
+    query: Mapping[str, str] = {"content": "true", "pay_transparency": "true"}
+
+    def jobs(self, answer: Json) -> Sequence[Json]:
+        """Return the jobs of a board."""
+        return listed_jobs(answer)
+
+    def item(self, board: str, job: dict[str, Json]) -> Item:
+        """Turn a job into an item. Where its place names no country, its offices do if they agree on one."""
+        url = required(link(job.get("absolute_url")), "absolute_url")
+        location = text(mapping(job.get("location")).get("name"))
+        offices = [mapping(office) for office in sequence(job.get("offices"))]
+        custom = dict(_custom_fields(job))
+        workplace = _field(custom, _WORKPLACE_FIELD)
+        salary = _salary(job, custom)
+        return Item(
+            external_id=required(text(job.get("id")), "id"),
+            title=required(text(job.get("title")), "title"),
+            url=url,
+            apply_url=url,
+            organization=text(job.get("company_name")) or organization_of(board),
+            location=location,
+            country=None if find_place(location).country else _common_country(offices),
+            work_mode=workplace,
+            is_remote=True if workplace and re.match(r"(?i)yes\b|remote\b", workplace) else None,
+            posted_at=text(job.get("first_published")) or text(job.get("updated_at")),
+            salary_min=salary.least,
+            salary_max=salary.most,
+            salary_interval=salary.interval,
+            currency=salary.currency,
+            job_types=tuple(value for value in (_field(custom, _TYPE_FIELD),) if value),
+            description=html.unescape(text(job.get("content")) or "") or None,
+            data={
+                "departments": _names(job.get("departments")),
+                "offices": _names(job.get("offices")),
+                "requisition_id": text(job.get("requisition_id")),
+                "updated_at": text(job.get("updated_at")),
+                "language": text(job.get("language")),
+                "fields": {**custom},
+            },
+        )
+
+
+def _custom_fields(job: dict[str, Json]) -> Iterator[tuple[str, str]]:
+    """Yield the company's own fields with a text, a choice or several."""
+    for field in map(mapping, sequence(job.get("metadata"))):
+        name, value = text(field.get("name")), field.get("value")
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        told = ", ".join(filter(None, map(text, value if isinstance(value, list) else [value])))
+        if name and told:
+            yield name, told
+
+
+def _field(custom: Mapping[str, str], name: re.Pattern[str]) -> str | None:
+    return next((value for field, value in custom.items() if name.search(field)), None)
+
+
+def _names(value: Json) -> list[Json]:
+    return [name for element in sequence(value) if (name := text(mapping(element).get("name")))]
+
+
+def _common_country(offices: Sequence[dict[str, Json]]) -> str | None:
+    locations = filter(None, (text(office.get("location")) for office in offices))
+    return find_place("; ".join(locations)).country
+
+
+def _salary(job: dict[str, Json], custom: Mapping[str, str]) -> Salary:
+    """Return the pay that the job's ranges tell, in cents, else that of the company's own fields, in full units."""
+    period = _field(custom, _PERIOD_FIELD) or ""
+    ranges = [
+        _pay(
+            _units(pay.get("min_cents")),
+            _units(pay.get("max_cents")),
+            text(pay.get("currency_type")),
+            f"{text(pay.get('title'))} {text(pay.get('blurb'))} {period}",
+        )
+        for pay in map(mapping, sequence(job.get("pay_input_ranges")))
+    ]
+    fields = [
+        _pay(
+            amount(value.get("min_value", value.get("amount"))),
+            amount(value.get("max_value")),
+            text(value.get("unit")),
+            f"{name} {period}",
+        )
+        for field in map(mapping, sequence(job.get("metadata")))
+        if (value := mapping(field.get("value"))) and (name := text(field.get("name"))) and _PAY_FIELD.search(name)
+    ]
+    return widest([*ranges, *([] if ranges else fields)])
+
+
+def _units(cents: Json) -> float | None:
+    found = amount(cents)
+    return None if found is None else found / 100
+
+
+def _pay(least: float | None, most: float | None, currency: str | None, words: str) -> Salary:
+    """Return a range with the interval that its words tell: the API has none. A large `salary` is a year's."""
+    interval = next((interval for interval, told in _INTERVALS.items() if told.search(words)), None)
+    is_large = least is not None and least >= _LEAST_YEARLY_SALARY and currency in _LARGE_CURRENCIES
+    if interval is None and is_large and re.search(r"(?i)\bsalary\b", words):
+        interval = "yearly"
+    return Salary(least, most, interval, currency)

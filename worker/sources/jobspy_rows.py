@@ -1,0 +1,57 @@
+"""A row of JobSpy's table, and the item that it is."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from worker.model import Item, Json
+from worker.sources.fields import amount, flag, link, required, text, texts
+
+Row: TypeAlias = dict[str, Json]
+
+_ITEM_COLUMNS = frozenset({
+    "id", "site", "title", "job_url", "company", "location", "is_remote", "date_posted", "min_amount",
+    "max_amount", "interval", "currency", "job_url_direct", "description", "job_type",
+})  # fmt: skip
+
+
+def to_item(site: str, row: Row) -> Item:
+    """Turn a row into an item.
+
+    Raises:
+        InvalidItemError: It has no id, no title or no web address.
+    """
+    return Item(
+        external_id=required(id_of(row), "id"),
+        title=required(text(row.get("title")), "title"),
+        url=required(link(row.get("job_url")), "job_url"),
+        organization=text(row.get("company")),
+        location=text(row.get("location")),
+        is_remote=_is_remote(site, row),
+        posted_at=text(row.get("date_posted")),
+        salary_min=amount(row.get("min_amount")),
+        salary_max=amount(row.get("max_amount")),
+        salary_interval=text(row.get("interval")),
+        currency=text(row.get("currency")),
+        apply_url=link(row.get("job_url_direct")),
+        description=text(row.get("description")),
+        job_types=texts(row.get("job_type")),
+        data={name: value for name, value in row.items() if name not in _ITEM_COLUMNS and value is not None},
+    )
+
+
+def is_job(row: Row) -> bool:
+    """Tell whether a row is an item."""
+    return None not in (id_of(row), text(row.get("title")), link(row.get("job_url")))
+
+
+def id_of(row: Row) -> str | None:
+    """Return the site's own id of a row, if it has any."""
+    return text(row.get("id"))
+
+
+def _is_remote(site: str, row: Row) -> bool | None:
+    value = row.get("is_remote")
+    if site == "linkedin" and not value:
+        return None  # JobSpy only looks for "remote" in LinkedIn's titles and locations
+    return flag(value)

@@ -1,0 +1,259 @@
+"""Jobs of many boards at once through JSearch, which reads Google for Jobs.
+
+Parameters, shapes and paging are those of https://www.openwebninja.com/api/jsearch/docs. There are two versions of the
+search: the first has numbered pages and answers with a list of jobs, the second with an object that also has the cursor
+of the next page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Literal, TypeAlias
+
+from worker.model import InvalidItemError, Item, Json, Page, Progress, SiteLimits
+from worker.pipeline.dates import to_iso
+from worker.pipeline.places import country_code, find_place
+from worker.pipeline.vocabulary import job_types
+from worker.sources import Search, Source
+from worker.sources.fields import amount, flag, link, mapping, number, required, sequence, text, texts
+from worker.sources.harvest import Harvest
+from worker.sources.job_filter import since
+from worker.sources.jsearch_api import Endpoint, Host, JSearchApi
+from worker.sources.parameters import JobParameters
+
+Query: TypeAlias = dict[str, str | int]
+Position: TypeAlias = Query
+"""The parameter that asks for a page: `page` in the first version; `cursor` in the second, and none for its first."""
+
+FREE_REQUESTS = 200
+"""Requests a month of the free plan. What other plans have is told in the headers of each answer (`Observed`)."""
+
+PAGE_SIZE = 10
+"""Jobs on a page at most. Each page costs a request, also where several are asked for at once."""
+
+LAST_PAGE = 100
+"""The last page that the first version gives."""
+
+PAGES_PER_NEEDED = 2
+"""Pages that a search takes at most, for each one that it would need if no job were repeated or too old."""
+
+EMPLOYMENT_TYPES = {"fulltime": "FULLTIME", "parttime": "PARTTIME", "contract": "CONTRACTOR", "internship": "INTERN"}
+"""The types that can be asked for; of others, jobs that are told to be of another type are left out."""
+
+DATES_POSTED = {
+    timedelta(days=1): "today",
+    timedelta(days=3): "3days",
+    timedelta(days=7): "week",
+    timedelta(days=30): "month",
+}
+
+_ITEM_FIELDS = frozenset({
+    "job_id", "job_title", "employer_name", "job_location", "job_city", "job_state", "job_country", "job_is_remote",
+    "job_posted_at_timestamp", "job_posted_at_datetime_utc", "job_min_salary", "job_max_salary", "job_salary_period",
+    "job_salary_currency", "job_apply_link", "job_description", "job_employment_type", "job_employment_types",
+})  # fmt: skip
+
+
+class JSearchSource(Source):
+    """Searches JSearch.
+
+    Args:
+        api_key: The operator's key; None: it is not set.
+        host: Who gave the key.
+        version: Of the search: `v1` for accounts at RapidAPI that have no other.
+    """
+
+    name = "jsearch"
+    kind = "jobs"
+    sites: Sequence[str] = ("jsearch",)
+    parameters = JobParameters
+    # Plans limit requests by the second, too, without telling how many in advance.
+    limits: Mapping[str, SiteLimits] = {
+        "jsearch": SiteLimits(min_delay_seconds=1, searches=4, quota=FREE_REQUESTS, quota_period="month")
+    }
+
+    def __init__(
+        self, api_key: str | None, *, host: Host = "jsearch.p.rapidapi.com", version: Literal["v1", "v2"] = "v2"
+    ) -> None:
+        self._api = JSearchApi(api_key, host)
+        self._begins_at: Position = {"page": 1} if version == "v1" else {}
+        self.credentials = {"JSEARCH_API_KEY": api_key is not None}
+
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
+        """Search, page by page, until there are enough jobs, nothing new comes, or JSearch has no more.
+
+        A page's payload is the answer with those of its jobs that are asked for and that no page before it had. A
+        search takes at most `PAGES_PER_NEEDED` times as many pages as it needs: every page counts for the quota.
+
+        Raises:
+            SiteError: JSearch refused or failed. Pages that came before it are good.
+        """
+        asked = self.parameters.read(search.parameters)
+        now = datetime.now(UTC)
+        oldest = since(asked, search.newer_than, now)
+        query = _query(asked, oldest, now)
+        most_pages = PAGES_PER_NEEDED * -(-asked.results_wanted // PAGE_SIZE)
+        position, found_ids = self._begin(search.cursor)
+        # A cursor belongs to the search that it came from, while `newer_than` is further back each time.
+        query["date_posted"] = text(mapping(search.cursor).get("date_posted")) or query["date_posted"]
+        harvest = Harvest(
+            lambda record: self.parse(search.site, record),
+            lambda item: _is_of_type(item, asked.job_type) and not _is_older(item, oldest),
+            asked.results_wanted,
+            found_ids,
+        )
+        await search.report(Progress("searching", harvest.found, asked.results_wanted))
+        for page_number in count(search.next_page):
+            endpoint: Endpoint = "search" if "page" in position else "search-v2"
+            response = await self._api.ask(search.http, endpoint, query | position)
+            answer = response.json()
+            jobs = harvest.pick(_jobs(answer))
+            after = None if harvest.drift else _after(answer, position)
+            is_enough = not harvest.has_news or harvest.is_complete or page_number >= most_pages
+            is_last = harvest.drift is None and (after is None or is_enough)
+            await search.report(Progress("searching", harvest.found, asked.results_wanted))
+            yield Page(
+                page_number,
+                _with_jobs(answer, jobs),
+                response.elapsed_ms,
+                response.requests,
+                cursor=None
+                if is_last or after is None
+                else {**after, "found_ids": [*harvest.found_ids], "date_posted": query["date_posted"]},
+                is_last=is_last,
+            )
+            if harvest.drift:
+                raise harvest.drift
+            if after is None or is_last:
+                return
+            position = after
+
+    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
+        """Return the jobs of a page of either version.
+
+        Raises:
+            InvalidItemError: The answer has no list of jobs.
+        """
+        jobs = _jobs(page.payload)
+        if jobs is None:
+            raise InvalidItemError("must be a list of jobs, or an object with one", "data")
+        return jobs
+
+    def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
+        """Turn a job into an item.
+
+        Raises:
+            InvalidItemError: It is no job: one has an id, a title and a web address.
+        """
+        if not isinstance(record, dict):
+            raise InvalidItemError("a job must be an object")
+        page = link(record.get("job_apply_link"))
+        places = (text(record.get(f"job_{part}")) for part in ("city", "state", "country"))
+        return Item(
+            external_id=required(text(record.get("job_id")), "job_id"),
+            title=required(text(record.get("job_title")), "job_title"),
+            url=required(page or link(record.get("job_google_link")), "job_apply_link"),
+            organization=text(record.get("employer_name")),
+            location=text(record.get("job_location")) or ", ".join(filter(None, places)) or None,
+            city=text(record.get("job_city")),
+            region=text(record.get("job_state")),
+            country=text(record.get("job_country")),
+            is_remote=flag(record.get("job_is_remote")),
+            posted_at=_posted_at(record),
+            salary_min=amount(record.get("job_min_salary")),
+            salary_max=amount(record.get("job_max_salary")),
+            salary_interval=text(record.get("job_salary_period")),
+            currency=text(record.get("job_salary_currency")),
+            apply_url=_direct_link(record) or page,
+            description=text(record.get("job_description")),
+            job_types=texts(record.get("job_employment_types")) or texts([record.get("job_employment_type")]),
+            data={name: value for name, value in record.items() if name not in _ITEM_FIELDS and value is not None},
+        )
+
+    def _begin(self, cursor: Json) -> tuple[Position, Sequence[str]]:
+        """Return where to begin or to go on, in the version that the search began with, and what was found."""
+        kept = mapping(cursor)
+        for name, value in (("page", number(kept.get("page"))), ("cursor", text(kept.get("cursor")))):
+            if value is not None:
+                return {name: value}, texts(kept.get("found_ids"))
+        return self._begins_at, ()
+
+
+# What is asked --------------------------------------------------------------------------------------------------------
+
+
+def _query(asked: JobParameters, oldest: datetime | None, now: datetime) -> Query:
+    place = asked.location or asked.country
+    query: Query = {
+        "query": f"{asked.search_term} in {place}" if place else asked.search_term,
+        "num_pages": 1,
+        "date_posted": "all" if oldest is None else _date_posted(now - oldest),
+    }
+    # Where nothing tells a country, JSearch takes it to be the US.
+    if country := country_code(asked.country) or find_place(asked.location).country:
+        query["country"] = country.lower()
+    if asked.is_remote:
+        query["work_from_home"] = "true"
+    if asked.job_type in EMPLOYMENT_TYPES:
+        query["employment_types"] = EMPLOYMENT_TYPES[asked.job_type]
+    return query
+
+
+def _date_posted(age: timedelta) -> str:
+    return next((name for longest, name in DATES_POSTED.items() if age <= longest), "all")
+
+
+# What is answered -----------------------------------------------------------------------------------------------------
+
+
+def _jobs(answer: Json) -> list[Json] | None:
+    """Return the jobs of an answer of either version; None if it has no list of them."""
+    data = mapping(answer).get("data")
+    jobs = data.get("jobs") if isinstance(data, dict) else data
+    return jobs if isinstance(jobs, list) else None
+
+
+def _with_jobs(answer: Json, jobs: list[Json]) -> Json:
+    if _jobs(answer) is None:
+        return answer
+    data = mapping(answer).get("data")
+    return {**mapping(answer), "data": {**data, "jobs": jobs} if isinstance(data, dict) else jobs}
+
+
+def _after(answer: Json, position: Position) -> Position | None:
+    """Return where the next page begins; None if there is none."""
+    page = position.get("page")
+    if isinstance(page, int):
+        return {"page": page + 1} if page < LAST_PAGE else None
+    cursor = text(mapping(mapping(answer).get("data")).get("cursor"))
+    return {"cursor": cursor} if cursor and cursor != position.get("cursor") else None
+
+
+def _posted_at(record: Mapping[str, Json]) -> str | None:
+    """Return when a job was published. Of older jobs Google tells the day alone, which is its first second here."""
+    timestamp = number(record.get("job_posted_at_timestamp"))
+    posted_at = to_iso(text(record.get("job_posted_at_datetime_utc")) if timestamp is None else str(timestamp))
+    return posted_at.removesuffix("T00:00:00+00:00") if posted_at else None
+
+
+def _direct_link(record: Mapping[str, Json]) -> str | None:
+    """Return the address to apply at with the employer, where JSearch knows it."""
+    options = [mapping(option) for option in sequence(record.get("apply_options"))]
+    return next(
+        (url for option in options if option.get("is_direct") is True and (url := link(option.get("apply_link")))), None
+    )
+
+
+def _is_of_type(item: Item, job_type: str | None) -> bool:
+    types = job_types(item.job_types)
+    return job_type is None or job_type in types or types in ((), ("other",))
+
+
+def _is_older(item: Item, oldest: datetime | None) -> bool:
+    if oldest is None or item.posted_at is None:
+        return False
+    if "T" in item.posted_at:
+        return datetime.fromisoformat(item.posted_at) < oldest
+    return item.posted_at < oldest.astimezone(UTC).date().isoformat()

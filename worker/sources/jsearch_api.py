@@ -1,0 +1,127 @@
+"""JSearch's search as RapidAPI and OpenWeb Ninja offer it: addresses, keys, refusals, and what is left of the plan.
+
+Sources: https://www.openwebninja.com/api/jsearch/docs and https://docs.rapidapi.com/docs/response-headers.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Literal
+
+from worker.http import Response, SiteHttp
+from worker.masking import mask
+from worker.model import ErrorCode, Json, Observed, SiteError
+from worker.sources.fields import mapping, number, text
+
+Host = Literal["jsearch.p.rapidapi.com", "api.openwebninja.com"]
+Endpoint = Literal["search", "search-v2"]
+
+_REFUSALS = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+_LEAST_TIME = 10**9
+
+
+class JSearchApi:
+    """Asks JSearch.
+
+    Args:
+        api_key: The operator's key; None: it is not set.
+        host: Who gave the key.
+    """
+
+    def __init__(self, api_key: str | None, host: Host) -> None:
+        self._api_key = api_key
+        self._host = host
+
+    async def ask(self, http: SiteHttp, endpoint: Endpoint, params: Mapping[str, str | int]) -> Response:
+        """Ask for a page, and pass on what the answer tells of the plan.
+
+        Raises:
+            SiteError: No good answer came, with what the person who runs the worker can do about it.
+        """
+        if self._api_key is None:
+            raise SiteError(ErrorCode.UNAUTHORIZED, "JSEARCH_API_KEY: is not set; JSearch answers nobody without a key")
+        if self._host == "api.openwebninja.com":
+            url, headers = f"https://{self._host}/jsearch/{endpoint}", {"x-api-key": self._api_key}
+        else:
+            url = f"https://{self._host}/{endpoint}"
+            headers = {"X-RapidAPI-Key": self._api_key, "X-RapidAPI-Host": self._host}
+        response = await http.request("GET", url, params=params, headers=headers)
+        failure = self._failure(response, endpoint)
+        is_used_up = failure is not None and failure.code is ErrorCode.QUOTA_EXCEEDED
+        if observed := _observed(response, is_used_up=is_used_up):
+            await http.observe(observed)
+        if failure is not None:
+            raise failure
+        return response
+
+    def _failure(self, response: Response, endpoint: Endpoint) -> SiteError | None:
+        status, answer = response.status, _answer(response)
+        said = mask(_words(answer) or "without a word", [self._api_key or ""])
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            is_error = answer.get("status") == "ERROR" or ("message" in answer and "data" not in answer)
+            return SiteError(ErrorCode.UPSTREAM, f"JSearch failed: {said}") if is_error else None
+        if status in _REFUSALS and (re.search(r"(?i)\bquota\b", said) or _header(response, "requests-remaining") == 0):
+            pause = _seconds(response, "requests-reset")
+            message = f"the plan's requests are used up: {said}"
+            return SiteError(ErrorCode.QUOTA_EXCEEDED, message, retry_after_seconds=pause)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            pause = response.retry_after_seconds
+            pause = _seconds(response, "reset") if pause is None else pause
+            message = f"too many requests at a time: {said}"
+            return SiteError(ErrorCode.RATE_LIMITED, message, retry_after_seconds=pause)
+        code, explanation = self._explain(status, endpoint)
+        return response.failure(said) if code is None else SiteError(code, f"{explanation}: {said}")
+
+    def _explain(self, status: int, endpoint: Endpoint) -> tuple[ErrorCode | None, str]:
+        match status:
+            case HTTPStatus.BAD_REQUEST:
+                return ErrorCode.INVALID_PARAMETERS, "JSearch takes no such search"
+            case HTTPStatus.UNAUTHORIZED:
+                return ErrorCode.UNAUTHORIZED, f"JSEARCH_API_KEY: {self._host} does not know the key"
+            case HTTPStatus.FORBIDDEN:
+                advice = "subscribe to JSearch there, or set JSEARCH_HOST to who gave it"
+                return ErrorCode.UNAUTHORIZED, f"JSEARCH_API_KEY: {self._host} refuses the key; {advice}"
+            case HTTPStatus.NOT_FOUND:
+                advice = f"set {'v2' if endpoint == 'search' else 'v1'}, or subscribe to JSearch there"
+                return ErrorCode.NOT_FOUND, f"JSEARCH_VERSION: {self._host} has no /{endpoint} for the key; {advice}"
+            case _:
+                return None, ""
+
+
+def _answer(response: Response) -> dict[str, Json]:
+    try:
+        return mapping(response.json())
+    except SiteError:
+        return {}
+
+
+def _words(answer: Mapping[str, Json]) -> str | None:
+    """Return what the API says of an error: `message` at RapidAPI, `error` at JSearch itself."""
+    error = answer.get("error")
+    return text(mapping(error).get("message")) or text(error) or text(answer.get("message"))
+
+
+def _observed(response: Response, *, is_used_up: bool) -> Observed | None:
+    """Return what an answer tells of the plan's requests (headers with `-requests-`) and of their rate (the others)."""
+    observed = Observed(
+        retry_after_seconds=_seconds(response, "reset") if _header(response, "remaining") == 0 else None,
+        remaining=0 if is_used_up else _header(response, "requests-remaining"),
+        quota=_header(response, "requests-limit"),
+        resets_in_seconds=_seconds(response, "requests-reset"),
+    )
+    return observed if observed != Observed() else None
+
+
+def _header(response: Response, name: str) -> int | None:
+    return number(response.headers.get(f"x-ratelimit-{name}"))
+
+
+def _seconds(response: Response, name: str) -> float | None:
+    """Return the seconds until a reset, which RapidAPI gives as they are or as a time."""
+    value = _header(response, name)
+    if value is None:
+        return None
+    return max(0.0, value - time.time()) if value >= _LEAST_TIME else float(value)

@@ -1,0 +1,95 @@
+"""Lever: companies' boards by its public Postings API: https://github.com/lever/postings-api."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from worker.model import ErrorCode, Item, Json, SiteError, SiteLimits
+from worker.pipeline.salaries import NO_SALARY, Salary
+from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, organization_of
+from worker.sources.fields import amount, link, mapping, required, sequence, text
+from worker.sources.parameters import JobParameters
+
+_INTERVALS = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}
+
+
+class LeverParameters(JobParameters):
+    """What a search of Lever reads.
+
+    Attributes:
+        lever_boards: The companies, each by the name in its board's address: `jobs.lever.co/NAME`, or
+            `jobs.eu.lever.co/NAME`.
+    """
+
+    lever_boards: BoardNames
+
+
+class LeverSource(CompanyBoards):
+    """Searches the boards of companies at Lever. It needs no key.
+
+    A board has answers of 100 jobs. What is not known at Lever's first address is looked for at that for the EU.
+    """
+
+    name = "lever"
+    sites: Sequence[str] = ("lever",)
+    parameters = LeverParameters
+    limits: Mapping[str, SiteLimits] = {"lever": POLITE}
+    boards = "lever_boards"
+    addresses = ("https://api.lever.co/v0/postings/{}", "https://api.eu.lever.co/v0/postings/{}")
+    query: Mapping[str, str] = {"mode": "json"}
+    answer_size = 100
+
+    def jobs(self, answer: Json) -> Sequence[Json]:
+        """Return the postings of an answer."""
+        if not isinstance(answer, list):
+            raise SiteError(ErrorCode.UNVERIFIED, "the answer is no list of postings")
+        return answer
+
+    def item(self, board: str, job: dict[str, Json]) -> Item:
+        """Turn a posting into an item. The country is that of its first location; of several, it is not the job's."""
+        categories = mapping(job.get("categories"))
+        locations = list(dict.fromkeys(filter(None, map(text, sequence(categories.get("allLocations"))))))
+        location = "; ".join(locations) or text(categories.get("location"))
+        salary = _salary(mapping(job.get("salaryRange")))
+        return Item(
+            external_id=required(text(job.get("id")), "id"),
+            title=required(text(job.get("text")), "text"),
+            url=required(link(job.get("hostedUrl")), "hostedUrl"),
+            apply_url=link(job.get("applyUrl")),
+            organization=organization_of(board),
+            location=location,
+            country=text(job.get("country")) if len(locations) <= 1 else None,
+            work_mode=text(job.get("workplaceType")),
+            posted_at=text(job.get("createdAt")),
+            salary_min=salary.least,
+            salary_max=salary.most,
+            salary_interval=salary.interval,
+            currency=salary.currency,
+            job_types=tuple(filter(None, [text(categories.get("commitment"))])),
+            description=_description(job),
+            data={
+                "department": text(categories.get("department")),
+                "team": text(categories.get("team")),
+                "level": text(categories.get("level")),
+            },
+        )
+
+
+def _description(job: dict[str, Json]) -> str | None:
+    """Join the parts of a description as Lever's own page shows them: HTML, where it tells HTML."""
+    parts = [text(job.get("description")) or text(job.get("descriptionPlain"))]
+    for titled in map(mapping, sequence(job.get("lists"))):
+        heading, content = text(titled.get("text")), text(titled.get("content"))
+        parts += [heading and f"<h3>{heading}</h3>", content and f"<ul>{content}</ul>"]
+    parts += [text(job.get("salaryDescription")), text(job.get("additional")) or text(job.get("additionalPlain"))]
+    return "\n".join(filter(None, parts)) or None
+
+
+def _salary(pay: dict[str, Json]) -> Salary:
+    """Return the pay with its interval: `per-year-salary`, `per-hour-wage` ... One paid once is none."""
+    period = re.match(r"per-(hour|day|week|month|year)-", text(pay.get("interval")) or "")
+    if period is None:
+        return NO_SALARY
+    least, most = amount(pay.get("min")), amount(pay.get("max"))
+    return Salary(least, most, _INTERVALS[period[1]], text(pay.get("currency")))

@@ -1,0 +1,295 @@
+"""Creators on YouTube: searched by a topic, enriched with figures and uploads of their channels, and scored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Annotated, Self
+from urllib.parse import quote
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, SiteLimits
+from worker.sources import Search, Source
+from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, language_of, score
+from worker.sources.fields import link, mapping, number, sequence, text
+from worker.sources.parameters import SearchParameters
+from worker.sources.youtube_api import LIMITS, YouTube
+from worker.sources.youtube_page import (
+    asked_at,
+    channel_ids,
+    channel_records,
+    creator_of,
+    id_of,
+    matches,
+    newest_video,
+    uploads_playlist,
+    wish_of,
+)
+
+MOST_PAGES = 20
+"""Pages of one search at most: YouTube shows some 500 channels for one, and all searches share 100 pages a day."""
+
+
+class CreatorParameters(SearchParameters):
+    """What a search for creators asks for.
+
+    Attributes:
+        search_term: The topic, in YouTube's own query language: `|` for or, `-` before a word for without.
+        keywords: Words and phrases that raise a creator's score.
+        min_subscribers: Least number of subscribers; who hides it is left out.
+        max_subscribers: Greatest number of subscribers; who hides it is left out.
+        language: BCP 47 tag of the language; creators of whom nothing tells it are left out.
+        active_within_days: Greatest age of the newest upload in days.
+        results_wanted: Creators.
+    """
+
+    search_term: str = Field(min_length=1, max_length=200)
+    keywords: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] | None = Field(
+        None, min_length=1, max_length=20
+    )
+    min_subscribers: int | None = Field(None, ge=0, le=1_000_000_000)
+    max_subscribers: int | None = Field(None, ge=0, le=1_000_000_000)
+    language: str | None = Field(None, min_length=2, max_length=10)
+    active_within_days: int | None = Field(None, ge=1, le=3650)
+    results_wanted: int = Field(50, ge=1, le=500)
+
+    @field_validator("max_subscribers")
+    @classmethod
+    def _is_no_less(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value < (info.data.get("min_subscribers") or 0):
+            raise ValueError("must not be below min_subscribers")
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _is_tag(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
+            raise ValueError("must be the code of a language, such as en or pt-BR")
+        return value
+
+
+class YouTubeSource(Source):
+    """Searches channels on YouTube.
+
+    Args:
+        api_key: Key of the YouTube Data API v3; None: it is not set.
+    """
+
+    name = "youtube"
+    kind = "creators"
+    sites: Sequence[str] = ("youtube",)
+    parameters = CreatorParameters
+    limits: Mapping[str, SiteLimits] = LIMITS
+
+    def __init__(self, api_key: str | None) -> None:
+        self._api_key = api_key
+        self.credentials = {"YOUTUBE_API_KEY": api_key is not None}
+
+    async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
+        """Search YouTube: fetch a page of results, enrich its channels, score them; and so on.
+
+        A page's payload has YouTube's answers as they came, what was asked for and when: all that `records` and `parse`
+        need. Where YouTube takes the page token no more, the search begins anew, and its pages have the next numbers.
+
+        Raises:
+            SiteError: YouTube refused or failed. Pages that came before it are good.
+        """
+        asked = CreatorParameters.read(search.parameters)
+        if self._api_key is None:
+            raise SiteError(ErrorCode.UNAUTHORIZED, "the worker lacks YOUTUBE_API_KEY")
+        position = _Position.read(search.cursor)
+        is_resumed = position.page_token is not None
+        steps = _Steps(search, asked.results_wanted)
+        for page_number in count(search.next_page):
+            youtube = YouTube(search.http, self._api_key)
+            steps.reach(position.found)
+            await steps.report("fetching")
+            listing = await youtube.search(asked.search_term, asked.language, position.page_token)
+            if listing is None and is_resumed:
+                position = _Position()
+                listing = await youtube.search(asked.search_term, asked.language, None)
+            if listing is None:
+                raise SiteError(ErrorCode.UPSTREAM, "YouTube refused its own page token")
+            is_resumed = False
+            most = asked.results_wanted - position.found
+            payload: dict[str, Json] = {
+                "asked": asked.model_dump(mode="json", exclude={"sites", "results_wanted"}) | {"most": most},
+                "asked_at": datetime.now(UTC).isoformat(),
+                "search": listing,
+            }
+            await _enrich(payload, youtube, steps)
+            matched = len(matches(payload))
+            await steps.report("scoring", channels=len(channel_ids(listing)), matched=matched)
+
+            position = _Position(text(listing.get("nextPageToken")), position.found + matched, position.pages + 1)
+            is_last = position.is_end(listing, asked)
+            if is_last:
+                steps.end(position.found)
+                await steps.report("scoring")
+            yield Page(
+                page_number,
+                payload,
+                youtube.elapsed_ms,
+                calls_used=youtube.requests,
+                cursor=None if is_last else asdict(position),
+                is_last=is_last,
+            )
+            if is_last:
+                return
+
+    def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
+        """Return the channels of a page that pass the filters, best first, as many as were still wanted at most.
+
+        Raises:
+            InvalidItemError: The page does not hold what `fetch` puts there.
+        """
+        payload = mapping(page.payload)
+        for field in ("asked", "search", "channels"):
+            if not isinstance(payload.get(field), dict):
+                raise InvalidItemError("must be an object", field)
+        return [*matches(payload)]
+
+    def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
+        """Turn a channel into an item; `data` has its figures, and its score with the parts that make it.
+
+        Raises:
+            InvalidItemError: It is no channel, or has no id or no title.
+        """
+        kept = mapping(record)
+        channel_id, creator = id_of(kept), creator_of(kept)
+        if channel_id is None:
+            raise InvalidItemError("is missing", "id")
+        if not creator.title:
+            raise InvalidItemError("is missing", "title")
+        snippet = mapping(mapping(kept.get("channel")).get("snippet"))
+        handle = text(snippet.get("customUrl"))
+        path = handle if handle and handle.startswith("@") else f"channel/{channel_id}"
+        return Item(
+            external_id=channel_id,
+            title=creator.title,
+            url=f"https://www.youtube.com/{quote(path, safe='@/', errors='replace')}",
+            location=creator.country,
+            country=creator.country,
+            description=creator.description or None,
+            data=_figures(kept, creator),
+        )
+
+
+def _figures(record: dict[str, Json], creator: Creator) -> dict[str, Json]:
+    channel = mapping(record.get("channel"))
+    snippet, statistics = mapping(channel.get("snippet")), mapping(channel.get("statistics"))
+    scored = score(creator, wish_of(record), asked_at(record))
+    figures: dict[str, Json] = {
+        "score": scored.total,
+        "score_parts": {**scored.parts},
+        "subscribers": creator.subscribers,
+        "views": number(statistics.get("viewCount")),
+        "videos": number(statistics.get("videoCount")),
+        "language": language_of(creator),
+        "country": creator.country,
+        "handle": text(snippet.get("customUrl")),
+        "keywords": creator.keywords or None,
+        "created_at": text(snippet.get("publishedAt")),
+        "newest_upload_at": creator.newest_upload.isoformat() if creator.newest_upload else None,
+        "upload_titles": None if creator.upload_titles is None else [*creator.upload_titles],
+        "thumbnail": link(mapping(mapping(snippet.get("thumbnails")).get("high")).get("url")),
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a search goes on, as it is kept with each page.
+
+    Attributes:
+        page_token: YouTube's; None: begin with the first page.
+        found: Creators on the pages before.
+        pages: How many those were.
+    """
+
+    page_token: str | None = None
+    found: int = 0
+    pages: int = 0
+
+    @classmethod
+    def read(cls, cursor: Json) -> Self:
+        """Return the position that a page was saved with, or that of the first page."""
+        kept = mapping(cursor)
+        page_token, found, pages = text(kept.get("page_token")), number(kept.get("found")), number(kept.get("pages"))
+        return cls() if page_token is None or found is None or pages is None else cls(page_token, found, pages)
+
+    def is_end(self, listing: Mapping[str, Json], asked: CreatorParameters) -> bool:
+        """Whether nothing comes after the page that `listing` was of."""
+        is_enough = self.found >= asked.results_wanted or self.pages >= MOST_PAGES
+        return is_enough or self.page_token is None or not sequence(listing.get("items"))
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Tells the steps of a search. What is done is told in creators that are saved; it never falls.
+
+    Attributes:
+        total: Creators that are wanted; at the end, those that there are.
+    """
+
+    search: Search
+    total: int
+    found: int = 0
+
+    def reach(self, found: int) -> None:
+        """Count the creators of the pages that are saved."""
+        self.found = max(self.found, found)
+
+    def end(self, found: int) -> None:
+        """Count those of all pages."""
+        self.reach(found)
+        self.total = self.found
+
+    async def report(self, step: str, **details: Json) -> None:
+        """Tell what happens now, with counts of the step's own."""
+        await self.search.report(Progress(step, self.found, max(self.found, self.total), details))
+
+
+async def _enrich(payload: dict[str, Json], youtube: YouTube, steps: _Steps) -> None:
+    """Look up the channels of a page, and what the filters need to know of their uploads.
+
+    Uploads cost a unit for each channel: they are looked up only where a filter needs them, and only of channels that
+    pass the others.
+    """
+    ids = channel_ids(mapping(payload["search"]))
+    await steps.report("enriching", channels=len(ids))
+    payload["channels"] = await youtube.channels(ids) if ids else {}
+    wish, now = wish_of(payload), asked_at(payload)
+    playlists = {
+        channel_id: playlist
+        for record in channel_records(payload)
+        if _needs_uploads(creator_of(record), wish)
+        and (channel_id := id_of(record))
+        and (playlist := uploads_playlist(record))
+    }
+    uploads: dict[str, Json] = {}
+    payload["uploads"] = uploads
+    for channel_id, playlist in playlists.items():
+        await steps.report("enriching", channels=len(ids), uploads=len(playlists), looked_up=len(uploads))
+        uploads[channel_id] = await youtube.uploads(playlist)
+    if wish.language is None:
+        return
+    creators = [(record, creator_of(record)) for record in channel_records(payload)]
+    videos = [
+        video
+        for record, creator in creators
+        if creator.language is None and fits_activity(creator, wish, now) and (video := newest_video(record))
+    ]
+    payload["videos"] = await youtube.videos(videos) if videos else {}
+
+
+def _needs_uploads(creator: Creator, wish: Wish) -> bool:
+    if not fits_size(creator, wish):
+        return False
+    if wish.language is not None and creator.language is None:
+        return True
+    return wish.active_within_days is not None and fits_language(creator, wish)
