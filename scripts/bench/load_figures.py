@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from collections.abc import Awaitable, Callable, Sequence
 
-import psycopg
 from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, BenchPage, copied_rows, make_page
-from worker.local.processes import ready, running
+from scripts.bench.local_stack import KIND, Connection, Lease, connect, on_local_stack, start_run
 from worker.queue import open_client
 
-KIND = "jobs"
 SAVE_PAGE = """
 select public.worker_save_page(%(run_id)s, %(lease_token)s, 'indeed', 1, %(page_number)s, %(raw)s, %(items)s, '[]',
                                '{"step": "searching", "site": "indeed"}')
@@ -30,9 +22,6 @@ select public.worker_save_page(%(run_id)s, %(lease_token)s, 'indeed', 1, %(page_
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-
-Connection = psycopg.AsyncConnection[Any]
-Lease = tuple[UUID, UUID]
 
 
 class Bench:
@@ -50,7 +39,7 @@ class Bench:
 
     async def run(self) -> None:
         """Fill the tables, measure in turns and print the figures."""
-        async with self._connected() as database:
+        async with await connect(self._stack) as database:
             await self._print_setting(database)
             await self._fill(database)
             # In turns, so that whatever else the machine does befalls all of them.
@@ -86,13 +75,13 @@ class Bench:
         )
 
     async def _fill(self, database: Connection) -> None:
-        run_id, _ = await self._start_run(database)
+        run_id, _ = await start_run(database, "indeed")
         for page in self._make_pages(self._options.base):
             await _copy(database, [copied_rows(page, run_id, KIND)])
         await database.execute("vacuum analyze")
 
     async def _copy_pages(self, database: Connection) -> float:
-        run_id, _ = await self._start_run(database)
+        run_id, _ = await start_run(database, "indeed")
         rows = [copied_rows(page, run_id, KIND) for page in self._make_pages(self._options.pages)]
         started = time.perf_counter()
         for page in rows:
@@ -100,22 +89,22 @@ class Bench:
         return time.perf_counter() - started
 
     async def _copy_at_once(self, database: Connection) -> float:
-        run_id, _ = await self._start_run(database)
+        run_id, _ = await start_run(database, "indeed")
         rows = [copied_rows(page, run_id, KIND) for page in self._make_pages(self._options.pages)]
         started = time.perf_counter()
         await _copy(database, rows)
         return time.perf_counter() - started
 
     async def _save_new(self, database: Connection) -> float:
-        return await _save(database, await self._start_run(database), self._make_pages(self._options.pages))
+        return await _save(database, await start_run(database, "indeed"), self._make_pages(self._options.pages))
 
     async def _save_again(self, database: Connection) -> float:
         seed = self._seed - self._options.pages
         pages = [make_page(number + 1, seed + number) for number in range(self._options.pages)]
-        return await _save(database, await self._start_run(database), pages)
+        return await _save(database, await start_run(database, "indeed"), pages)
 
     async def _save_through_gateway(self, database: Connection) -> float:
-        run_id, lease_token = await self._start_run(database)
+        run_id, lease_token = await start_run(database, "indeed")
         pages = self._make_pages(self._options.pages)
         lease = {"run_id": str(run_id), "lease_token": str(lease_token), "site": "indeed", "attempt": 1}
         async with open_client(self._stack["url"], self._stack["service_role_key"], timeout_seconds=60) as client:
@@ -130,31 +119,6 @@ class Bench:
         pages = [make_page(number + 1, self._seed + number) for number in range(count)]
         self._seed += count
         return pages
-
-    async def _start_run(self, database: Connection) -> Lease:
-        """Return a claimed run, and its lease, that is being searched."""
-        user_id = uuid4()
-        await database.execute(
-            "insert into auth.users (id, email) values (%s, %s)", [user_id, f"{user_id}@example.com"]
-        )
-        await database.execute(
-            "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
-            [user_id, KIND, json.dumps({"search_term": str(user_id), "sites": ["indeed"]})],
-        )
-        answer = await database.execute(
-            "select run_id, lease_token from public.worker_claim_runs('bench', array[%s], 1, 3600, %s, '[]')",
-            [KIND, uuid4()],
-        )
-        row = await answer.fetchone()
-        assert row is not None
-        await database.execute("select public.worker_start_site(%s, %s, 'indeed', 1)", row)
-        return row[0], row[1]
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        dsn = self._stack["db_url"]
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10) as database:
-            yield database
 
     def _print(self, seconds: dict[str, list[float]]) -> None:
         each_page, at_once = (statistics.median(seconds[way]) for way in list(seconds)[:2])
@@ -203,12 +167,6 @@ def _positive(text: str) -> int:
     return number
 
 
-async def _bench(folder: Path, options: argparse.Namespace) -> None:
-    command = ("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
-    async with running(*command, log=folder / "log") as process:
-        await Bench(await ready(process), options).run()
-
-
 def main() -> int:
     """Parse the arguments and run the bench."""
     parser = argparse.ArgumentParser(prog="scripts/bench/load", description=__doc__)
@@ -216,10 +174,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--base", type=_positive, default=500, help="pages in the tables before (default: %(default)s)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        asyncio.run(_bench(folder, options))
+    on_local_stack(lambda stack: Bench(stack, options).run())
     return 0
 
 

@@ -7,22 +7,16 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
 
-import psycopg
 from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, make_page
-from worker.local.processes import ready, running
+from scripts.bench.local_stack import Connection, Lease, connect, on_local_stack, start_run
 from worker.queue import open_client
 
-KIND = "jobs"
 SITES = ("linkedin", "indeed", "glassdoor", "zip_recruiter", "bayt", "naukri", "bdjobs", "hellowork")
 LIMITS = {"requests": 1_000_000, "period_seconds": 1, "burst": 1_000_000}
 """A bucket that is counted, and refuses nothing."""
@@ -33,9 +27,6 @@ select public.worker_save_page(%s, %s, %s, 1, %s, %s, %s, '[]', '{"step": "searc
 """
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
-
-Connection = psycopg.AsyncConnection[Any]
-Lease = tuple[UUID, UUID]
 
 
 class Bench:
@@ -55,7 +46,7 @@ class Bench:
     async def run(self) -> None:
         """Measure in turns and print the figures."""
         async with AsyncExitStack() as stack:
-            connections = [await stack.enter_async_context(await self._connect()) for _ in SITES]
+            connections = [await stack.enter_async_context(await connect(self._stack)) for _ in SITES]
             # Below worker_claim_runs' own rules for one user there would be no eight searches at a time.
             await connections[0].execute("update worker.settings set permit_slack = '0', max_running_per_user = null")
             ways: dict[str, Callable[[Sequence[Connection]], Awaitable[float]]] = {
@@ -78,7 +69,7 @@ class Bench:
             console.print(f"| {way} | {median:.2f} ms | {1000 / median:,.0f} | {median / page:.2f} |")
 
     async def _save(self, connections: Sequence[Connection]) -> float:
-        run = await self._start_run(connections[0], SITES[0])
+        run = await start_run(connections[0], SITES[0])
         pages = [make_page(number + 1, self._seed + number) for number in range(self._calls)]
         self._seed += len(pages)
         calls = [(*run, SITES[0], page.number, json.dumps(page.raw), json.dumps(page.items)) for page in pages]
@@ -97,7 +88,7 @@ class Bench:
         return await self._take_at(connections, SITES[:1] * len(SITES))
 
     async def _take_at(self, connections: Sequence[Connection], sites: Sequence[str]) -> float:
-        runs = [await self._start_run(connections[0], site) for site in sites]
+        runs = [await start_run(connections[0], site) for site in sites]
 
         async def take(connection: Connection, run: Lease, site: str) -> None:
             for _ in range(self._calls):
@@ -111,7 +102,7 @@ class Bench:
         return (time.perf_counter() - started) / (self._calls * len(sites))
 
     async def _take_through_gateway(self, connections: Sequence[Connection]) -> float:
-        run_id, lease_token = await self._start_run(connections[0], SITES[0])
+        run_id, lease_token = await start_run(connections[0], SITES[0])
         arguments = {
             "run_id": str(run_id), "lease_token": str(lease_token), "site": SITES[0], "account": "",
             "bucket": SITES[0], "requests": 1, "limits": LIMITS,
@@ -122,34 +113,6 @@ class Bench:
                 await client.rpc("worker_take_permit", arguments).execute()
             return (time.perf_counter() - started) / self._calls
 
-    async def _start_run(self, database: Connection, site: str) -> Lease:
-        """Return a claimed run, and its lease, that searches a site."""
-        user_id = uuid4()
-        await database.execute(
-            "insert into auth.users (id, email) values (%s, %s)", [user_id, f"{user_id}@example.com"]
-        )
-        await database.execute(
-            "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
-            [user_id, KIND, json.dumps({"search_term": str(user_id), "sites": [site]})],
-        )
-        answer = await database.execute(
-            "select run_id, lease_token from public.worker_claim_runs('bench', array[%s], 1, 3600, %s, '[]')",
-            [KIND, uuid4()],
-        )
-        row = await answer.fetchone()
-        assert row is not None
-        await database.execute("select public.worker_start_site(%s, %s, %s, 1)", [*row, site])
-        return row[0], row[1]
-
-    async def _connect(self) -> Connection:
-        return await psycopg.AsyncConnection.connect(self._stack["db_url"], autocommit=True, connect_timeout=10)
-
-
-async def _bench(folder: Path, options: argparse.Namespace) -> None:
-    command = ("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
-    async with running(*command, log=folder / "log") as process:
-        await Bench(await ready(process), options).run()
-
 
 def main() -> int:
     """Parse the arguments and run the bench."""
@@ -157,10 +120,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200, help="calls in a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        asyncio.run(_bench(folder, options))
+    on_local_stack(lambda stack: Bench(stack, options).run())
     return 0
 
 
