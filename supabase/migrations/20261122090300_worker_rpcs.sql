@@ -444,7 +444,10 @@ begin
         ) order by ranked.rank), '[]')
         from public.search_run_sites as site
         join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = site.site
-        left join lateral worker.resume_point(site.run_id, site.site) as point on true
+        -- Not looked for where nothing was asked yet, as on most sites of most claims.
+        left join lateral (
+            select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
+        ) as point on true
         where site.run_id = sites_to_search.run_id and site.completed_at is null
     );
 end;
@@ -523,8 +526,9 @@ begin
             )
             insert into public.run_events (run_id, event, data, created_at)
             select leased.run_id, 'claimed',
-                   jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts, 'sites',
-                                      jsonb_path_query_array(worker.sites_to_search(leased.run_id, leased.token), '$[*].site')),
+                   jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts, 'sites', (
+                       select jsonb_agg(ranked.site order by ranked.rank)
+                       from worker.rank_sites(leased.run_id, leased.token) as ranked)),
                    worker.now()
             from leased join claimed on claimed.id = leased.run_id;
 

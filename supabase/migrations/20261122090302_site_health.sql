@@ -226,23 +226,29 @@ end;
 $$;
 comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
 
-create function worker.end_search(run_id uuid, site text, account text) returns void
+create function worker.pass_place_on() returns trigger
 language plpgsql set search_path = '' as $$
-declare
-    freed_account text;
 begin
+    perform worker.wake_next(old.site, old.account);
+    return null;
+end;
+$$;
+comment on function worker.pass_place_on is
+    'Lets the next run know of a place to search a site, however it got free: also by a cancellation, or a worker''s death.';
+
+create trigger pass_place_on after delete on worker.site_searches
+    for each row execute function worker.pass_place_on();
+
+create function worker.end_search(run_id uuid, site text, account text) returns void
+language sql volatile set search_path = ''
+begin atomic
     update worker.site_health as health set prober_run_id = null
     where health.prober_run_id = end_search.run_id
       and health.site = end_search.site and health.account = end_search.account;
 
     delete from worker.site_searches as search
-    where search.run_id = end_search.run_id and search.site = end_search.site
-    returning search.account into freed_account;
-    if found then
-        perform worker.wake_next(end_search.site, freed_account);
-    end if;
+    where search.run_id = end_search.run_id and search.site = end_search.site;
 end;
-$$;
 comment on function worker.end_search is 'Frees a run''s place and probe at a site, for the next one.';
 
 create function worker.put_off(

@@ -580,6 +580,20 @@ def test_a_place_is_given_in_the_order_of_waiting_and_wakes_who_waits_in_the_que
     assert third.run_after() == limits.now
 
 
+@pytest.mark.parametrize("end", ["finish", "cancel", "release", "rescue"])
+def test_a_place_that_its_run_left_behind_wakes_the_next(limits: Limits, site: str, end: str) -> None:
+    first, second = limits.new_run(site), limits.new_run(site)
+    assert first.admit(site, {"searches": 1})["granted"]
+    second.put_off(datetime.fromisoformat(second.admit(site, {"searches": 1})["until"]))
+    limits.advance(1)
+    if end == "rescue":
+        first.expire()
+        limits.rescue()
+    else:
+        getattr(first, end)()
+    assert second.run_after() == limits.now
+
+
 def test_a_place_that_may_be_free_any_time_is_waited_for_as_long_as_allowed(limits: Limits, site: str) -> None:
     limits.configure(max_site_wait="20 seconds")
     first, second = limits.new_run(site), limits.new_run(site)
