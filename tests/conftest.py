@@ -37,14 +37,15 @@ def stack() -> Iterator[Endpoints]:
 
 
 @pytest.fixture(autouse=True)
-def forgotten_sites(request: pytest.FixtureRequest) -> None:
-    """What became of sites in one test is not held against them in the next one on the same stack."""
+def sites_in_order(request: pytest.FixtureRequest) -> None:
+    """Runs search their sites in the order named: one that failed in a test is not held back in the next one."""
     if "stack" not in request.fixturenames:
         return
     endpoints: Endpoints = request.getfixturevalue("stack")
     with psycopg.connect(endpoints.db_url, autocommit=True, connect_timeout=10) as connection:
         for table in ("site_health", "site_buckets", "site_searches", "site_waits"):
             connection.execute(sql.SQL("delete from worker.{} where true").format(sql.Identifier(table)))
+        connection.execute("update worker.settings set exploration = 0")
 
 
 @pytest.fixture(

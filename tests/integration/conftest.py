@@ -11,7 +11,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from supabase import AsyncClient
 
+from tests.conftest import SignIn
 from tests.integration.limits import Limits, limits_of
 from worker.local.gateway import gateway, serving
 from worker.local.postgres import Postgres
@@ -53,6 +55,24 @@ async def configure(database: Connection) -> AsyncIterator[Configure]:
     yield change
     for name in changed:
         await database.execute(sql.SQL("update worker.settings set {} = default").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+async def ada(sign_in: SignIn) -> AsyncClient:
+    """A signed-in user."""
+    return await sign_in()
+
+
+@pytest.fixture
+async def bob(sign_in: SignIn) -> AsyncClient:
+    """Another one."""
+    return await sign_in()
+
+
+@pytest.fixture
+def term() -> str:
+    """A search term that no other test has."""
+    return uuid4().hex
 
 
 @pytest.fixture

@@ -8,21 +8,10 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
 from tests.helpers import Refusal, Row, call, claim, lease, page, pause, refusal, start_site, user_id
 from tests.integration.conftest import Connection
 
 OWN, OF_WORKSPACE = "own account", "account of the workspace"
-
-
-@pytest.fixture
-async def ada(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def bob(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
 
 
 @pytest.fixture

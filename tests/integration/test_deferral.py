@@ -12,7 +12,6 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
 from tests.helpers import (
     Refusal,
     Row,
@@ -35,22 +34,6 @@ from tests.integration.test_sharing import CANCEL, CLAIM, DELETE_ACCOUNT, FINISH
 SITES = ["indeed", "linkedin"]
 FAILURE = {"error_code": "network", "error_message": "reset", "retryable": True}
 HEARTBEAT: LiteralString = "select state from public.worker_heartbeat('worker-1', %(leases)s)"
-
-
-@pytest.fixture
-async def ada(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def bob(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-def term() -> str:
-    """A search term that no other test has."""
-    return str(uuid4())
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 from supabase import AsyncClient
@@ -59,11 +58,6 @@ def source(kind: str) -> Listings:
 def working(stack: Endpoints, source: Listings) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
     return Worker(Settings.model_validate(keys), [source])
-
-
-@pytest.fixture
-def term() -> str:
-    return uuid4().hex
 
 
 async def repeat(service: AsyncClient, user: AsyncClient, kind: str, term: str) -> Row:

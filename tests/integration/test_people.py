@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
 from tests.helpers import Row, call, claim, lease, page, refusal, start_site, user_id
 from tests.integration.conftest import Connection
 from tests.integration.test_sharing import Listener
@@ -19,22 +17,6 @@ EVERYTHING = (
     "item_embeddings",
 )  # fmt: skip
 EMBEDDING = [1.0, *[0.0] * 255]
-
-
-@pytest.fixture
-async def ada(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def bob(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-def term() -> str:
-    """A search term that no other test has."""
-    return str(uuid4())
 
 
 async def ask(user: AsyncClient, term: str, **columns: Any) -> Row:

@@ -42,24 +42,8 @@ TABLES = ("search_runs", "search_run_sites", "search_results")
 
 
 @pytest.fixture
-async def ada(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def bob(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
 async def cleo(sign_in: SignIn) -> AsyncClient:
     return await sign_in()
-
-
-@pytest.fixture
-def term() -> str:
-    """A search term that no other test has."""
-    return str(uuid4())
 
 
 def new_run(kind: str, term: str, **columns: Any) -> Row:

@@ -46,11 +46,6 @@ def source(kind: str, sites: tuple[str, str], tmp_path: Path) -> Listings:
     return Listings(kind, sites, tmp_path / "fetched")
 
 
-@pytest.fixture(autouse=True)
-async def in_order(configure: Configure) -> None:
-    await configure("exploration", "0")
-
-
 def worker(stack: Endpoints, source: Listings, **others: object) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_CONCURRENCY": 1}
     return Worker(Settings.model_validate(keys | others), [source])

@@ -98,10 +98,10 @@ _numbers = itertools.count(1)
 def stack() -> Iterator[Endpoints]:
     """A stack of this module's own: its workers take every run that they find, and fail three times without delay.
 
-    Sites are searched in the order named, and none is paused for its failures.
+    No site is paused for its failures.
     """
     with running_stack() as endpoints:
-        change(endpoints, "update worker.settings set retry_delay = '0', exploration = 0")
+        change(endpoints, "update worker.settings set retry_delay = '0'")
         change(endpoints, "update worker.breaker_rules set failures = 1000")
         yield endpoints
 
