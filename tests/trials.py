@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from worker.http import HttpSettings, open_http
+from worker.http import HttpSettings, SiteHttp, open_http
 from worker.model import Item, ItemError, Json, Observed, Page, Progress, SiteError
 from worker.sources import Search, Source
 from worker.trial import search
@@ -100,7 +100,7 @@ async def run_with_permits(source: Source, parameters: dict[str, Any]) -> Record
 
     async with open_http(HttpSettings(backoff_seconds=0)) as http:
         asked = Search(
-            site=source.sites[0], parameters=parameters, http=http.site(permits), permits=permits, report=report
+            site=source.sites[0], parameters=parameters, http=SiteHttp(http, permits), permits=permits, report=report
         )
         try:
             async for _ in source.fetch(asked):

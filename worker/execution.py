@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.backup import Backup
 from worker.daemon_thread import in_daemon_thread
-from worker.http import HttpClient
+from worker.http import HttpClient, SiteHttp
 from worker.model import ErrorCode, FoundPage, Page, Parameters, Progress, Run, RunSite, SiteError, SiteLimits
 from worker.page_timeout import PageTimeout
 from worker.permits import DatabasePermits, SiteWaitingError
@@ -111,7 +111,7 @@ class Execution:
             search = Search(
                 site=site.site,
                 parameters=run.parameters,
-                http=self._http.site(permits),
+                http=SiteHttp(self._http, permits),
                 permits=permits,
                 report=progress.report,
                 newer_than=run.newer_than,

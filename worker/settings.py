@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from worker.http import HttpSettings, default_user_agent, problem_of_user_agent
+from worker.http.proxies import HTTPX_SOCKS, REQUESTS_SOCKS, SocksSupport, problem_of_proxies
+from worker.http.settings import HttpSettings, default_user_agent, problem_of_user_agent
 from worker.pipeline.offline_embedding import OFFLINE_MODEL
-from worker.proxies import HTTPX_SOCKS, REQUESTS_SOCKS, SocksSupport, problem_of_proxies
 from worker.sources.jobspy import problem_of_page_delay
-from worker.sources.unipile import read_dsn
+from worker.sources.unipile_api import read_dsn
 
 _S = TypeVar("_S", bound="SourceSettings")
 

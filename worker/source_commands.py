@@ -16,7 +16,7 @@ from rich.text import Text
 
 from worker import trial
 from worker.http import open_http
-from worker.masking import mask
+from worker.http.masking import mask
 from worker.model import ErrorCode, Item, Page, Parameters, Progress, SiteError, SiteLimits, Transformed, one_line
 from worker.permits import SiteWaitingError
 from worker.queue import CallRefusedError, Queue, QueueError, open_client

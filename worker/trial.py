@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from worker.http import HttpClient
+from worker.http import HttpClient, SiteHttp
 from worker.model import Json, Page, Parameters, Progress, Transformed
 from worker.permits import LocalPermits
 from worker.pipeline.transform import storable, transform
@@ -61,7 +61,7 @@ async def search(
     asked = Search(
         site=site,
         parameters=parameters,
-        http=http.site(permits),
+        http=SiteHttp(http, permits),
         permits=permits,
         report=report,
         newer_than=newer_than,

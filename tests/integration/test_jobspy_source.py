@@ -20,7 +20,7 @@ from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import Site
 
 from worker import trial
-from worker.http import open_http
+from worker.http import SiteHttp, open_http
 from worker.local.boards import Boards, Failure
 from worker.model import ErrorCode, Json, Observed, Page, Progress, SiteError, Transformed
 from worker.permits import SiteWaitingError
@@ -577,7 +577,11 @@ async def search_with(
     pages: list[Page] = []
     async with open_http() as http:
         asked = Search(
-            site=site, parameters=parameters(site, **changes), http=http.site(permits), permits=permits, report=report
+            site=site,
+            parameters=parameters(site, **changes),
+            http=SiteHttp(http, permits),
+            permits=permits,
+            report=report,
         )
         async with aclosing(source.fetch(asked)) as found:
             try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.addresses import is_public
+from worker.http.addresses import is_public
 
 
 @pytest.mark.parametrize(

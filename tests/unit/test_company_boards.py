@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.company_boards import AT_ONCE, played, run
-from worker.http import open_http
+from worker.http import SiteHttp, open_http
 from worker.model import ErrorCode, InvalidItemError, Item, Observed, Page, Progress, SiteError
 from worker.permits import SiteWaitingError
 from worker.sources import Search
@@ -340,7 +340,9 @@ async def test_a_search_that_has_to_wait_ends_at_once_and_keeps_its_place(router
 
     permits = WaitingPermits()
     async with open_http(AT_ONCE) as http:
-        asked = Search(site="greenhouse", parameters=wanted, http=http.site(permits), permits=permits, report=report)
+        asked = Search(
+            site="greenhouse", parameters=wanted, http=SiteHttp(http, permits), permits=permits, report=report
+        )
         pages = GreenhouseSource().fetch(asked)
         saved = await anext(pages)
         with pytest.raises(SiteWaitingError):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import respx
 
-from worker.http import HttpClient, HttpSettings, Response, open_http
+from worker.http import HttpClient, HttpSettings, Response, SiteHttp, open_http
 from worker.model import ErrorCode, Observed, SiteError
 from worker.permits import SiteWaitingError
 
@@ -45,26 +45,26 @@ async def http() -> AsyncIterator[HttpClient]:
 
 async def failure_of(http: HttpClient, url: str = URL, permits: Permits | None = None) -> SiteError:
     with pytest.raises(SiteError) as raised:
-        await http.site(permits or Permits()).request("GET", url)
+        await SiteHttp(http, permits or Permits()).request("GET", url)
     return raised.value
 
 
 @respx.mock
 async def test_what_has_failed_is_not_put_off(http: HttpClient) -> None:
     route = respx.get(URL).respond(500)
-    response = await http.site(Permits(granted=1)).request("GET", URL)
+    response = await SiteHttp(http, Permits(granted=1)).request("GET", URL)
     assert (response.status, route.call_count) == (500, 1)
     respx.get(URL).mock(side_effect=httpx.ConnectError("refused"))
     assert (await failure_of(http, permits=Permits(granted=1))).code == ErrorCode.NETWORK
     with pytest.raises(SiteWaitingError):
-        await http.site(Permits(granted=0)).request("GET", URL)
+        await SiteHttp(http, Permits(granted=0)).request("GET", URL)
 
 
 @respx.mock
 async def test_a_request_is_sent_as_it_was_given(http: HttpClient) -> None:
     route = respx.post(URL).respond(201, json={"found": 1}, headers={"X-Left": "3"})
     permits = Permits()
-    response = await http.site(permits).request(
+    response = await SiteHttp(http, permits).request(
         "POST",
         f"{URL}?a=1",
         params={"b": True, "c": 2.5, "d": "x y"},
@@ -89,7 +89,7 @@ async def test_a_request_is_sent_as_it_was_given(http: HttpClient) -> None:
 async def test_the_operator_names_the_worker() -> None:
     route = respx.get(URL).respond(200)
     async with open_http(HttpSettings(user_agent="acme-jobs (ops@acme.example)")) as client:
-        await client.site(Permits()).request("GET", URL)
+        await SiteHttp(client, Permits()).request("GET", URL)
     assert route.calls.last.request.headers["user-agent"] == "acme-jobs (ops@acme.example)"
 
 
@@ -97,7 +97,7 @@ async def test_the_operator_names_the_worker() -> None:
 async def test_a_server_that_failed_is_asked_again_with_a_permit_for_each_try(http: HttpClient) -> None:
     respx.get(URL).mock(side_effect=[httpx.Response(503), httpx.ConnectError("refused"), httpx.Response(200)])
     permits = Permits()
-    response = await http.site(permits).request("GET", URL, bucket="b", cost=2)
+    response = await SiteHttp(http, permits).request("GET", URL, bucket="b", cost=2)
     assert (response.status, response.requests) == (200, 3)
     assert permits.taken == [("b", 2)] * 3
 
@@ -106,7 +106,7 @@ async def test_a_server_that_failed_is_asked_again_with_a_permit_for_each_try(ht
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_a_server_that_goes_on_failing_is_asked_three_times(http: HttpClient, status: int) -> None:
     route = respx.get(URL).respond(status, json={"error": "down"})
-    response = await http.site(Permits()).request("GET", URL)
+    response = await SiteHttp(http, Permits()).request("GET", URL)
     assert (response.status, response.json(), response.requests) == (status, {"error": "down"}, 3)
     assert route.call_count == 3
 
@@ -117,7 +117,7 @@ async def test_a_server_that_goes_on_failing_is_asked_three_times(http: HttpClie
 )
 async def test_no_other_answer_is_asked_for_twice(http: HttpClient, status: int) -> None:
     route = respx.get(URL).respond(status)
-    assert (await http.site(Permits()).request("GET", URL)).status == status
+    assert (await SiteHttp(http, Permits()).request("GET", URL)).status == status
     assert route.call_count == 1
 
 
@@ -147,7 +147,7 @@ async def test_without_an_answer_the_request_is_sent_three_times(
 async def test_what_the_site_asks_for_is_passed_on(http: HttpClient) -> None:
     route = respx.get(URL).respond(429, headers={"Retry-After": "120"})
     permits = Permits()
-    response = await http.site(permits).request("GET", URL, bucket="b")
+    response = await SiteHttp(http, permits).request("GET", URL, bucket="b")
     assert permits.observed == [(120.0, "b")]
     assert response.failure().retry_after_seconds == 120.0
     assert route.call_count == 1
@@ -157,7 +157,7 @@ async def test_what_the_site_asks_for_is_passed_on(http: HttpClient) -> None:
 async def test_a_failed_server_that_asks_for_much_time_gets_it(http: HttpClient) -> None:
     route = respx.get(URL).respond(503, headers={"Retry-After": "6"})
     permits = Permits()
-    assert (await http.site(permits).request("GET", URL)).status == 503
+    assert (await SiteHttp(http, permits).request("GET", URL)).status == 503
     assert permits.observed == [(6.0, None)]
     assert route.call_count == 1
 
@@ -175,7 +175,7 @@ async def test_a_failed_server_that_asks_for_little_time_is_waited_for(
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     respx.get(URL).mock(side_effect=[httpx.Response(503, headers={"Retry-After": "4"}), httpx.Response(200)])
-    assert (await http.site(Permits()).request("GET", URL)).status == 200
+    assert (await SiteHttp(http, Permits()).request("GET", URL)).status == 200
     assert [seconds for seconds in pauses if seconds] == [4.0]
 
 
@@ -224,8 +224,8 @@ async def test_credentials_show_nowhere(http: HttpClient, caplog: pytest.LogCapt
     respx.get(URL).mock(side_effect=[httpx.ConnectError(echo)] * 3 + [httpx.Response(400, text=echo)])
 
     with pytest.raises(SiteError) as raised:
-        await http.site(Permits()).request("GET", URL, params=params, headers=headers)
-    response = await http.site(Permits()).request("GET", URL, params=params, headers=headers)
+        await SiteHttp(http, Permits()).request("GET", URL, params=params, headers=headers)
+    response = await SiteHttp(http, Permits()).request("GET", URL, params=params, headers=headers)
 
     shown = "".join(traceback.format_exception(raised.value)) + str(response.failure(response.body.decode()))
     assert "no key ***, ***, *** or *** known" in shown
@@ -252,7 +252,7 @@ async def test_only_https_is_asked(http: HttpClient, url: str, message: str) -> 
     failure = await failure_of(http, url, permits)
     assert (failure.code, failure.message) == (ErrorCode.INTERNAL, message)
     with pytest.raises(SiteError) as raised:
-        await http.site(permits).request("GET", url, is_user_given=True)
+        await SiteHttp(http, permits).request("GET", url, is_user_given=True)
     assert raised.value.code is ErrorCode.INVALID_PARAMETERS
     assert permits.taken == []
 
@@ -260,7 +260,7 @@ async def test_only_https_is_asked(http: HttpClient, url: str, message: str) -> 
 async def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpClient) -> None:
     key = "hünter" + "2"  # a traceback shows this line
     with pytest.raises(SiteError, match="the address or a header of the request is not valid") as raised:
-        await http.site(Permits()).request("GET", URL, headers={"X-API-Key": key})
+        await SiteHttp(http, Permits()).request("GET", URL, headers={"X-API-Key": key})
     assert key not in "".join(traceback.format_exception(raised.value))
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests.loopback import LOOPBACK, Authority, Request, Server, proxy, replies, reply
-from worker import addresses
-from worker.bodies import LONGEST_BODY
-from worker.http import MOST_REDIRECTS, HttpSettings, Response, SiteHttp, open_http
+from worker.http import HttpSettings, Response, SiteHttp, addresses, open_http
+from worker.http.bodies import LONGEST_BODY
+from worker.http.site import MOST_REDIRECTS
 from worker.model import ErrorCode, SiteError, SiteLimits
 from worker.permits import LocalPermits
 
@@ -47,7 +47,7 @@ class CountedPermits(LocalPermits):
 
 async def get(settings: HttpSettings, url: str, **options: Any) -> Response:
     async with open_http(settings) as http:
-        return await http.site(permits()).request("GET", url, **options)
+        return await SiteHttp(http, permits()).request("GET", url, **options)
 
 
 async def failure_of(settings: HttpSettings, url: str, **options: Any) -> SiteError:
@@ -127,7 +127,7 @@ async def test_an_answer_that_drips_is_given_up_in_time(authority: Authority, se
         open_http(HttpSettings(ca_cert=settings.ca_cert, timeout_seconds=0.2, backoff_seconds=0)) as http,
     ):
         with pytest.raises(SiteError, match=r"no answer of localhost within 0\.2 s") as raised:
-            await http.site(permits()).request("GET", f"https://localhost:{server.port}/")
+            await SiteHttp(http, permits()).request("GET", f"https://localhost:{server.port}/")
         assert raised.value.code is ErrorCode.TIMEOUT
         assert len(server.requests) == 3
         await hung_up.wait()
@@ -159,7 +159,7 @@ async def test_searches_that_are_cancelled_leave_the_others_well(authority: Auth
             writer.write(reply())
 
     async with authority.serve(answer) as server, open_http(settings) as http:
-        site = http.site(permits())
+        site = SiteHttp(http, permits())
         for _ in range(4):
             search = asyncio.create_task(site.request("GET", f"https://localhost:{server.port}/large"))
             await answering.get()
@@ -194,7 +194,7 @@ async def test_redirects_within_the_host_are_followed(
         authority.serve(replies(redirect("../v2/jobs?page=1", status), reply())) as server,
         open_http(settings) as http,
     ):
-        response = await http.site(permits()).request(
+        response = await SiteHttp(http, permits()).request(
             "POST", f"https://localhost:{server.port}/v1/jobs", headers={"X-API-Key": "k"}, json={"q": 1}
         )
     assert (response.status, response.requests) == (200, 2)
@@ -244,7 +244,7 @@ async def test_connections_are_kept_and_cookies_are_not(authority: Authority, se
     answer = replies(reply(set_cookie="session=1; Path=/; Secure"))
     async with authority.serve(answer) as server, open_http(settings) as http:
         for _ in range(3):
-            await http.site(permits()).request("GET", f"https://localhost:{server.port}/")
+            await SiteHttp(http, permits()).request("GET", f"https://localhost:{server.port}/")
     assert server.connections == 1
     assert all("cookie" not in request.headers for request in server.requests)
 
@@ -253,7 +253,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_tried_twice(authority: A
     async with authority.serve(replies(reply())) as server, open_http(HttpSettings(backoff_seconds=0)) as http:
         taken = CountedPermits("site", {})
         with pytest.raises(SiteError, match="CERTIFICATE_VERIFY_FAILED") as raised:
-            await http.site(taken).request("GET", f"https://localhost:{server.port}/")
+            await SiteHttp(http, taken).request("GET", f"https://localhost:{server.port}/")
     assert raised.value.code is ErrorCode.NETWORK
     assert (taken.count, server.requests) == (1, [])
 
@@ -281,7 +281,7 @@ async def test_proxies_take_turns(
         proxies = (f"http://user:hunter%322@{LOOPBACK}:{first.port}", f"{LOOPBACK}:{second.port}")
         async with open_http(HttpSettings(proxies=proxies, ca_cert=settings.ca_cert)) as http:
             for _ in range(4):
-                response = await http.site(permits()).request(
+                response = await SiteHttp(http, permits()).request(
                     "GET", "https://api.example.com/", params={"key": "s3cret"}
                 )
                 assert response.status == 200
@@ -376,7 +376,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_asked(
         authority.serve(replies(redirect("/there"), reply()), "named.example", "other.example") as server,
         open_http(settings) as http,
     ):
-        site = http.site(permits())
+        site = SiteHttp(http, permits())
         assert (await ask_as_user(site, server, "named.example")).status == 200
         assert (await ask_as_user(site, server, "other.example")).status == 200
     # By name once for each request, the redirect included: nothing else asked where the name leads.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.masking import MASK, mask, proxy_secrets, request_secrets
+from worker.http.masking import MASK, mask, proxy_secrets, request_secrets
 
 # The mask itself may show.
 SECRETS = st.text(st.characters(exclude_characters="*", exclude_categories=["Cs"]), min_size=1, max_size=12)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.retry_after import LONGEST_SECONDS, retry_after_seconds
+from worker.http.retry_after import LONGEST_SECONDS, retry_after_seconds
 
 TIMES = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2100, 1, 1)).map(  # noqa: DTZ001 (made aware)
     lambda time: time.replace(microsecond=0, tzinfo=UTC)

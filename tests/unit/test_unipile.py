@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from worker.http import HttpClient, HttpSettings, open_http
 from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, Transformed
-from worker.sources.unipile import UnipileSource, read_dsn
+from worker.sources.unipile import UnipileSource
+from worker.sources.unipile_api import read_dsn
 from worker.trial import search
 
 DSN = "api8.unipile.com:13851"

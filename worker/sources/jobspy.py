@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from worker import sandbox
-from worker.masking import mask, proxy_secrets
+from worker.http.masking import mask, proxy_secrets
+from worker.http.proxies import REQUESTS_SOCKS, problem_of_proxies
 from worker.model import (
     ErrorCode,
     InvalidItemError,
@@ -31,7 +32,6 @@ from worker.model import (
     SiteError,
     one_line,
 )
-from worker.proxies import REQUESTS_SOCKS, problem_of_proxies
 from worker.sources import Search, Source
 from worker.sources.jobspy_parameters import COUNTRIES, LOCATED_BY_TEXT, JobSpyParameters
 from worker.sources.jobspy_rows import to_item

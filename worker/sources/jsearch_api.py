@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Literal
 
 from worker.http import Response, SiteHttp
-from worker.masking import mask
+from worker.http.masking import mask
 from worker.model import ErrorCode, Json, Observed, SiteError
 from worker.sources.fields import mapping, number, text
 

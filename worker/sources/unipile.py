@@ -7,25 +7,21 @@ https://developer.unipile.com/docs/linkedin-search. LinkedIn has three searches 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from itertools import count
 from typing import Annotated, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import Field, StringConstraints
 
-from worker.http import Response, SiteHttp
-from worker.masking import mask
 from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, SiteLimits
 from worker.sources import Search, Source
 from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.parameters import SearchParameters
-
-Api = Literal["classic", "sales_navigator", "recruiter"]
+from worker.sources.unipile_api import Api, UnipileAccount, read_dsn
 
 MOST_RESULTS: Mapping[Api, int] = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
 """People that LinkedIn shows for one search: https://developer.unipile.com/docs/provider-limits-and-restrictions."""
@@ -41,7 +37,6 @@ PROFILES = {"ACo": "in", "ACw": "sales/lead", "AEM": "talent/profile"}
 
 _COMPANY_IN_HEADLINE = re.compile(r"(?:\bat +|@ *)([^\W_][^|·•;()]*)")
 _ITEM_FIELDS = frozenset({"object", "type", "id", "name", "location", "public_profile_url"})
-_DETAIL_LENGTH = 150
 
 
 class PeopleParameters(SearchParameters):
@@ -122,10 +117,10 @@ class UnipileSource(Source):
             # What is told is saved, and never falls, also where the search begins anew.
             shown = max(shown, position.found)
             await search.report(Progress("searching", shown, max(shown, total), details))
-            response = await account.search(asked, position)
+            response = await account.search(*position.request(asked))
             if response.status == HTTPStatus.BAD_REQUEST and is_resumed:
                 position = replace(position, found=0, after=None)
-                response = await account.search(asked, position)
+                response = await account.search(*position.request(asked))
             is_resumed = False
             answer = account.read(response, asked.api, is_first=position.after is None)
             after = text(answer.pop("cursor", None))
@@ -193,43 +188,16 @@ class UnipileSource(Source):
             data=data,
         )
 
-    def _account(self, search: Search) -> _Account:
+    def _account(self, search: Search) -> UnipileAccount:
         if self._address is None or self._api_key is None:
             missing = " and ".join(name for name, is_there in self.credentials.items() if not is_there)
             raise SiteError(ErrorCode.UNAUTHORIZED, f"the worker lacks {missing}")
         if not search.account:
             raise SiteError(ErrorCode.UNAUTHORIZED, "no LinkedIn account is connected: connect one, then search again")
-        return _Account(search.http, self._address, self._api_key, search.account)
-
-
-def read_dsn(dsn: str) -> str:
-    """Return the base address of Unipile's API.
-
-    Args:
-        dsn: Host and port as Unipile's dashboard shows them, such as `api8.unipile.com:13851`, with or without
-            `https://`.
-
-    Raises:
-        ValueError: It is no such address. The message does not repeat it.
-    """
-    try:
-        parts = urlsplit(dsn.strip() if "://" in dsn else f"https://{dsn.strip()}")
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
-    if parts.scheme != "https" or not is_bare or port == 0 or not re.fullmatch(r"[\w.-]+", parts.hostname or ""):
-        raise ValueError("must be HOST:PORT, such as api8.unipile.com:13851")
-    return f"https://{parts.hostname}" + (f":{port}" if port else "") + "/api/v1"
+        return UnipileAccount(search.http, self._address, self._api_key, search.account)
 
 
 # What a search asks --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    id: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +225,11 @@ class _Position:
             return None
         return cls(account, [place for place in map(text, sequence(kept.get("locations"))) if place], found, after)
 
+    def request(self, asked: PeopleParameters) -> tuple[Json, int]:
+        """Return the body that asks for the page here, and how many people it is to have at most."""
+        body: Json = _body(asked, self.locations) if self.after is None else {"cursor": self.after}
+        return body, min(PAGE_SIZES[asked.api], asked.most - self.found)
+
 
 def _body(asked: PeopleParameters, places: list[str]) -> dict[str, Json]:
     """Return the search as the API takes it, which asks each of the three in words of its own."""
@@ -281,136 +254,6 @@ def _body(asked: PeopleParameters, places: list[str]) -> dict[str, Json]:
                 "role": [title] if asked.job_title else None,
             }
     return body | {name: value for name, value in filters.items() if value}
-
-
-# Unipile -------------------------------------------------------------------------------------------------------------
-
-
-class _Account:
-    """Asks Unipile in the name of one account. Neither the account nor the key appears in an error's message."""
-
-    def __init__(self, http: SiteHttp, address: str, api_key: str, account: str) -> None:
-        self._http = http
-        self._address = address
-        self._api_key = api_key
-        self._account = account
-
-    @property
-    def digest(self) -> str:
-        """What tells the account from others, without naming it."""
-        return hashlib.sha256(self._account.encode()).hexdigest()[:16]
-
-    async def find_place(self, name: str, api: Api) -> _Place:
-        """Look a place up.
-
-        Raises:
-            SiteError: `invalid_parameters`: LinkedIn knows no such place. Others: Unipile refused or failed.
-        """
-        response = await self._request(
-            "GET",
-            "/linkedin/search/parameters",
-            {"type": "LOCATION", "service": api.upper(), "keywords": name, "limit": 10},
-        )
-        items = [mapping(item) for item in sequence(self.read(response, api)["items"])]
-        places = [
-            _Place(place_id, text(item.get("title")) or name) for item in items if (place_id := text(item.get("id")))
-        ]
-        if not places:
-            raise SiteError(ErrorCode.INVALID_PARAMETERS, f"locations: LinkedIn knows no place {name!r}")
-        # LinkedIn's order is by likeness. A place of just this name goes before its surroundings.
-        return min(places, key=lambda place: _unlikeness(name, place.title))
-
-    async def search(self, asked: PeopleParameters, position: _Position) -> Response:
-        """Ask for the page at a position."""
-        body: Json = _body(asked, position.locations) if position.after is None else {"cursor": position.after}
-        limit = min(PAGE_SIZES[asked.api], asked.most - position.found)
-        return await self._request("POST", "/linkedin/search", {"limit": limit}, body)
-
-    def read(self, response: Response, api: Api, *, is_first: bool = True) -> dict[str, Json]:
-        """Return an answer that has a list of items.
-
-        Args:
-            response: The answer.
-            api: The search that was asked for.
-            is_first: Whether it was asked for without a cursor.
-
-        Raises:
-            SiteError: It is another answer.
-        """
-        if response.status != HTTPStatus.OK:
-            raise self._failure(response, api, is_first=is_first)
-        answer = mapping(response.json())
-        if not isinstance(answer.get("items"), list):
-            raise SiteError(ErrorCode.UNVERIFIED, "Unipile's answer has no list of items: its API may have changed")
-        return answer
-
-    async def _request(self, method: str, path: str, params: dict[str, str | int], body: Json = None) -> Response:
-        try:
-            return await self._http.request(
-                method,
-                self._address + path,
-                params={"account_id": self._account, **params},
-                headers={"X-API-KEY": self._api_key, "Accept": "application/json"},
-                json=body,
-            )
-        except SiteError as error:
-            message, wait = self._masked(error.message), error.retry_after_seconds
-            raise SiteError(error.code, message, is_final=error.is_final, retry_after_seconds=wait) from None
-
-    def _failure(self, response: Response, api: Api, *, is_first: bool) -> SiteError:
-        problem = _problem(response)
-        kind, title = text(problem.get("type")) or "", text(problem.get("title")) or "no reason given"
-        if kind in _REFUSALS:
-            return SiteError(ErrorCode.UNAUTHORIZED, _REFUSALS[kind].format(api=api))
-        match response.status:
-            case 401 | 402 | 403 | 404:
-                reason = f"Unipile refused UNIPILE_API_KEY or the LinkedIn account: {title}"
-                return SiteError(ErrorCode.UNAUTHORIZED, self._masked(reason))
-            case 400 | 413 | 422 if is_first:
-                # The detail may be the whole schema of the API.
-                detail = self._masked(text(problem.get("detail")) or "")[:_DETAIL_LENGTH]
-                reason = f"Unipile refused the search: {self._masked(title)}" + (f" ({detail})" if detail else "")
-                return SiteError(ErrorCode.INVALID_PARAMETERS, reason)
-            case 400 | 413 | 422:
-                # The detail may quote the cursor, and with it the account.
-                return SiteError(ErrorCode.UPSTREAM, f"Unipile refused its own cursor: {self._masked(title)}")
-            case _:
-                return response.failure(self._masked(title))
-
-    def _masked(self, message: str) -> str:
-        return mask(message, (self._api_key, self._account))
-
-
-_RECONNECT = "the LinkedIn account is disconnected from Unipile: reconnect it, then search again"
-_SIGN_IN = "the LinkedIn account needs its owner: sign in on LinkedIn, reconnect the account, then search again"
-_SUBSCRIBE = "the LinkedIn account has no subscription for {api}, or is connected to Unipile without it"
-_REFUSALS = {
-    "errors/missing_credentials": "Unipile refused UNIPILE_API_KEY",
-    "errors/disconnected_account": _RECONNECT,
-    "errors/disconnected_feature": _RECONNECT,
-    "errors/expired_credentials": _RECONNECT,
-    "errors/account_restricted": _SIGN_IN,
-    "errors/action_required": _SIGN_IN,
-    "errors/unknown_authentication_context": _SIGN_IN,
-    "errors/feature_not_subscribed": _SUBSCRIBE,
-    "errors/subscription_required": _SUBSCRIBE,
-    "errors/resource_not_found": "Unipile does not know the LinkedIn account: connect it again",
-    "errors/invalid_account": "the account is none at LinkedIn: connect one",
-}
-
-
-def _problem(response: Response) -> dict[str, Json]:
-    try:
-        return mapping(response.json())
-    except SiteError:
-        return {}
-
-
-def _unlikeness(name: str, title: str) -> int:
-    asked, full = name.casefold(), title.casefold()
-    if full == asked:
-        return 0
-    return 1 if full.partition(",")[0].strip() == asked.partition(",")[0].strip() else 2
 
 
 # People --------------------------------------------------------------------------------------------------------------

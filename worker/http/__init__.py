@@ -1,0 +1,10 @@
+"""HTTP for sources: one client a process, and with it the rules that every request keeps to."""
+
+from __future__ import annotations
+
+from worker.http.client import HttpClient, open_http
+from worker.http.response import Response
+from worker.http.settings import HttpSettings
+from worker.http.site import SiteHttp
+
+__all__ = ["HttpClient", "HttpSettings", "Response", "SiteHttp", "open_http"]
