@@ -660,7 +660,9 @@ comment on column worker.settings.permit_slack is
 comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in any order: else what was slow or failing once stays last.';
 comment on column worker.settings.embedding_model is 'The model whose vectors are kept; null until a worker embeds.';
-comment on column worker.settings.keep_runs is 'Finished runs are deleted at this age, with all that belongs to them; null keeps them.';
+comment on column worker.settings.keep_runs is
+    'Finished runs are deleted at this age, with all that belongs to them, and what is known of sites through accounts '
+    'that nobody has; null keeps them.';
 comment on column worker.settings.keep_events is 'Events are deleted at this age; null keeps them as long as their runs.';
 comment on column worker.settings.keep_raw_pages is 'Raw pages are deleted at this age; null keeps them as long as their runs.';
 comment on column worker.settings.retention_batch is
@@ -692,5 +694,5 @@ comment on table worker.parameter_rules is
 comment on column worker.parameter_rules.type is 'texts and integers are lists of them.';
 comment on column worker.parameter_rules.minimum is 'Least value of a number, length of a text, or length of a list.';
 comment on column worker.parameter_rules.maximum is 'Greatest value of a number, length of a text, or length of a list.';
-comment on column worker.parameter_rules.allowed is 'The only values allowed, for a text or for each text of a list.';
+comment on column worker.parameter_rules.allowed is 'The only values allowed, for a text or for each element of a list.';
 comment on column worker.parameter_rules.default_value is 'What holds when a run does not name the parameter.';

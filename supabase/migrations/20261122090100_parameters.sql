@@ -26,7 +26,7 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('people', 'api', 'text', false, null, null, '{classic,sales_navigator,recruiter}', '"classic"'),
     ('people', 'job_title', 'text', false, 1, 200, null, null),
     ('people', 'locations', 'texts', false, 1, 10, null, null),
-    ('people', 'network_distance', 'integers', false, 1, 3, null, null),
+    ('people', 'network_distance', 'integers', false, 1, 3, '{1,2,3}', null),
     ('people', 'results_wanted', 'integer', false, 50, 2500, null, '100'),
     ('creators', 'sites', 'texts', false, 1, 20, '{youtube}', '["youtube"]'),
     ('creators', 'search_term', 'text', true, 1, 200, null, null),
@@ -42,7 +42,9 @@ language sql immutable set search_path = ''
 return case rule.type
     when 'boolean' then 'true or false'
     when 'integer' then pg_catalog.format('an integer from %s to %s', rule.minimum, rule.maximum)
-    when 'integers' then pg_catalog.format('a list of %s to %s positive integers', rule.minimum, rule.maximum)
+    when 'integers' then
+        pg_catalog.format('a list of %s to %s ', rule.minimum, rule.maximum)
+            || coalesce('of ' || pg_catalog.array_to_string(rule.allowed, ', '), 'positive integers')
     when 'texts' then
         pg_catalog.format('a list of %s to %s ', rule.minimum, rule.maximum)
             || coalesce('of ' || pg_catalog.array_to_string(rule.allowed, ', '), 'texts of 1 to 100 characters')
@@ -82,8 +84,12 @@ begin
                                 else (element #>> '{}') <> all (rule.allowed)
                             end
                         else
-                            jsonb_typeof(element) <> 'number' or (element #>> '{}')::numeric % 1 <> 0
-                            or (element #>> '{}')::numeric not between 1 and 9007199254740992
+                            jsonb_typeof(element) <> 'number'
+                            or case when rule.allowed is null
+                                then (element #>> '{}')::numeric % 1 <> 0
+                                     or (element #>> '{}')::numeric not between 1 and 9007199254740992
+                                else trim_scale((element #>> '{}')::numeric)::text <> all (rule.allowed)
+                            end
                     end
                 );
     end case;

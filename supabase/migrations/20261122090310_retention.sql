@@ -1,5 +1,22 @@
 -- What is old is deleted in small batches, by whichever worker is next, beside its searches.
 
+create function worker.forget_accounts(age interval) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.site_health as health
+    where health.account <> '' and health.updated_at < worker.now() - age
+      and not exists (
+          select from worker.accounts as known where known.site = health.site and known.account = health.account);
+
+    delete from worker.site_buckets as bucket
+    where bucket.account <> '' and bucket.updated_at < worker.now() - age
+      and not exists (
+          select from worker.accounts as known
+          where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
+end;
+comment on function worker.forget_accounts is
+    'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
+
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -56,6 +73,8 @@ begin
     where run.id = any (expired)
       and not exists (select from public.search_results as result where result.run_id = run.id);
     get diagnostics deleted = row_count;
+
+    perform worker.forget_accounts(settings.keep_runs);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;

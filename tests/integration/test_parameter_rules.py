@@ -18,18 +18,16 @@ from worker.sources.registry import builtin_sources
 
 KINDS = ("jobs", "people", "creators")
 SEARCH = {"search_term": "nurse"}
-KNOWN_BY_THE_SOURCE_ALONE = (
-    "country", "language", "greenhouse_boards", "ashby_boards", "lever_boards", "network_distance",
-)  # fmt: skip
-"""What a country, a language or a board is called, and which distances there are."""
+KNOWN_BY_THE_SOURCE_ALONE = ("country", "language", "greenhouse_boards", "ashby_boards", "lever_boards")
+"""What a country, a language or a board is called."""
 
 VALUES: list[Any] = [
     None, True, False, -1, 0, 1, 1.0, 1.5, 20, 500, 501, 1000, 1001, 8760, 8761, 2**60,
     "", " ", "\t", "x" * 200, "x" * 201, "fulltime", "full-time", "html", "text", "linkedin",
     [], [1], [1.5], ["1"], [None], [1] * 50, [1] * 51, [1.0], [0], [-1], [2**53], [2**53 + 1],
-    ["linkedin"], ["linkedin", "indeed"], {}, {"a": 1}, ["x" * 100], ["x" * 101], [3, 1], [4], [1, 2, 3, 1], ["a"] * 11,
-    ["a"] * 21, "classic", "recruiter", 49, 50, 2500, 2501, 1_000_000_000, 1_000_000_001, 3650, 3651, "x" * 40,
-    "x" * 41,
+    ["linkedin"], ["linkedin", "indeed"], {}, {"a": 1}, ["x" * 100], ["x" * 101], [3, 1], [4], [1, 4], [2.0],
+    ["a"] * 11, [1, 2, 3, 1], ["a"] * 21, "classic", "recruiter", 49, 50, 2500, 2501, 1_000_000_000, 1_000_000_001,
+    3650, 3651, "x" * 40, "x" * 41,
 ]  # fmt: skip
 
 

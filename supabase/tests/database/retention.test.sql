@@ -2,7 +2,7 @@
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();
-select plan(36);
+select plan(38);
 
 -- The project's own old rows would share the batches.
 delete from public.search_runs;
@@ -163,6 +163,32 @@ do $$ begin
     end loop;
 end $$;
 select is(pg_temp.left_of('large'), '{0,0,0,0}', 'and it with the last of them');
+
+-- Accounts -------------------------------------------------------------------------------------------------------
+
+delete from public.search_runs;
+delete from worker.site_health;
+delete from worker.site_buckets;
+select pg_temp.move_clock(0);
+select public.worker_set_account(pg_temp.ada(), 'alpha', 'kept');
+insert into worker.site_health (site, account, updated_at)
+select 'alpha', account, worker.now() from unnest('{"",kept,gone}'::text[]) as account;
+insert into worker.site_buckets (bucket, account, updated_at)
+select bucket, account, worker.now()
+from unnest('{"",kept,gone}'::text[]) as account, unnest('{alpha,alpha:search}'::text[]) as bucket;
+create function pg_temp.accounts_known() returns text language sql as $$
+    select concat_ws('; ',
+        (select string_agg(account, ',' order by account) from worker.site_health),
+        (select string_agg(account, ',' order by bucket, account) from worker.site_buckets));
+$$;
+select pg_temp.days(89);
+update worker.housekeeping set next_at = '-infinity';
+do $$ begin perform public.worker_delete_expired(); end $$;
+select is(pg_temp.accounts_known(), ',gone,kept; ,gone,kept,,gone,kept', 'what is known of an account stays as long as runs');
+select pg_temp.days(91);
+update worker.housekeeping set next_at = '-infinity';
+do $$ begin perform public.worker_delete_expired(); end $$;
+select is(pg_temp.accounts_known(), ',kept; ,kept,,kept', 'and then goes, where nobody has the account any more');
 
 -- Defaults -------------------------------------------------------------------------------------------------------
 
