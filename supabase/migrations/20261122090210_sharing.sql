@@ -2,7 +2,7 @@
 -- leader, takes it as a follower; else it leads itself. So the cost grows with searches, not with users.
 --
 -- Nobody waits in a circle: an insert waits only while its transaction has enqueued nothing else, a user who cancels
--- waits for no other user's run, and a worker that ends one gives way.
+-- waits for no other user's run, and a worker that ends one, or who deletes one, gives way.
 --
 -- What a follower costs at Realtime: its insert, an update for each site that its leader ends, one for its own end, and
 -- one a minute at most while its leader is put off again and again. A run that is answered at once: its insert.
@@ -164,7 +164,7 @@ end;
 comment on function worker.tell_followers is 'Gives followers the counts and the progress of their leader.';
 
 -- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout): between a user who ends several runs at
--- a time and a worker that ends one of their leaders, it is the worker that gives way, and calls again.
+-- a time and who ends or deletes one of their leaders, it is the latter that gives way; a worker calls again.
 create function worker.hold_followers(run_id uuid) returns void
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 begin
@@ -323,8 +323,9 @@ $$;
 comment on function worker.free_followers is
     'Frees followers that were not handed over, because somebody held them when their leader ended.';
 
+-- Gives way as worker.hold_followers does.
 create function worker.bequeath() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set lock_timeout = '500ms' as $$
 declare
     followers uuid[];
     heir uuid;
@@ -367,7 +368,7 @@ end;
 $$;
 comment on function worker.bequeath is
     'Passes on what others need of a deleted run: its search to its first follower, its results to the first run that '
-    'was answered with them.';
+    'was answered with them. Raises 55P03 (HTTP 500) rather than wait for them for long.';
 
 -- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
 -- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.

@@ -676,12 +676,14 @@ async def test_a_failed_site_is_searched_again_later_and_only_it(
 
 
 async def test_drain_waits_for_what_a_sites_pace_puts_off(stack: Endpoints, boards: Boards, user: User) -> None:
+    change(stack, "update worker.settings set inline_wait = '0'")
     change(stack, "insert into worker.bucket_limits (bucket, min_delay_seconds) values ('indeed', 7)")
     change(stack, "delete from worker.site_buckets where bucket = 'indeed'")
     change(stack, "insert into worker.site_buckets (bucket, last_at) values ('indeed', now())")
     run_id = await search(user, "indeed")
     log = await drain(stack, boards)
     change(stack, "delete from worker.bucket_limits where bucket = 'indeed'")
+    change(stack, "update worker.settings set inline_wait = default")
     assert [line["status"] for line in log if line.get("sites") and line["run_id"] == run_id] == ["pending", "success"]
 
 
