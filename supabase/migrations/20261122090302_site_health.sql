@@ -93,6 +93,12 @@ comment on function worker.in_words is 'A time for people.';
 
 -- Rows that all workers share ----------------------------------------------------------------------------------------
 
+create function worker.set_back_since(at timestamptz) returns interval
+language sql stable set search_path = ''
+-- In seconds: days are not always of the same length.
+return pg_catalog.make_interval(secs => extract(epoch from at - worker.now())::double precision);
+comment on function worker.set_back_since is 'How far the clock was set back since then, at least; below zero if it was not.';
+
 create function worker.hold_health(site text, account text) returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
@@ -108,7 +114,7 @@ begin
         on conflict do nothing;
     end loop;
 
-    set_back := make_interval(secs => extract(epoch from held.updated_at - worker.now())::double precision);
+    set_back := worker.set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_health as health
         set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
@@ -137,7 +143,7 @@ begin
         on conflict do nothing;
     end loop;
 
-    set_back := make_interval(secs => extract(epoch from held.updated_at - worker.now())::double precision);
+    set_back := worker.set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_buckets as known
         set next_at = known.next_at - set_back, last_at = known.last_at - set_back,
