@@ -13,14 +13,16 @@ import string
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 from worker.local.boards import vocabulary
 from worker.local.boards.vocabulary import CITIES, COUNTRIES, FIELDS, WHOLE_COUNTRIES, Country, Level, Place
 
 MAX_AGE = timedelta(days=30)
+_MADE_UP_AT = datetime(2000, 1, 1, tzinfo=UTC)
 _FIRST_VACANCY_NUMBER = 10_000
 
 
@@ -140,7 +142,7 @@ class Vacancy:
     pay: Pay | None
     description: str | None
     skills: tuple[str, ...]
-    posted: datetime
+    age: timedelta
     easy_apply: bool
     openings: int
 
@@ -193,10 +195,17 @@ def generate(seed: int, now: datetime) -> tuple[Listing, ...]:
         seed: Equal seeds give equal listings.
         now: Time with a zone; no listing is younger, and none older than 30 days.
     """
+    passed = now - _MADE_UP_AT
+    return tuple(replace(listing, posted=listing.posted + passed) for listing in _listings(seed))
+
+
+# Half a second, and a test for each failure of each board would spend it anew.
+@lru_cache(maxsize=1)
+def _listings(seed: int) -> tuple[Listing, ...]:
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    vacancies = [(vacancy, _words_of(vacancy)) for vacancy in _vacancies(rng, now)]
-    scraped = [listing for vacancy, shared in vacancies for listing in _listings_of(rng, vacancy, shared, now)]
-    return (*scraped, *(listing for site in _API_SHARES for listing in _listings_at(site, seed, vacancies, now)))
+    vacancies = [(vacancy, _words_of(vacancy)) for vacancy in _vacancies(rng)]
+    scraped = [listing for vacancy, shared in vacancies for listing in _listings_of(rng, vacancy, shared)]
+    return (*scraped, *(listing for site in _API_SHARES for listing in _listings_at(site, seed, vacancies)))
 
 
 def _happens(rng: random.Random, probability: float) -> bool:
@@ -206,7 +215,7 @@ def _happens(rng: random.Random, probability: float) -> bool:
 # Vacancies -----------------------------------------------------------------------------------------------
 
 
-def _vacancies(rng: random.Random, now: datetime) -> list[Vacancy]:
+def _vacancies(rng: random.Random) -> list[Vacancy]:
     companies = _companies(rng)
     vacancies: list[Vacancy] = []
     taken: set[tuple[str, Company | None, Place | None]] = set()
@@ -220,7 +229,7 @@ def _vacancies(rng: random.Random, now: datetime) -> list[Vacancy]:
                 elsewhere = rng.choice([city for city in CITIES if city.country is country])
                 vacancy = replace(previous, number=number, place=elsewhere)
             else:
-                vacancy = _vacancy(rng, number, country, rng.choice(companies[country.code]), now)
+                vacancy = _vacancy(rng, number, country, rng.choice(companies[country.code]))
             key = (vacancy.title, vacancy.company, vacancy.place)
             if key not in taken:
                 taken.add(key)
@@ -255,7 +264,7 @@ def _companies(rng: random.Random) -> dict[str, list[Company]]:
     return companies
 
 
-def _vacancy(rng: random.Random, number: int, country: Country, employer: Company, now: datetime) -> Vacancy:
+def _vacancy(rng: random.Random, number: int, country: Country, employer: Company) -> Vacancy:
     trade = employer.field
     job_type = _job_type(rng, trade)
     level = (
@@ -290,7 +299,7 @@ def _vacancy(rng: random.Random, number: int, country: Country, employer: Compan
         pay=_pay(rng, trade, level, job_type, country) if _happens(rng, 0.65) else None,
         description=None,
         skills=skills,
-        posted=now - rng.random() ** 1.5 * MAX_AGE,
+        age=rng.random() ** 1.5 * MAX_AGE,
         easy_apply=_happens(rng, 0.35),
         openings=rng.choices((1, 2, 3, 5, 12), (60, 15, 10, 10, 5))[0],
     )
@@ -468,21 +477,19 @@ def _words_of(vacancy: Vacancy) -> frozenset[str]:
     return words(" ".join((vacancy.job_type, vacancy.workplace, *vacancy.skills, text)))
 
 
-def _listings_of(rng: random.Random, vacancy: Vacancy, shared: frozenset[str], now: datetime) -> list[Listing]:
+def _listings_of(rng: random.Random, vacancy: Vacancy, shared: frozenset[str]) -> list[Listing]:
     sites = [site for site, share in _shares(vacancy.country).items() if _happens(rng, share)]
-    return [_listing(rng, site, vacancy, shared, now) for site in sites or ["linkedin"]]
+    return [_listing(rng, site, vacancy, shared) for site in sites or ["linkedin"]]
 
 
-def _listings_at(
-    site: str, seed: int, vacancies: Sequence[tuple[Vacancy, frozenset[str]]], now: datetime
-) -> list[Listing]:
+def _listings_at(site: str, seed: int, vacancies: Sequence[tuple[Vacancy, frozenset[str]]]) -> list[Listing]:
     """Make up what one board lists, by chances of its own: a board more changes nothing on the others."""
     rng = random.Random(f"{seed} {site}")  # noqa: S311 - repeatable, not secret
     share = _API_SHARES[site]
-    return [_listing(rng, site, vacancy, shared, now) for vacancy, shared in vacancies if _happens(rng, share(vacancy))]
+    return [_listing(rng, site, vacancy, shared) for vacancy, shared in vacancies if _happens(rng, share(vacancy))]
 
 
-def _listing(rng: random.Random, site: str, vacancy: Vacancy, shared_words: frozenset[str], now: datetime) -> Listing:
+def _listing(rng: random.Random, site: str, vacancy: Vacancy, shared_words: frozenset[str]) -> Listing:
     title = _respelled_title(rng, vacancy)
     company = _respelled_company(rng, vacancy.company) if vacancy.company else None
     place = vacancy.place
@@ -502,7 +509,7 @@ def _listing(rng: random.Random, site: str, vacancy: Vacancy, shared_words: froz
         city=city,
         pay=vacancy.pay if _happens(rng, 0.8) else None,
         description=description,
-        posted=min(now, vacancy.posted + timedelta(hours=rng.choice((0, 0, 2, 9, 26)))),
+        posted=_MADE_UP_AT - max(vacancy.age - timedelta(hours=rng.choice((0, 0, 2, 9, 26))), timedelta()),
         title_words=title_words,
         words=shared_words | title_words | words(company or ""),
     )
