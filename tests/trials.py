@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,15 +10,19 @@ from typing import Any
 from hypothesis import strategies as st
 
 from worker.http import HttpSettings, SiteHttp, open_http
-from worker.model import Item, ItemError, Json, Observed, Page, Progress, SiteError
+from worker.model import InvalidItemError, Item, ItemError, Json, Observed, Page, Progress, SiteError
 from worker.sources import Search, Source
 from worker.trial import search
 
-json_values: st.SearchStrategy[Json] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda value: st.lists(value, max_size=4) | st.dictionaries(st.text(), value, max_size=4),
-    max_leaves=8,
+json_scalars: st.SearchStrategy[Json] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from((10**400, "1e400", "\ud800"))
 )
+json_values: st.SearchStrategy[Json] = st.recursive(
+    json_scalars,
+    lambda value: st.lists(value, max_size=4) | st.dictionaries(st.text(), value, max_size=4),
+    max_leaves=12,
+)
+"""All that `json.loads` makes, with NaN, infinities, integers beyond any float, and half a character."""
 
 
 @dataclass
@@ -25,18 +30,27 @@ class Trial:
     """What a search of one site brought.
 
     Attributes:
-        failure: Why it did not come to its end.
+        error: Why it did not come to its end.
     """
 
     pages: list[Page] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
-    errors: list[ItemError] = field(default_factory=list)
+    item_errors: list[ItemError] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
-    failure: SiteError | None = None
+    error: SiteError | None = None
+
+    @property
+    def failure(self) -> SiteError:
+        assert self.error is not None, "the search did not fail"
+        return self.error
 
     @property
     def ids(self) -> list[str]:
         return [item.external_id for item in self.items]
+
+    @property
+    def titles(self) -> list[str]:
+        return [item.title for item in self.items]
 
     @property
     def cursor(self) -> Json:
@@ -52,6 +66,7 @@ async def run(
     newer_than: datetime | None = None,
     cursor: Json = None,
     next_page: int = 1,
+    account: str | None = None,
 ) -> Trial:
     """Search the source's first site, as fast as it answers: its own pace is the limits' business."""
     trial = Trial()
@@ -65,16 +80,33 @@ async def run(
             newer_than=newer_than,
             cursor=cursor,
             next_page=next_page,
+            account=account,
             progress=trial.progress,
         )
         try:
             async for page, transformed in pages:
                 trial.pages.append(page)
                 trial.items += transformed.items
-                trial.errors += transformed.errors
-        except SiteError as failure:
-            trial.failure = failure
+                trial.item_errors += transformed.errors
+        except SiteError as error:
+            trial.error = error
     return trial
+
+
+def item_of(source: Source, record: Json) -> Item | None:
+    """Read a record; what is none is refused, and nothing else is raised."""
+    try:
+        return source.parse(source.sites[0], record)
+    except InvalidItemError:
+        return None
+
+
+def items_of(source: Source, payload: Json) -> list[Item]:
+    """Read a page; it, or a record of it, is refused if it is none, and nothing else is raised."""
+    with suppress(InvalidItemError):
+        records = source.records(source.sites[0], Page(1, payload, 0))
+        return [item for record in records if (item := item_of(source, record))]
+    return []
 
 
 class RecordedPermits:

@@ -76,7 +76,7 @@ async def test_jsearch_is_read_to_its_end_at_both_hosts_in_both_versions(
     trial = await search(
         boards, JSearchSource(KEY, host=host, version=version), search_term="manager", results_wanted=500
     )
-    assert trial.failure is None
+    assert trial.error is None
     assert ids(trial) == listed(boards, "jsearch", lambda listing: "manager" in listing.words)
     assert len(trial.items) == len(set(trial.ids))
     assert {request.host for request in boards.requests("jsearch")} == {host}
@@ -86,7 +86,7 @@ async def test_jsearch_is_read_to_its_end_at_both_hosts_in_both_versions(
 @pytest.mark.parametrize("site", ["arbeitnow", "remotive"])
 async def test_boards_are_read_whole(boards: Boards, site: str) -> None:
     trial = await search(boards, SOURCES[site](), **EVERYTHING)
-    assert trial.failure is None
+    assert trial.error is None
     assert ids(trial) == listed(boards, site, lambda listing: "the" in listing.words)
     assert len(trial.items) > 100
     assert trial.progress[-1].details["read"] == len(listed(boards, site))
@@ -162,11 +162,11 @@ async def test_no_page_is_fetched_twice(boards: Boards, site: str) -> None:
     boards.forget_requests()
     boards.fail(site, Failure.BLOCKED, from_page=3)
     begun = await search(boards, SOURCES[site](), **EVERYTHING)
-    assert begun.failure is not None
+    assert begun.error is not None
     boards.heal()
     settings = HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert)
     resumed = await run(SOURCES[site](), EVERYTHING, settings=settings, cursor=begun.cursor, next_page=3)
-    assert resumed.failure is None
+    assert resumed.error is None
     answered = [request.page for request in boards.requests(site) if request.failure is None]
     assert answered == list(range(1, len(whole.pages) + 1))
     assert set(begun.ids) | set(resumed.ids) == set(whole.ids)
@@ -192,7 +192,6 @@ async def test_code_of_each_failure(boards: Boards, site: str, failure: Failure)
     boards.fail(site, failure)
     is_slow = failure in (Failure.HANG, Failure.DRIP)
     trial = await search(boards, SOURCES[site](), 0.3 if is_slow else 30.0, search_term="engineer")
-    assert trial.failure is not None
     refused = site == "jsearch" and failure is Failure.BLOCKED
     assert trial.failure.code is (ErrorCode.UNAUTHORIZED if refused else FAILURES[failure])
     assert trial.items == []
@@ -201,7 +200,6 @@ async def test_code_of_each_failure(boards: Boards, site: str, failure: Failure)
 async def test_a_plan_that_ends_mid_run(boards: Boards) -> None:
     boards.fail("jsearch", Failure.QUOTA_EXCEEDED, from_page=3)
     trial = await search(boards, JSearchSource(KEY), **EVERYTHING)
-    assert trial.failure is not None
     assert trial.failure.code is ErrorCode.QUOTA_EXCEEDED
     assert trial.failure.retry_after_seconds is not None
     assert len(trial.pages) == 2
@@ -211,13 +209,12 @@ async def test_a_plan_that_ends_mid_run(boards: Boards) -> None:
 async def test_a_board_without_jobs(boards: Boards, site: str) -> None:
     boards.fail(site, Failure.EMPTY)
     trial = await search(boards, SOURCES[site](), search_term="engineer")
-    assert (trial.failure, trial.items, trial.pages[-1].is_last) == (None, [], True)
+    assert (trial.error, trial.items, trial.pages[-1].is_last) == (None, [], True)
 
 
 @pytest.mark.parametrize("host", ["jsearch.p.rapidapi.com", "api.openwebninja.com"])
 async def test_a_wrong_key(boards: Boards, host: Any) -> None:
     trial = await search(boards, JSearchSource("another-key", host=host), search_term="engineer")
-    assert trial.failure is not None
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.UNAUTHORIZED, True)
     assert trial.failure.message.startswith(f"JSEARCH_API_KEY: {host} ")
     assert "another-key" not in trial.failure.message

@@ -13,6 +13,7 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trials import item_of, json_values
 from tests.unit.company_boards import AT_ONCE, played, run
 from worker.http import SiteHttp, open_http
 from worker.model import ErrorCode, InvalidItemError, Item, Observed, Page, Progress, SiteError
@@ -393,11 +394,6 @@ def test_what_a_source_tells_of_itself(source: type[CompanyBoards]) -> None:
 
 # Anything ----------------------------------------------------------------------------------------------------------
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400) | st.just("1e400"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=6,
-)
 NAMES = (
     "id", "title", "text", "absolute_url", "jobUrl", "hostedUrl", "location", "name", "offices", "departments",
     "metadata", "value", "content", "categories", "commitment", "allLocations", "salaryRange", "interval", "min",
@@ -411,7 +407,7 @@ LIKELY = st.sampled_from(
     ["7", "Engineer", "https://x.example/1", "1 YEAR", "per-year-salary", "Salary", "USD", "2026-11-20"]
 )
 JOB = st.recursive(
-    JSON | LIKELY | st.just(50_000),
+    json_values | LIKELY | st.just(50_000),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
     max_leaves=12,
 )
@@ -422,7 +418,7 @@ READABLE = st.dictionaries(st.sampled_from(NAMES), JOB, max_size=8).map(lambda j
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @settings(deadline=None)
-@given(payload=JSON | st.fixed_dictionaries({"board": st.just("acme"), "jobs": JSON}))
+@given(payload=json_values | st.fixed_dictionaries({"board": st.just("acme"), "jobs": json_values}))
 def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) -> None:
     try:
         records = source.records(source.name, Page(1, payload, 0))
@@ -435,12 +431,9 @@ def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) ->
 @settings(deadline=None)
 @given(record=JOB | st.fixed_dictionaries({"board": st.just("acme"), "job": JOB | READABLE}))
 def test_any_record_is_an_item_or_is_none(source: CompanyBoards, record: Any) -> None:
-    try:
-        item = source.parse(source.name, record)
-    except InvalidItemError:
-        return
-    assert_sound(item)
-    JobFilter(JobParameters.read({"search_term": "engineer", "is_remote": True, "location": "Berlin"})).match(item)
+    if item := item_of(source, record):
+        assert_sound(item)
+        JobFilter(JobParameters.read({"search_term": "engineer", "is_remote": True, "location": "Berlin"})).match(item)
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
@@ -452,7 +445,7 @@ def test_all_but_what_makes_it_a_job_may_be_anything(source: CompanyBoards, job:
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @settings(deadline=None)
-@given(answer=JSON | st.fixed_dictionaries({"jobs": JSON}))
+@given(answer=json_values | st.fixed_dictionaries({"jobs": json_values}))
 def test_any_answer_has_jobs_or_is_none(source: CompanyBoards, answer: Any) -> None:
     try:
         jobs = source.jobs(answer)

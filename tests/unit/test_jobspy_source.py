@@ -1,33 +1,15 @@
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trials import items_of, json_values
 from worker.model import ErrorCode, InvalidItemError, Item, Json, Page
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_tally import classify
 
 SOURCE = JobSpySource()
-
-json_values: st.SearchStrategy[Json] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda value: st.lists(value) | st.dictionaries(st.text(), value),
-    max_leaves=10,
-)
-
-
-def read(payload: Json, site: str = "indeed") -> list[Item]:
-    """Read a page; what is no job is refused, and nothing else is raised."""
-    items = []
-    with suppress(InvalidItemError):
-        for record in SOURCE.records(site, Page(1, payload, 0)):
-            with suppress(InvalidItemError):
-                items.append(SOURCE.parse(site, record))
-    return items
-
 
 ROW: dict[str, Json] = {"id": "in-1", "title": "Nurse", "job_url": "https://jobs.example/1"}
 
@@ -101,14 +83,16 @@ def test_linkedin_does_not_tell_that_a_job_is_not_remote(told: bool | None, know
 
 @given(json_values)
 def test_any_payload_is_read_or_refused(payload: Json) -> None:
-    read(payload)
+    items_of(SOURCE, payload)
 
 
 @given(
     st.lists(st.dictionaries(st.sampled_from([*ROW, "company", "min_amount", "date_posted", "job_type"]), json_values))
 )
 def test_any_rows_are_read_or_refused(rows: list[dict[str, Json]]) -> None:
-    assert all(item.external_id and item.title and item.url for item in read({"rows": [*rows], "warnings": []}))
+    assert all(
+        item.external_id and item.title and item.url for item in items_of(SOURCE, {"rows": [*rows], "warnings": []})
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trials import Trial, json_values, run, run_with_permits
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Observed, Page, SiteError
+from tests.trials import Trial, items_of, json_values, run, run_with_permits
+from worker.model import ErrorCode, InvalidItemError, Json, Observed, SiteError
 from worker.sources.jsearch import JSearchSource
 
 KEY = "a1b2c3-secret-key"
@@ -75,7 +74,7 @@ async def test_pages_follow_the_cursor(respx_mock: respx.MockRouter) -> None:
         ]
     )
     trial = await run(source(), ENGINEER | {"results_wanted": 100})
-    assert trial.failure is None
+    assert trial.error is None
     assert trial.ids == [f"id-{number}" for number in range(23)]
     assert [page.number for page in trial.pages] == [1, 2, 3]
     assert [page.is_last for page in trial.pages] == [False, False, True]
@@ -131,7 +130,6 @@ async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter
         httpx.Response(503),
         parameters=ENGINEER | {"results_wanted": 25},
     )
-    assert begun.failure is not None
     assert begun.failure.code is ErrorCode.UPSTREAM
     respx_mock.clear()
     # It repeats jobs of pages before, as JSearch does.
@@ -178,7 +176,7 @@ async def test_repeated_jobs_are_taken_once(respx_mock: respx.MockRouter) -> Non
         parameters=ENGINEER | {"results_wanted": 50},
     )
     assert trial.ids == [f"id-{number}" for number in range(18)]
-    assert trial.failure is None
+    assert trial.error is None
 
 
 async def test_a_page_without_news_is_the_last(respx_mock: respx.MockRouter) -> None:
@@ -393,7 +391,6 @@ async def test_refusals(
 ) -> None:
     respx_mock.get(f"{RAPIDAPI}/search-v2").mock(return_value=answer)
     trial = await run(source(), ENGINEER)
-    assert trial.failure is not None
     assert trial.failure.code is code
     assert trial.failure.is_final is (
         code in (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_FOUND, ErrorCode.INVALID_PARAMETERS) or answer.status_code == 418
@@ -410,14 +407,12 @@ async def test_refusals(
 async def test_a_server_that_fails(respx_mock: respx.MockRouter, status: int) -> None:
     respx_mock.get(f"{RAPIDAPI}/search-v2").respond(status, html="<h1>Bad gateway</h1>")
     trial = await run(source(), ENGINEER)
-    assert trial.failure is not None
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.UPSTREAM, False)
 
 
 async def test_without_a_key_nothing_is_asked(respx_mock: respx.MockRouter) -> None:
     keyless = JSearchSource(None)
     trial = await run(keyless, ENGINEER)
-    assert trial.failure is not None
     assert trial.failure.code is ErrorCode.UNAUTHORIZED
     assert trial.failure.message.startswith("JSEARCH_API_KEY: is not set")
     assert respx_mock.calls.call_count == 0
@@ -432,7 +427,6 @@ async def test_a_plan_that_ends_mid_run_keeps_the_pages_before(respx_mock: respx
         httpx.Response(429, json={"message": "You have exceeded the MONTHLY quota"}),
         parameters=ENGINEER | {"results_wanted": 100},
     )
-    assert trial.failure is not None
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.QUOTA_EXCEEDED, False)
     assert len(trial.items) == 20
     assert [page.is_last for page in trial.pages] == [False, False]
@@ -557,8 +551,8 @@ async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock:
     listed: list[Json] = [job(1), None, "job", job(2) | {"job_title": 7.5}, job(3)]
     trial = await answered(respx_mock, v2(listed, None))
     assert trial.ids == ["id-1", "id-3"]
-    assert [error.index for error in trial.errors] == [1, 2, 3]
-    assert trial.failure is None
+    assert [error.index for error in trial.item_errors] == [1, 2, 3]
+    assert trial.error is None
 
 
 @pytest.mark.parametrize(
@@ -580,23 +574,13 @@ async def test_a_page_of_another_make_is_kept_and_ends_the_search(
 ) -> None:
     """It is neither a last page nor one to go on after: the search begins anew."""
     trial = await answered(respx_mock, httpx.Response(200, content=json.dumps(answer)))
-    assert trial.failure is not None
     assert trial.failure.code is ErrorCode.UNVERIFIED
     with pytest.raises(SiteError, match=message):
         raise trial.failure
     (page,) = trial.pages
     assert (page.payload, page.cursor, page.is_last) == (answer, None, False)
     assert trial.items == []
-    assert trial.errors
-
-
-def read(payload: Json) -> list[Item]:
-    items = []
-    with suppress(InvalidItemError):
-        for record in source().records("jsearch", Page(1, payload, 0)):
-            with suppress(InvalidItemError):
-                items.append(source().parse("jsearch", record))
-    return items
+    assert trial.item_errors
 
 
 FIELDS = (
@@ -607,13 +591,13 @@ FIELDS = (
 
 @given(json_values)
 def test_any_page_is_read_or_refused(payload: Json) -> None:
-    assert read(payload) == []
+    assert items_of(source(), payload) == []
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values | st.integers(0, 10**20)))
 def test_any_job_is_read_or_refused(fields: dict[str, Json]) -> None:
     payload = v2([job(1, **fields)], None)
-    assert len(read(payload)) <= 1
+    assert len(items_of(source(), payload)) <= 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -630,4 +614,4 @@ async def test_whatever_comes_is_pages_or_a_site_error(body: bytes, status: int)
     with respx.mock as router:
         router.get(f"{RAPIDAPI}/search-v2").respond(status, content=body)
         trial = await run(source(), ENGINEER | {"hours_old": 48, "results_wanted": 20})
-    assert trial.failure is not None or trial.pages[-1].is_last
+    assert trial.error is not None or trial.pages[-1].is_last

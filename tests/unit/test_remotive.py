@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +13,8 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trials import Trial, json_values, run, run_with_permits
-from worker.model import ErrorCode, InvalidItemError, Json, Page, SiteError
+from tests.trials import Trial, items_of, json_values, run, run_with_permits
+from worker.model import ErrorCode, Json, SiteError
 from worker.sources.remotive import ADDRESS, RemotiveSource
 
 SOURCE = RemotiveSource()
@@ -53,7 +52,7 @@ async def answered(respx_mock: respx.MockRouter, answer: Any, parameters: Any = 
 
 async def test_one_request_gives_the_board(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([job(1), job(2, title="Cook"), job(3)]))
-    assert trial.failure is None
+    assert trial.error is None
     assert trial.ids == ["1", "3"]
     (page,) = trial.pages
     assert (page.number, page.is_last, page.calls_used) == (1, True, 1)
@@ -136,7 +135,6 @@ async def test_four_requests_a_day_are_what_it_asks_for(respx_mock: respx.MockRo
 )
 async def test_refusals(respx_mock: respx.MockRouter, answer: httpx.Response, code: ErrorCode) -> None:
     trial = await answered(respx_mock, answer)
-    assert trial.failure is not None
     assert trial.failure.code is code
     assert trial.pages == []
 
@@ -144,22 +142,21 @@ async def test_refusals(respx_mock: respx.MockRouter, answer: httpx.Response, co
 @pytest.mark.parametrize("answer", [board([{"name": "x"}] * 3), board([None]), {"jobs": {}}, {"error": "x"}, [], None])
 async def test_a_page_of_another_make_is_kept_and_ends_the_search(respx_mock: respx.MockRouter, answer: Any) -> None:
     trial = await answered(respx_mock, httpx.Response(200, content=json.dumps(answer)))
-    assert trial.failure is not None
     assert trial.failure.code is ErrorCode.UNVERIFIED
     (page,) = trial.pages
     assert (page.payload, page.cursor, page.is_last) == (answer, None, False)
-    assert trial.errors
+    assert trial.item_errors
 
 
 async def test_an_empty_board_is_no_failure(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([]))
-    assert (trial.failure, trial.items, trial.pages[0].is_last) == (None, [], True)
+    assert (trial.error, trial.items, trial.pages[0].is_last) == (None, [], True)
 
 
 async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([job(1), job(2, url=None), job(3, title=[]), job(4, id=True)]))
     assert trial.ids == ["1"]
-    assert [error.field for error in trial.errors] == ["url", "title", "id"]
+    assert [error.field for error in trial.item_errors] == ["url", "title", "id"]
 
 
 def test_parameters_that_are_wrong() -> None:
@@ -169,10 +166,7 @@ def test_parameters_that_are_wrong() -> None:
 
 @given(json_values | json_values.map(lambda value: {"jobs": value}))
 def test_any_page_is_read_or_refused(payload: Json) -> None:
-    with suppress(InvalidItemError):
-        for record in SOURCE.records("remotive", Page(1, payload, 0)):
-            with suppress(InvalidItemError):
-                SOURCE.parse("remotive", record)
+    items_of(SOURCE, payload)
 
 
 FIELDS = ("id", "title", "url", "publication_date", "tags", "job_type", "candidate_required_location", "salary")
@@ -190,4 +184,4 @@ async def test_whatever_comes_is_a_page_or_a_site_error(body: bytes) -> None:
     with respx.mock as router:
         router.get(ADDRESS).respond(200, content=body)
         trial = await run(RemotiveSource(), DEVELOPER | {"country": "germany", "hours_old": 48})
-    assert trial.failure is not None or trial.pages[-1].is_last
+    assert trial.error is not None or trial.pages[-1].is_last

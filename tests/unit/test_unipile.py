@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,8 +14,9 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.http import HttpClient, HttpSettings, open_http
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, Transformed
+from tests.trials import Trial, item_of, items_of, json_values, run
+from worker.http import open_http
+from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress
 from worker.sources.unipile import UnipileSource
 from worker.sources.unipile_api import read_dsn
 from worker.trial import search
@@ -26,34 +27,17 @@ PLACES = f"{SEARCH}/parameters"
 KEY = "uni-very-secret/key=="
 ACCOUNT = "acc-9q7l1UdLTdi0pA"
 FOREVER = "eyJhY2NvdW50X2lkIjoi" + "x" * 60
+SOURCE = UnipileSource(DSN, KEY)
 
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
 FIELDS = st.sampled_from((
     "type", "id", "name", "member_urn", "public_identifier", "public_profile_url", "profile_url", "headline", "summary",
     "current_positions", "company", "location", "items", "paging", "total_count", "cursor",
 ))  # fmt: skip
 HOSTILE = st.recursive(
-    ANY_JSON | st.sampled_from(("PEOPLE", "https://[", "\ud800", "at X", "javascript:alert(1)")),
+    json_values | st.sampled_from(("PEOPLE", "https://[", "\ud800", "at X", "javascript:alert(1)")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6),
     max_leaves=16,
 )
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpSettings(backoff_seconds=0)) as client:
-        yield client
-
-
-@pytest.fixture
-def source() -> UnipileSource:
-    made = UnipileSource(DSN, KEY)
-    made.limits = {}  # LocalPermits would wait
-    return made
 
 
 def person(number: int, **fields: Json) -> dict[str, Json]:
@@ -94,43 +78,19 @@ def bodies(route: respx.Route) -> list[Any]:
 
 
 async def find(
-    source: UnipileSource,
-    http: HttpClient,
+    source: UnipileSource = SOURCE,
     *,
-    progress: list[Progress] | None = None,
+    fails: bool = False,
     account: str | None = ACCOUNT,
     cursor: Json = None,
     next_page: int = 1,
-    kept: list[tuple[Page, Transformed]] | None = None,
     **parameters: Any,
-) -> list[tuple[Page, Transformed]]:
-    """Returns the pages of a search; those before a failure are in `kept`."""
-    found = [] if kept is None else kept
+) -> Trial:
+    """Search for engineers; whether it fails has to be as expected."""
     asked = {"search_term": "engineer"} | parameters
-    pages = search(
-        source, "unipile", asked, http, account=account, cursor=cursor, next_page=next_page, progress=progress
-    )
-    async for page in pages:
-        found.append(page)
-    return found
-
-
-async def failure(source: UnipileSource, http: HttpClient, **arguments: Any) -> SiteError:
-    with pytest.raises(SiteError) as raised:
-        await find(source, http, **arguments)
-    return raised.value
-
-
-async def told(source: UnipileSource, http: HttpClient) -> str:
-    try:
-        await find(source, http)
-    except SiteError as error:
-        return error.message
-    return ""
-
-
-def parsed(record: Json) -> Item:
-    return UnipileSource(DSN, KEY).parse("unipile", record)
+    trial = await run(source, asked, account=account, cursor=cursor, next_page=next_page)
+    assert (trial.error is not None) is fails, trial.error
+    return trial
 
 
 # The operator's settings -------------------------------------------------------------------------------------------
@@ -161,18 +121,16 @@ def test_another_address_is_refused_without_repeating_it(dsn: str) -> None:
         (None, None, "UNIPILE_DSN and UNIPILE_API_KEY"),
     ],
 )
-async def test_a_missing_credential_is_named(dsn: str | None, key: str | None, missing: str, http: HttpClient) -> None:
+async def test_a_missing_credential_is_named(dsn: str | None, key: str | None, missing: str) -> None:
     source = UnipileSource(dsn, key)
     assert source.credentials == {"UNIPILE_DSN": dsn is not None, "UNIPILE_API_KEY": key is not None}
-    error = await failure(source, http)
+    error = (await find(source, fails=True)).failure
     assert (error.code, error.is_final, error.message) == (ErrorCode.UNAUTHORIZED, True, f"the worker lacks {missing}")
 
 
 @pytest.mark.parametrize("account", [None, ""])
-async def test_a_user_without_an_account_is_told_to_connect_one(
-    account: str | None, source: UnipileSource, http: HttpClient
-) -> None:
-    error = await failure(source, http, account=account)
+async def test_a_user_without_an_account_is_told_to_connect_one(account: str | None) -> None:
+    error = (await find(fails=True, account=account)).failure
     assert (error.code, error.is_final) == (ErrorCode.UNAUTHORIZED, True)
     assert "connect one" in error.message
 
@@ -189,10 +147,8 @@ async def test_a_user_without_an_account_is_told_to_connect_one(
         ({"locations": [" "]}, "locations: must be a list of 1 to 10 texts of 1 to 100 characters"),
     ],
 )
-async def test_wrong_parameters_are_told_with_what_is_allowed(
-    parameters: dict[str, Any], problem: str, source: UnipileSource, http: HttpClient
-) -> None:
-    error = await failure(source, http, **parameters)
+async def test_wrong_parameters_are_told_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
+    error = (await find(fails=True, **parameters)).failure
     assert (error.code, error.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
     assert problem in error.message
 
@@ -215,12 +171,10 @@ async def test_wrong_parameters_are_told_with_what_is_allowed(
     ],
 )
 @respx.mock
-async def test_each_search_is_asked_in_its_own_words(
-    api: str, filters: dict[str, Any], source: UnipileSource, http: HttpClient
-) -> None:
+async def test_each_search_is_asked_in_its_own_words(api: str, filters: dict[str, Any]) -> None:
     places = respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
-    await find(source, http, api=api, job_title="CTO", locations=["Berlin"], network_distance=[2, 1, 2])
+    await find(api=api, job_title="CTO", locations=["Berlin"], network_distance=[2, 1, 2])
     common = {"api": api, "category": "people", "keywords": "engineer", "network_distance": [1, 2]}
     assert bodies(asked) == [common | filters]
     assert places.calls.last.request.url.params["service"] == api.upper()
@@ -230,82 +184,83 @@ async def test_each_search_is_asked_in_its_own_words(
 
 
 @respx.mock
-async def test_a_search_without_filters_sends_none(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_search_without_filters_sends_none() -> None:
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
-    [(page, _)] = await find(source, http)
+    [page] = (await find()).pages
     assert bodies(asked) == [{"api": "classic", "category": "people", "keywords": "engineer"}]
     assert (page.is_last, page.cursor, page.calls_used) == (True, None, 1)
 
 
 @respx.mock
-async def test_pages_follow_the_cursor_to_the_end(source: UnipileSource, http: HttpClient) -> None:
+async def test_pages_follow_the_cursor_to_the_end() -> None:
     asked = respx.post(SEARCH).mock(side_effect=book(pages=3, size=100))
-    progress: list[Progress] = []
-    pages = await find(source, http, progress=progress, api="recruiter", results_wanted=2500)
-    assert [page.number for page, _ in pages] == [1, 2, 3]
-    assert [page.is_last for page, _ in pages] == [False, False, True]
+    trial = await find(api="recruiter", results_wanted=2500)
+    assert [(page.number, page.is_last) for page in trial.pages] == [(1, False), (2, False), (3, True)]
     assert bodies(asked)[1:] == [{"cursor": "1"}, {"cursor": "2"}]
     assert {call.request.url.params["limit"] for call in asked.calls} == {"100"}
-    found = [item.external_id for _, read in pages for item in read.items]
-    assert found == [f"urn:li:member:{number}" for number in range(300)]
-    assert [(step.step, step.current, step.total) for step in progress[1:]] == [
+    assert trial.ids == [f"urn:li:member:{number}" for number in range(300)]
+    assert [(step.step, step.current, step.total) for step in trial.progress[1:]] == [
         ("searching", 0, 2500), ("searching", 100, 300), ("searching", 200, 300), ("searching", 300, 300),
     ]  # fmt: skip
 
 
 @respx.mock
-async def test_the_last_page_is_saved_with_the_whole_progress(source: UnipileSource, http: HttpClient) -> None:
+async def test_the_last_page_is_saved_with_the_whole_progress() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=2, size=50))
     progress: list[Progress] = []
     asked = {"search_term": "engineer", "results_wanted": 500}
-    async with aclosing(search(source, "unipile", asked, http, account=ACCOUNT, progress=progress)) as pages:
+    source = UnipileSource(DSN, KEY)
+    source.limits = {}  # permits would wait
+    async with (
+        open_http() as http,
+        aclosing(search(source, "unipile", asked, http, account=ACCOUNT, progress=progress)) as pages,
+    ):
         told = [(page.number, progress[-1].current, progress[-1].total) async for page, _ in pages]
     assert told[-1] == (2, 100, 100)
 
 
 @respx.mock
-async def test_no_more_than_wanted_is_asked_for(source: UnipileSource, http: HttpClient) -> None:
+async def test_no_more_than_wanted_is_asked_for() -> None:
     asked = respx.post(SEARCH).mock(side_effect=book(pages=9, size=50))
-    pages = await find(source, http, results_wanted=120)
+    trial = await find(results_wanted=120)
     assert [call.request.url.params["limit"] for call in asked.calls] == ["50", "50", "20"]
-    assert pages[-1][0].is_last
+    assert trial.pages[-1].is_last
 
 
 @respx.mock
-async def test_above_the_cap_of_a_search_the_cap_is_fetched_and_told(source: UnipileSource, http: HttpClient) -> None:
+async def test_above_the_cap_of_a_search_the_cap_is_fetched_and_told() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=99, size=50))
-    progress: list[Progress] = []
-    pages = await find(source, http, progress=progress, results_wanted=2500)
-    assert sum(len(read.items) for _, read in pages) == 1000
-    assert all((step.details["capped_at"], step.total) == (1000, 1000) for step in progress)
+    trial = await find(results_wanted=2500)
+    assert len(trial.items) == 1000
+    assert {(step.details["capped_at"], step.total) for step in trial.progress} == {(1000, 1000)}
 
 
 @respx.mock
-async def test_an_empty_page_is_the_last(source: UnipileSource, http: HttpClient) -> None:
+async def test_an_empty_page_is_the_last() -> None:
     respx.post(SEARCH).respond(json=answer(range(0), FOREVER))
-    [(page, read)] = await find(source, http)
-    assert page.is_last
-    assert (read.items, read.errors) == ((), ())
+    trial = await find()
+    assert [page.is_last for page in trial.pages] == [True]
+    assert (trial.items, trial.item_errors) == ([], [])
 
 
 @respx.mock
-async def test_a_page_keeps_the_answer_without_the_account(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_page_keeps_the_answer_without_the_account() -> None:
     cursor = base64.b64encode(json.dumps({"account_id": ACCOUNT}).encode()).decode()
     respx.post(SEARCH).mock(
         side_effect=[httpx.Response(200, json=answer(range(50), cursor)), httpx.Response(200, json=answer(range(50)))]
     )
-    pages = await find(source, http)
-    kept = json.dumps([page.payload for page, _ in pages])
+    pages = (await find()).pages
+    kept = json.dumps([page.payload for page in pages])
     assert cursor not in kept
     assert ACCOUNT not in kept
-    assert ACCOUNT not in json.dumps(pages[0][0].cursor)
+    assert ACCOUNT not in json.dumps(pages[0].cursor)
 
 
 # Places --------------------------------------------------------------------------------------------------------------
 
 
 @respx.mock
-async def test_the_place_of_just_that_name_is_taken(source: UnipileSource, http: HttpClient) -> None:
+async def test_the_place_of_just_that_name_is_taken() -> None:
     respx.get(PLACES).respond(
         json={
             "items": [
@@ -315,27 +270,26 @@ async def test_the_place_of_just_that_name_is_taken(source: UnipileSource, http:
         }
     )  # fmt: skip
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
-    progress: list[Progress] = []
-    await find(source, http, progress=progress, locations=["bremen"])
+    trial = await find(locations=["bremen"])
     assert bodies(asked)[0]["location"] == ["2"]
-    assert progress[0].step == "locating"
-    assert progress[-1].details == {"locations": ["Bremen, Germany"]}
+    assert trial.progress[0].step == "locating"
+    assert trial.progress[-1].details == {"locations": ["Bremen, Germany"]}
 
 
 @respx.mock
-async def test_a_place_known_by_another_name_is_taken(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_place_known_by_another_name_is_taken() -> None:
     respx.get(PLACES).respond(json={"items": [{"id": "90", "title": "New York City Metropolitan Area"}]})
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
-    await find(source, http, locations=["NYC"])
+    await find(locations=["NYC"])
     assert bodies(asked)[0]["location"] == ["90"]
 
 
 @pytest.mark.parametrize("items", [[], [{"title": "Nowhere"}], [None, 7]])
 @respx.mock
-async def test_an_unknown_place_is_named(items: Json, source: UnipileSource, http: HttpClient) -> None:
+async def test_an_unknown_place_is_named(items: Json) -> None:
     respx.get(PLACES, params__contains={"keywords": "Berlin"}).respond(json={"items": [{"id": "1", "title": "Berlin"}]})
     respx.get(PLACES, params__contains={"keywords": "Atlantis"}).respond(json={"items": items})
-    error = await failure(source, http, locations=["Berlin", "Atlantis"])
+    error = (await find(fails=True, locations=["Berlin", "Atlantis"])).failure
     assert (error.code, error.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
     assert error.message == "locations: LinkedIn knows no place 'Atlantis'"
 
@@ -344,50 +298,43 @@ async def test_an_unknown_place_is_named(items: Json, source: UnipileSource, htt
 
 
 @respx.mock
-async def test_a_search_goes_on_after_its_last_page(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_search_goes_on_after_its_last_page() -> None:
     places = respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).mock(side_effect=book(pages=4, size=50))
-    whole = await find(source, http, locations=["Berlin"], results_wanted=200)
+    whole = await find(locations=["Berlin"], results_wanted=200)
     places.reset()
     asked.reset()
-    cursor = json.loads(json.dumps(whole[1][0].cursor))
-    progress: list[Progress] = []
-    rest = await find(
-        source, http, progress=progress, cursor=cursor, next_page=3, locations=["Berlin"], results_wanted=200
-    )
-    assert [page.number for page, _ in rest] == [3, 4]
-    assert [read.items for _, read in rest] == [read.items for _, read in whole[2:]]
+    cursor = json.loads(json.dumps(whole.pages[1].cursor))
+    rest = await find(cursor=cursor, next_page=3, locations=["Berlin"], results_wanted=200)
+    assert [page.number for page in rest.pages] == [3, 4]
+    assert [page.payload for page in rest.pages] == [page.payload for page in whole.pages[2:]]
+    assert rest.items == whole.items[100:]
     assert bodies(asked) == [{"cursor": "2"}, {"cursor": "3"}]
     assert places.call_count == 0
-    assert (progress[0].step, progress[0].current) == ("searching", 100)
+    assert (rest.progress[0].step, rest.progress[0].current) == ("searching", 100)
 
 
 @respx.mock
-async def test_an_expired_cursor_begins_the_search_anew(source: UnipileSource, http: HttpClient) -> None:
+async def test_an_expired_cursor_begins_the_search_anew() -> None:
     respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).mock(side_effect=book(pages=3, size=50))
-    saved = (await find(source, http, locations=["Berlin"], results_wanted=150))[0][0].cursor
+    saved = (await find(locations=["Berlin"], results_wanted=150)).pages[0].cursor
     expired = httpx.Response(400, json={"type": "errors/invalid_parameters", "title": "Invalid cursor", "status": 400})
     play = book(pages=3, size=50)
     asked.reset()
     respx.get(PLACES).mock(side_effect=AssertionError)
     asked.mock(side_effect=lambda request: expired if asked.call_count == 0 else play(request))
-    progress: list[Progress] = []
-    pages = await find(
-        source, http, progress=progress, cursor=saved, next_page=2, locations=["Berlin"], results_wanted=150
-    )
-    assert [page.number for page, _ in pages] == [2, 3, 4]
-    assert [step.current for step in progress] == [50, 50, 100, 150]
+    trial = await find(cursor=saved, next_page=2, locations=["Berlin"], results_wanted=150)
+    assert [page.number for page in trial.pages] == [2, 3, 4]
+    assert [step.current for step in trial.progress] == [50, 50, 100, 150]
     assert [body.get("cursor") for body in bodies(asked)] == ["1", None, "1", "2"]
     assert bodies(asked)[1]["location"] == ["7"]
 
 
 @respx.mock
-async def test_a_cursor_that_is_refused_again_and_again_fails_the_search(
-    source: UnipileSource, http: HttpClient
-) -> None:
+async def test_a_cursor_that_is_refused_again_and_again_fails_the_search() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=3, size=50))
-    saved = (await find(source, http, results_wanted=150))[0][0].cursor
+    saved = (await find(results_wanted=150)).pages[0].cursor
 
     def play(request: httpx.Request) -> httpx.Response:
         problem = {"type": "errors/invalid_parameters", "title": "Bad", "detail": f"cursor {FOREVER} of {ACCOUNT}"}
@@ -396,7 +343,7 @@ async def test_a_cursor_that_is_refused_again_and_again_fails_the_search(
         return httpx.Response(200, json=answer(range(50), FOREVER))
 
     respx.post(SEARCH).mock(side_effect=play)
-    error = await failure(source, http, cursor=saved, next_page=2, results_wanted=150)
+    error = (await find(fails=True, cursor=saved, next_page=2, results_wanted=150)).failure
     assert (error.code, error.is_final) == (ErrorCode.UPSTREAM, False)
     assert error.message == "Unipile refused its own cursor: Bad"
 
@@ -405,32 +352,30 @@ async def test_a_cursor_that_is_refused_again_and_again_fails_the_search(
     "cursor", [7, "x", [], {}, {"after": "1", "found": 50}, {"after": None, "found": -1, "account": []}]
 )
 @respx.mock
-async def test_a_cursor_that_is_none_begins_with_the_first_page(
-    cursor: Json, source: UnipileSource, http: HttpClient
-) -> None:
+async def test_a_cursor_that_is_none_begins_with_the_first_page(cursor: Json) -> None:
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
-    await find(source, http, cursor=cursor, next_page=5)
+    await find(cursor=cursor, next_page=5)
     assert "cursor" not in bodies(asked)[0]
 
 
 @respx.mock
-async def test_the_cursor_of_another_account_is_not_used(source: UnipileSource, http: HttpClient) -> None:
+async def test_the_cursor_of_another_account_is_not_used() -> None:
     asked = respx.post(SEARCH).mock(side_effect=book(pages=2, size=50))
-    saved = (await find(source, http))[0][0].cursor
+    saved = (await find()).pages[0].cursor
     asked.reset()
-    pages = await find(source, http, cursor=saved, next_page=2, account="another")
-    assert [page.number for page, _ in pages] == [2, 3]
+    trial = await find(cursor=saved, next_page=2, account="another")
+    assert [page.number for page in trial.pages] == [2, 3]
     assert [body.get("cursor") for body in bodies(asked)] == [None, "1"]
 
 
 @respx.mock
-async def test_pages_before_a_failure_are_kept(source: UnipileSource, http: HttpClient) -> None:
+async def test_pages_before_a_failure_are_kept() -> None:
     limited = httpx.Response(429, json={"type": "errors/too_many_requests", "title": "Slow down", "status": 429})
     first = httpx.Response(200, json=answer(range(50), "1"))
     respx.post(SEARCH).mock(side_effect=[first, limited])
-    kept: list[tuple[Page, Transformed]] = []
-    assert (await failure(source, http, kept=kept)).code is ErrorCode.RATE_LIMITED
-    assert [(page.number, page.is_last) for page, _ in kept] == [(1, False)]
+    trial = await find(fails=True)
+    assert trial.failure.code is ErrorCode.RATE_LIMITED
+    assert [(page.number, page.is_last) for page in trial.pages] == [(1, False)]
 
 
 # Errors --------------------------------------------------------------------------------------------------------------
@@ -459,44 +404,40 @@ async def test_pages_before_a_failure_are_kept(source: UnipileSource, http: Http
     ],
 )
 @respx.mock
-async def test_documented_errors(
-    *, status: int, kind: str, code: ErrorCode, is_final: bool, reason: str, source: UnipileSource, http: HttpClient
-) -> None:
+async def test_documented_errors(*, status: int, kind: str, code: ErrorCode, is_final: bool, reason: str) -> None:
     problem = {"type": f"errors/{kind}", "title": "A title", "status": status, "detail": "More of it"}
     respx.post(SEARCH).respond(status, json=problem)
-    error = await failure(source, http, api="recruiter")
+    error = (await find(fails=True, api="recruiter")).failure
     assert (error.code, error.is_final) == (code, is_final)
     assert reason in error.message
 
 
 @respx.mock
-async def test_the_time_to_wait_is_passed_on(source: UnipileSource, http: HttpClient) -> None:
+async def test_the_time_to_wait_is_passed_on() -> None:
     respx.post(SEARCH).respond(429, headers={"Retry-After": "90"}, json={"title": "Too many requests"})
-    assert (await failure(source, http)).retry_after_seconds == 90
+    assert (await find(fails=True)).failure.retry_after_seconds == 90
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 418, 422, 429, 500, 502, 503])
 @pytest.mark.parametrize("field", ["title", "detail"])
 @respx.mock
-async def test_neither_key_nor_account_is_in_a_message(
-    status: int, field: str, source: UnipileSource, http: HttpClient
-) -> None:
+async def test_neither_key_nor_account_is_in_a_message(status: int, field: str) -> None:
     respx.post(SEARCH).respond(status, json={"type": "errors/other", field: f"for {ACCOUNT} with {KEY}"})
-    error = await failure(source, http)
+    error = (await find(fails=True)).failure
     assert KEY not in error.message
     assert ACCOUNT not in error.message
 
 
 @respx.mock
-async def test_a_long_message_is_cut_with_no_part_of_the_key_left(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_long_message_is_cut_with_no_part_of_the_key_left() -> None:
     respx.post(SEARCH).respond(400, json={"type": "errors/other", "title": "Bad", "detail": f"{'x' * 145}{KEY}"})
-    assert KEY[:4] not in (await failure(source, http)).message
+    assert KEY[:4] not in (await find(fails=True)).failure.message
 
 
 @respx.mock
-async def test_a_broken_connection_names_neither_key_nor_account(source: UnipileSource, http: HttpClient) -> None:
+async def test_a_broken_connection_names_neither_key_nor_account() -> None:
     respx.post(SEARCH).mock(side_effect=httpx.ConnectError(f"cannot reach {SEARCH}?account_id={ACCOUNT} with {KEY}"))
-    error = await failure(source, http)
+    error = (await find(fails=True)).failure
     assert error.code is ErrorCode.NETWORK
     assert KEY not in error.message
     assert ACCOUNT not in error.message
@@ -505,11 +446,9 @@ async def test_a_broken_connection_names_neither_key_nor_account(source: Unipile
 @pytest.mark.parametrize("body", ["", "<html>502</html>", "null", "[]", "7", '{"items": {}}', "{}", "[" * 9_000])
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
 @respx.mock
-async def test_a_body_that_is_none_of_the_api_fails_the_search(
-    status: int, body: str, source: UnipileSource, http: HttpClient
-) -> None:
+async def test_a_body_that_is_none_of_the_api_fails_the_search(status: int, body: str) -> None:
     respx.post(SEARCH).respond(status, text=body)
-    error = await failure(source, http)
+    error = (await find(fails=True)).failure
     if status == 200:
         assert error.code in (ErrorCode.UNVERIFIED, ErrorCode.UPSTREAM)
 
@@ -518,7 +457,8 @@ async def test_a_body_that_is_none_of_the_api_fails_the_search(
 
 
 def test_a_person_of_sales_navigator() -> None:
-    item = parsed(
+    item = SOURCE.parse(
+        "unipile",
         {
             "object": "SearchResult",
             "type": "PEOPLE",
@@ -533,7 +473,7 @@ def test_a_person_of_sales_navigator() -> None:
             "location": "United States",
             "headline": "Building one\nhigh-rise at A time",
             "current_positions": [{"company": None}, {"company": "Hudson Group", "role": "Vice President"}],
-        }
+        },
     )
     assert item.external_id == "urn:li:member:76351639"
     assert (item.title, item.organization, item.location) == ("Luisa Bann", "Hudson Group", "United States")
@@ -557,18 +497,20 @@ def test_a_person_of_sales_navigator() -> None:
     ],
 )
 def test_a_person_has_an_address(record: dict[str, Json], url: str) -> None:
-    assert parsed(record).url == f"https://www.linkedin.com/{url}"
+    assert SOURCE.parse("unipile", record).url == f"https://www.linkedin.com/{url}"
 
 
 @pytest.mark.parametrize("name", [None, "", " ", "LinkedIn Member", 7.5])
 def test_a_person_without_a_name_is_anonymous(name: Json) -> None:
-    item = parsed({"id": "AEMAAAQMev", "name": name, "headline": "Engineer at LinkedIn", "member_urn": None})
+    item = SOURCE.parse(
+        "unipile", {"id": "AEMAAAQMev", "name": name, "headline": "Engineer at LinkedIn", "member_urn": None}
+    )
     assert (item.title, item.organization, item.external_id) == ("LinkedIn Member", "LinkedIn", "AEMAAAQMev")
     assert item.data["is_anonymous"] is True
 
 
 def test_a_name_in_two_parts() -> None:
-    assert parsed({"id": "1", "first_name": "Ada", "last_name": "Abel"}).title == "Ada Abel"
+    assert SOURCE.parse("unipile", {"id": "1", "first_name": "Ada", "last_name": "Abel"}).title == "Ada Abel"
 
 
 @pytest.mark.parametrize(
@@ -588,54 +530,45 @@ def test_a_name_in_two_parts() -> None:
     ],
 )
 def test_the_company_in_a_headline(headline: str | None, company: str | None) -> None:
-    assert parsed({"id": "1", "headline": headline}).organization == company
+    assert SOURCE.parse("unipile", {"id": "1", "headline": headline}).organization == company
 
 
 def test_other_results_are_left_out_and_broken_ones_told() -> None:
-    source = UnipileSource(DSN, KEY)
     items: list[Json] = [person(1), {"type": "COMPANY", "id": "9", "name": "Acme"}, {"type": "PEOPLE"}, "x"]
-    records = source.records("unipile", Page(1, {"items": items}, 1))
+    records = SOURCE.records("unipile", Page(1, {"items": items}, 1))
     assert len(records) == 3
-    assert source.parse("unipile", records[0]).title == "Person 1"
+    assert SOURCE.parse("unipile", records[0]).title == "Person 1"
     for record in records[1:]:
         with pytest.raises(InvalidItemError):
-            source.parse("unipile", record)
+            SOURCE.parse("unipile", record)
 
 
-@given(payload=ANY_JSON | HOSTILE)
+@given(payload=json_values | HOSTILE)
 def test_any_page_is_read_or_refused(payload: Json) -> None:
-    source = UnipileSource(DSN, KEY)
-    try:
-        records = source.records("unipile", Page(1, payload, 1))
-    except InvalidItemError:
-        return
-    for record in records:
-        check_parse(record)
+    items = items_of(SOURCE, payload)
+    assert items == items_of(SOURCE, payload)
+    for item in items:
+        check(item)
 
 
-@given(record=ANY_JSON | HOSTILE)
+@given(record=json_values | HOSTILE)
 def test_any_record_is_a_person_or_refused(record: Json) -> None:
-    check_parse(record)
+    item = item_of(SOURCE, record)
+    assert item == item_of(SOURCE, record)
+    if item is not None:
+        check(item)
 
 
-def check_parse(record: Json) -> None:
-    try:
-        item = parsed(record)
-    except InvalidItemError:
-        return
+def check(item: Item) -> None:
     assert item.external_id
     assert item.title
     assert item.url.startswith("https://")
-    assert parsed(record) == item
 
 
-@settings(max_examples=50, deadline=None)  # each example opens a client
+@settings(max_examples=50, deadline=None)
 @given(body=HOSTILE, status=st.sampled_from((200, 200, 200, 400, 403, 500)))
 async def test_any_answer_is_read_or_fails_the_search(body: Json, status: int) -> None:
-    source = UnipileSource(DSN, KEY)
-    source.limits = {}
-    content = json.dumps(body).encode()
-    async with open_http(HttpSettings(backoff_seconds=0)) as http:
-        with respx.mock:
-            respx.post(SEARCH).respond(status, content=content)
-            assert KEY not in await told(source, http)
+    with respx.mock:
+        respx.post(SEARCH).respond(status, content=json.dumps(body).encode())
+        trial = await run(SOURCE, {"search_term": "engineer"}, account=ACCOUNT)
+    assert KEY not in str(trial.error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,15 +13,15 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.http import HttpClient, HttpSettings, open_http
-from worker.model import ErrorCode, InvalidItemError, Json, Observed, Page, Progress, SiteError, Transformed
+from tests.trials import Trial, item_of, json_scalars, run
+from worker.model import ErrorCode, InvalidItemError, Json, Observed, Page
 from worker.permits import LocalPermits
 from worker.sources.youtube import MOST_PAGES, YouTubeSource
 from worker.sources.youtube_api import seconds_to_reset
-from worker.trial import search
 
 API = "https://www.googleapis.com/youtube/v3"
 KEY = "AIza-very-secret"
+SOURCE = YouTubeSource(KEY)
 NOW = datetime.now(UTC)
 
 FIELDS = st.sampled_from((
@@ -35,10 +35,18 @@ VALUES = st.sampled_from((
     "UC1", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "12", "@x", "\ud800", "en",
 ))  # fmt: skip
 HOSTILE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | VALUES,
+    json_scalars | VALUES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=7),
     max_leaves=20,
 )
+OBJECTS = st.dictionaries(FIELDS, HOSTILE, max_size=4)
+RECORDS = st.builds(
+    lambda channel_id, snippet, found, record: {
+        "asked_at": NOW.isoformat(), **record,
+        "channel": found | {"id": channel_id, "snippet": {"title": "A"} | snippet},
+    },
+    VALUES, OBJECTS, OBJECTS, OBJECTS,
+)  # fmt: skip
 
 
 class Played:
@@ -103,63 +111,22 @@ def error(status: int, *reasons: str, **details: Any) -> httpx.Response:
     return httpx.Response(status, json={"error": body})
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with open_http(HttpSettings(backoff_seconds=0)) as client:
-        yield client
-
-
-@pytest.fixture
-def source() -> YouTubeSource:
-    made = YouTubeSource(KEY)
-    made.limits = {}
-    return made
-
-
 async def find(
-    source: YouTubeSource,
-    http: HttpClient,
-    *,
-    progress: list[Progress] | None = None,
-    cursor: Json = None,
-    next_page: int = 1,
-    kept: list[tuple[Page, Transformed]] | None = None,
-    **parameters: Any,
-) -> list[tuple[Page, Transformed]]:
-    """Returns the pages of a search; those before a failure are in `kept`."""
-    found = [] if kept is None else kept
-    asked = {"search_term": "channel"} | parameters
-    pages = search(source, "youtube", asked, http, cursor=cursor, next_page=next_page, progress=progress)
-    async for page in pages:
-        found.append(page)
-    return found
-
-
-async def failure(source: YouTubeSource, http: HttpClient, **arguments: Any) -> SiteError:
-    with pytest.raises(SiteError) as raised:
-        await find(source, http, **arguments)
-    return raised.value
-
-
-async def told(source: YouTubeSource, http: HttpClient, **parameters: Any) -> str:
-    try:
-        await find(source, http, **parameters)
-    except SiteError as failed:
-        return failed.message
-    return ""
-
-
-def titles(pages: list[tuple[Page, Transformed]]) -> list[str]:
-    return [item.title for _, read in pages for item in read.items]
+    source: YouTubeSource = SOURCE, *, fails: bool = False, cursor: Json = None, next_page: int = 1, **parameters: Any
+) -> Trial:
+    """Search for channels; whether it fails has to be as expected."""
+    trial = await run(source, {"search_term": "channel"} | parameters, cursor=cursor, next_page=next_page)
+    assert (trial.error is not None) is fails, trial.error
+    return trial
 
 
 # Parameters ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_missing_key_is_named(http: HttpClient) -> None:
+async def test_a_missing_key_is_named() -> None:
     source = YouTubeSource(None)
     assert source.credentials == {"YOUTUBE_API_KEY": False}
-    found = await failure(source, http)
+    found = (await find(source, fails=True)).failure
     assert (found.code, found.is_final) == (ErrorCode.UNAUTHORIZED, True)
     assert found.message == "the worker lacks YOUTUBE_API_KEY"
 
@@ -177,10 +144,8 @@ async def test_a_missing_key_is_named(http: HttpClient) -> None:
         ({"results_wanted": 501}, "results_wanted: must be an integer from 1 to 500"),
     ],
 )
-async def test_wrong_parameters_are_told_with_what_is_allowed(
-    parameters: dict[str, Any], problem: str, source: YouTubeSource, http: HttpClient
-) -> None:
-    found = await failure(source, http, **parameters)
+async def test_wrong_parameters_are_told_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
+    found = (await find(fails=True, **parameters)).failure
     assert (found.code, found.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
     assert problem in found.message
 
@@ -189,11 +154,11 @@ async def test_wrong_parameters_are_told_with_what_is_allowed(
 
 
 @respx.mock
-async def test_a_page_is_a_search_with_its_channels(source: YouTubeSource, http: HttpClient) -> None:
+async def test_a_page_is_a_search_with_its_channels() -> None:
     played = Played([channel(2), channel(1)], [channel(3)])
-    pages = await find(source, http)
-    assert [(page.number, page.is_last, page.calls_used) for page, _ in pages] == [(1, False, 2), (2, True, 2)]
-    assert titles(pages) == ["Channel 2", "Channel 1", "Channel 3"]  # equal scores: in YouTube's order
+    trial = await find()
+    assert [(page.number, page.is_last, page.calls_used) for page in trial.pages] == [(1, False, 2), (2, True, 2)]
+    assert trial.titles == ["Channel 2", "Channel 1", "Channel 3"]  # equal scores: in YouTube's order
     asked = played.search.calls[0].request.url.params
     assert dict(asked) == {"part": "snippet", "type": "channel", "q": "channel", "maxResults": "50"}
     assert played.search.calls[1].request.url.params["pageToken"] == "1"
@@ -202,9 +167,9 @@ async def test_a_page_is_a_search_with_its_channels(source: YouTubeSource, http:
 
 
 @respx.mock
-async def test_the_key_is_in_a_header_and_in_no_address(source: YouTubeSource, http: HttpClient) -> None:
+async def test_the_key_is_in_a_header_and_in_no_address() -> None:
     Played([channel(1)])
-    await find(source, http, language="en", active_within_days=3)
+    await find(language="en", active_within_days=3)
     assert respx.calls.call_count == 3
     for call in respx.calls:
         assert call.request.headers["X-Goog-Api-Key"] == KEY
@@ -212,12 +177,11 @@ async def test_the_key_is_in_a_header_and_in_no_address(source: YouTubeSource, h
 
 
 @respx.mock
-async def test_the_steps_are_told(source: YouTubeSource, http: HttpClient) -> None:
+async def test_the_steps_are_told() -> None:
     played = Played([channel(1), channel(2)], [channel(3)])
     played.uploads = {f"UU00{number}": [("New", NOW)] for number in (1, 2, 3)}
-    progress: list[Progress] = []
-    await find(source, http, progress=progress, active_within_days=5, results_wanted=40)
-    assert [(step.step, step.current, step.total, step.details) for step in progress] == [
+    trial = await find(active_within_days=5, results_wanted=40)
+    assert [(step.step, step.current, step.total, step.details) for step in trial.progress] == [
         ("fetching", 0, 40, {}),
         ("enriching", 0, 40, {"channels": 2}),
         ("enriching", 0, 40, {"channels": 2, "uploads": 2, "looked_up": 0}),
@@ -232,24 +196,24 @@ async def test_the_steps_are_told(source: YouTubeSource, http: HttpClient) -> No
 
 
 @respx.mock
-async def test_the_best_of_a_page_come_first_and_no_more_than_wanted(source: YouTubeSource, http: HttpClient) -> None:
+async def test_the_best_of_a_page_come_first_and_no_more_than_wanted() -> None:
     played = Played([channel(1, 100), channel(2, 10**6), channel(3, 10**4)], [channel(4)])
-    pages = await find(source, http, results_wanted=2)
-    assert titles(pages) == ["Channel 2", "Channel 3"]
-    assert pages[0][0].is_last
+    trial = await find(results_wanted=2)
+    assert trial.titles == ["Channel 2", "Channel 3"]
+    assert trial.pages[0].is_last
     assert played.search.call_count == 1
 
 
 @respx.mock
-async def test_what_is_wanted_is_counted_over_all_pages(source: YouTubeSource, http: HttpClient) -> None:
+async def test_what_is_wanted_is_counted_over_all_pages() -> None:
     Played([channel(1), channel(2)], [channel(3), channel(4)], [channel(5)])
-    pages = await find(source, http, results_wanted=3)
-    assert titles(pages) == ["Channel 1", "Channel 2", "Channel 3"]
-    assert [page.is_last for page, _ in pages] == [False, True]
+    trial = await find(results_wanted=3)
+    assert trial.titles == ["Channel 1", "Channel 2", "Channel 3"]
+    assert [page.is_last for page in trial.pages] == [False, True]
 
 
 @respx.mock
-async def test_an_item_has_the_figures_and_the_score(source: YouTubeSource, http: HttpClient) -> None:
+async def test_an_item_has_the_figures_and_the_score() -> None:
     snippet: dict[str, Json] = {
         "title": "Chess Corner", "description": "All about openings <3", "customUrl": "@chesscorner", "country": "IN",
         "defaultLanguage": "en-GB", "publishedAt": "2019-01-01T00:00:00Z",
@@ -257,10 +221,7 @@ async def test_an_item_has_the_figures_and_the_score(source: YouTubeSource, http
     }  # fmt: skip
     played = Played([channel(1, 100_000, **snippet)])
     played.uploads = {"UU001": [("The Sicilian", NOW), ("An endgame", NOW - timedelta(days=9))]}
-    pages = await find(
-        source, http, search_term="chess -puzzles", keywords=["openings", "endgame"], active_within_days=1
-    )
-    [item] = pages[0][1].items
+    [item] = (await find(search_term="chess -puzzles", keywords=["openings", "endgame"], active_within_days=1)).items
     assert (item.external_id, item.title) == ("UC001", "Chess Corner")
     assert item.url == "https://www.youtube.com/@chesscorner"
     assert (item.location, item.country) == ("IN", "IN")
@@ -276,15 +237,15 @@ async def test_an_item_has_the_figures_and_the_score(source: YouTubeSource, http
 
 
 @respx.mock
-async def test_a_page_is_read_the_same_at_any_time(source: YouTubeSource, http: HttpClient) -> None:
+async def test_a_page_is_read_the_same_at_any_time() -> None:
     played = Played([channel(1), channel(2)])
     played.uploads = {"UU001": [("New", NOW - timedelta(days=3))], "UU002": [("Old", NOW - timedelta(days=9))]}
-    [(page, _)] = await find(source, http, active_within_days=5)
+    [page] = (await find(active_within_days=5)).pages
     assert isinstance(page.payload, dict)
     # A year later, or read again a year after it was fetched.
     later = Page(1, page.payload | {"asked_at": (NOW + timedelta(days=4)).isoformat()}, 1)
-    assert len(source.records("youtube", page)) == 1
-    assert len(source.records("youtube", later)) == 0
+    assert len(SOURCE.records("youtube", page)) == 1
+    assert len(SOURCE.records("youtube", later)) == 0
 
 
 # Filters -------------------------------------------------------------------------------------------------------------
@@ -301,36 +262,31 @@ async def test_a_page_is_read_the_same_at_any_time(source: YouTubeSource, http: 
     ],
 )
 @respx.mock
-async def test_a_hidden_number_of_subscribers_fits_no_bound(
-    bounds: dict[str, Any], found: set[str], source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_a_hidden_number_of_subscribers_fits_no_bound(bounds: dict[str, Any], found: set[str]) -> None:
     Played([channel(1, 100), channel(2, 1000), channel(3, None)])
-    assert set(titles(await find(source, http, **bounds))) == found
+    assert set((await find(**bounds)).titles) == found
 
 
 @respx.mock
-async def test_only_the_active_are_found(source: YouTubeSource, http: HttpClient) -> None:
+async def test_only_the_active_are_found() -> None:
     played = Played([channel(number) for number in range(1, 5)])
     played.uploads = {
         "UU001": [("New", NOW - timedelta(days=6, hours=23))],
         "UU002": [("Old", NOW - timedelta(days=8))],
         "UU003": [],
     }
-    assert titles(await find(source, http, active_within_days=7)) == ["Channel 1"]
+    assert (await find(active_within_days=7)).titles == ["Channel 1"]
 
 
 @respx.mock
-async def test_the_language_is_the_channels_or_the_newest_uploads_or_the_countrys(
-    source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_the_language_is_the_channels_or_the_newest_uploads_or_the_countrys() -> None:
     played = Played([
         channel(1, defaultLanguage="de-AT"), channel(2, defaultLanguage="fr"), channel(3), channel(4),
         channel(5, country="AT"), channel(6, country="CH"), channel(7, defaultLanguage="zxx", country="DE"),
     ])  # fmt: skip
     played.uploads = {f"UU00{number}": [("Video", NOW), ("Older", NOW - timedelta(days=1))] for number in (3, 4, 6)}
     played.audio_languages = {"UU003-0": "de", "UU004-0": "en-US", "UU004-1": "de"}
-    found = await find(source, http, language="de-DE")
-    assert titles(found) == ["Channel 3", "Channel 1", "Channel 5", "Channel 7"]
+    assert (await find(language="de-DE")).titles == ["Channel 3", "Channel 1", "Channel 5", "Channel 7"]
     assert played.search.calls.last.request.url.params["relevanceLanguage"] == "de"
     assert {call.request.url.params["playlistId"] for call in played.playlists.calls} == {
         "UU003", "UU004", "UU005", "UU006", "UU007",
@@ -340,20 +296,16 @@ async def test_the_language_is_the_channels_or_the_newest_uploads_or_the_country
 
 @pytest.mark.parametrize(("language", "sent"), [("pt-BR", "pt"), ("zh-Hant", "zh-Hant"), ("zh-TW", "zh"), ("EN", "en")])
 @respx.mock
-async def test_the_language_is_sent_as_youtube_takes_it(
-    language: str, sent: str, source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_the_language_is_sent_as_youtube_takes_it(language: str, sent: str) -> None:
     played = Played([channel(1)])
-    await find(source, http, language=language)
+    await find(language=language)
     assert played.search.calls.last.request.url.params["relevanceLanguage"] == sent
 
 
 @respx.mock
-async def test_uploads_are_looked_up_only_of_those_that_pass_the_other_filters(
-    source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_uploads_are_looked_up_only_of_those_that_pass_the_other_filters() -> None:
     played = Played([channel(1, 5), channel(2, defaultLanguage="fr"), channel(3, None), channel(4)])
-    await find(source, http, language="de", active_within_days=9, min_subscribers=100)
+    await find(language="de", active_within_days=9, min_subscribers=100)
     assert [call.request.url.params["playlistId"] for call in played.playlists.calls] == ["UU004"]
     assert played.videos.call_count == 0
 
@@ -362,60 +314,57 @@ async def test_uploads_are_looked_up_only_of_those_that_pass_the_other_filters(
 
 
 @respx.mock
-async def test_a_search_goes_on_after_its_last_page(source: YouTubeSource, http: HttpClient) -> None:
+async def test_a_search_goes_on_after_its_last_page() -> None:
     played = Played([channel(1), channel(2)], [channel(3)], [channel(4), channel(5)])
-    whole = await find(source, http, results_wanted=4)
+    whole = await find(results_wanted=4)
     played.search.reset()
-    cursor = json.loads(json.dumps(whole[0][0].cursor))
-    rest = await find(source, http, cursor=cursor, next_page=2, results_wanted=4)
-    assert [page.number for page, _ in rest] == [2, 3]
-    assert titles(rest) == titles(whole[1:]) == ["Channel 3", "Channel 4"]
+    cursor = json.loads(json.dumps(whole.pages[0].cursor))
+    rest = await find(cursor=cursor, next_page=2, results_wanted=4)
+    assert [page.number for page in rest.pages] == [2, 3]
+    assert rest.titles == whole.titles[2:] == ["Channel 3", "Channel 4"]
     assert [call.request.url.params["pageToken"] for call in played.search.calls] == ["1", "2"]
 
 
 @respx.mock
-async def test_an_expired_page_token_begins_the_search_anew(source: YouTubeSource, http: HttpClient) -> None:
+async def test_an_expired_page_token_begins_the_search_anew() -> None:
     played = Played([channel(1)], [channel(2)])
-    saved = (await find(source, http))[0][0].cursor
+    saved = (await find()).pages[0].cursor
     expired = iter([error(400, "invalidPageToken")])
     played.search.reset()
     played.search.mock(side_effect=lambda request: next(expired, None) or played._search(request))  # noqa: SLF001
-    progress: list[Progress] = []
-    pages = await find(source, http, progress=progress, cursor=saved, next_page=2)
-    assert [page.number for page, _ in pages] == [2, 3]
-    assert titles(pages) == ["Channel 1", "Channel 2"]
-    assert {step.current for step in progress[:-1]} == {1}
-    assert progress[-1].current == 2
+    trial = await find(cursor=saved, next_page=2)
+    assert [page.number for page in trial.pages] == [2, 3]
+    assert trial.titles == ["Channel 1", "Channel 2"]
+    assert {step.current for step in trial.progress[:-1]} == {1}
+    assert trial.progress[-1].current == 2
 
 
 @respx.mock
-async def test_a_page_token_that_is_refused_at_once_fails_the_search(source: YouTubeSource, http: HttpClient) -> None:
+async def test_a_page_token_that_is_refused_at_once_fails_the_search() -> None:
     played = Played([channel(1)], [channel(2)])
-    saved = (await find(source, http))[0][0].cursor
+    saved = (await find()).pages[0].cursor
 
     def play(request: httpx.Request) -> httpx.Response:
         return error(400, "invalidPageToken") if "pageToken" in request.url.params else played._search(request)  # noqa: SLF001
 
     played.search.mock(side_effect=play)
-    found = await failure(source, http, cursor=saved, next_page=2)
+    found = (await find(fails=True, cursor=saved, next_page=2)).failure
     assert (found.code, found.is_final) == (ErrorCode.UPSTREAM, False)
 
 
 @pytest.mark.parametrize("cursor", [7, [], {}, {"page_token": "1"}, {"page_token": 1.5, "found": 1, "pages": 1}])
 @respx.mock
-async def test_a_cursor_that_is_none_begins_with_the_first_page(
-    cursor: Json, source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_a_cursor_that_is_none_begins_with_the_first_page(cursor: Json) -> None:
     Played([channel(1)], [channel(2)])
-    assert titles(await find(source, http, cursor=cursor)) == ["Channel 1", "Channel 2"]
+    assert (await find(cursor=cursor)).titles == ["Channel 1", "Channel 2"]
 
 
 @respx.mock
-async def test_a_search_without_matches_ends(source: YouTubeSource, http: HttpClient) -> None:
+async def test_a_search_without_matches_ends() -> None:
     played = Played(*([channel(number, None)] for number in range(3 * MOST_PAGES)))
-    pages = await find(source, http, min_subscribers=1)
+    pages = (await find(min_subscribers=1)).pages
     assert len(pages) == played.search.call_count == MOST_PAGES
-    assert pages[-1][0].is_last
+    assert pages[-1].is_last
 
 
 # Errors --------------------------------------------------------------------------------------------------------------
@@ -449,21 +398,17 @@ async def test_a_search_without_matches_ends(source: YouTubeSource, http: HttpCl
 )
 @pytest.mark.parametrize("route", ["search", "list"])
 @respx.mock
-async def test_documented_errors(
-    *, route: str, answer: httpx.Response, code: ErrorCode, is_final: bool, source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_documented_errors(*, route: str, answer: httpx.Response, code: ErrorCode, is_final: bool) -> None:
     played = Played([channel(1)])
     getattr(played, route).mock(return_value=answer)
-    found = await failure(source, http)
+    found = (await find(fails=True)).failure
     assert (found.code, found.is_final) == (code, is_final)
     assert KEY not in found.message
     assert "1234" not in found.message
 
 
 @respx.mock
-async def test_a_spent_quota_is_observed_until_midnight_in_california(
-    source: YouTubeSource, http: HttpClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_spent_quota_is_observed_until_midnight_in_california(monkeypatch: pytest.MonkeyPatch) -> None:
     observed: list[tuple[Observed, str | None]] = []
 
     async def observe(self: LocalPermits, limits: Observed, bucket: str | None = None) -> None:  # noqa: ARG001
@@ -472,16 +417,15 @@ async def test_a_spent_quota_is_observed_until_midnight_in_california(
     monkeypatch.setattr(LocalPermits, "observe", observe)
     played = Played([channel(1)], [channel(2)])
     played.list.mock(side_effect=[httpx.Response(200, json={"items": [channel(1)]}), error(403, "quotaExceeded")])
-    pages: list[tuple[Page, Transformed]] = []
-    found = await failure(source, http, kept=pages)
+    trial = await find(fails=True)
     [(limits, bucket)] = observed
     assert (limits.remaining, bucket) == (0, "youtube")
-    assert limits.resets_in_seconds == found.retry_after_seconds
+    assert limits.resets_in_seconds == trial.failure.retry_after_seconds
     assert limits.resets_in_seconds is not None
     assert 0 < limits.resets_in_seconds <= 25 * 3600
     # What was found before is kept, and the search goes on after it.
-    assert [page.number for page, _ in pages] == [1]
-    assert pages[0][0].cursor == {"page_token": "1", "found": 1, "pages": 1}
+    assert [page.number for page in trial.pages] == [1]
+    assert trial.cursor == {"page_token": "1", "found": 1, "pages": 1}
 
 
 @pytest.mark.parametrize(
@@ -502,11 +446,9 @@ def test_the_time_to_midnight_in_california(now: str, seconds: int) -> None:
 @pytest.mark.parametrize("body", ["", "<html>", "null", "[]", '{"items": {}}', "{}", "[" * 9_000])
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
 @respx.mock
-async def test_a_body_that_is_none_of_the_api_fails_the_search(
-    status: int, body: str, source: YouTubeSource, http: HttpClient
-) -> None:
+async def test_a_body_that_is_none_of_the_api_fails_the_search(status: int, body: str) -> None:
     respx.get(f"{API}/search").respond(status, text=body)
-    found = await failure(source, http)
+    found = (await find(fails=True)).failure
     if status == 200:
         assert found.code in (ErrorCode.UNVERIFIED, ErrorCode.UPSTREAM)
 
@@ -515,18 +457,17 @@ async def test_a_body_that_is_none_of_the_api_fails_the_search(
 
 
 def test_a_channel_that_cannot_be_read_is_told() -> None:
-    source = YouTubeSource(KEY)
     payload: dict[str, Json] = {
         "asked": {"search_term": "x", "min_subscribers": 5},
         "asked_at": NOW.isoformat(),
         "search": {},
         "channels": {"items": ["x", {"id": "UC1"}, {"snippet": {"title": "No id"}, "statistics": {}}]},
     }
-    records = source.records("youtube", Page(1, payload, 1))
+    records = SOURCE.records("youtube", Page(1, payload, 1))
     assert len(records) == 2
     for record in records:
         with pytest.raises(InvalidItemError):
-            source.parse("youtube", record)
+            SOURCE.parse("youtube", record)
 
 
 @given(payload=HOSTILE)
@@ -551,48 +492,39 @@ def test_any_page_of_that_form_is_read_or_refused(
 
 
 def check_page(payload: Json) -> None:
-    source = YouTubeSource(KEY)
     page = Page(1, payload, 1)
     try:
-        records = source.records("youtube", page)
+        records = SOURCE.records("youtube", page)
     except InvalidItemError:
         return
-    assert records == source.records("youtube", page)
+    assert records == SOURCE.records("youtube", page)
     for record in records:
         check_record(record)
 
 
-@given(record=HOSTILE)
+@given(record=HOSTILE | RECORDS)
 def test_any_record_is_a_creator_or_refused(record: Json) -> None:
     check_record(record)
 
 
 def check_record(record: Json) -> None:
-    source = YouTubeSource(KEY)
-    try:
-        item = source.parse("youtube", record)
-    except InvalidItemError:
-        return
-    assert item.title
-    assert item.url.startswith("https://www.youtube.com/")
-    assert isinstance(item.data["score"], int)
-    assert 0 <= item.data["score"] <= 100
+    if item := item_of(SOURCE, record):
+        assert item.title
+        assert item.url.startswith("https://www.youtube.com/")
+        assert isinstance(item.data["score"], int)
+        assert 0 <= item.data["score"] <= 100
 
 
-@settings(max_examples=50, deadline=None)  # each example opens a client
+@settings(max_examples=50, deadline=None)
 @given(listing=HOSTILE, channels=HOSTILE, uploads=HOSTILE, status=st.sampled_from((200, 200, 200, 400, 403, 500)))
 async def test_any_answer_is_read_or_fails_the_search(
     listing: Json, channels: Json, uploads: Json, status: int
 ) -> None:
-    source = YouTubeSource(KEY)
-    source.limits = {}
-    async with open_http(HttpSettings(backoff_seconds=0)) as http:
-        with respx.mock(assert_all_called=False) as played:
-            found = {"items": [{"id": {"channelId": "UC1"}}, listing]}
-            played.get(f"{API}/search").respond(200, content=json.dumps(found).encode())
-            played.get(f"{API}/channels").respond(
-                status, content=json.dumps({"items": [channel(1), channels]}).encode()
-            )
-            played.get(f"{API}/playlistItems").respond(200, content=json.dumps(uploads).encode())
-            played.get(f"{API}/videos").respond(200, content=json.dumps(uploads).encode())
-            assert KEY not in await told(source, http, language="en", active_within_days=5)
+    with respx.mock(assert_all_called=False) as played:
+        found = {"items": [{"id": {"channelId": "UC1"}}, listing]}
+        played.get(f"{API}/search").respond(200, content=json.dumps(found).encode())
+        played.get(f"{API}/channels").respond(status, content=json.dumps({"items": [channel(1), channels]}).encode())
+        played.get(f"{API}/playlistItems").respond(200, content=json.dumps(uploads).encode())
+        played.get(f"{API}/videos").respond(200, content=json.dumps(uploads).encode())
+        trial = await run(SOURCE, {"search_term": "channel", "language": "en", "active_within_days": 5})
+    assert KEY not in str(trial.error)
