@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -67,8 +67,15 @@ async def run(
     cursor: Json = None,
     next_page: int = 1,
     account: str | None = None,
+    stop_after: int | None = None,
 ) -> Trial:
-    """Search the source's first site, as fast as it answers: its own pace is the limits' business."""
+    """Search the source's first site, as fast as it answers: its own pace is the limits' business.
+
+    Args:
+        stop_after: Stop after so many pages, as a worker does that dies.
+
+    The other arguments are those of `worker.trial.search`.
+    """
     trial = Trial()
     source.limits = {}
     async with open_http(settings or HttpSettings(backoff_seconds=0)) as http:
@@ -84,10 +91,13 @@ async def run(
             progress=trial.progress,
         )
         try:
-            async for page, transformed in pages:
-                trial.pages.append(page)
-                trial.items += transformed.items
-                trial.item_errors += transformed.errors
+            async with aclosing(pages):
+                async for page, transformed in pages:
+                    trial.pages.append(page)
+                    trial.items += transformed.items
+                    trial.item_errors += transformed.errors
+                    if len(trial.pages) == stop_after:
+                        break
         except SiteError as error:
             trial.error = error
     return trial

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trials import item_of, json_values
-from tests.unit.company_boards import AT_ONCE, played, run
-from worker.http import SiteHttp, open_http
+from tests.unit.company_boards import played, run
+from worker.http import HttpSettings, SiteHttp, open_http
 from worker.model import ErrorCode, InvalidItemError, Item, Observed, Page, Progress, SiteError
 from worker.permits import SiteWaitingError
 from worker.sources import Search
@@ -340,7 +340,7 @@ async def test_a_search_that_has_to_wait_ends_at_once_and_keeps_its_place(router
         reported.append(told)
 
     permits = WaitingPermits()
-    async with open_http(AT_ONCE) as http:
+    async with open_http(HttpSettings(backoff_seconds=0)) as http:
         asked = Search(
             site="greenhouse", parameters=wanted, http=SiteHttp(http, permits), permits=permits, report=report
         )
