@@ -192,6 +192,8 @@ class Limits:
             "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
             [owner, self.kind, Jsonb({"search_term": str(owner), "sites": list(sites)})],
         )
+        # Before those that are due again.
+        connection.execute("update public.search_runs set priority = 100 where user_id = %s", [owner])
         claim: LiteralString = """
             select run_id, lease_token from public.worker_claim_runs('worker', %s, 1, %s, %s, '[]')
         """
