@@ -121,7 +121,8 @@ class Loop:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            are_some_soon_back = self._soon_back > 0
+            # Before it asks: what ends meanwhile may come back, and not be in the answer.
+            is_idle = not self._searches and self._soon_back == 0
             claim = asyncio.create_task(self._claim())
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([claim, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -132,8 +133,8 @@ class Loop:
                 claim.cancel()
                 return
             found_work = claim.result()
-            is_empty = self._limits.until_empty and not found_work and not are_some_soon_back
-            if not self._searches and (self._runs_left == 0 or is_empty):
+            is_empty = self._limits.until_empty and is_idle and not found_work
+            if is_empty or (self._runs_left == 0 and not self._searches):
                 return
             await self._wakeup.pause(found_work=found_work or bool(self._searches))
 

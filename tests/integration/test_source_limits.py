@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import pytest
@@ -18,8 +18,10 @@ from tests.helpers import Row, enqueue
 from tests.integration.conftest import Configure, Connection
 from tests.listings import Listings
 from worker.client import FollowedRun, User
+from worker.execution import Execution
 from worker.local.stack import Endpoints
-from worker.model import ErrorCode, Observed, Progress, SiteError, SiteLimits
+from worker.model import ErrorCode, Observed, Progress, Run, SiteError, SiteLimits
+from worker.queue import FinishedRun, Queue
 from worker.settings import Settings
 from worker.sources import Search
 from worker.worker import Worker
@@ -361,3 +363,43 @@ async def test_what_a_site_must_not_be_asked_for_again_is_not(
     await worker(stack, source).drain(60)
     row, of_site = await state(user, run)
     assert (row["status"], row["attempts"], of_site[sites[0]]["retryable"]) == ("failed", 1, False)
+
+
+async def test_a_drain_takes_what_comes_back_while_it_asks_for_more(
+    *,
+    stack: Endpoints,
+    sign_in: SignIn,
+    source: Listings,
+    sites: tuple[str, str],
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await configure("retry_delay", "0")
+    asked, ended = asyncio.Event(), asyncio.Event()
+    claim, execute = Queue.claim, Execution.execute
+
+    async def claim_slowly(queue: Queue, *arguments: Any, **others: Any) -> list[Run]:
+        runs = await claim(queue, *arguments, **others)
+        if not runs and not ended.is_set():
+            asked.set()
+            await ended.wait()
+        return runs
+
+    async def execute_and_tell(execution: Execution, run: Run) -> FinishedRun:
+        finished = await execute(execution, run)
+        ended.set()
+        return finished
+
+    async def fail_once(search: Search, page: int) -> None:  # noqa: ARG001
+        if not ended.is_set():
+            await asked.wait()
+            raise SiteError(ErrorCode.NETWORK, "reset")
+
+    monkeypatch.setattr(Queue, "claim", claim_slowly)
+    monkeypatch.setattr(Execution, "execute", execute_and_tell)
+    source.before_page = fail_once
+    user = await sign_in()
+    run = await enqueue(user, source.kind, sites=[sites[0]])
+    await worker(stack, source, WORKER_CONCURRENCY=2).drain(60)
+    row, _ = await state(user, run)
+    assert (row["status"], row["attempts"]) == ("success", 2)
