@@ -233,7 +233,7 @@ $$;
 comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
 
 create function worker.pass_place_on() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql security definer set search_path = '' as $$
 begin
     perform worker.wake_next(old.site, old.account);
     return null;
@@ -362,7 +362,7 @@ comment on function worker.note_page is
     'is tried closes.';
 
 create function worker.wake_paused() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql security definer set search_path = '' as $$
 begin
     with woken as (
         select locked.run_id,
