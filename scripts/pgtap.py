@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psycopg
 
-from scripts.throwaway import NEEDS_PGVECTOR, POSTGRES_15, migrate, throwaway_postgres
+from scripts.throwaway import POSTGRES_15, throwaway_postgres
+from worker.local.migrations import apply_migrations, migrations_folder
 
 TESTS = Path(__file__).parents[1] / "supabase" / "tests" / "database"
 EXIT_MISSING = 2
@@ -22,8 +23,8 @@ def main() -> int:
         sys.stderr.write(f"Missing Debian packages: {' '.join(missing)}\n")
         return EXIT_MISSING
     with throwaway_postgres(bin_folder=POSTGRES_15) as postgres:
-        dsn = migrate(postgres, without=NEEDS_PGVECTOR)
-        print(f"Left out here, without pgvector: {', '.join(NEEDS_PGVECTOR)}.", flush=True)
+        dsn = postgres.dsn("postgres")
+        apply_migrations(dsn, migrations_folder())
         # As `supabase test db` does before the tests.
         with psycopg.connect(dsn, connect_timeout=10) as connection:
             connection.execute("create extension pgtap with schema extensions")

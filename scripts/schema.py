@@ -11,7 +11,9 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
-from scripts.throwaway import migrate, throwaway_postgres
+from scripts.throwaway import throwaway_postgres
+from worker.local.migrations import apply_migrations, migrations_folder
+from worker.local.postgres import embedded_binaries
 
 DOCUMENT = Path(__file__).parents[1] / "supabase" / "SCHEMA.md"
 
@@ -274,8 +276,9 @@ def _one_line(expression: str) -> str:
 
 def main() -> int:
     """Write the description of a throwaway database."""
-    with throwaway_postgres() as postgres:
-        DOCUMENT.write_text(describe_schema(migrate(postgres)))
+    with throwaway_postgres(bin_folder=embedded_binaries()) as postgres:
+        apply_migrations(postgres.dsn("postgres"), migrations_folder())
+        DOCUMENT.write_text(describe_schema(postgres.dsn("postgres")))
     return 0
 
 

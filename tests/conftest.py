@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,14 +20,33 @@ import pytest
 from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from scripts.throwaway import NEEDS_PGVECTOR, migrations
-from worker.local.postgres import Postgres, free_port
+from scripts.throwaway import POSTGRES_15
+from worker.local.migrations import available_extensions, migrations_folder, read_migrations
+from worker.local.postgres import Postgres, embedded_binaries, free_port
 from worker.local.stack import Endpoints
 
-# Hosted Supabase is at 15 or 17: what runs on the oldest and on the embedded version runs on those between.
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
+# The server under test: `scripts/test --postgres` names another one than the embedded one.
+BINARIES = Path(os.environ.get("WORKER_LOCAL_POSTGRES") or embedded_binaries())
+
+# In an installation of its own, or where Debian has it.
+HAS_PGVECTOR = any(
+    [*folder.rglob("vector.control")]
+    for folder in (BINARIES.parent / "share", Path("/usr/share/postgresql", BINARIES.parent.name))
+)
+
+# What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
+SERVERS = frozenset({"stack", "fleet_stack", "postgres", "data_folder", "mark"})
 
 SignIn: TypeAlias = Callable[[], Awaitable[AsyncClient]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server, for `-m database`, and skip those that lack pgvector."""
+    for item in items:
+        if item.get_closest_marker("pgvector") and not HAS_PGVECTOR:
+            item.add_marker(pytest.mark.skip("this Postgres has no pgvector"))
+        if SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +71,12 @@ def sites_in_order(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(None, id="embedded"),
-        pytest.param(DEBIAN, id="15", marks=pytest.mark.skipif(not DEBIAN.exists(), reason="not installed")),
+        pytest.param(None, id="default"),
+        *([pytest.param(POSTGRES_15, id="15")] if embedded_binaries() == BINARIES and POSTGRES_15.exists() else []),
     ],
 )
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """A server with what the bootstrap makes and nothing else, of each version that is at hand."""
+    """A server with what the bootstrap makes and nothing else: of the version under test, and of the oldest one."""
     with (
         tempfile.TemporaryDirectory(prefix="supabase-local-") as data,
         Postgres(Path(data), free_port(), password="a-password", bin_folder=request.param) as running,
@@ -64,13 +84,17 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def migrations_here(postgres: Postgres) -> Iterator[Path]:
+@pytest.fixture
+def migrations_here(postgres: Postgres, tmp_path: Path) -> Path:
     """A folder with the project's migrations, without those that need an extension which this server lacks."""
     with psycopg.connect(postgres.dsn()) as connection:
-        found = connection.execute("select from pg_available_extensions where name = 'vector'").rowcount
-    with migrations(without=() if found else NEEDS_PGVECTOR) as folder:
-        yield folder
+        available = available_extensions(connection)
+    folder = tmp_path / "migrations_here"
+    folder.mkdir()
+    for migration in read_migrations(migrations_folder()):
+        if migration.extensions <= available:
+            (folder / migration.file_name).symlink_to(migrations_folder() / migration.file_name)
+    return folder
 
 
 @pytest.fixture

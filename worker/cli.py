@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--port", type=int, default=54321, help="port of the API; 0 for any free one (default: 54321)")
     local.add_argument("--data", type=Path, help="folder that keeps the data (default: .local/supabase)")
     local.add_argument("--json", action="store_true", help="print one line of JSON when ready")
+    local.add_argument(
+        "--postgres",
+        type=Path,
+        metavar="FOLDER",
+        help="run the PostgreSQL (15 or newer) whose programs are in this folder, as `pg_config --bindir` prints it"
+        " (default: the embedded one)",
+    )
     local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
     local.set_defaults(command=_local)
 
@@ -234,7 +241,13 @@ def _doctor(_: argparse.Namespace) -> int:
 def _local(options: argparse.Namespace) -> int:
     from worker.local.stack import run_local  # noqa: PLC0415
 
-    return run_local(port=options.port, data=options.data, as_json=options.json, migrate=not options.no_migrate)
+    return run_local(
+        port=options.port,
+        data=options.data,
+        as_json=options.json,
+        migrate=not options.no_migrate,
+        bin_folder=options.postgres,
+    )
 
 
 def _enqueue(options: argparse.Namespace) -> int:

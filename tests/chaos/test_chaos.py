@@ -13,6 +13,7 @@ from scripts.chaos_experiment.plan import make_plan
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.database
 def test_a_small_experiment_holds() -> None:
     command = [sys.executable, "-m", "scripts.chaos_experiment", "--runs", "12", "--workers", "2", "--seed", "1"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)

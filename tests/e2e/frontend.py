@@ -36,6 +36,9 @@ class Frontend:
         assert self._process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             line = await self._process.stdout.readline()
+            if not line:
+                assert self._process.stderr is not None
+                raise AssertionError(f"the frontend has ended: {(await self._process.stderr.read()).decode()}")
         event: dict[str, Any] = json.loads(line)
         return event
 

@@ -353,6 +353,7 @@ def test_an_endpoint_out_of_reach(stack: Endpoints) -> None:
     assert f"{url}/embeddings: All connection attempts failed" in report.text
 
 
+@pytest.mark.pgvector
 def test_the_database_has_another_models_embeddings(stack: Endpoints, database: psycopg.Connection[Any]) -> None:
     database.execute("select worker.change_embedding_model('another')")
     try:

@@ -14,7 +14,7 @@ from tests.integration.test_worker import drain
 from worker.local.boards import Boards
 from worker.local.stack import Endpoints
 
-pytestmark = needs_node
+pytestmark = [*needs_node, pytest.mark.pgvector]
 
 SEARCH = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
 EQUAL_SEARCH = {"sites": ["indeed", "linkedin"], "results_wanted": 30, "search_term": "  ENGINEER "}

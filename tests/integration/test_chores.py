@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from tests.conftest import running_stack
+from tests.conftest import HAS_PGVECTOR, running_stack
 from tests.integration.test_worker import a_user, drain, search, started
 from worker.client import User
 from worker.local.boards import Boards
@@ -49,7 +49,8 @@ async def user(stack: Endpoints) -> AsyncIterator[User]:
 def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
     """The database without any item or model."""
     with psycopg.connect(stack.db_url, autocommit=True) as connection:
-        connection.execute("select worker.change_embedding_model(null)")
+        if HAS_PGVECTOR:
+            connection.execute("select worker.change_embedding_model(null)")
         connection.execute("truncate public.items cascade")
         yield connection
 
@@ -84,6 +85,7 @@ async def silent_endpoint() -> AsyncIterator[tuple[Endpoint, dict[str, str]]]:
         yield endpoint, {"WORKER_EMBEDDING_MODEL": "small", "WORKER_EMBEDDING_URL": url}
 
 
+@pytest.mark.pgvector
 async def test_what_a_drain_finds_is_embedded_before_it_ends(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
 ) -> None:
@@ -94,6 +96,7 @@ async def test_what_a_drain_finds_is_embedded_before_it_ends(
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
+@pytest.mark.pgvector
 async def test_a_waiting_worker_embeds_what_it_finds(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
 ) -> None:
@@ -106,6 +109,7 @@ async def test_a_waiting_worker_embeds_what_it_finds(
         assert (await worker.ended())[0] == 0
 
 
+@pytest.mark.pgvector
 async def test_results_do_not_wait_for_embeddings(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
 ) -> None:
@@ -144,6 +148,7 @@ async def test_old_pages_are_deleted_by_a_worker_that_is_busy(
     assert count(database, old) == 0
 
 
+@pytest.mark.pgvector
 async def test_a_model_that_the_database_does_not_have_ends_nothing(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
 ) -> None:

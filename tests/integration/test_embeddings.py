@@ -27,6 +27,8 @@ from worker.model import Item
 from worker.pipeline.embedding_models import DIMENSIONS, EmbedderError, OfflineEmbedder, TextRefusedError, Vector
 from worker.queue import CallRefusedError, Queue, open_client
 
+pytestmark = pytest.mark.pgvector
+
 MODEL = "directions"
 
 

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 
 from scripts.schema import DOCUMENT, describe_schema
-from scripts.throwaway import NEEDS_PGVECTOR, POSTGRES_15, migrate, throwaway_postgres
+from scripts.throwaway import POSTGRES_15, throwaway_postgres
 from tests.helpers import CLI, needs_cli
 from tests.integration.test_local_migrations import new_database
 from worker.local.migrations import apply_migrations, migrations_folder
-from worker.local.postgres import Postgres
+from worker.local.postgres import Postgres, embedded_binaries
 
 PROJECT = DOCUMENT.parent
 LINTER = Path("/usr/share/postgresql/15/extension/plpgsql_check.control")
@@ -39,7 +39,7 @@ def execute(dsn: str, *statements: str) -> None:
 def test_they_apply_once_and_make_the_same_on_every_version(database: str, migrations_here: Path) -> None:
     assert len(apply_migrations(database, migrations_here)) == len(list(migrations_here.glob("*.sql")))
     assert apply_migrations(database, migrations_here) == []
-    with throwaway_postgres() as embedded:
+    with throwaway_postgres(bin_folder=embedded_binaries()) as embedded:
         dsn = embedded.dsn("postgres")
         apply_migrations(dsn, migrations_here)
         assert describe_schema(database) == describe_schema(dsn)
@@ -94,7 +94,7 @@ def grants(dsn: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def empty_project() -> Iterator[str]:
     """The URL of a new project's database."""
-    with throwaway_postgres() as postgres:
+    with throwaway_postgres(bin_folder=embedded_binaries()) as postgres:
         yield postgres.dsn("postgres")
 
 
@@ -148,7 +148,8 @@ def test_the_cli_pushes_them_once_and_its_advisors_find_nothing(workdir: Path, e
 @pytest.mark.skipif(not LINTER.exists(), reason="needs Debian's postgresql-15-plpgsql-check")
 def test_the_linter_finds_nothing(workdir: Path) -> None:
     with throwaway_postgres(bin_folder=POSTGRES_15) as postgres:
-        dsn = migrate(postgres, without=NEEDS_PGVECTOR)
+        dsn = postgres.dsn("postgres")
+        apply_migrations(dsn, migrations_folder())
         # Only a superuser may; on the platform it is there for the asking.
         execute(postgres.dsn(), "create extension plpgsql_check with schema extensions")
         command = ("db", "lint", "--schema", "public,worker", "--level", "warning", "--fail-on", "warning")

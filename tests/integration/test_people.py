@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from supabase import AsyncClient
 
 from tests.helpers import Row, call, claim, lease, page, refusal, start_site, user_id
@@ -86,6 +87,7 @@ async def test_the_same_person_is_an_item_of_each_user_who_found_him(
     assert seen[0] != seen[1]
 
 
+@pytest.mark.pgvector
 async def test_nobody_else_sees_anything_of_it(
     ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, term: str
 ) -> None:
@@ -110,6 +112,7 @@ async def test_nobody_else_sees_anything_of_it(
         assert (await bob.table(table).select("*").eq(name, item["id"]).execute()).data == []
 
 
+@pytest.mark.pgvector
 async def test_nor_by_what_is_similar(
     ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, term: str
 ) -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from scripts.schema import DOCUMENT, describe_schema
 from worker.local.stack import Endpoints
 
 
+@pytest.mark.pgvector
 def test_the_schema_document_is_what_the_database_says(stack: Endpoints) -> None:
     assert describe_schema(stack.db_url) == DOCUMENT.read_text(), "the schema has changed: run ./scripts/schema"

