@@ -58,6 +58,10 @@ create table public.search_runs (
     constraint search_runs_idempotency_key unique (user_id, idempotency_key),
     constraint search_runs_max_attempts check (max_attempts between 1 and 20),
     constraint search_runs_attempts check (attempts between 0 and max_attempts),
+    -- Realtime compares a filter with the text of a value, as JSON: with a bare text in a published table, the filter of
+    -- one subscriber makes it fail for all.
+    constraint search_runs_objects check (
+        jsonb_typeof(parameters) = 'object' and jsonb_typeof(client_context) = 'object' and jsonb_typeof(progress) = 'object'),
     constraint search_runs_completed_at
         check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null))
 );
@@ -94,7 +98,7 @@ comment on column public.search_runs.workspace_id is
 comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
 comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
 comment on column public.search_runs.parameters is 'What to search for, checked against worker.parameter_rules.';
-comment on column public.search_runs.client_context is 'Anything that the frontend wants back with the run; at most 16 kB.';
+comment on column public.search_runs.client_context is 'An object with whatever the frontend wants back with the run; at most 16 kB.';
 comment on column public.search_runs.status is 'pending, running, then success, partial, failed or cancelled, which are final.';
 comment on column public.search_runs.jobs_found is 'Results so far: rows of search_results, written at most once a second while running.';
 comment on column public.search_runs.progress_current is 'Results found or given up on, of progress_total. Never falls.';
@@ -141,6 +145,7 @@ create table public.search_run_sites (
     started_at timestamptz,
     completed_at timestamptz,
     primary key (run_id, site),
+    constraint search_run_sites_objects check (jsonb_typeof(progress) = 'object'),
     constraint search_run_sites_completed_at
         check ((status in ('completed', 'partial', 'failed', 'skipped')) = (completed_at is not null))
 );

@@ -79,13 +79,15 @@ async def test_an_unknown_kind_is_refused_with_those_that_are_known(sign_in: Sig
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("client_context", "x" * 20_000, "client_context must be at most 16384 bytes long"),
+        ("client_context", {"tab": "x" * 20_000}, "client_context must be at most 16384 bytes long"),
+        ("client_context", "a text", "client_context must be an object, or null"),
+        ("client_context", [], "client_context must be an object, or null"),
         ("idempotency_key", "", "idempotency_key must be 1 to 200 characters long"),
         ("idempotency_key", "x" * 201, "idempotency_key must be 1 to 200 characters long"),
     ],
 )
-async def test_what_is_too_long_is_refused_with_the_field(
-    sign_in: SignIn, field: str, value: str, message: str
+async def test_what_else_is_wrong_is_refused_with_the_field(
+    sign_in: SignIn, field: str, value: object, message: str
 ) -> None:
     client = await sign_in()
     row = {"kind": "jobs", "parameters": {"search_term": "engineer"}, field: value}

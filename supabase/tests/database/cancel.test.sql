@@ -38,8 +38,8 @@ do $$ begin
 end $$;
 
 insert into public.search_runs (user_id, kind, parameters, run_after, client_context)
-values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '1 day', '"delayed"');
-insert into runs select 'delayed', id from public.search_runs where client_context = '"delayed"';
+values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '1 day', '{"name": "delayed"}');
+insert into runs select 'delayed', id from public.search_runs where client_context = '{"name": "delayed"}';
 insert into runs values ('pending', pg_temp.enqueue(pg_temp.ada())), ('kept', pg_temp.enqueue(pg_temp.ada())),
                         ('by update', pg_temp.enqueue(pg_temp.ada())), ('bob''s', pg_temp.enqueue(pg_temp.bob()));
 

@@ -121,7 +121,7 @@ select throws_ok(
     '22023', 'user_id is required', 'a run without an owner');
 select throws_ok(
     $$ insert into public.search_runs (user_id, kind, parameters, client_context)
-       values (pg_temp.ada(), 'jobs', '{"search_term": "x"}', to_jsonb(repeat('x', 17000))) $$,
+       values (pg_temp.ada(), 'jobs', '{"search_term": "x"}', jsonb_build_object('name', repeat('x', 17000))) $$,
     '22023', 'client_context must be at most 16384 bytes long',
     'a client context that is too large');
 select throws_ok(

@@ -40,13 +40,13 @@ create temporary table runs (name text primary key, id uuid);
 -- As `insert` of many rows does: the order of the rows is the order in which the trigger sees them.
 with inserted as (
     insert into public.search_runs (user_id, kind, parameters, client_context)
-    select owner, 'pgtap', '{"search_term": "x"}', to_jsonb(name)
+    select owner, 'pgtap', '{"search_term": "x"}', jsonb_build_object('name', name)
     from (values (1, 'ada 1', pg_temp.ada()), (2, 'ada 2', pg_temp.ada()), (3, 'ada 3', pg_temp.ada()),
                  (4, 'bob 1', pg_temp.bob()), (5, 'bob 2', pg_temp.bob())) as wanted (ordinal, name, owner)
     order by ordinal
     returning id, client_context
 )
-insert into runs select client_context #>> '{}', id from inserted;
+insert into runs select client_context ->> 'name', id from inserted;
 
 select results_eq(
     $$ select string_agg(name, ' ' order by name) from runs join public.search_runs using (id)
@@ -64,12 +64,12 @@ select results_eq(
 
 with inserted as (
     insert into public.search_runs (user_id, kind, parameters, source, client_context)
-    values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'cron', '"cron"'),
-           (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'api', '"api"'),
-           (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'manual', '"ada 5"')
+    values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'cron', '{"name": "cron"}'),
+           (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'api', '{"name": "api"}'),
+           (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', 'manual', '{"name": "ada 5"}')
     returning id, client_context
 )
-insert into runs select client_context #>> '{}', id from inserted;
+insert into runs select client_context ->> 'name', id from inserted;
 
 create temporary table claims (ordinal integer generated always as identity, run_id uuid);
 do $$
@@ -136,8 +136,8 @@ from unnest(array['4', '3601', 'null']) as seconds;
 delete from public.search_runs where kind = 'pgtap';
 
 insert into public.search_runs (user_id, kind, parameters, run_after, client_context)
-values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '5 minutes', '"delayed"');
-insert into runs select 'delayed', id from public.search_runs where client_context = '"delayed"';
+values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '5 minutes', '{"name": "delayed"}');
+insert into runs select 'delayed', id from public.search_runs where client_context = '{"name": "delayed"}';
 select is_empty('select from pg_temp.claim()', 'a delayed run is not claimed before its time');
 select pg_temp.move_clock(299);
 select is_empty('select from pg_temp.claim()', 'not a second before');

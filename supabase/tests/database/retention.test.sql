@@ -61,8 +61,8 @@ select is(pg_temp.left_of('first'), '{1,3,0,0}', 'and no longer');
 
 insert into runs values ('waiting', pg_temp.enqueue(pg_temp.ada()));
 insert into public.search_runs (user_id, kind, parameters, run_after, client_context)
-values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '1 year', '"delayed"');
-insert into runs select 'delayed', id from public.search_runs where client_context = '"delayed"';
+values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', worker.now() + interval '1 year', '{"name": "delayed"}');
+insert into runs select 'delayed', id from public.search_runs where client_context = '{"name": "delayed"}';
 insert into runs values ('running', pg_temp.enqueue(pg_temp.bob()));
 update public.search_runs set status = 'running' where id = pg_temp.id_of('running');
 

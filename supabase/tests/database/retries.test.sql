@@ -215,8 +215,8 @@ select ok(
 -- Defaults -------------------------------------------------------------------------------------------------------
 
 insert into public.search_runs (user_id, kind, parameters, client_context)
-values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', '"default"');
-select is((select max_attempts from public.search_runs where client_context = '"default"'), 3::smallint,
+values (pg_temp.ada(), 'pgtap', '{"search_term": "x"}', '{"name": "default"}');
+select is((select max_attempts from public.search_runs where client_context = '{"name": "default"}'), 3::smallint,
     'three attempts by default');
 select col_default_is('worker', 'settings', 'retry_delay', '00:00:30', 'the first delay is 30 seconds');
 select col_default_is('worker', 'settings', 'max_retry_delay', '00:15:00', 'the longest 15 minutes');

@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(50);
+select plan(51);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -134,6 +134,15 @@ select is_empty(
            'worker.embedding_queue', 'worker.accounts', 'worker.data_quality']::regclass[]) as relation
        where obj_description(relation, 'pg_class') is null $$,
     'every table has a comment');
+select is_empty(
+    $$ select format('%I.%I.%I', schemaname, tablename, attname)
+       from pg_publication_tables join pg_attribute on attrelid = format('%I.%I', schemaname, tablename)::regclass
+       where pubname = 'supabase_realtime' and atttypid = 'jsonb'::regtype
+         and not exists (
+             select from pg_constraint
+             where contype = 'c' and conrelid = attrelid and attnum = any (conkey)
+               and pg_get_constraintdef(oid) like format('%%(jsonb_typeof(%I) = ''object''::text)%%', attname)) $$,
+    'a JSON column that is published to Realtime holds objects alone');
 
 select * from finish();
 rollback;
