@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from supabase import AsyncClient
 from supabase_auth.errors import AuthApiError
-from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from worker.changes import Binding, Change, Subscribed, changes
+from worker.changes import DEFAULT_TIMING, Binding, Change, Recheck, Timing, changes
 from worker.queue import is_transient, open_client
 from worker.settings import Settings, SettingsError
 
 FINAL_STATUSES = frozenset({"success", "partial", "failed", "cancelled"})
 REQUEST_TIMEOUT_SECONDS = 15
+PATIENCE_SECONDS = 30
+"""How long a request is repeated while Supabase does not answer it."""
 LONGEST_PAUSE_SECONDS = 10
+MAX_IDS = 100
+"""Realtime refuses a filter `in` with more values (https://supabase.com/docs/guides/realtime/postgres-changes)."""
 LOCAL_USER = ("you@example.com", "a-password-for-the-local-stack")
 
 Row = dict[str, Any]
+
+
+class _Request(Protocol):
+    """A request of supabase-py, which can be sent more than once."""
+
+    async def execute(self) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -65,7 +77,7 @@ class User:
         Args:
             kind: What to search for.
             parameters: As the kind's rules allow.
-            idempotency_key: The same key again returns the same run.
+            idempotency_key: The same key again returns the same run. By default one of its own.
             fresh: Whether a recent run of an equal search must not answer it.
 
         Raises:
@@ -75,11 +87,11 @@ class User:
         arguments = {
             "kind": kind,
             "parameters": dict(parameters),
-            "idempotency_key": idempotency_key,
+            # With a key of its own the request can be repeated: its answer may get lost on the way.
+            "idempotency_key": idempotency_key or str(uuid4()),
             "fresh": fresh,
         }
-        answer = await self._client.rpc("enqueue_search", arguments).execute()
-        return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
+        return await self._row(self._client.rpc("enqueue_search", arguments))
 
     async def rerun(self, run_id: str) -> Row:
         """Put the same search into the queue once more and return the new run.
@@ -87,8 +99,9 @@ class User:
         Raises:
             postgrest.APIError: The user has no such run (code PT404), or a quota is used up (code PT429).
         """
+        # Sent once: each call makes a run.
         answer = await self._client.rpc("rerun_search", {"run_id": run_id}).execute()
-        return answer.data  # type: ignore[return-value]  # as above
+        return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
 
     async def cancel(self, run_id: str) -> Row:
         """End a run at once and return it; one that has ended stays as it is.
@@ -96,57 +109,68 @@ class User:
         Raises:
             postgrest.APIError: The user has no such run (code PT404).
         """
-        answer = await self._client.rpc("cancel_search", {"run_id": run_id}).execute()
-        return answer.data  # type: ignore[return-value]  # as above
+        return await self._row(self._client.rpc("cancel_search", {"run_id": run_id}))
 
     async def runs(self, limit: int) -> list[Row]:
         """Return the user's last runs with their sites, newest first."""
         query = self._client.table("search_runs").select("*,search_run_sites(*)")
         query = query.order("position", foreign_table="search_run_sites").order("created_at", desc=True)
-        answer = await query.limit(limit).execute()
-        return answer.data  # type: ignore[return-value]  # as above
+        return await self._rows(query.limit(limit))
 
     async def items(self, run_id: str, limit: int) -> list[Row]:
         """Return what a run found, in the order of its sites' pages."""
         query = self._client.table("run_items").select("*").eq("run_id", run_id)
-        answer = await query.order("page_number").order("position").order("site").limit(limit).execute()
-        return answer.data  # type: ignore[return-value]  # as above
+        return await self._rows(query.order("page_number").order("position").order("site").limit(limit))
 
-    async def follow(self, run_ids: Iterable[str]) -> AsyncGenerator[dict[str, FollowedRun], None]:
-        """Yield the runs by id after every change that Realtime tells, until all have ended or are deleted.
+    async def follow(
+        self, run_ids: Iterable[str], *, timing: Timing = DEFAULT_TIMING
+    ) -> AsyncGenerator[dict[str, FollowedRun], None]:
+        """Yield the runs by id after every change, until all have ended or are deleted.
 
-        Runs that the user may not see, and those that are deleted, are left out.
+        Realtime brings the changes. Because it can lose some in silence, the runs are also read from time to time. Runs
+        that the user may not see, and those that are deleted, are left out.
+
+        Args:
+            run_ids: Ids of the runs.
+            timing: When a subscription counts as lost, and how often the runs are read.
         """
-        ids = ",".join(run_ids)
+        ids = [*dict.fromkeys(run_ids)]
         bindings = [
-            Binding("search_runs", filter=f"id=in.({ids})"),
-            Binding("search_run_sites", filter=f"run_id=in.({ids})"),
+            Binding(table, filter=f"{column}=in.({','.join(batch)})")
+            for table, column in (("search_runs", "id"), ("search_run_sites", "run_id"))
+            for batch in _batches(ids)
         ]
         followed: dict[str, FollowedRun] = {}
-        async with aclosing(changes(self._url, self._key, bindings, access_token=self._access_token)) as events:
+        live = changes(self._url, self._key, bindings, access_token=self._access_token, timing=timing)
+        async with aclosing(live) as events:
             async for event in events:
-                if isinstance(event, Subscribed):
-                    followed = await self._snapshot(ids.split(","))
-                elif not _apply(event, followed):
+                if isinstance(event, Change) and _run_id(event) not in followed:
                     continue
+                if isinstance(event, Change) and _is_whole(event, followed):
+                    _apply(event, followed)
+                else:
+                    former, followed = followed, await self._read(ids)
+                    if isinstance(event, Recheck) and followed == former:
+                        continue
                 yield followed
                 if all(run.is_final for run in followed.values()):
                     return
 
-    async def _snapshot(self, run_ids: list[str]) -> dict[str, FollowedRun]:
-        rows: list[Any] = []
-        # As long as it takes, as for the subscription before it: an outage is no end of a run.
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(is_transient),
-            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
-        ):
-            with attempt:
-                query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", run_ids)
-                rows = (await query.order("position", foreign_table="search_run_sites").execute()).data
-        by_id = {
-            row["id"]: FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")}) for row in rows
-        }
+    async def _read(self, run_ids: Sequence[str]) -> dict[str, FollowedRun]:
+        by_id: dict[str, FollowedRun] = {}
+        for batch in _batches(run_ids):
+            query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", batch)
+            query = query.order("position", foreign_table="search_run_sites")
+            # As long as it takes, as for the subscription before it: an outage is no end of a run.
+            for row in await self._rows(query, patience_seconds=math.inf):
+                by_id[row["id"]] = FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")})
         return {run_id: by_id[run_id] for run_id in run_ids if run_id in by_id}
+
+    async def _row(self, request: _Request) -> Row:
+        return await _answer(request, PATIENCE_SECONDS)  # type: ignore[return-value]  # one row
+
+    async def _rows(self, request: _Request, *, patience_seconds: float = PATIENCE_SECONDS) -> list[Row]:
+        return await _answer(request, patience_seconds)  # type: ignore[return-value]  # a list of rows
 
     async def _access_token(self) -> str:
         session = await self._client.auth.get_session()
@@ -155,26 +179,48 @@ class User:
         return session.access_token
 
 
-def _apply(change: Change, followed: dict[str, FollowedRun]) -> bool:
-    """Bring a change to the runs that are followed; return whether it was one of theirs.
+async def _answer(request: _Request, patience_seconds: float) -> object:
+    """Send a request that is idempotent until it is answered; in the end raise what the last failure was."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
+        stop=stop_after_delay(patience_seconds),
+        reraise=True,
+    )
+    return (await retrying(request.execute)).data
 
-    Realtime tells everybody of every deletion, whatever the filter and the policies are: its key alone.
-    """
+
+def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(run_ids), MAX_IDS):
+        yield run_ids[start : start + MAX_IDS]
+
+
+def _run_id(change: Change) -> str | None:
+    # Realtime tells everybody of every deletion, whatever the filter and the policies are: its key alone.
     row = change.old_record if change.type == "DELETE" else change.record
-    # Of a row that is too large, Realtime may tell no more than that.
-    run_id = row.get("id" if change.table == "search_runs" else "run_id")
-    if run_id not in followed:
-        return False
+    return row.get("id" if change.table == "search_runs" else "run_id")
+
+
+def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
+    """Whether a change has all that is needed to apply it. An update may lack columns that it left as they were."""
+    if change.type != "UPDATE" or change.table == "search_runs":
+        return not change.is_cut
+    return not change.is_cut and change.record["site"] in followed[change.record["run_id"]].sites
+
+
+def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
+    run_id = _run_id(change)
+    assert run_id is not None
     match change.table, change.type:
         case "search_runs", "DELETE":
             del followed[run_id]
         case "search_runs", _:
-            followed[run_id].run |= row
+            followed[run_id].run |= change.record
         case _, "DELETE":
-            followed[run_id].sites.pop(row["site"], None)
+            followed[run_id].sites.pop(change.old_record["site"], None)
         case _:
-            followed[run_id].sites[row["site"]] = row
-    return True
+            sites = followed[run_id].sites
+            sites[change.record["site"]] = sites.get(change.record["site"], {}) | change.record
 
 
 @asynccontextmanager

@@ -56,6 +56,9 @@ HOUSEKEEPING_SECONDS = 10
 # Requests (RFC 6585). PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 
+# PostgREST's answer when its connection to Postgres closed without a message: once for each connection of its pool.
+CONNECTION_DIED = ""
+
 # supabase-py does not tell the status of an error, and the body of a gateway's has no code.
 _last_status: ContextVar[int | None] = ContextVar("_last_status", default=None)
 
@@ -636,11 +639,11 @@ async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIte
     Args:
         url: Address of the Supabase project.
         key: API key, of either family.
-        timeout_seconds: Timeout of a request.
+        timeout_seconds: Time that a request has, from its first byte to the last of its answer.
     """
     # HTTP/2 stays off: the platform's load balancer ends idle streams, which surfaces as "Server disconnected".
     hooks = {"response": [_note_status]}
-    async with httpx.AsyncClient(timeout=timeout_seconds, http2=False, event_hooks=hooks) as http:
+    async with _Client(timeout=timeout_seconds, http2=False, event_hooks=hooks) as http:
         client = await acreate_client(
             url, key, AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
         )
@@ -648,6 +651,18 @@ async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIte
             yield client
         finally:
             await client.realtime.close()
+
+
+class _Client(httpx.AsyncClient):
+    """Bounds the whole of a request: the timeouts of httpx begin again with each byte."""
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        seconds = self.timeout.read
+        try:
+            async with asyncio.timeout(seconds):
+                return await super().send(request, **options)
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"not answered within {seconds:g} s", request=request) from None
 
 
 def is_transient(error: BaseException) -> bool:
@@ -658,7 +673,9 @@ def is_transient(error: BaseException) -> bool:
     """
     if isinstance(error, APIError):
         status = _last_status.get() or 0
-        return status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
+        return (
+            error.code == CONNECTION_DIED or status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
+        )
     return isinstance(error, httpx.TransportError)
 
 
@@ -673,7 +690,10 @@ def _log_retry(function: str, state: RetryCallState) -> None:
     assert state.outcome is not None
     assert state.next_action is not None
     error = state.outcome.exception()
-    reason = error.message if isinstance(error, APIError) else f"{type(error).__name__} {error}"
+    if isinstance(error, APIError):
+        reason = error.message or "the connection to the database was lost"
+    else:
+        reason = f"{type(error).__name__} {error}"
     logger.warning("%s failed (%s), again in %.1f s", function, reason, state.next_action.sleep)
 
 

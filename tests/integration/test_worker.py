@@ -727,7 +727,7 @@ async def test_a_cancelled_search_is_killed_and_nothing_comes_after(
     assert boards.requests("glassdoor") == []
 
 
-@pytest.mark.parametrize("outage", [Outage.UNAVAILABLE, Outage.HANG_UP, Outage.LOST_ANSWER])
+@pytest.mark.parametrize("outage", [Outage.UNAVAILABLE, Outage.HANG_UP, Outage.LOST_ANSWER, Outage.DEAD_CONNECTION])
 async def test_an_outage_amid_a_search_costs_nothing(
     stack: Endpoints, boards: Boards, user: User, outage: Outage
 ) -> None:

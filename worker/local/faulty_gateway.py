@@ -15,6 +15,10 @@ _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 36\r\n"
     b'connection: close\r\n\r\n{"message":"name resolution failed"}'
 )
+_DEAD_CONNECTION = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: 51\r\n"
+    b'connection: close\r\n\r\n{"code":"","message":"","details":null,"hint":null}'
+)
 _CHUNK_BYTES = 65536
 
 
@@ -26,6 +30,8 @@ class Outage(StrEnum):
     SILENCE = "silence"
     LOST_ANSWER = "lost answer"
     """It is carried out, but the connection ends before the answer."""
+    DEAD_CONNECTION = "dead connection"
+    """PostgREST's connection to Postgres closed without a message."""
 
 
 class FaultyGateway:
@@ -116,6 +122,8 @@ class FaultyGateway:
                 writer.write(outage)
             case Outage.UNAVAILABLE:
                 writer.write(_UNAVAILABLE)
+            case Outage.DEAD_CONNECTION:
+                writer.write(_DEAD_CONNECTION)
             case Outage.SILENCE:
                 await reader.read()  # until somebody hangs up
 
