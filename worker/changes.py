@@ -54,6 +54,7 @@ class Timing:
         answer_seconds: Longest time until a heartbeat is answered.
         first_pause_seconds: Pause after the first loss; it doubles with each further one.
         longest_pause_seconds: Longest pause.
+        recheck_seconds: Time from one `Recheck` to the next, give or take a third.
     """
 
     subscribe_seconds: float = 30
@@ -61,12 +62,17 @@ class Timing:
     answer_seconds: float = 10
     first_pause_seconds: float = 1
     longest_pause_seconds: float = 30
+    recheck_seconds: float = 45
 
     def pause_seconds(self, failures: int) -> float:
         """Return the pause after so many failures in a row, with jitter: all clients lose a server at the same time."""
         doublings = min(failures - 1, 32)  # no float holds the power after a long outage
         pause = min(self.longest_pause_seconds, math.ldexp(self.first_pause_seconds, doublings))
         return pause * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+
+    def next_recheck_at(self) -> float:
+        """Return the time of the event loop's clock at which to recheck, with jitter as above."""
+        return asyncio.get_running_loop().time() + self.recheck_seconds * random.uniform(2 / 3, 4 / 3)  # noqa: S311
 
 
 DEFAULT_TIMING = Timing()
@@ -78,14 +84,23 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class Recheck:
+    """Changes may have been lost in silence: what must not be missed has to be read from the database.
+
+    The platform drops the changes of a failed poll, and those above a tenant's rate, and no channel hears of it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One row was inserted, updated or deleted.
 
     Attributes:
         type: `INSERT`, `UPDATE` or `DELETE`.
-        record: The row after the change; large columns that did not change may be missing. Empty for `DELETE`.
+        record: The row after the change. Large columns that did not change are missing. Empty for `DELETE`.
         old_record: The primary key of the row before the change. Empty for `INSERT`.
         commit_timestamp: When it was committed, in ISO 8601.
+        is_cut: Whether the row was above the server's size limit: then its nulls and its long columns are missing, too.
     """
 
     table: str
@@ -93,6 +108,7 @@ class Change:
     record: dict[str, Any]
     old_record: dict[str, Any]
     commit_timestamp: str
+    is_cut: bool = False
 
 
 class SubscriptionLostError(Exception):
@@ -107,8 +123,10 @@ async def changes(
     access_token: AccessToken | None = None,
     on_lost: Callable[[], None] = lambda: None,
     timing: Timing = DEFAULT_TIMING,
-) -> AsyncGenerator[Subscribed | Change, None]:
+) -> AsyncGenerator[Subscribed | Recheck | Change, None]:
     """Yield changes for ever, each time after `Subscribed`; closing the generator ends the subscription.
+
+    From time to time it yields `Recheck`.
 
     The client is thrown away and built anew at the first sign of trouble, because realtime-py 2.34 dies silently in
     three ways: it gives up after five reconnects, an exception ends its listener while the connection looks alive,
@@ -131,8 +149,15 @@ async def changes(
             await subscription.start(access_token, timing)
             failures = 0
             yield Subscribed()
+            recheck_at = timing.next_recheck_at()
             while True:
-                yield await subscription.next_event()
+                try:
+                    async with asyncio.timeout_at(recheck_at):
+                        event: Subscribed | Recheck | Change = await subscription.next_event()
+                except TimeoutError:
+                    event = Recheck()
+                    recheck_at = timing.next_recheck_at()
+                yield event
         except SubscriptionLostError as error:
             on_lost()
             failures += 1
@@ -259,4 +284,5 @@ def _change(payload: PostgresChangesPayload) -> Change:
         record=data.get("record") or {},
         old_record=data.get("old_record") or {},
         commit_timestamp=data["commit_timestamp"],
+        is_cut=bool(data.get("errors")),
     )

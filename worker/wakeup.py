@@ -74,7 +74,7 @@ class Wakeup:
         self._cancelled.clear()
 
     async def listen(self, url: str, key: str) -> None:
-        """Ring at every run that is inserted or cancelled, and whenever the subscription starts: some may have been."""
+        """Ring at every run that is inserted or cancelled, and whenever Realtime may have lost some."""
         bindings = [
             Binding("search_runs", RealtimePostgresChangesListenEvent.Insert),
             Binding("search_runs", RealtimePostgresChangesListenEvent.Update, filter="status=eq.cancelled"),

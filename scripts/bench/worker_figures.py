@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from worker.changes import Binding, Subscribed, changes
+from worker.changes import Binding, Change, Subscribed, changes
 from worker.client import User, signed_in_as
 from worker.local.processes import ready, running
 
@@ -105,7 +105,7 @@ async def measure_events(user: User, stack: dict[str, str]) -> None:
                     {"search_term": "a", "sites": ["linkedin", "indeed", "zip_recruiter"], "results_wanted": 100},
                 )
                 run_id = run["id"]
-            elif run_id in (event.record.get("run_id"), event.record.get("id")):
+            elif isinstance(event, Change) and run_id in (event.record.get("run_id"), event.record.get("id")):
                 counted[f"{event.table} {event.type}"] += 1
                 if event.table == "search_runs" and event.record["completed_at"]:
                     console.print(f"one run, {event.record['jobs_found']} results: {sum(counted.values())} events")

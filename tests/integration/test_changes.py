@@ -15,7 +15,7 @@ import pytest
 from supabase_auth.errors import AuthRetryableError
 
 from tests.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
-from worker.changes import Binding, Change, Subscribed, Timing, changes
+from worker.changes import Binding, Change, Recheck, Subscribed, Timing, changes
 from worker.client import signed_in_as
 from worker.local.postgres import free_port
 from worker.local.processes import ready, running
@@ -66,6 +66,18 @@ class Watch:
             record = {"id": str(uuid4())}
             await subscriber.insert(table, record)
             assert await anext(self.events) == Change(table, "INSERT", record, {}, COMMITTED_AT)
+
+
+async def test_it_says_from_time_to_time_that_changes_may_be_lost(server: Phoenix) -> None:
+    watch = Watch(server, replace(QUICK, recheck_seconds=0.05))
+    async with aclosing(watch.events):
+        subscriber = await watch.subscribed()
+        assert [await anext(watch.events) for _ in range(2)] == [Recheck(), Recheck()]
+        # And it stays subscribed.
+        await subscriber.insert("search_runs", {"id": "1"})
+        async for event in watch.events:
+            if event == Change("search_runs", "INSERT", {"id": "1"}, {}, COMMITTED_AT):
+                break
 
 
 Death: TypeAlias = Callable[[Phoenix, Subscriber, Watch], Awaitable[None]]

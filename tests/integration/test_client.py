@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.conftest import Connection
-from worker.client import User, signed_in_as
+from worker.changes import DEFAULT_TIMING
+from worker.client import FollowedRun, User, signed_in_as
 from worker.local.stack import Endpoints
 
 PATIENCE = 30
@@ -71,3 +73,112 @@ async def test_following_ends_with_the_last_run(users: tuple[User, User], kind: 
         assert set(await anext(states)) == {run_id}
         await delete(database, "search_runs", "id = %s", run_id)
         assert [set(state) async for state in states][-1] == set()
+
+
+TERSE = replace(DEFAULT_TIMING, recheck_seconds=0.3)
+"""For a test of what Realtime loses; all others are over before the runs are read again."""
+
+LOSE_RUNS = "alter publication supabase_realtime {} table public.search_runs"
+LOSE_SITES = "alter publication supabase_realtime {} table public.search_run_sites"
+
+
+async def until(
+    states: AsyncGenerator[dict[str, FollowedRun], None], holds: Callable[[dict[str, FollowedRun]], bool]
+) -> dict[str, FollowedRun]:
+    async for state in states:
+        if holds(state):
+            return state
+    raise AssertionError("it ended before")
+
+
+async def test_what_realtime_loses_in_silence_is_read(
+    users: tuple[User, User], kind: str, database: Connection
+) -> None:
+    user, _ = users
+    run_id = await enqueue(user, kind)
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id], timing=TERSE)) as states:
+        await anext(states)
+        await database.execute(LOSE_RUNS.format("drop").encode())
+        try:
+            await database.execute(
+                "update public.search_runs set status = 'cancelled', completed_at = now() where id = %s", [run_id]
+            )
+        finally:
+            await database.execute(LOSE_RUNS.format("add").encode())
+        assert [state[run_id].run["status"] async for state in states][-1] == "cancelled"
+
+
+async def test_columns_that_realtime_leaves_out_stay_as_they_were(
+    users: tuple[User, User], kind: str, database: Connection
+) -> None:
+    user, _ = users
+    run_id = await enqueue(user, kind)
+    # Too long to be stored in the row: an update of another column does not bring it.
+    long = "".join(uuid4().hex for _ in range(300))
+    set_message = "update public.search_run_sites set error_message = %s where run_id = %s and site = 'bayt'"
+    await database.execute(set_message, [long, run_id])
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
+        known = (await anext(states))[run_id].sites["bayt"]
+        await database.execute("update public.search_run_sites set jobs_found = 5 where run_id = %s", [run_id])
+        state = await until(states, lambda state: state[run_id].sites["bayt"]["jobs_found"] == 5)
+        assert state[run_id].sites["bayt"] == known | {"jobs_found": 5}
+
+
+async def test_a_site_that_is_met_in_the_middle_is_read_whole(
+    users: tuple[User, User], kind: str, database: Connection
+) -> None:
+    user, _ = users
+    run_id = await enqueue(user, kind)
+    long = "".join(uuid4().hex for _ in range(300))
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
+        await anext(states)
+        await database.execute(LOSE_SITES.format("drop").encode())
+        try:
+            await database.execute(
+                "insert into public.search_run_sites (run_id, site, position, error_message)"
+                " values (%s, 'naukri', 3, %s)",
+                [run_id, long],
+            )
+        finally:
+            await database.execute(LOSE_SITES.format("add").encode())
+        await database.execute(
+            "update public.search_run_sites set jobs_found = 5 where run_id = %s and site = 'naukri'", [run_id]
+        )
+        state = await until(states, lambda state: "naukri" in state[run_id].sites)
+        site = state[run_id].sites["naukri"]
+        assert (site["error_message"], site["jobs_found"], site["status"]) == (long, 5, "pending")
+
+
+async def test_a_run_that_is_too_large_for_realtime_is_read(
+    users: tuple[User, User], kind: str, database: Connection
+) -> None:
+    user, _ = users
+    run_id = await enqueue(user, kind)
+    await database.execute("update public.search_runs set error_code = 'blocked' where id = %s", [run_id])
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
+        await anext(states)
+        huge = "x" * 1_200_000
+        await database.execute(
+            "update public.search_runs set error_code = null, error_message = %s where id = %s", [huge, run_id]
+        )
+        state = await until(states, lambda state: state[run_id].run["error_code"] is None)
+        assert state[run_id].run["error_message"] == huge
+
+
+async def test_more_runs_than_one_filter_takes_are_followed(
+    users: tuple[User, User], kind: str, database: Connection
+) -> None:
+    user, _ = users
+    run_ids = [await enqueue(user, kind)]
+    await database.execute("update worker.settings set max_pending_per_user = 200")
+    try:
+        run_ids += [await enqueue(user, kind) for _ in range(100)]
+    finally:
+        await database.execute("update worker.settings set max_pending_per_user = default")
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow(run_ids)) as states:
+        assert list(await anext(states)) == run_ids
+        for run_id in (run_ids[0], run_ids[-1]):
+            await database.execute("update public.search_runs set jobs_found = 5 where id = %s", [run_id])
+            await until(states, lambda state: any(run.run["jobs_found"] == 5 for run in state.values()))
+            await database.execute("update public.search_runs set jobs_found = 0 where id = %s", [run_id])
+            await until(states, lambda state: all(run.run["jobs_found"] == 0 for run in state.values()))

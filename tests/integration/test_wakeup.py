@@ -10,7 +10,7 @@ import pytest
 
 from tests.phoenix import Phoenix
 from worker import wakeup as wakeup_module
-from worker.changes import Change, Subscribed, changes
+from worker.changes import Change, Recheck, Subscribed, changes
 from worker.wakeup import Wakeup
 
 FOREVER_SECONDS = 1_000_000
@@ -104,7 +104,7 @@ async def test_without_realtime_pauses_are_short(
 async def test_a_listener_that_fails_tries_again(server: Phoenix, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [LookupError("no attribute of the library is what it was")]
 
-    def fail_once(*arguments: Any, **options: Any) -> AsyncGenerator[Subscribed | Change, None]:
+    def fail_once(*arguments: Any, **options: Any) -> AsyncGenerator[Subscribed | Recheck | Change, None]:
         if failures:
             raise failures.pop()
         return changes(*arguments, **options)
