@@ -1,0 +1,95 @@
+"""What it costs a frontend to read the results of a run: all of them, a page of them, and how many there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from typing import LiteralString
+
+from psycopg import sql
+from rich.console import Console
+
+from scripts.bench.load_pages import ITEMS, make_page
+from scripts.bench.local_stack import Connection, connect, on_local_stack, start_run
+
+SITE = "indeed"
+
+LISTED = "item_id, title, organization, location, posted_at, salary_yearly_min, url, sites, is_new"
+READINGS: Mapping[str, tuple[LiteralString, LiteralString]] = {
+    "all columns of 1,000": ("*", "order by page_number, position, site limit 1000"),
+    "a list's columns of 1,000": (LISTED, "order by page_number, position, site limit 1000"),
+    "all columns of the first 50": ("*", "order by page_number, position, site limit 50"),
+    "a list's columns of the first 50": (LISTED, "order by page_number, position, site limit 50"),
+    "a list's columns of the last 50": (LISTED, "order by page_number, position, site limit 50 offset 850"),
+    "one item": ("*", "limit 1"),
+    "how many there are": ("count(*)", ""),
+}
+"""Columns, and which rows."""
+
+# As PostgREST sends it: the rows as one JSON text.
+READ = """
+select coalesce(json_agg(row), '[]')::text from (select {} from public.run_items where run_id = %s {}) as row
+"""
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+async def measure(stack: dict[str, str], options: argparse.Namespace) -> None:
+    """Print the time of each reading, on a connection of its own: the first one, and the median of the others."""
+    async with await connect(stack) as database:
+        run_id, user_id = await _searched_run(database, options.results)
+        await database.execute("analyze")
+    console.print(f"{options.results} results of 3 kB each; median of {options.repeats}; under row level security.\n")
+    console.print("| what is read | first | then |")
+    console.print("| --- | ---: | ---: |")
+    for name, parts in READINGS.items():
+        reading = sql.SQL(READ).format(*map(sql.SQL, parts))
+        async with await connect(stack) as database:
+            await _become(database, user_id)
+            seconds = []
+            for _ in range(1 + options.repeats):
+                started = time.perf_counter()
+                await (await database.execute(reading, [run_id], prepare=True)).fetchall()
+                seconds.append(time.perf_counter() - started)
+        console.print(f"| {name} | {seconds[0] * 1000:.0f} ms | {statistics.median(seconds[1:]) * 1000:.0f} ms |")
+
+
+async def _searched_run(database: Connection, results: int) -> tuple[str, str]:
+    run_id, lease_token = await start_run(database, SITE)
+    for number in range(results // ITEMS):
+        page = make_page(number + 1, number)
+        await database.execute(
+            "select public.worker_save_page(%s, %s, %s, 1, %s, %s, %s, '[]', '{\"step\": \"searching\"}')",
+            [run_id, lease_token, SITE, page.number, json.dumps(page.raw), json.dumps(page.items)],
+        )
+    await database.execute("select public.worker_finish_site(%s, %s, %s)", [run_id, lease_token, SITE])
+    await database.execute("select public.worker_finish_run(%s, %s)", [run_id, lease_token])
+    row = await (
+        await database.execute("select id::text, user_id::text from public.search_runs where id = %s", [run_id])
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def _become(database: Connection, user_id: str) -> None:
+    claims = json.dumps({"sub": user_id, "role": "authenticated"})
+    await database.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+    await database.execute("set role authenticated")
+
+
+def main() -> int:
+    """Parse the arguments and run the bench."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/run_items", description=__doc__)
+    parser.add_argument("--results", type=int, default=1000, help="results of the run (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=20, help="readings after the first (default: %(default)s)")
+    options = parser.parse_args()
+    on_local_stack(lambda stack: measure(stack, options))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
