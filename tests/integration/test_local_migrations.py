@@ -210,3 +210,17 @@ statement = st.lists(piece, max_size=5).map(lambda pieces: " ".join(["select", *
 @given(st.lists(statement, max_size=5), st.sampled_from([";", ";\n", " ; ", ";;\n\n"]))
 def test_statements_are_split_at_the_semicolons_between_them(statements: list[str], separator: str) -> None:
     assert split_statements(separator.join(statements)) == statements
+
+
+def test_a_migration_is_left_out_whose_extension_is_missing(
+    database: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(
+        folder,
+        {
+            "1_needs.sql": 'create extension if not exists "of_another_server" with schema extensions;',
+            "2_other.sql": "create table public.other (id int primary key);",
+        },
+    )
+    assert [migration.file_name for migration in apply_migrations(database, folder)] == ["2_other.sql"]
+    assert caplog.messages == ["Left out 1_needs.sql: this Postgres has no of_another_server"]

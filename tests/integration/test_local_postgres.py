@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from worker.local.postgres import LocalError, Postgres, free_port
+from worker.local.migrations import available_extensions
+from worker.local.postgres import LocalError, Postgres, embedded_binaries, free_port
 
 PASSWORD = "a-password-of-the-stack"
 
@@ -37,10 +38,16 @@ def test_role_postgres_owns_what_it_makes_and_is_no_superuser(postgres: Postgres
             create policy own on public.notes to authenticated using (owner = (select auth.uid()));
             grant select, insert on public.notes to authenticated;
             alter publication supabase_realtime add table public.notes;
-            create extension pg_trgm with schema extensions;
             """
         )
         assert connection.execute("select tablename from pg_publication_tables").fetchall() == [("notes",)]
+
+
+def test_role_postgres_creates_a_trusted_extension(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.dsn("postgres")) as connection:
+        if "pg_trgm" not in available_extensions(connection):
+            pytest.skip("this Postgres has no pg_trgm")
+        connection.execute("create extension pg_trgm with schema extensions")
 
 
 def test_extension_vector_is_there_if_postgres_has_it(postgres: Postgres) -> None:
@@ -191,3 +198,44 @@ def test_a_folder_that_the_servers_user_cannot_reach_is_refused(data_folder: Pat
     with pytest.raises(LocalError, match=r"may not enter .* choose a data folder elsewhere"):
         server(closed / "data").start()
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def played_installation(folder: Path, version: str) -> Path:
+    """An installation whose `postgres` says only which version it is."""
+    for program in ("postgres", "initdb"):
+        (folder / program).write_text(f"#!/bin/sh\necho 'postgres (PostgreSQL) {version}'\n")
+        (folder / program).chmod(0o755)
+    return folder
+
+
+def test_an_installation_without_programs_is_refused(tmp_path: Path, data_folder: Path) -> None:
+    with pytest.raises(
+        LocalError, match=r"there is no postgres in .*: name the folder that `pg_config --bindir` prints"
+    ):
+        Postgres(data_folder, free_port(), password=PASSWORD, bin_folder=tmp_path).start()
+
+
+def test_a_version_that_supabase_does_not_host_any_more_is_refused(tmp_path: Path, data_folder: Path) -> None:
+    bin_folder = played_installation(tmp_path, "14.20 (Debian 14.20-1)")
+    with pytest.raises(LocalError, match=r"is PostgreSQL 14: 15 or newer is needed"):
+        Postgres(data_folder, free_port(), password=PASSWORD, bin_folder=bin_folder).start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+def test_an_installation_that_the_servers_user_cannot_reach_is_copied(
+    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.local.postgres._CACHE", data_folder / "cache")
+    data_folder.chmod(0o755)
+    package = embedded_binaries().parents[1]
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for part in package.parent.glob(f"{package.name}*"):
+        if part.is_dir():
+            shutil.copytree(part, closed / part.name)
+    binaries = closed / package.name / "pginstall" / "bin"
+    with (
+        Postgres(data_folder / "data", free_port(), password=PASSWORD, bin_folder=binaries) as running,
+        psycopg.connect(running.dsn("postgres")) as connection,
+    ):
+        assert connection.execute("select 1").fetchone() == (1,)
