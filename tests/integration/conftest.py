@@ -15,8 +15,10 @@ from supabase import AsyncClient
 
 from tests.conftest import SignIn
 from tests.integration.limits import Limits, limits_of
+from tests.integration.realtime import Table, published_table
 from worker.local.gateway import gateway, serving
 from worker.local.postgres import Postgres
+from worker.local.realtime import Realtime
 from worker.local.stack import Endpoints
 from worker.local.tokens import Tokens
 
@@ -55,6 +57,13 @@ async def configure(database: Connection) -> AsyncIterator[Configure]:
     yield change
     for name in changed:
         await database.execute(sql.SQL("update worker.settings set {} = default").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+async def table(stack: Endpoints) -> AsyncIterator[Table]:
+    """Published, with row level security."""
+    async with published_table(stack.db_url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -102,6 +111,13 @@ def limits(stack: Endpoints) -> Iterator[Limits]:
 @asynccontextmanager
 async def served(postgres: Postgres) -> AsyncIterator[Endpoints]:
     """A gateway in this process, in front of a database that the test may stop."""
+    async with served_with_realtime(postgres) as (endpoints, _):
+        yield endpoints
+
+
+@asynccontextmanager
+async def served_with_realtime(postgres: Postgres) -> AsyncIterator[tuple[Endpoints, Realtime]]:
+    """The same, with what follows the WAL."""
     secret = "a secret of at least thirty-two bytes"
     tokens = Tokens(secret)
     with socket.socket() as listener:
@@ -109,4 +125,4 @@ async def served(postgres: Postgres) -> AsyncIterator[Endpoints]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with gateway(postgres.dsn, tokens) as app, serving(app, listener):
             keys = tokens.api_key("anon"), tokens.api_key("service_role")
-            yield Endpoints(url, *keys, db_url=postgres.dsn("postgres"), jwt_secret=secret)
+            yield Endpoints(url, *keys, db_url=postgres.dsn("postgres"), jwt_secret=secret), app.state.realtime

@@ -100,6 +100,7 @@ def test_with_replica_identity_full_an_unchanged_toasted_value_is_taken_from_the
 
     assert change.record == {"id": "1", "status": "running", "body": "long"}
     assert change.old_record == {"id": "1", "status": "pending", "body": "long"}
+    assert change.unchanged == {"body"}
 
 
 def test_a_delete_has_the_key_alone() -> None:
@@ -135,6 +136,15 @@ def test_each_change_has_the_relation_and_the_commit_before_it() -> None:
 
     assert (first.committed_at, first.record) == (COMMITTED_AT, {"id": "1", "status": "a", "body": "b"})
     assert (second.committed_at, second.record) == (later, {"id": "2", "state": "c"})
+
+
+def test_a_relation_says_whether_its_identity_is_the_whole_row() -> None:
+    assert not decode_one(insert(["1", "a", "b"])).relation.has_whole_identity
+
+    whole = relation(["id"], {"id"}).replace(b"d\x00\x01", b"f\x00\x01")
+    [change] = decode([begin(), whole, insert(["1"]), COMMIT])
+
+    assert change.relation.has_whole_identity
 
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)

@@ -33,7 +33,7 @@ MAX_FRAME_BYTES = 5_000_000  # of a WebSocket, as on the platform
 
 @asynccontextmanager
 async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[Starlette]:
-    """Run what the gateway needs behind it, and yield the ASGI application.
+    """Run what the gateway needs behind it, and yield the ASGI application. Its `state.realtime` is for tests.
 
     Args:
         dsn: Gives the connection URL of a database role.
@@ -59,7 +59,7 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
     async with rest, auth:
         following = asyncio.create_task(realtime.run())
         try:
-            yield Starlette(
+            app = Starlette(
                 routes=[
                     Mount("/rest/v1", routes=rest_routes(rest, tokens)),
                     Mount("/auth/v1", routes=auth_routes(auth, tokens)),
@@ -74,6 +74,8 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
                 # A client that hangs up amid its request is no error of ours; nobody reads the answer.
                 exception_handlers={ClientDisconnect: lambda _request, _error: Response(status_code=400)},
             )
+            app.state.realtime = realtime
+            yield app
         finally:
             following.cancel()
             await asyncio.wait([following])

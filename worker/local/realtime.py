@@ -1,8 +1,6 @@
-"""The slice of Supabase Realtime that the clients use here: `postgres_changes`, over protocols 1.0.0 and 2.0.0.
+"""The slice of Supabase Realtime that the clients use here: `postgres_changes`.
 
-One task follows the WAL and works out who may see what; each WebSocket has a task that reads and one that writes.
-What is sent, and when, follows https://github.com/supabase/realtime (2.129) and, for the channel protocol,
-https://github.com/phoenixframework/phoenix (`lib/phoenix/socket.ex`).
+One task follows the WAL and works out who may see what. `realtime_socket` talks to the clients.
 """
 
 from __future__ import annotations
@@ -10,35 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import psycopg
 from starlette.responses import JSONResponse
-from starlette.status import WS_1013_TRY_AGAIN_LATER
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from worker.local import wal
-from worker.local.subscriptions import (
-    PUBLICATION,
-    Binding,
-    Connection,
-    Identity,
-    PublishedTable,
-    RefusedError,
-    Rendering,
-    json_object,
-)
-from worker.local.tokens import TokenError, Tokens
+from worker.local.realtime_filters import Connection
+from worker.local.realtime_identity import Identity, RefusedError, TokenRefusedError
+from worker.local.realtime_socket import Channel, Socket
+from worker.local.realtime_tables import PublishedTable, Rendering
+from worker.local.subscriptions import PUBLICATION, Binding
+from worker.local.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
 PROTOCOLS = ("1.0.0", "2.0.0")
-TOPIC_PREFIX = "realtime:"
 
 # The platform polls every 100 ms, and 500 ms after an empty poll: it carries many projects. Here one developer watches
 # a screen. A change waits half of the interval on average, and empty polls take about 3 % of a core.
@@ -50,52 +39,15 @@ CONNECT_TIMEOUT_SECONDS = 5
 # How values are written must not depend on the settings of the database.
 SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c statement_timeout=30s"
 
-MAX_BACKLOG_LENGTH = 16 * 1024 * 1024  # a few of the largest records, tens of thousands of ordinary ones
-CLOSE_SECONDS = 1.0
 
-BINDING_IDS = itertools.count(1)
+class _Draft(NamedTuple):
+    """A change that a channel's filters let through: by the bindings that select the same of it."""
 
-
-class _Channel:
-    """One topic, joined on one socket."""
-
-    def __init__(self, socket: _Socket, topic: str, join_ref: str | None, items: list[dict[str, Any]]) -> None:
-        self.topic = topic
-        self.join_ref = join_ref
-        self.items = items
-        self.bindings: list[Binding] = []
-        self.token: str
-        self.identity: Identity
-        self._socket = socket
-        self._expiry: asyncio.TimerHandle | None = None
-
-    def authorize(self, token: str, identity: Identity) -> None:
-        """Read as `identity` from now on, and until it expires."""
-        self.stop_clock()
-        self.token, self.identity = token, identity
-        self._expiry = asyncio.get_running_loop().call_later(
-            max(0.0, identity.expires_at - time.time()),
-            lambda: self._socket.shut_down(
-                self, f"Token has expired {int(time.time()) - identity.expires_at} seconds ago"
-            ),
-        )
-
-    def stop_clock(self) -> None:
-        """Let the token expire unnoticed."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-
-    def send_system(self, extension: str, status: str, message: str) -> None:
-        name = self.topic.removeprefix(TOPIC_PREFIX)
-        payload = {"extension": extension, "status": status, "message": message, "channel": name}
-        self._socket.send(self.topic, "system", json.dumps(payload), join_ref=self.join_ref)
-
-    def send_close(self) -> None:
-        self._socket.send(self.topic, "phx_close", "{}", ref=self.join_ref, join_ref=self.join_ref)
-
-    def send_change(self, binding_ids: list[int], data: str) -> None:
-        payload = json_object({"ids": json.dumps(binding_ids), "data": data})
-        self._socket.send(self.topic, "postgres_changes", payload)
+    rendering: Rendering
+    channel: Channel
+    identity: Identity
+    select: tuple[str, ...] | None
+    ids: list[int]
 
 
 class Realtime:
@@ -109,9 +61,11 @@ class Realtime:
     def __init__(self, dsn: str, tokens: Tokens) -> None:
         self._dsn = dsn
         self._tokens = tokens
-        self._joining: set[_Channel] = set()  # still to be told "Subscribed to PostgreSQL"
-        self._listening: set[_Channel] = set()
+        self._joining: set[Channel] = set()  # still to be told "Subscribed to PostgreSQL"
+        self._listening: set[Channel] = set()
         self._woken = asyncio.Event()
+        self._loses = False
+        self._switches: list[tuple[bool, asyncio.Future[None]]] = []
 
     async def run(self) -> None:
         """Follow the WAL until cancelled.
@@ -129,7 +83,7 @@ class Realtime:
             except psycopg.Error as error:
                 logger.warning("the WAL is out of reach, next try in %s s: %s", RECONNECT_SECONDS, error)
             except Exception:
-                logger.exception("the WAL is read anew in %s s", RECONNECT_SECONDS)
+                logger.exception("the WAL is read again in %s s", RECONNECT_SECONDS)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def websocket(self, websocket: WebSocket) -> None:
@@ -142,36 +96,44 @@ class Realtime:
         protocol = websocket.query_params.get("vsn", PROTOCOLS[0])
         key = websocket.query_params.get("apikey", "")
         try:
-            identity = self.identify(key)
-        except RefusedError as error:
-            await websocket.send_denial_response(JSONResponse({"error": str(error)}, status_code=401))
+            identity = self.identify(key) if key else None
+        except TokenRefusedError as error:
+            await websocket.send_denial_response(JSONResponse({"error": error.at_handshake}, status_code=401))
+            return
+        if identity is None:
+            await websocket.send_denial_response(JSONResponse({"error": "API key is missing"}, status_code=401))
             return
         if protocol not in PROTOCOLS:
             await websocket.close()
             return
-        await _Socket(self, websocket, protocol, key, identity).serve()
+        await Socket(self, websocket, protocol, key, identity).serve()
 
     def identify(self, token: str) -> Identity:
         """Return whom a token speaks for.
 
         Raises:
-            RefusedError: It is malformed, forged or expired.
+            TokenRefusedError: It is malformed, forged or expired, or lacks a claim.
         """
-        try:
-            claims = self._tokens.claims(token)
-        except TokenError as error:
-            is_expired = str(error) == "JWT expired"
-            raise RefusedError("Token has expired" if is_expired else "The token provided is not a valid JWT") from None
-        if "role" not in claims or "exp" not in claims:
-            raise RefusedError("Fields `role` and `exp` are required in JWT")
-        return Identity(claims["role"], json.dumps(claims), claims["exp"])
+        return Identity.of(token, self._tokens)
 
-    def subscribe(self, channel: _Channel) -> None:
+    @contextlib.asynccontextmanager
+    async def losing_changes(self) -> AsyncIterator[None]:
+        """Lose what is committed meanwhile, and tell no channel.
+
+        So does the platform when an error amid a poll drops its slot, or above 100 deliveries a second.
+        """
+        await self._switch(loses=True)
+        try:
+            yield
+        finally:
+            await self._switch(loses=False)
+
+    def subscribe(self, channel: Channel) -> None:
         """Validate the channel's bindings, tell it, and send it from then on what it may see."""
         self._joining.add(channel)
         self._woken.set()
 
-    def unsubscribe(self, channel: _Channel) -> None:
+    def unsubscribe(self, channel: Channel) -> None:
         """Send the channel nothing more."""
         self._joining.discard(channel)
         self._listening.discard(channel)
@@ -186,23 +148,38 @@ class Realtime:
         await holder.execute("select pg_create_logical_replication_slot(%s, 'pgoutput', temporary => true)", (slot,))
         while True:
             joining = set(self._joining)
-            changes: list[wal.Change] = []
-            if self._listening:
-                cursor = await holder.cursor(binary=True).execute(
-                    "select data from pg_logical_slot_get_binary_changes(%s, null, %s,"
-                    " 'proto_version', '1', 'publication_names', %s)",
-                    (slot, CHANGES_PER_POLL, PUBLICATION),
-                )
-                changes += wal.decode(data for (data,) in await cursor.fetchall())
-            else:
-                await holder.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,))
+            switches, self._switches = self._switches, []
+            changes = await self._read(holder, slot)
             for start in range(0, len(changes), CHANGES_PER_POLL):
                 await self._publish(connection, changes[start : start + CHANGES_PER_POLL])
             # After what was committed before they came, and before what is committed once they are told.
             for channel in joining & self._joining:
                 await self._admit(connection, channel)
-            if not changes:
-                await self._wait(POLL_SECONDS if self._listening else IDLE_SECONDS)
+            if changes:
+                self._switches[:0] = switches  # there may be more that was committed before
+                continue
+            for self._loses, done in switches:
+                done.set_result(None)
+            await self._wait(POLL_SECONDS if self._listening else IDLE_SECONDS)
+
+    async def _read(self, holder: Connection, slot: str) -> list[wal.Change]:
+        """Return what was committed, and let go of the WAL. With nobody to tell, that is all."""
+        if self._loses or not self._listening:
+            await holder.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,))
+            return []
+        cursor = await holder.cursor(binary=True).execute(
+            "select data from pg_logical_slot_get_binary_changes(%s, null, %s,"
+            " 'proto_version', '1', 'publication_names', %s)",
+            (slot, CHANGES_PER_POLL, PUBLICATION),
+        )
+        return list(wal.decode(data for (data,) in await cursor.fetchall()))
+
+    async def _switch(self, *, loses: bool) -> None:
+        """Return once what was committed before has been read in the former way."""
+        done = asyncio.get_running_loop().create_future()
+        self._switches.append((loses, done))
+        self._woken.set()
+        await done
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -210,12 +187,12 @@ class Realtime:
                 await self._woken.wait()
         self._woken.clear()
 
-    async def _admit(self, connection: Connection, channel: _Channel) -> None:
+    async def _admit(self, connection: Connection, channel: Channel) -> None:
         self._joining.discard(channel)
         self._listening.add(channel)
         try:
             channel.bindings = [Binding.parse(item) for item in channel.items]
-            for binding in channel.bindings:
+            for binding in reversed(channel.bindings):  # as the platform does: the last bad one is told of
                 await binding.check(connection, channel.identity.role)
         except RefusedError as error:
             self._listening.discard(channel)
@@ -234,7 +211,7 @@ class Realtime:
 
     async def _address(
         self, connection: Connection, changes: Mapping[int, wal.Change]
-    ) -> list[tuple[int, _Channel, list[int], str]]:
+    ) -> list[tuple[int, Channel, list[int], str]]:
         """Work out whom to send one table's changes: position, channel, ids of its bindings, and the JSON."""
         relation = next(iter(changes.values())).relation
         listeners = [
@@ -248,7 +225,7 @@ class Realtime:
         if not changes:
             return []
         filters = {f for binding in bindings_of_all for f in binding.filters}
-        drafts: list[tuple[Rendering, _Channel, Identity, list[int]]] = []
+        drafts: list[_Draft] = []
         doubtful: defaultdict[Identity, dict[int, Rendering]] = defaultdict(dict)
         try:
             table = await PublishedTable.read(connection, relation.oid, {identity.role for _, identity, _ in listeners})
@@ -257,9 +234,8 @@ class Realtime:
             renderings = await table.render(connection, changes, filters)
             for (channel, identity, bindings), rendering in itertools.product(listeners, renderings):
                 error = table.error(rendering.change, identity.role)
-                wanting = [b for b in bindings if b.event in ("*", rendering.change.type)]
-                if ids := [b.id for b in wanting if error or b.filters <= rendering.passed]:
-                    drafts.append((rendering, channel, identity, ids))
+                for select, ids in _wanting(bindings, rendering, ignore_filters=error is not None):
+                    drafts.append(_Draft(rendering, channel, identity, select, ids))
                     if table.has_rls and not error and rendering.change.type != "DELETE":
                         doubtful[identity][rendering.position] = rendering
             hidden = {who: await table.hidden(connection, who, [*asked.values()]) for who, asked in doubtful.items()}
@@ -271,179 +247,21 @@ class Realtime:
             self._joining |= self._listening.intersection(channel for channel, _, _ in listeners)
             return []
         return [
-            (rendering.position, channel, ids, table.data(rendering, identity.role))
-            for rendering, channel, identity, ids in drafts
-            if rendering.position not in hidden.get(identity, ())
+            (draft.rendering.position, draft.channel, draft.ids, table.data(draft.rendering, role, draft.select))
+            for draft in drafts
+            if draft.rendering.position not in hidden.get(draft.identity, ())
+            for role in (draft.identity.role,)
         ]
 
 
-class _Message(NamedTuple):
-    """A message of a client."""
-
-    join_ref: str | None
-    ref: str | None
-    topic: str
-    event: str
-    payload: dict[str, Any]
-
-    @classmethod
-    def parse(cls, protocol: str, text: str) -> _Message | None:
-        """Return None for what is no message."""
-        try:
-            parts = json.loads(text)
-            if protocol == "1.0.0":
-                parts = [parts.get("join_ref"), *(parts[name] for name in ("ref", "topic", "event", "payload"))]
-            join_ref, ref, topic, event, payload = parts[:5]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return None
-        is_message = isinstance(topic, str) and isinstance(event, str) and isinstance(payload, dict)
-        return cls(join_ref, ref, topic, event, payload) if is_message else None
-
-
-class _Socket:
-    """One client's WebSocket: the channels that it joined, and the frames that it is still to be sent."""
-
-    def __init__(self, realtime: Realtime, websocket: WebSocket, protocol: str, key: str, identity: Identity) -> None:
-        self._realtime = realtime
-        self._websocket = websocket
-        self._protocol = protocol
-        self._key, self._key_identity = key, identity
-        self._channels: dict[str, _Channel] = {}
-        self._frames: asyncio.Queue[str] = asyncio.Queue()
-        self._backlog = 0
-        self._overflowed = asyncio.Event()
-
-    async def serve(self) -> None:
-        """Read and write until either side ends it."""
-        await self._websocket.accept()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for work in (self._read(), self._write(), self._watch_backlog()):
-                    tasks.create_task(work)
-        except* WebSocketDisconnect:
-            if self._overflowed.is_set():
-                logger.warning("a WebSocket is closed: its client reads too slowly")
-                with contextlib.suppress(TimeoutError, WebSocketDisconnect):
-                    async with asyncio.timeout(CLOSE_SECONDS):
-                        await self._websocket.close(WS_1013_TRY_AGAIN_LATER)
-        finally:
-            for channel in list(self._channels.values()):
-                self._release(channel)
-
-    def send(
-        self, topic: str, event: str, payload: str, *, ref: str | None = None, join_ref: str | None = None
-    ) -> None:
-        """Queue a message, whose payload is JSON."""
-        if self._protocol == "1.0.0":
-            head = {"topic": topic, "event": event, "ref": ref}
-            frame = json_object({name: json.dumps(value) for name, value in head.items()} | {"payload": payload})
-        else:
-            frame = f"{json.dumps([join_ref, ref, topic, event])[:-1]}, {payload}]"
-        self._backlog += len(frame)
-        if self._backlog > MAX_BACKLOG_LENGTH:
-            self._overflowed.set()
-        else:
-            self._frames.put_nowait(frame)
-
-    def shut_down(self, channel: _Channel, message: str) -> None:
-        """End a channel, and tell why."""
-        channel.send_system("system", "error", message)
-        self._close(channel)
-
-    async def _write(self) -> None:
-        while True:
-            frame = await self._frames.get()
-            await self._websocket.send_text(frame)
-            self._backlog -= len(frame)
-
-    async def _watch_backlog(self) -> None:
-        await self._overflowed.wait()
-        raise WebSocketDisconnect
-
-    async def _read(self) -> None:
-        while True:
-            event = await self._websocket.receive()
-            if event["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect
-            # In protocol 2.0.0, clients broadcast in bytes.
-            message = _Message.parse(self._protocol, event.get("text") or "")
-            if message:
-                self._handle(message)
-
-    def _handle(self, message: _Message) -> None:
-        channel = self._channels.get(message.topic)
-        if message.topic == "phoenix" and message.event == "heartbeat":
-            self._reply(message, "ok", {})
-        elif message.event == "phx_join":
-            self._join(message)
-        elif channel is None and message.event != "phx_leave":
-            self._reply(message, "error", {"reason": "unmatched topic"})
-        elif channel and message.join_ref not in (None, channel.join_ref):
-            logger.debug("ignored: a message to a channel that has been joined again since")
-        elif message.event == "phx_leave":
-            self._reply(message, "ok", {})
-            if channel:
-                self._close(channel)
-        elif channel and message.event == "access_token":
-            self._refresh(channel, message.payload.get("access_token"))
-        elif message.event in ("broadcast", "presence"):
-            self._reply(message, "error", {"reason": f"{message.event} is not part of the local stack"})
-
-    def _join(self, message: _Message) -> None:
-        replaced = self._channels.get(message.topic)
-        if replaced:
-            self._release(replaced)
-        try:
-            channel = self._channel(message)
-        except RefusedError as error:
-            self._reply(message, "error", {"reason": str(error)})
-        else:
-            self._channels[channel.topic] = channel
-            self._reply(message, "ok", {"postgres_changes": channel.items})
-            if channel.items:
-                self._realtime.subscribe(channel)
-        if replaced:  # Phoenix tells of the old channel's end after the new one's beginning
-            replaced.send_close()
-
-    def _channel(self, message: _Message) -> _Channel:
-        if not message.topic.startswith(TOPIC_PREFIX):
-            raise RefusedError("unmatched topic")
-        if message.topic == TOPIC_PREFIX:
-            raise RefusedError("TopicNameRequired: You must provide a topic name")
-        config = message.payload.get("config")
-        items = config.get("postgres_changes") if isinstance(config, dict) else None
-        items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        channel = _Channel(self, message.topic, message.join_ref, [{**item, "id": next(BINDING_IDS)} for item in items])
-        token = message.payload.get("access_token")
-        try:
-            if isinstance(token, str):
-                channel.authorize(token, self._realtime.identify(token))
-            else:
-                channel.authorize(self._key, self._key_identity)
-        except RefusedError as error:
-            raise RefusedError(f"InvalidJWTToken: {error}") from None
-        return channel
-
-    def _refresh(self, channel: _Channel, token: object) -> None:
-        if not isinstance(token, str) or token == channel.token:
-            return
-        try:
-            channel.authorize(token, self._realtime.identify(token))
-        except RefusedError as error:
-            self.shut_down(channel, str(error))
-        else:
-            if channel.items:
-                self._realtime.subscribe(channel)
-
-    def _close(self, channel: _Channel) -> None:
-        self._release(channel)
-        channel.send_close()
-
-    def _release(self, channel: _Channel) -> None:
-        del self._channels[channel.topic]
-        channel.stop_clock()
-        self._realtime.unsubscribe(channel)
-
-    def _reply(self, message: _Message, status: str, response: dict[str, Any]) -> None:
-        payload = json.dumps({"status": status, "response": response})
-        self.send(message.topic, "phx_reply", payload, ref=message.ref, join_ref=message.join_ref)
+def _wanting(
+    bindings: Sequence[Binding], rendering: Rendering, *, ignore_filters: bool
+) -> Iterator[tuple[tuple[str, ...] | None, list[int]]]:
+    """Yield the ids of those bindings that want a change, by what they select of it: each is a message of its own."""
+    ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for binding in bindings:
+        is_wanted = ignore_filters or rendering.passed.issuperset(binding.filters)
+        if is_wanted and binding.event in ("*", rendering.change.type):
+            ids[tuple(sorted(binding.select or ()))].append(binding.id)
+    for select in sorted(ids, key=",".join):
+        yield select or None, ids[select]

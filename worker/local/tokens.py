@@ -23,6 +23,18 @@ class TokenError(Exception):
     """A token is malformed, forged or expired."""
 
 
+class ExpiredTokenError(TokenError):
+    """It was valid until `expired_at`, a Unix time."""
+
+    def __init__(self, expired_at: int) -> None:
+        super().__init__("JWT expired")
+        self.expired_at = expired_at
+
+
+class ForgedTokenError(TokenError):
+    """Its signature is not of this stack's secret."""
+
+
 class Tokens:
     """Issues and verifies tokens with one secret.
 
@@ -48,7 +60,9 @@ class Tokens:
         """Return the claims of a valid token.
 
         Raises:
-            TokenError: With the message that the platform gives: `JWT expired`, or what is wrong.
+            ExpiredTokenError: With the message that the platform gives: `JWT expired`.
+            ForgedTokenError: The signature is wrong.
+            TokenError: Anything else is wrong.
         """
         return self._claims_at(token, int(time.time()))
 
@@ -58,7 +72,9 @@ class Tokens:
                 token, self._secret, algorithms=[ALGORITHM], options={"verify_aud": False}
             )
         except jwt.ExpiredSignatureError:
-            raise TokenError("JWT expired") from None
+            raise ExpiredTokenError(jwt.decode(token, options={"verify_signature": False})["exp"]) from None
+        except jwt.InvalidSignatureError as error:
+            raise ForgedTokenError(str(error)) from None
         except jwt.InvalidTokenError as error:
             raise TokenError(str(error)) from None
         return claims

@@ -25,6 +25,7 @@ class Relation:
     Attributes:
         columns: Names, in the order of the table.
         identity: The names that `old_record` consists of: the primary key, by default.
+        has_whole_identity: Whether the table has `replica identity full`.
     """
 
     oid: int
@@ -32,6 +33,7 @@ class Relation:
     table: str
     columns: tuple[str, ...]
     identity: frozenset[str]
+    has_whole_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Change:
         record: The row after the change; empty for `DELETE`.
         old_record: The row's identity before the change; empty for `INSERT`. The whole row where the table
             has `replica identity full`.
+        unchanged: Those of `record` that the WAL holds in the old row alone (TOAST).
     """
 
     type: Literal["INSERT", "UPDATE", "DELETE"]
@@ -50,6 +53,7 @@ class Change:
     committed_at: datetime
     record: Row
     old_record: Row
+    unchanged: frozenset[str] = frozenset()
 
 
 def decode(messages: Iterable[bytes]) -> Iterator[Change]:
@@ -57,7 +61,7 @@ def decode(messages: Iterable[bytes]) -> Iterator[Change]:
 
     Args:
         messages: What `pg_logical_slot_get_binary_changes` returned, in order. Each call of that function
-            describes the relations anew, so nothing is remembered from one `decode` to the next.
+            describes the relations again, so nothing is remembered from one `decode` to the next.
     """
     relations: dict[int, Relation] = {}
     committed_at = POSTGRES_EPOCH
@@ -100,7 +104,8 @@ class _Reader:
     def relation(self) -> Relation:
         (oid,) = self.unpack(">I")
         schema, table = self.string(), self.string()
-        _replica_identity, count = self.unpack(">BH")
+        replica_identity = self.character()
+        (count,) = self.unpack(">H")
         columns, identity = [], []
         for _ in range(count):
             (flags,) = self.unpack(">B")
@@ -108,7 +113,7 @@ class _Reader:
             _type_oid, _type_modifier = self.unpack(">Ii")
             if flags & KEY_FLAG:
                 identity.append(columns[-1])
-        return Relation(oid, schema, table, tuple(columns), frozenset(identity))
+        return Relation(oid, schema, table, tuple(columns), frozenset(identity), replica_identity == "f")
 
     def change(self, kind: str, relation: Relation, committed_at: datetime) -> Change:
         old_record: Row = {}
@@ -125,7 +130,8 @@ class _Reader:
             return Change("INSERT", relation, committed_at, record, {})
         # Without an old row the identity has not changed. With a whole one, it holds the unchanged TOAST values.
         old_record = old_record or {name: record[name] for name in record if name in relation.identity}
-        return Change("UPDATE", relation, committed_at, old_record | record, old_record)
+        unchanged = frozenset(old_record.keys() - record.keys())
+        return Change("UPDATE", relation, committed_at, old_record | record, old_record, unchanged)
 
     def _row(self, relation: Relation) -> Row:
         self.unpack(">H")  # the number of columns
