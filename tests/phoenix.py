@@ -44,10 +44,12 @@ class Subscriber:
     """A channel that was joined, on one connection.
 
     Attributes:
+        server: Which it is a channel of.
         access_token: What it joined with.
         bindings: What it listens to, with the ids that the server gave them.
     """
 
+    server: Phoenix
     websocket: ServerConnection
     topic: str
     join_ref: str
@@ -79,7 +81,7 @@ class Subscriber:
             "errors": None,
             **more,
         }
-        if ids:
+        if ids and not self.server.drops_changes:
             await self.send("postgres_changes", {"ids": ids, "data": data})
 
     async def reply(self, status: str, response: Mapping[str, Any]) -> None:
@@ -117,6 +119,8 @@ class Phoenix:
         refusals: So many of the next handshakes are answered with HTTP 503.
         unanswered: So many of the next handshakes are not answered.
         answers_heartbeats: Whether heartbeats are answered.
+        drops_changes: Whether changes are lost, and no channel hears that they are: as when a poll fails on the
+            platform, or above 100 deliveries a second.
         joins: The channels that were joined, before the join is answered.
         subscribers: Who was told that changes flow, one after the other.
         heartbeats: Those that were answered.
@@ -128,6 +132,7 @@ class Phoenix:
     refusals: int = 0
     unanswered: int = 0
     answers_heartbeats: bool = True
+    drops_changes: bool = False
     joins: asyncio.Queue[Subscriber] = field(default_factory=asyncio.Queue)
     subscribers: asyncio.Queue[Subscriber] = field(default_factory=asyncio.Queue)
     heartbeats: asyncio.Queue[ServerConnection] = field(default_factory=asyncio.Queue)
@@ -201,7 +206,7 @@ class Phoenix:
     async def _join(self, websocket: ServerConnection, message: Message) -> None:
         payload, topic = message["payload"], message["topic"]
         bindings = [{**item, "id": next(self._binding_ids)} for item in payload["config"]["postgres_changes"]]
-        subscriber = Subscriber(websocket, topic, message["ref"], payload.get("access_token"), bindings)
+        subscriber = Subscriber(self, websocket, topic, message["ref"], payload.get("access_token"), bindings)
         self.tokens.append(subscriber.access_token)
         replaced = self._channels[websocket].get(topic)
         self._channels[websocket][topic] = subscriber
