@@ -1,0 +1,131 @@
+"""Supabase's own SQL of Realtime, taken from a clone of github.com/supabase/realtime, on a throwaway PostgreSQL 15."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import set_json_loads
+
+from worker.local.realtime_identity import RefusedError
+from worker.local.subscriptions import Binding
+
+MIGRATIONS = "lib/realtime/tenants/repo/migrations"
+NO_TABLE = ""  # the server names what it was asked for
+SLOT = "comparison"
+MAX_CHANGES = 10_000
+MAX_RECORD_BYTES = 1024 * 1024
+
+# Elixir: `execute("...")`, or with a text of several lines, in which `~S` leaves backslashes alone.
+_STATEMENT = re.compile(r'(?<![\w.])execute\s*\(?\s*(~S)?(?:"""(.*?)"""|"((?:[^"\\]|\\.)*)")', re.DOTALL)
+_ROLLBACK = re.compile(r"\n +def down do")
+# What they are about is no part of the comparison: broadcast and its tables, which Elixir code makes.
+_BROADCAST = ("realtime.channels", "realtime.broadcasts", "realtime.presences", "realtime.messages", "_migrations")
+
+Change = dict[str, Any]
+
+
+class SupabaseRealtime:
+    """The functions and the table of subscriptions, and a slot of `wal2json`, as the platform's server uses them.
+
+    Args:
+        clone: Folder of a clone of supabase/realtime, bare or not.
+        dsn: A superuser's, of a database without the schema `realtime`.
+    """
+
+    def __init__(self, clone: Path, dsn: str) -> None:
+        self._connection = connection = psycopg.connect(dsn, autocommit=True)
+        # Postgres drops a temporary slot at the first error of its session: subscriptions are refused in the other.
+        self._slot = psycopg.connect(dsn, autocommit=True)
+        set_json_loads(partial(json.loads, parse_float=Decimal), self._slot)
+        connection.execute("create schema realtime")
+        for statement in _statements(clone):
+            try:
+                connection.execute(statement.encode())
+            except psycopg.Error as error:
+                if not any(name in f"{error} {statement}" for name in (*_BROADCAST, "messages")):
+                    raise
+        # Since 2026 Postgres has to be told which plugins of others it may use.
+        self._slot.execute(
+            "select set_config(name, 'wal2json', false) from pg_settings where name = 'output_plugin_libraries'"
+        )
+        self._slot.execute("select pg_create_logical_replication_slot(%s, 'wal2json', temporary => true)", [SLOT])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._slot.close()
+        self._connection.close()
+
+    def subscribe(self, claims: Mapping[str, Any], item: Mapping[str, Any]) -> str:
+        """Subscribe as the server does, but for reading the filter; return the subscription's id.
+
+        Raises:
+            RefusedError: With the message of the database.
+        """
+        subscription = str(uuid4())
+        binding = Binding.parse({"id": 0, **item})
+        filters = sql.SQL(", ").join(
+            sql.SQL("row({}, {}, {}, {})::realtime.user_defined_filter").format(*f) for f in binding.filters
+        )
+        insert = sql.SQL(
+            "insert into realtime.subscription"
+            " (subscription_id, entity, filters, claims, action_filter, selected_columns)"
+            " select {}, format('%I.%I', schemaname, tablename)::regclass,"
+            " array[{}]::realtime.user_defined_filter[], {}, {}, {}::text[]"
+            " from pg_publication_tables where pubname = 'supabase_realtime'"
+            " and schemaname like {} escape '' and tablename like {} escape ''"
+        ).format(
+            subscription, filters, json.dumps(claims), binding.event, item.get("select"),
+            binding.schema.replace("*", "%"), binding.table.replace("*", "%"),
+        )  # fmt: skip
+        try:
+            count = self._connection.execute(insert).rowcount
+        except psycopg.Error as error:
+            raise RefusedError(error.diag.message_primary or str(error)) from None
+        if not count:
+            raise RefusedError(NO_TABLE)
+        return subscription
+
+    def forget(self) -> None:
+        """End all subscriptions."""
+        self._connection.execute("delete from realtime.subscription")
+
+    def changes(self) -> Iterator[tuple[Sequence[str], Change]]:
+        """Yield what was committed since the last call: the ids of subscriptions, and what they are sent."""
+        rows = self._slot.execute(
+            "select wal, subscription_ids::text[], errors from realtime.list_changes('supabase_realtime', %s, %s, %s)",
+            [SLOT, MAX_CHANGES, MAX_RECORD_BYTES],
+        )
+        for wal, ids, errors in rows.fetchall():
+            if wal is None:  # a row that only counts
+                continue
+            change = {name: wal.get(name) for name in ("schema", "table", "type", "commit_timestamp")}
+            change |= {"columns": wal.get("columns") or [], "errors": errors or None}
+            if wal["type"] != "DELETE":
+                change["record"] = wal.get("record") or {}
+            if wal["type"] != "INSERT":
+                change["old_record"] = wal.get("old_record") or {}
+            yield ids, change
+
+
+def _statements(clone: Path) -> Iterator[str]:
+    for path in _git(clone, "ls-tree", "--name-only", "HEAD", f"{MIGRATIONS}/").split():
+        source = _ROLLBACK.split(_git(clone, "show", f"HEAD:{path}"))[0]
+        for is_raw, long, short in _STATEMENT.findall(source):
+            text = long or short
+            yield text if is_raw else re.sub(r"\\(.)", r"\1", text)
+
+
+def _git(clone: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(clone), *arguments], check=True, capture_output=True, text=True).stdout
