@@ -192,7 +192,7 @@ class Realtime:
         self._listening.add(channel)
         try:
             channel.bindings = [Binding.parse(item) for item in channel.items]
-            for binding in reversed(channel.bindings):  # as the platform does: the last bad one is told of
+            for binding in reversed(channel.bindings):  # as the platform does, which names the last bad one
                 await binding.check(connection, channel.identity.role)
         except RefusedError as error:
             self._listening.discard(channel)
