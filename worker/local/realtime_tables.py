@@ -1,4 +1,4 @@
-"""The published tables: who is told what of a change, as Supabase's SQL function `realtime.apply_rls` decides.
+"""The published tables: who gets what of a change, as Supabase's SQL function `realtime.apply_rls` decides.
 
 Values are compared, and written as JSON, by Postgres. On the platform they come through the plugin `wal2json` and are
 cast to a type without its modifier: so `char(5)` is cut to one character, and `bytea` has no prefix.
@@ -186,7 +186,7 @@ class PublishedTable:
             short = names - change.unchanged if rendering.is_large else names
             fields["record"] = _selected(rendering.record, short, is_large=rendering.is_large)
         if change.type != "INSERT":
-            # Nobody can tell any more who might have seen a row that is deleted. So only its key is told.
+            # Nobody can tell any more who might have seen a row that is deleted. So only its key is sent.
             if self.has_rls and change.type == "DELETE":
                 names = {column.name for column in columns if column.is_key}
             fields["old_record"] = _selected(rendering.old_record, names, is_large=rendering.is_large)
