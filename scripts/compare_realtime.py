@@ -7,24 +7,24 @@ import asyncio
 import itertools
 import json
 import re
-import socket
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import websockets
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
 from scripts.realtime_cases import ALICE, BOB, CASES, Case
 from scripts.supabase_realtime import SupabaseRealtime
-from scripts.throwaway import POSTGRES_15, throwaway_postgres
-from worker.local.gateway import gateway, serving
-from worker.local.postgres import Postgres
+from worker.local.gateway import serving
+from worker.local.postgres import bind
+from worker.local.realtime import Realtime
 from worker.local.realtime_identity import RefusedError
 from worker.local.tokens import Tokens
 
@@ -109,12 +109,18 @@ async def clients_of(url: str, tokens: Tokens) -> AsyncIterator[dict[str, Client
 
 
 @asynccontextmanager
-async def served(postgres: Postgres, tokens: Tokens) -> AsyncIterator[str]:
-    """Run the local gateway in front of a database; yield its URL."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        async with gateway(postgres.dsn, tokens) as app, serving(app, listener):
-            yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+async def served(dsn: str, tokens: Tokens) -> AsyncIterator[str]:
+    """Run the local Realtime on a database; yield its URL."""
+    realtime = Realtime(dsn, tokens)
+    app = Starlette(routes=[WebSocketRoute("/realtime/v1/websocket", realtime.websocket)])
+    following = asyncio.create_task(realtime.run())
+    try:
+        with bind(0) as listener:
+            async with serving(app, listener):
+                yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
 
 
 @dataclass
@@ -174,16 +180,12 @@ def _difference(theirs: object, ours: object) -> Iterator[str]:
         yield f"here:     {ours}"
 
 
-async def compare(clone: Path, pattern: str) -> int:
+async def compare(dsn: str, pattern: str) -> int:
     """Ask all that is named like `pattern`; return the number of cases that differ."""
-    with (
-        throwaway_postgres(bin_folder=POSTGRES_15) as postgres,
-        psycopg.connect(postgres.dsn(), autocommit=True) as database,
-        SupabaseRealtime(clone, postgres.dsn()) as supabase,
-    ):
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as database, SupabaseRealtime(dsn) as supabase:
         database.execute(TYPES.encode())
         tokens = Tokens(SECRET)
-        async with served(postgres, tokens) as url:
+        async with served(dsn, tokens) as url:
             comparison = Comparison(database, supabase, url, tokens)
             differing = 0
             for case in CASES:
@@ -205,10 +207,15 @@ def _report(case: Case, differences: list[tuple[str, Answer, Answer]]) -> bool:
 def main() -> int:
     """Compare; return 0 if all is the same, 1 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clone", type=Path, help="folder of a clone of https://github.com/supabase/realtime")
+    parser.add_argument(
+        "--real",
+        required=True,
+        metavar="URL",
+        help="connection URL of a superuser of a scratch database that has Supabase's schema realtime, and wal2json",
+    )
     parser.add_argument("--only", default="", help="cases whose names match this regular expression")
     options = parser.parse_args()
-    return int(asyncio.run(compare(options.clone, options.only)) > 0)
+    return int(asyncio.run(compare(options.real, options.only)) > 0)
 
 
 if __name__ == "__main__":

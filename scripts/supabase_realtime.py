@@ -1,14 +1,11 @@
-"""Supabase's own SQL of Realtime, taken from a clone of github.com/supabase/realtime, on a throwaway PostgreSQL 15."""
+"""Supabase's own SQL of Realtime, in a database that has it: that of a project, or of the CLI's stack."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,17 +16,10 @@ from psycopg.types.json import set_json_loads
 from worker.local.realtime_identity import RefusedError
 from worker.local.subscriptions import Binding
 
-MIGRATIONS = "lib/realtime/tenants/repo/migrations"
 NO_TABLE = ""  # the server names what it was asked for
 SLOT = "comparison"
 MAX_CHANGES = 10_000
 MAX_RECORD_BYTES = 1024 * 1024
-
-# Elixir: `execute("...")`, or with a text of several lines, in which `~S` leaves backslashes alone.
-_STATEMENT = re.compile(r'(?<![\w.])execute\s*\(?\s*(~S)?(?:"""(.*?)"""|"((?:[^"\\]|\\.)*)")', re.DOTALL)
-_ROLLBACK = re.compile(r"\n +def down do")
-# What they are about is no part of the comparison: broadcast and its tables, which Elixir code makes.
-_BROADCAST = ("realtime.channels", "realtime.broadcasts", "realtime.presences", "realtime.messages", "_migrations")
 
 Change = dict[str, Any]
 
@@ -38,22 +28,14 @@ class SupabaseRealtime:
     """The functions and the table of subscriptions, and a slot of `wal2json`, as the platform's server uses them.
 
     Args:
-        clone: Folder of a clone of supabase/realtime, bare or not.
-        dsn: A superuser's, of a database without the schema `realtime`.
+        dsn: A superuser's, of a database with the schema `realtime` that no server uses meanwhile.
     """
 
-    def __init__(self, clone: Path, dsn: str) -> None:
-        self._connection = connection = psycopg.connect(dsn, autocommit=True)
+    def __init__(self, dsn: str) -> None:
+        self._connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         # Postgres drops a temporary slot at the first error of its session: subscriptions are refused in the other.
-        self._slot = psycopg.connect(dsn, autocommit=True)
+        self._slot = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         set_json_loads(partial(json.loads, parse_float=Decimal), self._slot)
-        connection.execute("create schema realtime")
-        for statement in _statements(clone):
-            try:
-                connection.execute(statement.encode())
-            except psycopg.Error as error:
-                if not any(name in f"{error} {statement}" for name in (*_BROADCAST, "messages")):
-                    raise
         # Since 2026 Postgres has to be told which plugins of others it may use.
         self._slot.execute(
             "select set_config(name, 'wal2json', false) from pg_settings where name = 'output_plugin_libraries'"
@@ -117,15 +99,3 @@ class SupabaseRealtime:
             if wal["type"] != "INSERT":
                 change["old_record"] = wal.get("old_record") or {}
             yield ids, change
-
-
-def _statements(clone: Path) -> Iterator[str]:
-    for path in _git(clone, "ls-tree", "--name-only", "HEAD", f"{MIGRATIONS}/").split():
-        source = _ROLLBACK.split(_git(clone, "show", f"HEAD:{path}"))[0]
-        for is_raw, long, short in _STATEMENT.findall(source):
-            text = long or short
-            yield text if is_raw else re.sub(r"\\(.)", r"\1", text)
-
-
-def _git(clone: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(clone), *arguments], check=True, capture_output=True, text=True).stdout
