@@ -1,6 +1,7 @@
 """Descriptions as Markdown, whatever a site gave: HTML, escaped HTML, Markdown or plain text.
 
-The result is safe to render: no HTML, no images, and no links but `http`, `https` and `mailto`.
+The result is safe to render, also by a renderer that passes HTML on: no HTML, no images, and no links but `http`,
+`https` and `mailto`.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ _RAW_LENGTH = 3 * DESCRIPTION_LENGTH
 # Possessive, so that a run of backslashes is read once: an even number of them escapes nothing.
 _UNESCAPED = r"(?<!\\)((?:\\\\)*)"
 _TAG = re.compile(_UNESCAPED + TAG.pattern)
-_ESCAPED_TAG = re.compile(_UNESCAPED + r"&lt;/?([a-zA-Z][a-zA-Z0-9]*)")
+_ESCAPED_TAG = re.compile(_UNESCAPED + r"&lt;/?([a-zA-Z][a-zA-Z0-9]*+)(?:[^<>&]|&(?!lt;|gt;))*+&gt;")
 _COMMENT = re.compile(_UNESCAPED + COMMENT.pattern, re.DOTALL)
 _ENTITY = re.compile(f"{_UNESCAPED}({ENTITY.pattern})")
 _IMAGE = re.compile(_UNESCAPED + r"!\[[^\[\]\n]*+\]\([^()\n]*+\)")
 
-# What CommonMark may take for HTML or for a link: https://spec.commonmark.org/0.31.2/#raw-html and #autolinks.
-_ANGLE = re.compile(
-    _UNESCAPED
-    + r"<(?=(?P<declaration>[!?])|(?P<end>/?)(?P<name>[a-zA-Z][a-zA-Z0-9+.-]*+)(?P<next>[\s/>:])(?P<value>[^<>=]*+=)?)"
-)
-_OPEN_IMAGE = re.compile(_UNESCAPED + r"!\[")
-_LINK = re.compile(_UNESCAPED + r"\]([(:])(?=\s*+<?([^\s()<>\[\]]{0,200}+))")
+# Renderers differ in what they read as HTML or as a link, and in what a backslash escapes. So the signs that begin
+# either are left only where no renderer can take them for it.
+_ANGLE = re.compile(r"(\\*+)<(?![\s\d=<]|\Z)")
+_OPEN_IMAGE = re.compile(r"!\[")
+_SAFE_TARGET = r"(?:https?|mailto):[^\s()<>\[\]\\\"'`]*+"
+# Older renderers allow blanks between text and target.
+_LINK = re.compile(rf"\]([ \t]*+)\((?!{_SAFE_TARGET}\))")
+_DEFINITION = re.compile(rf"\]:(?![ \t]*+{_SAFE_TARGET}(?:\s|\Z))")
+# What GFM makes a link of although it is none, but for the safe schemes.
+_AUTOLINK = re.compile(r"(?i)(ftp(?=://)|xmpp):")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
 _SAFE_SCHEMES = frozenset({"http:", "https:", "mailto:"})
 
@@ -40,9 +44,9 @@ def to_markdown(text: str | None) -> str | None:
     """Return a description as Markdown, or None if nothing is left.
 
     HTML is converted. Markdown and plain text stay as they are, but for whitespace, invisible characters, HTML entities
-    and the few inline tags that they may hold. Images are dropped; what would be rendered as HTML or as a link to
-    anything but `http`, `https` and `mailto` is escaped with backslashes. At most `DESCRIPTION_LENGTH` characters are
-    kept.
+    and the few inline tags that they may hold. Images are dropped. What a renderer might take for HTML, or for a link
+    to anything but `http`, `https` and `mailto`, is escaped: `<` as `&lt;`, all else with a backslash. At most
+    `DESCRIPTION_LENGTH` characters are kept.
     """
     if text is None:
         return None
@@ -57,7 +61,7 @@ def to_markdown(text: str | None) -> str | None:
 
 def to_plain(markdown: str) -> str:
     """Return Markdown without escapes, emphasis and link targets: its words, for looking things up in them."""
-    text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown)
+    text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown.replace("&lt;", "<"))
     text = re.sub(r"\]\((?:https?|mailto):[^()\s]*+\)", "]", text)
     return re.sub(r"[*`]++|(?<!\w)_++|_++(?!\w)", "", text)
 
@@ -89,35 +93,21 @@ def _without_inline_tags(text: str) -> str:
 
 def _inert(markdown: str) -> str:
     """Escape what a renderer might pass on as HTML, load as an image, or make a link that runs something."""
-    if "<" in markdown:
-        markdown = _ANGLE.sub(_inert_angle, markdown)
     if "&" in markdown:
         markdown = re.sub(f"{_UNESCAPED}(?={ENTITY.pattern})", r"\1\\", markdown)
     if "![" in markdown:
-        markdown = _OPEN_IMAGE.sub(r"\1!\\[", markdown)
-    if "](" in markdown or "]:" in markdown:
-        markdown = _LINK.sub(_safe_link, markdown)
-    return markdown
+        markdown = _OPEN_IMAGE.sub(r"!\\[", markdown)
+    if "]" in markdown:
+        markdown = _DEFINITION.sub(r"]\\:", _LINK.sub(r"]\1\\(", markdown))
+    if ":" in markdown:
+        markdown = _AUTOLINK.sub(r"\1\\:", markdown)
+    return _ANGLE.sub(_escaped_angle, markdown) if "<" in markdown else markdown
 
 
-def _inert_angle(angle: re.Match[str]) -> str:
-    name, following = (angle["name"] or "").lower(), angle["next"]
-    if following == ":":
-        is_text = bool(angle["end"]) or f"{name}:" in _SAFE_SCHEMES
-    else:
-        is_text = not angle["declaration"] and name not in BLOCK_TAGS | INLINE_TAGS and not angle["value"]
-    return angle[0] if is_text else f"{angle[1]}\\<"
-
-
-def _safe_link(link: re.Match[str]) -> str:
-    backslashes, separator, target = link.groups()
-    return link[0] if _is_safe(target) else f"{backslashes}]\\{separator}"
-
-
-def _is_safe(target: str) -> bool:
-    """Tell whether a link may lead there: to a safe scheme, or, without a scheme, within the page that shows it."""
-    scheme = _SCHEME.match(re.sub(r"[\x00-\x20\\]", "", html.unescape(target)))
-    return scheme is None or scheme[0].lower() in _SAFE_SCHEMES
+def _escaped_angle(angle: re.Match[str]) -> str:
+    # Not by a backslash, which showdown does not know before this sign. One that is there would escape the entity.
+    backslashes = angle[1]
+    return backslashes[: len(backslashes) // 2 * 2] + "&lt;"
 
 
 def _cut(markdown: str) -> str:
@@ -341,7 +331,7 @@ def _link_target(address: str | None) -> str | None:
     if scheme is None or scheme[0].lower() not in _SAFE_SCHEMES:
         return None
     return re.sub(
-        r"[\s()<>\\\[\]]", lambda character: f"%{ord(character[0]):02X}" if character[0].isascii() else "", address
+        r"[\s()<>\\\[\]\"'`]", lambda character: f"%{ord(character[0]):02X}" if character[0].isascii() else "", address
     )
 
 

@@ -1,0 +1,45 @@
+"""Descriptions in the renderers that frontends use, with HTML passed on and every link allowed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.frontend import needs_node
+from tests.hostile_text import hostile_texts
+from worker.pipeline.markdown import to_markdown
+
+pytestmark = needs_node
+
+SECONDS = 100
+
+
+def harm_of(markdown: Iterable[str]) -> list[dict[str, Any]]:
+    """What the renderers make of texts that no page must hold."""
+    lines = "".join(f"{json.dumps(text)}\n" for text in markdown)
+    script = Path(__file__).with_name("render.mjs")
+    rendered = subprocess.run(
+        ["node", str(script)], input=lines, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert rendered.returncode == 0, rendered.stderr
+    return [json.loads(line) for line in rendered.stdout.splitlines()]
+
+
+def test_nothing_runs_or_loads_in_any_renderer() -> None:
+    texts = hostile_texts(4_000, seed=1)
+    assert harm_of(markdown for text in texts if (markdown := to_markdown(text))) == []
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    ["<img src=x onerror=y>", "[x](javascript:alert(1))", "![x](https://a.b/c)", "[x]\n\n[x]: data:x", "<x>"],
+)
+def test_the_renderers_are_as_careless_as_they_can_be(markdown: str) -> None:
+    assert {found["renderer"] for found in harm_of([markdown])} == {
+        "marked", "markedWithBreaks", "micromark", "micromarkGfm", "markdownIt", "showdown"
+    }  # fmt: skip
