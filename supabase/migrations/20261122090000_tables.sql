@@ -242,7 +242,7 @@ comment on column public.items.apply_key is 'Canonical form of an apply_url that
 comment on column public.items.match_key is 'Normalised title, organization and location.';
 comment on column public.items.organization_key is 'Normalised organization.';
 comment on column public.items.duplicate_of is
-    'The oldest item of those that are the same thing: what all of them are shown as. Null for that one itself.';
+    'The oldest item of those that are the same thing: its id is the thing''s. Null for that one itself.';
 comment on column public.items.first_seen_at is 'When any run found it first.';
 comment on column public.items.last_seen_at is 'When any run found it last.';
 

@@ -45,7 +45,8 @@ async def found(source: CompanyBoards, http: HttpClient, companies: list[str], *
     source.limits = {}  # the played site has no need of a pause
     wanted = {"results_wanted": 1000, source.boards: companies, **parameters}
     pages = search(source, source.name, wanted, http)
-    return {item.external_id: item async for _, transformed in pages for item in transformed.items}
+    items = [item async for _, transformed in pages for item in transformed.items]
+    return {item.external_id.rpartition("/")[2]: item for item in items}
 
 
 def listed(boards: Boards, site: str) -> dict[str, list[Listing]]:

@@ -9,7 +9,7 @@ from typing import Any
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import claim, enqueue, search, user_id
+from tests.helpers import Row, call, claim, enqueue, lease, page, search, start_site, user_id
 from tests.integration.conftest import Connection
 
 
@@ -42,8 +42,94 @@ async def test_a_run_is_read_through_indexes_under_row_level_security(
     }
     # The names of the view: what the run found, the things that it shows, and where they were shown before.
     assert "run_id =" in conditions["result"], conditions
-    for thing in ("item", "described", "paid", "applied"):
+    for thing in ("oldest", "located", "typed", "described", "paid"):
         assert "id =" in conditions[thing], conditions
     assert "item_id =" in conditions["shown"], conditions
     # Of the user's runs, by one index or another: few are like many.
     assert "user_id =" in conditions["earlier"], conditions
+
+
+def sighting(external_id: str, who: str, **changes: Any) -> Row:
+    """An item with all fields, whose every text names who says it."""
+    return {
+        "external_id": external_id,
+        "position": 1,
+        "title": f"{who}'s title",
+        "organization": f"{who}'s organization",
+        "location": f"{who}'s location",
+        "city": f"{who}'s city",
+        "region": f"{who}'s region",
+        "country": "DE" if who == "ada" else "FR",
+        "is_remote": who == "ada",
+        "work_mode": "remote" if who == "ada" else "onsite",
+        "job_types": ["fulltime" if who == "ada" else "contract"],
+        "posted_at": "2026-11-01T00:00:00+00:00" if who == "ada" else "2026-10-01T00:00:00+00:00",
+        "salary_min": 1 if who == "ada" else 2,
+        "salary_max": 1 if who == "ada" else 2,
+        "salary_interval": "yearly" if who == "ada" else "hourly",
+        "currency": "EUR" if who == "ada" else "USD",
+        "salary_yearly_min": 1 if who == "ada" else 2,
+        "salary_yearly_max": 1 if who == "ada" else 2,
+        "url": f"https://{who}.example.com/job",
+        "apply_url": f"https://{who}.example.com/apply",
+        "description": f"{who}'s description",
+        "skills": [f"{who}'s skill"],
+        "experience_years": 1 if who == "ada" else 2,
+        "data": {"says": who},
+        **changes,
+    }
+
+
+async def found(user: AsyncClient, service: AsyncClient, kind: str, *sightings: Row) -> Row:
+    """Have a run find these; return the run."""
+    run = await enqueue(user, kind, sites=["indeed"])
+    (claimed,) = await claim(service, kind)
+    await start_site(service, claimed, "indeed")
+    saved = page("indeed", 1, []) | {"items": [*sightings]}
+    await call(service, "worker_save_page", **lease(claimed), **saved)
+    await call(service, "worker_finish_site", **lease(claimed), site="indeed")
+    await call(service, "worker_finish_run", **lease(claimed))
+    return run
+
+
+SHARED_COLUMNS = {"run_id", "item_id", "site", "sites", "page_number", "position", "found_at", "is_new", "kind",
+                  "first_seen_at", "last_seen_at"}  # fmt: skip
+
+
+async def test_a_run_shows_what_its_own_sightings_say_alone(
+    ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str, term: str
+) -> None:
+    key = {"apply_key": f"example.com/{term}"}
+    of_bob = await found(bob, service, kind, sighting(f"bob-{term}", "bob", **key))
+    # All that Ada's own board does not tell, Bob's does.
+    silent: dict[str, Any] = dict.fromkeys(sighting("", "ada").keys() - {"external_id", "position", "title", "url"})
+    silent |= {"job_types": [], "skills": [], "data": {}}
+    for own in (sighting(f"ada-{term}", "ada", **key), sighting(f"silent-{term}", "ada", **silent, **key)):
+        run = await found(ada, service, kind, own)
+        (shown,) = (await ada.table("run_items").select("*").eq("run_id", run["id"]).execute()).data
+        assert isinstance(shown, dict)
+        assert {name: shown[name] for name in shown.keys() - SHARED_COLUMNS} == {
+            name: value for name, value in own.items() if name in shown.keys() - SHARED_COLUMNS
+        }
+        assert [seen["external_id"] for seen in shown["sites"]] == [own["external_id"]]
+        # It is the same thing, and has the same id.
+        (elsewhere,) = (await bob.table("run_items").select("item_id").eq("run_id", of_bob["id"]).execute()).data
+        assert isinstance(elsewhere, dict)
+        assert shown["item_id"] == elsewhere["item_id"]
+
+
+async def test_what_the_first_sighting_lacks_the_runs_others_tell(
+    ada: AsyncClient, service: AsyncClient, kind: str, term: str
+) -> None:
+    key = {"apply_key": f"example.com/{term}"}
+    silent: dict[str, Any] = dict.fromkeys(sighting("", "ada").keys() - {"external_id", "position", "title", "url"})
+    silent |= {"job_types": [], "skills": [], "data": {}}
+    first = sighting(f"first-{term}", "ada", **silent, **key)
+    second = sighting(f"second-{term}", "bob", position=2, **key)
+    run = await found(ada, service, kind, first, second)
+    (shown,) = (await ada.table("run_items").select("*").eq("run_id", run["id"]).execute()).data
+    assert isinstance(shown, dict)
+    told = {name: shown[name] for name in shown.keys() - SHARED_COLUMNS - {"title", "url", "data"}}
+    assert told == {name: second[name] for name in told}
+    assert (shown["title"], shown["url"], shown["data"]) == (first["title"], first["url"], first["data"])
+    assert len(shown["sites"]) == 2

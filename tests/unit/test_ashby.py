@@ -71,7 +71,7 @@ async def test_what_is_asked() -> None:
 
 def test_a_job() -> None:
     assert item() == Item(
-        external_id=JOB["id"],
+        external_id=f"acme/{JOB['id']}",
         title="Product Engineer",
         url=JOB["jobUrl"],
         apply_url=JOB["applyUrl"],

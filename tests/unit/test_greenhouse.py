@@ -55,7 +55,7 @@ async def test_what_is_asked() -> None:
 
 def test_a_job() -> None:
     assert item() == Item(
-        external_id="4012345",
+        external_id="acme/4012345",
         title="Field Engineer",
         url="https://job-boards.greenhouse.io/acme/jobs/4012345",
         apply_url="https://job-boards.greenhouse.io/acme/jobs/4012345",

@@ -169,7 +169,7 @@ async def test_an_answer_that_is_no_list(router: respx.MockRouter, body: Any) ->
 
 def test_a_posting() -> None:
     assert item() == Item(
-        external_id=POSTING["id"],
+        external_id=f"acme/{POSTING['id']}",
         title="Night Engineer",
         url=POSTING["hostedUrl"],
         apply_url=POSTING["applyUrl"],

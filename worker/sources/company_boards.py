@@ -152,7 +152,12 @@ class CompanyBoards(Source):
         if not isinstance(job, dict):
             raise InvalidItemError("must be an object", "job")
         item = self.item(board, job)
-        return replace(item, data={"board": board, **{name: value for name, value in item.data.items() if value}})
+        return replace(
+            item,
+            # A board may say any id: those of another board's jobs must not be among them.
+            external_id=f"{board.casefold()}/{item.external_id}",
+            data={"board": board, **{name: value for name, value in item.data.items() if value}},
+        )
 
     @abstractmethod
     def jobs(self, answer: Json) -> Sequence[Json]:

@@ -203,9 +203,9 @@ select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(pg_temp.named('s8') |
 select results_eq(
     $$ select item_id, title, site, description, skills, salary_min, salary_max, salary_interval, location, city, region,
               url, jsonb_array_length(sites) from public.run_items, beta where run_id = beta.id $$,
-    $$ values (pg_temp.item('s1'), 'Root', 'beta', 'told', '{sql}'::text[], 5::numeric, null::numeric, 'hourly', 'Wien', 'Wien',
-               null::text, 'https://example.test/s1', 1) $$,
-    'as the oldest tells it, and the run''s own sighting what that does not');
+    $$ values (pg_temp.item('s1'), 'Copy', 'beta', 'told', '{sql}'::text[], null::numeric, 9::numeric, null::text, 'Graz',
+               null::text, 'Steiermark', 'https://example.test/s8', 1) $$,
+    'as the run''s own site tells it, under the id that the thing has in every run');
 
 create temporary table gaps as select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta"], "search_term": "gaps"}') as id;
 select pg_temp.hold();
