@@ -202,6 +202,7 @@ create table public.items (
     match_key text,
     organization_key text,
     duplicate_of uuid references public.items (id) on delete set null,
+    from_named_board boolean not null default false,
     first_seen_at timestamptz not null,
     last_seen_at timestamptz not null,
     -- The key first: no index is searched with `owner_id is not distinct from`.
@@ -242,7 +243,10 @@ comment on column public.items.apply_key is 'Canonical form of an apply_url that
 comment on column public.items.match_key is 'Normalised title, organization and location.';
 comment on column public.items.organization_key is 'Normalised organization.';
 comment on column public.items.duplicate_of is
-    'The oldest item of those that are the same thing: its id is the thing''s. Null for that one itself.';
+    'The oldest item of those that are the same thing, or the oldest that is not from_named_board: its id is the thing''s. '
+    'Null for that one itself.';
+comment on column public.items.from_named_board is
+    'Whether it is from a board that a user named, which can say anything: nobody but who found it gets it as similar.';
 comment on column public.items.first_seen_at is 'When any run found it first.';
 comment on column public.items.last_seen_at is 'When any run found it last.';
 
@@ -692,6 +696,7 @@ create table worker.parameter_rules (
     maximum integer,
     allowed text[],
     default_value jsonb,
+    names_boards_of text,
     primary key (kind, name)
 );
 comment on table worker.parameter_rules is
@@ -701,3 +706,5 @@ comment on column worker.parameter_rules.minimum is 'Least value of a number, le
 comment on column worker.parameter_rules.maximum is 'Greatest value of a number, length of a text, or length of a list.';
 comment on column worker.parameter_rules.allowed is 'The only values allowed, for a text or for each element of a list.';
 comment on column worker.parameter_rules.default_value is 'What holds when a run does not name the parameter.';
+comment on column worker.parameter_rules.names_boards_of is
+    'The site whose boards the user names with it. What they say is of that user''s choice: see items.from_named_board.';

@@ -37,6 +37,9 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('creators', 'active_within_days', 'integer', false, 1, 3650, null, null),
     ('creators', 'results_wanted', 'integer', false, 1, 500, null, '50');
 
+update worker.parameter_rules set names_boards_of = left(name, -length('_boards'))
+where name in ('greenhouse_boards', 'ashby_boards', 'lever_boards');
+
 create function worker.describe_rule(rule worker.parameter_rules) returns text
 language sql immutable set search_path = ''
 return case rule.type

@@ -43,13 +43,16 @@ begin
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
             salary_interval, currency, url, apply_url, description, city, region, country, work_mode, job_types,
             salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key, match_key,
-            organization_key, first_seen_at, last_seen_at)
+            organization_key, from_named_board, first_seen_at, last_seen_at)
         select load_items.kind, load_items.owner_id, found.title, found.organization, found.location, found.is_remote,
                found.posted_at, found.salary_min, found.salary_max, found.salary_interval, found.currency, found.url,
                found.apply_url, found.description, found.city, found.region, found.country, found.work_mode,
                coalesce(found.job_types, '{}'), found.salary_yearly_min, found.salary_yearly_max,
                coalesce(found.skills, '{}'), found.experience_years, coalesce(found.data, '{}'), found.canonical_key,
-               found.apply_key, found.match_key, found.organization_key, load_items.seen_at, load_items.seen_at
+               found.apply_key, found.match_key, found.organization_key,
+               exists (select from worker.parameter_rules as rule
+                       where rule.kind = load_items.kind and rule.names_boards_of = load_items.site),
+               load_items.seen_at, load_items.seen_at
         from found
         where not exists (
             select from public.items as known

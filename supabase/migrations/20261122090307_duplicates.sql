@@ -1,5 +1,5 @@
 -- The same thing, found twice. Each sighting has an item of its own, so that a group can be taken apart again; those of
--- a group point at its oldest. Whoever changes groups holds the lock of their kind and owner.
+-- a group point at its oldest; one of a board that a user named is that only among its like. Whoever changes groups holds the lock of their kind and owner.
 
 create function worker.lock_groups(kind text, owner_id uuid) returns void
 language sql volatile set search_path = ''
@@ -25,11 +25,12 @@ begin
                 join public.items as item on item.id = given.item_id
                 join public.items as other on other.id = given.other_id
             ), candidate as materialized (
-                select younger.id as younger_id, older.id as older_id, older.first_seen_at
+                select younger.id as younger_id, older.id as older_id, older.from_named_board, older.first_seen_at
                 from (select item_id, other_id from pair union select other_id, item_id from pair) as given
                 join public.items as younger on younger.id = given.item_id
                 join public.items as older on older.id = given.other_id
-                where (older.first_seen_at, older.id) < (younger.first_seen_at, younger.id)
+                where (older.from_named_board, older.first_seen_at, older.id)
+                    < (younger.from_named_board, younger.first_seen_at, younger.id)
             ), member as materialized (
                 select root.id, root.id as root_id
                 from (select younger_id from candidate union select older_id from candidate) as root (id)
@@ -53,7 +54,7 @@ begin
                 where not exists (
                     select from apart
                     where apart.root_id = candidate.younger_id and apart.other_root_id = candidate.older_id)
-                order by candidate.younger_id, candidate.first_seen_at, candidate.older_id
+                order by candidate.younger_id, candidate.from_named_board, candidate.first_seen_at, candidate.older_id
             ), joining as materialized (
                 select choice.younger_id, choice.older_id
                 from choice
@@ -128,15 +129,15 @@ begin atomic
         from public.items as item
         where item.id = any (order_groups.item_ids)
     ), member as (
-        select item.id, root.id as root_id, item.first_seen_at
+        select item.id, root.id as root_id, item.from_named_board, item.first_seen_at
         from root join public.items as item on item.id = root.id
         union all
-        select item.id, root.id, item.first_seen_at
+        select item.id, root.id, item.from_named_board, item.first_seen_at
         from root join public.items as item on item.duplicate_of = root.id
     ), oldest as (
         select distinct on (member.root_id) member.root_id, member.id
         from member
-        order by member.root_id, member.first_seen_at, member.id
+        order by member.root_id, member.from_named_board, member.first_seen_at, member.id
     )
     update public.items as item
     set duplicate_of = nullif(oldest.id, item.id)
@@ -197,7 +198,7 @@ begin
     from (
         select follower.id from public.items as follower
         where follower.duplicate_of = worker_split_item.item_id
-        order by follower.first_seen_at, follower.id
+        order by follower.from_named_board, follower.first_seen_at, follower.id
         limit 1
     ) as oldest
     where other.duplicate_of = worker_split_item.item_id;

@@ -27,16 +27,20 @@ $$;
 create table public.item_embeddings (
     item_id uuid primary key references public.items (id) on delete cascade,
     owner_id uuid references auth.users (id) on delete cascade,
+    from_named_board boolean not null default false,
     embedding extensions.halfvec(256) not null,
     embedded_at timestamptz not null
 );
 -- Of public items alone: a user's own ones are few and compared one by one, and nobody's nearest neighbours are
--- crowded out by what he may not see.
+-- crowded out by what he may not see, or by a board that somebody else named.
 create index item_embeddings_public on public.item_embeddings
-    using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null;
+    using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and not from_named_board;
+create index item_embeddings_from_named_board on public.item_embeddings
+    using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and from_named_board;
 create index item_embeddings_owner_id on public.item_embeddings (owner_id) where owner_id is not null;
 comment on table public.item_embeddings is 'What items mean, as vectors of length 1: the nearer, the more alike.';
 comment on column public.item_embeddings.owner_id is 'As the item''s.';
+comment on column public.item_embeddings.from_named_board is 'As the item''s.';
 comment on column public.item_embeddings.embedding is 'Of title, organization, location and description, by worker.settings.embedding_model.';
 comment on column public.item_embeddings.embedded_at is 'When it was written last.';
 
@@ -240,8 +244,8 @@ begin
         where queued.item_id = held.item_id
         returning queued.item_id
     ), written as (
-        insert into public.item_embeddings as kept (item_id, owner_id, embedding, embedded_at)
-        select item.id, item.owner_id, given.embedding, worker.now()
+        insert into public.item_embeddings as kept (item_id, owner_id, from_named_board, embedding, embedded_at)
+        select item.id, item.owner_id, item.from_named_board, given.embedding, worker.now()
         from claimed
         join public.items as item on item.id = claimed.item_id
         join jsonb_to_recordset(worker_save_embeddings.embeddings)
@@ -417,7 +421,7 @@ begin
         (select item.id, embedded.embedding operator(extensions.<=>) query_embedding as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
-         where embedded.owner_id is null
+         where embedded.owner_id is null and not embedded.from_named_board
            and item.duplicate_of is null
            and (match_items.kind is null or item.kind = match_items.kind)
          order by distance
@@ -427,6 +431,17 @@ begin
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
          where embedded.owner_id = (select auth.uid())
+           and item.duplicate_of is null
+           and (match_items.kind is null or item.kind = match_items.kind)
+         order by distance
+         limit match_items."limit")
+        union all
+        -- Row level security leaves the caller's own results.
+        (select item.id, embedded.embedding operator(extensions.<=>) query_embedding as distance
+         from public.item_embeddings as embedded
+         join public.items as item on item.id = embedded.item_id
+         where embedded.owner_id is null and embedded.from_named_board
+           and exists (select from public.search_results as found where found.item_id = item.id)
            and item.duplicate_of is null
            and (match_items.kind is null or item.kind = match_items.kind)
          order by distance
@@ -444,8 +459,9 @@ begin
 end;
 $$;
 comment on function public.match_items is
-    'Items that the caller may see, nearest first: public ones and his own, each thing once. query_embedding is an array of 256 '
-    'numbers from the model of the embeddings; max_distance is from 0 (the same) to 2; limit is from 1 to 200.';
+    'Items, nearest first and each thing once: public ones, the caller''s own, and of the boards that users name those that a '
+    'run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
+    'max_distance is from 0 (the same) to 2; limit is from 1 to 200.';
 
 create function public.similar_items(item_id uuid, "limit" integer default 10) returns setof public.matched_item
 language plpgsql stable set search_path = '' as $$

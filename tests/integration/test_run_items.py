@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
@@ -92,6 +93,14 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, *sightings: 
     return run
 
 
+async def named_boards_of(database: Connection, kind: str, site: str) -> None:
+    """Let the boards of a site be those that users name."""
+    await database.execute(
+        "update worker.parameter_rules set names_boards_of = %s where kind = %s and name = 'greenhouse_boards'",
+        [site, kind],
+    )
+
+
 SHARED_COLUMNS = {"run_id", "item_id", "site", "sites", "page_number", "position", "found_at", "is_new", "kind",
                   "first_seen_at", "last_seen_at"}  # fmt: skip
 
@@ -133,3 +142,38 @@ async def test_what_the_first_sighting_lacks_the_runs_others_tell(
     assert told == {name: second[name] for name in told}
     assert (shown["title"], shown["url"], shown["data"]) == (first["title"], first["url"], first["data"])
     assert len(shown["sites"]) == 2
+
+
+async def test_a_named_board_gives_a_thing_its_id_only_among_its_like(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    key = {"apply_key": f"example.com/{term}"}
+    await named_boards_of(database, kind, "indeed")
+    of_board = await found(bob, service, kind, sighting(f"bob-{term}", "bob", **key))
+    await named_boards_of(database, kind, "another")
+    public = await found(ada, service, kind, sighting(f"ada-{term}", "ada", **key))
+    (own,) = (await ada.table("items").select("*").eq("canonical_key", f"indeed:ada-{term}").execute()).data
+    assert isinstance(own, dict)
+    assert (own["duplicate_of"], own["from_named_board"]) == (None, False)
+    for user, run in ((ada, public), (bob, of_board)):
+        (shown,) = (await user.table("run_items").select("item_id").eq("run_id", run["id"]).execute()).data
+        assert isinstance(shown, dict)
+        assert shown["item_id"] == own["id"]
+
+
+@pytest.mark.pgvector
+async def test_a_named_board_is_like_nothing_for_others(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    await named_boards_of(database, kind, "indeed")
+    await found(bob, service, kind, sighting(f"bob-{term}", "bob"))
+    await database.execute(
+        """
+        insert into public.item_embeddings (item_id, from_named_board, embedding, embedded_at)
+        select id, from_named_board, %s, now() from public.items where canonical_key = %s
+        """,
+        [json.dumps([1, *[0] * 255]), f"indeed:bob-{term}"],
+    )
+    for user, seen in ((ada, []), (bob, ["bob's title"])):
+        like_it = await call(user, "match_items", query_embedding=[1, *[0] * 255], kind=kind)
+        assert [item["title"] for item in like_it] == seen

@@ -33,7 +33,7 @@ select is(pg_temp.columns_of('public.search_results'),
     'columns of search_results: thin, each row is broadcast');
 select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
-    'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, id uuid, '
+    'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, from_named_board boolean, id uuid, '
     'is_remote boolean?, job_types text[], kind text, last_seen_at timestamp with time zone, location text?, '
     'match_key text?, organization text?, organization_key text?, owner_id uuid?, posted_at timestamp with time zone?, '
     'region text?, salary_interval text?, salary_max numeric?, salary_min numeric?, salary_yearly_max numeric?, '
