@@ -76,7 +76,7 @@ async def experiment(plan: Plan, folder: Path) -> Outcome:
                 for fault in plan.faults:
                     chaos.create_task(_strike(fault, stage, places))
             tell("calm")
-            unended = await _unended(stage, CALM_SECONDS + len(plan.searches) * CALM_SECONDS_A_RUN)
+            unended = await stage.unended(CALM_SECONDS + len(plan.searches) * CALM_SECONDS_A_RUN)
             unseen = await _unseen(stage, users)
             looking.cancel()
             for place in places:
@@ -164,20 +164,6 @@ async def _look_on(stage: Stage, broken: Broken) -> None:
                     broken |= await violations_so_far(database)
                     await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _unended(stage: Stage, seconds: float) -> list[str]:
-    """Wait until every run has ended; return those that do not in time."""
-    deadline = time.monotonic() + seconds
-    async with stage.database() as database:
-        while True:
-            cursor = await database.execute(
-                "select format('%s: %s', id, status) from public.search_runs where completed_at is null"
-            )
-            running = [text for (text,) in await cursor.fetchall()]
-            if not running or time.monotonic() > deadline:
-                return running
-            await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _unseen(stage: Stage, users: Users) -> list[str]:

@@ -13,7 +13,7 @@ from scripts.chaos_experiment.workers import worker_environment
 from worker.local.boards.listings import words
 from worker.local.processes import ProcessError, running
 
-SECONDS = 60
+SECONDS = 90
 
 Findings: TypeAlias = list[tuple[str, str, str]]
 """(search term, site, id of what was found)"""
@@ -28,8 +28,9 @@ async def search_undisturbed(stage: Stage, users: Users, searches: Sequence[Sear
     for search in searches:
         await users.search(search)
     environment = worker_environment(stage) | {"WORKER_LEASE_SECONDS": str(SECONDS)}
-    async with running("worker", "drain", "--max-seconds", str(SECONDS), log=log, **environment) as process:
-        await process.wait()
+    # Not `drain`: the last of the searches may wait for its place at a site for longer than that waits for a run.
+    async with running("worker", "run", log=log, **environment):
+        await stage.unended(SECONDS)
     async with stage.database() as database:
         cursor = await database.execute(
             """

@@ -21,6 +21,7 @@ from worker.local.migrations import apply_migrations, migrations_folder
 from worker.local.postgres import HOST, Postgres, bind, free_port
 from worker.local.tokens import Tokens
 
+LOOK_SECONDS = 0.2
 LATENCY_MS = 100
 """Of the boards: a search that takes no time is never in the way of a fault."""
 
@@ -55,6 +56,19 @@ class Stage:
         )
         async with await connecting as connection:
             yield connection
+
+    async def unended(self, seconds: float) -> list[str]:
+        """Wait until every run has ended; return those that do not in time."""
+        deadline = time.monotonic() + seconds
+        async with self.database() as database:
+            while True:
+                cursor = await database.execute(
+                    "select format('%s: %s', id, status) from public.search_runs where completed_at is null"
+                )
+                running = [text for (text,) in await cursor.fetchall()]
+                if not running or time.monotonic() > deadline:
+                    return running
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def break_gateway(self, fault: GatewayFault) -> None:
         """Let the gateway fail for a while."""
