@@ -1,0 +1,1 @@
+"""What hostile users and a hostile board do to an honest user."""

@@ -1,0 +1,149 @@
+"""The honest user and the worker that searches for him: what they do, and how long each thing takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from scripts.attack_experiment.stage import KIND, SITE, Connection, Row, Stage, value
+
+ITEMS = 20
+PAUSE_SECONDS = 0.05
+SLOTS = 20
+GIBBERISH = "gibberish"
+LEAST_TIMES = 5
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Figures:
+    """How long things took, in seconds, by what they were; and what went wrong.
+
+    Attributes:
+        terms: What the honest user searched for, and searches for next: everybody may guess it.
+    """
+
+    prefix: str
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[str] = field(default_factory=Counter)
+    searched: int = 0
+
+    def term(self, ahead: int = 0) -> str:
+        """Return what the honest user searches for, so many runs from now."""
+        return f"{self.prefix}-{self.searched + ahead}"
+
+    def p95(self, what: str) -> float:
+        """Return the 95th percentile of the seconds of one thing; infinity if it hardly happened."""
+        if len(self.seconds[what]) < LEAST_TIMES:
+            return math.inf
+        return statistics.quantiles(self.seconds[what], n=20)[18]
+
+    async def timed(self, what: str, doing: Awaitable[_T]) -> _T:
+        """Do it, and note how long it took."""
+        started = time.perf_counter()
+        try:
+            return await doing
+        finally:
+            self.seconds[what].append(time.perf_counter() - started)
+
+
+async def live(stage: Stage, name: str, figures: Figures, stop: asyncio.Event) -> None:
+    """Search, and cancel every other run, until told to stop."""
+    async with stage.user(name) as connection:
+        for number in count():
+            if stop.is_set():
+                return
+            parameters = json.dumps({"search_term": figures.term(), "sites": [SITE], "results_wanted": ITEMS})
+            figures.searched += 1
+            try:
+                insert = value(connection, "select id from public.enqueue_search(%s, %s)", KIND, parameters)
+                run_id = await figures.timed("insert", insert)
+                if number % 2:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                    cancel = value(connection, "select id from public.cancel_search(%s)", run_id)
+                    await figures.timed("cancel", cancel)
+            except psycopg.Error as error:
+                figures.errors[f"{error.sqlstate}: {error}"] += 1
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def work(stage: Stage, honest: str, figures: Figures, stop: asyncio.Event) -> None:
+    """Search everybody's runs as a worker does, until told to stop."""
+    async with stage.service() as connection:
+        connection.row_factory = dict_row
+        while not stop.is_set():
+            claimed = await figures.timed("claim", _claim(connection))
+            for run in claimed:
+                try:
+                    await _search(connection, run, figures, is_honest=run["user_id"] == honest)
+                except psycopg.Error as error:
+                    if error.sqlstate != "PT409":  # cancelled meanwhile, as for any worker
+                        figures.errors[f"worker, {error.sqlstate}: {error}"] += 1
+            if not claimed:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _claim(connection: Connection) -> list[Row]:
+    answer = await connection.execute(
+        """
+        select claimed.*, (select run.user_id::text from public.search_runs as run where run.id = claimed.run_id)
+        from public.worker_claim_runs('attack', array[%s], %s, 60, %s, '[]') as claimed
+        """,
+        [KIND, SLOTS, uuid4()],
+    )
+    return await answer.fetchall()
+
+
+async def _search(connection: Connection, run: Row, figures: Figures, *, is_honest: bool) -> None:
+    lease = [run["run_id"], run["lease_token"]]
+    for site in run["sites"]:
+        at = [*lease, site["site"], site["attempt"]]
+        answer = await connection.execute("select public.worker_start_site(%s, %s, %s, %s) as answer", at)
+        (row,) = await answer.fetchall()
+        if not row["answer"]["granted"] and "error_code" not in row["answer"]:
+            continue
+        if run["parameters"]["search_term"].startswith(GIBBERISH):
+            await connection.execute(
+                "select public.worker_finish_site(%s, %s, %s, null, 'unverified', 'nothing was found', true)",
+                [*lease, site["site"]],
+            )
+            continue
+        save = connection.execute(
+            "select public.worker_save_page(%s, %s, %s, %s, 1, %s, %s, '[]', %s)", [*at, *map(json.dumps, _page(run))]
+        )
+        await figures.timed("save" if is_honest else "save for others", save)
+        await connection.execute("select public.worker_finish_site(%s, %s, %s)", [*lease, site["site"]])
+    await figures.timed(
+        "end" if is_honest else "end for others", connection.execute("select public.worker_finish_run(%s, %s)", lease)
+    )
+
+
+def _page(run: Row) -> Iterator[Any]:
+    term = run["parameters"]["search_term"]
+    items = [
+        {
+            "external_id": f"{term}-{position}", "position": position, "title": f"{term} {position}",
+            "organization": f"Organization of {term}", "url": f"https://example.com/{term}/{position}",
+            "description": f"Found for {term}. " * 50, "apply_key": f"example.com/{term}/{position}",
+        }
+        for position in range(1, ITEMS + 1)
+    ]  # fmt: skip
+    yield {
+        "source": "attack", "version": 1, "payload": {"jobs": items}, "response_ms": 1, "calls_used": 1,
+        "account": None, "cursor": None, "is_last": True, "transform_ms": 1, "completeness": {"title": 1},
+    }  # fmt: skip
+    yield items
+    yield {"step": "searching", "site": run["sites"][0]["site"]}

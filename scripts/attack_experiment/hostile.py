@@ -1,0 +1,124 @@
+"""What hostile users do, each thing again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import LiteralString, TypeAlias
+
+import psycopg
+
+from scripts.attack_experiment.honest import GIBBERISH, ITEMS, Figures
+from scripts.attack_experiment.stage import KIND, SITE, Connection, Stage, value
+
+PAUSE_SECONDS = 0.2
+HELD_SECONDS = 1.0
+FOLLOWERS = 90
+
+HUGE = "1e131071"
+"""74 kB of such numbers are a gigabyte of text."""
+
+# As PostgREST writes them.
+INSERT: LiteralString = """
+insert into public.search_runs (kind, parameters)
+select kind, parameters from json_to_recordset(%s) as body (kind text, parameters jsonb)
+"""
+INSERT_OR_IGNORE: LiteralString = """
+insert into public.search_runs (kind, parameters, idempotency_key)
+select kind, parameters, idempotency_key
+from json_to_recordset(%s) as body (kind text, parameters jsonb, idempotency_key text)
+on conflict (user_id, idempotency_key) do nothing
+"""
+SAVE: LiteralString = """
+insert into public.saved_searches (name, kind, parameters)
+select name, kind, parameters from json_to_recordset(%s) as body (name text, kind text, parameters jsonb)
+"""
+
+Attack: TypeAlias = Callable[[Connection, Figures], Awaitable[None]]
+
+
+async def repeat(stage: Stage, name: str, attack: Attack, figures: Figures, stop: asyncio.Event) -> None:
+    """Do one thing as a user until told to stop; that it is refused is what it may be."""
+    async with stage.user(name) as connection:
+        while not stop.is_set():
+            try:
+                await figures.timed(attack.__name__, attack(connection, figures))
+            except psycopg.Error as error:
+                figures.errors[f"{attack.__name__}, {error.sqlstate}: {str(error).splitlines()[0][:80]}"] += 1
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _searches(terms: Sequence[str]) -> str:
+    return json.dumps(
+        [
+            {
+                "kind": KIND,
+                "parameters": {"search_term": term, "sites": [SITE], "results_wanted": ITEMS},
+                "idempotency_key": f"{term} {number}",
+            }
+            for number, term in enumerate(terms)
+        ]
+    )
+
+
+async def huge_numbers(connection: Connection, _: Figures) -> None:
+    """Numbers whose text is a thousand times as long as they are."""
+    parameters = f'{{"search_term": "a", "linkedin_company_ids": [{",".join([HUGE] * 8200)}]}}'
+    await value(connection, "select id from public.enqueue_search(%s, %s)", KIND, parameters)
+
+
+async def huge_context(connection: Connection, _: Figures) -> None:
+    """The same where nothing is looked into."""
+    context = f'{{"numbers": [{",".join([HUGE] * 8200)}]}}'
+    parameters = json.dumps({"search_term": "a"})
+    await value(connection, "select id from public.enqueue_search(%s, %s, %s)", KIND, parameters, context)
+
+
+async def bulk(connection: Connection, figures: Figures) -> None:
+    """One search that follows the honest user's, and thousands more that hold it until they are refused."""
+    await connection.execute(INSERT, [_searches([figures.term(-1), *(f"bulk {n}" for n in range(6000))])])
+
+
+async def ignored_duplicates(connection: Connection, figures: Figures) -> None:
+    """Thousands of rows that are there already."""
+    await connection.execute(INSERT_OR_IGNORE, [_searches([figures.term(-1)] * 3000)])
+
+
+async def saved_searches(connection: Connection, _: Figures) -> None:
+    """Thousands of saved searches."""
+    rows = [{"name": f"{n}", "kind": KIND, "parameters": {"search_term": "a"}} for n in range(10_000)]
+    await connection.execute(SAVE, [json.dumps(rows)])
+
+
+async def popular(connection: Connection, figures: Figures) -> None:
+    """What the honest user is about to search for, before he does."""
+    for ahead in range(5):
+        await connection.execute(INSERT, [_searches([figures.term(ahead)])])
+
+
+async def held_rows(connection: Connection, figures: Figures) -> None:
+    """Rows that follow the honest user's runs, locked as a slow update locks them."""
+    await connection.execute(INSERT, [_searches([figures.term(-1), figures.term(0)])])
+    async with connection.transaction():
+        await connection.execute("update public.search_runs set cancel_requested_at = null where completed_at is null")
+        await asyncio.sleep(HELD_SECONDS)
+
+
+async def gibberish(connection: Connection, _: Figures) -> None:
+    """Searches that find nothing, so that the site seems to block."""
+    await connection.execute(INSERT, [_searches([f"{GIBBERISH} {n}" for n in range(3)])])
+
+
+async def cancelled_followers(connection: Connection, figures: Figures) -> None:
+    """Many runs that follow one, all cancelled at once."""
+    await connection.execute(INSERT, [_searches([figures.term(-1)] * FOLLOWERS)])
+    await connection.execute(
+        "update public.search_runs set cancel_requested_at = now() where leader_run_id is not null"
+    )
+
+
+ATTACKS: Sequence[Attack] = (
+    huge_numbers, huge_context, bulk, ignored_duplicates, saved_searches, popular, held_rows, gibberish,
+    cancelled_followers,
+)  # fmt: skip
