@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.frontend import needs_node
-from tests.hostile_text import hostile_texts
+from tests.hostile import TIMES, hostile_texts
 from worker.pipeline.markdown import to_markdown
 
 pytestmark = needs_node
@@ -30,8 +30,10 @@ def harm_of(markdown: Iterable[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in rendered.stdout.splitlines()]
 
 
-def test_nothing_runs_or_loads_in_any_renderer() -> None:
-    texts = hostile_texts(4_000, seed=1)
+@pytest.mark.hostile
+@pytest.mark.parametrize("seed", range(TIMES))
+def test_nothing_runs_or_loads_in_any_renderer(seed: int) -> None:
+    texts = hostile_texts(4_000, seed)
     assert harm_of(markdown for text in texts if (markdown := to_markdown(text))) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from postgrest.exceptions import APIError
 from postgrest.types import CountMethod
@@ -16,6 +16,7 @@ from supabase import AsyncClient
 
 from tests.conftest import SignIn
 from tests.helpers import Refusal, call, claim, enqueue, new_runs, refusal, somebody_waits_for, user_id
+from tests.hostile import hostile
 from tests.integration.conftest import Connect, Connection
 
 BAD_PARAMETERS: list[tuple[Any, str]] = [
@@ -110,9 +111,7 @@ almost_parameters = st.builds(
     st.dictionaries(parameter_names, json_values, max_size=3),
     st.just({}) | st.dictionaries(json_texts, json_values, max_size=1),
 )
-one_connection_for_all_examples = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+one_connection_for_all_examples = hostile(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @one_connection_for_all_examples

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.trials import item_of, json_values
 from tests.unit.company_boards import played, run
 from worker.http import HttpSettings, SiteHttp, open_http
@@ -417,7 +418,7 @@ READABLE = st.dictionaries(st.sampled_from(NAMES), JOB, max_size=8).map(lambda j
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
-@settings(deadline=None)
+@hostile(100)
 @given(payload=json_values | st.fixed_dictionaries({"board": st.just("acme"), "jobs": json_values}))
 def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) -> None:
     try:
@@ -428,7 +429,7 @@ def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) ->
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
-@settings(deadline=None)
+@hostile(100)
 @given(record=JOB | st.fixed_dictionaries({"board": st.just("acme"), "job": JOB | READABLE}))
 def test_any_record_is_an_item_or_is_none(source: CompanyBoards, record: Any) -> None:
     if item := item_of(source, record):
@@ -437,14 +438,14 @@ def test_any_record_is_an_item_or_is_none(source: CompanyBoards, record: Any) ->
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
-@settings(deadline=None)
+@hostile(100)
 @given(job=READABLE)
 def test_all_but_what_makes_it_a_job_may_be_anything(source: CompanyBoards, job: Any) -> None:
     assert_sound(source.parse(source.name, {"board": "acme", "job": job}))
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
-@settings(deadline=None)
+@hostile(100)
 @given(answer=json_values | st.fixed_dictionaries({"jobs": json_values}))
 def test_any_answer_has_jobs_or_is_none(source: CompanyBoards, answer: Any) -> None:
     try:

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.trials import Trial, items_of, json_values, run, run_with_permits
 from worker.model import ErrorCode, InvalidItemError, Json, Observed, SiteError
 from worker.sources.jsearch import JSearchSource
@@ -600,7 +601,7 @@ def test_any_job_is_read_or_refused(fields: dict[str, Json]) -> None:
     assert len(items_of(source(), payload)) <= 1
 
 
-@settings(max_examples=30, deadline=None)
+@hostile(30)
 @given(
     st.binary(max_size=50)
     | json_values.map(lambda value: json.dumps(value).encode())

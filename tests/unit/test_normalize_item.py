@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.unit.test_normalize_markdown import HOSTILE
 from tests.unit.test_normalize_places import GOLDEN
 from worker.model import Item
@@ -162,7 +163,7 @@ def test_what_a_source_tells_of_what_is_no_job_is_kept_in_one_vocabulary() -> No
 
 
 @given(ITEMS, st.sampled_from([JOBS, "people"]))
-@settings(max_examples=300)
+@hostile(300)
 def test_any_item_is_normalized_once_and_for_all(item: Item, kind: str) -> None:
     once = normalize(item, kind)
     assert normalize(once, kind) == once

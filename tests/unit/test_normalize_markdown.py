@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.hostile_text import FRAGMENTS
+from tests.hostile import FRAGMENTS, hostile
 from worker.pipeline.markdown import DESCRIPTION_LENGTH, to_markdown, to_plain
 
 MARKDOWN_ELEMENTS = {
@@ -176,6 +176,7 @@ def assert_harmless(markdown: str | None) -> None:
         assert re.match(r"(?i)(https?|mailto):", link), markdown
 
 
+@hostile(100)
 @given(HOSTILE)
 def test_description_is_stable_and_harmless(raw: str) -> None:
     markdown = to_markdown(raw)

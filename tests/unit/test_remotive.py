@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.trials import Trial, items_of, json_values, run, run_with_permits
 from worker.model import ErrorCode, Json, SiteError
 from worker.sources.remotive import ADDRESS, RemotiveSource
@@ -172,7 +173,7 @@ def test_any_page_is_read_or_refused(payload: Json) -> None:
 FIELDS = ("id", "title", "url", "publication_date", "tags", "job_type", "candidate_required_location", "salary")
 
 
-@settings(max_examples=30, deadline=None)
+@hostile(30)
 @given(
     st.binary(max_size=50)
     | json_values.map(lambda value: json.dumps(value).encode())

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.trials import Trial, item_of, items_of, json_values, run
 from worker.http import open_http
 from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress
@@ -566,7 +567,7 @@ def check(item: Item) -> None:
     assert item.url.startswith("https://")
 
 
-@settings(max_examples=50, deadline=None)
+@hostile(50)
 @given(body=HOSTILE, status=st.sampled_from((200, 200, 200, 400, 403, 500)))
 async def test_any_answer_is_read_or_fails_the_search(body: Json, status: int) -> None:
     with respx.mock:

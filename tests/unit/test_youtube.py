@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import hostile
 from tests.trials import Trial, item_of, json_scalars, run
 from worker.model import ErrorCode, InvalidItemError, Json, Observed, Page
 from worker.permits import LocalPermits
@@ -515,7 +516,7 @@ def check_record(record: Json) -> None:
         assert 0 <= item.data["score"] <= 100
 
 
-@settings(max_examples=50, deadline=None)
+@hostile(50)
 @given(listing=HOSTILE, channels=HOSTILE, uploads=HOSTILE, status=st.sampled_from((200, 200, 200, 400, 403, 500)))
 async def test_any_answer_is_read_or_fails_the_search(
     listing: Json, channels: Json, uploads: Json, status: int

@@ -1,9 +1,34 @@
-"""Pieces of which hostile descriptions are made: of HTML, of Markdown, and of what turns one into the other."""
+"""Whatever a site or a user may send: how much of it the tests try, and pieces of which descriptions are made.
+
+`scripts/fuzz` runs the tests that are marked `hostile` with many times the examples.
+"""
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import settings
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+
+TIMES = int(os.environ.get("HOSTILE_TIMES", "1"))
+"""How many times as many examples as in the suite."""
+
+
+def hostile(max_examples: int, **options: Any) -> Callable[[_Test], _Test]:
+    """Mark a property test of hostile input, and say how many examples it has in the suite."""
+
+    def mark(test: _Test) -> _Test:
+        configured: _Test = settings(max_examples=max_examples * TIMES, deadline=None, **options)(test)
+        marked: _Test = pytest.mark.hostile(configured)
+        return marked
+
+    return mark
+
 
 FRAGMENTS = [
     "<p>",
