@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import psycopg
 import psycopg_pool
 from starlette.responses import Response
+
+REFUSED = "LOCAL"
+"""Code of what PostgREST would answer, and the local stack does not."""
 
 # https://docs.postgrest.org/en/v14/references/errors.html: the longest matching prefix decides.
 _STATUS_OF_SQLSTATE = {
@@ -24,7 +28,7 @@ class RestError(Exception):
         status: HTTP status.
         code: PostgREST's own code (`PGRST...`), or a SQLSTATE.
         message: What is wrong.
-        details: More about it.
+        details: More about it: a text, or a list of JSON objects.
         hint: What to try instead.
         headers: Further response headers.
     """
@@ -35,40 +39,70 @@ class RestError(Exception):
         code: str,
         message: str,
         *,
-        details: str | None = None,
+        details: Any = None,
         hint: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self._status = status
         self._body = {"code": code, "details": details, "hint": hint, "message": message}
-        self._headers = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
+        self._headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Proxy-Status": f"PostgREST; error={code}",
+            **(headers or {}),
+        }
+
+    @property
+    def body(self) -> str:
+        """The JSON that tells of it."""
+        return json.dumps(self._body)
 
     def response(self) -> Response:
         """Return the HTTP response."""
-        return Response(json.dumps(self._body), self._status, self._headers)
+        return Response(self.body, self._status, self._headers)
+
+
+def unknown(what: str) -> RestError:
+    """Return the refusal of something that PostgREST may answer, and the local stack does not."""
+    hint = "docs/local-supabase.md lists what the local stack refuses."
+    return RestError(400, REFUSED, f"the local stack does not know {what}", hint=hint)
 
 
 def from_psycopg(error: psycopg.Error, *, role: str) -> RestError:
     """Return the answer when Postgres, or the way to it, raised `error` in a request of `role`."""
     if (sqlstate := error.diag.sqlstate) is not None:
-        message = error.diag.message_primary or ""
-        status = _status(sqlstate, message, role)
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None  # noqa: PLR2004 - Unauthorized
-        details, hint = error.diag.message_detail, error.diag.message_hint
-        return RestError(status, sqlstate, message, details=details, hint=hint, headers=headers)
+        return _from_postgres(sqlstate, error.diag, role)
     if isinstance(error, psycopg_pool.PoolTimeout):
         return RestError(504, "PGRST003", "Timed out acquiring connection from connection pool.")
     if isinstance(error, psycopg.DataError):  # psycopg refuses NUL in text before Postgres can
         return RestError(400, "22021", 'invalid byte sequence for encoding "UTF8": 0x00')
-    return RestError(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
+    if isinstance(error, psycopg_pool.PoolClosed):
+        return RestError(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
+    # A pooled connection was closed without a word. PostgREST takes that for a message with nothing in it.
+    return RestError(400, "", "")
 
 
-def _status(sqlstate: str, message: str, role: str) -> int:
+def _from_postgres(sqlstate: str, diagnostic: psycopg.errors.Diagnostic, role: str) -> RestError:
+    if sqlstate == "PGRST":
+        return unknown("answers that are raised with sqlstate 'PGRST'")
+    message = diagnostic.message_primary or ""
+    status = _status(sqlstate, message, role)
+    if status is None:
+        return unknown(f"the status of sqlstate '{sqlstate}'")
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None  # noqa: PLR2004 - Unauthorized
+    details, hint = diagnostic.message_detail, diagnostic.message_hint
+    return RestError(status, sqlstate, message, details=details, hint=hint, headers=headers)
+
+
+def _status(sqlstate: str, message: str, role: str) -> int | None:
     if sqlstate.startswith("PT"):
         status = sqlstate.removeprefix("PT")
-        return int(status) if status.isdecimal() and "200" <= status < "600" else 500
+        if not status.isdecimal():
+            return 500
+        return int(status) if "200" <= status < "600" else None
     no_such_role = message.startswith("role") and message.endswith("does not exist")
     if (sqlstate == "42501" and role == "anon") or (sqlstate == "22023" and no_such_role):
         return 401
+    if sqlstate == "21000" and message.endswith("requires a WHERE clause"):
+        return 400
     return _STATUS_OF_SQLSTATE.get(sqlstate) or _STATUS_OF_SQLSTATE.get(sqlstate[:2], 400)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.local.rest_errors import RestError
+from worker.local.rest_errors import RestError, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +25,42 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Relationship:
-    """A foreign key, seen from one of its ends.
-
-    Attributes:
-        columns: Pairs of columns that are equal: of this end, and of `target`.
-        is_to_many: Whether rows of `target` refer to this end, and not the other way round.
-    """
-
-    target: str
-    columns: list[list[str]]
-    is_to_many: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Function:
     """A function.
 
     Attributes:
         optional_arguments: How many of its arguments, the last ones, have a default.
+        is_volatile: Whether it may change something; else it is called in a transaction that only reads.
         returns_composite: Whether it returns rows of columns, rather than plain values.
-        returned_table: The table whose rows it returns, if it does.
+        returned_type: Name of the type of these rows: that of a table, or `record`.
+        peculiarity: What it has that the local stack does not know, if anything.
     """
 
     name: str
     argument_names: list[str]
     argument_types: list[str]
     optional_arguments: int
+    is_volatile: bool
     returns_set: bool
     returns_void: bool
     returns_composite: bool
-    returned_table: str | None
+    returned_type: str
+    peculiarity: str | None
 
     @property
     def types(self) -> dict[str, str]:
         """Types of the arguments by name."""
         return dict(zip(self.argument_names, self.argument_types, strict=True))
+
+    @property
+    def label(self) -> str:
+        """What its rows are called within a statement."""
+        return self.returned_type if self.returns_composite else self.name
+
+    @property
+    def takes_a_body(self) -> bool:
+        """Whether it takes the whole body as its one argument, which has no name."""
+        return self.argument_names == [""]
 
     def accepts(self, arguments: set[str]) -> bool:
         """Whether it can be called with just these named arguments."""
@@ -71,31 +71,25 @@ class Function:
         return f"public.{self.name}({', '.join(f'{name} => {type_}' for name, type_ in self.types.items())})"
 
 
-def choose_table(found: Sequence[Table], name: str) -> Table:
-    """Return the table or view that was found by its `name`.
+def chosen(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
+    """Return the one that takes these arguments among the functions of one name, if there is one.
 
     Raises:
-        RestError: There is none (PGRST205).
-    """
-    if not found:
-        raise RestError(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache")
-    return found[0]
-
-
-def choose_function(found: Sequence[Function], name: str, arguments: set[str]) -> Function:
-    """Return the one that takes these arguments among the functions that were found by their `name`.
-
-    Raises:
-        RestError: There is none (PGRST202), or more than one (PGRST203).
+        RestError: There is more than one (PGRST203), or it is of a sort that the local stack does not know.
     """
     accepting = [function for function in found if function.accepts(arguments)]
+    if not accepting and is_post and any(function.takes_a_body for function in found):
+        raise unknown("functions with a single unnamed parameter")
     if not accepting:
-        called = f"({', '.join(sorted(arguments))})" if arguments else " without parameters"
-        message = f"Could not find the function public.{name}{called} in the schema cache"
-        raise RestError(404, "PGRST202", message)
+        return None
     if len(accepting) > 1:
         message = f"Could not choose the best candidate function between: {', '.join(map(str, accepting))}"
-        raise RestError(300, "PGRST203", message)
+        hint = (
+            "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
+        )
+        raise RestError(300, "PGRST203", message, hint=hint)
+    if accepting[0].peculiarity:
+        raise unknown(accepting[0].peculiarity)
     return accepting[0]
 
 
@@ -103,37 +97,29 @@ def choose_function(found: Sequence[Function], name: str, arguments: set[str]) -
 PREPARE = """
 prepare pgrst_table as
 select c.relname as name, json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
-    coalesce(array_agg(a.attname::text) filter (where a.attnum = any (k.conkey)), '{}') as primary_key
+    coalesce(array_agg(a.attname::text order by a.attname) filter (where a.attnum = any (k.conkey)), '{}')
+        as primary_key
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
-where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and c.relname = $1
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and not c.relispartition
+    and c.relname = $1
 group by c.relname;
-
-prepare pgrst_relationship as
-select t.relname as target, side.is_to_many,
-    array(
-        select array[ours.attname::text, theirs.attname::text]
-        from unnest(side.keys, side.target_keys) as pair (key, target_key)
-        join pg_attribute ours on ours.attrelid = o.oid and ours.attnum = pair.key
-        join pg_attribute theirs on theirs.attrelid = t.oid and theirs.attnum = pair.target_key
-    ) as columns
-from pg_constraint k
-cross join lateral (
-    values (k.conrelid, k.conkey, k.confrelid, k.confkey, false), (k.confrelid, k.confkey, k.conrelid, k.conkey, true)
-) as side (origin, keys, target, target_keys, is_to_many)
-join pg_class o on o.oid = side.origin and o.relnamespace = 'public'::regnamespace
-join pg_class t on t.oid = side.target and t.relnamespace = 'public'::regnamespace
-where k.contype = 'f' and k.conparentid = 0 and o.relname = $1;
 
 prepare pgrst_function as
 select p.proname as name, i.names as argument_names, i.types as argument_types,
-    p.pronargdefaults as optional_arguments, p.proretset as returns_set,
-    p.prorettype = 'void'::regtype as returns_void, c.relname as returned_table,
-    t.typtype = 'c' or coalesce(p.proargmodes::text[] && '{t,b,o}', false) as returns_composite
+    p.pronargdefaults as optional_arguments, p.provolatile = 'v' as is_volatile, p.proretset as returns_set,
+    p.prorettype = 'void'::regtype as returns_void, coalesce(c.relname, t.typname) as returned_type,
+    t.typtype = 'c' or coalesce(p.proargmodes::text[] && '{t,b,o}', false) as returns_composite,
+    case
+        when p.provariadic > 0 then 'variadic functions'
+        when p.proconfig::text ~ '(statement_timeout|plan_filter.statement_cost_limit|default_transaction_isolation)='
+            then 'functions that set statement_timeout or default_transaction_isolation'
+    end as peculiarity
 from pg_proc p
-join pg_type t on t.oid = p.prorettype
-left join pg_class c on c.oid = t.typrelid and c.relnamespace = 'public'::regnamespace
+join pg_type r on r.oid = p.prorettype
+join pg_type t on t.oid = case when r.typtype = 'd' then r.typbasetype else r.oid end
+left join pg_class c on c.oid = t.typrelid
 cross join lateral (
     select
         coalesce(array_agg(coalesce(a.name, '') order by a.place), '{}'),
@@ -143,5 +129,10 @@ cross join lateral (
     where a.mode is null or a.mode in ('i', 'b', 'v')
 ) as i (names, types)
 where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = $1
-order by p.oid
+    and p.prorettype <> 'trigger'::regtype
+    and (
+        not '' = any (i.names)
+        or (cardinality(i.names) = 1 and i.types[1] in ('bytea', 'json', 'jsonb', 'text', 'xml'))
+    )
+order by p.pronargs, obj_description(p.oid, 'pg_proc') nulls first, i.names, i.types;
 """

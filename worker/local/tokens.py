@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
 from functools import lru_cache
 from typing import Any
@@ -65,6 +67,10 @@ class Tokens:
             TokenError: Anything else is wrong.
         """
         return self._claims_at(token, int(time.time()))
+
+    def is_signature(self, signature: bytes, signed: bytes) -> bool:
+        """Whether `signature` is what this secret makes of the bytes of a token that are signed."""
+        return hmac.compare_digest(signature, hmac.digest(self._secret.encode(), signed, hashlib.sha256))
 
     def _decode(self, token: str, _second: int) -> dict[str, Any]:
         try:

@@ -1,0 +1,79 @@
+"""What PostgREST answers and the local stack does not: it is refused, and the message says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.rest.books import error
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "local-supabase.md"
+
+REFUSED = [
+    ("GET", "/", {}, "the description of the API (OpenAPI)"),
+    ("OPTIONS", "/books", {}, "the method OPTIONS"),
+    ("PUT", "/books?id=eq.1", {}, "the method PUT"),
+    ("GET", "/books", {"prefer": "count=planned"}, "the preference count=planned"),
+    ("GET", "/books", {"prefer": "count=estimated"}, "the preference count=estimated"),
+    ("POST", "/books", {"prefer": "missing=default"}, "the preference missing=default"),
+    ("POST", "/books", {"prefer": "return=headers-only"}, "the preference return=headers-only"),
+    ("GET", "/books", {"prefer": "timezone=UTC"}, "the preference timezone=UTC"),
+    ("GET", "/books", {"accept": "text/csv"}, "the media type text/csv"),
+    ("GET", "/books", {"accept": "text/csv, */*"}, "the media type text/csv"),
+    ("GET", "/books", {"accept": "application/geo+json"}, "the media type application/geo+json"),
+    ("GET", "/books", {"accept": "application/vnd.pgrst.plan+json"}, "the media type application/vnd.pgrst.plan+json"),
+    ("GET", "/books", {"accept": "application/vnd.pgrst.array+json;nulls=stripped"}, "nulls=stripped"),
+    ("GET", "/books", {"accept": 'application/vnd.pgrst.object+json; nulls="stripped"'}, "nulls=stripped"),
+    ("POST", "/books", {"content-type": "text/csv"}, "bodies of the type text/csv"),
+    ("POST", "/rpc/add", {"content-type": "application/x-www-form-urlencoded"},
+     "bodies of the type application/x-www-form-urlencoded"),
+    ("POST", "/rpc/add", {"content-type": "text/plain"}, "bodies of the type text/plain"),
+    ("GET", "/books?select=notes!inner(id)", {}, "inner joins (!inner)"),
+    ("GET", "/books?select=notes!book_id!inner(id)", {}, "inner joins (!inner)"),
+    ("GET", "/notes?select=...books(title)", {}, "spread embeds (...)"),
+    ("GET", "/books?select=id,notes(id,authors(id))", {}, "embeds within embeds"),
+    ("GET", "/books?select=id,notes()", {}, "embeds without columns"),
+    ("GET", "/books?select=authors!writings(id)", {}, "many-to-many relationships"),
+    ("GET", "/books?select=best_note(id)", {}, "computed relationships"),
+    ("GET", "/books?select=titles(id)", {}, "relationships of views"),
+    ("GET", "/titles?select=notes(id)", {}, "relationships of views"),
+    ("GET", "/books?select=id,notes(id)&notes=is.null", {}, "filters on whether something embedded is null"),
+    ("GET", "/books?select=id,notes(id)&or=(notes.not.is.null)", {}, "filters on whether something embedded is null"),
+    ("GET", "/notes?select=id,books(id)&order=books(title)", {}, "the order by columns of what is embedded"),
+    ("GET", "/books?select=id,notes(id)&notes.limit=-1", {}, "negative limits and offsets of what is embedded"),
+    ("GET", "/books?select=data->by", {}, "JSON paths (-> and ->>) in select"),
+    ("GET", "/books?select=name:data->by->>name", {}, "JSON paths (-> and ->>) in select"),
+    ("GET", "/books?data->by->>name=eq.Joyce", {}, "JSON paths (-> and ->>) in filters"),
+    ("GET", "/books?or=(data->>by.eq.x)", {}, "JSON paths (-> and ->>) in filters"),
+    ("GET", "/books?order=data->by", {}, "JSON paths (-> and ->>) in order"),
+    ("GET", "/books?select=pages::text", {}, "casts (::)"),
+    ("GET", "/books?title=fts.dune", {}, "the operator fts"),
+    ("GET", "/books?title=not.wfts(english).dune", {}, "the operator wfts(english)"),
+    ("GET", "/books?id=eq(any).{1,2}", {}, "the operator eq(any)"),
+    ("GET", "/books?or=(title.like(all).{a*})", {}, "the operator like(all)"),
+    ("GET", "/books?pages=sl.5", {}, "the operator sl"),
+    ("GET", "/books?limit=many", {}, "the limit 'many'"),
+    ("GET", "/books?id=in.(1)x", {}, "what 'x' says at the end of filter (in.(1)x)"),
+    ("GET", "/books?title=eq.%FF", {}, "query strings that are not UTF-8"),
+    ("PATCH", "/books?id=eq.1&select=id,notes(id)&notes.id=eq.1", {},
+     "conditions on what is embedded, when rows are changed"),
+    ("POST", "/rpc/takes_json", {}, "functions with a single unnamed parameter"),
+    ("GET", "/rpc/total?numbers=1", {}, "variadic functions"),
+    ("GET", "/rpc/hasty", {}, "functions that set statement_timeout or default_transaction_isolation"),
+    ("GET", "/rpc/add?x.a=1", {}, "the argument name 'x.a'"),
+    ("GET", "/rpc/fail?code=PT999", {}, "the status of sqlstate 'PT999'"),
+    ("GET", "/rpc/fail?code=PGRST", {}, "answers that are raised with sqlstate 'PGRST'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "url", "headers", "what"), REFUSED)
+async def test_what_is_refused(
+    http: httpx.AsyncClient, method: str, url: str, headers: dict[str, str], what: str
+) -> None:
+    headers = {"content-type": "application/json", **headers}
+    response = await http.request(method, url, headers=headers, content='{"title": "a"}' if method != "GET" else None)
+    assert error(response) == (400, "LOCAL", f"the local stack does not know {what}")
+    assert response.json()["hint"] == "docs/local-supabase.md lists what the local stack refuses."
+    assert response.headers["proxy-status"] == "PostgREST; error=LOCAL"
