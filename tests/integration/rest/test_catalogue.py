@@ -94,7 +94,9 @@ async def test_tables_are_as_the_last_commit_left_them(
     assert await embedded() == "PGRST205"
 
 
-async def test_a_schema_that_was_made_a_second_time(rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any]) -> None:
+async def test_a_schema_that_was_made_a_second_time(
+    rest: httpx.AsyncClient, owner: psycopg.AsyncConnection[Any]
+) -> None:
     for _ in range(2):
         await owner.execute("drop schema public cascade; create schema public")
         await owner.execute("grant usage on schema public to service_role")
