@@ -21,6 +21,7 @@ from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from scripts.throwaway import POSTGRES_15
+from tests.recorder import Recorder, recording
 from worker.local.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.postgres import Postgres, embedded_binaries, free_port
 from worker.local.stack import Endpoints
@@ -50,9 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Endpoints]:
+def recorder() -> Iterator[Recorder | None]:
+    """Keeps the requests of clients, if that is asked for."""
+    if (path := os.environ.get("RECORD_REST")) is None:
+        yield None
+        return
+    with recording(Path(path)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stack(recorder: Recorder | None) -> Iterator[Endpoints]:
     """Where the session's stack is. It holds the project's migrations, and no data of its own."""
     with running_stack() as endpoints:
+        if recorder is not None:
+            recorder.trust(endpoints.jwt_secret)
         yield endpoints
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 
 import httpx
 import psycopg
 import pytest
 
 from tests.integration.rest.books import ROWS, SCHEMA
+from tests.recorder import Recorder
 from worker.local.stack import Endpoints
 
 _EVERYTHING = """
@@ -34,9 +36,12 @@ def tables(stack: Endpoints) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-async def http(stack: Endpoints, tables: psycopg.Connection) -> AsyncIterator[httpx.AsyncClient]:
+async def http(
+    stack: Endpoints, tables: psycopg.Connection, recorder: Recorder | None
+) -> AsyncIterator[httpx.AsyncClient]:
     """Requests of the service role, to tables that hold `ROWS`."""
     tables.execute(ROWS)
     headers = {"apikey": stack.service_role_key}
-    async with httpx.AsyncClient(base_url=f"{stack.url}/rest/v1", headers=headers) as client:
-        yield client
+    with recorder.probing() if recorder else nullcontext():
+        async with httpx.AsyncClient(base_url=f"{stack.url}/rest/v1", headers=headers) as client:
+            yield client

@@ -1,0 +1,1 @@
+"""Compares the local gateway with a real PostgREST, request by request."""
