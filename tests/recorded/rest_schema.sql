@@ -78,3 +78,8 @@ create function public.sets_headers(status text, headers text) returns int langu
 $$;
 create function public.cookies() returns json language sql as
     $$ select current_setting('request.cookies')::json $$;
+create domain public.colour as int;
+create table public.coloured (colour public.colour);
+create function public.as_json(public.colour) returns json language sql immutable as
+    $$ select to_json('#' || to_hex($1)) $$;
+create cast (public.colour as json) with function public.as_json(public.colour) as implicit;

@@ -103,7 +103,8 @@ async def _answer(connection: _Connection, call: Call) -> Response:
         statement = rest_statement.function_call(call, function, asked)
     else:
         table = await _table(connection, call)
-        asked = resource(table.name, call.query, await _related(connection, call, table.name))
+        related = await _related(connection, call, table.name)
+        asked = resource(table.name, call.query, related, is_changed=call.is_change)
         if call.is_change:
             statement = rest_statement.change(call, table, asked)
             has_conflict_target = bool(table.primary_key) or call.query.unique is not None
@@ -156,6 +157,8 @@ async def _table(connection: _Connection, call: Call) -> Table:
     found = await _begin(connection, call, Table)
     if not found:
         raise rest_hints.no_table(call.name, await _names(connection, rest_hints.TABLES))
+    if found[0].has_representations:
+        raise unknown("columns whose domain is cast to JSON or text")
     return found[0]
 
 

@@ -32,6 +32,7 @@ _UNKNOWN_OPERATION = re.compile(
 _BEGUN_OPERATION = re.compile(r"(?:not|in|is)\.")
 _IS = re.compile(r"null|not_null|true|false|unknown", re.IGNORECASE)
 _AGGREGATE = re.compile(r"\.(?:sum|avg|count|max|min)\(\)")
+_SPACES = re.compile(r"[ \t]*")
 _CAST = re.compile(r"::")
 _BEFORE_HINTS = re.compile(r"(?=(?:![^!,()]+){1,2}\()")
 
@@ -167,7 +168,8 @@ class Query:
             self._part(tuple(name for name in path if name != "not")).conditions.append(logic)
         elif last == "order":
             scanner = Scanner(value, "order")
-            self._part(path).order = scanner.separated(lambda: _order(scanner))
+            order = scanner.separated(lambda: _order(scanner))
+            self._part(path).order = self._part(path).order or order
             if not scanner.is_at_end():
                 scanner.fail('delimiter (.), "," or end of input')
         elif has_arguments and not _is_operation(value):
@@ -329,6 +331,7 @@ def _filter(scanner: Scanner, name: str, operand: Callable[[], str]) -> Filter:
     is_negated, operator = operation[1] is not None, operation[2]
     if operator == "in":
         scanner.expect("(")
+        scanner.match(_SPACES)
         values = scanner.separated(scanner.value)
         scanner.expect(")")
         return Filter(name, is_negated, operator, values)

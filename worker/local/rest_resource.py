@@ -70,13 +70,16 @@ class _Embedded:
         return sql("coalesce((select json_agg(pgrst_row)::jsonb from ({}) as pgrst_row), '[]')", rows)
 
 
-def resource(label: str, query: Query, related: Sequence[tuple[Embed, Relationship]]) -> Resource:
+def resource(
+    label: str, query: Query, related: Sequence[tuple[Embed, Relationship]], *, is_changed: bool = False
+) -> Resource:
     """Return what `query` asks of the rows with this label.
 
     Args:
         label: Of the table, or of the function's rows.
         query: The query string.
         related: What is embedded, and by which relationship.
+        is_changed: Whether rows are changed: then limits count for nothing.
 
     Raises:
         RestError: It asks something of what is not embedded (PGRST108).
@@ -88,16 +91,18 @@ def resource(label: str, query: Query, related: Sequence[tuple[Embed, Relationsh
         for ours, theirs in relationship.columns:
             root.names.append(ours)
             child.conditions.append(sql("{} = {}", column(child.label, theirs), column(label, ours)))
-        child.rows = Range().capped()
+        child.rows = None if is_changed else Range().capped()
         root.embedded.append(_Embedded(embed.key, relationship.target, relationship.is_to_one, child))
         for name in (embed.target, embed.key):
             inner.setdefault(name, child)
     for path, part in query.parts.items():
+        if is_changed and path and not (part.conditions or part.order):
+            continue
         asked = root if not path else _found(path, inner)
         if not path:
             _check_conditions(part, [embed.key for embed, _ in related])
         _add(asked, part)
-        if path and (part.limit is not None or part.offset is not None):
+        if path and not is_changed and (part.limit is not None or part.offset is not None):
             asked.rows = _embedded_range(part)
     return root
 

@@ -17,9 +17,12 @@ class Table:
 
     Attributes:
         types: Type of each column, as it is written in a column list.
+        has_representations: Whether a column's domain has an implicit cast, which PostgREST would apply.
     """
 
     name: str
+    is_view: bool
+    has_representations: bool
     types: dict[str, str]
     primary_key: list[str]
 
@@ -96,15 +99,23 @@ def chosen(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> 
 # A type modifier of -1 makes format_type write `bpchar` and `"bit"`, where `character` and `bit` would be of length 1.
 PREPARE = """
 prepare pgrst_table as
-select c.relname as name, json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
+select c.relname::text as name, c.relkind in ('v', 'm') as is_view,
+    bool_or(exists (
+        select from pg_cast x
+        where x.castcontext = 'i' and x.castmethod = 'f'
+            and ((x.castsource = t.oid and x.casttarget in ('json'::regtype, 'text'::regtype))
+                or (x.casttarget = t.oid and x.castsource in ('json'::regtype, 'text'::regtype)))
+    ) and t.typtype = 'd') as has_representations,
+    json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
     coalesce(array_agg(a.attname::text order by a.attname) filter (where a.attnum = any (k.conkey)), '{}')
         as primary_key
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+join pg_type t on t.oid = a.atttypid
 left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and not c.relispartition
     and c.relname = $1
-group by c.relname;
+group by c.oid;
 
 prepare pgrst_function as
 select p.proname as name, i.names as argument_names, i.types as argument_types,

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from worker.local.rest_body import Body
 from worker.local.rest_call import Call
 from worker.local.rest_errors import RestError, unknown
+from worker.local.rest_query import Logic
 from worker.local.rest_resource import Resource
 from worker.local.rest_schema import Function, Table
 from worker.local.rest_sql import SCHEMA, column, joined, sql, where
@@ -56,8 +57,11 @@ def change(call: Call, table: Table, resource: Resource) -> Composed:
     """
     # The conditions decide what is changed, not what is shown of it.
     conditions, resource.conditions = resource.conditions, []
-    if any(path and part.conditions and call.method != "POST" for path, part in call.query.parts.items()):
-        raise unknown("conditions on what is embedded, when rows are changed")
+    inner = [condition for path, part in call.query.parts.items() if path for condition in part.conditions]
+    if call.method != "POST" and any(isinstance(condition, Logic) for condition in inner):
+        raise unknown("and/or on what is embedded, when rows are changed")
+    if table.is_view and call.preferences.resolution and call.query.unique is None:
+        raise unknown("upserts into views without on_conflict")
     names = _columns(call.body, table)
     inserted: Composable = SQL("null::int")
     if call.method == "POST":

@@ -33,6 +33,7 @@ def tables(stack: Endpoints) -> Iterator[psycopg.Connection]:
         finally:
             for statement in made:
                 connection.execute(statement)
+            connection.execute("drop domain public.colour cascade")
 
 
 @pytest.fixture

@@ -175,6 +175,13 @@ async def test_an_update_of_nothing(http: httpx.AsyncClient) -> None:
     assert error(await http.patch("/books?id=eq.1", json={}, headers=SINGLE))[:2] == (406, "PGRST116")
 
 
+async def test_what_is_embedded_in_changed_rows(http: httpx.AsyncClient) -> None:
+    headers = {"prefer": "return=representation"}
+    path = "/books?id=eq.1&select=id,notes(id)&notes.id=eq.2&notes.limit=0&authors.limit=1"
+    response = await http.patch(path, json={"pages": 9}, headers=headers)
+    assert response.json() == [{"id": 1, "notes": [{"id": 2}]}]
+
+
 async def test_limits_are_for_what_is_read(http: httpx.AsyncClient) -> None:
     headers = {"prefer": "return=representation"}
     response = await http.patch("/books?id=gt.0&limit=1&select=id&order=id.desc", json={"pages": 9}, headers=headers)
