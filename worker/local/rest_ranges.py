@@ -39,8 +39,8 @@ _NO_ROW = Range(0, -1)
 
 def of_parameters(limit: str | None, offset: str | None) -> Range:
     """Return what the parameters `limit` and `offset` say."""
-    first = 0 if offset is None else _integer("offset", offset)
-    return Range(first, None if limit is None else first + _integer("limit", limit) - 1)
+    first = 0 if offset is None else _integer(offset)
+    return Range(first, None if limit is None else first + _integer(limit) - 1)
 
 
 def requested(limit: str | None, offset: str | None, header: str | None) -> Range:
@@ -86,9 +86,9 @@ def _of_header(header: str | None) -> Range:
     return Range(int(found[1]), int(found[2]) if found[2] else None)
 
 
-def _integer(name: str, value: str) -> int:
+def _integer(value: str) -> int:
     if not _INTEGER.fullmatch(value):
-        raise unknown(f"the {name} '{value}'")
+        raise unknown(f"the limit or offset '{value}'")
     return int(value)
 
 

@@ -112,8 +112,10 @@ def choose(found: Sequence[Relationship], origin: str, embed: Embed) -> Relation
             hint=f"Try changing '{target}' to one of the following: {hints}. "
             "Find the desired relationship in the 'details' key.",
         )
-    if not meant[0].is_by_key:
-        raise unknown(f"{meant[0].cardinality} relationships")
+    if meant[0].cardinality is Cardinality.MANY_TO_MANY:
+        raise unknown("many-to-many relationships")
+    if meant[0].cardinality is Cardinality.COMPUTED:
+        raise unknown("computed relationships")
     return meant[0]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.rest.books import error
+from worker.local import rest
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "local-supabase.md"
 
@@ -54,7 +56,7 @@ REFUSED = [
     ("GET", "/books?id=eq(any).{1,2}", {}, "the operator eq(any)"),
     ("GET", "/books?or=(title.like(all).{a*})", {}, "the operator like(all)"),
     ("GET", "/books?pages=sl.5", {}, "the operator sl"),
-    ("GET", "/books?limit=many", {}, "the limit 'many'"),
+    ("GET", "/books?limit=many", {}, "the limit or offset 'many'"),
     ("GET", "/books?id=in.(1)x", {}, "what 'x' says at the end of filter (in.(1)x)"),
     ("GET", "/books?title=eq.%FF", {}, "query strings that are not UTF-8"),
     ("PATCH", "/books?id=eq.1&select=id,notes(id)&notes.or=(id.eq.1)", {},
@@ -79,3 +81,20 @@ async def test_what_is_refused(
     assert error(response) == (400, "LOCAL", f"the local stack does not know {what}")
     assert response.json()["hint"] == "docs/local-supabase.md lists what the local stack refuses."
     assert response.headers["proxy-status"] == "PostgREST; error=LOCAL"
+
+
+def rows_of_the_table() -> list[str]:
+    _, _, after = DOCUMENT.read_text().partition("| the local stack does not know … | asked for by |\n|---|---|\n")
+    return [line.split(" | ")[0].removeprefix("| ") for line in after.partition("\n\n")[0].splitlines()]
+
+
+def test_the_table_of_what_is_refused_is_complete() -> None:
+    patterns = [re.escape(row).replace("…", ".*") for row in rows_of_the_table()]
+    for *_, what in REFUSED:
+        assert any(re.fullmatch(pattern, what) for pattern in patterns), what
+    sources = "".join(path.read_text() for path in Path(rest.__file__).parent.glob("rest*.py"))
+    raised = re.findall(r"unknown\(\s*f?\"(.*?)\"\s*\)", sources)
+    assert len(raised) > 30
+    for message in raised:
+        what = re.sub(r"'?\{[^}]*\}'?", "…", message)
+        assert any(re.fullmatch(pattern, what) for pattern in patterns), message
