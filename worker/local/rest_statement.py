@@ -103,8 +103,10 @@ def function_call(call: Call, function: Function, resource: Resource) -> Compose
         source = sql("select {} from {}{} as pgrst_call", returned, rows, called)
     else:
         source = sql("select pgrst_call.pgrst_scalar from {}(select {} as pgrst_scalar) as pgrst_call", rows, called)
+    # One of several plain values is an object, too.
+    is_object = function.returns_composite or (function.returns_set and call.is_single)
     shape = _Shape(
-        value="pgrst_row" if function.returns_composite else "pgrst_row.pgrst_scalar",
+        value="pgrst_row" if is_object else "pgrst_row.pgrst_scalar",
         is_array=function.returns_set,
         size="count(*)" if function.returns_set else "1",
     )

@@ -125,6 +125,8 @@ async def test_one_row_is_one_object(http: httpx.AsyncClient) -> None:
         response = await http.get(path, headers=SINGLE | {"prefer": "count=exact"})
         assert response.status_code == 200
     assert error(await http.get("/rpc/numbers", headers=SINGLE))[:2] == (406, "PGRST116")
+    assert (await http.get("/rpc/numbers?limit=1", headers=SINGLE)).json() == {"pgrst_scalar": 1}
+    assert (await http.get("/rpc/add?a=1", headers=SINGLE)).json() == 3
 
 
 async def test_a_column_that_is_not_selected_is_not_there_to_order_by(http: httpx.AsyncClient) -> None:
