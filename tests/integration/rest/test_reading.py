@@ -148,10 +148,10 @@ async def test_formats(http: httpx.AsyncClient) -> None:
     array = {"accept": "application/vnd.pgrst.array+json"}
     response = await http.get("/books?id=eq.1", headers=array)
     assert (response.json(), response.headers["content-type"]) == ([DUNE], "application/json; charset=utf-8")
-    assert error(await http.get("/books", headers={"accept": "image/png, text/xml"})) == (
+    assert error(await http.get("/books", headers={"accept": "text/xml;q=0.1, image/png, text/plain;a=b"})) == (
         406,
         "PGRST107",
-        "None of these media types are available: image/png, text/xml",
+        "None of these media types are available: text/plain, image/png, text/xml",
     )
 
 
