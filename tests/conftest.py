@@ -21,7 +21,7 @@ from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from scripts.throwaway import POSTGRES_15
-from tests.recorder import Recorder, recording
+from tests.recorder import Recorder, recording, trust
 from worker.local.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.postgres import Postgres, embedded_binaries, free_port
 from worker.local.stack import Endpoints
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def recorder() -> Iterator[Recorder | None]:
     """Keeps the requests of clients, if that is asked for."""
     if (path := os.environ.get("RECORD_REST")) is None:
@@ -61,11 +61,9 @@ def recorder() -> Iterator[Recorder | None]:
 
 
 @pytest.fixture(scope="session")
-def stack(recorder: Recorder | None) -> Iterator[Endpoints]:
+def stack() -> Iterator[Endpoints]:
     """Where the session's stack is. It holds the project's migrations, and no data of its own."""
     with running_stack() as endpoints:
-        if recorder is not None:
-            recorder.trust(endpoints.jwt_secret)
         yield endpoints
 
 
@@ -147,7 +145,9 @@ def running_stack(*options: str) -> Iterator[Endpoints]:
             try:
                 line = process.stdout.readline()
                 assert line, "the local stack did not start"
-                yield Endpoints(**json.loads(line))
+                endpoints = Endpoints(**json.loads(line))
+                trust(endpoints.jwt_secret)
+                yield endpoints
             finally:
                 process.send_signal(signal.SIGTERM)
                 exit_code = process.wait()

@@ -152,7 +152,7 @@ async def test_a_status_that_differs(postgres: Postgres) -> None:
     assert "status 401 instead of 418" in kinds(comparison)
 
 
-async def test_what_is_refused_is_told_and_changes_nothing(postgres: Postgres) -> None:
+async def test_what_is_refused_is_counted_and_changes_nothing(postgres: Postgres) -> None:
     put = Record("PUT", "/books?id=eq.1", role="service_role", body="{}")
     inner = Record("GET", "/books?select=id,notes!inner(id)", role="service_role")
     everything = Record("DELETE", "/books", role="service_role")
@@ -213,7 +213,7 @@ async def test_the_local_gateway_equals_itself() -> None:
     assert process.returncode == 0, told.decode()
     requests, succeeded = re.findall(rb"[0-9]+", told)[:2]
     assert int(requests) > 700
-    assert int(succeeded) > 300
+    assert int(succeeded) > 250
 
 
 def request(method: str, path: str, *, token: str = "", body: str | None = None, **headers: str) -> httpx.Request:
