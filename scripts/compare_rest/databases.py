@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from scripts.compare_rest import records
-from scripts.throwaway import migrate
+from worker.local.migrations import apply_migrations, migrations_folder
 from worker.local.postgres import Postgres
 
 LOCAL, REAL = "rest_local", "rest_real"
@@ -21,7 +21,7 @@ values (%s, 'authenticated', 'authenticated', %s, now(), now())
 
 def make(postgres: Postgres, users: Iterable[str]) -> None:
     """Make both databases: the project's migrations, the tables of the tests, and these users."""
-    migrate(postgres)
+    apply_migrations(postgres.dsn("postgres"), migrations_folder())
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(records.SCHEMA.read_bytes())
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
