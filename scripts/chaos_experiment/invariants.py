@@ -80,9 +80,11 @@ AT_ALL_TIMES: dict[str, str] = {
         join public.search_runs as run on run.id = wait.run_id
         cross join worker.settings as settings
         where run.completed_at is not null
-           -- While it is searched, a site may have been refused for good, and be about to end.
+           -- A site may have been refused for good, and be about to end: while it is searched, or when its worker died.
            or (run.status = 'pending' and (wait.waited > settings.max_site_wait
-                                           or wait.due_at > worker.now() + settings.max_site_wait))
+                                           or wait.due_at > worker.now() + settings.max_site_wait)
+               and (select event.event not in ('rescued', 'released') from public.run_events as event
+                    where event.run_id = run.id order by event.id desc limit 1))
     """,
     "a site is tried after a pause by a run that is searching it": """
         select format('%s: %s', health.site, health.prober_run_id)
@@ -134,7 +136,9 @@ AT_THE_END: dict[str, str] = {
     "what may pass is tried again while attempts are left": """
         select format('%s: %s after %s of %s attempts', run.id, run.status, run.attempts, run.max_attempts)
         from runs as run
-        where run.status in ('partial', 'failed') and run.attempts < run.max_attempts and exists (
+        where run.status in ('partial', 'failed') and run.attempts < run.max_attempts
+          -- One that takes its workers with it is given up whatever its sites say.
+          and run.error_code is distinct from 'worker_lost' and exists (
             select from public.search_run_sites as site
             where site.run_id = run.id and site.status in ('partial', 'failed') and site.retryable)
     """,
