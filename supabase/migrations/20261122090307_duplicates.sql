@@ -1,5 +1,6 @@
 -- The same thing, found twice. Each sighting has an item of its own, so that a group can be taken apart again; those of
--- a group point at its oldest; one of a board that a user named is that only among its like. Whoever changes groups holds the lock of their kind and owner.
+-- a group point at its oldest; at one of a board that a user named only where the group has no other. To change groups
+-- takes the lock of their kind and owner.
 
 create function worker.lock_groups(kind text, owner_id uuid) returns void
 language sql volatile set search_path = ''
