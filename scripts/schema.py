@@ -109,10 +109,35 @@ order by tgname collate "C"
 """
 
 
+# Of a table with row level security Realtime sends those columns of a deleted row's replica identity that are in its
+# primary key, too (realtime.apply_rls).
 _PUBLISHED: LiteralString = """
-select schemaname || '.' || tablename as name from pg_publication_tables
-where pubname = 'supabase_realtime' and schemaname in ('public', 'worker')
-order by schemaname, tablename
+select published.schemaname || '.' || published.tablename as name,
+       concat_ws(', ', case when publication.pubinsert then 'insert' end,
+                 case when publication.pubupdate then 'update' end,
+                 case when publication.pubdelete then 'delete' end) as events,
+       (select string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
+        from pg_index as key
+        join pg_attribute as a on a.attrelid = key.indrelid and a.attnum = any (key.indkey)
+        where key.indrelid = c.oid and key.indisprimary and (c.relreplident in ('d', 'f') or exists (
+            select from pg_index as identity
+            where identity.indrelid = c.oid and identity.indisreplident and a.attnum = any (identity.indkey)))
+       ) as deleted
+from pg_publication as publication
+join pg_publication_tables as published on published.pubname = publication.pubname
+join pg_class as c on c.oid = format('%I.%I', published.schemaname, published.tablename)::regclass
+where publication.pubname = 'supabase_realtime' and published.schemaname in ('public', 'worker')
+order by published.schemaname, published.tablename
+"""
+_DELETIONS = """\
+Of an insert and of an update Realtime sends a row to those who may select it. Who might have selected a row that is
+gone cannot be asked any more: so of a delete it sends `old_record` to everybody who listens to the table, whatever the
+policies say, with what the last column names and nothing else. A filter on any other column lets no deletion through.
+
+The key of a run says that there was one, and to its owner that it is gone, with all that belongs to it. The keys of
+its sites and results are random and stand in no other table: they say neither of which run, site or item they were nor
+whose; how many there were can be counted. The publication's own `publish = 'insert, update'` would keep deletions back,
+of every table of the project: that is for the project to decide.
 """
 # A literal's type after it, which its column or argument says already.
 _CAST = re.compile(r"::[a-z_. ]+(?=,|$)")
@@ -156,8 +181,15 @@ def _document(connection: psycopg.Connection[Row]) -> Iterator[str]:
     for enum in connection.execute(_ENUMS).fetchall():
         yield f"- `{enum['name']}`: " + ", ".join(f"`{value}`" for value in enum["values"])
     yield "\n## Realtime\n"
-    published = ", ".join(f"`{row['name']}`" for row in connection.execute(_PUBLISHED).fetchall())
-    yield f"The publication `supabase_realtime` has {published}."
+    yield "The publication `supabase_realtime` has:\n"
+    yield from _table(
+        ("table", "events", "what a delete shows"),
+        (
+            (_code(row["name"]), row["events"], _code(row["deleted"]))
+            for row in connection.execute(_PUBLISHED).fetchall()
+        ),
+    )
+    yield _DELETIONS
 
 
 def _relation(connection: psycopg.Connection[Row], relation: Row) -> Iterator[str]:

@@ -144,7 +144,7 @@ class User:
         live = changes(self._url, self._key, bindings, access_token=self._access_token, timing=timing)
         async with aclosing(live) as events:
             async for event in events:
-                if isinstance(event, Change) and _run_id(event) not in followed:
+                if isinstance(event, Change) and _run_id(event, followed) not in followed:
                     continue
                 if isinstance(event, Change) and _is_whole(event, followed):
                     _apply(event, followed)
@@ -195,10 +195,17 @@ def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield run_ids[start : start + MAX_IDS]
 
 
-def _run_id(change: Change) -> str | None:
-    # Realtime tells everybody of every deletion, whatever the filter and the policies are: its key alone.
-    row = change.old_record if change.type == "DELETE" else change.record
-    return row.get("id" if change.table == "search_runs" else "run_id")
+def _run_id(change: Change, followed: Mapping[str, FollowedRun]) -> str | None:
+    # Realtime sends the key of every deleted row to everybody, whatever the policies are: a random id of its own.
+    if change.table == "search_runs":
+        return (change.old_record if change.type == "DELETE" else change.record).get("id")
+    if change.type != "DELETE":
+        return change.record.get("run_id")
+    return next((run_id for run_id, run in followed.items() if _deleted_site(change, run)), None)
+
+
+def _deleted_site(change: Change, run: FollowedRun) -> str | None:
+    return next((name for name, site in run.sites.items() if site["id"] == change.old_record.get("id")), None)
 
 
 def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
@@ -209,15 +216,18 @@ def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
 
 
 def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
-    run_id = _run_id(change)
+    run_id = _run_id(change, followed)
     assert run_id is not None
     match change.table, change.type:
         case "search_runs", "DELETE":
             del followed[run_id]
         case "search_runs", _:
             followed[run_id].run |= change.record
+            if change.record.get("leader_run_id") or change.record.get("shared_run_id"):
+                # Whoever is answered by another run has no sites of his own; their deletion passes no filter.
+                followed[run_id].sites.clear()
         case _, "DELETE":
-            followed[run_id].sites.pop(change.old_record["site"], None)
+            followed[run_id].sites.pop(_deleted_site(change, followed[run_id]) or "", None)
         case _:
             sites = followed[run_id].sites
             sites[change.record["site"]] = sites.get(change.record["site"], {}) | change.record

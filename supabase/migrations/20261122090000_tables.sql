@@ -132,6 +132,8 @@ comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
 create table public.search_run_sites (
+    -- Realtime sends the primary key of a deleted row to everybody: it must say nothing.
+    id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
     position smallint not null,
@@ -144,12 +146,14 @@ create table public.search_run_sites (
     progress jsonb not null default '{"step": "queued"}',
     started_at timestamptz,
     completed_at timestamptz,
-    primary key (run_id, site),
+    constraint search_run_sites_site unique (run_id, site),
     constraint search_run_sites_objects check (jsonb_typeof(progress) = 'object'),
     constraint search_run_sites_completed_at
         check ((status in ('completed', 'partial', 'failed', 'skipped')) = (completed_at is not null))
 );
 comment on table public.search_run_sites is 'Each site of a run, with its own status. Published to Realtime.';
+comment on column public.search_run_sites.id is
+    'Random: all that everybody who listens to Realtime hears of a deleted row.';
 comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
 comment on column public.search_run_sites.status is
     'pending, running, then completed, failed, partial (failed, after some results) or skipped, which are final.';
@@ -270,16 +274,19 @@ comment on column public.item_sources.url is 'The page of the item on this site.
 comment on column public.item_sources.owner_id is 'As the item''s: two users may each own a private sighting of the same profile.';
 
 create table public.search_results (
+    id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
     item_id uuid not null references public.items (id) on delete cascade,
     site text not null,
     page_number integer not null,
     position integer not null,
     created_at timestamptz not null,
-    primary key (run_id, item_id)
+    constraint search_results_item unique (run_id, item_id)
 );
 create index search_results_item_id on public.search_results (item_id);
 comment on table public.search_results is 'Which run found which item. Thin, because it is published to Realtime.';
+comment on column public.search_results.id is
+    'Random: all that everybody who listens to Realtime hears of a deleted row.';
 comment on column public.search_results.site is 'The site that had it first.';
 comment on column public.search_results.page_number is 'The site''s page that it was on, from 1.';
 comment on column public.search_results.position is 'Place on its page, from 1.';

@@ -698,7 +698,7 @@ begin
     from public.search_run_sites as searched
     left join worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page on true
     where searched.run_id = worker_finish_site.run_id and searched.site = worker_finish_site.site
-    group by searched.run_id, searched.site;
+    group by searched.id;
 
     select count(*) into found_here from public.search_results as result
     where result.run_id = worker_finish_site.run_id and result.site = worker_finish_site.site;

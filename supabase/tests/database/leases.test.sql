@@ -56,7 +56,7 @@ from lease;
 select public.worker_start_site(run_id, lease_token, 'alpha', 2) from second_lease;
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2,a3}'), 1,
     'the second attempt adds what the first did not find') from second_lease;
-select is((select count(*)::integer from public.search_results, held where run_id = id), 3, 'and repeats nothing');
+select is((select count(*)::integer from public.search_results, held where run_id = held.id), 3, 'and repeats nothing');
 select is((select array_agg(page.attempt || '.' || page_number order by page.id)
            from worker.raw_collections as page join held on held.id = run_id),
     array['1.1', '2.1'], 'each attempt''s pages are kept');
@@ -76,7 +76,7 @@ select results_eq(
     $$ values ('failed', 'worker_lost', '3 workers died with this run', 3::smallint, true, 3) $$,
     'a run that kills its workers fails');
 select results_eq(
-    $$ select site, status::text, error_code, retryable from public.search_run_sites, held where run_id = id order by site $$,
+    $$ select site, status::text, error_code, retryable from public.search_run_sites, held where run_id = held.id order by site $$,
     $$ values ('alpha', 'completed', null, null), ('beta', 'failed', 'worker_lost', false) $$,
     'its unfinished sites fail, the finished ones stay');
 select is((select string_agg(event, ', ' order by run_events.id) from public.run_events join lease using (run_id)

@@ -15,7 +15,7 @@ select results_eq(
     $$ values ('pending', 'manual', 0::smallint, 0, 0, 14, '{"step": "queued"}'::jsonb, 20::smallint) $$,
     'a new run waits, and wants its results from each site once');
 select results_eq(
-    $$ select site, status::text from public.search_run_sites, first_run where run_id = id order by site $$,
+    $$ select site, status::text from public.search_run_sites, first_run where run_id = first_run.id order by site $$,
     $$ values ('alpha', 'pending'), ('beta', 'pending') $$,
     'a new run has its sites');
 select results_eq(

@@ -78,7 +78,7 @@ select pg_temp.days(1000);
 select public.worker_delete_expired();
 select is(pg_temp.left_of(name), '{1,0,0,0}', format('a run that is %s is never deleted, however old', name))
 from runs where name in ('waiting', 'delayed', 'running') order by name;
-select is((select count(*)::integer from public.search_run_sites join runs on id = run_id), 3, 'nor are its sites');
+select is((select count(*)::integer from public.search_run_sites join runs on runs.id = run_id), 3, 'nor are its sites');
 delete from public.search_runs;
 
 -- Null keeps -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ select results_eq(
 select is((select answer ->> 'status' from answer), 'pending', 'its worker is told so');
 select results_eq(
     $$ select site, status::text, error_code, completed_at is null from public.search_run_sites, run
-       where run_id = id order by site $$,
+       where run_id = run.id order by site $$,
     $$ values ('alpha', 'completed', null, false), ('beta', 'pending', 'timeout', true),
               ('gamma', 'failed', 'not_found', false) $$,
     'only the site that may pass is open again');
@@ -68,7 +68,7 @@ select is((select public.worker_finish_run(run_id, lease_token) ->> 'status' fro
 select public.worker_start_site(id, pg_temp.token(id), 'beta', 2) from run;
 select results_eq(
     $$ select attempts, error_code, error_message, retryable from public.search_run_sites, run
-       where run_id = id and site = 'beta' $$,
+       where run_id = run.id and site = 'beta' $$,
     'values (2::smallint, null, null, null::boolean)', 'nor has its site, once it is searched');
 select is((select progress_current from public.search_runs join run using (id)), 30, 'progress never falls');
 select pg_temp.attempt_site(id, 'beta', 2, '{b1,b2}') from run;

@@ -90,7 +90,7 @@ from lease;
 select public.worker_finish_site(run_id, lease_token, 'alpha') from lease;
 select results_eq(
     $$ select status::text, jobs_found, completed_at = worker.now() from public.search_run_sites, run
-       where run_id = id and site = 'alpha' $$,
+       where run_id = run.id and site = 'alpha' $$,
     $$ values ('completed', 4, true) $$, 'a finished site');
 update before set snapshot = pg_temp.snapshot();
 select public.worker_finish_site(run_id, lease_token, 'alpha', null, 'blocked', 'again', true) from lease;

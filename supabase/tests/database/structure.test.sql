@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(51);
+select plan(53);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -25,11 +25,11 @@ select is(pg_temp.columns_of('public.search_runs'),
     'workspace_id uuid?', 'columns of search_runs');
 select is(pg_temp.columns_of('public.search_run_sites'),
     'attempts smallint, completed_at timestamp with time zone?, error_code text?, error_message text?, '
-    'jobs_found integer, position smallint, progress jsonb, retryable boolean?, run_id uuid, site text, '
+    'id uuid, jobs_found integer, position smallint, progress jsonb, retryable boolean?, run_id uuid, site text, '
     'started_at timestamp with time zone?, '
     'status site_status', 'columns of search_run_sites');
 select is(pg_temp.columns_of('public.search_results'),
-    'created_at timestamp with time zone, item_id uuid, page_number integer, position integer, run_id uuid, site text',
+    'created_at timestamp with time zone, id uuid, item_id uuid, page_number integer, position integer, run_id uuid, site text',
     'columns of search_results: thin, each row is broadcast');
 select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
@@ -54,8 +54,10 @@ select columns_are('public', 'run_items', array[
     'apply_url', 'description', 'skills', 'experience_years', 'data', 'first_seen_at', 'last_seen_at']);
 
 select col_is_pk('public', 'search_runs', 'id', 'search_runs: primary key');
-select col_is_pk('public', 'search_run_sites', array['run_id', 'site'], 'search_run_sites: primary key');
-select col_is_pk('public', 'search_results', array['run_id', 'item_id'], 'search_results: primary key');
+select col_is_pk('public', 'search_run_sites', 'id', 'search_run_sites: a primary key that says nothing');
+select col_is_pk('public', 'search_results', 'id', 'search_results: a primary key that says nothing');
+select col_is_unique('public', 'search_run_sites', array['run_id', 'site'], 'a run has a site once');
+select col_is_unique('public', 'search_results', array['run_id', 'item_id'], 'a run has an item once');
 select col_is_unique('public', 'search_runs', array['user_id', 'idempotency_key'],
     'an idempotency key is unique for each user');
 select col_is_unique('public', 'item_sources', array['site', 'external_id', 'item_id'],

@@ -1,0 +1,103 @@
+"""What everybody who listens hears of rows that are deleted: that there was one, and nothing that it said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from supabase import AsyncClient
+
+from scripts.schema import describe_schema
+from tests.helpers import Row, call, claim, enqueue, search, user_id
+from tests.integration.conftest import Configure, Connection
+from worker.changes import Binding, Change, Subscribed, changes
+from worker.local.stack import Endpoints
+
+SITES = ["indeed", "linkedin"]
+TABLES = ("search_runs", "search_run_sites", "search_results")
+
+
+@pytest.fixture
+async def run(ada: AsyncClient, service: AsyncClient, kind: str) -> Row:
+    """A run of Ada's, which has ended: two sites, five results."""
+    run = await enqueue(ada, kind, sites=SITES)
+    (claimed,) = await claim(service, kind)
+    await search(service, claimed, {"indeed": [[uuid4().hex for _ in range(3)]], "linkedin": [[uuid4().hex] * 2]})
+    return run
+
+
+async def heard_by(stack: Endpoints, listener: AsyncClient, until: str, deletion: Any) -> list[Change]:
+    """Have rows deleted; return what a user hears of all tables who listens for everything, up to a run's deletion."""
+
+    async def access_token() -> str:
+        session = await listener.auth.get_session()
+        assert session is not None
+        return session.access_token
+
+    bindings = [Binding(table) for table in TABLES]
+    events = changes(stack.url, stack.anon_key, bindings, access_token=access_token)
+    heard: list[Change] = []
+    async with asyncio.timeout(20), aclosing(events):
+        assert isinstance(await anext(events), Subscribed)
+        await deletion()
+        async for event in events:
+            assert isinstance(event, Change)
+            heard.append(event)
+            if event.table == "search_runs" and event.old_record == {"id": until}:
+                break
+    return heard
+
+
+@pytest.mark.parametrize("way", ["retention", "service key", "account"])
+async def test_a_stranger_hears_of_deletions_but_not_of_what(
+    *,
+    stack: Endpoints,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    configure: Configure,
+    run: Row,
+    way: str,
+) -> None:
+    ids = await database.execute("select item_id::text from public.search_results where run_id = %s", [run["id"]])
+    items = [item for (item,) in await ids.fetchall()]
+    assert len(items) == 4
+    end_of_search = await enqueue(bob, run["kind"])
+
+    async def delete() -> None:
+        match way:
+            case "retention":
+                await database.execute(
+                    "update public.search_runs set completed_at = now() - interval '1 year' where id = %s", [run["id"]]
+                )
+                await configure("keep_runs", "300 days")
+                await database.execute("update worker.housekeeping set next_at = '-infinity'")
+                await call(service, "worker_delete_expired")
+            case "service key":
+                await service.table("search_runs").delete().eq("id", run["id"]).execute()
+            case _:
+                await database.execute("delete from auth.users where id = %s", [await user_id(ada)])
+        # Whatever comes after the run's own deletion is heard, too.
+        await service.table("search_runs").delete().eq("id", end_of_search["id"]).execute()
+
+    heard = await heard_by(stack, bob, end_of_search["id"], delete)
+    of_run = [change for change in heard if change.old_record != {"id": end_of_search["id"]}]
+    children = [change for change in of_run if change.table != "search_runs"]
+    assert {change.type for change in heard} == {"DELETE"}
+    assert [change.old_record for change in of_run if change.table == "search_runs"] == [{"id": run["id"]}]
+    # Each with a key that says nothing, and that nobody but its readers has seen before.
+    assert len(children) >= 2 + 4
+    assert all(list(change.old_record) == ["id"] and UUID(change.old_record["id"]).version == 4 for change in children)
+    told = json.dumps([change.old_record for change in children])
+    assert not any(word in told for word in [run["id"], *SITES, *items])
+
+
+async def test_the_schema_document_says_what_a_deletion_shows(stack: Endpoints) -> None:
+    (_, realtime) = describe_schema(stack.db_url).split("\n## Realtime\n")
+    for table in TABLES:
+        assert f"| `public.{table}` | insert, update, delete | `id uuid` |" in realtime
