@@ -484,7 +484,7 @@ comment on table worker.site_health is
 comment on column worker.site_health.account is 'The account that it is searched through; empty where there is none.';
 comment on column worker.site_health.last_error_code is 'Code of the last failure; stays after a success.';
 comment on column worker.site_health.consecutive_failures is
-    'Failures since the last success, of those with a rule in worker.breaker_rules.';
+    'Runs that failed since the last success, as the breaker counts them: each once, and a few of each user.';
 comment on column worker.site_health.success_rate is
     'Moving average, from 0 to 1: a fifth is the last search. Null before the first.';
 comment on column worker.site_health.response_ms is
@@ -497,23 +497,50 @@ comment on column worker.site_health.prober_run_id is 'The run that tries the si
 comment on column worker.site_health.updated_at is
     'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
 
+-- Without a reference to the user: the deletion of an account would wait for a worker that waits for it.
+create table worker.site_failures (
+    site text,
+    account text,
+    user_id uuid,
+    run_ids uuid[] not null,
+    failures integer not null default 1,
+    failed_at timestamptz not null,
+    pause interval,
+    paused_by text,
+    primary key (site, account, user_id)
+);
+comment on table worker.site_failures is
+    'Runs of each user that failed at a site since anyone''s last success there: what its breaker counts. A user who alone '
+    'has as many as would open it is paused alone.';
+comment on column worker.site_failures.account is 'The account that it was searched through; empty where there is none.';
+comment on column worker.site_failures.run_ids is 'The last twenty of them: each counts once, however often it tries.';
+comment on column worker.site_failures.failures is 'How many runs in all.';
+comment on column worker.site_failures.failed_at is 'When the last one of them failed first.';
+comment on column worker.site_failures.pause is 'The user''s runs leave the site alone for so long from then on; null: not at all.';
+comment on column worker.site_failures.paused_by is 'Code of the failure that paused the user.';
+
 create table worker.breaker_rules (
     error_code text primary key,
     failures smallint not null constraint breaker_rules_failures check (failures >= 1),
+    failures_per_user smallint not null constraint breaker_rules_failures_per_user check (failures_per_user >= 1),
     pause interval not null constraint breaker_rules_pause check (pause > '0'),
     max_pause interval not null,
     constraint breaker_rules_max_pause check (max_pause >= pause)
 );
-insert into worker.breaker_rules (error_code, failures, pause, max_pause) values
-    ('blocked', 3, '10 minutes', '6 hours'),
-    ('rate_limited', 2, '1 minute', '1 hour'),
-    ('unverified', 3, '30 minutes', '6 hours'),
-    ('upstream', 5, '2 minutes', '30 minutes'),
-    ('timeout', 5, '2 minutes', '30 minutes'),
-    ('network', 5, '2 minutes', '30 minutes');
+insert into worker.breaker_rules (error_code, failures, failures_per_user, pause, max_pause) values
+    ('blocked', 3, 2, '10 minutes', '6 hours'),
+    ('rate_limited', 2, 1, '1 minute', '1 hour'),
+    ('unverified', 3, 2, '30 minutes', '6 hours'),
+    ('upstream', 5, 3, '2 minutes', '30 minutes'),
+    ('timeout', 5, 3, '2 minutes', '30 minutes'),
+    ('network', 5, 3, '2 minutes', '30 minutes');
 comment on table worker.breaker_rules is
     'Failures that say something of a site, and when they open its breaker. Other codes neither open nor close it.';
-comment on column worker.breaker_rules.failures is 'Failures in a row, of whatever code, at which one of this code opens it.';
+comment on column worker.breaker_rules.failures is
+    'Runs that failed in a row, with whatever code, at which one with this code opens it.';
+comment on column worker.breaker_rules.failures_per_user is
+    'How many of one user count for that. Less than failures: one user alone opens no breaker. Through an account all count: '
+    'it is its users'' own.';
 comment on column worker.breaker_rules.pause is 'First pause; each further one is twice as long.';
 comment on column worker.breaker_rules.max_pause is 'Longest pause, unless the site itself asks for more.';
 

@@ -17,6 +17,16 @@ end;
 comment on function worker.forget_accounts is
     'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
 
+create function worker.forget_users(age interval) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.site_failures as failed
+    where failed.failed_at < worker.now() - age
+       or not exists (select from auth.users as known where known.id = failed.user_id);
+end;
+comment on function worker.forget_users is
+    'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';
+
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -75,6 +85,7 @@ begin
     get diagnostics deleted = row_count;
 
     perform worker.forget_accounts(settings.keep_runs);
+    perform worker.forget_users(settings.keep_runs);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;

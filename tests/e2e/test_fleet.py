@@ -125,7 +125,9 @@ async def test_a_blocked_site_is_asked_by_one_prober_alone_and_then_by_everybody
     await limit(database, "jsearch", quota=10_000, min_delay_seconds=0)
     await database.execute("update worker.settings set max_running_per_user = null, retry_delay = '0.2 s'")
     await database.execute(
-        "update worker.breaker_rules set failures = 1, pause = %(pause)s, max_pause = %(pause)s"
+        # All searches are of one user.
+        "update worker.breaker_rules set failures = 1, failures_per_user = 1000, pause = %(pause)s,"
+        " max_pause = %(pause)s"
         " where error_code = 'upstream'",
         {"pause": f"{pause} s"},
     )

@@ -183,22 +183,34 @@ class Limits:
         """A site that no other test knows."""
         return f"site-{uuid4()}"
 
-    def new_run(self, *sites: str, on: Connection | None = None) -> Run:
-        """Claim a new run of a user of its own, to search sites."""
-        connection = on or self.connection
-        owner = uuid4()
-        connection.execute("insert into auth.users (id, email) values (%s, %s)", [owner, f"{owner}@example.com"])
-        connection.execute(
-            "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
-            [owner, self.kind, Jsonb({"search_term": str(owner), "sites": list(sites)})],
+    def new_user(self, *, on: Connection | None = None) -> UUID:
+        """A user who has searched nothing yet."""
+        user = uuid4()
+        (on or self.connection).execute(
+            "insert into auth.users (id, email) values (%s, %s)", [user, f"{user}@example.com"]
         )
+        return user
+
+    def new_run(
+        self, *sites: str, owner: UUID | None = None, source: str = "manual", on: Connection | None = None
+    ) -> Run:
+        """Claim a new run, by default of a user of its own, to search sites."""
+        connection = on or self.connection
+        (run,) = connection.execute(
+            "insert into public.search_runs (user_id, kind, source, parameters) values (%s, %s, %s, %s)"
+            " returning id, priority",
+            [owner or self.new_user(on=on), self.kind, source,
+             Jsonb({"search_term": str(uuid4()), "sites": list(sites)})],
+        ).fetchall()  # fmt: skip
         # Before those that are due again.
-        connection.execute("update public.search_runs set priority = 100 where user_id = %s", [owner])
+        set_priority: LiteralString = "update public.search_runs set priority = %s where id = %s"
+        connection.execute(set_priority, [100, run["id"]])
         claim: LiteralString = """
             select run_id, lease_token from public.worker_claim_runs('worker', %s, 1, %s, %s, '[]')
         """
         claimed = connection.execute(claim, [[self.kind], LEASE_SECONDS, uuid4()]).fetchone()
         assert claimed is not None
+        connection.execute(set_priority, [run["priority"], run["id"]])
         return Run(connection, claimed["run_id"], claimed["lease_token"])
 
     def rescue(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -22,10 +23,28 @@ def site(limits: Limits) -> str:
     return limits.new_site()
 
 
-def fail(limits: Limits, site: str, *error_codes: str | None, account: str | None = None) -> None:
-    """Search the site once for each of the codes, with that end."""
+def fail(
+    limits: Limits, site: str, *error_codes: str | None, account: str | None = None, owner: UUID | None = None
+) -> None:
+    """Search the site once for each of the codes, with that end; by default each time another user."""
     for error_code in error_codes:
-        limits.new_run(site).end(site, error_code, account=account)
+        run = limits.new_run(site, owner=owner)
+        if error_code == "unverified":
+            save_unreadable_page(run, site)
+        run.end(site, error_code, account=account)
+        run.finish()
+
+
+def save_unreadable_page(run: Run, site: str) -> None:
+    """Save a page of which nothing can be read."""
+    run.connection.execute(
+        """
+        insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
+                                            response_ms, calls_used, fetched_at, strategy, status)
+        values (%s, 'test', %s, 1, 1, '{}', '', '{}', 1, 1, worker.now(), 'manual', 'failed')
+        """,
+        [run.id, site],
+    )
 
 
 def trip(limits: Limits, site: str, account: str | None = None) -> None:
@@ -126,6 +145,152 @@ def test_a_site_that_asks_to_be_left_alone_is_paused_at_once(limits: Limits, sit
     assert limits.health(site)["paused_until"] == NOON.replace(minute=1, second=30)
     limits.new_run(site).end(site, error_code, retry_after_seconds=1e9)
     assert limits.health(site)["paused_until"] == NOON.replace(day=23)
+
+
+# Whose failures count -------------------------------------------------------------------------------------------
+
+CODES = ["blocked", "rate_limited", "unverified", "upstream", "timeout", "network"]
+
+
+def may_search(limits: Limits, site: str, owner: UUID | None = None, account: str | None = None) -> bool:
+    """Whether a user, by default one who has never searched, may search the site."""
+    run = limits.new_run(site, owner=owner)
+    granted: bool = run.admit(site, account=account)["granted"]
+    run.end(site, "internal")
+    run.finish()
+    return granted
+
+
+def test_a_run_counts_once_however_often_it_tries(limits: Limits, site: str) -> None:
+    run = limits.new_run(site)
+    for _ in range(10):
+        run.end(site, "blocked")
+    assert limits.shown(site)["state"] == "closed"
+    assert limits.health(site)["consecutive_failures"] == 1
+    assert limits.health(site)["success_rate"] == 0
+    assert may_search(limits, site)
+
+
+@pytest.mark.parametrize("error_code", CODES)
+def test_one_user_alone_opens_no_breaker_and_is_paused_alone(limits: Limits, site: str, error_code: str) -> None:
+    mallory = limits.new_user()
+    fail(limits, site, *[error_code] * 20, owner=mallory)
+    assert limits.shown(site)["state"] == "closed"
+    assert may_search(limits, site)
+    refused = limits.new_run(site, owner=mallory).admit(site)
+    assert refused["reason"] == "paused"
+    assert refused["message"].startswith("site paused for your searches until 2026-11-22 ")
+    assert refused["message"].endswith(f" ({error_code})")
+    assert may_search(limits, site, owner=mallory, account="mallory"), "through an account of his it is another matter"
+
+
+@pytest.mark.parametrize("error_code", CODES)
+def test_a_second_user_is_enough_to_open_it(limits: Limits, site: str, error_code: str) -> None:
+    fail(limits, site, *[error_code] * 20, owner=limits.new_user())
+    assert limits.shown(site)["state"] == "closed"
+    fail(limits, site, *[error_code] * 3, owner=limits.new_user())
+    assert limits.shown(site)["state"] == "open"
+    assert not may_search(limits, site)
+
+
+def test_how_many_of_one_user_count_may_be_changed(limits: Limits, site: str) -> None:
+    with limits.connection.transaction(force_rollback=True):
+        limits.connection.execute("update worker.breaker_rules set failures_per_user = 100")
+        fail(limits, site, *["blocked"] * 3, owner=limits.new_user())
+        assert limits.shown(site)["state"] == "open"
+
+
+def test_the_pause_of_one_user_doubles_and_ends(limits: Limits, site: str) -> None:
+    mallory = limits.new_user()
+    fail(limits, site, *["blocked"] * 3, owner=mallory)
+    for pause in (10, 20, 40, 80, 160, 320, 360, 360):
+        run = limits.new_run(site, owner=mallory)
+        assert run.admit(site)["retry_in_seconds"] == pause * MINUTE
+        limits.advance(pause * MINUTE)
+        assert run.admit(site)["granted"]
+        run.end(site, "blocked")
+        run.finish()
+
+
+@pytest.mark.parametrize("who", ["himself", "somebody else"])
+def test_anyones_success_ends_his_pause(limits: Limits, site: str, who: str) -> None:
+    mallory = limits.new_user()
+    running = limits.new_run(site, owner=mallory if who == "himself" else None)
+    assert running.admit(site)["granted"]
+    fail(limits, site, *["blocked"] * 3, owner=mallory)
+    waiting = limits.new_run(site, owner=mallory)
+    waiting.put_off(datetime.fromisoformat(waiting.admit(site)["until"]))
+    running.end(site)
+    assert waiting.run_after() == limits.now, "he need not wait for the rest of his pause"
+    assert may_search(limits, site, owner=mallory)
+    fail(limits, site, "blocked", "blocked", owner=mallory)
+    assert may_search(limits, site, owner=mallory), "it counts from the beginning"
+
+
+def test_one_user_does_not_keep_it_open(limits: Limits, site: str) -> None:
+    mallory = limits.new_user()
+    fail(limits, site, "blocked", "blocked", owner=mallory)
+    fail(limits, site, "blocked")
+    assert limits.health(site)["trips"] == 1
+    limits.advance(10 * MINUTE)
+    for _ in range(5):
+        limits.advance(6 * HOUR)
+        prober = limits.new_run(site, owner=mallory)
+        assert prober.admit(site)["granted"]
+        prober.end(site, "blocked")
+        prober.finish()
+        assert limits.health(site)["trips"] == 1
+        # The next one tries at once.
+        other = limits.new_run(site)
+        assert other.admit(site)["granted"]
+        other.release()
+        limits.connection.execute("delete from public.search_runs where id = %s", [other.id])
+
+
+def test_what_the_site_asks_for_itself_holds_for_everybody(limits: Limits, site: str) -> None:
+    run = limits.new_run(site)
+    run.end(site, "unverified", retry_after_seconds=90)
+    refused = limits.new_run(site).admit(site)
+    assert (refused["reason"], refused["retry_in_seconds"]) == ("paused", 90)
+
+
+def test_a_search_that_finds_nothing_says_nothing(limits: Limits, site: str) -> None:
+    for _ in range(20):
+        run = limits.new_run(site)
+        run.end(site, "unverified")
+        run.finish()
+    health = limits.health(site)
+    assert (health["paused_until"], health["consecutive_failures"], health["success_rate"]) == (None, 0, None)
+    assert limits.connection.execute("select from worker.site_failures where site = %s", [site]).rowcount == 0
+
+
+def test_a_prober_that_finds_nothing_lets_the_next_one_try(limits: Limits, site: str) -> None:
+    prober = prober_of(limits, site)
+    prober.end(site, "unverified")
+    assert limits.shown(site)["state"] == "half_open"
+    assert limits.new_run(site).admit(site)["granted"]
+
+
+def test_all_failures_through_an_account_count_as_it_is_its_users_own(limits: Limits, site: str) -> None:
+    ada = limits.new_user()
+    run = limits.new_run(site, owner=ada)
+    for _ in range(5):
+        run.end(site, "blocked", account="ada")
+    assert limits.health(site, "ada")["paused_until"] is None
+    fail(limits, site, "blocked", "blocked", owner=ada, account="ada")
+    assert limits.new_run(site).admit(site, account="ada")["reason"] == "paused"
+    assert limits.new_run(site).admit(site, account="bob")["granted"]
+
+
+def test_what_is_counted_is_bounded_and_goes_with_its_user(limits: Limits, site: str) -> None:
+    mallory = limits.new_user()
+    fail(limits, site, *["blocked"] * 30, owner=mallory)
+    fail(limits, site, "timeout")
+    kept = "select cardinality(run_ids) as runs from worker.site_failures where site = %s order by 1"
+    assert [row["runs"] for row in limits.connection.execute(kept, [site])] == [1, 20]
+    limits.connection.execute("delete from auth.users where id = %s", [mallory])
+    limits.connection.execute("select worker.forget_users('90 days')")
+    assert [row["runs"] for row in limits.connection.execute(kept, [site])] == [1]
 
 
 # Half open ------------------------------------------------------------------------------------------------------

@@ -295,6 +295,41 @@ async def test_a_site_that_was_waited_for_in_vain_says_nothing_of_itself(
     assert await (await database.execute(health)).fetchall() == [(0, None)]
 
 
+@pytest.mark.parametrize("are_all_empty", [True, False], ids=["empty", "unreadable"])
+async def test_a_search_for_what_is_not_there_leaves_its_sites_to_everybody(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    configure: Configure,
+    are_all_empty: bool,
+) -> None:
+    await configure("retry_delay", "0")
+    sites = ["bayt", "hellowork"]
+    empty = {"error_code": "unverified", "error_message": "no jobs", "retryable": True}
+    run = await enqueue(ada, kind, search_term="sdfkjhsdkfjh", sites=sites)
+    for attempt in (1, 2, 3):
+        await database.execute("update public.search_runs set run_after = now() where id = %s", [run["id"]])
+        (claimed,) = await claim(service, kind)
+        assert (claimed["run_id"], claimed["attempt"]) == (run["id"], attempt)
+        for site in sites:
+            assert (await start_site(service, claimed, site))["granted"]
+            saved = page(site, 1, [], attempt=attempt)
+            if not are_all_empty:
+                saved["errors"] = [{"index": None, "type": "transform", "message": "it is no list"}]
+            await call(service, "worker_save_page", **lease(claimed), **saved)
+            await call(service, "worker_finish_site", **lease(claimed), site=site, **empty)
+        await call(service, "worker_finish_run", **lease(claimed))
+
+    counted = await rows(database, "select consecutive_failures from worker.site_health order by site", {})
+    assert counted == [(0 if are_all_empty else 1,)] * 2
+    await enqueue(bob, kind, sites=sites)
+    (claimed,) = await claim(service, kind)
+    assert all([(await start_site(service, claimed, site))["granted"] for site in sites])
+
+
 async def test_it_leaves_its_users_place_among_the_running_to_others(
     ada: AsyncClient, service: AsyncClient, kind: str, configure: Configure, deferred: Row
 ) -> None:
