@@ -74,7 +74,7 @@ def sites_in_order(request: pytest.FixtureRequest) -> None:
         return
     endpoints: Endpoints = request.getfixturevalue("stack")
     with psycopg.connect(endpoints.db_url, autocommit=True, connect_timeout=10) as connection:
-        for table in ("site_health", "site_buckets", "site_searches", "site_waits", "site_failures"):
+        for table in ("site_health", "site_buckets", "site_searches", "site_waits", "site_failures", "site_shares"):
             connection.execute(sql.SQL("delete from worker.{} where true").format(sql.Identifier(table)))
         connection.execute("update worker.settings set exploration = 0")
 

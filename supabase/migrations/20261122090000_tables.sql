@@ -580,7 +580,9 @@ create table worker.site_buckets (
     paused_until timestamptz,
     quota integer,
     quota_used integer not null default 0,
+    scheduled_used integer not null default 0,
     quota_resets_at timestamptz,
+    quota_period integer not null default 0,
     told_quota integer,
     told_left integer,
     is_reset_told boolean not null default false,
@@ -597,12 +599,29 @@ comment on column worker.site_buckets.last_at is 'Time of the last request that 
 comment on column worker.site_buckets.paused_until is 'Until then the site asked to be left alone.';
 comment on column worker.site_buckets.quota is 'The quota that held at the last permit; null: none.';
 comment on column worker.site_buckets.quota_used is 'Requests granted, or used by others as the site tells, since the quota began.';
-comment on column worker.site_buckets.quota_resets_at is 'When the quota begins anew.';
+comment on column worker.site_buckets.scheduled_used is 'Those of them that scheduled runs took.';
+comment on column worker.site_buckets.quota_resets_at is 'When the next quota begins.';
+comment on column worker.site_buckets.quota_period is 'Number of the quota that is used now: one more at each reset.';
 comment on column worker.site_buckets.told_quota is 'The quota that the site told.';
 comment on column worker.site_buckets.told_left is 'What is left of the quota as the site told, less what was granted since.';
 comment on column worker.site_buckets.is_reset_told is 'Whether quota_resets_at is what the site told; else it is the calendar''s.';
 comment on column worker.site_buckets.updated_at is
     'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
+
+-- Without a reference to the user, as worker.site_failures.
+create table worker.site_shares (
+    bucket text,
+    user_id uuid,
+    used integer not null,
+    quota_period integer not null,
+    last_at timestamptz not null,
+    primary key (bucket, user_id)
+) with (fillfactor = 50);
+comment on table worker.site_shares is
+    'What each user took of the buckets that all share, those without an account: for a quota''s fair use, and for whose turn it is.';
+comment on column worker.site_shares.used is 'Requests granted in that period of the quota.';
+comment on column worker.site_shares.quota_period is 'As that of worker.site_buckets; in another one nothing is used yet.';
+comment on column worker.site_shares.last_at is 'When one was granted last: who was served longest ago is next.';
 
 create table worker.site_searches (
     run_id uuid references worker.leases (run_id) on delete cascade,
@@ -634,22 +653,25 @@ create table worker.site_waits (
     waited interval not null default '0',
     reason text not null constraint site_waits_reason check (reason in ('paused', 'rate', 'quota', 'searches')),
     message text not null,
+    lets_pass boolean not null default false,
     primary key (run_id, site)
 );
 create index site_waits_due_at on worker.site_waits (bucket, due_at);
 comment on table worker.site_waits is
-    'Sites of runs that wait to be searched. First come first served, among those that come back when they are due.';
+    'Sites of runs that wait to be searched. worker.line says who is next, among those that come back when they are due.';
 comment on column worker.site_waits.account is
     'The account that it waits for; empty where there is none, or for a place among all searches of the site.';
 comment on column worker.site_waits.bucket is 'The bucket that it waits for; the site itself when it waits to be searched at all.';
 comment on column worker.site_waits.requests is 'Requests that it waits for.';
 comment on column worker.site_waits.waiting_since is
-    'When it was refused, or granted a permit, first since its last page: the order of those that wait.';
+    'When it was refused, or granted a permit, first since its last page: the order of a user''s runs that wait.';
 comment on column worker.site_waits.due_at is 'When it was told to come back.';
 comment on column worker.site_waits.waited is 'How long it will have waited by then.';
 comment on column worker.site_waits.reason is
     'paused (the site failed, or asked to be left alone), rate, quota or searches (as many as may search it at a time).';
 comment on column worker.site_waits.message is 'The reason, in one line for the person who reads the run.';
+comment on column worker.site_waits.lets_pass is
+    'Whether others are served until it is due: it waits for its user''s share of a quota, or for the part of schedules.';
 
 create table worker.settings (
     is_only_row boolean primary key default true check (is_only_row),
@@ -667,6 +689,10 @@ create table worker.settings (
     max_site_wait interval not null default '1 hour' check (max_site_wait >= '0'),
     wait_grace interval not null default '10 seconds' check (wait_grace >= '0'),
     permit_slack interval not null default '100 milliseconds' check (permit_slack >= '0'),
+    max_quota_share numeric not null default 0.25 check (max_quota_share > 0 and max_quota_share <= 1),
+    manual_quota_reserve numeric not null default 0.2 check (manual_quota_reserve between 0 and 1),
+    scheduled_quota_reserve numeric not null default 0.1 check (scheduled_quota_reserve between 0 and 1),
+    max_priority_wait interval not null default '15 minutes' check (max_priority_wait >= '0'),
     exploration real not null default 0.1 check (exploration between 0 and 1),
     embedding_model text,
     keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
@@ -700,6 +726,14 @@ comment on column worker.settings.wait_grace is
     'Who waits and is so late to come back keeps nobody else waiting.';
 comment on column worker.settings.permit_slack is
     'Requests take longer or shorter on their way: a site''s periods and delays are kept longer by so much.';
+comment on column worker.settings.max_quota_share is
+    'Share of a quota, from 0 to 1, that one user may take in its period, of buckets that all share: others may come.';
+comment on column worker.settings.manual_quota_reserve is
+    'Share of a quota that scheduled runs leave to all other runs.';
+comment on column worker.settings.scheduled_quota_reserve is
+    'Share of a quota that all other runs leave to scheduled ones.';
+comment on column worker.settings.max_priority_wait is
+    'Who has waited for a site so long waits as if it were of the highest priority: schedules do not starve.';
 comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in any order: else what was slow or failing once stays last.';
 comment on column worker.settings.embedding_model is 'The model whose vectors are kept; null until a worker embeds.';

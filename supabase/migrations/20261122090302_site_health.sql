@@ -182,32 +182,97 @@ comment on function worker.waiting_of is
     'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
     'part of a page.';
 
+create function worker.line(
+    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
+) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    now timestamptz := worker.now();
+    settings worker.settings;
+begin
+    select * into strict settings from worker.settings;
+    return query
+    with waiting as (
+        select wait.run_id, wait.waiting_since as since, wait.requests, wait.due_at
+        from worker.site_waits as wait
+        -- By the time, too: past those who were due long ago.
+        where wait.bucket = line.bucket
+          and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
+          and wait.account = any (line.accounts) and wait.reason = any (line.reasons)
+          and wait.run_id is distinct from line.asking_run_id
+          and (not wait.lets_pass or wait.due_at <= now)
+          -- No place is kept for a run that searches another site meanwhile.
+          and (wait.reason <> 'searches' or wait.due_at <= now or exists (
+              select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
+        union all
+        select line.asking_run_id, line.asking_since, 0, null where line.asking_run_id is not null
+    ), ranked as (
+        select waiting.*, run.user_id,
+               case when waiting.since <= now - settings.max_priority_wait then max(run.priority) over ()
+                    else run.priority end as priority
+        from waiting join public.search_runs as run on run.id = waiting.run_id
+    ), numbered as (
+        select ranked.*, case when share.last_at <= now then share.last_at else ranked.since end as turn,
+               coalesce(under_way.searches, 0) + row_number() over (
+                   partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
+        from ranked
+        left join worker.site_shares as share
+            on share.bucket = line.bucket and share.user_id = ranked.user_id and line.accounts = '{""}'
+        left join lateral (
+            select count(*) as searches
+            from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
+            where search.site = line.bucket and run.user_id = ranked.user_id
+        ) as under_way on line.reasons = '{searches}'
+    )
+    select numbered.run_id,
+           row_number() over (order by numbered.since = '-infinity' desc, numbered.priority desc, numbered.nth,
+                                       numbered.turn, numbered.since, numbered.run_id),
+           numbered.requests, numbered.due_at
+    from numbered;
+end;
+$$;
+comment on function worker.line is
+    'Who is next of those that wait for the same, as far as they come back in time, and of a run that asks: a page that '
+    'is half asked for; then by priority, which grows to the highest after max_priority_wait; then users in turn, each '
+    'with one run, who was served longest ago first; of a user the run that has waited longest.';
+
 create function worker.waiting_before(
     bucket text, account text, reasons text[], since timestamptz, run_id uuid,
     out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
 )
-language sql stable set search_path = ''
-begin atomic
-    select count(*), coalesce(sum(wait.requests), 0),
-           max(wait.due_at + case when wait.due_at <= worker.now()
-                                  then (select settings.wait_grace from worker.settings as settings) else '0' end),
-           coalesce(bool_or(wait.due_at <= worker.now()), false)
-    from worker.site_waits as wait
-    -- Subqueries, so that the index is searched by the time, too: past those who were due long ago.
-    where wait.bucket = waiting_before.bucket
-      and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
-      and wait.due_at <= worker.now() + (select settings.max_site_wait from worker.settings as settings)
-      and wait.account = waiting_before.account and wait.reason = any (waiting_before.reasons)
-      and wait.run_id <> waiting_before.run_id
-      -- No place is kept for whoever searches another site meanwhile.
-      and (wait.reason <> 'searches' or wait.due_at <= worker.now() or exists (
-          select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
-      and (wait.waiting_since, wait.run_id)
-          < (coalesce(waiting_before.since, worker.now()), waiting_before.run_id);
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    now timestamptz := worker.now();
+    grace interval := (select settings.wait_grace from worker.settings as settings);
+begin
+    waiters := 0;
+    requests := 0;
+    is_due := false;
+    -- Most often there is nobody.
+    if not exists (
+        select from worker.site_waits as wait
+        where wait.bucket = waiting_before.bucket and wait.due_at > now - grace
+          and wait.account = waiting_before.account and wait.run_id <> waiting_before.run_id
+    ) then
+        return;
+    end if;
+    with line as materialized (
+        select known.* from worker.line(waiting_before.bucket, array[waiting_before.account], waiting_before.reasons,
+                                        waiting_before.run_id, coalesce(waiting_before.since, now)) as known
+    )
+    select count(*), coalesce(sum(line.requests), 0),
+           max(line.due_at + case when line.due_at <= now then grace else '0' end),
+           coalesce(bool_or(line.due_at <= now), false)
+    into waiters, requests, back_at, is_due
+    from line
+    where line.place < (select own.place from line as own where own.run_id = waiting_before.run_id);
 end;
+$$;
 comment on function worker.waiting_before is
-    'Who waits for the same before a run, as far as they come back in time: how many, for how many requests in all, when '
-    'the last of them is back or given up, and whether any is due already.';
+    'Who waits for the same before a run: how many, for how many requests in all, when the last of them is back or given '
+    'up, and whether any is due already.';
 
 create function worker.wake_next(site text, account text) returns void
 language plpgsql set search_path = '' as $$
@@ -216,11 +281,11 @@ declare
 begin
     -- Locked by another: it is on its way by itself, or ends.
     select wait.run_id into woken
-    from worker.site_waits as wait
+    from worker.line(wake_next.site, array['', wake_next.account], '{searches}') as line
+    join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
     join public.search_runs as run on run.id = wait.run_id
-    where wait.bucket = wake_next.site and wait.reason = 'searches' and wait.account in ('', wake_next.account)
-      and run.status = 'pending' and run.run_after > worker.now()
-    order by wait.waiting_since, wait.run_id
+    where run.status = 'pending' and run.run_after > worker.now()
+    order by line.place
     limit 1
     for no key update of run, wait skip locked;
 
@@ -259,7 +324,7 @@ comment on function worker.end_search is 'Frees a run''s place and probe at a si
 
 create function worker.put_off(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
-    due_at timestamptz, is_guess boolean default false
+    due_at timestamptz, is_guess boolean default false, lets_pass boolean default false
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -275,13 +340,13 @@ begin
     waited := waiting.waited + greatest(due_at - now, '0');
     perform worker.end_search(put_off.run_id, put_off.site, put_off.account);
     insert into worker.site_waits as wait (
-        run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message)
+        run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
     values (put_off.run_id, put_off.site, put_off.account, put_off.bucket, put_off.requests,
-            coalesce(waiting.since, now), put_off.due_at, waited, put_off.reason, put_off.message)
+            coalesce(waiting.since, now), put_off.due_at, waited, put_off.reason, put_off.message, put_off.lets_pass)
     on conflict on constraint site_waits_pkey do update set
         account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
         waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
-        reason = excluded.reason, message = excluded.message;
+        reason = excluded.reason, message = excluded.message, lets_pass = excluded.lets_pass;
     -- What was waited stays known until the site ends: asked again, the answer is the same.
     if waited > waiting.waited + left_to_wait then
         return jsonb_build_object('granted', false, 'error_code', error_code, 'message', message);
@@ -312,13 +377,13 @@ comment on function worker.pause_end is
     'not.';
 
 create function worker.put_off_paused(
-    run_id uuid, site text, account text, bucket text, health worker.site_health
+    run_id uuid, site text, account text, health worker.site_health
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     pause_end timestamptz := worker.pause_end(put_off_paused.health, put_off_paused.run_id);
     waiting record := worker.waiting_of(put_off_paused.run_id, put_off_paused.site);
-    ahead record := worker.waiting_before(put_off_paused.bucket, put_off_paused.account, '{paused}', waiting.since,
+    ahead record := worker.waiting_before(put_off_paused.site, put_off_paused.account, '{paused}', waiting.since,
                                           put_off_paused.run_id);
 begin
     if pause_end is null then
@@ -326,7 +391,7 @@ begin
     end if;
     -- Not all at once: the first to come back tries the site.
     return worker.put_off(
-        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.bucket, 1, 'paused',
+        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.site, 1, 'paused',
         format('site paused until %s (%s)', worker.in_words(pause_end), health.paused_by), health.paused_by,
         pause_end + least(ahead.waiters, 60) * interval '1 second', is_guess => health.paused_until <= worker.now());
 end;
@@ -397,14 +462,13 @@ language sql volatile set search_path = ''
 begin atomic
     with woken as (
         select locked.run_id,
-               worker.now() + least(row_number() over (order by locked.waiting_since, locked.run_id) - 1, 60)
-                   * interval '1 second' as due_at
+               worker.now() + least(row_number() over (order by locked.place) - 1, 60) * interval '1 second' as due_at
         from (
-            select wait.run_id, wait.waiting_since
-            from worker.site_waits as wait
+            select wait.run_id, line.place
+            from worker.line(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
+            join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_paused_runs.site
             join public.search_runs as run on run.id = wait.run_id
-            where wait.site = wake_paused_runs.site and wait.account = wake_paused_runs.account
-              and wait.reason = 'paused' and run.status = 'pending' and run.run_after > worker.now()
+            where run.status = 'pending' and run.run_after > worker.now()
             for no key update of run, wait skip locked
         ) as locked
     ), waiting as (
@@ -635,7 +699,7 @@ begin
     end if;
     health := worker.hold_health(admit_site.site, via);
     refusal := coalesce(
-        worker.put_off_paused(admit_site.run_id, admit_site.site, via, admit_site.site, health),
+        worker.put_off_paused(admit_site.run_id, admit_site.site, via, health),
         worker.put_off_own(admit_site.run_id, admit_site.site, via));
     if refusal is not null then
         return refusal;
@@ -700,6 +764,191 @@ end;
 $$;
 comment on function worker.require_bucket is 'Raises 22023 (HTTP 400) unless the bucket is one of the site''s.';
 
+create type worker.slot as (
+    starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
+comment on type worker.slot is
+    'When requests may be sent at the earliest, and what a run that has to wait so long is told: whether a worker may wait '
+    'in place, and whether others are served meanwhile.';
+
+create function worker.begin_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
+returns worker.site_buckets
+language plpgsql stable set search_path = '' as $$
+begin
+    if held.quota_resets_at <= at then
+        held.quota_used := 0;
+        held.scheduled_used := 0;
+        held.quota_period := held.quota_period + 1;
+        held.told_left := null;
+        held.is_reset_told := false;
+        held.quota_resets_at := null;
+    end if;
+    if allowed.bucket is not null and not held.is_reset_told then
+        held.quota_resets_at := least(
+            held.quota_resets_at, worker.next_reset(allowed.quota_period, allowed.quota_timezone, at));
+    end if;
+    return held;
+end;
+$$;
+comment on function worker.begin_period is 'A bucket as it is at a time: with a new quota once the last one is over.';
+
+create function worker.quota_left(
+    held worker.site_buckets, allowed worker.bucket_limits, run_id uuid,
+    out requests integer, out most integer, out name text, out lets_pass boolean
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    total integer := coalesce(allowed.quota, held.quota_used + held.told_left);
+    settings worker.settings;
+    asking record;
+    unreserved integer;
+begin
+    requests := least(allowed.quota - held.quota_used, held.told_left);
+    most := allowed.quota;
+    name := 'quota of ' || coalesce(format('%s requests a %s', allowed.quota, allowed.quota_period), 'the site');
+    lets_pass := false;
+    -- What is used through an account is its users' own.
+    if total is null or held.account <> '' then
+        return;
+    end if;
+    select * into strict settings from worker.settings;
+    select coalesce(share.used, 0) as used, run.source = 'cron' and run.priority < 10 as is_scheduled into strict asking
+    from public.search_runs as run
+    left join worker.site_shares as share
+        on share.bucket = held.bucket and share.user_id = run.user_id and share.quota_period = held.quota_period
+    where run.id = quota_left.run_id;
+
+    unreserved := requests - greatest(0, case
+        when asking.is_scheduled
+            then floor(total * settings.manual_quota_reserve) - (held.quota_used - held.scheduled_used)
+        else floor(total * settings.scheduled_quota_reserve) - held.scheduled_used end);
+    if unreserved < requests then
+        requests := unreserved;
+        lets_pass := true;
+        name := case when asking.is_scheduled then 'what schedules may take of the '
+                     else 'what is not kept for schedules of the ' end || name;
+    end if;
+
+    most := greatest(1, floor(total * settings.max_quota_share));
+    if most - asking.used < requests then
+        requests := most - asking.used;
+        lets_pass := most < total;
+        name := case when most < total then format('your share of %s of %s requests%s', most, total,
+                                                   coalesce(' a ' || allowed.quota_period, ''))
+                     else name end;
+    end if;
+end;
+$$;
+comment on function worker.quota_left is
+    'How much of a quota a run may still take, and at most in a period; null: as much as it likes. Of what all share no '
+    'user takes more than max_quota_share, scheduled runs leave manual_quota_reserve to the others, and these leave '
+    'scheduled_quota_reserve to them. The name is that of the limit that holds.';
+
+create function worker.slot_by_pace(
+    held worker.site_buckets, allowed worker.bucket_limits, asked integer, pace interval, delay interval, at timestamptz
+) returns worker.slot
+language plpgsql stable set search_path = '' as $$
+declare
+    slot worker.slot;
+begin
+    slot.starts_at := greatest(at, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
+    slot.reason := 'rate';
+    slot.error_code := 'rate_limited';
+    slot.is_ahead_allowed := true;
+    slot.lets_pass := false;
+    if asked > least(allowed.requests, allowed.quota) then
+        slot.starts_at := at + (select settings.max_site_wait from worker.settings as settings) + interval '1 second';
+        slot.error_code := case when asked > allowed.requests then 'rate_limited' else 'quota_exceeded' end;
+        slot.message := format('%s requests at once are more than %L ever allows', asked, allowed.bucket);
+        slot.lets_pass := true;
+    elsif held.paused_until > slot.starts_at then
+        slot.starts_at := held.paused_until;
+        slot.reason := 'paused';
+        slot.message := format('site paused until %s (rate_limited)', worker.in_words(slot.starts_at));
+    end if;
+    return slot;
+end;
+$$;
+comment on function worker.slot_by_pace is 'When a bucket''s pace, its delay and the site''s own pause let requests through.';
+
+create function worker.slot_by_quota(
+    slot worker.slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
+) returns worker.slot
+language plpgsql stable set search_path = '' as $$
+declare
+    quota record;
+begin
+    if (allowed.quota is null and held.told_left is null) or asked > least(allowed.requests, allowed.quota) then
+        return slot;
+    end if;
+    quota := worker.quota_left(held, allowed, slot_by_quota.run_id);
+    if asked > quota.most then
+        slot.starts_at := at + (select settings.max_site_wait from worker.settings as settings) + interval '1 second';
+        slot.error_code := 'quota_exceeded';
+        slot.message := format('%s requests at once are more than %s ever allows', asked, quota.name);
+        slot.lets_pass := true;
+        return slot;
+    end if;
+    -- What would be asked after the reset is not taken from the quota before it.
+    if quota.requests < asked or slot.starts_at >= held.quota_resets_at then
+        if held.quota_resets_at >= slot.starts_at then
+            slot.starts_at := held.quota_resets_at;
+            slot.reason := 'quota';
+            slot.error_code := 'quota_exceeded';
+            slot.message := format('%s is used up until %s', quota.name, worker.in_words(slot.starts_at));
+            slot.lets_pass := quota.lets_pass;
+        end if;
+        slot.is_ahead_allowed := false;
+    end if;
+    return slot;
+end;
+$$;
+comment on function worker.slot_by_quota is 'When what a run may still take of a bucket''s quota lets its requests through, too.';
+
+create function worker.spend(
+    held worker.site_buckets, allowed worker.bucket_limits, run_id uuid, asked integer, starts_at timestamptz,
+    pace interval, delay interval, at timestamptz
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run record;
+begin
+    select asking.user_id, asking.source = 'cron' and asking.priority < 10 as is_scheduled into strict run
+    from public.search_runs as asking where asking.id = spend.run_id;
+
+    update worker.site_buckets as known
+    set next_at = greatest(spend.starts_at, held.next_at) + asked * pace,
+        last_at = spend.starts_at + (asked - 1) * delay,
+        quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
+        scheduled_used = held.scheduled_used + case when run.is_scheduled then asked else 0 end,
+        quota_period = held.quota_period,
+        told_left = held.told_left - asked, is_reset_told = held.is_reset_told, updated_at = at
+    where known.bucket = held.bucket and known.account = held.account;
+
+    if held.account = '' then
+        insert into worker.site_shares as known (bucket, user_id, used, quota_period, last_at)
+        values (held.bucket, run.user_id, asked, held.quota_period, at)
+        on conflict on constraint site_shares_pkey do update set
+            used = excluded.used + case when known.quota_period = excluded.quota_period then known.used else 0 end,
+            quota_period = excluded.quota_period, last_at = excluded.last_at;
+    end if;
+end;
+$$;
+comment on function worker.spend is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
+
+create function worker.begin_turn(run_id uuid, site text, since timestamptz, waited interval) returns void
+language plpgsql set search_path = '' as $$
+begin
+    delete from worker.site_waits as wait where wait.run_id = begin_turn.run_id and wait.site = begin_turn.site;
+    -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
+    update worker.site_searches as search
+    set waiting_since = coalesce(begin_turn.since, worker.now()), waited = begin_turn.waited, is_within_page = true
+    where search.run_id = begin_turn.run_id and search.site = begin_turn.site and not search.is_within_page;
+end;
+$$;
+comment on function worker.begin_turn is 'Notes that a run waits no more: it has a permit, and asks for its page.';
+
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
 ) returns jsonb
@@ -709,7 +958,6 @@ declare
     via text := coalesce(worker_take_permit.account, '');
     asked integer := worker_take_permit.requests;
     settings worker.settings;
-    inline_wait interval;
     health worker.site_health;
     allowed worker.bucket_limits;
     held worker.site_buckets;
@@ -719,10 +967,7 @@ declare
     now timestamptz;
     pace interval;
     delay interval;
-    starts_at timestamptz;
-    reason text := 'rate';
-    error_code text := 'rate_limited';
-    message text;
+    slot worker.slot;
 begin
     if asked is null or asked not between 1 and 1000000 then
         raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
@@ -730,18 +975,13 @@ begin
     perform worker.hold_lease(worker_take_permit.run_id, lease_token);
     perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
     perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
-    select * into strict settings from worker.settings;
     waiting := worker.waiting_of(worker_take_permit.run_id, worker_take_permit.site);
-    -- Whoever has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
-    -- each would ask for its first half again and again, in the way of all others.
-    inline_wait := greatest(settings.inline_wait, case when waiting.is_within_page then interval '1 minute' end);
 
     select * into health from worker.site_health as known
     where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
     if found then
         health := worker.hold_health(worker_take_permit.site, via);
-        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via,
-                                         worker_take_permit.bucket, health);
+        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
         if refusal is not null then
             return refusal;
         end if;
@@ -753,76 +993,38 @@ begin
         coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
     -- Now that nobody else takes: before, the time could have been that of somebody who came later.
     now := worker.now();
+    select * into strict settings from worker.settings;
     pace := worker.pace(allowed);
     delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
-    starts_at := greatest(now, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
+    held := worker.begin_period(held, allowed, now);
+    slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
+    slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
 
-    if held.paused_until > starts_at then
-        starts_at := held.paused_until;
-        reason := 'paused';
-        message := format('site paused until %s (rate_limited)', worker.in_words(starts_at));
-    end if;
-
-    if held.quota_resets_at <= now then
-        held.quota_used := 0;
-        held.told_left := null;
-        held.is_reset_told := false;
-        held.quota_resets_at := null;
-    end if;
-    if not held.is_reset_told then
-        held.quota_resets_at := least(
-            held.quota_resets_at, worker.next_reset(allowed.quota_period, allowed.quota_timezone, now));
-    end if;
-    -- What would be asked after the reset is not taken from the quota before it.
-    if (allowed.quota is not null or held.told_left is not null)
-       and (least(allowed.quota - held.quota_used, held.told_left) < asked or starts_at >= held.quota_resets_at) then
-        if held.quota_resets_at >= starts_at then
-            starts_at := held.quota_resets_at;
-            reason := 'quota';
-            error_code := 'quota_exceeded';
-            message := format('quota of %s is used up until %s',
-                              coalesce(format('%s requests a %s', allowed.quota, allowed.quota_period), 'the site'),
-                              worker.in_words(starts_at));
-        end if;
-        inline_wait := '0';
-    end if;
-
-    if asked > least(allowed.requests, allowed.quota) then
-        return worker.put_off(
-            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, 'rate',
-            format('%s requests at once are more than %L ever allows', asked, worker_take_permit.bucket),
-            case when asked > allowed.requests then 'rate_limited' else 'quota_exceeded' end,
-            now + settings.max_site_wait + interval '1 second');
-    end if;
-
+    -- Whoever has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
+    -- each would ask for its first half again and again, in the way of all others.
     ahead := worker.waiting_before(
         worker_take_permit.bucket, via, '{rate,quota}',
         case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
-    if ahead.waiters > 0 or starts_at > now + inline_wait then
+    if not slot.is_ahead_allowed then
+        settings.inline_wait := '0';
+    elsif waiting.is_within_page then
+        settings.inline_wait := greatest(settings.inline_wait, '1 minute');
+    end if;
+    if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
         return worker.put_off(
-            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, reason,
-            coalesce(message, case when ahead.waiters > 0 then
+            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
+            coalesce(slot.message, case when ahead.waiters > 0 then
                 format('asked as often as the site allows: %s wait before this one', ahead.waiters)
-                else format('asked as often as the site allows until %s', worker.in_words(starts_at)) end),
-            error_code,
-            greatest(starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)));
+                else format('asked as often as the site allows until %s', worker.in_words(slot.starts_at)) end),
+            slot.error_code,
+            greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
+            lets_pass => slot.lets_pass);
     end if;
 
-    update worker.site_buckets as known
-    set next_at = greatest(starts_at, held.next_at) + asked * pace,
-        last_at = starts_at + (asked - 1) * delay,
-        quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
-        told_left = held.told_left - asked, is_reset_told = held.is_reset_told, updated_at = now
-    where known.bucket = held.bucket and known.account = held.account;
-    delete from worker.site_waits as wait
-    where wait.run_id = worker_take_permit.run_id and wait.site = worker_take_permit.site;
-    -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
-    update worker.site_searches as search
-    set waiting_since = coalesce(waiting.since, now), waited = waiting.waited, is_within_page = true
-    where search.run_id = worker_take_permit.run_id and search.site = worker_take_permit.site
-      and not search.is_within_page;
+    perform worker.spend(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
+    perform worker.begin_turn(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
     perform worker.probe(health, worker_take_permit.run_id) where health.site is not null;
-    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from starts_at - now));
+    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
 $$;
 comment on function public.worker_take_permit is
@@ -879,12 +1081,7 @@ begin
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
     held := worker.hold_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
     now := worker.now();
-    if held.quota_resets_at <= now then
-        held.quota_used := 0;
-        held.told_left := null;
-        held.is_reset_told := false;
-        held.quota_resets_at := null;
-    end if;
+    held := worker.begin_period(held, null, now);
 
     resets_at := now + told.resets_in;
     is_renewed := held.is_reset_told and resets_at > held.quota_resets_at + interval '1 minute';
@@ -894,11 +1091,17 @@ begin
         held.told_left := case when is_renewed then told.remaining else least(held.told_left, told.remaining) end;
     end if;
     held.told_quota := coalesce(nullif(told.quota, 0), held.told_quota);
-    held.quota_used := greatest(case when is_renewed then 0 else held.quota_used end, held.told_quota - held.told_left);
+    if is_renewed then
+        held.quota_used := 0;
+        held.scheduled_used := 0;
+        held.quota_period := held.quota_period + 1;
+    end if;
+    held.quota_used := greatest(held.quota_used, held.told_quota - held.told_left);
 
     update worker.site_buckets as known
     set paused_until = greatest(known.paused_until, now + told.retry_after), told_quota = held.told_quota,
-        told_left = held.told_left, quota_used = held.quota_used,
+        told_left = held.told_left, quota_used = held.quota_used, scheduled_used = held.scheduled_used,
+        quota_period = held.quota_period,
         quota_resets_at = coalesce(resets_at, held.quota_resets_at),
         is_reset_told = held.is_reset_told or resets_at is not null, updated_at = now
     where known.bucket = held.bucket and known.account = held.account;

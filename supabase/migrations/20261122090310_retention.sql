@@ -23,6 +23,10 @@ begin atomic
     delete from worker.site_failures as failed
     where failed.failed_at < worker.now() - age
        or not exists (select from auth.users as known where known.id = failed.user_id);
+
+    delete from worker.site_shares as share
+    where share.last_at < worker.now() - age
+       or not exists (select from auth.users as known where known.id = share.user_id);
 end;
 comment on function worker.forget_users is
     'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';

@@ -261,6 +261,8 @@ def limits_of(dsn: str) -> Iterator[Limits]:
         )
         (before,) = connection.execute("select to_jsonb(settings) as settings from worker.settings").fetchall()
         limits.set_clock(NOON)
+        # All of a quota for whoever asks, but in the tests of its shares.
+        limits.configure(max_quota_share=1, manual_quota_reserve=0, scheduled_quota_reserve=0)
         try:
             yield limits
         finally:
@@ -272,7 +274,7 @@ def limits_of(dsn: str) -> Iterator[Limits]:
                 [limits.kind],
             )
             connection.execute("delete from worker.kinds where kind = %s", [limits.kind])
-            for name in ("inline_wait", "max_site_wait", "wait_grace", "permit_slack", "exploration"):
+            for name in before["settings"].keys() - {"is_only_row"}:
                 restore = sql.SQL("update worker.settings set {} = %s").format(sql.Identifier(name))
                 connection.execute(restore, [before["settings"][name]])
 
