@@ -100,6 +100,41 @@ end;
 $$;
 comment on function worker.obeys_rule is 'Whether a parameter''s value is what its rule allows.';
 
+-- Nothing else looks at what a user sends before this has: neither the text of `1e131071`, with its 131,072 digits, nor a
+-- rule or a fingerprint, which are made of texts, is ever made of what it refuses.
+create function worker.check_json(field text, value jsonb) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+    problem text;
+begin
+    if jsonb_typeof(value) <> 'object' then
+        raise sqlstate '22023' using message = format('%s must be an object', field);
+    end if;
+    -- As it is stored: of 16,384 bytes of text no more than four times as much, and some bytes.
+    if pg_column_size(value) > 4 * 16384 + 64 then
+        raise sqlstate '22023' using message = format('%s must be at most 16384 bytes long', field);
+    end if;
+
+    -- Every number of JavaScript is within these bounds. To look at them makes no text.
+    select format('%s.%s: numbers must be less than 1e309, with at most 340 decimals', field, left(entry.key, 100))
+    into problem
+    from jsonb_each(value) as entry,
+        jsonb_path_query(entry.value, 'strict $.** ? (@.type() == "number")') as node (number)
+    where abs(node.number::numeric) >= 1e309 or scale(node.number::numeric) > 340
+    limit 1;
+    if problem is not null then
+        raise sqlstate '22023' using message = problem;
+    end if;
+
+    if octet_length(value::text) > 16384 then
+        raise sqlstate '22023' using message = format('%s must be at most 16384 bytes long', field);
+    end if;
+end;
+$$;
+comment on function worker.check_json is
+    'Raises 22023 (HTTP 400) unless a value that a user sent is an object of at most 16 kB, whose numbers are of a size that '
+    'JavaScript knows. Takes little time and memory whatever the value is. Null passes.';
+
 create function worker.check_parameters(kind text, parameters jsonb) returns void
 language plpgsql stable set search_path = '' as $$
 declare
@@ -111,12 +146,7 @@ begin
                 select string_agg(distinct rule.kind, ', ') from worker.parameter_rules as rule)),
             detail = format('kind is %L', kind);
     end if;
-    if parameters is null or jsonb_typeof(parameters) <> 'object' then
-        raise sqlstate '22023' using message = 'parameters must be an object';
-    end if;
-    if octet_length(parameters::text) > 16384 then
-        raise sqlstate '22023' using message = 'parameters must be at most 16384 bytes long';
-    end if;
+    perform worker.check_json('parameters', coalesce(parameters, 'null'));
 
     select case
         when rule.name is null then

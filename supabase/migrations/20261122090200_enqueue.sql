@@ -22,12 +22,7 @@ begin
             message = 'user_id is required',
             hint = 'It is the signed-in user by default; a service role has to name it.';
     end if;
-    if jsonb_typeof(new.client_context) <> 'object' then
-        raise sqlstate '22023' using message = 'client_context must be an object, or null';
-    end if;
-    if octet_length(new.client_context::text) > 16384 then
-        raise sqlstate '22023' using message = 'client_context must be at most 16384 bytes long';
-    end if;
+    perform worker.check_json('client_context', new.client_context);
     if length(new.idempotency_key) not between 1 and 200 then
         raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
     end if;

@@ -81,8 +81,8 @@ async def test_an_unknown_kind_is_refused_with_those_that_are_known(sign_in: Sig
     ("field", "value", "message"),
     [
         ("client_context", {"tab": "x" * 20_000}, "client_context must be at most 16384 bytes long"),
-        ("client_context", "a text", "client_context must be an object, or null"),
-        ("client_context", [], "client_context must be an object, or null"),
+        ("client_context", "a text", "client_context must be an object"),
+        ("client_context", [], "client_context must be an object"),
         ("idempotency_key", "", "idempotency_key must be 1 to 200 characters long"),
         ("idempotency_key", "x" * 201, "idempotency_key must be 1 to 200 characters long"),
     ],
