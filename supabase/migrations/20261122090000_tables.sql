@@ -683,6 +683,9 @@ create table worker.settings (
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
     max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
+    max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
+    max_rows_per_request integer not null default 100 check (max_rows_per_request >= 1),
+    max_rows_per_service_request integer not null default 500 check (max_rows_per_service_request >= 1),
     freshness interval not null default '15 minutes' check (freshness >= '0'),
     max_invalid_share real not null default 0.1 check (max_invalid_share between 0 and 1),
     inline_wait interval not null default '5 seconds' check (inline_wait between '0' and '1 minute'),
@@ -717,6 +720,12 @@ comment on column worker.settings.max_per_hour_per_user is
     'Runs that a user starts within any hour, those of schedules apart; null for no limit.';
 comment on column worker.settings.max_running_per_user is
     'Runs of a user that are searched at a time, by all workers; the others wait. Null for no limit.';
+comment on column worker.settings.max_saved_searches_per_user is 'Searches that a user keeps; null for no limit.';
+comment on column worker.settings.max_rows_per_request is
+    'Searches and saved searches that a user inserts in one transaction, with those that are refused or there already: others '
+    'wait while they are looked at, a millisecond each.';
+comment on column worker.settings.max_rows_per_service_request is
+    'The same with the service key. Who owns the tables has no such limit.';
 comment on column worker.settings.freshness is 'Age up to which a finished run answers an equal search at once.';
 comment on column worker.settings.max_invalid_share is 'Share of invalid items on a page above which an alert is written.';
 comment on column worker.settings.inline_wait is

@@ -14,9 +14,81 @@ return greatest(
 comment on function worker.next_position is
     'Fair by construction: a user''s next run goes behind his own, not behind everybody else''s.';
 
+create function worker.count_row() returns void
+language plpgsql set search_path = '' as $$
+declare
+    invoker text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    rows_sent integer := coalesce(nullif(current_setting('worker.rows_sent', true), ''), '0')::integer + 1;
+    setting text := case invoker when 'service_role' then 'max_rows_per_service_request' else 'max_rows_per_request' end;
+    most integer;
+begin
+    if invoker = current_user then  -- the owner
+        return;
+    end if;
+    select case invoker when 'service_role' then settings.max_rows_per_service_request else settings.max_rows_per_request end
+    into strict most from worker.settings as settings;
+    if rows_sent > most then
+        raise sqlstate '22023' using
+            message = format('at most %s rows may be sent at a time', most),
+            detail = jsonb_build_object('setting', setting, 'limit', most);
+    end if;
+    perform set_config('worker.rows_sent', rows_sent::text, true);
+end;
+$$;
+comment on function worker.count_row is
+    'Counts the rows that a transaction inserts, before anything is done for them or locked, also for those that will be refused or '
+    'are there already; raises 22023 (HTTP 400) beyond the limits of worker.settings.';
+
+create function worker.runs_beyond_quota(user_id uuid, more integer) returns table (
+    quota text, most integer, what text, wait interval
+)
+language sql stable set search_path = ''
+begin atomic
+    select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
+        select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.source <> 'cron'
+        order by run.created_at desc
+        offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
+    from worker.settings as settings
+    where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
+        select count(*) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+          and run.source <> 'cron')
+    union all
+    -- As fast as runs of this user were taken up or answered lately, one place is free after:
+    select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
+        select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+          and (run.started_at > worker.now() - interval '10 minutes'
+               or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes')))
+    from worker.settings as settings
+    where settings.max_pending_per_user is not null and settings.max_pending_per_user < more + (
+        select count(*) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.status = 'pending' and run.source <> 'cron');
+end;
+comment on function worker.runs_beyond_quota is
+    'The quotas of worker.settings that a user exceeds with so many runs more than there are, and the time to wait. Those of '
+    'source cron do not count.';
+
+create function worker.will_be_refused(run public.search_runs) returns boolean
+language sql stable set search_path = ''
+begin atomic
+    select exists (
+        select from public.search_runs as known
+        where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
+    ) or (will_be_refused.run.source <> 'cron' and exists (
+        select from worker.runs_beyond_quota(will_be_refused.run.user_id, 1)));
+end;
+comment on function worker.will_be_refused is
+    'Whether a new run is there already, by its idempotency key, or exceeds a quota, as far as can be seen without a lock: '
+    'then none is taken for it. worker.check_quotas and the key''s index have the last word.';
+
 create function worker.prepare_run() returns trigger
 language plpgsql security definer set search_path = '' as $$
+declare
+    is_first boolean := current_setting('worker.has_enqueued', true) is distinct from 'true';
 begin
+    perform worker.count_row();
     if new.user_id is null then
         raise sqlstate '22023' using
             message = 'user_id is required',
@@ -38,14 +110,16 @@ begin
     if new.source = 'cron' then
         new.newer_than := worker.last_success(new.user_id, new.fingerprint);
     end if;
-    if new.run_after is null then
-        new := worker.share(new, may_wait => current_setting('worker.has_enqueued', true) is distinct from 'true');
+    if new.run_after is null and worker.will_be_refused(new) then
+        new.run_after := new.created_at;  -- if not refused after all, promote_due_runs decides
+    elsif new.run_after is null then
+        new := worker.share(new, may_wait => is_first);
     end if;
     perform set_config('worker.has_enqueued', 'true', true);
     return new;
 end;
 $$;
-comment on function worker.prepare_run is 'Checks a new run, sets what the queue needs, and decides who searches for it.';
+comment on function worker.prepare_run is 'Counts and checks a new run, sets what the queue needs, and decides who searches for it.';
 
 create trigger prepare_run before insert on public.search_runs
     for each row execute function worker.prepare_run();
@@ -85,51 +159,23 @@ create trigger open_runs after insert on public.search_runs
 create function worker.check_quotas() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-    settings worker.settings;
     exceeded record;
 begin
-    select * into strict settings from worker.settings;
-
     -- Counting is safe only while no other insert of the same user counts: one after another, in the order of the ids.
     perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
     from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
 
     select quota.* into exceeded
     from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
-    cross join lateral (
-        select count(*) as runs from public.search_runs as run
-        where run.user_id = asking.user_id and run.status = 'pending' and run.source <> 'cron'
-    ) as pending
-    cross join lateral (
-        select count(*) as runs from public.search_runs as run
-        where run.user_id = asking.user_id and run.created_at > worker.now() - interval '1 hour' and run.source <> 'cron'
-    ) as last_hour
-    cross join lateral (
-        select 'max_per_hour_per_user' as name, settings.max_per_hour_per_user as most, 'started in an hour' as what, (
-            select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-            where run.user_id = asking.user_id and run.source <> 'cron'
-            order by run.created_at desc
-            offset settings.max_per_hour_per_user limit 1
-        ) as wait
-        where last_hour.runs > settings.max_per_hour_per_user
-        union all
-        -- As fast as runs of this user were taken up or answered lately, one place is free after:
-        select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
-            select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
-            where run.user_id = asking.user_id and run.created_at > worker.now() - interval '1 hour'
-              and (run.started_at > worker.now() - interval '10 minutes'
-                   or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes'))
-        )
-        where pending.runs > settings.max_pending_per_user
-    ) as quota
+    cross join lateral worker.runs_beyond_quota(asking.user_id, 0) as quota
     order by quota.wait desc
     limit 1;
 
-    if exceeded.name is not null then
+    if exceeded.quota is not null then
         raise sqlstate 'PT429' using
             message = format('at most %s searches of a user may be %s: try again in %s s',
                              exceeded.most, exceeded.what, ceil(extract(epoch from exceeded.wait))),
-            detail = jsonb_build_object('quota', exceeded.name, 'limit', exceeded.most,
+            detail = jsonb_build_object('quota', exceeded.quota, 'limit', exceeded.most,
                                         'retry_after_seconds', ceil(extract(epoch from exceeded.wait)));
     end if;
     return null;
@@ -209,6 +255,9 @@ create trigger guard_run before update on public.search_runs
 create function worker.check_saved_search() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
+    if tg_op = 'INSERT' then
+        perform worker.count_row();
+    end if;
     perform worker.check_parameters(new.kind, new.parameters);
     new.updated_at := worker.now();
     return new;
@@ -218,6 +267,33 @@ comment on function worker.check_saved_search is 'A saved search must be one tha
 
 create trigger check_saved_search before insert or update on public.saved_searches
     for each row execute function worker.check_saved_search();
+
+create function worker.count_saved_searches() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    most integer := (select settings.max_saved_searches_per_user from worker.settings as settings);
+begin
+    -- As in worker.check_quotas: one after another, in the order of the ids.
+    perform pg_advisory_xact_lock(hashtextextended('worker.count_saved_searches ' || saving.user_id, 0))
+    from (select distinct saved.user_id from new_searches as saved order by saved.user_id) as saving;
+
+    if exists (
+        select from (select distinct saved.user_id from new_searches as saved) as saving
+        where most < (select count(*) from public.saved_searches as saved where saved.user_id = saving.user_id)
+    ) then
+        raise sqlstate 'PT429' using
+            message = format('at most %s saved searches of a user are kept: delete some', most),
+            detail = jsonb_build_object('quota', 'max_saved_searches_per_user', 'limit', most);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.count_saved_searches is
+    'Refuses saved searches beyond worker.settings.max_saved_searches_per_user with PT429 (HTTP 429).';
+
+create trigger count_saved_searches after insert on public.saved_searches
+    referencing new table as new_searches
+    for each statement execute function worker.count_saved_searches();
 
 create function public.enqueue_search(
     kind text,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any, LiteralString
 
 import psycopg
@@ -10,8 +12,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.integration.conftest import Connect, Connection
-from tests.integration.test_sharing import signed_in
+from tests.helpers import enqueue, somebody_waits_for, user_id
+from tests.integration.conftest import Configure, Connect, Connection
+from tests.integration.test_sharing import rows, signed_in
 
 
 @pytest.fixture
@@ -103,3 +106,170 @@ async def test_deep_values_are_kept_or_refused(as_ada: Connection) -> None:
 )
 async def test_what_is_short_as_a_text_is_kept_however_it_is_stored(as_ada: Connection, value: Any) -> None:
     await as_ada.execute(INSERT, {"parameters": ORDINARY, "client_context": Jsonb(value)})
+
+
+# Rows -----------------------------------------------------------------------------------------------------------
+
+INSERT_MANY: LiteralString = """
+insert into public.search_runs (kind, parameters)
+select %(kind)s, jsonb_build_object('search_term', case number when 1 then %(term)s else %(term)s || number end)
+from generate_series(1, %(count)s) as number
+"""
+INSERT_KEYS: LiteralString = """
+insert into public.search_runs (kind, parameters, idempotency_key)
+select %(kind)s, jsonb_build_object('search_term', %(term)s || number), 'once' from generate_series(1, %(count)s) as number
+on conflict do nothing
+"""
+SAVE_MANY: LiteralString = """
+insert into public.saved_searches (name, kind, parameters)
+select %(term)s || number, %(kind)s, '{"search_term": "x"}' from generate_series(1, %(count)s) as number
+"""
+ADVISORY_LOCKS: LiteralString = "select count(*) from pg_locks where locktype = 'advisory' and pid = %(pid)s"
+CANCEL: LiteralString = "select public.cancel_search(%(id)s)"
+
+
+async def advisory_locks(database: Connection, connection: Connection) -> int:
+    ((count,),) = await rows(database, ADVISORY_LOCKS, {"pid": connection.info.backend_pid})
+    return int(count)
+
+
+@pytest.mark.parametrize("statement", [INSERT_MANY, INSERT_KEYS, SAVE_MANY], ids=["runs", "keys", "saved"])
+async def test_a_request_of_many_rows_is_refused_after_few(
+    as_ada: Connection, kind: str, term: str, statement: LiteralString
+) -> None:
+    sent = {"kind": kind, "term": term, "count": 6_000}
+    began = time.monotonic()
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 100 rows may be sent at a time") as refused:
+        await as_ada.execute(statement, sent)
+    assert time.monotonic() - began < 1
+    assert json.loads(refused.value.diag.message_detail or "") == {"limit": 100, "setting": "max_rows_per_request"}
+
+
+async def test_rows_of_one_transaction_count_together_however_many_statements_send_them(
+    as_ada: Connection, kind: str, term: str
+) -> None:
+    sent = {"kind": kind, "term": term, "count": 60}
+    await as_ada.execute("begin")
+    await as_ada.execute(SAVE_MANY, sent)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 100 rows"):
+        await as_ada.execute(INSERT_MANY, sent)
+    await as_ada.execute("rollback")
+    # And the next transaction begins to count.
+    await as_ada.execute(SAVE_MANY, sent)
+
+
+async def test_the_service_role_may_send_more_rows(
+    *, ada: AsyncClient, connect_database: Connect, kind: str, term: str, configure: Configure
+) -> None:
+    await configure("max_pending_per_user", None)
+    await configure("max_per_hour_per_user", None)
+    service = await connect_database()
+    await service.execute("set role service_role")
+    statement: LiteralString = """
+        insert into public.search_runs (user_id, kind, parameters)
+        select %(user_id)s, %(kind)s, jsonb_build_object('search_term', %(term)s || number)
+        from generate_series(1, %(count)s) as number
+    """
+    sent = {"kind": kind, "term": term, "user_id": await user_id(ada)}
+    await service.execute(statement, sent | {"count": 500})
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 500 rows may be sent at a time"):
+        await service.execute(statement, sent | {"count": 501})
+
+
+async def test_how_many_rows_is_a_setting(as_ada: Connection, kind: str, term: str, configure: Configure) -> None:
+    await configure("max_rows_per_request", 2)
+    sent = {"kind": kind, "term": term}
+    await as_ada.execute(INSERT_MANY, sent | {"count": 2})
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 2 rows"):
+        await as_ada.execute(INSERT_MANY, sent | {"count": 3})
+
+
+async def test_what_conflicts_locks_nothing(as_ada: Connection, database: Connection, kind: str, term: str) -> None:
+    sent = {"kind": kind, "term": term}
+    await as_ada.execute(INSERT_KEYS, sent | {"count": 1})
+    await as_ada.execute("begin")
+    await as_ada.execute(INSERT_KEYS, sent | {"count": 100})
+    assert await advisory_locks(database, as_ada) == 0
+    await as_ada.execute("rollback")
+
+
+@pytest.mark.parametrize("quota", ["max_pending_per_user", "max_per_hour_per_user"])
+async def test_who_is_beyond_a_quota_locks_nothing_of_others(
+    *, as_ada: Connection, as_bob: Connection, kind: str, term: str, configure: Configure, quota: str
+) -> None:
+    await configure(quota, 1)
+    await as_bob.execute(INSERT_MANY, {"kind": kind, "term": term, "count": 1})
+    # Bob's next one would wait for Ada's, which is equal, if it did more than count.
+    await as_ada.execute("begin")
+    await as_ada.execute(INSERT_MANY, {"kind": kind, "term": f"{term} of both", "count": 1})
+    async with asyncio.timeout(5):
+        with pytest.raises(psycopg.Error, match=r"at most 1 searches of a user") as refused:
+            await as_bob.execute(INSERT_MANY, {"kind": kind, "term": f"{term} of both", "count": 1})
+    assert refused.value.diag.sqlstate == "PT429"
+    await as_ada.execute("commit")
+
+
+async def test_a_victim_waits_for_few_rows_of_a_hostile_insert(
+    *,
+    ada: AsyncClient,
+    as_ada: Connection,
+    as_bob: Connection,
+    database: Connection,
+    kind: str,
+    term: str,
+) -> None:
+    leader = await enqueue(ada, kind, search_term=term, sites=["linkedin", "indeed"])
+    hostile = asyncio.create_task(as_bob.execute(INSERT_MANY, {"kind": kind, "term": term, "count": 6_000}))
+    while not hostile.done() and not await advisory_locks(database, as_bob):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # Bob has Ada's row, if anything locks it
+    began = time.monotonic()
+    await as_ada.execute(CANCEL, leader)
+    assert time.monotonic() - began < 1
+    with pytest.raises(psycopg.Error):
+        await hostile
+
+
+# Saved searches -------------------------------------------------------------------------------------------------
+
+
+async def test_a_user_keeps_so_many_saved_searches_and_no_more(
+    *, as_ada: Connection, as_bob: Connection, kind: str, term: str, configure: Configure
+) -> None:
+    await configure("max_saved_searches_per_user", 3)
+    sent = {"kind": kind, "count": 2}
+    await as_ada.execute(SAVE_MANY, sent | {"term": term})
+    with pytest.raises(psycopg.Error, match="at most 3 saved searches") as refused:
+        await as_ada.execute(SAVE_MANY, sent | {"term": f"{term} more"})
+    assert refused.value.diag.sqlstate == "PT429"
+    assert json.loads(refused.value.diag.message_detail or "") == {"quota": "max_saved_searches_per_user", "limit": 3}
+    await as_bob.execute(SAVE_MANY, sent | {"term": term})
+    await as_ada.execute("delete from public.saved_searches")
+    await as_ada.execute(SAVE_MANY, sent | {"term": f"{term} more"})
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_two_requests_at_once_do_not_save_more_than_that(
+    *,
+    ada: AsyncClient,
+    as_ada: Connection,
+    connect_database: Connect,
+    database: Connection,
+    kind: str,
+    term: str,
+    configure: Configure,
+    end: LiteralString,
+) -> None:
+    await configure("max_saved_searches_per_user", 3)
+    other = await signed_in(ada, connect_database)
+    sent = {"kind": kind, "count": 2}
+    await as_ada.execute("begin")
+    await as_ada.execute(SAVE_MANY, sent | {"term": term})
+    waiting = asyncio.create_task(other.execute(SAVE_MANY, sent | {"term": f"{term} more"}))
+    await somebody_waits_for(database, as_ada)
+    await as_ada.execute(end)
+    if end == "rollback":
+        await waiting
+    else:
+        with pytest.raises(psycopg.Error, match="at most 3 saved searches"):
+            await waiting
