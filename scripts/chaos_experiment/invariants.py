@@ -34,8 +34,7 @@ AT_ALL_TIMES: dict[str, str] = {
         where (run.status = 'running') <> (lease.run_id is not null)
     """,
     "no user has more running than is allowed": """
-        select format('%s: %s', user_id, count(*)) from public.search_runs
-        where status = 'running'
+        select format('%s: %s', user_id, count(*)) from worker.leases
         group by user_id
         having count(*) > (select max_running_per_user from worker.settings)
     """,
@@ -53,10 +52,12 @@ AT_ALL_TIMES: dict[str, str] = {
     """,
     "a follower waits for a run that is active, and as far back as it needs": """
         select format('%s: %s, follows %s: %s', run.id, run.status, leader.id, leader.status)
-        from public.search_runs as run join public.search_runs as leader on leader.id = run.leader_run_id
-        where run.status <> 'pending' or run.fingerprint <> leader.fingerprint or leader.leader_run_id is not null
-           or coalesce(leader.newer_than, '-infinity') > coalesce(run.newer_than, '-infinity')
-           or (leader.completed_at is not null and leader.id not in (select run_id from worker.ended_leaders))
+        from public.search_runs as run left join public.search_runs as leader on leader.id = run.leader_run_id
+        where run.leader_run_id is not null and (
+            run.status <> 'pending' or run.fingerprint <> leader.fingerprint or leader.leader_run_id is not null
+            or coalesce(leader.newer_than, '-infinity') > coalesce(run.newer_than, '-infinity')
+            or ((leader.id is null or leader.completed_at is not null)
+                and run.leader_run_id not in (select run_id from worker.ended_leaders)))
     """,
     "a run is answered by one that has searched for the same, and ended as it": """
         select format('%s: %s, answered by %s: %s', run.id, run.status, answer.id, answer.status)
@@ -68,6 +69,8 @@ AT_ALL_TIMES: dict[str, str] = {
     "a run has its sites if it searches itself, and only then": """
         select format('%s: %s', run.id, string_agg(site.site, ', '))
         from public.search_runs as run left join public.search_run_sites as site on site.run_id = run.id
+        -- One that followed another was cancelled without any.
+        where run.status <> 'cancelled' or run.started_at is not null or site.run_id is not null
         group by run.id
         having array_remove(array_agg(site.site order by site.position), null) <> case
             when run.leader_run_id is not null or run.shared_run_id is not null then '{}'

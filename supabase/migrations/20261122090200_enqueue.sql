@@ -199,10 +199,7 @@ begin
     if old.completed_at is not null then
         new.cancel_requested_at := old.cancel_requested_at;
     elsif new.cancel_requested_at is not null then
-        if old.leader_run_id is not null then
-            perform worker.take_over(old.id, old.leader_run_id);
-            new.leader_run_id := null;
-        end if;
+        new.leader_run_id := null;
 
         update public.search_run_sites as site
         set status = 'skipped', progress = worker.with_step(site.progress, 'cancelled'), completed_at = worker.now(),
@@ -225,7 +222,8 @@ begin
 end;
 $$;
 comment on function worker.cancel_run is
-    'Ends a run whose owner asks for it, with what was found until then; a finished one stays as it is.';
+    'Ends a run whose owner asks for it, with what it has found itself until then: a follower with nothing. A finished one '
+    'stays as it is.';
 
 create trigger cancel_run before update of cancel_requested_at on public.search_runs
     for each row execute function worker.cancel_run();

@@ -1,8 +1,10 @@
 -- Equal searches share one. A run that finished a short while ago answers a new one at once; one that is active, the
 -- leader, takes it as a follower; else it leads itself. So the cost grows with searches, not with users.
 --
--- Nobody waits in a circle: an insert waits only while its transaction has enqueued nothing else, a user who cancels
--- waits for no other user's run, and a worker that ends one, or who deletes one, gives way.
+-- Nobody waits for another user's rows. One decision at a time is made for equal searches (worker.hold_search), and an insert
+-- waits for it for a moment, and for nothing else; what cannot be decided then is due for promote_due_runs. A user who
+-- cancels or deletes a run touches no other user's: worker.ended_leaders has what is to be done for them, and the next
+-- claim does it. Who ends a run, or sees to its followers, passes over those that somebody holds: they come later.
 --
 -- What a follower costs at Realtime: its insert, an update for each site that its leader ends, one for its own end, and
 -- one a minute at most while its leader is put off again and again. A run that is answered at once: its insert.
@@ -27,55 +29,72 @@ end;
 comment on function worker.serves is
     'Whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it.';
 
+create function worker.hold_search(fingerprint text, may_wait boolean) returns boolean
+-- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout).
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+    lock_key bigint := hashtextextended('worker.hold_search ' || fingerprint, 0);
+begin
+    if pg_try_advisory_xact_lock(lock_key) then
+        return true;
+    elsif may_wait then
+        perform pg_advisory_xact_lock(lock_key);
+    end if;
+    return may_wait;
+exception when lock_not_available then
+    return false;
+end;
+$$;
+comment on function worker.hold_search is
+    'Locks what is decided about equal searches until the transaction ends; returns whether it could, at once or within half a second. Two '
+    'that see no leader would both lead; and who leaves a leader alone has to know that nobody is joining it.';
+
+create function worker.comes_first(run public.search_runs, leader public.search_runs) returns boolean
+language sql immutable set search_path = ''
+return leader.status = 'pending' and (
+    (run.priority, -run.position) > (leader.priority, -leader.position)
+    or coalesce(run.newer_than, '-infinity') < coalesce(leader.newer_than, '-infinity'));
+comment on function worker.comes_first is
+    'Whether a pending leader has to be told of a new follower: to come earlier, or to ask for more.';
+
 create function worker.share(run public.search_runs, may_wait boolean) returns public.search_runs
 language plpgsql set search_path = '' as $$
 declare
-    lock_key bigint := hashtextextended('worker.share ' || run.fingerprint, 0);
     oldest_answer timestamptz := worker.now() - (select settings.freshness from worker.settings as settings);
-    other_id uuid;
     other public.search_runs;
 begin
-    -- One decision at a time for equal searches: two that see no leader would both lead.
-    if may_wait then
-        perform pg_advisory_xact_lock(lock_key);
-    elsif not pg_try_advisory_xact_lock(lock_key) then
+    if not worker.hold_search(run.fingerprint, may_wait) then
         run.run_after := coalesce(run.run_after, worker.now());
         return run;
     end if;
 
-    loop
-        -- The conditions that indexes are for; worker.serves knows the others.
-        select answer.id into other_id from public.search_runs as answer
-        where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
-          and answer.shared_run_id is null and worker.serves(answer, run)
-        order by answer.completed_at desc
+    -- The conditions that indexes are for; worker.serves knows the others.
+    select * into other from public.search_runs as answer
+    where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
+      and answer.shared_run_id is null and worker.serves(answer, run)
+    order by answer.completed_at desc
+    limit 1;
+    if not found then
+        select * into other from public.search_runs as leader
+        where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
+          and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
+        -- Rather one that covers this run as it is, and of those the one with the least to do.
+        order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
+                 leader.newer_than desc nulls last
         limit 1;
-        if not found then
-            select leader.id into other_id from public.search_runs as leader
-            where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
-              and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
-            -- Rather one that covers this run as it is, and of those the one with the least to do.
-            order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
-                     leader.newer_than desc nulls last
-            limit 1;
-        end if;
-        if not found then
-            run.run_after := null;
+    end if;
+    if not found then
+        run.run_after := null;
+        return run;
+    end if;
+
+    if other.completed_at is null and worker.comes_first(run, other) then
+        select * into other from public.search_runs as held where held.id = other.id for no key update skip locked;
+        if not found or not worker.serves(other, run) then
+            run.run_after := coalesce(run.run_after, worker.now());
             return run;
         end if;
-
-        if may_wait then
-            select * into other from public.search_runs as held where held.id = other_id for no key update;
-        else
-            select * into other from public.search_runs as held where held.id = other_id for no key update skip locked;
-            if not found then
-                run.run_after := coalesce(run.run_after, worker.now());
-                return run;
-            end if;
-        end if;
-        -- Whoever held it may have ended, handed over or deleted it: then the next look sees what is instead.
-        exit when other.id is not null and worker.serves(other, run);
-    end loop;
+    end if;
 
     run.run_after := null;
     run.jobs_found := other.jobs_found;
@@ -92,8 +111,8 @@ begin
 end;
 $$;
 comment on function worker.share is
-    'Returns a run as it is to be written: answered, following, or ready to be searched. Unless it may wait for others '
-    'that decide the same or that end the other run, it is due for promote_due_runs instead, which asks again.';
+    'Returns a run as it is to be written: answered, following, or ready to be searched. While others decide the same, or hold a '
+    'leader that would have to be told, it is due for promote_due_runs instead, which asks again.';
 
 create function worker.last_success(user_id uuid, fingerprint text) returns timestamptz
 language sql stable set search_path = ''
@@ -113,24 +132,27 @@ comment on function worker.last_success is
 create function worker.follow(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
+    with hurrying as materialized (
+        select run.leader_run_id as id, max(run.priority) as priority,
+               (array_agg(run.position order by run.priority desc, run.position))[1] as position,
+               min(coalesce(run.newer_than, '-infinity')) as newer_than
+        from public.search_runs as run
+        join public.search_runs as leader on leader.id = run.leader_run_id
+        where run.id = any (follow.run_ids) and worker.comes_first(run, leader)
+        group by run.leader_run_id
+    ), held as materialized (
+        -- worker.share has locked them.
+        select leader.id from public.search_runs as leader
+        where leader.id = any (array(select hurrying.id from hurrying))
+        for no key update skip locked
+    )
     update public.search_runs as leader
-    set priority = greatest(leader.priority, asking.priority),
-        position = case when asking.comes_first then asking.position else leader.position end,
-        newer_than = nullif(least(coalesce(leader.newer_than, '-infinity'), asking.newer_than), '-infinity')
-    from (
-        select asked.id, first.*, (first.priority, -first.position) > (asked.priority, -asked.position) as comes_first
-        from (
-            select run.leader_run_id, max(run.priority) as priority,
-                   (array_agg(run.position order by run.priority desc, run.position))[1] as position,
-                   min(coalesce(run.newer_than, '-infinity')) as newer_than
-            from public.search_runs as run
-            where run.id = any (follow.run_ids)
-            group by run.leader_run_id
-        ) as first
-        join public.search_runs as asked on asked.id = first.leader_run_id
-    ) as asking
-    where leader.id = asking.id and leader.status = 'pending'
-      and (asking.comes_first or asking.newer_than < coalesce(leader.newer_than, '-infinity'));
+    set priority = greatest(leader.priority, hurrying.priority),
+        position = case when (hurrying.priority, -hurrying.position) > (leader.priority, -leader.position)
+                        then hurrying.position else leader.position end,
+        newer_than = nullif(least(coalesce(leader.newer_than, '-infinity'), hurrying.newer_than), '-infinity')
+    from hurrying join held on held.id = hurrying.id
+    where leader.id = held.id and leader.status = 'pending';
 end;
 comment on function worker.follow is
     'Lets pending leaders wait no longer than their new followers would, and ask for as much as these do.';
@@ -149,7 +171,7 @@ comment on function worker.tell_answered is 'Writes the last event of runs that 
 create function worker.tell_followers(run_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
-    -- Whoever holds a follower is about to end it, and may be waiting for this leader.
+    -- Not those that somebody holds, who may keep them for long: they are told at the next site.
     with told as (
         select follower.id from public.search_runs as follower
         where follower.leader_run_id = tell_followers.run_id
@@ -163,86 +185,121 @@ begin atomic
 end;
 comment on function worker.tell_followers is 'Gives followers the counts and the progress of their leader.';
 
--- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout): between a user who ends several runs at
--- a time and who ends or deletes one of their leaders, it is the latter that gives way; a worker calls again.
-create function worker.hold_followers(run_id uuid) returns void
-language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
-begin
-    perform from public.search_runs as follower
-    where follower.leader_run_id = hold_followers.run_id
-    order by follower.id
-    for no key update;
-end;
-$$;
-comment on function worker.hold_followers is
-    'Locks the followers of a run that its worker ends; raises 55P03 (HTTP 500) rather than wait for long.';
-
-create function worker.answer_followers(leader public.search_runs) returns void
+create function worker.answer_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$
-declare
-    answered uuid[];
 begin
-    with ended as (
-        update public.search_runs as follower
-        set leader_run_id = null, shared_run_id = leader.id, status = leader.status, jobs_found = leader.jobs_found,
-            progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
-            error_message = leader.error_message, completed_at = leader.completed_at
-        where follower.leader_run_id = leader.id
-        returning follower.id
-    )
-    select array_agg(ended.id) into answered from ended;
-    perform worker.tell_answered(answered);
+    update public.search_runs as follower
+    set leader_run_id = null, shared_run_id = leader.id, status = leader.status, jobs_found = leader.jobs_found,
+        progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
+        error_message = leader.error_message, completed_at = leader.completed_at
+    where follower.id = any (followers);
+    perform worker.tell_answered(followers);
 end;
 $$;
-comment on function worker.answer_followers is 'Ends the followers of a run as it has ended.';
+comment on function worker.answer_followers is 'Ends followers of a run, which are locked, as it has ended.';
 
-create function worker.take_over(run_id uuid, former_id uuid) returns void
+create function worker.is_needed(run_id uuid, by_followers boolean default true, by_answered boolean default true)
+returns boolean
+language sql stable set search_path = ''
+-- In an order, so that the index is searched, also where nearly all runs follow one.
+return (by_followers and coalesce((
+    select true from public.search_runs as run
+    where run.leader_run_id = is_needed.run_id
+    order by run.leader_run_id, run.user_id
+    limit 1), false))
+or (by_answered and coalesce((
+    select true from public.search_runs as run
+    where run.shared_run_id = is_needed.run_id
+    order by run.shared_run_id, run.user_id
+    limit 1), false));
+comment on function worker.is_needed is 'Whether runs follow a run, or were answered with it.';
+
+create function worker.former_sites(ended worker.ended_leaders) returns setof public.search_run_sites
+language sql stable set search_path = ''
+begin atomic
+    select site.* from public.search_run_sites as site where site.run_id = ended.run_id and ended.former is null
+    union all
+    select kept.* from jsonb_populate_recordset(null::public.search_run_sites, ended.sites) as kept;
+end;
+comment on function worker.former_sites is 'The sites of a leader that has ended, or was deleted.';
+
+create function worker.former_results(ended worker.ended_leaders) returns setof public.search_results
+language sql stable set search_path = ''
+begin atomic
+    select result.* from public.search_results as result where result.run_id = ended.run_id and ended.former is null
+    union all
+    select kept.* from jsonb_populate_recordset(null::public.search_results, ended.results) as kept
+    where exists (select from public.items as item where item.id = kept.item_id);
+end;
+comment on function worker.former_results is 'The results of a leader that has ended, or was deleted.';
+
+create function worker.inherit(heir uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
+    insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
+    select inherit.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
+    from worker.former_results(inherit.ended) as result
+    order by result.created_at, result.position;
+
+    -- With what it was made of, so that it can be read again, and the search resumed.
+    update worker.raw_collections as page set run_id = inherit.heir where page.run_id = (inherit.ended).run_id;
+end;
+comment on function worker.inherit is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
+
+create function worker.take_over(run_id uuid, ended worker.ended_leaders) returns void
+language sql volatile set search_path = ''
+begin atomic
+    select worker.inherit(take_over.run_id, take_over.ended);
+
     insert into public.search_run_sites (
         run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
     select take_over.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
            case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
            (select count(*) from public.search_results as result
-            where result.run_id = site.run_id and result.site = site.site),
+            where result.run_id = take_over.run_id and result.site = site.site),
            -- The next one has to be told from those whose pages are there.
            site.attempts,
            case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
            case when searched.is_completed then site.started_at end,
            case when searched.is_completed then site.completed_at end
-    from public.search_run_sites as site
+    from worker.former_sites(take_over.ended) as site
     join public.search_runs as run on run.id = take_over.run_id
     -- Equal searches may name the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
     cross join lateral (select site.status = 'completed' as is_completed) as searched
-    where site.run_id = take_over.former_id
     order by asked.ordinal, site.position;
-
-    insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-    select take_over.run_id, result.item_id, result.site, result.page_number, result.position, result.created_at
-    from public.search_results as result
-    where result.run_id = take_over.former_id
-    order by result.created_at, result.position;
 end;
 comment on function worker.take_over is
-    'Gives a follower sites and results of its own, as its leader has them: what is not completed is pending.';
+    'Gives a follower the sites and results of its leader, which has ended: what is not completed is pending.';
 
-create function worker.hand_over(former public.search_runs, followers uuid[]) returns void
+create function worker.free(followers uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (free.followers);
+    select worker.add_sites(free.followers);
+end;
+comment on function worker.free is 'Lets promote_due_runs decide again about followers, which are locked.';
+
+create function worker.hand_over(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
-    heir uuid;
+    heir uuid := followers[1];
 begin
-    select follower.id into heir from public.search_runs as follower
-    where follower.id = any (followers)
-    order by follower.priority desc, follower.position, follower.created_at, follower.id
-    limit 1;
     if heir is null then
         return;
     end if;
+    -- Somebody may have begun to search for the same since then.
+    if ended.is_handed_over or exists (
+        select from public.search_runs as leader
+        where leader.fingerprint = former.fingerprint and leader.newer_than is not distinct from former.newer_than
+          and leader.completed_at is null and leader.leader_run_id is null
+          and (leader.run_after is null or leader.started_at is not null)
+    ) then
+        perform worker.free(followers);
+        return;
+    end if;
 
-    perform worker.take_over(heir, former.id);
-    -- With what it was made of, so that it can be made anew, and gone on with.
-    update worker.raw_collections as page set run_id = heir where page.run_id = former.id;
+    perform worker.take_over(heir, ended);
     update public.search_runs as run
     set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
         -- As the sites were asked, and as all followers need it.
@@ -255,124 +312,178 @@ begin
         jobs_found = (select count(*) from public.search_results as result where result.run_id = heir)
     where run.id = heir;
     update public.search_runs as follower set leader_run_id = heir where follower.id = any (followers) and follower.id <> heir;
+    update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;
 $$;
 comment on function worker.hand_over is
-    'Makes the first of a run''s followers, which are locked, the leader of the others; it goes on where the former stopped.';
+    'Makes the first of a run''s followers, which are locked, the leader of the others; it continues where the former stopped.';
+
+create function worker.bequeath_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
+language plpgsql set search_path = '' as $$
+declare
+    heir uuid := runs[1];
+begin
+    if heir is null then
+        return;
+    end if;
+    perform worker.inherit(heir, ended);
+    insert into public.search_run_sites
+    select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir))).*
+    from worker.former_sites(ended) as searched;
+    update public.search_runs as answered
+    set shared_run_id = nullif(heir, answered.id),
+        -- What it answers to others, and how far back, depends on how it was searched for.
+        newer_than = case when answered.id = heir then former.newer_than else answered.newer_than end,
+        started_at = case when answered.id = heir then former.started_at else answered.started_at end
+    where answered.id = any (runs);
+end;
+$$;
+comment on function worker.bequeath_answer is
+    'Gives the results of a deleted run to the first of those runs that were answered with it, which are locked.';
+
+create function worker.is_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
+language sql stable set search_path = ''
+return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
+    select from worker.former_sites(ended) as site where site.retryable));
+comment on function worker.is_answer is
+    'Whether a run has ended in a way that is its followers'' end as well: what was cancelled, or failed in a way that may '
+    'pass, says nothing to others.';
+
+create function worker.settle(ended worker.ended_leaders) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+    is_deleted boolean := ended.former is not null;
+    is_held boolean := worker.hold_search(ended.fingerprint, may_wait => false);
+    former public.search_runs;
+    followers uuid[];
+    answered uuid[];
+begin
+    if is_deleted then
+        former := jsonb_populate_record(null::public.search_runs, ended.former);
+    else
+        select * into former from public.search_runs as known where known.id = ended.run_id;
+        if not found then  -- deleted since then, and noted as such
+            return true;
+        end if;
+    end if;
+
+    if worker.is_needed(ended.run_id, by_answered => is_deleted) then
+        followers := array(
+            select follower.id from public.search_runs as follower
+            where follower.leader_run_id = ended.run_id
+            order by follower.priority desc, follower.position, follower.created_at, follower.id
+            limit 1000
+            for no key update skip locked);
+        if worker.is_answer(former, ended) then
+            perform worker.answer_followers(former, followers);
+            if is_deleted then
+                answered := array(
+                    select run.id from public.search_runs as run
+                    where run.shared_run_id = ended.run_id
+                    order by run.created_at, run.id
+                    limit 1000
+                    for no key update skip locked);
+                perform worker.bequeath_answer(former, answered, ended);
+            end if;
+        elsif is_held then
+            perform worker.hand_over(former, followers, ended);
+        end if;
+    end if;
+
+    -- Who is joining it now is not seen, but holds the search.
+    if not is_held or worker.is_needed(ended.run_id, by_answered => is_deleted) then
+        return false;
+    end if;
+    if is_deleted then
+        delete from worker.raw_collections as page where page.run_id = ended.run_id;
+    end if;
+    return true;
+end;
+$$;
+comment on function worker.settle is
+    'Sees to those who need what a leader has found that ended or was deleted, a bounded number of them: ends its followers as it has '
+    'ended, or lets them continue without it; and passes its results on. Passes over those that somebody holds; returns '
+    'whether nothing is left to do.';
+
+create function worker.settle_followers() returns void
+language plpgsql set search_path = '' as $$
+declare
+    ended worker.ended_leaders;
+begin
+    for ended in
+        select known.* from worker.ended_leaders as known
+        order by known.tried_at
+        limit (select rescue_batch from worker.settings)
+        for update skip locked
+    loop
+        if worker.settle(ended) then
+            delete from worker.ended_leaders as known where known.id = ended.id;
+        else
+            update worker.ended_leaders as known set tried_at = worker.now() where known.id = ended.id;
+        end if;
+    end loop;
+end;
+$$;
+comment on function worker.settle_followers is
+    'Sees to what leaders that ended or were deleted have left, a bounded number at a time.';
 
 create function worker.end_sharing() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-    followers uuid[];
+    ended worker.ended_leaders;
 begin
-    if new.status in ('success', 'partial') or (new.status = 'failed' and not exists (
-        select from public.search_run_sites as site where site.run_id = new.id and site.retryable
-    )) then
-        perform worker.answer_followers(new);
-    else
-        -- Not those that somebody else holds: two users who cancel all of their runs may each hold a follower of the other.
-        followers := array(
-            select follower.id from public.search_runs as follower
-            where follower.leader_run_id = new.id
-            for no key update skip locked);
-        perform worker.hand_over(new, followers);
-        if exists (select from public.search_runs as follower where follower.leader_run_id = new.id) then
-            insert into worker.ended_leaders (run_id) values (new.id);
-        end if;
+    ended.run_id := new.id;
+    ended.fingerprint := new.fingerprint;
+    -- A worker ends a run with an answer; without one, a user may, whom others are not to wait for.
+    if not worker.is_answer(new, ended) or not worker.settle(ended) then
+        insert into worker.ended_leaders (run_id, fingerprint, tried_at) values (new.id, new.fingerprint, worker.now());
     end if;
     return null;
 end;
 $$;
 comment on function worker.end_sharing is
-    'Answers the followers of a run that has ended, or lets them go on without it: what was cancelled, or failed in a way '
-    'that may pass, says nothing to others.';
+    'Answers the followers of a run that has ended, but for those that somebody holds; these, and all of them where there is no '
+    'answer, are left to the next claim.';
 
 create trigger end_sharing after update on public.search_runs
     for each row
     when (old.completed_at is null and new.completed_at is not null and old.leader_run_id is null)
     execute function worker.end_sharing();
 
-create function worker.free(followers uuid[]) returns void
-language sql volatile set search_path = ''
-begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (free.followers);
-    select worker.add_sites(free.followers);
-end;
-comment on function worker.free is 'Lets promote_due_runs decide anew about followers, which are locked.';
-
-create function worker.free_followers() returns void
-language plpgsql set search_path = '' as $$
-declare
-    leader uuid;
-begin
-    for leader in
-        select ended.run_id from worker.ended_leaders as ended
-        limit (select rescue_batch from worker.settings)
-        for update skip locked
-    loop
-        perform worker.free(array(
-            select follower.id from public.search_runs as follower
-            where follower.leader_run_id = leader
-            for no key update skip locked));
-        delete from worker.ended_leaders as ended
-        where ended.run_id = leader
-          and not exists (select from public.search_runs as follower where follower.leader_run_id = leader);
-    end loop;
-end;
-$$;
-comment on function worker.free_followers is
-    'Frees followers that were not handed over, because somebody held them when their leader ended.';
-
--- Gives way as worker.hold_followers does.
 create function worker.bequeath() returns trigger
-language plpgsql security definer set search_path = '' set lock_timeout = '500ms' as $$
+language plpgsql security definer set search_path = '' as $$
 declare
-    followers uuid[];
-    heir uuid;
+    ended worker.ended_leaders;
 begin
-    followers := array(
-        select follower.id from public.search_runs as follower
-        where follower.leader_run_id = old.id
-        order by follower.id
-        for no key update);
-    if old.completed_at is null then
-        perform worker.hand_over(old, followers);
-        return null;
-    end if;
-    perform worker.free(followers);
-
-    perform from public.search_runs as answered
-    where answered.shared_run_id = old.id
-    order by answered.id
-    for no key update;
-
-    select answered.id into heir from public.search_runs as answered
-    where answered.shared_run_id = old.id
-    order by answered.created_at, answered.id
-    limit 1;
-    if heir is null then
+    if old.leader_run_id is not null or old.shared_run_id is not null or not (
+        old.completed_at is null
+        -- So young that somebody may be answered with it at this moment; or somebody was.
+        or old.completed_at > worker.now() - interval '1 hour' - (select freshness from worker.settings)
+        or worker.is_needed(old.id)
+    ) then
+        delete from worker.raw_collections as page where page.run_id = old.id;
         return null;
     end if;
 
-    update public.search_run_sites as site set run_id = heir where site.run_id = old.id;
-    update public.search_results as result set run_id = heir where result.run_id = old.id;
-    update worker.raw_collections as page set run_id = heir where page.run_id = old.id;
-    update public.search_runs as answered
-    set shared_run_id = nullif(heir, answered.id),
-        -- What it answers to others, and how far back, depends on how it was searched for.
-        newer_than = case when answered.id = heir then old.newer_than else answered.newer_than end,
-        started_at = case when answered.id = heir then old.started_at else answered.started_at end
-    where answered.shared_run_id = old.id;
+    insert into worker.ended_leaders (run_id, fingerprint, former, sites, results, tried_at)
+    values (
+        old.id, old.fingerprint, to_jsonb(old),
+        (select jsonb_agg(to_jsonb(searched)) from public.search_run_sites as searched where searched.run_id = old.id),
+        (select jsonb_agg(to_jsonb(result)) from public.search_results as result where result.run_id = old.id),
+        worker.now())
+    returning * into ended;
+    -- Whose search has ended can be given its results now; who waits for it is seen to by the next claim.
+    if worker.is_answer(old, ended) and worker.settle(ended) then
+        delete from worker.ended_leaders as known where known.id = ended.id;
+    end if;
     return null;
 end;
 $$;
 comment on function worker.bequeath is
-    'Passes on what others need of a deleted run: its search to its first follower, its results to the first run that '
-    'was answered with them. Raises 55P03 (HTTP 500) rather than wait for them for long.';
+    'Keeps what others need of a deleted run: its results for those who were answered with them, its search for its followers. '
+    'Waits for none of them.';
 
 -- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
 -- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.
 create trigger "BEQUEATH" after delete on public.search_runs
-    for each row
-    when (old.leader_run_id is null and old.shared_run_id is null)
-    execute function worker.bequeath();
+    for each row execute function worker.bequeath();

@@ -193,7 +193,8 @@ begin
         limit (select rescue_batch from worker.settings)
         for no key update skip locked
     loop
-        -- One that is gone on with never stopped leading.
+        due.position := worker.next_position(due.user_id, due.priority);
+        -- One that has begun never stopped leading.
         if due.started_at is not null then
             due.run_after := null;
         else
@@ -202,7 +203,7 @@ begin
         continue when due.run_after is not null;
 
         update public.search_runs as run
-        set run_after = null, position = worker.next_position(due.user_id, due.priority),
+        set run_after = null, position = due.position,
             leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
             jobs_found = due.jobs_found, progress_current = due.progress_current, progress = due.progress,
             completed_at = due.completed_at
@@ -226,7 +227,6 @@ create function worker.finish(
 ) returns void
 language plpgsql set search_path = '' as $$
 begin
-    perform worker.hold_followers(finish.run_id);
     update public.search_runs as run
     set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
@@ -340,45 +340,67 @@ comment on function worker.defer is
     'Puts a run back whose unfinished sites all wait, until the first of them may be asked; the attempt is not counted. Its '
     'followers are told of a wait of more than a minute, and at most once a minute of others.';
 
-create function worker.within_running_limit(run_ids uuid[], may_wait boolean) returns uuid[]
+create function worker.who_has_room(run_ids uuid[], full_users uuid[], may_wait boolean)
+returns table (run_id uuid, user_id uuid, asked uuid[])
 language plpgsql set search_path = '' as $$
+#variable_conflict use_column
 declare
-    most integer := (select max_running_per_user from worker.settings);
+    most integer := coalesce((select max_running_per_user from worker.settings), 2147483647);
     countable uuid[];
+    charged uuid[] := '{}';
+    ready record;
+    asking uuid;
 begin
-    if most is null then
-        return run_ids;
-    end if;
     -- Counting is safe only while no other claim starts runs of the same users: one after another, in the order of the
     -- ids. Who holds such locks already must not wait for more: two claims would wait for each other in a circle.
     with ready as materialized (
-        select distinct run.user_id, hashtextextended('worker.within_running_limit ' || run.user_id, 0) as key
+        select distinct run.user_id, hashtextextended('worker.who_has_room ' || run.user_id, 0) as key
         from public.search_runs as run
         where run.id = any (run_ids)
         order by run.user_id
     )
-    select array_agg(ready.user_id) into countable from ready
+    select coalesce(array_agg(ready.user_id), '{}') into countable from ready
     where case when may_wait then pg_advisory_xact_lock(ready.key) is not null
                else pg_try_advisory_xact_lock(ready.key) end;
 
-    return array(
-        select ready.id
-        from (
-            select run.id, run.user_id,
-                   row_number() over (partition by run.user_id order by run.priority desc, run.position) as nth
-            from public.search_runs as run
-            where run.id = any (run_ids) and run.user_id = any (countable)
-        ) as ready
-        where ready.nth + (
-            select count(*) from public.search_runs as run
-            where run.user_id = ready.user_id and run.status = 'running'
-        ) <= most
-    );
+    for ready in
+        select run.id, run.user_id from public.search_runs as run
+        where run.id = any (run_ids)
+        order by run.priority desc, run.position
+    loop
+        run_id := ready.id;
+        user_id := null;
+        asked := array[ready.user_id];
+        loop
+            foreach asking in array asked loop
+                if asking <> all (countable) and asking <> ready.user_id
+                   and pg_try_advisory_xact_lock(hashtextextended('worker.who_has_room ' || asking, 0)) then
+                    countable := countable || asking;
+                end if;
+                if asking = any (countable) and cardinality(array_positions(charged, asking)) + (
+                    select count(*) from worker.leases as lease where lease.user_id = asking
+                ) < most then
+                    user_id := asking;
+                    charged := charged || asking;
+                    exit;
+                end if;
+            end loop;
+            exit when user_id is not null or cardinality(asked) > 1;
+            asked := asked || array(
+                select distinct follower.user_id from public.search_runs as follower
+                where follower.leader_run_id = ready.id and follower.user_id <> all (full_users || ready.user_id)
+                order by follower.user_id
+                limit 10);
+            exit when cardinality(asked) = 1;
+        end loop;
+        return next;
+    end loop;
 end;
 $$;
-comment on function worker.within_running_limit is
-    'Returns those of the ready runs that may start without exceeding max_running_per_user, first come first served. '
-    'Unless it may wait, runs of users whom another claim is counting are not among them.';
+comment on function worker.who_has_room is
+    'For each of the ready runs, first come first served, a user for whom it may start without exceeding max_running_per_user: its '
+    'owner, else one of those who follow it, up to ten at a time; null if none may. asked are those who were looked at. Unless it may '
+    'wait, users whom another claim is counting have no room.';
 
 create function worker.account_of(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -455,6 +477,39 @@ $$;
 comment on function worker.sites_to_search is
     'The unfinished sites of a run as a worker gets them, in the order of worker.rank_sites; the same for the same seed.';
 
+create function worker.start_runs(
+    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+begin
+    with claimed as (
+        update public.search_runs as run
+        set status = 'running', attempts = run.attempts + 1, error_code = null, error_message = null,
+            started_at = coalesce(run.started_at, worker.now()),
+            progress = jsonb_build_object('step', 'starting')
+        where run.id = any (start_runs.run_ids)
+        returning run.id, run.attempts
+    ), leased as (
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+        select claimed.id, start_runs.worker_id, start_runs.claim_id, start_runs.duration,
+               worker.now() + start_runs.duration, paying.user_id
+        from claimed
+        join unnest(start_runs.run_ids, start_runs.payers) as paying (run_id, user_id) on paying.run_id = claimed.id
+        returning leases.run_id, leases.token
+    )
+    insert into public.run_events (run_id, event, data, created_at)
+    select leased.run_id, 'claimed',
+           jsonb_build_object('worker_id', start_runs.worker_id, 'attempt', claimed.attempts, 'sites', (
+               select jsonb_agg(ranked.site order by ranked.rank)
+               from worker.rank_sites(leased.run_id, leased.token) as ranked)),
+           worker.now()
+    from leased join claimed on claimed.id = leased.run_id;
+end;
+$$;
+comment on function worker.start_runs is
+    'Leases ready runs, which are locked, to a worker. Each counts for the max_running_per_user of its payer.';
+
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
 ) returns table (
@@ -467,7 +522,9 @@ declare
     free_slots integer := slots;
     ready uuid[];
     startable uuid[];
-    limited_users uuid[] := array[]::uuid[];
+    payers uuid[];
+    full_users uuid[];
+    passed uuid[] := '{}';
 begin
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
@@ -485,58 +542,45 @@ begin
         -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
         perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
-        perform worker.free_followers();
+        perform worker.settle_followers();
         perform worker.promote_due_runs();
 
-        -- A user who reaches max_running_per_user leaves the other slots to the next ones.
+        -- A user who reaches max_running_per_user leaves the other slots to the next ones; and to those who follow him.
         loop
+            full_users := passed || array(
+                select lease.user_id from worker.leases as lease
+                group by lease.user_id
+                having count(*) >= (select max_running_per_user from worker.settings));
             select array_agg(locked.id) into ready
             from (
                 select run.id from public.search_runs as run
                 where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
                   and run.kind = any (worker_claim_runs.kinds)
-                  and run.user_id <> all (limited_users)
-                  and run.user_id not in (
-                      select running.user_id from public.search_runs as running
-                      where running.status = 'running'
-                      group by running.user_id
-                      having count(*) >= (select max_running_per_user from worker.settings))
+                  -- Not exists: that may be planned to read everybody's followers.
+                  and (run.user_id <> all (full_users)
+                       or (select true from public.search_runs as follower
+                           where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
+                           order by follower.user_id
+                           limit 1))
                 order by run.priority desc, run.position
                 limit free_slots
-                for update skip locked
+                for no key update skip locked
             ) as locked;
             exit when ready is null;
 
             -- Not within the update: there it would be called for each run of the table, and count what it just started.
-            startable := worker.within_running_limit(ready, may_wait => limited_users = '{}');
-
-            with claimed as (
-                update public.search_runs as run
-                set status = 'running', attempts = run.attempts + 1, error_code = null, error_message = null,
-                    started_at = coalesce(run.started_at, worker.now()),
-                    progress = jsonb_build_object('step', 'starting')
-                where run.id = any (startable)
-                returning run.id, run.attempts
-            ), leased as (
-                insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
-                select claimed.id, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
-                       make_interval(secs => lease_seconds), worker.now() + make_interval(secs => lease_seconds)
-                from claimed
-                returning leases.run_id, leases.token
+            with room as materialized (
+                select known.* from worker.who_has_room(ready, full_users, may_wait => passed = '{}') as known
             )
-            insert into public.run_events (run_id, event, data, created_at)
-            select leased.run_id, 'claimed',
-                   jsonb_build_object('worker_id', worker_claim_runs.worker_id, 'attempt', claimed.attempts, 'sites', (
-                       select jsonb_agg(ranked.site order by ranked.rank)
-                       from worker.rank_sites(leased.run_id, leased.token) as ranked)),
-                   worker.now()
-            from leased join claimed on claimed.id = leased.run_id;
+            select array(select room.run_id from room where room.user_id is not null order by room.run_id),
+                   array(select room.user_id from room where room.user_id is not null order by room.run_id),
+                   passed || array(select unnest(room.asked) from room where room.user_id is null)
+            into startable, payers, passed;
 
+            perform worker.start_runs(startable, payers, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
+                                      make_interval(secs => lease_seconds));
             exit when startable @> ready;
             free_slots := free_slots - cardinality(startable);
-            limited_users := limited_users || array(
-                select distinct run.user_id from public.search_runs as run
-                where run.id = any (ready) and run.id <> all (startable));
         end loop;
     end if;
 

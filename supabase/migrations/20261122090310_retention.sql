@@ -58,17 +58,18 @@ begin
     get diagnostics deleted = row_count;
     is_full := is_full or deleted >= settings.retention_batch;
 
-    -- Not what still answers a younger run.
+    -- Not what still answers a younger run, nor what may at this moment be about to.
     select array_agg(locked.id) into expired
     from (
         select run.id from public.search_runs as run
         where run.completed_at < worker.now() - settings.keep_runs
+          and run.completed_at < worker.now() - settings.freshness - interval '1 hour'
           and not exists (select from public.search_runs as answered where answered.shared_run_id = run.id)
         order by run.completed_at
         limit settings.retention_batch / 10
         for update skip locked
     ) as locked;
-    -- Once more, now that no other run can be answered with them.
+    -- Once more, now that nobody can give them what a deleted run has answered.
     expired := array(
         select id from unnest(expired) as id
         where not exists (select from public.search_runs as answered where answered.shared_run_id = id));

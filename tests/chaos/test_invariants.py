@@ -41,25 +41,26 @@ PLANTED = {
         select id, 'indeed', '', 'indeed', now(), now(), 'paused', '' from search_runs
     """,
     "a site is tried after a pause by a run that is searching it": """
-        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
-        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs limit 1;
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+        select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs limit 1;
         insert into worker.site_health (site, account, prober_run_id)
         select 'indeed', 'tried', run_id from worker.leases
     """,
     "nobody waits for a site, and none is searched": """
-        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
-        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs limit 1;
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+        select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs limit 1;
         insert into worker.site_searches (run_id, site, account) select run_id, 'indeed', '' from worker.leases
     """,
     "no lease is left": """
-        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at)
-        select id, 'w', gen_random_uuid(), '5 s', now() from search_runs
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+        select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs
     """,
     "a run has a lease while it runs, and only then":
         "update search_runs set status = 'running', completed_at = null",
     "no user has more running than is allowed": """
         update worker.settings set max_running_per_user = 1;
-        update search_runs set status = 'running', completed_at = null
+        insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+        select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs
     """,
     "a run's status follows from its sites": "update search_runs set status = 'partial'",
     "what may pass is tried again while attempts are left": """
@@ -118,7 +119,6 @@ async def database(stack: Endpoints) -> AsyncIterator[Connection]:
     async with await connecting as connection, connection.transaction(force_rollback=True):
         for table in ("search_runs", "search_run_sites"):
             await connection.execute(f"alter table public.{table} disable trigger user")
-        await connection.execute("alter table search_runs drop constraint search_runs_shared_run_id_fkey")
         await connection.execute("drop index search_runs_leader")
         yield connection
 

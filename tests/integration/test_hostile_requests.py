@@ -6,15 +6,27 @@ import asyncio
 import json
 import time
 from typing import Any, LiteralString
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.helpers import enqueue, somebody_waits_for, user_id
+from tests.helpers import (
+    Row,
+    call,
+    claim,
+    enqueue,
+    lease,
+    page,
+    search,
+    somebody_waits_for,
+    start_site,
+    user_id,
+)
 from tests.integration.conftest import Configure, Connect, Connection
-from tests.integration.test_sharing import rows, signed_in
+from tests.integration.test_sharing import SITES, carry_through, insert, items_of, rows, run_of, signed_in
 
 
 @pytest.fixture
@@ -117,7 +129,8 @@ from generate_series(1, %(count)s) as number
 """
 INSERT_KEYS: LiteralString = """
 insert into public.search_runs (kind, parameters, idempotency_key)
-select %(kind)s, jsonb_build_object('search_term', %(term)s || number), 'once' from generate_series(1, %(count)s) as number
+select %(kind)s, jsonb_build_object('search_term', %(term)s || number), 'once'
+from generate_series(1, %(count)s) as number
 on conflict do nothing
 """
 SAVE_MANY: LiteralString = """
@@ -131,6 +144,13 @@ CANCEL: LiteralString = "select public.cancel_search(%(id)s)"
 async def advisory_locks(database: Connection, connection: Connection) -> int:
     ((count,),) = await rows(database, ADVISORY_LOCKS, {"pid": connection.info.backend_pid})
     return int(count)
+
+
+async def until_it_locks(database: Connection, connection: Connection, statement: asyncio.Task[Any]) -> None:
+    """Return once a statement has an advisory lock, or has ended."""
+    while not statement.done():
+        if await advisory_locks(database, connection):
+            return
 
 
 @pytest.mark.parametrize("statement", [INSERT_MANY, INSERT_KEYS, SAVE_MANY], ids=["runs", "keys", "saved"])
@@ -220,8 +240,7 @@ async def test_a_victim_waits_for_few_rows_of_a_hostile_insert(
 ) -> None:
     leader = await enqueue(ada, kind, search_term=term, sites=["linkedin", "indeed"])
     hostile = asyncio.create_task(as_bob.execute(INSERT_MANY, {"kind": kind, "term": term, "count": 6_000}))
-    while not hostile.done() and not await advisory_locks(database, as_bob):
-        await asyncio.sleep(0)
+    await until_it_locks(database, as_bob, hostile)
     await asyncio.sleep(0.05)  # Bob has Ada's row, if anything locks it
     began = time.monotonic()
     await as_ada.execute(CANCEL, leader)
@@ -273,3 +292,172 @@ async def test_two_requests_at_once_do_not_save_more_than_that(
     else:
         with pytest.raises(psycopg.Error, match="at most 3 saved searches"):
             await waiting
+
+
+# Rows of others -------------------------------------------------------------------------------------------------
+
+# As a slow PATCH does, which changes nothing: its owner keeps the row.
+HOLD: LiteralString = "update public.search_runs set cancel_requested_at = null where id = %(id)s"
+DELETE_ACCOUNT: LiteralString = "delete from auth.users where id = %(user_id)s"
+
+
+@pytest.mark.parametrize("priority", [0, 100])
+async def test_an_insert_waits_for_no_leader_that_its_owner_holds(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    as_ada: Connection,
+    as_bob: Connection,
+    kind: str,
+    term: str,
+    priority: int,
+) -> None:
+    leader = await insert(service, kind, term, user_id=await user_id(ada), priority=priority)
+    await as_ada.execute("begin")
+    await as_ada.execute(HOLD, leader)
+    async with asyncio.timeout(5):
+        run = await insert(bob, kind, term)
+        assert await claim(service, kind) == []
+    # A leader that would have to come earlier is joined later; nothing else depends on its row.
+    assert (run["leader_run_id"], run["run_after"] is None) == (None, False) if priority == 0 else (leader["id"], True)
+    await as_ada.execute("commit")
+    assert [run["run_id"] for run in await claim(service, kind)] == [leader["id"]]
+    assert (await run_of(bob, run))["leader_run_id"] == leader["id"]
+    await as_bob.execute(HOLD, run)
+
+
+async def test_an_account_is_deleted_whoever_holds_what_it_shared_and_nothing_is_lost(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    as_bob: Connection,
+    kind: str,
+) -> None:
+    done, led, ended = uuid4().hex, uuid4().hex, uuid4().hex
+    await insert(ada, kind, done)
+    await carry_through(service, kind)
+    answered = await insert(bob, kind, done)
+    await insert(ada, kind, ended)
+    waiting = await insert(bob, kind, ended)
+    (claimed,) = await claim(service, kind)
+    await insert(ada, kind, led)
+    follower = await insert(bob, kind, led)
+    (begun,) = await claim(service, kind)
+    await search_one(service, begun, "indeed")
+
+    await as_bob.execute("begin")
+    for run in (answered, waiting, follower):
+        await as_bob.execute(HOLD, run)
+    async with asyncio.timeout(5):
+        ended_as = await search(service, claimed, {site: [[uuid4().hex, uuid4().hex]] for site in SITES})
+        assert ended_as["status"] == "success"
+        await database.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+        assert await claim(service, kind) == []
+    await as_bob.execute("commit")
+
+    (heir,) = await claim(service, kind)
+    assert heir["run_id"] == follower["id"]
+    # It continues where the former stopped.
+    assert [site["site"] for site in heir["sites"]] == ["linkedin"]
+    assert (await run_of(bob, follower))["jobs_found"] == 2
+    for run in (answered, waiting):
+        row = await run_of(bob, run)
+        assert (row["status"], row["leader_run_id"], row["jobs_found"]) == ("success", None, 4)
+        assert await items_of(bob, run) == 4
+    assert await rows(database, "select from worker.ended_leaders where fingerprint = %(fingerprint)s", follower) == []
+
+
+async def search_one(service: AsyncClient, run: Row, site: str) -> None:
+    await start_site(service, run, site)
+    saved = page(site, 1, [uuid4().hex, uuid4().hex], is_last=True)
+    await call(service, "worker_save_page", **lease(run), **saved)
+    await call(service, "worker_finish_site", **lease(run), site=site)
+
+
+async def test_a_cancellation_of_a_leader_keeps_no_row_of_those_who_follow(
+    *, ada: AsyncClient, bob: AsyncClient, as_ada: Connection, as_bob: Connection, kind: str, term: str
+) -> None:
+    leader, follower = await insert(ada, kind, term), await insert(bob, kind, term)
+    await as_ada.execute("begin")
+    await as_ada.execute(CANCEL, leader)
+    async with asyncio.timeout(5):
+        await as_bob.execute(CANCEL, follower)
+    await as_ada.execute("commit")
+
+
+async def test_a_cancelled_follower_writes_one_row_however_much_was_found(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    await insert(ada, kind, term)
+    followers = [await insert(bob, kind, term) for _ in range(5)]
+    (claimed,) = await claim(service, kind)
+    await start_site(service, claimed, "indeed")
+    await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex for _ in range(100)]))
+    for follower in followers:
+        assert await items_of(bob, follower) == 100
+        await call(bob, "cancel_search", run_id=follower["id"])
+        ended = await run_of(bob, follower)
+        assert (ended["status"], ended["jobs_found"], await items_of(bob, ended)) == ("cancelled", 0, 0)
+    ((results, sites),) = await rows(
+        database,
+        """
+        select (select count(*) from public.search_results where run_id = any (%(ids)s)),
+               (select count(*) from public.search_run_sites where run_id = any (%(ids)s))
+        """,
+        {"ids": [follower["id"] for follower in followers]},
+    )
+    assert (results, sites) == (0, 0)
+
+
+# Places ---------------------------------------------------------------------------------------------------------
+
+
+async def test_who_follows_starves_behind_nobody(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, configure: Configure
+) -> None:
+    await configure("max_running_per_user", 2)
+    popular = [uuid4().hex for _ in range(6)]
+    own = [await insert(ada, kind, uuid4().hex) for _ in range(2)]
+    assert {run["run_id"] for run in await claim(service, kind, slots=10)} == {run["id"] for run in own}
+    leaders = [await insert(ada, kind, term) for term in popular]
+    assert await claim(service, kind, slots=10) == []
+    followers = [await insert(bob, kind, term, fresh=True) for term in popular]
+    assert [run["leader_run_id"] for run in followers] == [run["id"] for run in leaders]
+
+    # As many as Bob has room for; they take Bob's places, not Ada's.
+    begun = await claim(service, kind, slots=10)
+    assert len({run["run_id"] for run in begun} & {run["id"] for run in leaders}) == len(begun) == 2
+    counted = await rows(
+        database,
+        "select leases.user_id::text, count(*) from worker.leases join public.search_runs on id = run_id"
+        " where kind = %(kind)s group by leases.user_id",
+        {"kind": kind},
+    )
+    assert dict(counted) == {await user_id(ada): 2, await user_id(bob): 2}
+    assert await claim(service, kind, slots=10) == []
+    await search(service, begun[0], {site: [] for site in SITES})
+    assert len(await claim(service, kind, slots=10)) == 1
+    ended = [run for run in followers if (await run_of(bob, run))["status"] == "success"]
+    assert [run["leader_run_id"] for run in ended] == [begun[0]["run_id"]]
+
+
+async def test_two_claims_at_once_do_not_give_a_follower_more_places_than_he_has(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, configure: Configure
+) -> None:
+    await configure("max_running_per_user", 1)
+    await insert(ada, kind, uuid4().hex)
+    await claim(service, kind)
+    for term in [uuid4().hex for _ in range(6)]:
+        await insert(ada, kind, term)
+        await insert(bob, kind, term)
+    await asyncio.gather(*(claim(service, kind, slots=3) for _ in range(6)))
+    counted = await rows(
+        database,
+        "select count(*) from worker.leases join public.search_runs on id = run_id"
+        " where kind = %(kind)s group by leases.user_id",
+        {"kind": kind},
+    )
+    assert counted == [(1,), (1,)]

@@ -165,7 +165,7 @@ select is(pg_temp.claimed(10), '{1,1}', 'one that ends makes room');
 do $$ begin
     perform public.worker_release_runs('worker-1', jsonb_build_array(jsonb_build_object(
         'run_id', run_id, 'lease_token', token)))
-    from worker.leases join public.search_runs on id = run_id where user_id = pg_temp.ada() and kind = 'pgtap' limit 1;
+    from worker.leases as lease join public.search_runs on id = run_id where lease.user_id = pg_temp.ada() and kind = 'pgtap' limit 1;
 end $$;
 select is(pg_temp.claimed(10), '{1,0}', 'as does one that is released');
 

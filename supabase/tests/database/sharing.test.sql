@@ -1,7 +1,7 @@
 -- Equal searches share one: a young finished run answers, an active one leads, and nobody is left without either.
 begin;
 \ir fixture.psql
-select plan(80);
+select plan(82);
 
 insert into auth.users (id, email) values ('00000000-0000-4000-8000-00000000000c', 'cleo@pgtap.test');
 create function pg_temp.cleo() returns uuid language sql immutable return '00000000-0000-4000-8000-00000000000c'::uuid;
@@ -142,6 +142,9 @@ end $$;
 reset role;
 select is(pg_temp.state('after partial'), 'cancelled', 'the owner cancels the leader');
 select is(pg_temp.sites_of('after partial'), 'alpha completed 1, beta skipped 1', 'and keeps what was found');
+select is(pg_temp.state('second'), 'pending follows after partial', 'which touches no other user''s run');
+select is(pg_temp.items_of('third'), 2, 'followers see what was found');
+select worker.settle_followers();  -- as a claim does first
 select is(pg_temp.state('second'), 'pending', 'the first follower leads');
 select is(pg_temp.state('third'), 'pending follows second', 'the other follows it');
 select is(pg_temp.sites_of('second'), 'alpha completed 1, beta pending 1', 'what was completed stays so');
@@ -159,6 +162,7 @@ do $$ begin
     perform from pg_temp.claim();
 end $$;
 select is(pg_temp.carry_through('failing', 'failed', 'failed'), 'failed', 'all sites fail, in a way that may pass');
+select worker.settle_followers();
 select is(pg_temp.state('next'), 'pending', 'the first follower tries again');
 select is(pg_temp.sites_of('next'), 'alpha pending 0, beta pending 0', 'all of them');
 select is(pg_temp.state('last'), 'pending follows next', 'for the other');
@@ -208,9 +212,10 @@ end $$;
 reset role;
 select is(pg_temp.state('patient'), 'cancelled', 'a follower is cancelled alone');
 select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, pending follows retried', 'the others go on');
-select is(pg_temp.sites_of('patient'), 'alpha completed 1, beta skipped 0', 'it keeps what was found until then');
-select is((select jobs_found from public.search_runs where id = pg_temp.id_of('patient')), 1, 'with the count');
-select is(pg_temp.items_of('patient'), 1, 'to be seen');
+select is(pg_temp.sites_of('patient'), null, 'nothing is copied for it');
+select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('patient')), array[0, 20],
+    'it has no results of its own, and its progress does not fall');
+select is(pg_temp.items_of('patient'), 0, 'to be seen');
 select is(pg_temp.events_of('patient'), 'created cancelled', 'and its event');
 
 -- Priority -------------------------------------------------------------------------------------------------------
@@ -278,6 +283,7 @@ do $$ begin
     perform pg_temp.search_site(pg_temp.id_of('narrow'), 'alpha', 'completed');
 end $$;
 delete from auth.users where id = pg_temp.ada();
+select worker.settle_followers();
 select is(pg_temp.state('wide') || ': ' || pg_temp.sites_of('wide'), 'pending: alpha completed 1, beta pending 0',
     'when a leader''s account goes, its follower leads');
 select is_empty(
