@@ -328,7 +328,7 @@ begin
     end if;
     perform worker.inherit(heir, ended);
     insert into public.search_run_sites
-    select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir))).*
+    select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir, 'id', gen_random_uuid()))).*
     from worker.former_sites(ended) as searched;
     update public.search_runs as answered
     set shared_run_id = nullif(heir, answered.id),
