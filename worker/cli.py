@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from worker.settings import SettingsError, example, load_settings, load_source_settings
+from worker.settings import SettingsError, example, forget_environment, load_settings, load_source_settings
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -175,6 +175,7 @@ def _work(options: argparse.Namespace) -> int:
     from worker.worker import Worker  # noqa: PLC0415
 
     settings = load_settings()
+    forget_environment()
     configure_logging(settings.log_format, settings.log_level)
     try:
         asyncio.run(options.work(Worker(settings), options))
@@ -190,6 +191,7 @@ def _reprocess(options: argparse.Namespace) -> int:
     from worker.worker import Worker  # noqa: PLC0415
 
     settings = load_settings()
+    forget_environment()
     configure_logging(settings.log_format, settings.log_level)
     worker = Worker(settings)
     try:
@@ -217,6 +219,7 @@ def _try(options: argparse.Namespace) -> int:
     from worker.source_commands import try_source  # noqa: PLC0415
 
     settings = load_source_settings()
+    forget_environment()
     configure_logging("pretty", "WARNING")
     return asyncio.run(
         try_source(

@@ -26,7 +26,7 @@ from worker.changes import Binding, SubscriptionLostError, changes
 from worker.model import one_line
 from worker.pipeline.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.queue import SCHEMA_VERSION, CallRefusedError, DatabaseUnreachableError, Queue, QueueStatus, open_client
-from worker.settings import Settings, SettingsError, environment_name, load_settings
+from worker.settings import Settings, SettingsError, environment_name, forget_environment, load_settings
 from worker.sources.registry import BrokenSourceError, load_sources
 
 EXIT_FAILURE = 1
@@ -156,6 +156,7 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
         for check in CHECKS:
             yield check.name, Finding(Outcome.SKIPPED, "not checked: needs settings")
         return
+    forget_environment()
     yield "settings", Finding(Outcome.OK, "valid")
 
     async with open_client(settings.supabase_url, key, timeout_seconds=REQUEST_SECONDS) as client:

@@ -2,9 +2,9 @@
 
 The children come from a `forkserver` that has imported the heavy modules once; it starts with the first stream,
 so that a worker that never scrapes stays lean. A child speaks to its parent through a pipe, one JSON value a
-frame: whatever a hostile page makes of the child, the parent unpickles nothing, and the child's environment holds no
-secret. Nobody outlives anybody: a closed stream kills its child, and a child whose parent is gone ends by itself, and
-the forkserver with the last of them.
+frame: whatever a hostile page makes of the child, the parent unpickles nothing, and the child finds no secret in its
+environment, in its memory, in a file or in another process (`confinement.py`). Nobody outlives anybody: a closed
+stream kills its child, and a child whose parent is gone ends by itself, and the forkserver with the last of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -21,15 +22,24 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import asdict
+from functools import cache, partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from worker.model import ErrorCode, Json, SiteError
+from worker.confinement import conceal, needs
+from worker.model import ErrorCode, Json, SiteError, one_line
+
+logger = logging.getLogger(__name__)
 
 _context = multiprocessing.get_context("forkserver")
 _preloaded: list[str] = []
+_readable: list[Path] = []
+# The last one leaves the forkserver, and all of its children, nothing but their work.
+_LAST_PRELOADED = (__name__, "worker.confined")
+_NEEDS = "WORKER_CHILD_NEEDS"
 # multiprocessing reads a child's exit code once, and from whichever thread starts or joins any child.
 _bookkeeping = threading.Lock()
 Value = TypeVar("Value")
@@ -56,7 +66,15 @@ def preload(*modules: str) -> None:
         modules: Full module names. Without effect once a stream has run in this process.
     """
     _preloaded.extend(module for module in modules if module not in _preloaded)
-    _context.set_forkserver_preload(_preloaded)
+
+
+def let_read(*files: Path) -> None:
+    """Name files, or folders, that the children have to read besides Python and what is installed.
+
+    Args:
+        files: Their paths. Without effect once a stream has run in this process.
+    """
+    _readable.extend(files)
 
 
 async def stream(
@@ -93,6 +111,8 @@ async def stream(
         await loop.run_in_executor(thread, child.start)
         while (frame := await _receive(reader)) is not None:
             match frame:
+                case ["left", int(level), str(what)]:
+                    _tell_left(level, one_line(what))
                 case ["value", value]:
                     yield cast("Value", value)
                 case ["end"]:
@@ -127,6 +147,8 @@ class _Child:
 
     def start(self) -> None:
         with _bookkeeping, self._sender:
+            conceal()
+            _context.set_forkserver_preload([*_preloaded, *_LAST_PRELOADED])
             with _environment_of_children():
                 # The forkserver and its children inherit blocked signals from the thread that starts them: Ctrl-C on
                 # the terminal, and a SIGTERM to the process group, are the parent's to handle. The tracker's own
@@ -169,10 +191,18 @@ def _environment_of_children() -> Iterator[None]:
     hidden = {name: value for name, value in os.environ.items() if not _CHILD_ENVIRONMENT.fullmatch(name)}
     for name in hidden:
         del os.environ[name]
+    os.environ[_NEEDS] = json.dumps(asdict(needs(map(str, _readable))))
     try:
         yield
     finally:
+        del os.environ[_NEEDS]
         os.environ.update(hidden)
+
+
+@cache
+def _tell_left(level: int, what: str) -> None:
+    """Log once what a child could not be deprived of."""
+    logger.log(min(level, logging.WARNING), "Should a hostile site take over a child process, %s", what)
 
 
 async def _receive(reader: asyncio.StreamReader) -> Json:
@@ -206,6 +236,11 @@ def _run(sender: Connection, function: Callable[..., Iterator[Any]], args: tuple
             except BrokenPipeError:  # nobody reads any more
                 os._exit(os.EX_UNAVAILABLE)
 
+        # Done by now, unless the forkserver has not found it: that does not look everywhere for modules.
+        from worker import confined  # noqa: PLC0415
+
+        for level, what in confined.left:
+            send("left", level, what)
         try:
             for value in function(*args):
                 send("value", value)

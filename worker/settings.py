@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import textwrap
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -421,6 +422,18 @@ def load_source_settings() -> SourceSettings:
         SettingsError: As above.
     """
     return _load(SourceSettings)
+
+
+def forget_environment() -> None:
+    """Take every setting out of the environment, for good: what is started from here on inherits none of them."""
+    read = {environment.lower() for name in Settings.model_fields for environment in _names_of(name)}
+    for name in [name for name in os.environ if name.lower() in read]:
+        del os.environ[name]
+
+
+def _names_of(field: str) -> Iterator[str]:
+    alias = Settings.model_fields[field].validation_alias
+    yield from map(str, alias.choices if isinstance(alias, AliasChoices) else (alias,))
 
 
 def _load(settings: type[_S]) -> _S:

@@ -1,0 +1,132 @@
+"""What a child that a hostile site has taken over finds of its worker's secrets: nothing, whoever runs the worker."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is promised")
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = f"{sysconfig.get_path('platlib')}:{sysconfig.get_path('purelib')}"
+NOBODY, SOMEBODY = 65534, 65533
+IS_ROOT = os.getuid() == 0
+
+
+def open_python() -> list[str]:
+    """A Python of this version that every user may run, where there is one, with the packages of this one."""
+    candidates = (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin"))
+    for python in filter(None, candidates):
+        command = ["env", f"PYTHONPATH={REPOSITORY}:{PACKAGES}", python]
+        program = "import worker.sandbox, tests.looking"
+        ran = subprocess.run([*command, "-c", program], user=NOBODY, capture_output=True, check=False, cwd="/")
+        if ran.returncode == 0:
+            return command
+    pytest.skip("no other user may run this Python, or read this folder")
+
+
+def own_python() -> list[str]:
+    return ["env", f"PYTHONPATH={REPOSITORY}", sys.executable]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Below no folder of pytest's: those are closed to other users."""
+    with tempfile.TemporaryDirectory(prefix="looking-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+Look = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def look(folder: Path) -> Look:
+    def with_child(python: list[str], user: int, *, env_mode: int = 0o600, **environment: str) -> dict[str, Any]:
+        needle = f"needle-{secrets.token_hex(16)}"
+        work, temporary = folder / "work", folder / "temporary"
+        for made, mode in ((work, 0o755), (temporary, 0o1777)):
+            made.mkdir()
+            made.chmod(mode)
+            os.chown(made, user, -1)
+        hidden, shown = work / ".env", folder / "shown"
+        hidden.write_text(f"UNIPILE_API_KEY={needle}\n")
+        hidden.chmod(env_mode)
+        os.chown(hidden, user, -1)
+        shown.write_bytes(b"certificates")
+        os.chown(shown, user, -1)
+        secret = {
+            "SUPABASE_URL": "http://127.0.0.1:1",
+            "SUPABASE_SERVICE_ROLE_KEY": needle,
+            "supabase_password": needle,
+            "DATABASE_URL": needle,
+            "TMPDIR": str(temporary),
+        }
+        ran = subprocess.run(
+            [*python, "-m", "tests.looking", str(hidden), str(shown)],
+            env=os.environ | secret | {name: value.format(needle=needle) for name, value in environment.items()},
+            cwd=work,
+            user=user if IS_ROOT else None,
+            group=user if IS_ROOT else None,
+            extra_groups=[] if IS_ROOT and user else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert ran.returncode == 0, ran.stderr
+        answer: dict[str, Any] = json.loads(ran.stdout)
+        assert not {"SUPABASE_SERVICE_ROLE_KEY", "supabase_password"} & {*answer["environment"]}
+        return answer | {"told": ran.stderr}
+
+    return with_child
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+@pytest.mark.parametrize("env_mode", [0o600, 0o644])
+def test_of_root(look: Look, env_mode: int) -> None:
+    answer = look(open_python(), 0, env_mode=env_mode)
+    assert answer["found"] == []
+    assert answer["child"] == {"user": NOBODY, "groups": [], "module": "wave"}
+    assert answer["told"] == ""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
+def test_of_root_where_nobody_cannot_read_what_the_child_needs(look: Look, folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(REPOSITORY / "worker", closed / "worker")
+    shutil.copytree(REPOSITORY / "tests", closed / "tests", ignore=shutil.ignore_patterns("node_modules"))
+    answer = look(["env", f"PYTHONPATH={closed}:{PACKAGES}", sys.executable], 0)
+    assert answer["found"] == []
+    assert answer["child"]["user"] == 0
+
+
+def test_of_an_ordinary_user(look: Look) -> None:
+    answer = look(open_python() if IS_ROOT else own_python(), SOMEBODY if IS_ROOT else os.getuid())
+    assert answer["found"] == []
+    assert answer["child"]["module"] == "wave"
+    assert answer["told"] == ""
+
+
+def test_who_looks_does_find_what_a_child_is_given(look: Look) -> None:
+    answer = look(own_python(), os.getuid(), HTTPS_PROXY="http://{needle}@127.0.0.1:1")
+    assert "environ of itself" in answer["found"] or "memory of itself" in answer["found"]
+
+
+def test_nothing_but_a_child_confines_itself_by_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "worker.confined", raising=False)
+    with pytest.raises(KeyError, match="WORKER_CHILD_NEEDS"):
+        importlib.import_module("worker.confined")
