@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from worker.bounded_json import JsonError, read_json_aside
 from worker.confinement import conceal, needs
 from worker.model import ErrorCode, Json, SiteError, one_line
 
@@ -211,10 +212,11 @@ async def _receive(reader: asyncio.StreamReader) -> Json:
         (length,) = _frame_length.unpack(await reader.readexactly(_frame_length.size))
         if length > LONGEST_FRAME:
             raise SandboxError(f"the child sent a value of {length} bytes; at most {LONGEST_FRAME} are read")
-        frame: Json = json.loads(await reader.readexactly(length))
+        return await read_json_aside(await reader.readexactly(length))
     except asyncio.IncompleteReadError:
         return None
-    return frame
+    except JsonError as error:
+        raise SandboxError(f"a value that the child sent {error}") from None
 
 
 def _describe_exit(exit_code: int | None) -> str:

@@ -9,11 +9,14 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+from worker.bounded_json import MOST_VALUES, JsonError, read_json
+from worker.daemon_thread import in_daemon_thread
 from worker.files import page_name, write_whole
 from worker.model import FoundPage, Item, ItemError, Json, Page, Progress, Run, RunSite, Transformed, one_line
 from worker.queue import CallRefusedError, DatabaseUnreachableError, Queue, QueueError, SavedPage
@@ -28,6 +31,10 @@ KEPT_SECONDS = 24 * 60 * 60
 
 REFUSED_KEPT_SECONDS = 14 * 24 * 60 * 60
 """As long as the database keeps raw pages, by default."""
+
+LARGEST_FILE = 512 * 2**20
+MOST_VALUES_KEPT = 4 * MOST_VALUES
+"""A file has a page twice: as it came, in pure ASCII, and what was made of it."""
 
 
 class Spool:
@@ -65,7 +72,9 @@ class Spool:
     def read(self, path: Path) -> FoundPage | None:
         """Return a kept page; None if another version of this program wrote it in another form."""
         try:
-            kept = json.loads(path.read_text())
+            if path.stat().st_size > LARGEST_FILE:
+                raise JsonError(f"is larger than {LARGEST_FILE // 2**20} MiB")
+            kept: Any = read_json(path.read_bytes(), most_values=MOST_VALUES_KEPT)
             transformed = kept["transformed"]
             transformed["items"] = tuple(_item(item) for item in transformed["items"])
             transformed["errors"] = tuple(ItemError(**error) for error in transformed["errors"])
@@ -157,7 +166,7 @@ class PageSaver:
             except DatabaseUnreachableError:
                 pass
         try:
-            self._spool.put(self._run.id, found)
+            await in_daemon_thread(partial(self._spool.put, self._run.id, found))
         except OSError as error:
             logger.error("Run %s: a page cannot be kept on disk, the site waits: %s", self._run.id, error)  # noqa: TRY400
             return await self._save(found)
@@ -193,7 +202,7 @@ class PageSaver:
     async def _save_spooled(self) -> None:
         while paths := self._spool.paths(self._run.id):
             for path in paths:
-                found = self._spool.read(path)
+                found = await in_daemon_thread(partial(self._spool.read, path))
                 if found is not None:
                     await self._save(found)
                 path.unlink(missing_ok=True)
@@ -234,7 +243,7 @@ class PageSaver:
             "message": one_line(str(refusal)),
         }
         try:
-            path = self._spool.put_refused(self._run.id, found)
+            path = await in_daemon_thread(partial(self._spool.put_refused, self._run.id, found))
             logger.error("Run %s: a page was refused, and is kept as %s: %s", self._run.id, path, refusal)
             alert["file"] = path.name
         except OSError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from worker.bounded_json import MOST_VALUES
 from worker.model import ErrorCode, Json, SiteError
 from worker.sandbox import LONGEST_FRAME, SandboxError, stream
 
@@ -29,6 +30,10 @@ def count(numbers: int) -> Iterator[Json]:
 
 def every_json_type() -> Iterator[Json]:
     yield {"text": "é 😀", "list": [1, 2.5, True, None], "object": {"": {}}}
+
+
+def many_values(count: int) -> Iterator[Json]:
+    yield [{}] * count
 
 
 def pid_then_values(values: list[Json]) -> Iterator[Json]:
@@ -264,6 +269,13 @@ async def test_a_value_beyond_the_limit_is_an_error() -> None:
     assert values == []
     assert isinstance(error, SandboxError)
     assert str(error).endswith(f"at most {LONGEST_FRAME} are read")
+
+
+async def test_a_value_that_would_take_too_much_memory_is_an_error() -> None:
+    values, error = await collect(stream(many_values, MOST_VALUES, deadline_seconds=PATIENCE))
+    assert values == []
+    assert isinstance(error, SandboxError)
+    assert str(error) == "a value that the child sent holds more than 1,000,000 values"
 
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="lists file descriptors")

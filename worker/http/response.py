@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 
 import httpx
 
+from worker.bounded_json import READ_AT_ONCE, JsonError, read_json
+from worker.daemon_thread import in_daemon_thread
 from worker.http.masking import mask
 from worker.http.retry_after import retry_after_seconds
 from worker.model import ErrorCode, Json, SiteError
@@ -31,6 +33,25 @@ _PASSING_REFUSALS = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBody:
+    """A body as JSON.
+
+    Attributes:
+        problem: Why it is none; None: it is.
+    """
+
+    value: Json = None
+    problem: str | None = None
+
+
+def _read(body: bytes) -> ReadBody:
+    try:
+        return ReadBody(read_json(body))
+    except JsonError as error:
+        return ReadBody(problem=str(error))
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer of a site, whatever its status.
 
@@ -39,6 +60,7 @@ class Response:
         elapsed_ms: Time from the first request to the end of the answer, in milliseconds, without waiting for permits
             and without the pauses between tries.
         requests: Requests that it took, with those that were repeated or redirected.
+        read: The body as JSON, or why it is none, where it was read already.
         secrets: Credentials of the request, which no message may repeat.
     """
 
@@ -48,19 +70,26 @@ class Response:
     elapsed_ms: int
     requests: int = 1
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    read: ReadBody | None = field(default=None, repr=False, compare=False)
+
+    async def read_aside(self) -> Response:
+        """Return this answer with its body read, where it is long JSON: in a thread, and not where it is asked for."""
+        if len(self.body) <= READ_AT_ONCE or not self.body[:100].lstrip().startswith((b"{", b"[")):
+            return self
+        return replace(self, read=await in_daemon_thread(partial(_read, self.body)))
 
     def json(self) -> Json:
         """Return the body as JSON.
 
         Raises:
-            SiteError: `upstream`, it is none.
+            SiteError: `upstream`, it is none, or too much of it.
         """
-        try:
-            value: Json = json.loads(self.body)
-        except (ValueError, RecursionError):
+        read = self.read or _read(self.body)
+        if read.problem is not None:
             kind = self.headers.get("content-type", "of no type")
-            raise SiteError(ErrorCode.UPSTREAM, f"the answer (status {self.status}, {kind}) is not JSON") from None
-        return value
+            what = "is not JSON" if read.problem.startswith("is not JSON") else read.problem
+            raise SiteError(ErrorCode.UPSTREAM, f"the answer (status {self.status}, {kind}) {what}")
+        return read.value
 
     @property
     def retry_after_seconds(self) -> float | None:

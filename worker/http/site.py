@@ -197,7 +197,7 @@ class _Asking:
         )
         if response.retry_after_seconds is not None:
             await self._permits.observe(Observed(retry_after_seconds=response.retry_after_seconds), self._bucket)
-        return response
+        return await response.read_aside()
 
     async def _address(self, url: httpx.URL) -> str:
         try:

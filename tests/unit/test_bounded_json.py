@@ -1,0 +1,186 @@
+"""JSON of others: what it may cost, and that nothing waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.bounded_json import DEEPEST, MOST_VALUES, READ_AT_ONCE, JsonError, read_json, read_json_aside
+from worker.http.bodies import LONGEST_BODY
+from worker.http.response import Response
+from worker.model import ErrorCode, Json, SiteError
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
+)
+
+
+@given(value=values, is_ascii=st.booleans())
+def test_reads_what_python_reads(value: Json, *, is_ascii: bool) -> None:
+    written = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "replace")
+    assert read_json(written) == json.loads(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (b'"\\ud800"', "\ud800"),  # half of a character
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        ('["é"]'.encode("utf-16"), ["é"]),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b"[123456789012345678901234567890]", [123456789012345678901234567890]),
+    ],
+)
+def test_reads_what_the_quick_parser_does_not(written: bytes, value: Json) -> None:
+    assert read_json(written) == value
+
+
+@pytest.mark.parametrize("written", [b"", b"{", b"<html>", b'"\xff"', b"[1] 2", b'"\x01"'])
+def test_what_is_no_json_is_an_error(written: bytes) -> None:
+    with pytest.raises(JsonError, match=r"^is not JSON: "):
+        read_json(written)
+
+
+def filled(piece: bytes) -> bytes:
+    """An array as long as an answer may be, of these pieces."""
+    return b"[" + piece * (LONGEST_BODY // len(piece) - 1) + b"0]"
+
+
+BOMBS = {
+    "objects": filled(b"{},"),
+    "arrays": filled(b"[],"),
+    "strings": filled(b'"",'),
+    "numbers": filled(b"1,"),
+    "numbers with spaces": filled(b"1, "),
+    "keys": b"{" + b",".join(b'"%x":0' % number for number in range(2 * MOST_VALUES)) + b"}",
+    "small objects": filled(b'{"a":{"b":[1]}},'),
+    "behind a long string": b'["' + b"x" * 2**20 + b'",' + b"{}," * (2 * MOST_VALUES) + b"{}]",
+    "behind strings with quotes": filled(b'"\\"[\\\\",{},'),
+    "in UTF-16": filled(b"{},").decode()[: LONGEST_BODY // 2 - 2].encode("utf-16"),
+    "broken off": filled(b"{},")[:-1],
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_holds_too_much_is_refused(name: str) -> None:
+    with pytest.raises(JsonError, match=r"^holds more than 1,000,000 values$"):
+        read_json(BOMBS[name])
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 100_000, LONGEST_BODY // 2])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"\\ud800":', b"}")], ids=["[", "{", "half"]
+)
+def test_what_is_too_deep_is_refused(opening: bytes, closing: bytes, levels: int) -> None:
+    with pytest.raises(JsonError, match=r"nested deeper|holds more"):
+        read_json(opening * levels + b"0" + closing * levels)
+
+
+def test_what_is_in_strings_does_not_count() -> None:
+    texts: Json = ["[{,:" * MOST_VALUES, '\\",[{' * MOST_VALUES]
+    assert read_json(json.dumps(texts).encode()) == texts
+
+
+def test_as_many_values_as_are_allowed() -> None:
+    assert read_json(b"[" + b"1," * (MOST_VALUES - 2) + b'"[{,:"]') is not None
+    with pytest.raises(JsonError):
+        read_json(b"[" + b"1," * MOST_VALUES + b'"[{,:"]')
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from worker.bounded_json import JsonError, read_json
+
+data = Path(sys.argv[1]).read_bytes()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    value = read_json(data)
+except JsonError:
+    pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def memory_of(data: bytes, folder: Path) -> int:
+    """Bytes that reading takes at its peak, in a process of its own."""
+    file = folder / "data"
+    file.write_bytes(data)
+    ran = subprocess.run([sys.executable, "-c", MEMORY, str(file)], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BOMBS["objects"],
+        BOMBS["keys"],
+        b"[" + '{"a😀":"😀😀"},'.encode() * (MOST_VALUES // 3 - 1) + b"0]",
+        b"[" + b",".join(b'"%x"' % number for number in range(MOST_VALUES - 1)) + b"]",
+        b'["' + "😀".encode() + b"x" * (LONGEST_BODY - 8) + b'"]',
+    ],
+    ids=["objects", "keys", "most objects", "most strings", "wide characters"],
+)
+def test_what_reading_takes_is_bounded(data: bytes, tmp_path: Path) -> None:
+    assert memory_of(data, tmp_path) < 200 * 2**20
+
+
+def board() -> bytes:
+    """30 MiB of 3,000 jobs, as a big company's board answers, with as much punctuation as HTML has."""
+    content = '<p style="color: red; margin: 0, 1">We look for: an engineer, a [senior] one é 😀</p>\n' * 110
+    jobs = [{"id": id_, "title": f"Engineer {id_}", "content": content, "tags": [*range(90)]} for id_ in range(3000)]
+    return json.dumps({"jobs": jobs}, ensure_ascii=False).encode()
+
+
+def test_a_large_board_passes() -> None:
+    data = board()
+    assert 29 * 2**20 < len(data) < LONGEST_BODY
+    assert read_json(data) == json.loads(data)
+
+
+async def test_a_long_answer_is_read_in_a_thread_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(data: bytes) -> Json:
+        readers.append(threading.current_thread())
+        return read_json(data)
+
+    monkeypatch.setattr("worker.http.response.read_json", noted)
+    long = Response(200, httpx.Headers(), b" [" + b'"x",' * READ_AT_ONCE + b"1]", 0)
+    response = await long.read_aside()
+    assert response.json() == response.json()
+    assert len(readers) == 1
+    assert readers[0] is not threading.main_thread()
+
+
+async def test_what_is_long_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(data: bytes) -> Json:
+        readers.append(threading.current_thread())
+        value: Json = json.loads(data)
+        return value
+
+    monkeypatch.setattr("worker.bounded_json.from_json", noted)
+    assert await read_json_aside(b"[1]") == [1]
+    await asyncio.gather(read_json_aside(b'"%s"' % (b"x" * READ_AT_ONCE)))
+    assert [reader is threading.main_thread() for reader in readers] == [True, False]
+
+
+@pytest.mark.parametrize("data", [b"[" * 500, BOMBS["objects"], b"{}," * MOST_VALUES])
+async def test_an_answer_that_is_too_much_is_the_sites_failure(data: bytes) -> None:
+    response = Response(200, httpx.Headers({"content-type": "application/json"}), data, 0)
+    for answer in (response, await response.read_aside()):
+        with pytest.raises(SiteError, match=r"^the answer \(status 200, application/json\) ") as raised:
+            answer.json()
+        assert raised.value.code is ErrorCode.UPSTREAM
