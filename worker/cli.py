@@ -7,12 +7,16 @@ import asyncio
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+from worker.log import prepare_last_resort
+from worker.printable import complain, printable_lines, say
 from worker.settings import SettingsError, example, forget_environment, load_settings, load_source_settings
 
 EXIT_FAILURE = 1
@@ -29,11 +33,13 @@ LEAST_DRAIN_SECONDS = 10
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    sys.excepthook = _tell_crash
+    prepare_last_resort()
     try:
         code: int = options.command(options)
         sys.stdout.flush()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -44,11 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _tell_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, but for what a terminal would obey."""
+    complain("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
 class _Parser(argparse.ArgumentParser):
     """Takes options by their full names alone, in each command: an abbreviation may mean another one later."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments, allow_abbrev=False)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable_lines(message), file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +176,7 @@ def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _settings(_: argparse.Namespace) -> int:
-    sys.stdout.write(example())
+    say(example().rstrip())
     return 0
 
 
@@ -180,7 +194,7 @@ def _work(options: argparse.Namespace) -> int:
     try:
         asyncio.run(options.work(Worker(settings), options))
     except QueueError as error:
-        sys.stderr.write(f"The queue cannot be used: {error}\n")
+        complain(f"The queue cannot be used: {error}")
         return EXIT_FAILURE
     return 0
 
@@ -197,12 +211,12 @@ def _reprocess(options: argparse.Namespace) -> int:
     try:
         done = asyncio.run(worker.reprocess(since=options.since, source=options.source, status=options.status))
     except ValueError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_USAGE
     except QueueError as error:
-        sys.stderr.write(f"The queue cannot be used: {error}\n")
+        complain(f"The queue cannot be used: {error}")
         return EXIT_FAILURE
-    sys.stdout.write(f"Pages: {done.pages}, failed: {done.failed}. Items: {done.items}, invalid: {done.invalid}\n")
+    say(f"Pages: {done.pages}, failed: {done.failed}. Items: {done.items}, invalid: {done.invalid}")
     return 0
 
 
@@ -302,14 +316,14 @@ def _as_user(command: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(command)
     except APIError as error:
         if error.code in REFUSALS:
-            sys.stderr.write(f"Refused: {error.message}\n")
+            complain(f"Refused: {error.message}")
             return EXIT_USAGE
         reason = error.message
     except AuthError as error:
         reason = error.message
     except HTTPError as error:
         reason = str(error) or type(error).__name__
-    sys.stderr.write(f"Supabase cannot be used: {reason}\n")
+    complain(f"Supabase cannot be used: {reason}")
     return EXIT_FAILURE
 
 

@@ -25,6 +25,7 @@ import httpx
 from worker.changes import Binding, SubscriptionLostError, changes
 from worker.model import one_line
 from worker.pipeline.embedding_models import EmbedderError, TextRefusedError, open_embedder
+from worker.printable import say
 from worker.queue import SCHEMA_VERSION, CallRefusedError, DatabaseUnreachableError, Queue, QueueStatus, open_client
 from worker.settings import Settings, SettingsError, environment_name, forget_environment, load_settings
 from worker.sources.registry import BrokenSourceError, load_sources
@@ -121,8 +122,8 @@ async def doctor() -> int:
     exit_code = 0
     async with aclosing(findings()) as found:
         async for name, finding in found:
-            sys.stdout.write("".join(f"{line}\n" for line in lines(name, finding)))
-            sys.stdout.flush()
+            for line in lines(name, finding):
+                say(line)
             if finding.outcome == Outcome.BROKEN:
                 exit_code = EXIT_FAILURE
     return exit_code

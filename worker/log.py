@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+
+from worker.printable import printable_json, printable_lines
 
 _RECORD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -25,7 +26,22 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str, ensure_ascii=False)
+        return printable_json(fields)
+
+
+class PrettyFormatter(logging.Formatter):
+    """Text for people. What a message has below its first line is further to the right: no line of it looks logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or lines."""
+        first, *others = printable_lines(super().format(record)).split("\n")
+        return "\n".join([first, *(line if line.startswith(" ") else f"  {line}" for line in others)])
+
+
+def prepare_last_resort() -> None:
+    """Have what is logged before, or without, `configure_logging` print as little as what is logged after."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(PrettyFormatter("%(message)s"))
 
 
 def configure_logging(log_format: Literal["auto", "json", "pretty"], level: str) -> None:
@@ -41,7 +57,7 @@ def configure_logging(log_format: Literal["auto", "json", "pretty"], level: str)
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(PrettyFormatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # A line for each request would drown the rest, and httpx logs addresses with their query, which may hold a key.
     for noisy in ("httpx", "httpcore", "websockets"):

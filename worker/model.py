@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from worker.printable import printable
+
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 MESSAGE_LENGTH = 300
 
@@ -88,10 +90,11 @@ class SiteError(Exception):
 def one_line(text: str) -> str:
     """Return text as PostgreSQL can store and a table can show it.
 
-    What a site sends ends up in messages: without NUL and lone surrogates, on one line, of 300 characters at most.
+    What a site sends ends up in messages: without NUL, lone surrogates and what a terminal obeys, on one line, of 300
+    characters at most.
     """
     storable = text.replace("\0", "").encode("utf-8", "replace").decode()
-    line = " ".join(storable.split())
+    line = printable(storable)
     return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,12 +17,13 @@ from worker.http import open_http
 from worker.http.masking import mask
 from worker.model import ErrorCode, Item, Page, Parameters, Progress, SiteError, SiteLimits, Transformed, one_line
 from worker.permits import SiteWaitingError
+from worker.printable import complain, printable, printable_json, say
 from worker.queue import CallRefusedError, Queue, QueueError, open_client
 from worker.settings import SettingsError, SourceSettings, load_settings
 from worker.sources import Source
 from worker.sources.parameters import from_text
 from worker.sources.registry import load_sources
-from worker.terminal import items_table, local_time, progress_in_words
+from worker.terminal import cell, items_table, local_time, open_console, progress_in_words
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -52,9 +51,9 @@ async def sources(settings: SourceSettings, *, as_json: bool) -> int:
         unknown = one_line(str(error))
     if as_json:
         rows = [_row(source, site, health.get(site)) for source in known for site in source.sites]
-        sys.stdout.write(json.dumps({"sites": rows, "health_unknown": unknown}, indent=2) + "\n")
+        say(printable_json({"sites": rows, "health_unknown": unknown}, indent=2))
         return 0
-    console = Console()
+    console = open_console()
     console.print(sources_table(known, None if unknown else health))
     if unknown:
         _print(console, f"Health is unknown: {unknown}")
@@ -111,9 +110,8 @@ def sources_table(known: Sequence[Source], health: Mapping[str, Health] | None) 
     for source in known:
         for site in source.sites:
             how = "" if health is None else health_in_words(health.get(site))
-            table.add_row(
-                source.name, source.kind, site, credentials_in_words(source), _site_limits_in_words(source, site), how
-            )
+            limits = _site_limits_in_words(source, site)
+            table.add_row(*map(cell, (source.name, source.kind, site, credentials_in_words(source), limits, how)))
     return table
 
 
@@ -208,9 +206,9 @@ async def try_source(
         site = _site(source, site)
         parameters = _parameters(source, site, written, account)
     except WrongUseError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return EXIT_USAGE
-    report = Console(stderr=as_json)
+    report = open_console(stderr=as_json)
     found = _Found(as_json=as_json)
     try:
         with _live_progress() as progress:
@@ -228,7 +226,7 @@ async def try_source(
     finally:
         # Also what came before a failure, or before Ctrl-C.
         found.show(report)
-    sys.stderr.write(f"{site}: {failure}\n")
+    complain(f"{site}: {failure}")
     return EXIT_USAGE if code is ErrorCode.INVALID_PARAMETERS else EXIT_FAILURE
 
 
@@ -280,7 +278,7 @@ class _Live:
 
 @contextmanager
 def _live_progress() -> Iterator[_Live]:
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     if not console.is_terminal:
         yield _Live(None)
         return
@@ -317,8 +315,7 @@ class _Found:
             self.errors.append(f"Page {page.number}{where}: {about}{error.message}")
         if self.as_json:
             for item in transformed.items:
-                sys.stdout.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+                say(printable_json(asdict(item)))
 
     def show(self, console: Console) -> None:
         """Print all of it, but for items that are printed already."""
@@ -340,4 +337,4 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(Text(printable(line)), soft_wrap=True)

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from worker.client import FollowedRun, Row
 from worker.model import one_line
+from worker.printable import printable, printable_lines
 
 STATUS_STYLES = {
     "pending": "dim",
@@ -34,6 +36,25 @@ UUID_WIDTH = 36
 
 # As `worker.in_words` writes it.
 _TIME_IN_WORDS = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+
+class _Console(Console):
+    """Prints no character that a site or a user might have put there for a terminal to obey."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render, with rich's own codes alone."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """Return what the commands print tables and progress with."""
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def cell(value: object, style: str = "") -> Text:
+    """Return what a table shows of a value: one line of text, and no markup."""
+    return Text(printable(str(value)), style=style)
 
 
 def live_view(runs: Iterable[tuple[str, FollowedRun]]) -> RenderableType:
@@ -62,16 +83,16 @@ def _run_view(title: str, followed: FollowedRun) -> RenderableType:
     table.add_column(width=COUNT_WIDTH, justify="right")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_row(
-        Text(title, style="bold"),
+        cell(title, "bold"),
         ProgressBar(total=run["progress_total"] or 0, completed=run["progress_current"], width=BAR_WIDTH),
-        str(run["jobs_found"]),
+        cell(run["jobs_found"]),
         status_text(run["status"], _next_attempt(run) or _sharing(run)),
     )
     for site in followed.sites.values():
         table.add_row(
-            f"  {MARKS[site['status']]} {site['site']}",
+            _marked(site),
             _site_bar(site, wanted),
-            str(site["jobs_found"]),
+            cell(site["jobs_found"]),
             _site_text(site),
         )
     return table
@@ -81,7 +102,7 @@ def _site_text(site: Row) -> Text:
     """Return how a site is: what it waits for, why it failed, or what is done there now."""
     progress = site["progress"]
     if progress.get("step") == "waiting":
-        return Text(in_local_time(progress["details"]["message"]), style="yellow")
+        return cell(in_local_time(progress["details"]["message"]), "yellow")
     if site["status"] != "running":
         return status_text(site["status"], in_local_time(site["error_message"] or ""))
     step = progress_in_words(
@@ -125,8 +146,13 @@ def _sharing(run: Row) -> str | None:
 
 def status_text(status: str, reason: str | None = None) -> Text:
     """Return a status in its colour, with the reason if there is one."""
-    text = Text(status, style=STATUS_STYLES[status])
-    return text.append(f"  {reason}", style="dim") if reason else text
+    text = cell(status, STATUS_STYLES.get(status, ""))
+    return text.append(f"  {printable(reason)}", style="dim") if reason else text
+
+
+def _marked(site: Row) -> Text:
+    """Return a site with the mark of its status, further to the right than its run."""
+    return Text.assemble("  ", cell(f"{MARKS.get(site['status'], '?')} {site['site']}"))
 
 
 def run_summary(followed: FollowedRun) -> RenderableType:
@@ -135,10 +161,10 @@ def run_summary(followed: FollowedRun) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for site in sites:
         table.add_row(
-            f"  {MARKS[site['status']]} {site['site']}",
+            _marked(site),
             status_text(site["status"]),
-            f"{site['jobs_found']} found",
-            Text(in_local_time(site["error_message"] or ""), style="dim"),
+            cell(f"{site['jobs_found']} found"),
+            cell(in_local_time(site["error_message"] or ""), "dim"),
         )
     completed = sum(site["status"] == "completed" for site in sites)
     failed = sum(site["status"] == "failed" for site in sites)
@@ -146,8 +172,12 @@ def run_summary(followed: FollowedRun) -> RenderableType:
         f"  Sites completed: {completed} of {len(sites)}, failed: {failed}. Total found: {followed.run['jobs_found']}"
     )
     status = status_text(followed.run["status"], _sharing(followed.run))
-    title = Text.assemble("Run ", followed.run["id"], ": ", status)
-    return Group(title, table, totals) if sites else Group(title, f"  Total found: {followed.run['jobs_found']}")
+    title = Text.assemble("Run ", cell(followed.run["id"]), ": ", status)
+    return (
+        Group(title, table, Text(totals))
+        if sites
+        else Group(title, Text(f"  Total found: {followed.run['jobs_found']}"))
+    )
 
 
 def runs_table(runs: Sequence[Row]) -> Table:
@@ -158,13 +188,13 @@ def runs_table(runs: Sequence[Row]) -> Table:
     table.add_column("Search and sites")  # what does not fit goes on below
     for run in runs:
         search = ", ".join(filter(None, (title_of(run), run["parameters"].get("location"))))
-        sites = " ".join(f"{MARKS[site['status']]}{site['site']}" for site in run["search_run_sites"])
+        sites = " ".join(f"{MARKS.get(site['status'], '?')}{site['site']}" for site in run["search_run_sites"])
         table.add_row(
-            run["id"],
+            cell(run["id"]),
             local_time(run["created_at"])[:5],
             status_text(run["status"]),
-            str(run["jobs_found"]),
-            Text.assemble(search, "  ", (sites, "dim")),
+            cell(run["jobs_found"]),
+            Text.assemble(cell(search), "  ", cell(sites, "dim")),
         )
     return table
 
@@ -191,8 +221,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
     for name, ratio in filled:
         table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
     for row in zip(*filled.values(), strict=True):
-        # What a site says is text: markup in it stays as it is.
-        table.add_row(*(Text(one_line(value)) for value in row))
+        table.add_row(*(cell(one_line(value)) for value in row))
     return table
 
 

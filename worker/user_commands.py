@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 
 from worker.client import FollowedRun, User, signed_in
+from worker.printable import complain, say
 from worker.settings import Settings
-from worker.terminal import items_table, live_view, run_summary, runs_table, title_of
+from worker.terminal import items_table, live_view, open_console, run_summary, runs_table, title_of
 
 EXIT_FAILURE = 1
 ITEMS_SHOWN = 20
@@ -30,7 +29,7 @@ async def enqueue(
     """Put a search into the queue and print its run's id; return the exit code."""
     async with signed_in(settings) as user:
         run = await user.enqueue(kind, parameters, idempotency_key=idempotency_key, fresh=fresh)
-        Console().print(run["id"])
+        say(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
 
@@ -38,7 +37,7 @@ async def rerun(settings: Settings, run_id: str, *, watch: bool) -> int:
     """Put the search of a run into the queue once more and print the new run's id; return the exit code."""
     async with signed_in(settings) as user:
         run = await user.rerun(run_id)
-        Console().print(run["id"])
+        say(run["id"])
         return await _follow(user, [run["id"]]) if watch else 0
 
 
@@ -46,7 +45,7 @@ async def cancel(settings: Settings, run_id: str) -> int:
     """Cancel a run and print its status; return the exit code."""
     async with signed_in(settings) as user:
         run = await user.cancel(run_id)
-        Console().print(run["status"])
+        say(run["status"])
         return 0
 
 
@@ -59,12 +58,12 @@ async def watch(settings: Settings, run_ids: Sequence[str]) -> int:
 async def runs(settings: Settings, limit: int) -> int:
     """Print the last runs."""
     async with signed_in(settings) as user:
-        Console().print(runs_table(await user.runs(limit)))
+        open_console().print(runs_table(await user.runs(limit)))
     return 0
 
 
 async def _follow(user: User, run_ids: Sequence[str]) -> int:
-    console = Console()
+    console = open_console()
     followed: dict[str, FollowedRun] = {}
     with Live(console=console, auto_refresh=False) as live:
         async with aclosing(user.follow(run_ids)) as states:
@@ -79,6 +78,6 @@ async def _follow(user: User, run_ids: Sequence[str]) -> int:
             console.print(items_table(items))
     unseen = [run_id for run_id in run_ids if run_id not in followed]
     if unseen:
-        sys.stderr.write(f"You have no such run: {', '.join(unseen)}\n")
+        complain(f"You have no such run: {', '.join(unseen)}")
     has_failed = any(run.run["status"] == "failed" for run in followed.values())
     return EXIT_FAILURE if unseen or has_failed else 0

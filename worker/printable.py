@@ -1,0 +1,46 @@
+"""Which characters may reach a terminal: the one place that decides.
+
+What a site or a user writes may hold what moves the cursor, forges lines, has the terminal type for its user, or turns
+the order of what is read (https://www.unicode.org/reports/tr9/).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_C0, _DELETE_AND_C1 = r"\x00-\x08\x0b-\x1f", r"\x7f-\x9f"
+_DIRECTIONS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"
+_SEPARATORS_AND_MARKS = r"\u2028\u2029\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+_SURROGATES = r"\ud800-\udfff"
+_REFUSED = re.compile(f"[{_C0}{_DELETE_AND_C1}{_DIRECTIONS}{_SEPARATORS_AND_MARKS}{_SURROGATES}]")
+
+
+def printable_lines(text: str) -> str:
+    """Return text as it may be printed, its lines as they are."""
+    return _REFUSED.sub(REPLACEMENT, text.expandtabs())
+
+
+def printable(text: str) -> str:
+    """Return text as it may be printed, on one line."""
+    return printable_lines(" ".join(text.split()))
+
+
+def printable_json(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON that may be printed, and that means the same; what is no JSON as text."""
+    written = json.dumps(value, ensure_ascii=False, default=str, indent=indent)
+    return _REFUSED.sub(lambda found: json.dumps(found[0])[1:-1], written).replace("\x7f", "\\u007f")
+
+
+def say(text: str) -> None:
+    """Write lines to standard output, at once."""
+    sys.stdout.write(f"{printable_lines(text)}\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Write lines to standard error."""
+    sys.stderr.write(f"{printable_lines(text)}\n")
