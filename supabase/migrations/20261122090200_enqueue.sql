@@ -88,6 +88,12 @@ language plpgsql security definer set search_path = '' as $$
 declare
     is_first boolean := current_setting('worker.has_enqueued', true) is distinct from 'true';
 begin
+    -- As the policy will, which is asked after the triggers: these count and look up for the user that is named. In the
+    -- setting is the role that the policy applies to, though this function has its owner's rights.
+    if current_setting('role') = 'authenticated' and new.user_id is distinct from (select auth.uid())
+       and new.user_id is not null then
+        raise sqlstate '42501' using message = 'new row violates row-level security policy for table "search_runs"';
+    end if;
     perform worker.count_row();
     if new.user_id is null then
         raise sqlstate '22023' using

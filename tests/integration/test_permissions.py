@@ -470,3 +470,17 @@ async def test_the_private_schema_is_closed(world: World, database: Connection, 
     with pytest.raises(APIError) as refused:
         await client.schema("worker").table("leases").select("*").execute()
     assert refused.value.code == "PGRST106"
+
+
+async def test_nothing_is_looked_up_for_another_user(sign_in: SignIn, service: AsyncClient) -> None:
+    """What the triggers say of another user's queue, and count for him, is refused before it is known."""
+    ada, bob = await sign_in(), await user_id(await sign_in())
+    for kind, parameters in (("jobs", {"search_term": "a"}), ("nothing", {})):
+        row = {"user_id": bob, "kind": kind, "parameters": parameters}
+        with pytest.raises(APIError) as refused:
+            await ada.table("search_runs").insert(row).execute()
+        assert refused.value.code == "42501"
+        assert refused.value.message == 'new row violates row-level security policy for table "search_runs"'
+    # Who may insert for others, does.
+    row = {"user_id": bob, "kind": "jobs", "parameters": {"search_term": "a"}}
+    await service.table("search_runs").insert(row).execute()
