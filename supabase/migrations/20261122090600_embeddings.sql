@@ -398,7 +398,7 @@ comment on function public.worker_finish_near_duplicates is
 -- RPCs of clients -------------------------------------------------------------------------------------------------
 
 create function public.match_items(
-    query_embedding extensions.halfvec, kind text default null, max_distance double precision default 2,
+    query_embedding text, kind text default null, max_distance double precision default 2,
     "limit" integer default 10
 ) returns setof public.matched_item
 language plpgsql stable set search_path = ''
@@ -409,16 +409,25 @@ set hnsw.ef_search = 100
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
+declare
+    asked extensions.halfvec;
 begin
-    if extensions.vector_dims(query_embedding) is distinct from 256 then
+    -- As text: a vector's own input refuses before anything here can say which field it is, and with HTTP 500 above 16,000.
+    if length(query_embedding) - length(replace(query_embedding, ',', '')) is distinct from 255 then
         raise sqlstate '22023' using message = 'query_embedding must be an array of 256 numbers';
     end if;
+    begin
+        asked := query_embedding::extensions.halfvec;
+    exception when data_exception then
+        raise sqlstate '22023' using
+            message = 'query_embedding must be an array of 256 numbers', detail = sqlerrm;
+    end;
     if "limit" is null or "limit" not between 1 and 200 then
         raise sqlstate '22023' using message = 'limit must be an integer from 1 to 200';
     end if;
     return query
     with nearest as materialized (
-        (select item.id, embedded.embedding operator(extensions.<=>) query_embedding as distance
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
          where embedded.owner_id is null and not embedded.from_named_board
@@ -427,7 +436,7 @@ begin
          order by distance
          limit match_items."limit")
         union all
-        (select item.id, embedded.embedding operator(extensions.<=>) query_embedding as distance
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
          where embedded.owner_id = (select auth.uid())
@@ -479,7 +488,7 @@ begin
     return query
     select matched.*
     from public.item_embeddings as embedded
-    cross join lateral public.match_items(embedded.embedding, item.kind, "limit" => similar_items."limit" + 1) as matched
+    cross join lateral public.match_items(embedded.embedding::text, item.kind, "limit" => similar_items."limit" + 1) as matched
     where embedded.item_id = similar_items.item_id
       and matched.item_id <> coalesce(item.duplicate_of, item.id)
     order by matched.similarity desc, matched.item_id
@@ -506,7 +515,7 @@ revoke all on function
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
     public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
     public.worker_finish_near_duplicates(timestamptz, uuid[]), public.similar_items(uuid, integer),
-    public.match_items(extensions.halfvec, text, double precision, integer)
+    public.match_items(text, text, double precision, integer)
     from public, anon, authenticated, service_role;
 grant execute on function
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
@@ -514,5 +523,5 @@ grant execute on function
     public.worker_finish_near_duplicates(timestamptz, uuid[])
     to service_role;
 grant execute on function
-    public.similar_items(uuid, integer), public.match_items(extensions.halfvec, text, double precision, integer)
+    public.similar_items(uuid, integer), public.match_items(text, text, double precision, integer)
     to authenticated;

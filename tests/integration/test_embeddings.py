@@ -522,7 +522,27 @@ async def test_what_is_not_embedded_is_like_nothing(database: Connection, sign_i
     ("function", "arguments", "problem"),
     [
         ("match_items", {"query_embedding": [1, 2, 3]}, "query_embedding must be an array of 256 numbers"),
-        ("match_items", {"query_embedding": None}, "query_embedding must be an array of 256 numbers"),
+        *(
+            ("match_items", {"query_embedding": embedding}, "query_embedding must be an array of 256 numbers")
+            for embedding in (
+                None,
+                [],
+                [0.5] * 257,
+                [0.5] * 16_001,
+                [0.5] * 100_000,
+                [None] * 256,
+                ["x"] * 256,
+                [1e9] * 256,
+                [[0.5] * 128] * 2,
+                "," * 255,
+                "x",
+                {"a": [0.5] * 256},
+                1,
+                [0.5] * 255 + [","],
+                f"[{'0.5,' * 255}NaN]",
+                f"[{'0.5,' * 255}]",
+            )
+        ),
         ("match_items", {"query_embedding": toward(0), "limit": 0}, "limit must be an integer from 1 to 200"),
         ("match_items", {"query_embedding": toward(0), "limit": 201}, "limit must be an integer from 1 to 200"),
         ("similar_items", {"item_id": str(uuid4()), "limit": 101}, "limit must be an integer from 1 to 100"),
