@@ -18,6 +18,13 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _SPECIAL = tuple(
     map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )
+# Of the internet by number, but answered by the platform that a worker runs on, and to its machines alone: its agents
+# and name servers (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16), its services
+# (https://cloud.ibm.com/docs/vpc?topic=vpc-service-endpoints-for-vpc), its APIs
+# (https://cloud.google.com/vpc/docs/configure-private-google-access). The others' are of link-local or private ranges.
+_PLATFORMS = tuple(
+    map(ip_network, ("168.63.129.16/32", "161.26.0.0/16", "166.8.0.0/14", "199.36.153.4/30", "199.36.153.8/30"))
+)
 
 
 def is_public(address: str) -> bool:
@@ -32,7 +39,8 @@ def is_public(address: str) -> bool:
             return is_public(str(IPv4Address(int(ip) & 0xFFFFFFFF)))
         if ip not in _GLOBAL_UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _SPECIAL)
+    is_special = any(ip in net for net in (*_SPECIAL, *_PLATFORMS))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not is_special
 
 
 async def public_addresses(host: str, port: int) -> list[str]:
