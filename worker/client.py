@@ -26,6 +26,8 @@ PATIENCE_SECONDS = 30
 LONGEST_PAUSE_SECONDS = 10
 MAX_IDS = 100
 """Realtime refuses a filter `in` with more values (https://supabase.com/docs/guides/realtime/postgres-changes)."""
+USER_EXISTS = "user_already_exists"
+"""https://supabase.com/docs/guides/auth/debugging/error-codes"""
 LOCAL_USER = ("you@example.com", "a-password-for-the-local-stack")
 
 Row = dict[str, Any]
@@ -253,6 +255,16 @@ async def signed_in(settings: Settings) -> AsyncIterator[User]:
         yield user
 
 
+async def _sign_up(client: AsyncClient, email: str, password: str) -> None:
+    try:
+        await client.auth.sign_up({"email": email, "password": password})
+    except AuthApiError as error:
+        if error.code != USER_EXISTS:
+            raise
+        # Another process has made the user a moment ago; or there was one before, and the password is wrong.
+        await client.auth.sign_in_with_password({"email": email, "password": password})
+
+
 @asynccontextmanager
 async def signed_in_as(url: str, key: str, email: str, password: str, *, create: bool = False) -> AsyncIterator[User]:
     """Sign in with e-mail and password.
@@ -275,7 +287,7 @@ async def signed_in_as(url: str, key: str, email: str, password: str, *, create:
             except AuthApiError:
                 if not create:
                     raise
-                await client.auth.sign_up({"email": email, "password": password})
+                await _sign_up(client, email, password)
         except AuthApiError as error:
             if error.status == HTTPStatus.UNAUTHORIZED:  # the gateway's answer to a wrong key; a wrong user gets 400
                 raise

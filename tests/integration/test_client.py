@@ -14,6 +14,7 @@ from tests.integration.conftest import Connection
 from worker.changes import DEFAULT_TIMING
 from worker.client import FollowedRun, User, signed_in_as
 from worker.local.stack import Endpoints
+from worker.settings import SettingsError
 
 PATIENCE = 30
 
@@ -37,6 +38,22 @@ async def enqueue(user: User, kind: str) -> str:
 
 async def delete(database: Connection, table: str, condition: str, run_id: str) -> None:
     await database.execute(f"delete from public.{table} where {condition}".encode(), [run_id])
+
+
+async def test_who_signs_up_at_the_same_time_signs_in(stack: Endpoints) -> None:
+    email = f"{uuid4()}@example.com"
+    at_the_door = asyncio.Barrier(5)
+
+    async def enqueue_as_user() -> str:
+        await at_the_door.wait()
+        async with signed_in_as(stack.url, stack.anon_key, email, "correct horse", create=True) as user:
+            run = await user.enqueue("jobs", {"search_term": "a", "sites": ["indeed"]})
+            return str(run["user_id"])
+
+    assert len({*await asyncio.gather(*(enqueue_as_user() for _ in range(5)))}) == 1
+    with pytest.raises(SettingsError, match="Invalid login credentials"):
+        async with signed_in_as(stack.url, stack.anon_key, email, "another horse", create=True):
+            pass
 
 
 async def test_a_deleted_run_is_dropped_and_the_rest_followed(
