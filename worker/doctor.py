@@ -17,12 +17,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from importlib.util import find_spec
+from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+from pydantic import SecretStr
 
+from worker.api_keys import holder_of
 from worker.changes import Binding, SubscriptionLostError, changes
+from worker.http.masking import mask
 from worker.model import one_line
 from worker.pipeline.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.printable import say
@@ -187,8 +192,9 @@ async def _examine(check: Check, subject: Subject) -> Finding:
     except DatabaseUnreachableError as error:
         advice = "The API answers, but not its database: look at the project's health in the dashboard, and try again."
         finding = Finding(Outcome.BROKEN, str(error), advice)
-    # Whatever a library says of its failure, it does not say the key.
-    return replace(finding, found=one_line(finding.found.replace(subject.key, "(key)")))
+    # Whatever a library says of its failure, it does not say a key, nor the password of an address.
+    secrets = [key.get_secret_value() for _, key in subject.settings if isinstance(key, SecretStr)]
+    return replace(finding, found=one_line(mask(finding.found, secrets)), advice=mask(finding.advice, secrets))
 
 
 async def _check_url(subject: Subject) -> Finding:
@@ -217,7 +223,30 @@ async def _check_url(subject: Subject) -> Finding:
     if not is_refusal or "json" not in content_type:
         advice = f"Something else answers there. Set {environment_name('supabase_url')} to the project's URL."
         return Finding(Outcome.BROKEN, f"{found}, {content_type}: not as a Supabase project does", advice)
-    return Finding(Outcome.OK, f"{url} answers in {milliseconds:.0f} ms")
+    return _answered(url, f"{url} answers in {milliseconds:.0f} ms")
+
+
+def _answered(url: str, found: str) -> Finding:
+    if is_exposed(url):
+        return Finding(
+            Outcome.WARNING,
+            f"{found}, unencrypted",
+            f"The key and all that is found can be read, and changed, on the way there: set "
+            f"{environment_name('supabase_url')} to an https address, unless the network is yours alone.",
+        )
+    return Finding(Outcome.OK, found)
+
+
+def is_exposed(url: str) -> bool:
+    """Whether requests to an address leave this machine unencrypted."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _advice_on(error: BaseException) -> str:
@@ -233,8 +262,25 @@ def _advice_on(error: BaseException) -> str:
 
 
 async def _check_key(subject: Subject) -> Finding:
+    finding = await _check_service_key(subject)
+    anon_key = subject.settings.supabase_anon_key
+    if anon_key is None or holder_of(anon_key.get_secret_value()) != "service":
+        return finding
+    name = environment_name("supabase_anon_key")
+    return Finding(
+        max(finding.outcome, Outcome.WARNING, key=[Outcome.OK, Outcome.WARNING, Outcome.BROKEN].index),
+        f"{finding.found}; and {name} is a service key, which sees and does everything",
+        f"{finding.advice} Set {name} to the anon JWT or an sb_publishable_ key. If a browser has had the service key, "
+        "make another one in the project's settings, API Keys.".lstrip(),
+    )
+
+
+async def _check_service_key(subject: Subject) -> Finding:
     name = environment_name("supabase_service_role_key")
     where = "the service_role JWT or an sb_secret_ key, from the project's settings, API Keys"
+    if holder_of(subject.key) == "browser":
+        advice = f"It looks like the anon or publishable key, which is for browsers. Set {name} to {where}."
+        return Finding(Outcome.BROKEN, "this is not the service key", advice)
     try:
         await subject.status()
     except CallRefusedError as error:

@@ -347,6 +347,9 @@ class Settings(SourceSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("must be an address such as https://abcdefgh.supabase.co")
+        if "@" in parts.netloc:
+            # It would be in logs and messages; and with the key in its header a request has no room for it.
+            raise ValueError("must hold no user and no password")
         return value.rstrip("/")
 
     @field_validator("embedding_url")

@@ -219,6 +219,31 @@ def test_the_key_of_browsers(stack: Endpoints) -> None:
     assert "this is not the service key" in report.text
 
 
+def test_a_service_key_where_browsers_get_theirs(stack: Endpoints) -> None:
+    for key in (stack.service_role_key, "sb_secret_of_another_project"):
+        report = doctor(stack, SUPABASE_ANON_KEY=key)
+        assert (report.exit_code, report.marks) == (0, "✓✓!✓✓✓✓✓✓✓✓")
+        assert "SUPABASE_ANON_KEY is a service key, which sees and does everything" in report.text
+        assert key not in report.text
+
+
+def test_keys_that_are_swapped(stack: Endpoints) -> None:
+    report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY=stack.anon_key, SUPABASE_ANON_KEY=stack.service_role_key)
+    assert (report.exit_code, report.marks) == (1, WITHOUT_KEY)
+    assert "this is not the service key; and SUPABASE_ANON_KEY is a service key" in report.text
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown(stack: Endpoints) -> None:
+    address = stack.url.replace("//", "//ada:hunter2@")
+    report = doctor(stack, SUPABASE_URL=address)
+    assert (report.exit_code, report.marks) == (1, "✗----------")
+    assert "SUPABASE_URL: must hold no user and no password" in report.text
+    embedding = f"http://ada:hunter2@127.0.0.1:{free_port()}/v1"
+    report = doctor(stack, WORKER_EMBEDDING_MODEL="small", WORKER_EMBEDDING_URL=embedding)
+    assert "//***@127.0.0.1" in report.text
+    assert "hunter2" not in report.text
+
+
 def test_a_key_of_no_project(stack: Endpoints) -> None:
     report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_another_project")
     assert (report.exit_code, report.marks) == (1, WITHOUT_KEY)

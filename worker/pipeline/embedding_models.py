@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from worker.http.masking import mask
 from worker.model import one_line
 from worker.pipeline.offline_embedding import OFFLINE_MODEL, embed_offline
 from worker.sandbox import SandboxError, stream
@@ -46,12 +47,12 @@ class EmbedderError(Exception):
     """Nothing can be embedded now: the model is out of reach, or is not set up as it should be.
 
     Args:
-        message: Why; without the key.
+        message: Why; without the key. The password of an address is taken out.
         retry_after_seconds: When to come again, where the endpoint says so.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(mask(message)))
         self.retry_after_seconds = retry_after_seconds
 
 
