@@ -126,6 +126,42 @@ def test_who_looks_does_find_what_a_child_is_given(look: Look) -> None:
     assert "environ of itself" in answer["found"] or "memory of itself" in answer["found"]
 
 
+WITHOUT = """
+import sys
+from pathlib import Path
+from worker import confinement, landlock
+
+def refuse(**_):
+    raise OSError(38, "Function not implemented")
+
+landlock.restrict = refuse
+confinement.IS_LINUX = sys.argv[1] == "linux"
+print(confinement.confine(confinement.needs([])))
+status = Path("/proc/self/status").read_text().splitlines()
+print([line for line in status if line.startswith(("CapEff", "NoNewPrivs"))])
+"""
+
+
+def confined_without(system: str) -> tuple[str, str]:
+    command = [sys.executable, "-c", WITHOUT, system]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    left, status = ran.stdout.splitlines()
+    return left, status
+
+
+def test_what_an_old_kernel_leaves_is_told() -> None:
+    left, status = confined_without("linux")
+    assert "it may read the files of " in left
+    assert ".env: Landlock: Function not implemented" in left
+    assert f"CapEff:\\t{0:016x}" in status
+    assert "NoNewPrivs:\\t1" in status
+
+
+def test_what_another_system_leaves_is_told() -> None:
+    left, _ = confined_without("another")
+    assert left == "[(30, 'linux has no means against it that this worker knows')]"
+
+
 def test_nothing_but_a_child_confines_itself_by_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "worker.confined", raising=False)
     with pytest.raises(KeyError, match="WORKER_CHILD_NEEDS"):
