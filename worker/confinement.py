@@ -105,11 +105,14 @@ def confine(needed: Needs) -> list[tuple[int, str]]:
 
 def _readable(needed: Needs) -> Iterator[str]:
     yield from _SYSTEM
-    yield from (sys.prefix, sys.base_prefix, *needed.required)
+    yield from needed.required
     # Written as a whole, and renamed, by what keeps it: often elsewhere.
     names = Path("/etc/resolv.conf").resolve()
     if not names.is_relative_to("/etc"):
         yield str(names.parent)
+    for prefix in {sys.prefix, sys.base_prefix}:
+        # Some make the environment in the folder of the project, where `.env` is.
+        yield from (str(found) for found in Path(prefix).iterdir() if not found.name.startswith("."))
     for entry in map(Path, needed.path):
         with suppress(OSError):
             yield from map(str, _modules_in(entry) if entry.is_dir() else [entry])
