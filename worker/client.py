@@ -226,7 +226,7 @@ def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
         case "search_runs", _:
             followed[run_id].run |= change.record
             if change.record.get("leader_run_id") or change.record.get("shared_run_id"):
-                # Whoever is answered by another run has no sites of his own; their deletion passes no filter.
+                # A run that another one answers has no sites of its own; their deletion passes no filter.
                 followed[run_id].sites.clear()
         case _, "DELETE":
             followed[run_id].sites.pop(_deleted_site(change, followed[run_id]) or "", None)

@@ -767,7 +767,7 @@ comment on function worker.require_bucket is 'Raises 22023 (HTTP 400) unless the
 create type worker.slot as (
     starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
 comment on type worker.slot is
-    'When requests may be sent at the earliest, and what a run that has to wait so long is told: whether a worker may wait '
+    'When requests may be sent at the earliest, and what a run that has to wait so long hears: whether a worker may wait '
     'in place, and whether others are served meanwhile.';
 
 create function worker.begin_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
@@ -1000,7 +1000,7 @@ begin
     slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
 
-    -- Whoever has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
+    -- A run that has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
     -- each would ask for its first half again and again, in the way of all others.
     ahead := worker.waiting_before(
         worker_take_permit.bucket, via, '{rate,quota}',

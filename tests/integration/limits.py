@@ -261,7 +261,7 @@ def limits_of(dsn: str) -> Iterator[Limits]:
         )
         (before,) = connection.execute("select to_jsonb(settings) as settings from worker.settings").fetchall()
         limits.set_clock(NOON)
-        # All of a quota for whoever asks, but in the tests of its shares.
+        # All of a quota for each user, but in the tests of its shares.
         limits.configure(max_quota_share=1, manual_quota_reserve=0, scheduled_quota_reserve=0)
         try:
             yield limits

@@ -171,7 +171,7 @@ def queue_up(limits: Limits, site: str, owners: Sequence[UUID], source: str = "m
 
 @pytest.fixture
 def busy_site(limits: Limits, site: str) -> str:
-    """A site that was asked just now, so that whoever comes waits."""
+    """A site that was asked just now, so that all who come wait."""
     limits.configure(inline_wait="0")
     limits.connection.execute("update worker.settings set max_running_per_user = null")
     assert limits.new_run(site).take(site, ONE_A_SECOND)["granted"]
