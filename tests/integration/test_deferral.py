@@ -428,10 +428,11 @@ async def test_a_cancelled_one_waits_for_nothing_and_its_follower_goes_on(
     skipped = await site_of(ada, deferred["id"], "linkedin")
     assert (skipped["status"], skipped["progress"]) == ("skipped", {"step": "cancelled"})
     assert await waits(database, deferred["id"]) == 0
-    heir = await run_of(bob, follower["id"])
-    assert (heir["leader_run_id"], heir["run_after"], heir["progress"]) == (None, None, {"step": "queued"})
 
+    # The next claim sees to its follower.
     (claimed,) = await claim(service, kind)
+    heir = await run_of(bob, follower["id"])
+    assert (heir["leader_run_id"], heir["run_after"]) == (None, None)
     assert (claimed["run_id"], [site["site"] for site in claimed["sites"]]) == (follower["id"], ["linkedin"])
     assert not (await start_site(service, claimed, "linkedin"))["granted"]
     assert (await call(service, "worker_finish_run", **lease(claimed)))["progress"]["step"] == "waiting"
@@ -489,26 +490,26 @@ async def test_a_deferral_that_waited_for_a_cancellation_is_refused(
     assert (await run_of(ada, run["run_id"]))["status"] == "cancelled"
 
 
-async def test_an_insert_that_waited_for_a_deferral_follows_the_run(
-    *, database: Connection, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
+async def test_an_insert_amid_a_deferral_waits_for_nothing_and_follows_the_run(
+    *, as_bob: Connection, worker: Connection, kind: str, term: str, run: Row
 ) -> None:
     await worker.execute("begin")
     await worker.execute(FINISH, lease(run))
-    ((follower, status, leader, _),) = await answer_after(
-        worker, database, as_bob, INSERT, {"kind": kind, "term": term}
-    )
+    async with asyncio.timeout(10):
+        ((_, status, leader, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    await worker.execute("commit")
     assert (status, leader) == ("pending", run["run_id"])
-    assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
 
 
-async def test_a_deferral_that_waited_for_an_insert_tells_the_follower(
-    *, database: Connection, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
+async def test_a_deferral_amid_an_insert_waits_for_nothing_and_keeps_the_follower(
+    *, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
     await as_bob.execute("begin")
     ((follower, _, leader, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
-    assert leader == run["run_id"]
-    assert await answer_after(as_bob, database, worker, FINISH, lease(run)) == [("pending",)]
-    assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
+    async with asyncio.timeout(10):
+        assert await rows(worker, FINISH, lease(run)) == [("pending",)]
+    await as_bob.execute("commit")
+    assert (await run_of(bob, follower))["leader_run_id"] == leader == run["run_id"]
 
 
 async def test_a_deferral_passes_over_a_follower_that_is_being_cancelled(
