@@ -4,46 +4,59 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from scripts.attack_experiment.honest import Figures, live, work
-from scripts.attack_experiment.hostile import ATTACKS, repeat
 from scripts.attack_experiment.stage import KIND, Stage, set_up
 from worker.cli import at_least
 
 MOST = 3.0
 """So many times as long as in quiet may what the honest user does take."""
+CONCURRENCY = 4
+"""Runs that are searched at a time, as by one worker."""
 CALM_SECONDS = 60
 LOOK_SECONDS = 0.2
+ERRORS_SHOWN = 12
 HONEST, HOSTILE = "honest", ("mallory", "trudy")
 MEASURED = ("insert", "save", "end", "cancel")
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
-async def phase(stage: Stage, prefix: str, seconds: float, hostile: tuple[str, ...]) -> Figures:
-    """Let the honest user live for so long, alone or not."""
-    figures, stop = Figures(prefix), asyncio.Event()
+async def phase(stage: Stage, seconds: float, hostile: tuple[str, ...]) -> tuple[Figures, dict[str, Any]]:
+    """Let the honest user live for so long, alone or not; return his figures, and what the others did."""
+    figures, stop = Figures(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(live(stage, HONEST, figures, stop))
-        tasks.create_task(work(stage, stage.ids[HONEST], figures, stop))
-        for name in hostile:
-            for attack in ATTACKS:
-                tasks.create_task(repeat(stage, name, attack, figures, stop))
-        await asyncio.sleep(seconds)
+        for _ in range(CONCURRENCY):
+            tasks.create_task(work(stage, stage.ids[HONEST], figures, stop))
+        done = await _attack(stage, seconds, hostile)
         stop.set()
-    return figures
+    return figures, done
+
+
+async def _attack(stage: Stage, seconds: float, names: tuple[str, ...]) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "scripts.attack_experiment.hostile", stdin=PIPE, stdout=PIPE
+    )
+    asked = {"db_url": stage.db_url, "ids": stage.ids, "names": names, "seconds": seconds}
+    answer, _ = await process.communicate(json.dumps(asked).encode())
+    done: dict[str, Any] = json.loads(answer)
+    return done
 
 
 async def calm(stage: Stage) -> list[str]:
     """Search what is left; return the honest user's runs that do not end."""
-    figures, stop = Figures("calm"), asyncio.Event()
+    figures, stop = Figures(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks, stage.owner() as database:
         tasks.create_task(work(stage, stage.ids[HONEST], figures, stop))
         deadline = time.monotonic() + CALM_SECONDS
@@ -81,16 +94,13 @@ async def foreign_results(stage: Stage) -> list[str]:
 async def experiment(folder: Path, seconds: float) -> bool:
     """Run both phases and print what came of it; return whether the honest user was served."""
     async with set_up(folder, HONEST, *HOSTILE) as stage:
-        quiet = await phase(stage, "quiet", seconds, ())
-        attacked = await phase(stage, "attacked", seconds, HOSTILE)
+        quiet, _ = await phase(stage, seconds, ())
+        attacked, attacks = await phase(stage, seconds, HOSTILE)
         unended, foreign = await calm(stage), await foreign_results(stage)
     problems = [f"a run has not ended: {run}" for run in unended]
     problems += [f"shown although another user's search found it: {title}" for title in foreign]
-    problems += [f"{times} times: {error}" for error, times in quiet.errors.items()]
-    names = {attack.__name__ for attack in ATTACKS}
-    problems += [
-        f"{times} times: {error}" for error, times in attacked.errors.items() if error.partition(",")[0] not in names
-    ]
+    for figures in (quiet, attacked):
+        problems += [f"{times} times: {error}" for error, times in figures.errors.items()]
     console.print(f"p95 of {seconds:g} s in quiet and as long under attack.\n")
     console.print("| what | times | quiet | attacked | ratio |\n| --- | ---: | ---: | ---: | ---: |")
     for what in MEASURED:
@@ -99,8 +109,8 @@ async def experiment(folder: Path, seconds: float) -> bool:
         console.print(f"| {what} | {times} | {before * 1000:.1f} ms | {after * 1000:.1f} ms | {after / before:.1f} |")
         if after / before > MOST:
             problems.append(f"{what} takes {after / before:.1f} times as long as in quiet")
-    console.print("\nAttacks: " + ", ".join(f"{name} {len(attacked.seconds[name])}" for name in sorted(names)))
-    for error, times in attacked.errors.most_common():
+    console.print("\nAttacks: " + ", ".join(f"{name} {times}" for name, times in sorted(attacks["times"].items())))
+    for error, times in sorted(attacks["errors"].items(), key=itemgetter(1), reverse=True)[:ERRORS_SHOWN]:
         console.print(f"  {times:5}  {error}")
     console.print("\n" + ("\n".join(problems) or "The honest user was served as in quiet."))
     return not problems

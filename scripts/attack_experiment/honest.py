@@ -21,29 +21,25 @@ from scripts.attack_experiment.stage import KIND, SITE, Connection, Row, Stage, 
 
 ITEMS = 20
 PAUSE_SECONDS = 0.05
-SLOTS = 20
+TURN_SECONDS = 0.2
+SLOTS = 2
 GIBBERISH = "gibberish"
 LEAST_TIMES = 5
 
 _T = TypeVar("_T")
 
 
+def term(ahead: int = 0) -> str:
+    """Return what the honest user searches for now, or so many turns from now: everybody may guess it."""
+    return f"turn {int(time.time() / TURN_SECONDS) + ahead}"
+
+
 @dataclass(slots=True)
 class Figures:
-    """How long things took, in seconds, by what they were; and what went wrong.
+    """How long things took, in seconds, by what they were; and what went wrong."""
 
-    Attributes:
-        terms: What the honest user searched for, and searches for next: everybody may guess it.
-    """
-
-    prefix: str
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
-    searched: int = 0
-
-    def term(self, ahead: int = 0) -> str:
-        """Return what the honest user searches for, so many runs from now."""
-        return f"{self.prefix}-{self.searched + ahead}"
 
     def p95(self, what: str) -> float:
         """Return the 95th percentile of the seconds of one thing; infinity if it hardly happened."""
@@ -66,8 +62,7 @@ async def live(stage: Stage, name: str, figures: Figures, stop: asyncio.Event) -
         for number in count():
             if stop.is_set():
                 return
-            parameters = json.dumps({"search_term": figures.term(), "sites": [SITE], "results_wanted": ITEMS})
-            figures.searched += 1
+            parameters = json.dumps({"search_term": term(), "sites": [SITE], "results_wanted": ITEMS})
             try:
                 insert = value(connection, "select id from public.enqueue_search(%s, %s)", KIND, parameters)
                 run_id = await figures.timed("insert", insert)
@@ -81,14 +76,14 @@ async def live(stage: Stage, name: str, figures: Figures, stop: asyncio.Event) -
 
 
 async def work(stage: Stage, honest: str, figures: Figures, stop: asyncio.Event) -> None:
-    """Search everybody's runs as a worker does, until told to stop."""
+    """Search everybody's runs, one after the other, until told to stop."""
     async with stage.service() as connection:
         connection.row_factory = dict_row
         while not stop.is_set():
             claimed = await figures.timed("claim", _claim(connection))
             for run in claimed:
                 try:
-                    await _search(connection, run, figures, is_honest=run["user_id"] == honest)
+                    await _search(connection, run, figures, "" if run["user_id"] == honest else " for others")
                 except psycopg.Error as error:
                     if error.sqlstate != "PT409":  # cancelled meanwhile, as for any worker
                         figures.errors[f"worker, {error.sqlstate}: {error}"] += 1
@@ -107,7 +102,7 @@ async def _claim(connection: Connection) -> list[Row]:
     return await answer.fetchall()
 
 
-async def _search(connection: Connection, run: Row, figures: Figures, *, is_honest: bool) -> None:
+async def _search(connection: Connection, run: Row, figures: Figures, whose: str) -> None:
     lease = [run["run_id"], run["lease_token"]]
     for site in run["sites"]:
         at = [*lease, site["site"], site["attempt"]]
@@ -124,11 +119,9 @@ async def _search(connection: Connection, run: Row, figures: Figures, *, is_hone
         save = connection.execute(
             "select public.worker_save_page(%s, %s, %s, %s, 1, %s, %s, '[]', %s)", [*at, *map(json.dumps, _page(run))]
         )
-        await figures.timed("save" if is_honest else "save for others", save)
+        await figures.timed(f"save{whose}", save)
         await connection.execute("select public.worker_finish_site(%s, %s, %s)", [*lease, site["site"]])
-    await figures.timed(
-        "end" if is_honest else "end for others", connection.execute("select public.worker_finish_run(%s, %s)", lease)
-    )
+    await figures.timed(f"end{whose}", connection.execute("select public.worker_finish_run(%s, %s)", lease))
 
 
 def _page(run: Row) -> Iterator[Any]:

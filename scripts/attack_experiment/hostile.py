@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import LiteralString, TypeAlias
 
 import psycopg
 
-from scripts.attack_experiment.honest import GIBBERISH, ITEMS, Figures
+from scripts.attack_experiment.honest import GIBBERISH, ITEMS, Figures, term
 from scripts.attack_experiment.stage import KIND, SITE, Connection, Stage, value
 
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 1.0
+"""Between two requests of one kind: each user sends some nine a second."""
 HELD_SECONDS = 1.0
-FOLLOWERS = 90
+BATCH, BATCHES = 20, 4
 
 HUGE = "1e131071"
 """74 kB of such numbers are a gigabyte of text."""
@@ -35,15 +37,15 @@ insert into public.saved_searches (name, kind, parameters)
 select name, kind, parameters from json_to_recordset(%s) as body (name text, kind text, parameters jsonb)
 """
 
-Attack: TypeAlias = Callable[[Connection, Figures], Awaitable[None]]
+Attack: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def repeat(stage: Stage, name: str, attack: Attack, figures: Figures, stop: asyncio.Event) -> None:
-    """Do one thing as a user until told to stop; that it is refused is what it may be."""
+    """Do one thing as a user until told to stop. It may be refused."""
     async with stage.user(name) as connection:
         while not stop.is_set():
             try:
-                await figures.timed(attack.__name__, attack(connection, figures))
+                await figures.timed(attack.__name__, attack(connection))
             except psycopg.Error as error:
                 figures.errors[f"{attack.__name__}, {error.sqlstate}: {str(error).splitlines()[0][:80]}"] += 1
             await asyncio.sleep(PAUSE_SECONDS)
@@ -54,65 +56,66 @@ def _searches(terms: Sequence[str]) -> str:
         [
             {
                 "kind": KIND,
-                "parameters": {"search_term": term, "sites": [SITE], "results_wanted": ITEMS},
-                "idempotency_key": f"{term} {number}",
+                "parameters": {"search_term": asked, "sites": [SITE], "results_wanted": ITEMS},
+                "idempotency_key": f"{asked} {number}",
             }
-            for number, term in enumerate(terms)
+            for number, asked in enumerate(terms)
         ]
     )
 
 
-async def huge_numbers(connection: Connection, _: Figures) -> None:
+async def huge_numbers(connection: Connection) -> None:
     """Numbers whose text is a thousand times as long as they are."""
     parameters = f'{{"search_term": "a", "linkedin_company_ids": [{",".join([HUGE] * 8200)}]}}'
     await value(connection, "select id from public.enqueue_search(%s, %s)", KIND, parameters)
 
 
-async def huge_context(connection: Connection, _: Figures) -> None:
+async def huge_context(connection: Connection) -> None:
     """The same where nothing is looked into."""
     context = f'{{"numbers": [{",".join([HUGE] * 8200)}]}}'
     parameters = json.dumps({"search_term": "a"})
     await value(connection, "select id from public.enqueue_search(%s, %s, %s)", KIND, parameters, context)
 
 
-async def bulk(connection: Connection, figures: Figures) -> None:
+async def bulk(connection: Connection) -> None:
     """One search that follows the honest user's, and thousands more that hold it until they are refused."""
-    await connection.execute(INSERT, [_searches([figures.term(-1), *(f"bulk {n}" for n in range(6000))])])
+    await connection.execute(INSERT, [_searches([term(-1), *(f"bulk {n}" for n in range(6000))])])
 
 
-async def ignored_duplicates(connection: Connection, figures: Figures) -> None:
+async def ignored_duplicates(connection: Connection) -> None:
     """Thousands of rows that are there already."""
-    await connection.execute(INSERT_OR_IGNORE, [_searches([figures.term(-1)] * 3000)])
+    await connection.execute(INSERT_OR_IGNORE, [_searches([term(-1)] * 3000)])
 
 
-async def saved_searches(connection: Connection, _: Figures) -> None:
+async def saved_searches(connection: Connection) -> None:
     """Thousands of saved searches."""
     rows = [{"name": f"{n}", "kind": KIND, "parameters": {"search_term": "a"}} for n in range(10_000)]
     await connection.execute(SAVE, [json.dumps(rows)])
 
 
-async def popular(connection: Connection, figures: Figures) -> None:
-    """What the honest user is about to search for, before he does."""
-    for ahead in range(5):
-        await connection.execute(INSERT, [_searches([figures.term(ahead)])])
+async def popular(connection: Connection) -> None:
+    """What the honest user is about to search for, before he does: every third turn."""
+    for ahead in range(0, 6, 3):
+        await connection.execute(INSERT, [_searches([term(ahead)])])
 
 
-async def held_rows(connection: Connection, figures: Figures) -> None:
+async def held_rows(connection: Connection) -> None:
     """Rows that follow the honest user's runs, locked as a slow update locks them."""
-    await connection.execute(INSERT, [_searches([figures.term(-1), figures.term(0)])])
+    await connection.execute(INSERT, [_searches([term(-1), term(0)])])
     async with connection.transaction():
         await connection.execute("update public.search_runs set cancel_requested_at = null where completed_at is null")
         await asyncio.sleep(HELD_SECONDS)
 
 
-async def gibberish(connection: Connection, _: Figures) -> None:
+async def gibberish(connection: Connection) -> None:
     """Searches that find nothing, so that the site seems to block."""
     await connection.execute(INSERT, [_searches([f"{GIBBERISH} {n}" for n in range(3)])])
 
 
-async def cancelled_followers(connection: Connection, figures: Figures) -> None:
+async def cancelled_followers(connection: Connection) -> None:
     """Many runs that follow one, all cancelled at once."""
-    await connection.execute(INSERT, [_searches([figures.term(-1)] * FOLLOWERS)])
+    for _ in range(BATCHES):
+        await connection.execute(INSERT, [_searches([term(-1)] * BATCH)])
     await connection.execute(
         "update public.search_runs set cancel_requested_at = now() where leader_run_id is not null"
     )
@@ -122,3 +125,22 @@ ATTACKS: Sequence[Attack] = (
     huge_numbers, huge_context, bulk, ignored_duplicates, saved_searches, popular, held_rows, gibberish,
     cancelled_followers,
 )  # fmt: skip
+
+
+async def attack(db_url: str, ids: dict[str, str], names: Sequence[str], seconds: float) -> Figures:
+    """Let users do all of it for so long."""
+    stage, figures, stop = Stage(db_url, ids), Figures(), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for name in names:
+            for each in ATTACKS:
+                tasks.create_task(repeat(stage, name, each, figures, stop))
+        await asyncio.sleep(seconds)
+        stop.set()
+    return figures
+
+
+if __name__ == "__main__":
+    # A process of its own: what it computes must not delay what is measured.
+    asked = json.load(sys.stdin)
+    done = asyncio.run(attack(**asked))
+    json.dump({"times": {name: len(times) for name, times in done.seconds.items()}, "errors": done.errors}, sys.stdout)

@@ -706,7 +706,7 @@ create table worker.settings (
     max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
-    max_rows_per_request integer not null default 100 check (max_rows_per_request >= 1),
+    max_rows_per_request integer not null default 25 check (max_rows_per_request >= 1),
     max_rows_per_service_request integer not null default 500 check (max_rows_per_service_request >= 1),
     freshness interval not null default '15 minutes' check (freshness >= '0'),
     max_invalid_share real not null default 0.1 check (max_invalid_share between 0 and 1),

@@ -159,10 +159,10 @@ async def test_a_request_of_many_rows_is_refused_after_few(
 ) -> None:
     sent = {"kind": kind, "term": term, "count": 6_000}
     began = time.monotonic()
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 100 rows may be sent at a time") as refused:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 25 rows may be sent at a time") as refused:
         await as_ada.execute(statement, sent)
     assert time.monotonic() - began < 1
-    assert json.loads(refused.value.diag.message_detail or "") == {"limit": 100, "setting": "max_rows_per_request"}
+    assert json.loads(refused.value.diag.message_detail or "") == {"limit": 25, "setting": "max_rows_per_request"}
 
 
 async def test_rows_of_one_transaction_count_together_however_many_statements_send_them(
