@@ -365,8 +365,8 @@ create table worker.ended_leaders (
 );
 create index ended_leaders_tried_at on worker.ended_leaders (tried_at);
 comment on table worker.ended_leaders is
-    'Leaders that ended or were deleted, while others may need what they have found: the next claim sees to these. Nobody who ends or '
-    'deletes a run waits for them.';
+    'Leaders that ended or were deleted, while others may need what they have found, or were put off while somebody was joining them: '
+    'the next claim sees to these others. Nobody who ends or deletes a run waits for them.';
 comment on column worker.ended_leaders.run_id is 'What followers have as leader_run_id, and others as shared_run_id.';
 comment on column worker.ended_leaders.former is 'The run, where it was deleted; null where it is still there.';
 comment on column worker.ended_leaders.sites is 'Its sites, where it was deleted.';

@@ -364,6 +364,9 @@ begin
         select * into former from public.search_runs as known where known.id = ended.run_id;
         if not found then  -- deleted since then, and noted as such
             return true;
+        elsif former.completed_at is null then  -- put off, while somebody was joining it
+            perform worker.tell_followers(former.id);
+            return is_held;
         end if;
     end if;
 

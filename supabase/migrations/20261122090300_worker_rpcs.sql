@@ -333,6 +333,10 @@ begin
 
     if is_telling then
         perform worker.tell_followers(defer.run_id);
+        -- Who is joining it now is not seen: he is told by the next claim.
+        insert into worker.ended_leaders (run_id, fingerprint, tried_at)
+        select run.id, run.fingerprint, worker.now() from public.search_runs as run
+        where run.id = defer.run_id and not worker.hold_search(run.fingerprint, may_wait => false);
     end if;
 end;
 $$;

@@ -501,15 +501,17 @@ async def test_an_insert_amid_a_deferral_waits_for_nothing_and_follows_the_run(
     assert (status, leader) == ("pending", run["run_id"])
 
 
-async def test_a_deferral_amid_an_insert_waits_for_nothing_and_keeps_the_follower(
+async def test_a_deferral_waits_for_no_insert_and_the_next_claim_tells_the_follower(
     *, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
     await as_bob.execute("begin")
     ((follower, _, leader, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
+    assert leader == run["run_id"]
     async with asyncio.timeout(10):
         assert await rows(worker, FINISH, lease(run)) == [("pending",)]
     await as_bob.execute("commit")
-    assert (await run_of(bob, follower))["leader_run_id"] == leader == run["run_id"]
+    assert await rows(worker, CLAIM, {"kind": kind}) == []
+    assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
 
 
 async def test_a_deferral_passes_over_a_follower_that_is_being_cancelled(
