@@ -428,8 +428,6 @@ async def test_a_cancelled_one_waits_for_nothing_and_its_follower_goes_on(
     skipped = await site_of(ada, deferred["id"], "linkedin")
     assert (skipped["status"], skipped["progress"]) == ("skipped", {"step": "cancelled"})
     assert await waits(database, deferred["id"]) == 0
-
-    # The next claim sees to its follower.
     (claimed,) = await claim(service, kind)
     heir = await run_of(bob, follower["id"])
     assert (heir["leader_run_id"], heir["run_after"]) == (None, None)
@@ -490,15 +488,16 @@ async def test_a_deferral_that_waited_for_a_cancellation_is_refused(
     assert (await run_of(ada, run["run_id"]))["status"] == "cancelled"
 
 
-async def test_an_insert_amid_a_deferral_waits_for_nothing_and_follows_the_run(
-    *, as_bob: Connection, worker: Connection, kind: str, term: str, run: Row
+async def test_an_insert_that_waited_for_a_deferral_follows_the_run(
+    *, database: Connection, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
     await worker.execute("begin")
     await worker.execute(FINISH, lease(run))
-    async with asyncio.timeout(10):
-        ((_, status, leader, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
-    await worker.execute("commit")
+    ((follower, status, leader, _),) = await answer_after(
+        worker, database, as_bob, INSERT, {"kind": kind, "term": term}
+    )
     assert (status, leader) == ("pending", run["run_id"])
+    assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
 
 
 async def test_a_deferral_waits_for_no_insert_and_the_next_claim_tells_the_follower(

@@ -168,10 +168,10 @@ async def test_a_request_of_many_rows_is_refused_after_few(
 async def test_rows_of_one_transaction_count_together_however_many_statements_send_them(
     as_ada: Connection, kind: str, term: str
 ) -> None:
-    sent = {"kind": kind, "term": term, "count": 60}
+    sent = {"kind": kind, "term": term, "count": 15}
     await as_ada.execute("begin")
     await as_ada.execute(SAVE_MANY, sent)
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 100 rows"):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="at most 25 rows"):
         await as_ada.execute(INSERT_MANY, sent)
     await as_ada.execute("rollback")
     # And the next transaction begins to count.
@@ -208,7 +208,7 @@ async def test_what_conflicts_locks_nothing(as_ada: Connection, database: Connec
     sent = {"kind": kind, "term": term}
     await as_ada.execute(INSERT_KEYS, sent | {"count": 1})
     await as_ada.execute("begin")
-    await as_ada.execute(INSERT_KEYS, sent | {"count": 100})
+    await as_ada.execute(INSERT_KEYS, sent | {"count": 25})
     assert await advisory_locks(database, as_ada) == 0
     await as_ada.execute("rollback")
 
