@@ -38,6 +38,8 @@ class Stage:
 
     db_url: str
     ids: dict[str, str]
+    url: str = ""
+    service_role_key: str = ""
 
     @asynccontextmanager
     async def owner(self) -> AsyncIterator[Connection]:
@@ -83,7 +85,9 @@ async def set_up(folder: Path, *names: str) -> AsyncIterator[Stage]:
     """
     command = ("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
     async with running(*command, log=folder / "stack.log") as process:
-        stage = Stage((await ready(process))["db_url"], {name: str(uuid4()) for name in names})
+        stack = await ready(process)
+        ids = {name: str(uuid4()) for name in names}
+        stage = Stage(stack["db_url"], ids, stack["url"], stack["service_role_key"])
         async with stage.owner() as database:
             for name, user_id in stage.ids.items():
                 await database.execute("insert into auth.users (id, email) values (%s, %s)", [user_id, name])
@@ -98,4 +102,8 @@ async def set_up(folder: Path, *names: str) -> AsyncIterator[Stage]:
             )
             # The honest user is measured, and asks more often than any user does.
             await database.execute("update worker.settings set max_per_hour_per_user = 100000")
+            # A played board needs no rest.
+            await database.execute(
+                "insert into worker.bucket_limits (bucket, min_delay_seconds) values ('greenhouse', 0)"
+            )
         yield stage

@@ -103,6 +103,7 @@ class Boards:
         failures: Failures from the start, by site.
         latency_ms: How long every answer is held back.
         ca_cert: Where to write the certificate of the authority; a temporary file if `None`.
+        instead: What plays a site in place of its own board, by site.
 
     Attributes:
         sites: The sources' names of them.
@@ -123,6 +124,7 @@ class Boards:
         failures: Mapping[str, Failure | FailurePlan] | None = None,
         latency_ms: int = 0,
         ca_cert: Path | None = None,
+        instead: Mapping[str, type[Board]] | None = None,
     ) -> None:
         now = now or datetime.now(UTC)
         self.listings: tuple[Listing, ...] = generate(seed, now)
@@ -130,7 +132,9 @@ class Boards:
         self._port = port
         self._latency_seconds = latency_ms / 1000
         self._boards = {
-            board.site: board([listing for listing in self.listings if listing.site == board.site], now, seed)
+            board.site: (instead or {}).get(board.site, board)(
+                [listing for listing in self.listings if listing.site == board.site], now, seed
+            )
             for board in _BOARDS
         }
         self._ports = {host: board.port for board in _BOARDS for host in board.hosts}
