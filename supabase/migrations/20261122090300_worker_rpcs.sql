@@ -351,7 +351,7 @@ language plpgsql set search_path = '' as $$
 declare
     most integer := (select max_running_per_user from worker.settings);
     countable uuid[];
-    charged uuid[] := '{}';
+    charged uuid[] := array[]::uuid[];
     ready record;
     asking uuid;
 begin
@@ -533,7 +533,7 @@ declare
     startable uuid[];
     payers uuid[];
     full_users uuid[];
-    passed uuid[] := '{}';
+    passed uuid[] := array[]::uuid[];
 begin
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';

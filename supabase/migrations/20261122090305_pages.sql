@@ -479,7 +479,9 @@ declare
     loaded jsonb;
 begin
     perform worker.require_lists(worker_load_page.items, worker_load_page.errors);
-    select kept.run_id, kept.site into page from worker.raw_collections as kept where kept.id = worker_load_page.page_id;
+    select kept.run_id, kept.site into page
+    from worker.raw_collections as kept join public.search_runs as run on run.id = kept.run_id
+    where kept.id = worker_load_page.page_id;
     if not found then
         raise sqlstate 'PT404' using message = 'page_id must be of a page that is kept';
     end if;

@@ -446,7 +446,7 @@ begin
          limit match_items."limit")
         union all
         -- Row level security leaves the caller's own results.
-        (select item.id, embedded.embedding operator(extensions.<=>) query_embedding as distance
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
          where embedded.owner_id is null and embedded.from_named_board

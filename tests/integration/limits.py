@@ -187,7 +187,9 @@ class Limits:
         """A user who has searched nothing yet."""
         user = uuid4()
         (on or self.connection).execute(
-            "insert into auth.users (id, email) values (%s, %s)", [user, f"{user}@example.com"]
+            "insert into auth.users (id, email, aud, raw_app_meta_data, raw_user_meta_data, created_at)"
+            " values (%s, %s, 'authenticated', '{}', '{}', now())",
+            [user, f"{user}@example.com"],
         )
         return user
 

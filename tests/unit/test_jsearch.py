@@ -384,7 +384,7 @@ def test_parameters_that_are_wrong(parameters: dict[str, Any], message: str) -> 
             "is not JSON",
         ),
         (httpx.Response(200, text=""), ErrorCode.UPSTREAM, None, "is not JSON"),
-        (httpx.Response(200, text="[" * 100_000), ErrorCode.UPSTREAM, None, "is not JSON"),
+        (httpx.Response(200, text="[" * 100_000), ErrorCode.UPSTREAM, None, "is nested deeper"),
     ],
 )
 async def test_refusals(

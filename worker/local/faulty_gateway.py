@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -48,6 +49,7 @@ class FaultyGateway:
         self._upstream = urlsplit(upstream)
         self._outage: Outage | bytes | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._failures = asyncio.Semaphore(0)
         self.url = ""
 
@@ -63,6 +65,7 @@ class FaultyGateway:
         """Stop listening, and cut every connection."""
         self._server.close()
         self._hang_up()
+        await asyncio.gather(*self._conversations)
 
     def fail(self, outage: Outage | bytes) -> None:
         """Cut the connections that are open, and treat every request like this from now on.
@@ -94,6 +97,9 @@ class FaultyGateway:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
         self._writers.add(writer)
         try:
             await self._treat(reader, writer)
@@ -101,7 +107,8 @@ class FaultyGateway:
             pass  # aborted, by either side or by `fail`
         finally:
             self._writers.discard(writer)
-            writer.close()
+            await _closed(writer)
+            self._conversations.discard(task)
 
     async def _treat(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         outage = self._outage
@@ -141,4 +148,10 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     except OSError:
         pass  # aborted, by either side or by `fail`
     finally:
-        writer.close()
+        await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
