@@ -43,9 +43,8 @@ class _PathBeneath(ctypes.Structure):
 def restrict(*, readable: Iterable[str], writable: Iterable[str]) -> None:
     """Leave this thread, and the processes that it starts, no file but these, no program, and no process outside.
 
-    What is open stays open. No process outside can be traced, nor its memory and its environment be read, whoever its
-    user is; where the kernel is 6.12 or newer, none can be sent a signal either. The thread must have set
-    `no_new_privs`.
+    What is open stays open. No process outside can be traced, nor its memory and its environment be read, of any user;
+    where the kernel is 6.12 or newer, none can be sent a signal either. The thread must have set `no_new_privs`.
 
     Args:
         readable: Files, and folders with all that is below. Those that are missing are left out.

@@ -333,7 +333,7 @@ begin
 
     if is_telling then
         perform worker.tell_followers(defer.run_id);
-        -- Who is joining it now is not seen: he is told by the next claim.
+        -- A run that is joining it now is not seen: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run
         where run.id = defer.run_id and not worker.hold_search(run.fingerprint, may_wait => false);

@@ -890,7 +890,7 @@ async def test_what_was_answered_outlives_the_account_of_the_run_that_answered(
     assert answered_by == leader["id"]
     async with asyncio.timeout(10):
         await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
-    # Who was answered before is given what it showed, whoever is being answered now.
+    # A run that was answered before gets what it showed, also while another one is being answered.
     assert await items_of(cleo, answered[0][1]) == 4
     await as_bob.execute("commit")
     assert await claim(service, kind) == []

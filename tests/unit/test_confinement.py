@@ -1,4 +1,4 @@
-"""What a child that a hostile site has taken over finds of its worker's secrets: nothing, whoever runs the worker."""
+"""What a child that a hostile site has taken over finds of its worker's secrets: nothing, as root and as any user."""
 
 from __future__ import annotations
 
