@@ -211,6 +211,7 @@ AT_THE_END: dict[str, str] = {
             select from worker.raw_collections as page
             where (page.query_hash, page.site, page.page_number) = (run.fingerprint, result.site, result.page_number))
     """,
+    # Saved when it began: a page of an earlier attempt may come later, from the disk of the worker that lost the run.
     "an attempt goes on after the last page that was saved, and saves each page once, without a gap": """
         select format('%s %s, attempt %s after page %s: %s', run_id, site, attempt, former_page, pages)
         from (
@@ -220,7 +221,11 @@ AT_THE_END: dict[str, str] = {
                        min(page_number) as first_page, max(page_number) as last_page,
                        bool_or(status = 'failed') as is_unreadable,
                        (array_agg(is_last or cursor is not null order by page_number desc))[1] as goes_on
-                from worker.raw_collections
+                from worker.raw_collections as page
+                where not exists (
+                    select from public.run_events as event
+                    where event.run_id = page.run_id and event.site = page.site and event.event = 'site_started'
+                      and (event.data ->> 'attempt')::integer > page.attempt and event.created_at < page.fetched_at)
                 group by run_id, site, attempt
             ) as searched
             window life as (partition by run_id, site order by attempt)

@@ -125,7 +125,7 @@ async def database(stack: Endpoints) -> AsyncIterator[Connection]:
 
 @pytest.fixture(scope="module")
 def expectation(stack: Endpoints) -> Expectation:
-    """Runs of a user: one that finished, one that it answered, one that was cancelled amid its search."""
+    """Runs of a user: one that finished, one that it answered, one that was cancelled amid its second attempt."""
     return asyncio.run(searched(stack))
 
 
@@ -140,9 +140,15 @@ async def searched(stack: Endpoints) -> Expectation:
         pages = {"linkedin": [IDS["linkedin"][:2], IDS["linkedin"][2:]], "indeed": [IDS["indeed"]]}
         await search(service, finished, pages)
         await call(user, "enqueue_search", **asking, idempotency_key=KEYS[2], fresh=True)
+        (released,) = await claim(service, "jobs", slots=2)
+        await call(service, "worker_start_site", **lease(released), site="linkedin", attempt=1)
+        await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(released)])
         (cancelled,) = await claim(service, "jobs", slots=2)
-        await call(service, "worker_start_site", **lease(cancelled), site="linkedin", attempt=1)
-        await call(service, "worker_save_page", **lease(cancelled), **page("linkedin", 1, IDS["linkedin"][:2]))
+        await call(service, "worker_start_site", **lease(cancelled), site="linkedin", attempt=2)
+        # The page of the first attempt waited on a disk until the second one had begun.
+        for attempt in (2, 1):
+            saved = page("linkedin", 1, IDS["linkedin"][:2], attempt=attempt, cursor="after page 1")
+            await call(service, "worker_save_page", **lease(cancelled), **saved)
         await call(user, "cancel_search", run_id=cancelled["run_id"])
         return Expectation(
             asked=[(await user_id(user), key) for key in KEYS],
