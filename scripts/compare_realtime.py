@@ -22,11 +22,11 @@ from starlette.routing import WebSocketRoute
 
 from scripts.realtime_cases import ALICE, BOB, CASES, Case
 from scripts.supabase_realtime import SupabaseRealtime
-from worker.local.gateway import serving
-from worker.local.postgres import bind
-from worker.local.realtime import Realtime
-from worker.local.realtime_identity import RefusedError
-from worker.local.tokens import Tokens
+from worker.local.supabase.gateway import serving
+from worker.local.supabase.postgres import bind
+from worker.local.supabase.realtime.identity import RefusedError
+from worker.local.supabase.realtime.server import Realtime
+from worker.local.supabase.tokens import Tokens
 
 PATIENCE_SECONDS = 30
 END = "the_end"  # a table that changes last

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from scripts.throwaway import POSTGRES_15, throwaway_postgres
-from worker.local.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.migrations import apply_migrations, migrations_folder
 
 TESTS = Path(__file__).parents[1] / "supabase" / "tests" / "database"
 EXIT_MISSING = 2

@@ -12,8 +12,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from scripts.throwaway import throwaway_postgres
-from worker.local.migrations import apply_migrations, migrations_folder
-from worker.local.postgres import embedded_binaries
+from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.postgres import embedded_binaries
 
 DOCUMENT = Path(__file__).parents[1] / "supabase" / "SCHEMA.md"
 

@@ -22,9 +22,9 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from scripts.throwaway import POSTGRES_15
 from tests.recorder import Recorder, recording, trust
-from worker.local.migrations import available_extensions, migrations_folder, read_migrations
-from worker.local.postgres import Postgres, embedded_binaries, free_port
-from worker.local.stack import Endpoints
+from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
+from worker.local.supabase.postgres import Postgres, embedded_binaries, free_port
+from worker.local.supabase.stack import Endpoints
 
 # The server under test: `scripts/test --postgres` names another one than the embedded one.
 BINARIES = Path(os.environ.get("WORKER_LOCAL_POSTGRES") or embedded_binaries())

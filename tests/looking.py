@@ -16,7 +16,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from worker.model import Json
-from worker.sandbox import let_read, stream
+from worker.processes.sandbox import let_read, stream
 from worker.settings import forget_environment, load_settings
 
 # The secret itself is not in this file: only what it looks like.

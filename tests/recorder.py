@@ -19,7 +19,7 @@ import httpx
 import jwt
 
 from scripts.compare_rest.records import KEPT_HEADERS, RESET, UUID, Record
-from worker.local.tokens import ISSUER
+from worker.local.supabase.tokens import ISSUER
 
 _API = "/rest/v1"
 _LONGEST_BODY = 3000

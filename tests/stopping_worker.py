@@ -14,12 +14,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import worker.execution
+import worker.engine.execution
 from tests.listings import Listings
-from worker.local.stack import Endpoints
-from worker.queue import Queue
+from worker.database.queue import Queue
+from worker.engine.worker import Worker
+from worker.local.supabase.stack import Endpoints
 from worker.settings import load_settings
-from worker.worker import Worker
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     options = parser.parse_args()
     if options.point == ["transform"]:
-        setattr(worker.execution, "transform", _stop)  # noqa: B010 (a name that it imports, not one that it exports)
+        setattr(worker.engine.execution, "transform", _stop)  # noqa: B010 (a name that it imports, not one that it exports)
     else:
         method, when = options.point
         setattr(Queue, method, _stopping(getattr(Queue, method), when, options.time))

@@ -9,10 +9,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from worker.errors import InvalidItemError, SiteError
 from worker.http import HttpSettings, SiteHttp, open_http
-from worker.model import InvalidItemError, Item, ItemError, Json, Observed, Page, Progress, SiteError
+from worker.model import Item, ItemError, Json, Observed, Page, Progress
 from worker.sources import Search, Source
-from worker.trial import search
+from worker.testing import search
 
 json_scalars: st.SearchStrategy[Json] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from((10**400, "1e400", "\ud800"))
@@ -74,7 +75,7 @@ async def run(
     Args:
         stop_after: Stop after so many pages, as a worker does that dies.
 
-    The other arguments are those of `worker.trial.search`.
+    The other arguments are those of `worker.testing.search`.
     """
     trial = Trial()
     source.limits = {}

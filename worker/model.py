@@ -9,46 +9,9 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-from worker.printable import printable
-
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
-MESSAGE_LENGTH = 300
 
 Parameters: TypeAlias = Mapping[str, Any]
-
-
-class ErrorCode(StrEnum):
-    """Why a site failed. The values are the database's and the frontends' words."""
-
-    INVALID_PARAMETERS = "invalid_parameters"
-    BLOCKED = "blocked"
-    RATE_LIMITED = "rate_limited"
-    TIMEOUT = "timeout"
-    NETWORK = "network"
-    NOT_FOUND = "not_found"
-    UNVERIFIED = "unverified"
-    UNAUTHORIZED = "unauthorized"
-    QUOTA_EXCEEDED = "quota_exceeded"
-    UPSTREAM = "upstream"
-    INTERNAL = "internal"
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same search may succeed later, unchanged."""
-        return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND, ErrorCode.UNAUTHORIZED)
-
-
-class InvalidItemError(ValueError):
-    """A record of a page is no item.
-
-    Args:
-        message: What is wrong with it.
-        field: The field that is wrong, where one is.
-    """
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 class SiteStatus(StrEnum):
@@ -60,42 +23,6 @@ class SiteStatus(StrEnum):
     PARTIAL = "partial"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-class SiteError(Exception):
-    """A site could not be searched, or not to its end.
-
-    Args:
-        code: Why, as the database stores it.
-        message: What went wrong, for the person who reads the run; kept as `one_line`. It must hold no secret.
-        is_final: Whether the same search would fail again; default: as the code has it.
-        retry_after_seconds: How long the site asked to be left alone, if it did.
-    """
-
-    def __init__(
-        self,
-        code: ErrorCode,
-        message: str,
-        *,
-        is_final: bool | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        self.code = code
-        self.message = one_line(message)
-        self.is_final = not code.retryable if is_final is None else is_final
-        self.retry_after_seconds = retry_after_seconds
-        super().__init__(self.message)
-
-
-def one_line(text: str) -> str:
-    """Return text as PostgreSQL can store and a table can show it.
-
-    What a site sends ends up in messages: without NUL, lone surrogates and what a terminal obeys, on one line, of 300
-    characters at most.
-    """
-    storable = text.replace("\0", "").encode("utf-8", "replace").decode()
-    line = printable(storable)
-    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)

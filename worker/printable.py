@@ -44,3 +44,17 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Write lines to standard error."""
     sys.stderr.write(f"{printable_lines(text)}\n")
+
+
+MESSAGE_LENGTH = 300
+
+
+def one_line(text: str) -> str:
+    """Return text as PostgreSQL can store and a table can show it.
+
+    What a site sends ends up in messages: without NUL, lone surrogates and what a terminal obeys, on one line, of 300
+    characters at most.
+    """
+    storable = text.replace("\0", "").encode("utf-8", "replace").decode()
+    line = printable(storable)
+    return line if len(line) <= MESSAGE_LENGTH else f"{line[: MESSAGE_LENGTH - 1]}…"

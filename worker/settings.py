@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from worker.errors import SettingsError
 from worker.http.proxies import HTTPX_SOCKS, REQUESTS_SOCKS, SocksSupport, problem_of_proxies
 from worker.http.settings import HttpSettings, default_user_agent, problem_of_user_agent
 from worker.pipeline.offline_embedding import OFFLINE_MODEL
@@ -31,10 +32,6 @@ from worker.sources.jobspy import problem_of_page_delay
 from worker.sources.unipile_api import read_dsn
 
 _S = TypeVar("_S", bound="SourceSettings")
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong. The message has a line for each, named as in the environment."""
 
 
 def _sendable(value: SecretStr) -> SecretStr:

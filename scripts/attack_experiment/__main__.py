@@ -27,7 +27,7 @@ from scripts.attack_experiment.board import (
 )
 from scripts.attack_experiment.honest import Figures, live, work
 from scripts.attack_experiment.stage import KIND, Stage, set_up
-from worker.cli import at_least
+from worker.cli.main import at_least
 
 MOST = 3.0
 """So many times as long as in quiet may what the honest user does take."""

@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 
 from scripts.bench.dedupe_source import SightingSource
 from scripts.bench.dedupe_variants import Sighting
+from worker.engine.worker import Worker
 from worker.local.processes import ready, running
 from worker.pipeline.offline_embedding import OFFLINE_MODEL
 from worker.settings import Settings, load_settings
-from worker.worker import Worker
 
 TIMEOUT_SECONDS = 900
 LOOK_SECONDS = 0.2

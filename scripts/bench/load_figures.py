@@ -13,7 +13,7 @@ from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, BenchPage, copied_rows, make_page
 from scripts.bench.local_stack import KIND, Connection, Lease, connect, on_local_stack, start_run
-from worker.queue import open_client
+from worker.database.client import open_client
 
 SAVE_PAGE = """
 select public.worker_save_page(%(run_id)s, %(lease_token)s, 'indeed', 1, %(page_number)s, %(raw)s, %(items)s, '[]',

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, make_page
 from scripts.bench.local_stack import Connection, Lease, connect, on_local_stack, start_run
-from worker.queue import open_client
+from worker.database.client import open_client
 
 SITES = ("linkedin", "indeed", "glassdoor", "zip_recruiter", "bayt", "naukri", "bdjobs", "hellowork")
 LIMITS = {"requests": 1_000_000, "period_seconds": 1, "burst": 1_000_000}

@@ -25,8 +25,8 @@ from rich.console import Console
 from scripts.bench.queue_claims import ClaimCost, add_bare_table, claim_costs, history_medians
 from scripts.bench.queue_databases import create_database, dsn_of, held_snapshot
 from scripts.bench.queue_peers.contender import CONCURRENCY
-from worker.local.postgres import Postgres, free_port
 from worker.local.processes import ready, running
+from worker.local.supabase.postgres import Postgres, free_port
 
 PEERS = Path(".local", "bench", "peers")
 NODE = Path(".local", "bench", "node")

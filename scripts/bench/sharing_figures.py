@@ -25,10 +25,10 @@ from rich.table import Table
 from supabase import AsyncClient
 
 from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
+from worker.database.client import open_client
+from worker.engine.worker import Worker
 from worker.local.processes import ready, running
-from worker.queue import open_client
 from worker.settings import Settings, load_settings
-from worker.worker import Worker
 
 SEARCHES_A_USER = 6
 BATCH = 500

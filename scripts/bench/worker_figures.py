@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from worker.changes import Binding, Change, Subscribed, changes
-from worker.client import User, signed_in_as
+from worker.database.changes import Binding, Change, Subscribed, changes
+from worker.database.user import User, signed_in_as
 from worker.local.processes import ready, running
 
 SAMPLES = 100

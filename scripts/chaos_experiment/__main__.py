@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.chaos_experiment.experiment import Outcome, experiment
 from scripts.chaos_experiment.plan import Plan, make_plan
-from worker.cli import at_least
+from worker.cli.main import at_least
 from worker.local.processes import ProcessError
 
 ROWS_SHOWN = 5

@@ -28,7 +28,7 @@ from scripts.chaos_experiment.reference import listed, search_undisturbed
 from scripts.chaos_experiment.stage import Stage, set_up
 from scripts.chaos_experiment.users import Users, signed_up
 from scripts.chaos_experiment.workers import Place, left_over, problems_of_log, worker_environment
-from worker.log import JsonFormatter
+from worker.cli.log import JsonFormatter
 
 CALM_SECONDS = 60
 CALM_SECONDS_A_RUN = 0.5

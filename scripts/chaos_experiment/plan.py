@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from worker.errors import ErrorCode
 from worker.local.boards import Failure
-from worker.local.faulty_gateway import Outage
-from worker.model import ErrorCode
+from worker.local.supabase.faulty_gateway import Outage
 
 SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
 TERMS = ("engineer", "manager", "designer", "nurse", "analyst", "teacher", "accountant", "developer")

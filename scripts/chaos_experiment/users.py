@@ -12,8 +12,8 @@ from postgrest.exceptions import APIError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from scripts.chaos_experiment.plan import Search
-from worker.client import Row, User
-from worker.queue import open_client
+from worker.database.client import open_client
+from worker.database.user import Row, User
 
 TIMEOUT_SECONDS = 5
 PATIENCE_SECONDS = 60

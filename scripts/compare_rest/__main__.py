@@ -18,9 +18,9 @@ from starlette.applications import Starlette
 from scripts.compare_rest import databases, records, report
 from scripts.compare_rest.replay import Comparison, Side, compare, uuid_of
 from scripts.throwaway import throwaway_postgres
-from worker.local.postgres import Postgres
-from worker.local.rest import configure, rest_routes
-from worker.local.tokens import Tokens
+from worker.local.supabase.postgres import Postgres
+from worker.local.supabase.rest.api import configure, rest_routes
+from worker.local.supabase.tokens import Tokens
 
 _WAIT_SECONDS = 600
 _TIMEOUT_SECONDS = 30

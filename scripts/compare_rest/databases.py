@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from scripts.compare_rest import records
-from worker.local.migrations import apply_migrations, migrations_folder
-from worker.local.postgres import Postgres
+from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.postgres import Postgres
 
 LOCAL, REAL = "rest_local", "rest_real"
 

@@ -15,8 +15,8 @@ import httpx
 import jwt
 
 from scripts.compare_rest.records import PLACEHOLDER, UUID, Record
-from worker.local.rest_errors import REFUSED
-from worker.local.tokens import Tokens
+from worker.local.supabase.rest.errors import REFUSED
+from worker.local.supabase.tokens import Tokens
 
 COMPARED_HEADERS = (
     "Content-Type", "Content-Range", "Content-Location", "Content-Profile", "Location", "Preference-Applied",

@@ -12,7 +12,7 @@ import pytest
 from scripts.chaos_experiment.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
 from tests.conftest import connect, running_stack
 from tests.helpers import call, claim, lease, page, search, user_id
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 

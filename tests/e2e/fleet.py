@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 PATIENCE_SECONDS = 120
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.helpers import NODE_MODULES
-from worker.local.stack import Endpoints
-from worker.local.tokens import Tokens
+from worker.local.supabase.stack import Endpoints
+from worker.local.supabase.tokens import Tokens
 
 PATIENCE_SECONDS = 20
 SUBSCRIBED = [{"state": "SUBSCRIBED"}, {"system": "ok", "message": "Subscribed to PostgreSQL"}]

@@ -10,8 +10,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from worker.client import LOCAL_USER, signed_in_as
-from worker.local.stack import Endpoints
+from worker.database.user import LOCAL_USER, signed_in_as
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.fixture

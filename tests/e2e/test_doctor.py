@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from tests.conftest import running_stack
-from worker.local.faulty_gateway import FaultyGateway
-from worker.local.postgres import free_port
-from worker.local.stack import Endpoints
-from worker.queue import SCHEMA_VERSION
+from worker.database.queue import SCHEMA_VERSION
+from worker.local.supabase.faulty_gateway import FaultyGateway
+from worker.local.supabase.postgres import free_port
+from worker.local.supabase.stack import Endpoints
 
 CHECKS = [
     "settings", "url", "key", "migrations", "realtime", "clock", "queue", "spool", "jobspy", "sources", "embeddings",
@@ -29,7 +29,7 @@ WITHOUT_URL = "✓✗-----✓✓✓-"
 WITHOUT_KEY = "✓✓✗----✓✓✓-"
 WITHOUT_MIGRATIONS = "✓✓✓✗---✓✓✓-"
 
-MAIN = "import sys; from worker.cli import main; code = main(['doctor'])"
+MAIN = "import sys; from worker.cli.main import main; code = main(['doctor'])"
 
 
 @dataclass(frozen=True, slots=True)

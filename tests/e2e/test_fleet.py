@@ -17,7 +17,7 @@ from tests.conftest import connect, running_stack
 from tests.e2e.fleet import PlayedSites, played_sites, until, watching, workers
 from tests.helpers import call, user_id
 from worker.local.boards.people import EVERYBODY
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 Connection = psycopg.AsyncConnection[Any]
 

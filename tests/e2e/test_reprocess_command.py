@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import running_stack
 from tests.e2e.test_commands import command
 from tests.integration.test_worker import drain
-from worker.client import LOCAL_USER, signed_in_as
+from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.boards import Boards
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import sys
 import psycopg
 import pytest
 
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 def sources(stack: Endpoints, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.e2e.frontend import SUBSCRIBED, frontend, needs_node, token
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 ALICE, BOB = str(uuid4()), str(uuid4())
 

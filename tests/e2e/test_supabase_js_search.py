@@ -11,7 +11,7 @@ from tests.conftest import connect, running_stack
 from tests.e2e.frontend import SUBSCRIBED, frontend, needs_node, node, token
 from tests.integration.test_worker import started
 from worker.local.boards import Boards
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 pytestmark = needs_node
 

@@ -12,7 +12,7 @@ from tests.conftest import connect, running_stack
 from tests.e2e.frontend import needs_node, node
 from tests.integration.test_worker import drain
 from worker.local.boards import Boards
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 pytestmark = [*needs_node, pytest.mark.pgvector]
 

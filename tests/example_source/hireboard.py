@@ -8,7 +8,8 @@ from itertools import count
 
 from pydantic import Field
 
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Observed, Page, Progress, SiteError, SiteLimits
+from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.model import Item, Json, Observed, Page, Progress, SiteLimits
 from worker.sources import Search, Source
 from worker.sources.parameters import JobParameters
 

@@ -9,9 +9,10 @@ import pytest
 import respx
 
 from tests.example_source.hireboard import API, HireboardSource
-from worker import trial
+from worker import testing
+from worker.errors import ErrorCode, SiteError
 from worker.http import HttpSettings, open_http
-from worker.model import ErrorCode, Item, Json, Page, SiteError
+from worker.model import Item, Json, Page
 
 NURSE = {"sites": ["hireboard"], "search_term": "nurse", "results_wanted": 120}
 
@@ -31,7 +32,7 @@ def play(request: httpx.Request) -> httpx.Response:
 
 async def search(cursor: Json = None, next_page: int = 1) -> tuple[list[Page], list[Item]]:
     async with open_http(HttpSettings(backoff_seconds=0)) as http:
-        pages = trial.search(HireboardSource(), "hireboard", NURSE, http, cursor=cursor, next_page=next_page)
+        pages = testing.search(HireboardSource(), "hireboard", NURSE, http, cursor=cursor, next_page=next_page)
         async with aclosing(pages):
             found = [page async for page in pages]
     return [page for page, _ in found], [item for _, transformed in found for item in transformed.items]

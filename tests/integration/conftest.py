@@ -16,11 +16,11 @@ from supabase import AsyncClient
 from tests.conftest import SignIn
 from tests.integration.limits import Limits, limits_of
 from tests.integration.realtime import Table, published_table
-from worker.local.gateway import gateway, serving
-from worker.local.postgres import Postgres
-from worker.local.realtime import Realtime
-from worker.local.stack import Endpoints
-from worker.local.tokens import Tokens
+from worker.local.supabase.gateway import gateway, serving
+from worker.local.supabase.postgres import Postgres
+from worker.local.supabase.realtime.server import Realtime
+from worker.local.supabase.stack import Endpoints
+from worker.local.supabase.tokens import Tokens
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]

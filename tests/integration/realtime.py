@@ -15,8 +15,8 @@ import psycopg
 import websockets
 from psycopg import sql
 
-from worker.local.stack import Endpoints
-from worker.local.tokens import Tokens
+from worker.local.supabase.stack import Endpoints
+from worker.local.supabase.tokens import Tokens
 
 PATIENCE_SECONDS = 20
 PROTOCOLS = ("1.0.0", "2.0.0")

@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from tests.trials import Trial, run
+from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure, Listing
 from worker.local.boards.listings import JobType, Workplace
-from worker.model import ErrorCode
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.fields import mapping

@@ -15,10 +15,10 @@ import pytest
 from supabase_auth.errors import AuthRetryableError
 
 from tests.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
-from worker.changes import Binding, Change, Recheck, Subscribed, Timing, changes
-from worker.client import signed_in_as
-from worker.local.postgres import free_port
+from worker.database.changes import Binding, Change, Recheck, Subscribed, Timing, changes
+from worker.database.user import signed_in_as
 from worker.local.processes import ready, running
+from worker.local.supabase.postgres import free_port
 
 QUICK = Timing(first_pause_seconds=0.01, longest_pause_seconds=0.05)
 IMPATIENT = replace(QUICK, subscribe_seconds=1)

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import HAS_PGVECTOR, running_stack
 from tests.integration.test_worker import a_user, drain, search, started
-from worker.client import User
+from worker.database.user import User
 from worker.local.boards import Boards
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 PATIENCE = 60.0
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.conftest import Connection
-from worker.changes import DEFAULT_TIMING
-from worker.client import FollowedRun, User, signed_in_as
-from worker.local.stack import Endpoints
-from worker.settings import SettingsError
+from worker.database.changes import DEFAULT_TIMING
+from worker.database.user import FollowedRun, User, signed_in_as
+from worker.errors import SettingsError
+from worker.local.supabase.stack import Endpoints
 
 PATIENCE = 30
 

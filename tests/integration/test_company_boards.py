@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from worker.errors import ErrorCode, SiteError
 from worker.http import HttpClient, HttpSettings, open_http
 from worker.local.boards import Boards, Failure, Listing
-from worker.model import ErrorCode, Item, SiteError
+from worker.model import Item
 from worker.sources.ashby import AshbySource
 from worker.sources.company_boards import CompanyBoards
 from worker.sources.greenhouse import GreenhouseSource
 from worker.sources.lever import LeverSource
-from worker.trial import search
+from worker.testing import search
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

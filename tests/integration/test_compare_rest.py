@@ -26,10 +26,10 @@ from scripts.compare_rest.records import RESET, Record
 from scripts.compare_rest.replay import Comparison, Side, compare
 from scripts.throwaway import throwaway_postgres
 from tests.recorder import Recorder
-from worker.local.gateway import serving
-from worker.local.postgres import Postgres
-from worker.local.rest import configure, rest_routes
-from worker.local.tokens import Tokens
+from worker.local.supabase.gateway import serving
+from worker.local.supabase.postgres import Postgres
+from worker.local.supabase.rest.api import configure, rest_routes
+from worker.local.supabase.tokens import Tokens
 
 SECRET = "x" * 32
 TOKENS = Tokens(SECRET)

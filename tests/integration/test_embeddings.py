@@ -20,12 +20,14 @@ from supabase import AsyncClient
 from tests.conftest import SignIn, running_stack
 from tests.helpers import Refusal, Row, call, refusal, somebody_waits_for, user_id
 from tests.integration.conftest import Connect, Connection
-from worker.background import ChoreError
-from worker.chores import IDLE_SECONDS, Embedding, NearDuplicateMerging
-from worker.local.stack import Endpoints
+from worker.database.client import open_client
+from worker.database.queue import Queue
+from worker.engine.background import ChoreError
+from worker.engine.chores import IDLE_SECONDS, Embedding, NearDuplicateMerging
+from worker.engine.embedding_models import DIMENSIONS, EmbedderError, OfflineEmbedder, TextRefusedError, Vector
+from worker.errors import CallRefusedError
+from worker.local.supabase.stack import Endpoints
 from worker.model import Item
-from worker.pipeline.embedding_models import DIMENSIONS, EmbedderError, OfflineEmbedder, TextRefusedError, Vector
-from worker.queue import CallRefusedError, Queue, open_client
 
 pytestmark = pytest.mark.pgvector
 

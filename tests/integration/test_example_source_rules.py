@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 EXAMPLE = Path(__file__).parents[1] / "example_source"
 

@@ -11,12 +11,13 @@ from supabase import AsyncClient
 from tests.conftest import SignIn
 from tests.helpers import Row, user_id
 from tests.integration.conftest import Configure, Connection
-from worker.local.stack import Endpoints
-from worker.model import ErrorCode, Item, Json, Page, SiteError
+from worker.engine.worker import Worker
+from worker.errors import ErrorCode, SiteError
+from worker.local.supabase.stack import Endpoints
+from worker.model import Item, Json, Page
 from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
-from worker.worker import Worker
 
 
 class Listings(Source):

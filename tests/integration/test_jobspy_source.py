@@ -19,11 +19,11 @@ import pytest
 from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import Site
 
-from worker import trial
+from worker import testing
+from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http import SiteHttp, open_http
 from worker.local.boards import Boards, Failure
-from worker.model import ErrorCode, Json, Observed, Page, Progress, SiteError, Transformed
-from worker.permits import SiteWaitingError
+from worker.model import Json, Observed, Page, Progress, Transformed
 from worker.sources import Search
 from worker.sources.jobspy import JobSpySettings, JobSpySource
 from worker.sources.jobspy_sites import SITES as TRAITS
@@ -75,7 +75,7 @@ async def pages_of(
     """Search, from the beginning or after a page, which then has a cursor."""
     assert after is None or after.cursor is not None
     async with open_http() as http:
-        searched = trial.search(
+        searched = testing.search(
             source,
             site,
             parameters(site, **changes),

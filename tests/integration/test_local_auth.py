@@ -12,7 +12,7 @@ from supabase import AsyncClient, AuthApiError, AuthWeakPasswordError
 from supabase_auth.types import Session
 
 from tests.conftest import SignIn
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 PASSWORD = "correct horse"
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import served
-from worker.local.postgres import Postgres, free_port
-from worker.local.stack import Endpoints
+from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.supabase.stack import Endpoints
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse"}
 PATIENCE_SECONDS = 30

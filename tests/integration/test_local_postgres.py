@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from worker.local.migrations import available_extensions
-from worker.local.postgres import LocalError, Postgres, embedded_binaries, free_port
+from worker.local.supabase.migrations import available_extensions
+from worker.local.supabase.postgres import LocalError, Postgres, embedded_binaries, free_port
 
 PASSWORD = "a-password-of-the-stack"
 
@@ -158,7 +158,7 @@ def test_postgres_ends_with_an_owner_that_is_killed(data_folder: Path) -> None:
     owner_script = """
         import sys
         from pathlib import Path
-        from worker.local.postgres import Postgres
+        from worker.local.supabase.postgres import Postgres
 
         with Postgres(Path(sys.argv[1]), int(sys.argv[2]), password=sys.argv[3]):
             print("ready", flush=True)
@@ -225,7 +225,7 @@ def test_a_version_that_supabase_does_not_host_any_more_is_refused(tmp_path: Pat
 def test_an_installation_that_the_servers_user_cannot_reach_is_copied(
     tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.local.postgres._CACHE", data_folder / "cache")
+    monkeypatch.setattr("worker.local.supabase.postgres._CACHE", data_folder / "cache")
     data_folder.chmod(0o755)
     package = embedded_binaries().parents[1]
     closed = tmp_path / "closed"

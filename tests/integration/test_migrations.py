@@ -17,8 +17,8 @@ from scripts.schema import DOCUMENT, describe_schema
 from scripts.throwaway import POSTGRES_15, throwaway_postgres
 from tests.helpers import CLI, needs_cli
 from tests.integration.test_local_migrations import new_database
-from worker.local.migrations import apply_migrations, migrations_folder
-from worker.local.postgres import Postgres, embedded_binaries
+from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.postgres import Postgres, embedded_binaries
 
 PROJECT = DOCUMENT.parent
 LINTER = Path("/usr/share/postgresql/15/extension/plpgsql_check.control")

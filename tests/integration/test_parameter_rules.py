@@ -10,8 +10,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydantic.fields import FieldInfo
 
-from worker.local.stack import Endpoints
-from worker.model import SiteError
+from worker.errors import SiteError
+from worker.local.supabase.stack import Endpoints
 from worker.settings import Settings, SourceSettings
 from worker.sources import Source
 from worker.sources.registry import builtin_sources

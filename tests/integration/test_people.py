@@ -11,7 +11,7 @@ from supabase import AsyncClient
 from tests.helpers import Row, call, claim, lease, page, refusal, start_site, user_id
 from tests.integration.conftest import Connection
 from tests.integration.test_sharing import Listener
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 EVERYTHING = (
     "search_runs", "search_run_sites", "search_results", "run_events", "run_items", "items", "item_sources",

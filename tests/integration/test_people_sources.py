@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.trials import Trial, run
+from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure
 from worker.local.boards.people import EVERYBODY
 from worker.local.boards.youtube import SEARCHES_A_DAY
-from worker.model import ErrorCode, Page
+from worker.model import Page
 from worker.sources import Source
 from worker.sources.unipile import UnipileSource
 from worker.sources.youtube import YouTubeSource

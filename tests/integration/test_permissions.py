@@ -17,7 +17,7 @@ from supabase import AsyncClient
 from tests.conftest import HAS_PGVECTOR, SignIn, connect
 from tests.helpers import Query, Row, call, claim, enqueue, lease, page, search, user_id
 from tests.integration.conftest import Connection
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 # For each relation of `public` what becomes of select, insert, update and delete: "yes", "none" (no error, and no row),
 # "denied" (42501) or "no-table" (55000: a view is read alone). "own" and "other" are a user on rows of his own

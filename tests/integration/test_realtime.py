@@ -30,9 +30,9 @@ from tests.integration.realtime import (
     token,
     wire,
 )
-from worker.local import realtime
-from worker.local.postgres import Postgres, free_port
-from worker.local.stack import Endpoints
+from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.supabase.realtime import server as realtime
+from worker.local.supabase.stack import Endpoints
 
 
 @dataclass

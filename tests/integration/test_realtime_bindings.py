@@ -14,8 +14,8 @@ from tests.integration.realtime import (
     token,
     wire,
 )
-from worker.local.stack import Endpoints
-from worker.local.tokens import Tokens
+from worker.local.supabase.stack import Endpoints
+from worker.local.supabase.tokens import Tokens
 
 ROWS: dict[int, dict[str, Any]] = {
     1: {"status": "running", "amount": "9", "is_public": False},

@@ -26,11 +26,11 @@ from tests.integration.realtime import (
     token,
     wire,
 )
-from worker.local import realtime_socket
-from worker.local.gateway import MAX_FRAME_BYTES
-from worker.local.postgres import Postgres, free_port
-from worker.local.stack import Endpoints
-from worker.local.tokens import Tokens
+from worker.local.supabase.gateway import MAX_FRAME_BYTES
+from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.supabase.realtime import socket as realtime_socket
+from worker.local.supabase.stack import Endpoints
+from worker.local.supabase.tokens import Tokens
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

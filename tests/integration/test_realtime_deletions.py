@@ -14,8 +14,8 @@ from supabase import AsyncClient
 from scripts.schema import describe_schema
 from tests.helpers import Row, call, claim, enqueue, search, user_id
 from tests.integration.conftest import Configure, Connection
-from worker.changes import Binding, Change, Subscribed, changes
-from worker.local.stack import Endpoints
+from worker.database.changes import Binding, Change, Subscribed, changes
+from worker.local.supabase.stack import Endpoints
 
 SITES = ["indeed", "linkedin"]
 TABLES = ("search_runs", "search_run_sites", "search_results")

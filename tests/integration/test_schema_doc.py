@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from scripts.schema import DOCUMENT, describe_schema
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.mark.pgvector

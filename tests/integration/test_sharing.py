@@ -32,8 +32,8 @@ from tests.helpers import (
     user_id,
 )
 from tests.integration.conftest import Configure, Connect, Connection
-from worker.changes import Binding, Change, Subscribed, changes
-from worker.local.stack import Endpoints
+from worker.database.changes import Binding, Change, Subscribed, changes
+from worker.local.supabase.stack import Endpoints
 
 SITES = ["indeed", "linkedin"]
 TABLES = ("search_runs", "search_run_sites", "search_results")

@@ -17,14 +17,16 @@ from tests.conftest import SignIn
 from tests.helpers import Row, enqueue
 from tests.integration.conftest import Configure, Connection
 from tests.listings import Listings
-from worker.client import FollowedRun, User
-from worker.execution import Execution
-from worker.local.stack import Endpoints
-from worker.model import ErrorCode, Observed, Progress, Run, SiteError, SiteLimits
-from worker.queue import FinishedRun, Queue
+from worker.database.answers import FinishedRun
+from worker.database.queue import Queue
+from worker.database.user import FollowedRun, User
+from worker.engine.execution import Execution
+from worker.engine.worker import Worker
+from worker.errors import ErrorCode, SiteError
+from worker.local.supabase.stack import Endpoints
+from worker.model import Observed, Progress, Run, SiteLimits
 from worker.settings import Settings
 from worker.sources import Search
-from worker.worker import Worker
 
 
 @pytest.fixture

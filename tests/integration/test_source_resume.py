@@ -16,12 +16,13 @@ from tests.helpers import Row, enqueue
 from tests.integration.conftest import Configure, Connection
 from tests.listings import Listings
 from tests.stopping_worker import stopped
-from worker.local.stack import Endpoints
-from worker.model import ErrorCode, FoundPage, Page, RunSite, SiteError, Transformed
+from worker.engine.spool import Spool
+from worker.engine.worker import Worker
+from worker.errors import ErrorCode, SiteError
+from worker.local.supabase.stack import Endpoints
+from worker.model import FoundPage, Page, RunSite, Transformed
 from worker.settings import Settings
 from worker.sources import Search
-from worker.spool import Spool
-from worker.worker import Worker
 
 SITE = "indeed"
 

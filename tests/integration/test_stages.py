@@ -13,9 +13,9 @@ from tests.helpers import Row, enqueue
 from tests.integration.conftest import Connection
 from tests.listings import Listings
 from tests.stopping_worker import stopped
-from worker.local.stack import Endpoints
+from worker.engine.worker import Worker
+from worker.local.supabase.stack import Endpoints
 from worker.settings import Settings
-from worker.worker import Worker
 
 SITES = ("indeed", "linkedin")
 

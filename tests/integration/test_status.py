@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from tests.integration.test_local_migrations import new_database
-from worker.local.migrations import apply_migrations
-from worker.local.postgres import Postgres
+from worker.local.supabase.migrations import apply_migrations
+from worker.local.supabase.postgres import Postgres
 
 
 @pytest.fixture

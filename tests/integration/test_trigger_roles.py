@@ -17,8 +17,8 @@ import pytest
 from psycopg import sql
 
 from tests.integration.test_local_migrations import new_database
-from worker.local.migrations import apply_migrations
-from worker.local.postgres import ADMINISTRATOR, Postgres
+from worker.local.supabase.migrations import apply_migrations
+from worker.local.supabase.postgres import ADMINISTRATOR, Postgres
 
 Database: TypeAlias = psycopg.Connection[Any]
 

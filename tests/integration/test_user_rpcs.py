@@ -14,7 +14,7 @@ from supabase import AsyncClient
 from tests.conftest import SignIn, connect
 from tests.helpers import Query, Refusal, Row, call, claim, enqueue, lease, new_runs, page, refusal, search, user_id
 from tests.integration.conftest import Configure
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 NOT_YOURS = Refusal(404, "PT404", "run_id must be of a run of yours")
 Ask: TypeAlias = Callable[[AsyncClient, str, str], Query]

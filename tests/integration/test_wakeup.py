@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.phoenix import Phoenix
-from worker import wakeup as wakeup_module
-from worker.changes import Change, Recheck, Subscribed, changes
-from worker.wakeup import Wakeup
+from worker.database import wakeup as wakeup_module
+from worker.database.changes import Change, Recheck, Subscribed, changes
+from worker.database.wakeup import Wakeup
 
 FOREVER_SECONDS = 1_000_000
 

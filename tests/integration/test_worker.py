@@ -22,15 +22,16 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import running_stack
-from worker.client import FollowedRun, User, signed_in_as
+from worker.database.user import FollowedRun, User, signed_in_as
+from worker.engine.worker import Worker
+from worker.errors import InvalidItemError
 from worker.local.boards import Boards
-from worker.local.faulty_gateway import FaultyGateway, Outage
-from worker.local.stack import Endpoints
-from worker.model import InvalidItemError, Item, Json, Page
+from worker.local.supabase.faulty_gateway import FaultyGateway, Outage
+from worker.local.supabase.stack import Endpoints
+from worker.model import Item, Json, Page
 from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
-from worker.worker import Worker
 
 AGES = itertools.count(5000)
 

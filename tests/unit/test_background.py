@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from worker import background
-from worker.background import Background, ChoreError
-from worker.queue import DatabaseUnreachableError
+from worker.engine import background
+from worker.engine.background import Background, ChoreError
+from worker.errors import DatabaseUnreachableError
 
 FOREVER = 3600.0
 PATIENCE = 10.0

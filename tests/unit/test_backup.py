@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from worker.backup import Backup
+from worker.engine.backup import Backup
 from worker.model import Json, Page, RunSite
 
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.bounded_json import DEEPEST, MOST_VALUES, READ_AT_ONCE, JsonError, read_json, read_json_aside
+from worker.errors import ErrorCode, SiteError
 from worker.http.bodies import LONGEST_BODY
 from worker.http.response import Response
-from worker.model import ErrorCode, Json, SiteError
+from worker.model import Json
+from worker.processes.bounded_json import DEEPEST, MOST_VALUES, READ_AT_ONCE, JsonError, read_json, read_json_aside
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -100,7 +101,7 @@ def test_as_many_values_as_are_allowed() -> None:
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from worker.bounded_json import JsonError, read_json
+from worker.processes.bounded_json import JsonError, read_json
 
 data = Path(sys.argv[1]).read_bytes()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -171,7 +172,7 @@ async def test_what_is_long_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch)
         value: Json = json.loads(data)
         return value
 
-    monkeypatch.setattr("worker.bounded_json.from_json", noted)
+    monkeypatch.setattr("worker.processes.bounded_json.from_json", noted)
     assert await read_json_aside(b"[1]") == [1]
     await asyncio.gather(read_json_aside(b'"%s"' % (b"x" * READ_AT_ONCE)))
     assert [reader is threading.main_thread() for reader in readers] == [True, False]

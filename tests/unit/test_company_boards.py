@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.hostile import hostile
 from tests.trials import item_of, json_values
 from tests.unit.company_boards import played, run
+from worker.errors import ErrorCode, InvalidItemError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, SiteHttp, open_http
-from worker.model import ErrorCode, InvalidItemError, Item, Observed, Page, Progress, SiteError
-from worker.permits import SiteWaitingError
+from worker.model import Item, Observed, Page, Progress
 from worker.sources import Search
 from worker.sources.ashby import AshbySource
 from worker.sources.company_boards import POLITE, CompanyBoards, organization_of

@@ -30,7 +30,7 @@ def open_python() -> list[str]:
     candidates = (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin"))
     for python in filter(None, candidates):
         command = ["env", f"PYTHONPATH={REPOSITORY}:{PACKAGES}", python]
-        program = "import worker.sandbox, tests.looking"
+        program = "import worker.processes.sandbox, tests.looking"
         ran = subprocess.run([*command, "-c", program], user=NOBODY, capture_output=True, check=False, cwd="/")
         if ran.returncode == 0:
             return command
@@ -129,7 +129,7 @@ def test_who_looks_does_find_what_a_child_is_given(look: Look) -> None:
 WITHOUT = """
 import sys
 from pathlib import Path
-from worker import confinement, landlock
+from worker.processes import confinement, landlock
 
 def refuse(**_):
     raise OSError(38, "Function not implemented")
@@ -163,6 +163,6 @@ def test_what_another_system_leaves_is_told() -> None:
 
 
 def test_nothing_but_a_child_confines_itself_by_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "worker.confined", raising=False)
+    monkeypatch.delitem(sys.modules, "worker.processes.confined", raising=False)
     with pytest.raises(KeyError, match="WORKER_CHILD_NEEDS"):
-        importlib.import_module("worker.confined")
+        importlib.import_module("worker.processes.confined")

@@ -11,8 +11,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.api_keys import Holder, holder_of
-from worker.doctor import Finding, Outcome, findings, is_exposed
+from worker.cli.doctor import Finding, Outcome, findings, is_exposed
+from worker.database.api_keys import Holder, holder_of
 
 
 def jwt(claims: object) -> str:

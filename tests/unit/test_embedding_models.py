@@ -15,8 +15,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import Item
-from worker.pipeline.embedding_models import (
+from worker.engine.embedding_models import (
     ATTEMPTS,
     DIMENSIONS,
     LONGEST_REQUEST,
@@ -25,6 +24,7 @@ from worker.pipeline.embedding_models import (
     OfflineEmbedder,
     TextRefusedError,
 )
+from worker.model import Item
 from worker.pipeline.embeddings import LONGEST_TEXT, embedding_text
 
 URL = "https://models.example.com/v1"
@@ -347,7 +347,7 @@ async def test_the_offline_model_refuses_what_it_knows_nothing_of() -> None:
 async def test_the_offline_model_is_not_in_the_workers_memory() -> None:
     program = """
 import asyncio, sys
-from worker.pipeline.embedding_models import OfflineEmbedder
+from worker.engine.embedding_models import OfflineEmbedder
 
 async def main():
     await OfflineEmbedder().embed(["x"])

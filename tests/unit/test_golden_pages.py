@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from worker.engine.read import transform
 from worker.model import Page
-from worker.pipeline.transform import transform
 from worker.sources.jobspy import JobSpySource
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.company_boards import played, run
-from worker.model import InvalidItemError, Item
+from worker.errors import InvalidItemError
+from worker.model import Item
 from worker.sources.greenhouse import GreenhouseSource
 
 JOB: dict[str, Any] = {

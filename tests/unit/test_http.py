@@ -12,9 +12,9 @@ import httpx
 import pytest
 import respx
 
+from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http import HttpClient, HttpSettings, Response, SiteHttp, open_http
-from worker.model import ErrorCode, Observed, SiteError
-from worker.permits import SiteWaitingError
+from worker.model import Observed
 
 URL = "https://api.example.com/v1/jobs"
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from tests.loopback import LOOPBACK, Authority, Request, Server, proxy, replies, reply
+from worker.engine.permits import LocalPermits
+from worker.errors import ErrorCode, SiteError
 from worker.http import HttpSettings, Response, SiteHttp, addresses, open_http
 from worker.http.bodies import LONGEST_BODY
 from worker.http.site import MOST_REDIRECTS
-from worker.model import ErrorCode, SiteError, SiteLimits
-from worker.permits import LocalPermits
+from worker.model import SiteLimits
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from jobspy.glassdoor.constant import domains
 from jobspy.indeed.constant import country_codes
 from jobspy.model import Country, JobType, Site, country_aliases
 
-from worker.model import ErrorCode, SiteError, SiteLimits
+from worker.errors import ErrorCode, SiteError
+from worker.model import SiteLimits
 from worker.sources.jobspy import JobSpySettings, JobSpySource
 from worker.sources.jobspy_parameters import (
     COUNTRIES,

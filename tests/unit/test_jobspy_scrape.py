@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobspy.model import CompensationInterval, Country, JobPost, JobType, Location
 
+from worker.engine.read import transform
 from worker.model import Page
-from worker.pipeline.transform import transform
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_scrape import to_json, to_rows
 

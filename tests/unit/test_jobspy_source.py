@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trials import items_of, json_values
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page
+from worker.errors import ErrorCode, InvalidItemError
+from worker.model import Item, Json, Page
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_tally import classify
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import ErrorCode, Json
+from worker.errors import ErrorCode
+from worker.model import Json
 from worker.sources.jobspy_parameters import JobSpyParameters
 from worker.sources.jobspy_tally import HOPELESS_PAGES, Answer, Tally
 

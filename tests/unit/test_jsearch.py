@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.hostile import hostile
 from tests.trials import Trial, items_of, json_values, run, run_with_permits
-from worker.model import ErrorCode, InvalidItemError, Json, Observed, SiteError
+from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.model import Json, Observed
 from worker.sources.jsearch import JSearchSource
 
 KEY = "a1b2c3-secret-key"

@@ -10,7 +10,8 @@ import pytest
 import respx
 
 from tests.unit.company_boards import played, run
-from worker.model import ErrorCode, InvalidItemError, Item
+from worker.errors import ErrorCode, InvalidItemError
+from worker.model import Item
 from worker.sources.lever import LeverSource
 
 POSTING: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.log import JsonFormatter
+from worker.cli.log import JsonFormatter
 
 
 def formatted(message: str, *args: object, **fields: Any) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def test_what_json_does_not_know_is_written_as_text() -> None:
 
 UNREACHABLE_REALTIME = """
 import asyncio
-from worker.changes import Binding, changes
-from worker.log import configure_logging
+from worker.database.changes import Binding, changes
+from worker.cli.log import configure_logging
 
 async def main():
     configure_logging("json", "INFO")
@@ -63,13 +63,13 @@ def test_a_lost_subscription_is_told_once() -> None:
     command = [sys.executable, "-c", UNREACHABLE_REALTIME]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     (line,) = map(json.loads, answer.stderr.splitlines())
-    assert (line["level"], line["logger"]) == ("WARNING", "worker.changes")
+    assert (line["level"], line["logger"]) == ("WARNING", "worker.database.changes")
     assert "again in" in line["message"]
 
 
 REQUEST_WITH_A_KEY = """
 import asyncio, httpx
-from worker.log import configure_logging
+from worker.cli.log import configure_logging
 
 async def main():
     configure_logging("json", "DEBUG")

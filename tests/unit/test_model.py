@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import ErrorCode, SiteError, one_line
+from worker.errors import ErrorCode, SiteError
+from worker.printable import one_line
 
 
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Zs"])))

@@ -11,8 +11,10 @@ import pytest
 import respx
 from postgrest.exceptions import APIError
 
-from worker.client import User
-from worker.queue import CallRefusedError, Queue, open_client
+from worker.database.client import open_client
+from worker.database.queue import Queue
+from worker.database.user import User
+from worker.errors import CallRefusedError
 
 URL = "http://supabase.test"
 DIED = httpx.Response(400, json={"code": "", "message": "", "details": None, "hint": None})

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from worker.model import ErrorCode, Page, SiteError
-from worker.page_timeout import PageTimeout
+from worker.engine.page_timeout import PageTimeout
+from worker.errors import ErrorCode, SiteError
+from worker.model import Page
 
 PAGE = Page(1, {}, 5)
 SOON, LATE = 0.01, 3600

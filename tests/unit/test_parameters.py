@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from worker.model import ErrorCode, SiteError
+from worker.errors import ErrorCode, SiteError
 from worker.sources.jobspy_parameters import COUNTRIES, SITE_COUNTRIES
 from worker.sources.parameters import JobParameters, SearchParameters, from_text
 

@@ -13,9 +13,11 @@ import httpx
 import pytest
 import respx
 
-from worker.model import ErrorCode, Lease, Observed, RunSite, SiteError, SiteLimits
-from worker.permits import DatabasePermits, LocalPermits, SiteWaitingError
-from worker.queue import LeaseLostError, Queue, open_client
+from worker.database.client import open_client
+from worker.database.queue import Queue
+from worker.engine.permits import DatabasePermits, LocalPermits
+from worker.errors import ErrorCode, LeaseLostError, SiteError, SiteWaitingError
+from worker.model import Lease, Observed, RunSite, SiteLimits
 
 URL = "http://supabase.test"
 LEASE = Lease(UUID(int=1), UUID(int=2))

@@ -16,20 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from worker import cli
-from worker.client import FollowedRun
-from worker.doctor import Finding, Outcome
-from worker.doctor import lines as doctor_lines
-from worker.log import JsonFormatter, PrettyFormatter
-from worker.model import ErrorCode, SiteError, SiteStatus, one_line
-from worker.printable import complain, printable, printable_json, printable_lines, say
-from worker.queue import FinishedRun, FinishedSite
+from worker.cli import main as cli
+from worker.cli.doctor import Finding, Outcome
+from worker.cli.doctor import lines as doctor_lines
+from worker.cli.log import JsonFormatter, PrettyFormatter
+from worker.cli.sources import _print as print_line
+from worker.cli.sources import sources_table
+from worker.cli.terminal import cell, items_table, live_view, open_console, run_summary, runs_table
+from worker.database.answers import FinishedRun, FinishedSite
+from worker.database.user import FollowedRun
+from worker.engine.summary import summary
+from worker.errors import ErrorCode, SiteError
+from worker.model import SiteStatus
+from worker.printable import complain, one_line, printable, printable_json, printable_lines, say
 from worker.settings import SourceSettings
-from worker.source_commands import _print as print_line
-from worker.source_commands import sources_table
 from worker.sources.registry import load_sources
-from worker.summary import summary
-from worker.terminal import cell, items_table, live_view, open_console, run_summary, runs_table
 
 WIDE = "400"
 HOSTILE = [

@@ -12,9 +12,10 @@ import httpx
 import pytest
 import respx
 
+from worker.database.client import open_client
+from worker.database.queue import Queue
+from worker.engine.progress import ProgressWriter
 from worker.model import Lease, Progress, RunSite
-from worker.progress import ProgressWriter
-from worker.queue import Queue, open_client
 
 URL = "http://supabase.test"
 LEASE = Lease(UUID(int=1), UUID(int=2))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from worker.errors import BrokenSourceError, SettingsError
 from worker.model import Item, Json, Page, SiteLimits
-from worker.settings import SettingsError, SourceSettings, load_source_settings
+from worker.settings import SourceSettings, load_source_settings
 from worker.sources import Search, Source
 from worker.sources.parameters import JobParameters, SearchParameters
-from worker.sources.registry import BrokenSourceError, builtin_sources, by_site, load_sources, problem_of_source
+from worker.sources.registry import builtin_sources, by_site, load_sources, problem_of_source
 
 
 class Board(Source):
@@ -153,7 +154,7 @@ def test_what_a_source_lacks_is_told(
 
 def test_a_worker_that_knows_all_sources_stays_lean() -> None:
     code = (
-        "import sys, worker.cli, worker.worker\n"
+        "import sys, worker.cli.main, worker.engine.worker\n"
         "from worker.settings import load_source_settings\n"
         "from worker.sources.registry import load_sources\n"
         "load_sources(load_source_settings())\n"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.hostile import hostile
 from tests.trials import Trial, items_of, json_values, run, run_with_permits
-from worker.model import ErrorCode, Json, SiteError
+from worker.errors import ErrorCode, SiteError
+from worker.model import Json
 from worker.sources.remotive import ADDRESS, RemotiveSource
 
 SOURCE = RemotiveSource()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.local.rest_hints import closest
+from worker.local.supabase.rest.hints import closest
 
 SIGNATURES = ["(name, param, val)", "(attr, id)"]
 

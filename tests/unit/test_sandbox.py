@@ -16,9 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.bounded_json import MOST_VALUES
-from worker.model import ErrorCode, Json, SiteError
-from worker.sandbox import LONGEST_FRAME, SandboxError, stream
+from worker.errors import ErrorCode, SiteError
+from worker.model import Json
+from worker.processes.bounded_json import MOST_VALUES
+from worker.processes.sandbox import LONGEST_FRAME, SandboxError, stream
 
 FOREVER = 3600.0
 PATIENCE = 60.0
@@ -302,7 +303,7 @@ PARENT = """
 import asyncio, multiprocessing.forkserver, sys
 sys.path.insert(0, {path!r})
 from test_sandbox import pid_then_hang
-from worker.sandbox import stream
+from worker.processes.sandbox import stream
 
 async def main():
     # Development mode would tell of what takes 0.1 s, which a busy machine makes of anything.
@@ -355,7 +356,7 @@ import asyncio, json, os, sys
 sys.path.insert(0, {path!r})
 from contextlib import aclosing
 from test_sandbox import environment_then_hang
-from worker.sandbox import stream
+from worker.processes.sandbox import stream
 
 async def main():
     async with aclosing(stream(environment_then_hang, deadline_seconds=3600)) as values:
@@ -397,7 +398,7 @@ ABANDONING = """
 import asyncio, sys
 sys.path.insert(0, {path!r})
 from test_sandbox import pid_then_hang
-from worker.sandbox import stream
+from worker.processes.sandbox import stream
 
 if __name__ == "__main__":
     loop = asyncio.new_event_loop()

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from worker.errors import SettingsError
 from worker.http import HttpSettings
-from worker.settings import Settings, SettingsError, environment_name, example, load_settings, load_source_settings
+from worker.settings import Settings, environment_name, example, load_settings, load_source_settings
 from worker.sources.jobspy import JobSpySettings
 
 REQUIRED = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "key"}

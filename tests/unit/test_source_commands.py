@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.loopback import LOOPBACK, Authority, Request, proxy, reply
+from worker.cli.sources import health_in_words, limits_in_words
 from worker.model import SiteLimits
-from worker.source_commands import health_in_words, limits_in_words
 
 ROOT = Path(__file__).parents[2]
 

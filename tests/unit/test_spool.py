@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.engine.spool import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Spool
 from worker.model import FoundPage, Item, ItemError, Page, Progress, RunSite, Transformed
-from worker.spool import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Spool
 
 RUN_ID = uuid4()
 

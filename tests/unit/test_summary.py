@@ -1,8 +1,8 @@
 from uuid import UUID
 
+from worker.database.answers import FinishedRun, FinishedSite
+from worker.engine.summary import summary
 from worker.model import SiteStatus
-from worker.queue import FinishedRun, FinishedSite
-from worker.summary import summary
 
 RUN_ID = UUID(int=1)
 

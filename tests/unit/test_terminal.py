@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from worker.client import FollowedRun
-from worker.terminal import (
+from worker.cli.terminal import (
     BAR_WIDTH,
     in_local_time,
     items_table,
@@ -16,6 +15,7 @@ from worker.terminal import (
     runs_table,
     title_of,
 )
+from worker.database.user import FollowedRun
 
 SITES = {
     "linkedin": {"site": "linkedin", "status": "completed", "jobs_found": 20, "error_message": None, "progress": {}},

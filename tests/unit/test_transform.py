@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import InvalidItemError, Item, Json, Page
-from worker.pipeline.transform import LONGEST_ID, MOST_LEVELS, RAW_LENGTH, storable, transform
+from worker.engine.read import LONGEST_ID, MOST_LEVELS, RAW_LENGTH, storable, transform
+from worker.errors import InvalidItemError
+from worker.model import Item, Json, Page
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from tests.hostile import hostile
 from tests.trials import Trial, item_of, items_of, json_values, run
+from worker.errors import ErrorCode, InvalidItemError
 from worker.http import open_http
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress
+from worker.model import Item, Json, Page, Progress
 from worker.sources.unipile import UnipileSource
 from worker.sources.unipile_api import read_dsn
-from worker.trial import search
+from worker.testing import search
 
 DSN = "api8.unipile.com:13851"
 SEARCH = f"https://{DSN}/api/v1/linkedin/search"

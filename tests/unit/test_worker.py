@@ -4,12 +4,12 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from worker.engine.worker import Worker
+from worker.errors import BrokenSourceError
 from worker.model import Item, Json, Page
 from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
-from worker.sources.registry import BrokenSourceError
-from worker.worker import Worker
 
 SETTINGS = Settings.model_validate(
     {"SUPABASE_URL": "https://abcdefgh.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "a-key"}

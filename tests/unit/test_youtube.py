@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.hostile import hostile
 from tests.trials import Trial, item_of, json_scalars, run
-from worker.model import ErrorCode, InvalidItemError, Json, Observed, Page
-from worker.permits import LocalPermits
+from worker.engine.permits import LocalPermits
+from worker.errors import ErrorCode, InvalidItemError
+from worker.model import Json, Observed, Page
 from worker.sources.youtube import MOST_PAGES, YouTubeSource
 from worker.sources.youtube_api import seconds_to_reset
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from worker.model import ErrorCode, SiteError
+from worker.errors import ErrorCode, SiteError
 
 # IPv4 addresses for hosts that have IPv6 alone (RFC 6052): as public as the address inside.
 _NAT64 = IPv6Network("64:ff9b::/96")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from worker.model import ErrorCode, SiteError
+from worker.errors import ErrorCode, SiteError
 
 LONGEST_BODY = 32 * 2**20
 """Of an answer, in bytes, both as it is sent and unpacked."""

@@ -9,11 +9,12 @@ from http import HTTPStatus
 
 import httpx
 
-from worker.bounded_json import READ_AT_ONCE, JsonError, read_json
-from worker.daemon_thread import in_daemon_thread
+from worker.errors import ErrorCode, SiteError
 from worker.http.masking import mask
 from worker.http.retry_after import retry_after_seconds
-from worker.model import ErrorCode, Json, SiteError
+from worker.model import Json
+from worker.processes.bounded_json import READ_AT_ONCE, JsonError, read_json
+from worker.processes.daemon_thread import in_daemon_thread
 
 _ERROR_CODES: Mapping[int, ErrorCode] = {
     HTTPStatus.UNAUTHORIZED: ErrorCode.UNAUTHORIZED,

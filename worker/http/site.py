@@ -19,13 +19,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http.addresses import public_addresses
 from worker.http.bodies import UNPACKED
 from worker.http.client import HttpClient
 from worker.http.masking import request_secrets
+from worker.http.permits import Permits
 from worker.http.response import Response
-from worker.model import ErrorCode, Json, Observed, SiteError
-from worker.permits import Permits, SiteWaitingError
+from worker.model import Json, Observed
 
 TRIES = 3
 LONGEST_PAUSE_SECONDS = 5

@@ -1,1 +1,1 @@
-"""Supabase on one machine without Docker: to try the worker, and to test it."""
+"""Supabase and job boards on one machine, to try the worker and to test it."""

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from worker.http import SiteHttp
+from worker.http.permits import Permits
 from worker.model import Item, Json, Page, Parameters, Progress, SiteLimits
-from worker.permits import Permits
 from worker.sources.parameters import SearchParameters
 
 

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 
-from worker.daemon_thread import in_daemon_thread
-from worker.model import InvalidItemError, Item, Json, Page, Progress, SiteLimits
+from worker.errors import InvalidItemError
+from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
+from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import flag, link, mapping, number, required, text, texts
 from worker.sources.harvest import Harvest

@@ -20,10 +20,11 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 from pydantic_core import PydanticCustomError
 
-from worker.daemon_thread import in_daemon_thread
+from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.http import Response, SiteHttp
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, SiteLimits
+from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
+from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import mapping
 from worker.sources.job_filter import JobFilter, Match, since

@@ -6,7 +6,8 @@ import math
 import re
 from typing import TypeVar
 
-from worker.model import InvalidItemError, Json
+from worker.errors import InvalidItemError
+from worker.model import Json
 
 T = TypeVar("T")
 

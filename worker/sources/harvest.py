@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.model import ErrorCode, InvalidItemError, Item, Json, SiteError
+from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.model import Item, Json
 
 
 class Harvest:

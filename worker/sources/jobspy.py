@@ -18,20 +18,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from worker import sandbox
+from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.http.masking import mask, proxy_secrets
 from worker.http.proxies import REQUESTS_SOCKS, problem_of_proxies
-from worker.model import (
-    ErrorCode,
-    InvalidItemError,
-    Item,
-    Json,
-    Page,
-    Parameters,
-    Progress,
-    SiteError,
-    one_line,
-)
+from worker.model import Item, Json, Page, Parameters, Progress
+from worker.printable import one_line
+from worker.processes import sandbox
 from worker.sources import Search, Source
 from worker.sources.jobspy_parameters import COUNTRIES, LOCATED_BY_TEXT, JobSpyParameters
 from worker.sources.jobspy_rows import to_item

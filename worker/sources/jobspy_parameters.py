@@ -13,7 +13,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from worker.model import ErrorCode, Parameters, SiteError
+from worker.errors import ErrorCode, SiteError
+from worker.model import Parameters
 from worker.pipeline.places import country_code
 from worker.sources.parameters import JobParameters
 

@@ -7,7 +7,8 @@ from typing import TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.model import ErrorCode, Json, SiteError
+from worker.errors import ErrorCode, SiteError
+from worker.model import Json
 from worker.sources.jobspy_parameters import JobSpyParameters
 from worker.sources.jobspy_rows import id_of, is_job
 from worker.sources.jobspy_sites import SITES

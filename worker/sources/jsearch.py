@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal, TypeAlias
 
-from worker.model import InvalidItemError, Item, Json, Page, Progress, SiteLimits
+from worker.errors import InvalidItemError
+from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
 from worker.pipeline.places import country_code, find_place
 from worker.pipeline.vocabulary import job_types

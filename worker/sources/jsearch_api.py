@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Literal
 
+from worker.errors import ErrorCode, SiteError
 from worker.http import Response, SiteHttp
 from worker.http.masking import mask
-from worker.model import ErrorCode, Json, Observed, SiteError
+from worker.model import Json, Observed
 from worker.sources.fields import mapping, number, text
 
 Host = Literal["jsearch.p.rapidapi.com", "api.openwebninja.com"]

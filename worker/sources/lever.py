@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from worker.model import ErrorCode, Item, Json, SiteError, SiteLimits
+from worker.errors import ErrorCode, SiteError
+from worker.model import Item, Json, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
 from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, organization_of
 from worker.sources.fields import amount, link, mapping, required, sequence, text

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from worker.model import ErrorCode, Parameters, SiteError
+from worker.errors import ErrorCode, SiteError
+from worker.model import Parameters
 from worker.pipeline.places import country_code
 
 # https://docs.pydantic.dev/latest/errors/validation_errors/

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from worker.errors import BrokenSourceError
 from worker.model import SiteLimits
-from worker.settings import SettingsError, SourceSettings
+from worker.settings import SourceSettings
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.ashby import AshbySource
@@ -27,10 +28,6 @@ ENTRY_POINTS = "supabase_search_worker.sources"
 """The group of entry points by which another package adds a source: its class, or what else returns one when called."""
 
 METHODS = ("validate", "fetch", "records", "parse")
-
-
-class BrokenSourceError(SettingsError):
-    """An installed source cannot be used. The message names it and its distribution."""
 
 
 def load_sources(settings: SourceSettings) -> list[Source]:

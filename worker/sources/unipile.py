@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from pydantic import Field, StringConstraints
 
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, SiteLimits
+from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.sources import Search, Source
 from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.parameters import SearchParameters

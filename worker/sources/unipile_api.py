@@ -13,9 +13,10 @@ from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlsplit
 
+from worker.errors import ErrorCode, SiteError
 from worker.http import Response, SiteHttp
 from worker.http.masking import mask
-from worker.model import ErrorCode, Json, SiteError
+from worker.model import Json
 from worker.sources.fields import mapping, sequence, text
 
 Api = Literal["classic", "sales_navigator", "recruiter"]

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from worker.model import ErrorCode, InvalidItemError, Item, Json, Page, Progress, SiteError, SiteLimits
+from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.sources import Search, Source
 from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, language_of, score
 from worker.sources.fields import link, mapping, number, sequence, text

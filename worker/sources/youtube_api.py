@@ -13,8 +13,9 @@ from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
+from worker.errors import ErrorCode, SiteError
 from worker.http import Response, SiteHttp
-from worker.model import ErrorCode, Json, Observed, SiteError, SiteLimits
+from worker.model import Json, Observed, SiteLimits
 from worker.sources.creator_score import primary_language
 from worker.sources.fields import mapping, sequence, text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from worker.model import InvalidItemError, Json
+from worker.errors import InvalidItemError
+from worker.model import Json
 from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, primary_language, score
 from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.youtube_api import PAGE_SIZE

@@ -17,12 +17,12 @@ import psycopg
 from supabase import AsyncClient
 
 from scripts.bench.queue_peers.contender import main
+from worker.database.client import open_client
+from worker.engine.worker import Worker
 from worker.model import Item, Json, Page
-from worker.queue import open_client
 from worker.settings import Settings, load_settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
-from worker.worker import Worker
 
 _USERS = 100
 _OWNER = "00000000-0000-0000-0000-000000000001"

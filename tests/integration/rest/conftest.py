@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.rest.books import ROWS, SCHEMA
 from tests.recorder import Recorder
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 _EVERYTHING = """
 select 'drop ' || case c.relkind when 'v' then 'view' else 'table' end || ' if exists ' || c.oid::regclass || ' cascade'

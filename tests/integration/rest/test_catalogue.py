@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 
 from tests.integration.rest.books import error
 from tests.integration.test_local_migrations import new_database
-from worker.local.postgres import Postgres
-from worker.local.rest import configure, rest_routes
-from worker.local.tokens import Tokens
+from worker.local.supabase.postgres import Postgres
+from worker.local.supabase.rest.api import configure, rest_routes
+from worker.local.supabase.tokens import Tokens
 
 
 @pytest.fixture

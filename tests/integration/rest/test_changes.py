@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.rest.books import SINGLE, error
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from postgrest import APIError, CountMethod, SyncPostgrestClient
 from supabase import AsyncClient
 
 from tests.integration.rest.books import DUNE, data, error
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.mark.usefixtures("http")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import SignIn
 from tests.integration.rest.books import DUNE, SINGLE, data, error
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 @pytest.mark.parametrize(

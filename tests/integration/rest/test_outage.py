@@ -15,9 +15,9 @@ from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
 from tests.integration.rest.books import error
-from worker.local.postgres import Postgres, free_port
-from worker.local.rest import configure, rest_routes
-from worker.local.tokens import Tokens
+from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.supabase.rest.api import configure, rest_routes
+from worker.local.supabase.tokens import Tokens
 
 POOLED = 2
 PATIENCE_SECONDS = 30

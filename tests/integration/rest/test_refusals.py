@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.rest.books import error
-from worker.local import rest
+from worker.local.supabase import rest
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "local-supabase.md"
 
@@ -92,7 +92,7 @@ def test_the_table_of_what_is_refused_is_complete() -> None:
     patterns = [re.escape(row).replace("…", ".*") for row in rows_of_the_table()]
     for *_, what in REFUSED:
         assert any(re.fullmatch(pattern, what) for pattern in patterns), what
-    sources = "".join(path.read_text() for path in Path(rest.__file__).parent.glob("rest*.py"))
+    sources = "".join(path.read_text() for path in Path(rest.__file__).parent.glob("*.py"))
     raised = re.findall(r"unknown\(\s*f?\"(.*?)\"\s*\)", sources)
     assert len(raised) > 30
     for message in raised:

@@ -14,7 +14,7 @@ from postgrest import APIError, ReturnMethod
 
 from tests.conftest import SignIn
 from tests.integration.rest.books import data, error
-from worker.local.stack import Endpoints
+from worker.local.supabase.stack import Endpoints
 
 
 async def test_the_database_decides_what_is_allowed(http: httpx.AsyncClient, stack: Endpoints, sign_in: SignIn) -> None:

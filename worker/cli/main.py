@@ -1,0 +1,369 @@
+"""The commands: `python -m worker COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from worker.cli.log import prepare_last_resort
+from worker.errors import SettingsError
+from worker.printable import complain, printable_lines, say
+from worker.settings import example, forget_environment, load_settings, load_source_settings
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+REFUSALS = frozenset({"22023", "PT404", "PT429"})
+"""Codes with which the database refuses what a user asks for: wrong parameters, no such run, a quota."""
+
+LEAST_DRAIN_SECONDS = 10
+"""Releasing what is left at the end takes up to 5 of them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    sys.excepthook = _tell_crash
+    prepare_last_resort()
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except SettingsError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough; what is left must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    return code
+
+
+def _tell_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, but for what a terminal would obey."""
+    complain("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes options by their full names alone, in each command: an abbreviation may mean another one later."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments, allow_abbrev=False)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable_lines(message), file)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m worker", description="Long-running searches on Supabase.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    run = commands.add_parser("run", help="search what comes in, until told to stop")
+    run.set_defaults(command=_work, work=lambda worker, _: worker.run())
+
+    drain = commands.add_parser("drain", help="work the queue off, then end")
+    drain.add_argument(
+        "--max-seconds",
+        type=at_least(LEAST_DRAIN_SECONDS),
+        default=240,
+        help=f"end after this time, {LEAST_DRAIN_SECONDS} or more (default: 240)",
+    )
+    drain.set_defaults(command=_work, work=lambda worker, options: worker.drain(options.max_seconds))
+
+    once = commands.add_parser("once", help="search the next run of the queue, then end")
+    once.set_defaults(command=_work, work=lambda worker, _: worker.once())
+
+    reprocess = commands.add_parser("reprocess", help="read kept pages anew, without asking any site")
+    reprocess.add_argument(
+        "--since", type=_time, metavar="TIME", help="only pages fetched since, as 2026-11-22 or with a time"
+    )
+    reprocess.add_argument("--source", help="only pages of this source, such as jobspy")
+    reprocess.add_argument("--status", choices=("completed", "partial", "failed"), help="only pages that ended so")
+    reprocess.set_defaults(command=_reprocess)
+
+    doctor = commands.add_parser("doctor", help="check everything that the worker needs, and say what to do")
+    doctor.set_defaults(command=_doctor)
+
+    local = commands.add_parser("local", help="start Supabase on this machine, without Docker")
+    local.add_argument("--port", type=int, default=54321, help="port of the API; 0 for any free one (default: 54321)")
+    local.add_argument("--data", type=Path, help="folder that keeps the data (default: .local/supabase)")
+    local.add_argument("--json", action="store_true", help="print one line of JSON when ready")
+    local.add_argument(
+        "--postgres",
+        type=Path,
+        metavar="FOLDER",
+        help="run the PostgreSQL (15 or newer) whose programs are in this folder, as `pg_config --bindir` prints it"
+        " (default: the embedded one)",
+    )
+    local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
+    local.set_defaults(command=_local)
+
+    _add_source_commands(commands)
+    _add_user_commands(commands)
+
+    settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
+    settings.set_defaults(command=_settings)
+    return parser
+
+
+def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    sources = commands.add_parser("sources", help="list what can be searched: credentials, limits, health")
+    sources.add_argument("--json", action="store_true", help="print JSON")
+    sources.set_defaults(command=_sources)
+
+    trial = commands.add_parser("try", help="search one site without a database, and print what it finds")
+    trial.add_argument("source", metavar="SOURCE", help="name of a source, as `sources` lists them")
+    trial.add_argument("--site", help="the site to search; required if the source has several")
+    _add_parameters(trial, "a parameter")
+    trial.add_argument("--account", help="the account to search through, where the source needs one")
+    trial.add_argument("--json", action="store_true", help="print a line of JSON for each item")
+    trial.set_defaults(command=_try)
+
+
+def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    enqueue = commands.add_parser("enqueue", help="put a search into the queue, as a user")
+    enqueue.add_argument("search_term", nargs="?", help="words to search for; required, but for kinds that have none")
+    enqueue.add_argument(
+        "--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)"
+    )
+    enqueue.add_argument("--location", help="place to search in")
+    enqueue.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
+    enqueue.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
+    _add_parameters(enqueue, "any other parameter")
+    enqueue.add_argument("--key", help="idempotency key: the same key never makes a second run")
+    enqueue.add_argument("--fresh", action="store_true", help="search even if an equal search has just ended")
+    enqueue.add_argument("--watch", action="store_true", help="follow it until it ends")
+    enqueue.set_defaults(command=_enqueue)
+
+    watch = commands.add_parser("watch", help="follow runs live until they end, as a user")
+    watch.add_argument("run_ids", nargs="+", type=_run_id, metavar="RUN", help="id of a run")
+    watch.set_defaults(command=_watch)
+
+    cancel = commands.add_parser("cancel", help="end a run, as a user")
+    cancel.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
+    cancel.set_defaults(command=_cancel)
+
+    rerun = commands.add_parser("rerun", help="put the search of a run into the queue once more, as a user")
+    rerun.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
+    rerun.add_argument("--watch", action="store_true", help="follow it until it ends")
+    rerun.set_defaults(command=_rerun)
+
+    runs = commands.add_parser("runs", help="list the last runs, as a user")
+    runs.add_argument("--limit", type=at_least(1), default=10, help="how many at most (default: 10)")
+    runs.set_defaults(command=_runs)
+
+
+def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument(
+        "--param",
+        action="append",
+        type=_assignment,
+        default=[],
+        metavar="NAME=VALUE",
+        help=f'{meaning}; a text as it is, anything else as JSON: \'ashby_boards=["acme", "initech"]\'',
+    )
+
+
+def _settings(_: argparse.Namespace) -> int:
+    say(example().rstrip())
+    return 0
+
+
+# Each command imports what it needs when it runs: the worker starts without rich, and without the extra `local`.
+
+
+def _work(options: argparse.Namespace) -> int:
+    from worker.cli.log import configure_logging
+    from worker.engine.worker import Worker
+    from worker.errors import QueueError
+
+    settings = load_settings()
+    forget_environment()
+    configure_logging(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(options.work(Worker(settings), options))
+    except QueueError as error:
+        complain(f"The queue cannot be used: {error}")
+        return EXIT_FAILURE
+    return 0
+
+
+def _reprocess(options: argparse.Namespace) -> int:
+    from worker.cli.log import configure_logging
+    from worker.engine.worker import Worker
+    from worker.errors import QueueError
+
+    settings = load_settings()
+    forget_environment()
+    configure_logging(settings.log_format, settings.log_level)
+    worker = Worker(settings)
+    try:
+        done = asyncio.run(worker.reprocess(since=options.since, source=options.source, status=options.status))
+    except ValueError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except QueueError as error:
+        complain(f"The queue cannot be used: {error}")
+        return EXIT_FAILURE
+    say(f"Pages: {done.pages}, failed: {done.failed}. Items: {done.items}, invalid: {done.invalid}")
+    return 0
+
+
+def _sources(options: argparse.Namespace) -> int:
+    from worker.cli.sources import sources
+
+    # Why the health is unknown is a line of its own; what the libraries log on the way would come between.
+    logging.getLogger().addHandler(logging.NullHandler())
+    return asyncio.run(sources(load_source_settings(), as_json=options.json))
+
+
+def _try(options: argparse.Namespace) -> int:
+    from worker.cli.log import configure_logging
+    from worker.cli.sources import try_source
+
+    settings = load_source_settings()
+    forget_environment()
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(
+        try_source(
+            settings,
+            options.source,
+            options.site,
+            dict(options.param),
+            account=options.account,
+            as_json=options.json,
+        )
+    )
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from worker.cli.doctor import doctor
+
+    # What a check found is in its line; what the libraries log on the way would come between them.
+    logging.getLogger().addHandler(logging.NullHandler())
+    return asyncio.run(doctor())
+
+
+def _local(options: argparse.Namespace) -> int:
+    from worker.local.supabase.stack import run_local
+
+    return run_local(
+        port=options.port,
+        data=options.data,
+        as_json=options.json,
+        migrate=not options.no_migrate,
+        bin_folder=options.postgres,
+    )
+
+
+def _enqueue(options: argparse.Namespace) -> int:
+    from worker.cli import users as user_commands
+    from worker.sources.parameters import from_text
+    from worker.sources.registry import load_sources
+
+    settings = load_settings()
+    given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
+    models = [source.parameters for source in load_sources(settings) if source.kind == options.kind]
+    parameters = {name: value for name, value in given.items() if value is not None}
+    parameters |= from_text(models, dict(options.param))
+    return _as_user(
+        user_commands.enqueue(settings, options.kind, parameters, options.key, fresh=options.fresh, watch=options.watch)
+    )
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from worker.cli import users as user_commands
+
+    return _as_user(user_commands.watch(load_settings(), options.run_ids))
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from worker.cli import users as user_commands
+
+    return _as_user(user_commands.cancel(load_settings(), options.run_id))
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    from worker.cli import users as user_commands
+
+    return _as_user(user_commands.rerun(load_settings(), options.run_id, watch=options.watch))
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from worker.cli import users as user_commands
+
+    return _as_user(user_commands.runs(load_settings(), options.limit))
+
+
+def _as_user(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command of a user; what is refused, and why the project cannot be used, is a line."""
+    from httpx import HTTPError
+    from postgrest.exceptions import APIError
+    from supabase_auth.errors import AuthError
+
+    try:
+        return asyncio.run(command)
+    except APIError as error:
+        if error.code in REFUSALS:
+            complain(f"Refused: {error.message}")
+            return EXIT_USAGE
+        reason = error.message
+    except AuthError as error:
+        reason = error.message
+    except HTTPError as error:
+        reason = str(error) or type(error).__name__
+    complain(f"Supabase cannot be used: {reason}")
+    return EXIT_FAILURE
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return what reads a whole number of `minimum` or more from an argument."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = minimum - 1
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"must be {minimum} or more, as a whole number")
+        return number
+
+    return parse
+
+
+def _run_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be the id of a run, a UUID") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a date or a time, such as 2026-11-22 or 2026-11-22T10:00Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value

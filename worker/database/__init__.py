@@ -1,0 +1,1 @@
+"""Supabase, as the worker and its users reach it: PostgREST, Auth and Realtime."""

@@ -1,0 +1,138 @@
+"""A Supabase client with time limits, and which of its failures may pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import httpx
+from postgrest.exceptions import APIError
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError
+
+logger = logging.getLogger(__name__)
+
+LONGEST_RETRY_PAUSE_SECONDS = 10
+
+
+# Of the statuses below 500, those that ask to come again: Request Timeout (RFC 9110), Too Early (RFC 8470) and Too Many
+# Requests (RFC 6585). PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+
+
+# PostgREST's answer when its connection to Postgres closed without a message: once for each connection of its pool.
+CONNECTION_DIED = ""
+
+
+# supabase-py does not tell the status of an error, and the body of a gateway's has no code.
+_last_status: ContextVar[int | None] = ContextVar("_last_status", default=None)
+
+
+@asynccontextmanager
+async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIterator[AsyncClient]:
+    """Open a Supabase client that keeps no session and closes all of its connections.
+
+    Args:
+        url: Address of the Supabase project.
+        key: API key, of either family.
+        timeout_seconds: Time that a request has, from its first byte to the last of its answer.
+    """
+    # HTTP/2 stays off: the platform's load balancer ends idle streams, which surfaces as "Server disconnected".
+    hooks = {"response": [_note_status]}
+    async with _Client(timeout=timeout_seconds, http2=False, event_hooks=hooks) as http:
+        client = await acreate_client(
+            url, key, AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
+        )
+        try:
+            yield client
+        finally:
+            await client.realtime.close()
+
+
+class _Client(httpx.AsyncClient):
+    """Bounds the whole of a request: the timeouts of httpx begin again with each byte."""
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        seconds = self.timeout.read
+        try:
+            async with asyncio.timeout(seconds):
+                return await super().send(request, **options)
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"not answered within {seconds:g} s", request=request) from None
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request of a client that `open_client` opened may succeed when it is sent again.
+
+    Args:
+        error: What the client raised, in the task that sent the request.
+    """
+    if isinstance(error, APIError):
+        status = _last_status.get() or 0
+        return (
+            error.code == CONNECTION_DIED or status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
+        )
+    return isinstance(error, httpx.TransportError)
+
+
+async def _note_status(response: httpx.Response) -> None:
+    _last_status.set(response.status_code)
+    content_type = response.headers.get("content-type", "application/json")
+    if response.is_success and "json" not in content_type:
+        raise httpx.RemoteProtocolError(f"the answer is {content_type}, not JSON: something else answers here")
+
+
+async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any], *, patience_seconds: float) -> Any:
+    """Call an RPC that is idempotent, and repeat it while it cannot be reached.
+
+    Args:
+        client: A client that `open_client` opened.
+        function: Name of the function.
+        arguments: Its arguments by name.
+        patience_seconds: How long to try.
+
+    Returns:
+        Its answer.
+
+    Raises:
+        LeaseLostError: The lease that it came with is no longer valid.
+        CallRefusedError: The database refused the call.
+        DatabaseUnreachableError: There was no answer in time.
+    """
+    try:
+        async with asyncio.timeout(patience_seconds):
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception(is_transient),
+                wait=wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_PAUSE_SECONDS),
+                before_sleep=partial(_log_retry, function),
+            ):
+                _last_status.set(None)
+                with attempt:
+                    return (await client.rpc(function, dict(arguments)).execute()).data
+    except TimeoutError:
+        raise DatabaseUnreachableError(f"{function}: not answered within {patience_seconds:g} s") from None
+    except APIError as error:
+        if error.code == "PT409":
+            raise LeaseLostError(error.message) from None
+        status = _last_status.get()
+        message = f"{function}: {error.code or status} {error.message}"
+        raise CallRefusedError(message, status=status, code=error.code) from error
+    raise AssertionError("unreachable: an attempt returns, raises or is repeated")
+
+
+def _log_retry(function: str, state: RetryCallState) -> None:
+    assert state.outcome is not None
+    assert state.next_action is not None
+    error = state.outcome.exception()
+    if isinstance(error, APIError):
+        reason = error.message or "the connection to the database was lost"
+    else:
+        reason = f"{type(error).__name__} {error}"
+    logger.warning("%s failed (%s), again in %.1f s", function, reason, state.next_action.sleep)

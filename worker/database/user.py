@@ -1,0 +1,296 @@
+"""What a frontend does, from Python: sign in, enqueue a search, follow it live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from supabase import AsyncClient
+from supabase_auth.errors import AuthApiError
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from worker.database.changes import DEFAULT_TIMING, Binding, Change, Recheck, Timing, changes
+from worker.database.client import is_transient, open_client
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+FINAL_STATUSES = frozenset({"success", "partial", "failed", "cancelled"})
+REQUEST_TIMEOUT_SECONDS = 15
+PATIENCE_SECONDS = 30
+"""How long a request is repeated while Supabase does not answer it."""
+LONGEST_PAUSE_SECONDS = 10
+MAX_IDS = 100
+"""Realtime refuses a filter `in` with more values (https://supabase.com/docs/guides/realtime/postgres-changes)."""
+USER_EXISTS = "user_already_exists"
+"""https://supabase.com/docs/guides/auth/debugging/error-codes"""
+LOCAL_USER = ("you@example.com", "a-password-for-the-local-stack")
+
+Row = dict[str, Any]
+
+
+class _Request(Protocol):
+    """A request of supabase-py, which can be sent more than once."""
+
+    async def execute(self) -> Any: ...
+
+
+@dataclass(slots=True)
+class FollowedRun:
+    """A run and its sites as they are known now.
+
+    Attributes:
+        run: The row of `search_runs`.
+        sites: The rows of `search_run_sites` by site.
+    """
+
+    run: Row
+    sites: dict[str, Row] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.run["status"] in FINAL_STATUSES
+
+
+class User:
+    """A signed-in user.
+
+    Args:
+        client: A client with the user's session.
+        url: Address of the Supabase project.
+        key: The API key of users.
+    """
+
+    def __init__(self, client: AsyncClient, url: str, key: str) -> None:
+        self._client = client
+        self._url = url
+        self._key = key
+
+    async def enqueue(
+        self, kind: str, parameters: Mapping[str, Any], *, idempotency_key: str | None = None, fresh: bool = False
+    ) -> Row:
+        """Put a search into the queue and return its row, which another run may have answered already.
+
+        Args:
+            kind: What to search for.
+            parameters: As the kind's rules allow.
+            idempotency_key: The same key again returns the same run. By default one of its own.
+            fresh: Whether a recent run of an equal search must not answer it.
+
+        Raises:
+            postgrest.APIError: The parameters were refused (code 22023), and the message names the field; or a quota is
+                used up (code PT429), and the message says for how long.
+        """
+        arguments = {
+            "kind": kind,
+            "parameters": dict(parameters),
+            # With a key of its own the request can be repeated: its answer may get lost on the way.
+            "idempotency_key": idempotency_key or str(uuid4()),
+            "fresh": fresh,
+        }
+        return await self._row(self._client.rpc("enqueue_search", arguments))
+
+    async def rerun(self, run_id: str) -> Row:
+        """Put the same search into the queue once more and return the new run.
+
+        Raises:
+            postgrest.APIError: The user has no such run (code PT404), or a quota is used up (code PT429).
+        """
+        # Sent once: each call makes a run.
+        answer = await self._client.rpc("rerun_search", {"run_id": run_id}).execute()
+        return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
+
+    async def cancel(self, run_id: str) -> Row:
+        """End a run at once and return it; one that has ended stays as it is.
+
+        Raises:
+            postgrest.APIError: The user has no such run (code PT404).
+        """
+        return await self._row(self._client.rpc("cancel_search", {"run_id": run_id}))
+
+    async def runs(self, limit: int) -> list[Row]:
+        """Return the user's last runs with their sites, newest first."""
+        query = self._client.table("search_runs").select("*,search_run_sites(*)")
+        query = query.order("position", foreign_table="search_run_sites").order("created_at", desc=True)
+        return await self._rows(query.limit(limit))
+
+    async def items(self, run_id: str, limit: int) -> list[Row]:
+        """Return what a run found, in the order of its sites' pages."""
+        query = self._client.table("run_items").select("*").eq("run_id", run_id)
+        return await self._rows(query.order("page_number").order("position").order("site").limit(limit))
+
+    async def follow(
+        self, run_ids: Iterable[str], *, timing: Timing = DEFAULT_TIMING
+    ) -> AsyncGenerator[dict[str, FollowedRun], None]:
+        """Yield the runs by id after every change, until all have ended or are deleted.
+
+        Realtime brings the changes. Because it can lose some in silence, the runs are also read from time to time. Runs
+        that the user may not see, and those that are deleted, are left out.
+
+        Args:
+            run_ids: Ids of the runs.
+            timing: When a subscription counts as lost, and how often the runs are read.
+        """
+        ids = [*dict.fromkeys(run_ids)]
+        bindings = [
+            Binding(table, filter=f"{column}=in.({','.join(batch)})")
+            for table, column in (("search_runs", "id"), ("search_run_sites", "run_id"))
+            for batch in _batches(ids)
+        ]
+        followed: dict[str, FollowedRun] = {}
+        live = changes(self._url, self._key, bindings, access_token=self._access_token, timing=timing)
+        async with aclosing(live) as events:
+            async for event in events:
+                if isinstance(event, Change) and _run_id(event, followed) not in followed:
+                    continue
+                if isinstance(event, Change) and _is_whole(event, followed):
+                    _apply(event, followed)
+                else:
+                    former, followed = followed, await self._read(ids)
+                    if isinstance(event, Recheck) and followed == former:
+                        continue
+                yield followed
+                if all(run.is_final for run in followed.values()):
+                    return
+
+    async def _read(self, run_ids: Sequence[str]) -> dict[str, FollowedRun]:
+        by_id: dict[str, FollowedRun] = {}
+        for batch in _batches(run_ids):
+            query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", batch)
+            query = query.order("position", foreign_table="search_run_sites")
+            # As long as it takes, as for the subscription before it: an outage is no end of a run.
+            for row in await self._rows(query, patience_seconds=math.inf):
+                by_id[row["id"]] = FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")})
+        return {run_id: by_id[run_id] for run_id in run_ids if run_id in by_id}
+
+    async def _row(self, request: _Request) -> Row:
+        return await _answer(request, PATIENCE_SECONDS)  # type: ignore[return-value]  # one row
+
+    async def _rows(self, request: _Request, *, patience_seconds: float = PATIENCE_SECONDS) -> list[Row]:
+        return await _answer(request, patience_seconds)  # type: ignore[return-value]  # a list of rows
+
+    async def _access_token(self) -> str:
+        session = await self._client.auth.get_session()
+        if session is None:
+            raise SettingsError("the session has ended: sign in again")
+        return session.access_token
+
+
+async def _answer(request: _Request, patience_seconds: float) -> object:
+    """Send a request that is idempotent until it is answered; in the end raise what the last failure was."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(is_transient),
+        wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
+        stop=stop_after_delay(patience_seconds),
+        reraise=True,
+    )
+    return (await retrying(request.execute)).data
+
+
+def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(run_ids), MAX_IDS):
+        yield run_ids[start : start + MAX_IDS]
+
+
+def _run_id(change: Change, followed: Mapping[str, FollowedRun]) -> str | None:
+    # Realtime sends the key of every deleted row to everybody, whatever the policies are: a random id of its own.
+    if change.table == "search_runs":
+        return (change.old_record if change.type == "DELETE" else change.record).get("id")
+    if change.type != "DELETE":
+        return change.record.get("run_id")
+    return next((run_id for run_id, run in followed.items() if _deleted_site(change, run)), None)
+
+
+def _deleted_site(change: Change, run: FollowedRun) -> str | None:
+    return next((name for name, site in run.sites.items() if site["id"] == change.old_record.get("id")), None)
+
+
+def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
+    """Whether a change has all that is needed to apply it. An update may lack columns that it left as they were."""
+    if change.type != "UPDATE" or change.table == "search_runs":
+        return not change.is_cut
+    return not change.is_cut and change.record["site"] in followed[change.record["run_id"]].sites
+
+
+def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
+    run_id = _run_id(change, followed)
+    assert run_id is not None
+    match change.table, change.type:
+        case "search_runs", "DELETE":
+            del followed[run_id]
+        case "search_runs", _:
+            followed[run_id].run |= change.record
+            if change.record.get("leader_run_id") or change.record.get("shared_run_id"):
+                # A run that another one answers has no sites of its own; their deletion passes no filter.
+                followed[run_id].sites.clear()
+        case _, "DELETE":
+            followed[run_id].sites.pop(_deleted_site(change, followed[run_id]) or "", None)
+        case _:
+            sites = followed[run_id].sites
+            sites[change.record["site"]] = sites.get(change.record["site"], {}) | change.record
+
+
+@asynccontextmanager
+async def signed_in(settings: Settings) -> AsyncIterator[User]:
+    """Sign in as the user of the settings; on a local stack, as one made for it.
+
+    Raises:
+        SettingsError: The key or the user is missing, or the user is refused.
+    """
+    if settings.supabase_email and settings.supabase_password:
+        email, password = settings.supabase_email, settings.supabase_password.get_secret_value()
+        create = False
+    elif urlsplit(settings.supabase_url).hostname in ("127.0.0.1", "localhost"):
+        email, password = LOCAL_USER
+        create = True
+    else:
+        raise SettingsError("SUPABASE_EMAIL, SUPABASE_PASSWORD: are required, to sign in as a user")
+    key = settings.require("supabase_anon_key")
+    async with signed_in_as(settings.supabase_url, key, email, password, create=create) as user:
+        yield user
+
+
+async def _sign_up(client: AsyncClient, email: str, password: str) -> None:
+    try:
+        await client.auth.sign_up({"email": email, "password": password})
+    except AuthApiError as error:
+        if error.code != USER_EXISTS:
+            raise
+        # Another process has made the user a moment ago; or there was one before, and the password is wrong.
+        await client.auth.sign_in_with_password({"email": email, "password": password})
+
+
+@asynccontextmanager
+async def signed_in_as(url: str, key: str, email: str, password: str, *, create: bool = False) -> AsyncIterator[User]:
+    """Sign in with e-mail and password.
+
+    Args:
+        url: Address of the Supabase project.
+        key: The API key of users.
+        email: The user's e-mail.
+        password: The user's password.
+        create: Sign up, if there is no such user yet.
+
+    Raises:
+        SettingsError: The user is refused.
+        supabase_auth.errors.AuthError: The key is refused, or the project cannot be reached.
+    """
+    async with open_client(url, key, timeout_seconds=REQUEST_TIMEOUT_SECONDS) as client:
+        try:
+            try:
+                await client.auth.sign_in_with_password({"email": email, "password": password})
+            except AuthApiError:
+                if not create:
+                    raise
+                await _sign_up(client, email, password)
+        except AuthApiError as error:
+            if error.status == HTTPStatus.UNAUTHORIZED:  # the gateway's answer to a wrong key; a wrong user gets 400
+                raise
+            raise SettingsError(f"SUPABASE_EMAIL, SUPABASE_PASSWORD: {error.message}") from None
+        yield User(client, url, key)

@@ -1,0 +1,100 @@
+"""When to look for work, and for cancellations. The poll is the truth; Realtime is only a hint that comes sooner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+
+from realtime import RealtimePostgresChangesListenEvent
+
+from worker.database.changes import Binding, Change, changes
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_FACTOR = 2
+LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS = 5
+LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS = 1
+"""The search of a cancelled run has to end within two seconds."""
+
+
+class Wakeup:
+    """Paces the looks into the queue: fast while there is work, backing off when idle, at once when a run comes in.
+
+    Heartbeats are paced here, too: they tell of cancellations, which cannot wait for a third of a lease.
+
+    Args:
+        poll_seconds: Pause while there is work.
+        poll_idle_seconds: Longest pause while there is none.
+    """
+
+    def __init__(self, *, poll_seconds: float, poll_idle_seconds: float) -> None:
+        self._poll_seconds = poll_seconds
+        self._poll_idle_seconds = poll_idle_seconds
+        self._pause_seconds = poll_seconds
+        self._rung = asyncio.Event()
+        self._cancelled = asyncio.Event()
+        self._is_live = False
+
+    def ring(self) -> None:
+        """End the current pause, or the next one at once."""
+        self._rung.set()
+
+    async def rung(self) -> None:
+        """Wait for the next ring."""
+        await self._rung.wait()
+        self._rung.clear()
+
+    async def pause(self, *, found_work: bool) -> None:
+        """Wait until it is time to look again.
+
+        Args:
+            found_work: Whether the last look found any.
+        """
+        if found_work:
+            self._pause_seconds = self._poll_seconds
+        longest = self._poll_idle_seconds
+        if not self._is_live:
+            longest = min(longest, LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS)
+        jittered = min(self._pause_seconds, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
+        with suppress(TimeoutError):
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
+            async with asyncio.timeout(jittered):
+                await self.rung()
+        self._pause_seconds = min(self._pause_seconds * BACKOFF_FACTOR, self._poll_idle_seconds)
+
+    async def pause_heartbeats(self, longest_seconds: float) -> None:
+        """Wait until it is time for a heartbeat: at once when a run was cancelled, soon while nobody would tell."""
+        if not self._is_live:
+            longest_seconds = min(longest_seconds, LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_seconds):
+                await self._cancelled.wait()
+        self._cancelled.clear()
+
+    async def listen(self, url: str, key: str) -> None:
+        """Ring at every run that is inserted or cancelled, and whenever Realtime may have lost some."""
+        bindings = [
+            Binding("search_runs", RealtimePostgresChangesListenEvent.Insert),
+            Binding("search_runs", RealtimePostgresChangesListenEvent.Update, filter="status=eq.cancelled"),
+        ]
+        while True:
+            try:
+                async for event in changes(url, key, bindings, on_lost=self._mark_dead):
+                    self._is_live = True
+                    if not (isinstance(event, Change) and event.type == "UPDATE"):
+                        self.ring()
+                    if not (isinstance(event, Change) and event.type == "INSERT"):
+                        self._cancelled.set()
+            except Exception:
+                self._mark_dead()
+                logger.exception("Realtime failed; runs are found by polling, and it is tried again")
+                await asyncio.sleep(self._poll_idle_seconds)
+
+    def _mark_dead(self) -> None:
+        if self._is_live:
+            self._is_live = False
+            # Pauses under way may be longer than is right without Realtime.
+            self.ring()
+            self._cancelled.set()

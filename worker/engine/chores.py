@@ -1,0 +1,123 @@
+"""What a worker does beside its searches: embed, merge what turns out to be the same, delete what is old."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+from worker.database.answers import ClaimedItems, NearDuplicates
+from worker.database.queue import Queue
+from worker.engine.background import ChoreError
+from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError
+from worker.model import Item
+from worker.pipeline.embeddings import embedding_text
+from worker.processes.daemon_thread import in_daemon_thread
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 600
+"""Other workers load items, too, and some have no model. Often enough for those, and nothing beside the poll."""
+EMBED_SECONDS = 240
+"""Less than a claim lasts: the rest of its five minutes is for saving."""
+LONGEST_RETRY_PAUSE_SECONDS = 3600
+NEAR_DUPLICATES_BATCH = 20
+
+
+class Retention:
+    """Deletes what is older than the database's settings allow, which also say when to come again.
+
+    Args:
+        queue: The queue.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def __call__(self) -> float:
+        """Delete a batch, unless another worker just did."""
+        return await self._queue.delete_expired()
+
+
+class Embedding:
+    """Embeds items whose text is new or has changed.
+
+    Args:
+        queue: The queue.
+        embedder: The model.
+        on_saved: Called when embeddings were saved.
+    """
+
+    def __init__(self, queue: Queue, embedder: Embedder, on_saved: Callable[[], None]) -> None:
+        self._queue = queue
+        self._embedder = embedder
+        self._on_saved = on_saved
+
+    async def __call__(self) -> float:
+        """Embed a batch of items; those that the model refuses come again later, or are given up."""
+        claimed = await self._queue.claim_embeddings(self._embedder.name, self._embedder.batch)
+        if claimed.items:
+            await self._embed(claimed)
+        return _pause_seconds(claimed.due_in_seconds)
+
+    async def _embed(self, claimed: ClaimedItems) -> None:
+        texts = [embedding_text(item) for item in claimed.items]
+        try:
+            async with asyncio.timeout(EMBED_SECONDS):
+                answers = await self._embedder.embed(texts)
+        except TimeoutError:
+            raise ChoreError(
+                f"{self._embedder.name} needs more than {EMBED_SECONDS} s for {len(texts)} texts"
+            ) from None
+        except EmbedderError as error:
+            pause = error.retry_after_seconds
+            retry_in_seconds = None if pause is None else min(pause, LONGEST_RETRY_PAUSE_SECONDS)
+            raise ChoreError(str(error), retry_in_seconds=retry_in_seconds) from error
+        embeddings, refusals = {}, {}
+        for item, answer in zip(claimed.items, answers, strict=True):
+            if isinstance(answer, TextRefusedError):
+                refusals[item.id] = str(answer)
+            else:
+                embeddings[item.id] = answer
+        if refusals:
+            logger.warning(
+                "%d of %d items are not embedded: %s", len(refusals), len(texts), next(iter(refusals.values()))
+            )
+            await self._queue.fail_embeddings(claimed.mark, refusals)
+        if embeddings:
+            saved = await self._queue.save_embeddings(self._embedder.name, claimed.mark, embeddings)
+            logger.info("%d items embedded by %s", saved, self._embedder.name)
+            self._on_saved()
+
+
+class NearDuplicateMerging:
+    """Merges items of an organization that mean the same, if their texts say so as well.
+
+    Args:
+        queue: The queue.
+        are_duplicates: Tells by their texts whether two items are the same thing.
+    """
+
+    def __init__(self, queue: Queue, are_duplicates: Callable[[Item, Item], bool]) -> None:
+        self._queue = queue
+        self._are_duplicates = are_duplicates
+
+    async def __call__(self) -> float:
+        """Compare a batch of items with those that are near."""
+        claimed = await self._queue.claim_near_duplicates(NEAR_DUPLICATES_BATCH)
+        if claimed.pairs:
+            same = await in_daemon_thread(partial(self._confirmed, claimed))
+            if same:
+                merged = await self._queue.merge_items(same)
+                logger.info("%d near-duplicates merged, of %d candidates", merged, len(claimed.pairs))
+            await self._queue.finish_near_duplicates(claimed.mark, claimed.items)
+        return _pause_seconds(claimed.due_in_seconds)
+
+    def _confirmed(self, claimed: NearDuplicates) -> list[tuple[UUID, UUID]]:
+        return [pair for pair in claimed.pairs if self._are_duplicates(*(claimed.items[item] for item in pair))]
+
+
+def _pause_seconds(due_in_seconds: float | None) -> float:
+    return IDLE_SECONDS if due_in_seconds is None else min(due_in_seconds, IDLE_SECONDS)

@@ -1,0 +1,133 @@
+"""A raw page becomes items, or reasons why not."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from worker.errors import InvalidItemError
+from worker.model import Item, ItemError, Json, Page, Transformed
+from worker.pipeline.duplicates import Keys, keys
+from worker.pipeline.normalize import JOBS, normalize
+from worker.printable import one_line
+from worker.sources import Source
+
+MAIN_FIELDS = ("organization", "location", "posted_at", "description")
+"""What a good item has besides its title and address, which all have."""
+
+LONGEST_ID = 500
+"""Characters of a site's id: an index entry of the database holds at most 2,704 bytes."""
+
+MOST_LEVELS = 100
+"""Levels of lists and objects in each other that are stored; a few hundred are more than Python's own JSON takes."""
+
+RAW_LENGTH = 20_000
+"""Characters of an invalid record that are kept with its error; the page has all of it."""
+
+
+def transform(source: Source, site: str, page: Page) -> Transformed:
+    """Turn a page into items.
+
+    The same page and version of the source always give the same. Whatever a source's code raises is an error of the
+    record that it was raised for, or of the page: nothing is raised here.
+
+    Args:
+        source: The source that fetched the page, or a later version of it.
+        site: The site that sent it.
+        page: The page.
+    """
+    started = time.monotonic()
+    items: list[Item] = []
+    errors: list[ItemError] = []
+    for index, record in enumerate(_records(source, site, page, errors)):
+        try:
+            items.append(_item(source, site, record))
+        except Exception as error:  # noqa: BLE001 (logged with the page)
+            errors.append(_error(error, index, record))
+    return Transformed(
+        version=source.version,
+        items=tuple(items),
+        errors=tuple(errors),
+        completeness=_completeness(items),
+        transform_ms=round((time.monotonic() - started) * 1000),
+    )
+
+
+def storable(value: Json, levels: int = MOST_LEVELS) -> Json:
+    """Return JSON that PostgreSQL can store: without NUL, half characters, numbers that are none, and too deep levels.
+
+    Raises:
+        TypeError: It is no JSON.
+    """
+    match value:
+        case str():
+            return value.replace("\0", "").encode("utf-8", "replace").decode()
+        case float() if not math.isfinite(value):
+            return None
+        case list() | dict() if levels == 0:
+            return None
+        case list():
+            return [storable(element, levels - 1) for element in value]
+        case dict():
+            return {str(storable(name)): storable(element, levels - 1) for name, element in value.items()}
+        case None | bool() | int() | float():
+            return value
+        case _:
+            raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _records(source: Source, site: str, page: Page, errors: list[ItemError]) -> Sequence[Json]:
+    try:
+        return list(source.records(site, page))
+    except Exception as error:  # noqa: BLE001 (as above)
+        errors.append(_error(error, None, None))
+        return []
+
+
+def _item(source: Source, site: str, record: Json) -> Item:
+    item = normalize(source.parse(site, record), source.kind)
+    for field in ("external_id", "title", "url"):
+        if not getattr(item, field):
+            raise InvalidItemError("is missing", field)
+    external_id, data = storable(item.external_id), storable(item.data)
+    if not isinstance(external_id, str) or not 1 <= len(external_id) <= LONGEST_ID:
+        raise InvalidItemError(f"must be a text of 1 to {LONGEST_ID} characters", "external_id")
+    if not isinstance(data, dict):
+        raise InvalidItemError("must be an object", "data")
+    if not isinstance(item.is_remote, bool | None):
+        raise InvalidItemError("must be true, false or null", "is_remote")
+    # Two people of one name and place are not one person, as two jobs are one job.
+    found = keys(item) if source.kind == JOBS else Keys(None, None, None)
+    return replace(
+        item,
+        external_id=external_id,
+        data=data,
+        apply_key=found.apply,
+        match_key=found.match,
+        organization_key=found.organization,
+    )
+
+
+def _error(error: Exception, index: int | None, record: Json) -> ItemError:
+    field = error.field if isinstance(error, InvalidItemError) else None
+    return ItemError(index, type(error).__name__, one_line(str(error)), field, _kept(record))
+
+
+def _kept(record: Json) -> Json:
+    try:
+        raw = storable(record)
+    except TypeError:
+        return None
+    text = json.dumps(raw)
+    return raw if len(text) <= RAW_LENGTH else text[:RAW_LENGTH]
+
+
+def _completeness(items: Sequence[Item]) -> dict[str, float]:
+    if not items:
+        return {}
+    return {
+        field: round(sum(getattr(item, field) is not None for item in items) / len(items), 3) for field in MAIN_FIELDS
+    }

@@ -1,0 +1,115 @@
+"""Everything that this library raises for its users to catch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from worker.printable import one_line
+
+
+class ErrorCode(StrEnum):
+    """Why a site failed. The values are the database's and the frontends' words."""
+
+    INVALID_PARAMETERS = "invalid_parameters"
+    BLOCKED = "blocked"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    NOT_FOUND = "not_found"
+    UNVERIFIED = "unverified"
+    UNAUTHORIZED = "unauthorized"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    UPSTREAM = "upstream"
+    INTERNAL = "internal"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same search may succeed later, unchanged."""
+        return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND, ErrorCode.UNAUTHORIZED)
+
+
+class SiteError(Exception):
+    """A site could not be searched, or not to its end.
+
+    Args:
+        code: Why, as the database stores it.
+        message: What went wrong, for the person who reads the run; kept as `one_line`. It must hold no secret.
+        is_final: Whether the same search would fail again; default: as the code has it.
+        retry_after_seconds: How long the site asked to be left alone, if it did.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        is_final: bool | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.code = code
+        self.message = one_line(message)
+        self.is_final = not code.retryable if is_final is None else is_final
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self.message)
+
+
+class InvalidItemError(ValueError):
+    """A record of a page is no item.
+
+    Args:
+        message: What is wrong with it.
+        field: The field that is wrong, where one is.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class SiteWaitingError(Exception):
+    """A site must not be asked now: its search is put off, and the run's other sites go on.
+
+    Args:
+        reason: Why, in one line for the person who reads the run.
+        retry_in_seconds: When to come back.
+    """
+
+    def __init__(self, reason: str, retry_in_seconds: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_in_seconds = retry_in_seconds
+
+
+class LeaseLostError(Exception):
+    """The run is not this worker's any more: it was cancelled, or its lease expired and was rescued."""
+
+
+class QueueError(Exception):
+    """A call did not succeed."""
+
+
+class CallRefusedError(QueueError):
+    """The database refused a call; the same call again would be refused again.
+
+    Args:
+        message: What was refused, and why.
+        status: HTTP status of the answer.
+        code: PostgREST's code (`PGRST...`) or a SQLSTATE; None where the gateway refused before either of them.
+    """
+
+    def __init__(self, message: str, *, status: int | None, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class DatabaseUnreachableError(QueueError):
+    """The database could not be reached for as long as it was tried."""
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The message has a line for each, named as in the environment."""
+
+
+class BrokenSourceError(SettingsError):
+    """An installed source cannot be used. The message names it and its distribution."""

@@ -1,0 +1,1 @@
+"""The part of Realtime that the clients of this project use."""

@@ -1,0 +1,65 @@
+"""How long a change is in the platform's eyes: the text that `wal2json` writes of it, once Postgres has read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from worker.local.supabase.realtime import wal
+
+MAX_RECORD_BYTES = 1024 * 1024  # the platform's `poll_max_record_bytes`
+NUMBERS = ("int2", "int4", "int8", "float4", "float8", "numeric")
+
+
+class LoggedColumn(NamedTuple):
+    """A value of a change, with what is written beside it.
+
+    Attributes:
+        text: As Postgres writes it. None for a null, and for what Postgres does not publish.
+        rendered: As JSON.
+    """
+
+    name: str
+    label: str
+    full_type: str
+    type_oid: int
+    text: str | None
+    rendered: str | None
+    is_key: bool
+
+
+def is_too_large(change: wal.Change, new: Sequence[LoggedColumn], old: Sequence[LoggedColumn]) -> bool:
+    """Whether the platform sends it without its long values."""
+    committed_at = change.committed_at.isoformat(sep=" ").replace("+00:00", "")
+    timestamp = (committed_at.rstrip("0") if "." in committed_at else committed_at) + "+00"
+    head = {
+        "pk": [{"name": c.name, "type": c.full_type, "typeoid": c.type_oid} for c in (new or old) if c.is_key],
+        "table": change.relation.table,
+        "action": change.type[0],
+        "schema": change.relation.schema,
+        "timestamp": timestamp,
+    }
+    parts = {"columns": new, "identity": old}
+    size = _size(head) + sum(len(f', "{name}": []') + _size_of(values) for name, values in parts.items() if values)
+    return size > MAX_RECORD_BYTES
+
+
+def _size_of(columns: Sequence[LoggedColumn]) -> int:
+    heads = [{"name": c.name, "type": c.full_type, "value": 0, "typeoid": c.type_oid} for c in columns]
+    return _size(heads) - len("[]") + sum(_size_of_value(column) - len("0") for column in columns)
+
+
+def _size_of_value(column: LoggedColumn) -> int:
+    if column.rendered is None:
+        return len("null")
+    if column.text is None or column.label == "bool":
+        return len(column.rendered.encode())
+    if column.label in NUMBERS:
+        return len(format(Decimal(column.text), "f"))
+    return _size(column.text[2:] if column.label == "bytea" else column.text)
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())

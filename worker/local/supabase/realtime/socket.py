@@ -1,0 +1,248 @@
+"""The WebSockets of Realtime, over protocols 1.0.0 and 2.0.0: the channels joined on them, and what they are sent.
+
+What is sent, and when, follows https://github.com/supabase/realtime (2.129) and, for the channel protocol,
+https://github.com/phoenixframework/phoenix (`lib/phoenix/socket.ex`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import time
+from typing import Any, Protocol
+
+from starlette.status import WS_1013_TRY_AGAIN_LATER
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from worker.local.supabase.realtime.identity import Identity, RefusedError, TokenRefusedError
+from worker.local.supabase.realtime.join import SECRET_KEY_PREFIX, TOPIC_PREFIX, Join, Message, refuse_what_is_missing
+from worker.local.supabase.realtime.subscriptions import Binding
+from worker.local.supabase.realtime.tables import json_object
+
+logger = logging.getLogger(__name__)
+
+MAX_CHANNELS = 100  # of one client, the platform's `max_channels_per_client`
+MAX_BACKLOG_LENGTH = 16 * 1024 * 1024  # a few of the largest records, tens of thousands of ordinary ones
+STALL_SECONDS = 5.0  # with a longer backlog, and not one frame taken: the client does not read
+CLOSE_SECONDS = 1.0
+
+BINDING_IDS = itertools.count(1)
+
+
+class Publisher(Protocol):
+    """Who knows tokens, and sends changes to channels."""
+
+    def identify(self, token: str) -> Identity:
+        """Return whom a token speaks for."""
+
+    def subscribe(self, channel: Channel) -> None:
+        """Validate the channel's bindings, tell it, and send it from then on what it may see."""
+
+    def unsubscribe(self, channel: Channel) -> None:
+        """Send the channel nothing more."""
+
+
+class Channel:
+    """One topic, joined on one socket."""
+
+    def __init__(self, socket: Socket, topic: str, join_ref: str | None, items: list[dict[str, Any]]) -> None:
+        self.topic = topic
+        self.join_ref = join_ref
+        self.items = items
+        self.bindings: list[Binding] = []
+        self.token: str
+        self.identity: Identity
+        self._socket = socket
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def authorize(self, token: str, identity: Identity) -> None:
+        """Read as `identity` from now on, and until it expires."""
+        self.stop_clock()
+        self.token, self.identity = token, identity
+        self._expiry = asyncio.get_running_loop().call_later(
+            max(0.0, identity.expires_at - time.time()),
+            lambda: self._socket.shut_down(
+                self, f"Token has expired {int(time.time()) - identity.expires_at} seconds ago"
+            ),
+        )
+
+    def stop_clock(self) -> None:
+        """Let the token expire unnoticed."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def send_system(self, extension: str, status: str, message: str) -> None:
+        """Say how an extension of the channel does, or why it ends."""
+        name = self.topic.removeprefix(TOPIC_PREFIX)
+        payload = {"extension": extension, "status": status, "message": message, "channel": name}
+        self._socket.send(self.topic, "system", json.dumps(payload), join_ref=self.join_ref)
+
+    def send_close(self) -> None:
+        """Say that it has ended."""
+        self._socket.send(self.topic, "phx_close", "{}", ref=self.join_ref, join_ref=self.join_ref)
+
+    def send_change(self, binding_ids: list[int], data: str) -> None:
+        """Tell those bindings of a change, which is JSON."""
+        payload = json_object({"ids": json.dumps(binding_ids), "data": data})
+        self._socket.send(self.topic, "postgres_changes", payload)
+
+
+class _StalledError(Exception):
+    """The client takes nothing of a long backlog."""
+
+
+class Socket:
+    """One client's WebSocket: the channels that it joined, and the frames that it is still to be sent."""
+
+    def __init__(self, publisher: Publisher, websocket: WebSocket, protocol: str, key: str, identity: Identity) -> None:
+        self._publisher = publisher
+        self._websocket = websocket
+        self._protocol = protocol
+        self._key, self._key_identity = key, identity
+        self._channels: dict[str, Channel] = {}
+        self._frames: asyncio.Queue[str] = asyncio.Queue()
+        self._backlog = 0
+        self._overflowed = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Read and write until either side ends it."""
+        await self._websocket.accept()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for work in (self._read(), self._write(), self._watch_backlog()):
+                    tasks.create_task(work)
+        except* WebSocketDisconnect:
+            pass
+        except* _StalledError:
+            logger.warning("a WebSocket is closed: its client does not read")
+            with contextlib.suppress(TimeoutError, WebSocketDisconnect):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._websocket.close(WS_1013_TRY_AGAIN_LATER)
+        finally:
+            for channel in list(self._channels.values()):
+                self._release(channel)
+
+    def send(
+        self, topic: str, event: str, payload: str, *, ref: str | None = None, join_ref: str | None = None
+    ) -> None:
+        """Queue a message, whose payload is JSON."""
+        if self._protocol == "1.0.0":
+            head = {"topic": topic, "event": event, "ref": ref}
+            frame = json_object({name: json.dumps(value) for name, value in head.items()} | {"payload": payload})
+        else:
+            frame = f"{json.dumps([join_ref, ref, topic, event])[:-1]}, {payload}]"
+        self._frames.put_nowait(frame)
+        self._backlog += len(frame)
+        if self._backlog > MAX_BACKLOG_LENGTH:
+            self._overflowed.set()
+
+    def shut_down(self, channel: Channel, message: str) -> None:
+        """End a channel, and tell why."""
+        channel.send_system("system", "error", message)
+        self._close(channel)
+
+    async def _write(self) -> None:
+        while True:
+            frame = await self._frames.get()
+            await self._websocket.send_text(frame)
+            self._taken.set()
+            self._backlog -= len(frame)
+            if self._backlog <= MAX_BACKLOG_LENGTH:
+                self._overflowed.clear()
+
+    async def _watch_backlog(self) -> None:
+        while True:
+            await self._overflowed.wait()
+            self._taken.clear()
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._taken.wait()
+            except TimeoutError:
+                raise _StalledError from None
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._websocket.receive()
+            if event["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect
+            text = event.get("text")
+            message = Message.parse(self._protocol, text) if text else Message.parse_bytes(event.get("bytes") or b"")
+            if message:
+                self._handle(message)
+
+    def _handle(self, message: Message) -> None:
+        channel = self._channels.get(message.topic)
+        if message.topic == "phoenix" and message.event == "heartbeat":
+            self._reply(message, "ok", {})
+        elif message.event == "phx_join":
+            self._join(message)
+        elif channel is None and message.event != "phx_leave":
+            self._reply(message, "error", {"reason": "unmatched topic"})
+        elif channel and message.join_ref not in (None, channel.join_ref):
+            logger.debug("ignored: a message to a channel that has been joined again since")
+        elif message.event == "phx_leave":
+            self._reply(message, "ok", {})
+            if channel:
+                self._close(channel)
+        elif channel and message.event == "access_token":
+            self._refresh(channel, message.payload.get("access_token"))
+        elif message.event in ("broadcast", "presence"):
+            logger.warning("refused: a %s on %s, which the local stack does not have", message.event, message.topic)
+            self._reply(message, "error", {"reason": f"{message.event} is not part of the local stack"})
+
+    def _join(self, message: Message) -> None:
+        replaced = self._channels.get(message.topic)
+        if replaced:
+            self._release(replaced)
+        try:
+            channel = self._admit(message)
+        except RefusedError as error:
+            reason = error.at_join if isinstance(error, TokenRefusedError) else str(error)
+            self._reply(message, "error", {"reason": reason})
+        else:
+            self._channels[channel.topic] = channel
+            self._reply(message, "ok", {"postgres_changes": channel.items})
+            if channel.items:
+                self._publisher.subscribe(channel)
+        if replaced:  # Phoenix tells of the old channel's end after the new one's beginning
+            replaced.send_close()
+
+    def _admit(self, message: Message) -> Channel:
+        join = Join.of(message)
+        if len(self._channels) >= MAX_CHANNELS:
+            raise RefusedError("ChannelRateLimitReached: Too many channels")
+        token = join.token or self._key
+        identity = self._publisher.identify(token) if join.token else self._key_identity
+        refuse_what_is_missing(message)
+        items = [{**item, "id": next(BINDING_IDS)} for item in join.items]
+        channel = Channel(self, message.topic, message.join_ref, items)
+        channel.authorize(token, identity)
+        return channel
+
+    def _refresh(self, channel: Channel, token: object) -> None:
+        if not isinstance(token, str) or token == channel.token or token.startswith(SECRET_KEY_PREFIX):
+            return
+        try:
+            channel.authorize(token, self._publisher.identify(token))
+        except TokenRefusedError as error:
+            self.shut_down(channel, error.at_refresh)
+        else:
+            if channel.items:
+                self._publisher.subscribe(channel)
+
+    def _close(self, channel: Channel) -> None:
+        self._release(channel)
+        channel.send_close()
+
+    def _release(self, channel: Channel) -> None:
+        del self._channels[channel.topic]
+        channel.stop_clock()
+        self._publisher.unsubscribe(channel)
+
+    def _reply(self, message: Message, status: str, response: dict[str, Any]) -> None:
+        payload = json.dumps({"status": status, "response": response})
+        self.send(message.topic, "phx_reply", payload, ref=message.ref, join_ref=message.join_ref)

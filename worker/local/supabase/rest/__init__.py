@@ -1,0 +1,1 @@
+"""The part of PostgREST that the clients of this project use."""

@@ -1,0 +1,129 @@
+"""What PostgREST says of a table, function or relationship that is not there: what comes closest to it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from worker.local.supabase.rest.errors import RestError
+from worker.local.supabase.rest.schema import Function
+
+# All that may have been meant. Views and computed relationships count, although the local stack does not follow them.
+TABLES = """
+select relname::text from pg_class
+where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'f', 'p') and not relispartition
+"""
+FUNCTIONS = """
+select distinct proname::text from pg_proc
+where pronamespace = 'public'::regnamespace and prokind = 'f' and prorettype <> 'trigger'::regtype
+"""
+RELATED = """
+select distinct o.relname::text as origin, t.relname::text as target
+from pg_constraint k
+cross join lateral (values (k.conrelid, k.confrelid), (k.confrelid, k.conrelid)) as side (origin, target)
+join pg_class o on o.oid = side.origin and o.relnamespace = 'public'::regnamespace
+join pg_class t on t.oid = side.target and t.relnamespace = 'public'::regnamespace
+where k.contype = 'f' and k.conparentid = 0
+"""
+IS_VIEW = """
+select exists (
+    select from pg_class
+    where relnamespace = 'public'::regnamespace and relkind in ('v', 'm') and relname = any (%s)
+)
+"""
+
+_LEAST_SCORE, _LEAST_SCORE_OF_NAMES = 0.33, 0.75
+_GRAM_SIZES = (3, 2)
+_CANDIDATES = 50
+
+
+def no_table(name: str, tables: Sequence[str]) -> RestError:
+    """Return the error that there is no such table."""
+    close = closest(name, tables, least_score=_LEAST_SCORE_OF_NAMES)
+    hint = f"Perhaps you meant the table 'public.{close[0]}'" if close else None
+    return RestError(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache", hint=hint)
+
+
+def no_function(
+    name: str, arguments: Iterable[str], namesakes: Sequence[Function], functions: Sequence[str], *, is_post: bool
+) -> RestError:
+    """Return the error that no function of this name takes these arguments."""
+    names = ", ".join(sorted(arguments))
+    called, searched = f"({names})", f" with parameter{'s' if ',' in names else ''} {names}"
+    if not names:
+        called = searched = " without parameters"
+    alternative = " or with a single unnamed json/jsonb parameter" if is_post else ""
+    if namesakes:
+        signatures = [f"({', '.join(sorted(function.argument_names))})" for function in namesakes]
+        close = [f"{name}{signature}" for signature in closest(f"({names})", signatures)]
+    else:
+        close = closest(name, functions, least_score=_LEAST_SCORE_OF_NAMES)
+    return RestError(
+        404,
+        "PGRST202",
+        f"Could not find the function public.{name}{called} in the schema cache",
+        details=f"Searched for the function public.{name}{searched}{alternative}, "
+        "but no matches were found in the schema cache.",
+        hint=f"Perhaps you meant to call the function public.{close[0]}" if close else None,
+    )
+
+
+def no_relationship(origin: str, target: str, hint: str | None, related: Sequence[tuple[str, str]]) -> RestError:
+    """Return the error that two tables are not related."""
+    targets = [other for table, other in related if table == origin]
+    if targets:
+        meant, named = [close for close in closest(target, targets) if close.lower() != target.lower()], target
+    else:
+        meant, named = closest(origin, sorted({table for table, _ in related})), origin
+    using = f"' using the hint '{hint}" if hint else ""
+    return RestError(
+        400,
+        "PGRST200",
+        f"Could not find a relationship between '{origin}' and '{target}' in the schema cache",
+        details=f"Searched for a foreign key relationship between '{origin}' and '{target}{using}' in the schema "
+        "'public', but no matches were found.",
+        hint=f"Perhaps you meant '{meant[0]}' instead of '{named}'." if meant else None,
+    )
+
+
+def closest(text: str, known: Iterable[str], *, least_score: float = _LEAST_SCORE) -> list[str]:
+    """Return those of the known texts that are most like `text`, the closest first.
+
+    They are found by the pairs and triples of characters that they have in common, and ranked by edit distance.
+    """
+    lower = text.lower()
+    by_key = {entry.lower(): entry for entry in sorted(known)}
+    if lower in by_key:
+        return [by_key[lower]]
+    for size in _GRAM_SIZES:
+        grams = _grams(lower, size)
+        scored = [(_cosine(grams, _grams(key, size)), key) for key in by_key]
+        candidates = sorted([pair for pair in scored if pair[0] > 0], key=lambda pair: -pair[0])[:_CANDIDATES]
+        ranked = sorted(((_likeness(lower, key), key) for _, key in candidates), key=lambda pair: -pair[0])
+        if found := [by_key[key] for score, key in ranked if score >= least_score]:
+            return found
+    return []
+
+
+def _grams(text: str, size: int) -> Counter[str]:
+    word = "".join(character for character in text if character.isalnum() or character.isspace() or character == ",")
+    enclosed = f"-{word}-"
+    return Counter(enclosed[place : place + size] for place in range(len(enclosed) - size + 1))
+
+
+def _cosine(one: Counter[str], other: Counter[str]) -> float:
+    shared = sum(count * other[gram] for gram, count in one.items())
+    return shared / math.hypot(*one.values()) / math.hypot(*other.values()) if shared else 0.0
+
+
+def _likeness(one: str, other: str) -> float:
+    """Return 1 for equal texts, down to 0 by the number of edits between them."""
+    row = list(range(len(other) + 1))
+    for place, character in enumerate(one, 1):
+        diagonal, row[0] = row[0], place
+        for column, opposite in enumerate(other, 1):
+            edits = diagonal + (character != opposite)
+            diagonal = row[column]
+            row[column] = min(edits, row[column] + 1, row[column - 1] + 1)
+    return 1 - row[-1] / max(len(one), len(other), 1)

@@ -1,0 +1,80 @@
+"""Which representation a request asks for, and what its body is."""
+
+from __future__ import annotations
+
+import re
+
+from worker.local.supabase.rest.errors import RestError, unknown
+
+JSON = "application/json"
+SINGLE_OBJECT = "application/vnd.pgrst.object+json"
+
+_SINGLE_OBJECTS = (SINGLE_OBJECT, "application/vnd.pgrst.object")
+_ARRAYS = ("application/vnd.pgrst.array+json", "application/vnd.pgrst.array")
+_STRIPPED = re.compile(r";\s*nulls\s*=\s*\"?stripped\b", re.IGNORECASE)
+_REFUSED = re.compile(r"text/csv|application/geo\+json|application/vnd\.pgrst\.plan(\+json|\+text)?")
+_PARSED_ELSEWHERE = ("text/csv", "application/x-www-form-urlencoded")
+_KNOWN = (
+    "application/geo+json", "application/octet-stream", "application/openapi+json", "application/x-www-form-urlencoded",
+    "text/csv", "text/plain", "text/xml",
+)  # fmt: skip
+_PARAMETER_OF_A_FUNCTION = ("text/plain", "text/xml", "application/octet-stream")
+
+
+def representation(accept: str | None) -> str:
+    """Return the media type of the answer: the first of those accepted that there is.
+
+    Raises:
+        RestError: There is none of them (PGRST107), or the first is one that the local stack does not know.
+    """
+    accepted = _in_order(accept or "*/*")
+    for media_type in accepted:
+        name = _name(media_type)
+        if name in (JSON, "*/*"):
+            return JSON
+        if name in (*_SINGLE_OBJECTS, *_ARRAYS):
+            if _STRIPPED.search(media_type):
+                raise unknown("nulls=stripped")
+            return SINGLE_OBJECT if name in _SINGLE_OBJECTS else JSON
+        if _REFUSED.fullmatch(name):
+            raise unknown(f"the media type {name}")
+    shown = ", ".join(map(_shown, accepted))
+    raise RestError(406, "PGRST107", f"None of these media types are available: {shown}")
+
+
+def check_content_type(content_type: str | None, *, is_rpc: bool) -> None:
+    """Check that a body is JSON.
+
+    Raises:
+        RestError: It is something else, which PostgREST does not accept (PGRST102), or the local stack does not know.
+    """
+    name = _name(content_type or JSON)
+    if name == JSON or (name in _ARRAYS and not _STRIPPED.search(content_type or "")):
+        return
+    if name in _PARSED_ELSEWHERE or (is_rpc and name in _PARAMETER_OF_A_FUNCTION):
+        raise unknown(f"bodies of the type {name}")
+    raise RestError(400, "PGRST102", f"Content-Type not acceptable: {_shown(content_type or JSON)}")
+
+
+def _name(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
+
+
+def _shown(media_type: str) -> str:
+    """Return a media type as messages have it: without parameters, if PostgREST knows it."""
+    name = _name(media_type)
+    return name if name in _KNOWN else media_type
+
+
+def _in_order(accept: str) -> list[str]:
+    """Return the media types by their quality, and then by how specific they are."""
+
+    def rank(part: str) -> tuple[float, int, str]:
+        media_type, _, rest = part.replace(" ", "").partition(";q=")
+        try:
+            quality = float(rest.partition(";")[0]) if rest else 1.0
+        except ValueError:
+            quality = 1.0
+        return -quality, media_type.count("*") - media_type.count(";"), media_type
+
+    return [media_type for _, _, media_type in sorted(map(rank, accept.split(",")), key=lambda ranked: ranked[:2])]

@@ -1,0 +1,182 @@
+"""How tables of schema `public` are related, and which of these relationships an embed means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.query import Embed
+
+
+class Cardinality(StrEnum):
+    """How many rows of each end belong together, in PostgREST's words."""
+
+    ONE_TO_MANY = "one-to-many"
+    MANY_TO_ONE = "many-to-one"
+    ONE_TO_ONE = "one-to-one"
+    MANY_TO_MANY = "many-to-many"
+    COMPUTED = "computed"
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """A foreign key, seen from one of its ends; or two of them, through a table between.
+
+    Attributes:
+        target: The table at the other end. For a computed one, the function.
+        constraint: Name of the foreign key; of a table between, its name and those of its two.
+        columns: Pairs of columns that are equal: of this end, and of the target. Through a table between: the pairs
+            of this end and of that table.
+        target_columns: Through a table between, the pairs of the target and of that table.
+    """
+
+    target: str
+    is_self: bool
+    cardinality: Cardinality
+    constraint: list[str]
+    columns: list[list[str]]
+    target_columns: list[list[str]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cardinality", Cardinality(self.cardinality))
+
+    @property
+    def is_to_one(self) -> bool:
+        """Whether there is at most one row at the other end."""
+        return self.cardinality in (Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_ONE)
+
+    @property
+    def is_by_key(self) -> bool:
+        """Whether it is one foreign key."""
+        return self.cardinality not in (Cardinality.MANY_TO_MANY, Cardinality.COMPUTED)
+
+    def is_meant(self, target: str, hint: str | None) -> bool:
+        """Whether an embed with this target and hint means it, by the rules of PostgREST."""
+        if self.cardinality is Cardinality.COMPUTED:
+            return target == self.target
+        column, target_column = self._single_columns()
+        if self.is_self and hint is None:
+            return (target == self.target and self.cardinality is Cardinality.ONE_TO_MANY) or (
+                target == column and self.cardinality is Cardinality.MANY_TO_ONE
+            )
+        if self.is_self:
+            return target == self.target and self.cardinality is Cardinality.ONE_TO_MANY and hint == target_column
+        if hint is None:
+            return target == self.target or (self.is_by_key and target in (self.constraint[0], column))
+        return target == self.target and (
+            hint == self.constraint[0] or (self.is_by_key and hint in (column, target_column))
+        )
+
+    def _single_columns(self) -> tuple[str | None, str | None]:
+        if self.is_by_key and len(self.columns) == 1:
+            return self.columns[0][0], self.columns[0][1]
+        return None, None
+
+    def description(self, origin: str) -> dict[str, str]:
+        """Tell of it, as the error PGRST201 does."""
+        ours, theirs = ([pair[side] for pair in self.columns] for side in (0, 1))
+        if self.cardinality is Cardinality.MANY_TO_MANY:
+            others = [pair[1] for pair in self.target_columns]
+            table, first, second = self.constraint
+            words = f"{table} using {first}({', '.join(theirs)}) and {second}({', '.join(others)})"
+        else:
+            ends = f"{origin}({', '.join(ours)}) and {self.target}({', '.join(theirs)})"
+            words = f"{self.constraint[0]} using {ends}"
+        return {
+            "cardinality": self.cardinality,
+            "embedding": f"{origin} with {self.target}",
+            "relationship": words,
+        }
+
+
+def choose(found: Sequence[Relationship], origin: str, embed: Embed) -> Relationship | None:
+    """Return the relationship that an embed means, if there is one.
+
+    Raises:
+        RestError: There is more than one (PGRST201), or it is of a sort that the local stack does not know.
+    """
+    meant = [relationship for relationship in found if relationship.is_meant(embed.target, embed.hint)]
+    if not meant:
+        return None
+    if len(meant) > 1:
+        target = embed.target
+        message = f"Could not embed because more than one relationship was found for '{origin}' and '{target}'"
+        hints = ", ".join(f"'{relationship.target}!{relationship.constraint[0]}'" for relationship in meant)
+        raise RestError(
+            300,
+            "PGRST201",
+            message,
+            details=[relationship.description(origin) for relationship in meant],
+            hint=f"Try changing '{target}' to one of the following: {hints}. "
+            "Find the desired relationship in the 'details' key.",
+        )
+    if meant[0].cardinality is Cardinality.MANY_TO_MANY:
+        raise unknown("many-to-many relationships")
+    if meant[0].cardinality is Cardinality.COMPUTED:
+        raise unknown("computed relationships")
+    return meant[0]
+
+
+# In PostgREST's order: by the other end, then by cardinality, then by the foreign key.
+PREPARE = """
+prepare pgrst_relationship as
+with keys as (
+    select k.conrelid, k.confrelid, k.conname::text, k.conrelid = k.confrelid as is_self, k.conkey, k.confkey,
+        exists (
+            select from pg_constraint u
+            where u.conrelid = k.conrelid and u.contype in ('p', 'u') and u.conkey @> k.conkey and k.conkey @> u.conkey
+        ) as is_unique,
+        array(
+            select array[ours.attname::text, theirs.attname::text]
+            from unnest(k.conkey, k.confkey) with ordinality as pair (key, target_key, place)
+            join pg_attribute ours on ours.attrelid = k.conrelid and ours.attnum = pair.key
+            join pg_attribute theirs on theirs.attrelid = k.confrelid and theirs.attnum = pair.target_key
+            order by pair.place
+        ) as columns,
+        array(
+            select array[theirs.attname::text, ours.attname::text]
+            from unnest(k.conkey, k.confkey) with ordinality as pair (key, target_key, place)
+            join pg_attribute ours on ours.attrelid = k.conrelid and ours.attnum = pair.key
+            join pg_attribute theirs on theirs.attrelid = k.confrelid and theirs.attnum = pair.target_key
+            order by pair.place
+        ) as swapped
+    from pg_constraint k
+    where k.contype = 'f' and k.conparentid = 0 and k.connamespace = 'public'::regnamespace
+), found as (
+    select confrelid as other, is_self, case when is_unique then 'one-to-one' else 'many-to-one' end as cardinality,
+        array[conname] as constraint, columns, '{}'::text[] as target_columns, conrelid as origin
+    from keys
+    union all
+    select conrelid, is_self, case when is_unique then 'one-to-one' else 'one-to-many' end,
+        array[conname], swapped, '{}', confrelid
+    from keys
+    union all
+    select b.confrelid, a.confrelid = b.confrelid, 'many-to-many',
+        array[j.relname::text, a.conname, b.conname], a.swapped, b.swapped, a.confrelid
+    from keys a
+    join keys b on b.conrelid = a.conrelid and b.conname <> a.conname and not b.is_unique
+    join pg_class j on j.oid = a.conrelid
+    join pg_constraint p on p.conrelid = a.conrelid and p.contype = 'p' and p.conkey @> (a.conkey || b.conkey)
+    where not a.is_unique
+)
+select t.relname::text as target, f.is_self, f.cardinality, f.constraint, f.columns, f.target_columns
+from found f
+join pg_class o on o.oid = f.origin and o.relnamespace = 'public'::regnamespace and o.relname = $1
+join pg_class t on t.oid = f.other and t.relnamespace = 'public'::regnamespace
+union all
+select p.proname::text, false, 'computed', array[p.proname::text], '{}', '{}'
+from pg_proc p
+join pg_class o on o.reltype = p.proargtypes[0] and o.relnamespace = 'public'::regnamespace and o.relname = $1
+join pg_class t on t.reltype = p.prorettype
+where p.pronargs = 1;
+"""
+_ORDER = {cardinality: place for place, cardinality in enumerate(Cardinality)}
+
+
+def in_order(found: Sequence[Relationship]) -> list[Relationship]:
+    """Return relationships in the order in which PostgREST tells of them."""
+    return sorted(
+        found, key=lambda one: (one.target, one.is_self, _ORDER[one.cardinality], one.constraint, one.columns)
+    )

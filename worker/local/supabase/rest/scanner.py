@@ -1,0 +1,94 @@
+"""Reads the value of a parameter from left to right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from worker.local.supabase.rest.errors import RestError, unknown
+
+_T = TypeVar("_T")
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NAME = re.compile(rf"[ \t]*({_QUOTED}|(?:[\w$ ]|-(?!>))+)", re.DOTALL)
+_VALUE = re.compile(rf"(?:({_QUOTED})|\{{[^{{}}]*\}})(?=[,)]|\Z)|[^,)]*", re.DOTALL)
+
+
+class Scanner:
+    """Reads one text.
+
+    Args:
+        text: What is read.
+        what: What it is, for messages.
+        shown: The text in messages, if it is not `text` itself.
+    """
+
+    def __init__(self, text: str, what: str, shown: str | None = None) -> None:
+        self._text = text
+        self._what = f"{what} ({text if shown is None else shown})"
+        self._position = 0
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Read what `pattern` matches, if it does."""
+        found = pattern.match(self._text, self._position)
+        if found:
+            self._position = found.end()
+        return found
+
+    def take(self, literal: str) -> bool:
+        """Read `literal`, with spaces before it, if it is there."""
+        return self.match(re.compile(rf"[ \t]*{re.escape(literal)}")) is not None
+
+    def sees(self, literal: str) -> bool:
+        """Whether `literal` comes next."""
+        return self._text.startswith(literal, self._position)
+
+    def expect(self, literal: str) -> None:
+        """Read `literal`, which has to be there."""
+        if not self.take(literal):
+            self.fail(f'"{literal}"')
+
+    def rest(self) -> str:
+        """Read all that is left."""
+        start, self._position = self._position, len(self._text)
+        return self._text[start:]
+
+    def is_at_end(self) -> bool:
+        """Whether nothing but spaces is left."""
+        return not self._text[self._position :].strip()
+
+    def end(self) -> None:
+        """Check that nothing is left. PostgREST passes over it."""
+        if not self.is_at_end():
+            raise unknown(f"what '{self._text[self._position :]}' says at the end of {self._what}")
+
+    def separated(self, item: Callable[[], _T]) -> list[_T]:
+        """Read items with commas between them."""
+        items = [item()]
+        while self.take(","):
+            items.append(item())
+        return items
+
+    def name(self) -> str:
+        """Read a name, in quotes or not."""
+        found = self.match(_NAME)
+        if found is None or not found[1].strip():
+            self.fail("field name (* or [a..z0..9_$])")
+        return _unquoted(found[1].strip())
+
+    def value(self) -> str:
+        """Read a value within a list: in quotes, in braces, or up to what ends it."""
+        found = self.match(_VALUE)
+        assert found is not None, "it matches the empty string"
+        return found[0] if found[1] is None else _unquoted(found[1])
+
+    def fail(self, expected: str) -> NoReturn:
+        """Say that the text does not follow the grammar (PGRST100)."""
+        message = f'"failed to parse {self._what}" (line 1, column {self._position + 1})'
+        found = f'"{self._text[self._position]}"' if self._position < len(self._text) else "end of input"
+        raise RestError(400, "PGRST100", message, details=f"unexpected {found} expecting {expected}")
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL) if text.startswith('"') else text

@@ -1,0 +1,149 @@
+"""What a REST request has to know of schema `public`. It is read for each request, so that it is never out of date.
+
+For that it has to be quick: its queries are prepared on each connection, and sent with what begins the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.local.supabase.rest.errors import RestError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table or view.
+
+    Attributes:
+        types: Type of each column, as it is written in a column list.
+        has_representations: Whether a column's domain has an implicit cast, which PostgREST would apply.
+    """
+
+    name: str
+    is_view: bool
+    has_representations: bool
+    types: dict[str, str]
+    primary_key: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function.
+
+    Attributes:
+        optional_arguments: How many of its arguments, the last ones, have a default.
+        is_volatile: Whether it may change something; else it is called in a transaction that only reads.
+        returns_composite: Whether it returns rows of columns, rather than plain values.
+        returned_type: Name of the type of these rows: that of a table, or `record`.
+        peculiarity: What it has that the local stack does not know, if anything.
+    """
+
+    name: str
+    argument_names: list[str]
+    argument_types: list[str]
+    optional_arguments: int
+    is_volatile: bool
+    returns_set: bool
+    returns_void: bool
+    returns_composite: bool
+    returned_type: str
+    peculiarity: str | None
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Types of the arguments by name."""
+        return dict(zip(self.argument_names, self.argument_types, strict=True))
+
+    @property
+    def label(self) -> str:
+        """What its rows are called within a statement."""
+        return self.returned_type if self.returns_composite else self.name
+
+    @property
+    def takes_a_body(self) -> bool:
+        """Whether it takes the whole body as its one argument, which has no name."""
+        return self.argument_names == [""]
+
+    def accepts(self, arguments: set[str]) -> bool:
+        """Whether it can be called with just these named arguments."""
+        required = self.argument_names[: len(self.argument_names) - self.optional_arguments]
+        return arguments.issuperset(required) and arguments.issubset(self.argument_names)
+
+    def __str__(self) -> str:
+        return f"public.{self.name}({', '.join(f'{name} => {type_}' for name, type_ in self.types.items())})"
+
+
+def chosen(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
+    """Return the one that takes these arguments among the functions of one name, if there is one.
+
+    Raises:
+        RestError: There is more than one (PGRST203), or it is of a sort that the local stack does not know.
+    """
+    accepting = [function for function in found if function.accepts(arguments)]
+    if not accepting and is_post and any(function.takes_a_body for function in found):
+        raise unknown("functions with a single unnamed parameter")
+    if not accepting:
+        return None
+    if len(accepting) > 1:
+        message = f"Could not choose the best candidate function between: {', '.join(map(str, accepting))}"
+        hint = (
+            "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
+        )
+        raise RestError(300, "PGRST203", message, hint=hint)
+    if accepting[0].peculiarity:
+        raise unknown(accepting[0].peculiarity)
+    return accepting[0]
+
+
+# A type modifier of -1 makes format_type write `bpchar` and `"bit"`, where `character` and `bit` would be of length 1.
+PREPARE = """
+prepare pgrst_table as
+select c.relname::text as name, c.relkind in ('v', 'm') as is_view,
+    bool_or(exists (
+        select from pg_cast x
+        where x.castcontext = 'i' and x.castmethod = 'f'
+            and ((x.castsource = t.oid and x.casttarget in ('json'::regtype, 'text'::regtype))
+                or (x.casttarget = t.oid and x.castsource in ('json'::regtype, 'text'::regtype)))
+    ) and t.typtype = 'd') as has_representations,
+    json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
+    coalesce(array_agg(a.attname::text order by a.attname) filter (where a.attnum = any (k.conkey)), '{}')
+        as primary_key
+from pg_class c
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+join pg_type t on t.oid = a.atttypid
+left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and not c.relispartition
+    and c.relname = $1
+group by c.oid;
+
+prepare pgrst_function as
+select p.proname as name, i.names as argument_names, i.types as argument_types,
+    p.pronargdefaults as optional_arguments, p.provolatile = 'v' as is_volatile, p.proretset as returns_set,
+    p.prorettype = 'void'::regtype as returns_void, coalesce(c.relname, t.typname) as returned_type,
+    t.typtype = 'c' or coalesce(p.proargmodes::text[] && '{t,b,o}', false) as returns_composite,
+    case
+        when p.provariadic > 0 then 'variadic functions'
+        when p.proconfig::text ~ '(statement_timeout|plan_filter.statement_cost_limit|default_transaction_isolation)='
+            then 'functions that set statement_timeout or default_transaction_isolation'
+    end as peculiarity
+from pg_proc p
+join pg_type r on r.oid = p.prorettype
+join pg_type t on t.oid = case when r.typtype = 'd' then r.typbasetype else r.oid end
+left join pg_class c on c.oid = t.typrelid
+cross join lateral (
+    select
+        coalesce(array_agg(coalesce(a.name, '') order by a.place), '{}'),
+        coalesce(array_agg(format_type(a.type, -1) order by a.place), '{}')
+    from unnest(coalesce(p.proallargtypes, p.proargtypes::oid[]), p.proargnames, p.proargmodes::text[])
+        with ordinality as a (type, name, mode, place)
+    where a.mode is null or a.mode in ('i', 'b', 'v')
+) as i (names, types)
+where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = $1
+    and p.prorettype <> 'trigger'::regtype
+    and (
+        not '' = any (i.names)
+        or (cardinality(i.names) = 1 and i.types[1] in ('bytea', 'json', 'jsonb', 'text', 'xml'))
+    )
+order by p.pronargs, obj_description(p.oid, 'pg_proc') nulls first, i.names, i.types;
+"""

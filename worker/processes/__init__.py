@@ -1,0 +1,1 @@
+"""Child processes and threads: what would block or burden the event loop runs there."""

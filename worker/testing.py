@@ -1,0 +1,75 @@
+"""One search of one site without a database: for the command `try`, and for tests of sources."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
+
+from worker.engine.permits import LocalPermits
+from worker.engine.read import storable, transform
+from worker.http import HttpClient, SiteHttp
+from worker.model import Json, Page, Parameters, Progress, Transformed
+from worker.sources import Search, Source
+
+
+class ProgressLog(Protocol):
+    """What keeps, or shows, what a search tells of its progress; such as a list."""
+
+    def append(self, told: Progress, /) -> None:
+        """Take what was told last."""
+        ...
+
+
+async def search(
+    source: Source,
+    site: str,
+    parameters: Parameters,
+    http: HttpClient,
+    *,
+    newer_than: datetime | None = None,
+    cursor: Json = None,
+    next_page: int = 1,
+    account: str | None = None,
+    progress: ProgressLog | None = None,
+) -> AsyncGenerator[tuple[Page, Transformed], None]:
+    """Search one site, page by page, and read what each page holds.
+
+    Args:
+        source: The source.
+        site: One of its sites.
+        parameters: What to search for.
+        http: The client to send requests with.
+        newer_than: Ask only for what was published since.
+        cursor: That of an earlier page, to go on after it.
+        next_page: Number of the first page.
+        account: The account to search through, where the source needs one.
+        progress: Takes what the search tells of its progress.
+
+    Raises:
+        SiteError: The parameters are wrong, or the site failed. Pages that came before are good.
+    """
+
+    async def report(told: Progress) -> None:
+        if progress is not None:
+            progress.append(told)
+
+    source.validate(site, parameters)
+    permits = LocalPermits(site, source.limits)
+    asked = Search(
+        site=site,
+        parameters=parameters,
+        http=SiteHttp(http, permits),
+        permits=permits,
+        report=report,
+        newer_than=newer_than,
+        cursor=cursor,
+        next_page=next_page,
+        account=account,
+    )
+    async with aclosing(source.fetch(asked)) as pages:
+        async for page in pages:
+            stored = replace(page, payload=storable(page.payload))
+            yield stored, transform(source, site, stored)
