@@ -1,316 +1,67 @@
-"""Describes the database in one page, from its catalogue and its comments."""
+"""Makes the migrations and `supabase/SCHEMA.md` from `supabase/schemas/`."""
 
 from __future__ import annotations
 
-import re
+import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, LiteralString
 
-import psycopg
-from psycopg.rows import dict_row
-
+from scripts.schema_difference import difference
+from scripts.schema_document import describe_schema
+from scripts.schema_files import (
+    PROJECT,
+    ReleasedMigrationError,
+    release_migrations,
+    released_migrations,
+    schema_files,
+    write_migrations,
+)
 from scripts.throwaway import throwaway_postgres
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import embedded_binaries
 
-DOCUMENT = Path(__file__).parents[1] / "supabase" / "SCHEMA.md"
-
-Row = dict[str, Any]
-
-_SIGNATURE_WIDTH = 100
-
-_INTRODUCTION = """\
-# Schema
-
-What the migrations make, written by `./scripts/schema` from the database's own catalogue and comments. Frontends use
-the schema `public`; what only the worker's functions touch is in `worker`, which the API does not expose.
+_DESCRIPTION = """\
+Makes supabase/migrations from supabase/schemas, and describes the database in supabase/SCHEMA.md. Once migrations are
+released, it never rewrites them: a change of the schema then needs a migration that you write.
 """
-
-_RELATIONS: LiteralString = """
-select c.oid, n.nspname as schema, c.relname as name, c.relkind = 'r' as is_table, c.relrowsecurity as has_row_security,
-       coalesce(obj_description(c.oid, 'pg_class'), obj_description(c.reltype, 'pg_type')) as comment
-from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-where n.nspname in ('public', 'worker') and c.relkind in ('r', 'v', 'c')
-order by n.nspname, c.oid
-"""
-_COLUMNS: LiteralString = """
-select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as is_required,
-       case when a.attidentity <> '' then 'identity' else pg_get_expr(d.adbin, d.adrelid) end as default,
-       col_description(a.attrelid, a.attnum) as comment
-from pg_attribute as a
-left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
-where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
-order by a.attnum
-"""
-# Kind by kind, without the not-null constraints that PostgreSQL 18 lists here too: the columns say it already.
-_CONSTRAINTS: LiteralString = """
-select conname as name, pg_get_constraintdef(oid) as definition
-from pg_constraint
-where conrelid = %s and contype in ('p', 'u', 'f', 'c')
-order by array_position('{p,u,f,c}', contype::text), conname collate "C"
-"""
-_INDEXES: LiteralString = """
-select pg_get_indexdef(i.indexrelid) as definition
-from pg_index as i join pg_class as c on c.oid = i.indexrelid
-where i.indrelid = %s and not exists (select from pg_constraint where conindid = i.indexrelid and contype in ('p', 'u'))
-order by c.relname collate "C"
-"""
-_POLICIES: LiteralString = """
-select polname as name, pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as with_check,
-       case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete'
-                   else 'all' end as command,
-       (select string_agg(case when role = 0 then 'public' else pg_get_userbyid(role)::text end, ', ')
-        from unnest(polroles) as role) as roles
-from pg_policy
-where polrelid = %s
-order by array_position('{*,r,a,w,d}', polcmd::text), polname collate "C"
-"""
-_GRANTS: LiteralString = """
-with granted as (
-    select g.grantee, lower(g.privilege_type) as privilege, null as column_name, 0 as column_number
-    from pg_class as c, aclexplode(c.relacl) as g
-    where c.oid = %(oid)s and g.grantee <> c.relowner
-    union all
-    select g.grantee, lower(g.privilege_type), a.attname, a.attnum
-    from pg_attribute as a, aclexplode(a.attacl) as g
-    where a.attrelid = %(oid)s and not a.attisdropped
-)
-select case when grantee = 0 then 'public' else pg_get_userbyid(grantee)::text end as role,
-       privilege, string_agg(column_name, ', ' order by column_number) as columns
-from granted
-group by grantee, privilege
-order by min(case when grantee = 0 then 'public' else pg_get_userbyid(grantee) end),
-         array_position('{select,insert,update,delete}', privilege), privilege
-"""
-_ENUMS: LiteralString = """
-select n.nspname || '.' || t.typname as name,
-       (select array_agg(e.enumlabel order by e.enumsortorder) from pg_enum as e where e.enumtypid = t.oid) as values
-from pg_type as t join pg_namespace as n on n.oid = t.typnamespace
-where n.nspname in ('public', 'worker') and t.typtype = 'e'
-order by t.oid
-"""
-# The functions of extensions that a project keeps in `public` are not ours.
-_FUNCTIONS: LiteralString = """
-select p.proname as name, pg_get_function_arguments(p.oid) as arguments, pg_get_function_result(p.oid) as result,
-       p.prosecdef as is_security_definer, obj_description(p.oid, 'pg_proc') as comment,
-       (select string_agg(case when g.grantee = 0 then 'public' else pg_get_userbyid(g.grantee) end, ', '
-                          order by pg_get_userbyid(g.grantee))
-        from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as g where g.grantee <> p.proowner) as callers
-from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
-where n.nspname = %s and not exists (select from pg_depend as d where d.objid = p.oid and d.deptype = 'e')
-order by p.oid
-"""
-_TRIGGERS: LiteralString = """
-select pg_get_triggerdef(oid) as definition from pg_trigger
-where tgrelid = %s and not tgisinternal
-order by tgname collate "C"
+_ADVICE = """\
+The migrations do not create what supabase/schemas declares (-), or create more (+). Released migrations do not change:
+write the change as supabase/migrations/<14 digits>_<name>.sql, then run ./scripts/schema again.
 """
 
 
-# Of a table with row level security Realtime sends those columns of a deleted row's replica identity that are in its
-# primary key, too (realtime.apply_rls).
-_PUBLISHED: LiteralString = """
-select published.schemaname || '.' || published.tablename as name,
-       concat_ws(', ', case when publication.pubinsert then 'insert' end,
-                 case when publication.pubupdate then 'update' end,
-                 case when publication.pubdelete then 'delete' end) as events,
-       (select string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
-        from pg_index as key
-        join pg_attribute as a on a.attrelid = key.indrelid and a.attnum = any (key.indkey)
-        where key.indrelid = c.oid and key.indisprimary and (c.relreplident in ('d', 'f') or exists (
-            select from pg_index as identity
-            where identity.indrelid = c.oid and identity.indisreplident and a.attnum = any (identity.indkey)))
-       ) as deleted
-from pg_publication as publication
-join pg_publication_tables as published on published.pubname = publication.pubname
-join pg_class as c on c.oid = format('%I.%I', published.schemaname, published.tablename)::regclass
-where publication.pubname = 'supabase_realtime' and published.schemaname in ('public', 'worker')
-order by published.schemaname, published.tablename
-"""
-_DELETIONS = """\
-Of an insert and of an update Realtime sends a row to those who may select it. Who might have selected a row that is
-gone cannot be asked any more: so of a delete it sends `old_record` to everybody who listens to the table, whatever the
-policies say, with what the last column names and nothing else. A filter on any other column lets no deletion through.
+def update_project(project: Path) -> str | None:
+    """Bring the migrations and the document of a project in line with its schema files.
 
-The key of a run says that there was one, and to its owner that it is gone, with all that belongs to it. The keys of
-its sites and results are random and stand in no other table: they say neither of which run, site or item they were nor
-whose; how many there were can be counted. The publication's own `publish = 'insert, update'` would keep deletions back,
-of every table of the project: that is for the project to decide.
-"""
-# A literal's type after it, which its column or argument says already.
-_CAST = re.compile(r"::[a-z_. ]+(?=,|$)")
-_INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\S+) ON \S+ USING (.*)")
-_TRIGGER = re.compile(
-    r'CREATE TRIGGER "?(\w+)"? (.*) ON \S+ (?:.* )?FOR EACH (\w+) (?:WHEN \(\((.*)\)\) )?EXECUTE FUNCTION (.*)\(\)'
-)
-
-
-def describe_schema(dsn: str) -> str:
-    """Return the description of a database with the migrations, as Markdown. It is the same on PostgreSQL 15 to 18.
-
-    Args:
-        dsn: Connection URL of a role that may read the catalogue.
+    Returns:
+        Why that is not possible, or None.
     """
-    with psycopg.connect(dsn, connect_timeout=10, row_factory=dict_row) as connection:
-        # Names are written with their schema, whatever search path the role has.
-        connection.execute("set search_path = ''")
-        return "\n".join(_document(connection)).rstrip() + "\n"
-
-
-def _document(connection: psycopg.Connection[Row]) -> Iterator[str]:
-    relations = connection.execute(_RELATIONS).fetchall()
-    yield _INTRODUCTION
-    for schema in ("public", "worker"):
-        names = [relation["name"] for relation in relations if relation["schema"] == schema]
-        yield f"- [Schema `{schema}`](#schema-{schema}): " + ", ".join(f"[`{name}`](#{name})" for name in names)
-        yield f"- [Functions of `{schema}`](#functions-of-{schema})"
-    yield "- [Enums](#enums)"
-    yield "- [Realtime](#realtime)"
-    yield ""
-    for schema in ("public", "worker"):
-        yield f"## Schema {schema}\n"
-        for relation in relations:
-            if relation["schema"] == schema:
-                yield from _relation(connection, relation)
-        yield f"## Functions of {schema}\n"
-        for function in connection.execute(_FUNCTIONS, [schema]).fetchall():
-            yield from _function(function)
-    yield "## Enums\n"
-    for enum in connection.execute(_ENUMS).fetchall():
-        yield f"- `{enum['name']}`: " + ", ".join(f"`{value}`" for value in enum["values"])
-    yield "\n## Realtime\n"
-    yield "The publication `supabase_realtime` has:\n"
-    yield from _table(
-        ("table", "events", "what a delete shows"),
-        (
-            (_code(row["name"]), row["events"], _code(row["deleted"]))
-            for row in connection.execute(_PUBLISHED).fetchall()
-        ),
-    )
-    yield _DELETIONS
-
-
-def _relation(connection: psycopg.Connection[Row], relation: Row) -> Iterator[str]:
-    oid = relation["oid"]
-    yield f"### {relation['name']}\n"
-    yield f"{relation['comment']}\n"
-    if relation["is_table"] and not relation["has_row_security"]:
-        yield "**Row level security is off.**\n"
-    if not relation["is_table"]:
-        yield from _table(
-            ("column", "type", "meaning"),
-            (
-                (_code(column["name"]), _code(column["type"]), column["comment"])
-                for column in connection.execute(_COLUMNS, [oid]).fetchall()
-            ),
-        )
-    else:
-        yield from _table(
-            ("column", "type", "null", "default", "meaning"),
-            (
-                (
-                    _code(column["name"]),
-                    _code(column["type"]),
-                    "" if column["is_required"] else "yes",
-                    _code(_CAST.sub("", column["default"] or "")),
-                    column["comment"],
-                )
-                for column in connection.execute(_COLUMNS, [oid]).fetchall()
-            ),
-        )
-    yield from _list("Keys and checks", _constraints(connection, oid))
-    yield from _list("Indexes", (_index(row["definition"]) for row in connection.execute(_INDEXES, [oid]).fetchall()))
-    yield from _list(
-        "Triggers", (_trigger(row["definition"]) for row in connection.execute(_TRIGGERS, [oid]).fetchall())
-    )
-    yield from _list("Policies", (_policy(row) for row in connection.execute(_POLICIES, [oid]).fetchall()))
-    yield from _list("Grants", _grants(connection.execute(_GRANTS, {"oid": oid}).fetchall()))
-
-
-def _constraints(connection: psycopg.Connection[Row], oid: int) -> Iterator[str]:
-    for row in connection.execute(_CONSTRAINTS, [oid]).fetchall():
-        yield f"`{row['name']}`: {_code(row['definition'])}"
-
-
-def _index(definition: str) -> str:
-    match = _INDEX.fullmatch(definition)
-    assert match is not None
-    unique, name, what = match.groups()
-    return f"`{name}`: {_code((unique or '') + what)}"
-
-
-def _trigger(definition: str) -> str:
-    match = _TRIGGER.fullmatch(definition)
-    assert match is not None
-    name, event, level, condition, function = match.groups()
-    when = f" when {_code(condition)}" if condition else ""
-    return f"`{name}`: {event.lower()}, for each {level.lower()}{when}, `{function}`"
-
-
-def _policy(policy: Row) -> str:
-    conditions = [
-        f"{clause} {_code(_one_line(policy[key]))}"
-        for clause, key in (("using", "using"), ("with check", "with_check"))
-        if policy[key] is not None
-    ]
-    return f"{policy['name']}: {policy['command']} to `{policy['roles']}`, {', '.join(conditions)}"
-
-
-def _grants(rows: Sequence[Row]) -> Iterator[str]:
-    for role in dict.fromkeys(row["role"] for row in rows):
-        privileges = [
-            row["privilege"] + (f" ({row['columns']})" if row["columns"] else "") for row in rows if row["role"] == role
-        ]
-        yield f"`{role}`: {', '.join(privileges)}"
-
-
-def _function(function: Row) -> Iterator[str]:
-    callers = function["callers"]
-    yield f"### {function['name']}\n"
-    yield f"```sql\n{_signature(function)}\n```\n"
-    yield f"{function['comment']}\n"
-    yield (
-        f"Executed by {_code(callers) if callers else 'its owner alone'}"
-        f"{', with the rights of its owner' if function['is_security_definer'] else ''}.\n"
-    )
-
-
-def _signature(function: Row) -> str:
-    arguments = _CAST.sub("", function["arguments"])
-    one_line = f"{function['name']}({arguments}) returns {function['result']}"
-    if len(one_line) <= _SIGNATURE_WIDTH:
-        return one_line
-    one_each = arguments.replace(", ", ",\n    ")
-    return f"{function['name']}(\n    {one_each}\n) returns {function['result']}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str | None]]) -> Iterator[str]:
-    for cells in (header, ["---"] * len(header), *rows):
-        yield f"| {' | '.join((cell or '').replace('|', chr(92) + '|') for cell in cells)} |"
-    yield ""
-
-
-def _list(title: str, lines: Iterable[str]) -> Iterator[str]:
-    found = [f"- {line}" for line in lines]
-    if found:
-        yield from (f"{title}:", *found, "")
-
-
-def _code(text: str | None) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _one_line(expression: str) -> str:
-    return re.sub(r"\s+", " ", expression)
-
-
-def main() -> int:
-    """Write the description of a throwaway database."""
+    try:
+        released = released_migrations(project)
+    except ReleasedMigrationError as error:
+        return str(error)
+    migrations = project / "migrations"
+    if not released:
+        write_migrations(schema_files(project), migrations)
     with throwaway_postgres(bin_folder=embedded_binaries()) as postgres:
-        apply_migrations(postgres.dsn("postgres"), migrations_folder())
-        DOCUMENT.write_text(describe_schema(postgres.dsn("postgres")))
+        if released and (missing := difference(postgres, project)):
+            return f"{missing}\n\n{_ADVICE}"
+        apply_migrations(postgres.dsn("postgres"), migrations)
+        (project / "SCHEMA.md").write_text(describe_schema(postgres.dsn("postgres")))
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="./scripts/schema", description=_DESCRIPTION)
+    parser.add_argument("--release", action="store_true", help="mark all migrations as released")
+    if parser.parse_args(arguments).release:
+        release_migrations(PROJECT)
+        return 0
+    if problem := update_project(PROJECT):
+        print(problem, file=sys.stderr)
+        return 1
     return 0
 
 

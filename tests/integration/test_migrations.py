@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from scripts.schema import DOCUMENT, describe_schema
+from scripts.schema_document import DOCUMENT, describe_schema
 from scripts.throwaway import POSTGRES_15, throwaway_postgres
 from tests.helpers import CLI, needs_cli
 from tests.integration.test_local_migrations import new_database

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from supabase import AsyncClient
 
-from scripts.schema import describe_schema
+from scripts.schema_document import describe_schema
 from tests.helpers import Row, call, claim, enqueue, search, user_id
 from tests.integration.conftest import Configure, Connection
 from worker.database.changes import Binding, Change, Subscribed, changes

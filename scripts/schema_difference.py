@@ -1,0 +1,79 @@
+"""Compares the database that the migrations create with the one that the schema files declare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import psycopg
+
+from scripts.schema_document import describe_schema
+from scripts.schema_files import schema_files, write_migrations
+from worker.local.supabase.migrations import apply_migrations
+from worker.local.supabase.postgres import Postgres
+
+# What the document leaves out.
+_DEFINITIONS: LiteralString = """
+select p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+from pg_proc as p
+where p.pronamespace in ('public'::regnamespace, 'worker'::regnamespace)
+  and not exists (select from pg_depend as d where d.objid = p.oid and d.deptype = 'e')
+union all
+select c.oid::regclass::text, concat_ws(' ', array_to_string(c.reloptions, ', '), pg_get_viewdef(c.oid))
+from pg_class as c
+where c.relnamespace in ('public'::regnamespace, 'worker'::regnamespace) and c.relkind in ('r', 'v')
+union all
+select n.nspname, concat_ws(' ', obj_description(n.oid, 'pg_namespace'), n.nspacl::text)
+from pg_namespace as n
+where n.nspname = 'worker'
+"""
+# Rows that come with the schema.
+_ROWS: LiteralString = """
+select 'worker.kinds', to_jsonb(kind)::text from worker.kinds as kind
+union all
+select 'worker.parameter_rules', to_jsonb(rule)::text from worker.parameter_rules as rule
+union all
+select 'worker.breaker_rules', to_jsonb(rule)::text from worker.breaker_rules as rule
+union all
+select 'worker.settings', to_jsonb(setting)::text from worker.settings as setting
+union all
+select 'worker.housekeeping', to_jsonb(task)::text from worker.housekeeping as task
+"""
+
+
+def difference(postgres: Postgres, project: Path) -> str:
+    """Return what the migrations of a project lack or have beyond its schema files, as a unified diff.
+
+    Args:
+        postgres: A server with what the bootstrap makes in its database `postgres`, and nothing else.
+        project: Folder with `config.toml`, `schemas/` and `migrations/`.
+
+    Returns:
+        The diff; empty if both create the same database.
+    """
+    with tempfile.TemporaryDirectory(prefix="supabase-schemas-") as folder:
+        write_migrations(schema_files(project), Path(folder))
+        declared = _described(postgres, Path(folder))
+    migrated = _described(postgres, project / "migrations")
+    return "\n".join(unified_diff(declared, migrated, "schemas", "migrations", lineterm=""))
+
+
+def _described(postgres: Postgres, migrations: Path) -> list[str]:
+    name = f"schema_{uuid4().hex}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template postgres owner postgres")
+    dsn = postgres.dsn("postgres").removesuffix("postgres") + name
+    apply_migrations(dsn, migrations)
+    with psycopg.connect(dsn, connect_timeout=10) as connection:
+        connection.execute("set search_path = ''")
+        return [*describe_schema(dsn).splitlines(), *_definitions(connection)]
+
+
+def _definitions(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    for query in (_DEFINITIONS, _ROWS):
+        for name, definition in sorted(connection.execute(query).fetchall()):
+            yield from (f"{name}: {line}" for line in definition.splitlines())

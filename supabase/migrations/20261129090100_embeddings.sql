@@ -1,0 +1,546 @@
+-- Made from supabase/schemas by ./scripts/schema: edit the files there.
+
+-- embeddings/extension
+-- Which pgvector does this need? 0.8 or newer, in the schema extensions.
+-- Calls: nothing.
+
+create extension if not exists vector with schema extensions;
+do $$
+declare
+    version text;
+    schema text;
+begin
+    select extension.extversion, namespace.nspname into strict version, schema
+    from pg_extension as extension join pg_namespace as namespace on namespace.oid = extension.extnamespace
+    where extension.extname = 'vector';
+    -- 0.7 brought halfvec; 0.8 the scans that go on until enough rows have passed the filters.
+    if string_to_array(version, '.')::integer[] < '{0,8}' then
+        raise exception using
+            message = format('pgvector must be 0.8 or newer, and %s is installed', version),
+            hint = 'Update it: alter extension vector update. Where that is not enough, upgrade Postgres first.';
+    end if;
+    if schema <> 'extensions' then
+        raise exception using
+            message = format('pgvector must be in the schema extensions, and is in %s', schema),
+            hint = 'Move it: alter extension vector set schema extensions.';
+    end if;
+end;
+$$;
+
+-- embeddings/tables
+-- Items as vectors, and what is still to be compared. Only the folder embeddings needs pgvector.
+-- Calls: nothing.
+
+create table public.item_embeddings (
+    item_id uuid primary key references public.items (id) on delete cascade,
+    owner_id uuid references auth.users (id) on delete cascade,
+    from_named_board boolean not null default false,
+    embedding extensions.halfvec(256) not null,
+    embedded_at timestamptz not null
+);
+-- Of public items alone: a user's own ones are few and compared one by one, and nobody's nearest neighbours are
+-- crowded out by what he may not see, or by a board that somebody else named.
+create index item_embeddings_public on public.item_embeddings
+    using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and not from_named_board;
+create index item_embeddings_from_named_board on public.item_embeddings
+    using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and from_named_board;
+create index item_embeddings_owner_id on public.item_embeddings (owner_id) where owner_id is not null;
+comment on table public.item_embeddings is 'What items mean, as vectors of length 1: the nearer, the more alike.';
+comment on column public.item_embeddings.owner_id is 'As the item''s.';
+comment on column public.item_embeddings.from_named_board is 'As the item''s.';
+comment on column public.item_embeddings.embedding is 'Of title, organization, location and description, by worker.settings.embedding_model.';
+comment on column public.item_embeddings.embedded_at is 'When it was written last.';
+
+create table worker.embedding_backfill (
+    after_item uuid primary key
+);
+comment on table worker.embedding_backfill is
+    'A row while items that were there before the model are still to be put into worker.embedding_queue.';
+comment on column worker.embedding_backfill.after_item is 'Those up to this id have been.';
+
+create table worker.near_duplicate_queue (
+    item_id uuid primary key references public.item_embeddings (item_id) on delete cascade,
+    due_at timestamptz not null
+);
+create index near_duplicate_queue_due_at on worker.near_duplicate_queue (due_at);
+comment on table worker.near_duplicate_queue is 'Items whose embedding was not compared yet with those of the same organization.';
+comment on column worker.near_duplicate_queue.due_at is 'Not before this time: until then a worker is at it.';
+
+-- Of keys of any length: an entry of a B-tree has 2,704 bytes at most.
+create index items_organization_posted on public.items (left(organization_key, 100), coalesce(posted_at, first_seen_at))
+    where organization_key is not null;
+
+create type public.matched_item as (
+    item_id uuid,
+    similarity double precision,
+    kind text,
+    title text,
+    organization text,
+    location text,
+    city text,
+    region text,
+    country text,
+    is_remote boolean,
+    work_mode text,
+    job_types text[],
+    posted_at timestamptz,
+    salary_min numeric,
+    salary_max numeric,
+    salary_interval text,
+    currency text,
+    salary_yearly_min numeric,
+    salary_yearly_max numeric,
+    url text,
+    apply_url text,
+    description text,
+    skills text[],
+    experience_years smallint,
+    data jsonb,
+    first_seen_at timestamptz,
+    last_seen_at timestamptz
+);
+comment on type public.matched_item is 'An item that means something similar, with how similar it is.';
+comment on column public.matched_item.similarity is 'Cosine of the angle between the two vectors: 1 for the same, 0 for nothing in common.';
+
+-- embeddings/model
+-- Which model makes the embeddings? The first one that a worker uses; another one is refused until an operator changes it.
+-- Calls: nothing.
+
+create function worker.change_embedding_model(model text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    -- Who has written items did not see the model, and is waited for; who comes after does.
+    lock table public.items in share row exclusive mode;
+    -- In this order, as the RPCs come to them: a queue, then the embeddings.
+    truncate worker.embedding_queue, worker.near_duplicate_queue, worker.embedding_backfill, public.item_embeddings;
+    update worker.settings set embedding_model = model where is_only_row;
+    insert into worker.embedding_backfill (after_item)
+    select '00000000-0000-0000-0000-000000000000' where model is not null;
+end;
+$$;
+comment on function worker.change_embedding_model is
+    'Forgets all embeddings, and has every item embedded by another model; null: by none, until a worker embeds.';
+
+create function worker.check_embedding_model(model text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    kept text := (select embedding_model from worker.settings);
+begin
+    if model is null or length(model) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'model must be 1 to 200 characters long';
+    end if;
+    if kept is null then
+        lock table public.items in share row exclusive mode;
+        -- Another worker may have been first.
+        kept := (select embedding_model from worker.settings);
+    end if;
+    if kept is null then
+        perform worker.change_embedding_model(model);
+    elsif kept <> model then
+        raise sqlstate '22023' using
+            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to have all of them made anew: '
+                             'select worker.change_embedding_model(%2$L)', kept, model);
+    end if;
+end;
+$$;
+comment on function worker.check_embedding_model is
+    'Refuses another model than the one whose embeddings are kept; the first one that comes is kept.';
+
+-- embeddings/queue
+-- Which items are embedded next? Those whose text changed, then those that were there before the model.
+-- Calls: kernel/clock, embeddings/model.
+
+create function worker.continue_embedding_backfill(batch integer) returns void
+language plpgsql set search_path = '' as $$
+declare
+    passed uuid;
+    last_item uuid;
+begin
+    select backfill.after_item into passed from worker.embedding_backfill as backfill for update skip locked;
+    if passed is null then
+        return;
+    end if;
+    with existing as (
+        select item.id from public.items as item where item.id > passed order by item.id limit batch
+    ), queued as (
+        insert into worker.embedding_queue (item_id, due_at) select existing.id, worker.now() from existing
+        on conflict (item_id) do nothing
+    )
+    select existing.id into last_item from existing order by existing.id desc limit 1;
+    if last_item is null then
+        delete from worker.embedding_backfill as backfill where backfill.after_item = passed;
+    else
+        update worker.embedding_backfill as backfill set after_item = last_item where backfill.after_item = passed;
+    end if;
+end;
+$$;
+comment on function worker.continue_embedding_backfill is
+    'Puts the next items that were there before the model into the queue, unless another worker is doing so.';
+
+create function public.worker_claim_embeddings(model text, batch integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    backfill_batch constant integer := 5000;
+    claimed_until timestamptz := worker.now() + interval '5 minutes';
+    waiting integer;
+    items jsonb;
+    pause integer;
+begin
+    if batch is null or batch not between 1 and 2048 then
+        raise sqlstate '22023' using message = 'batch must be an integer from 1 to 2048';
+    end if;
+    perform worker.check_embedding_model(model);
+
+    select count(*) into waiting
+    from (select from worker.embedding_queue as queued where queued.due_at <= worker.now() limit batch) as due;
+    if waiting < batch then
+        perform worker.continue_embedding_backfill(backfill_batch);
+    end if;
+
+    with due as (
+        select queued.item_id from worker.embedding_queue as queued
+        where queued.due_at <= worker.now()
+        order by queued.due_at
+        limit batch
+        for update skip locked
+    ), claimed as (
+        update worker.embedding_queue as queued set due_at = claimed_until from due
+        where queued.item_id = due.item_id
+        returning queued.item_id
+    )
+    select jsonb_agg(jsonb_build_object(
+               'item_id', item.id, 'title', item.title, 'organization', item.organization,
+               'location', item.location, 'description', left(item.description, 6000)))
+    into items
+    from claimed join public.items as item on item.id = claimed.item_id;
+
+    -- What is due and was not claimed is in another transaction's hands.
+    pause := case when items is null then 1 else 0 end;
+    return jsonb_build_object(
+        'items', coalesce(items, '[]'),
+        'claimed_until', claimed_until,
+        'due_in_seconds', case
+            when exists (select from worker.embedding_backfill) then pause
+            else (select greatest(pause, extract(epoch from queued.due_at - worker.now()))
+                  from worker.embedding_queue as queued
+                  where queued.due_at < 'infinity' and queued.due_at <> claimed_until
+                  order by queued.due_at limit 1)
+        end);
+end;
+$$;
+comment on function public.worker_claim_embeddings is
+    'Takes up to batch items that are to be embedded by model; nobody else gets them for five minutes. Returns '
+    '{items, claimed_until, due_in_seconds}: each item with the fields of its text, the claim''s mark, and when another '
+    'one is due, null for none. The first model that comes is kept, and everything is embedded; another one is refused.';
+
+create function public.worker_save_embeddings(model text, claimed_until timestamptz, embeddings jsonb) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    saved uuid[];
+begin
+    perform worker.check_embedding_model(model);
+    -- In the order of the ids, as a page that changes texts locks them: the two would wait for each other in a circle.
+    with held as materialized (
+        select queued.item_id
+        from worker.embedding_queue as queued
+        join jsonb_to_recordset(worker_save_embeddings.embeddings) as given (item_id uuid)
+            on given.item_id = queued.item_id
+        -- Not those whose text has changed since, or whose claim ran out and went to another worker.
+        where queued.due_at = worker_save_embeddings.claimed_until
+        order by queued.item_id
+        for update of queued
+    ), claimed as (
+        delete from worker.embedding_queue as queued using held
+        where queued.item_id = held.item_id
+        returning queued.item_id
+    ), written as (
+        insert into public.item_embeddings as kept (item_id, owner_id, from_named_board, embedding, embedded_at)
+        select item.id, item.owner_id, item.from_named_board, given.embedding, worker.now()
+        from claimed
+        join public.items as item on item.id = claimed.item_id
+        join jsonb_to_recordset(worker_save_embeddings.embeddings)
+            as given (item_id uuid, embedding extensions.halfvec(256)) on given.item_id = item.id
+        order by item.id
+        on conflict (item_id) do update set embedding = excluded.embedding, embedded_at = excluded.embedded_at
+        returning kept.item_id
+    )
+    select array_agg(written.item_id) into saved from written;
+
+    insert into worker.near_duplicate_queue as queued (item_id, due_at)
+    select item.id, worker.now() from public.items as item
+    where item.id = any (saved) and item.organization_key is not null
+    on conflict (item_id) do update set due_at = excluded.due_at;
+    return coalesce(cardinality(saved), 0);
+end;
+$$;
+comment on function public.worker_save_embeddings is
+    'Keeps the embeddings [{item_id, embedding}] of claimed items; returns how many, which are those whose claim, told by '
+    'its claimed_until, still holds. An embedding is an array of 256 numbers.';
+
+create function public.worker_fail_embeddings(claimed_until timestamptz, failures jsonb) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    max_attempts constant integer := 8;
+    failed integer;
+begin
+    with held as materialized (
+        select queued.item_id, given.message
+        from worker.embedding_queue as queued
+        join jsonb_to_recordset(worker_fail_embeddings.failures) as given (item_id uuid, message text)
+            on given.item_id = queued.item_id
+        where queued.due_at = worker_fail_embeddings.claimed_until
+        order by queued.item_id
+        for update of queued
+    )
+    update worker.embedding_queue as queued set
+        attempts = queued.attempts + 1,
+        error = held.message,
+        due_at = case when queued.attempts + 1 >= max_attempts then 'infinity'
+                      else worker.now() + interval '1 minute' * 4 ^ queued.attempts end
+    from held
+    where queued.item_id = held.item_id;
+    get diagnostics failed = row_count;
+    return failed;
+end;
+$$;
+comment on function public.worker_fail_embeddings is
+    'Puts claimed items that could not be embedded, [{item_id, message}], back into the queue: for a minute, and four times '
+    'as long after each further failure. After the eighth, days later, they are given up: due_at is infinity.';
+
+-- embeddings/near_duplicates
+-- Which items may be the same thing, judged by their meaning?
+-- Calls: kernel/clock.
+
+create function public.worker_near_duplicates(batch integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    claimed_until timestamptz := worker.now() + interval '5 minutes';
+    claimed uuid[];
+    candidates jsonb;
+    compared uuid[];
+    items jsonb;
+begin
+    if batch is null or batch not between 1 and 100 then
+        raise sqlstate '22023' using message = 'batch must be an integer from 1 to 100';
+    end if;
+
+    with due as (
+        select queued.item_id from worker.near_duplicate_queue as queued
+        where queued.due_at <= worker.now()
+        order by queued.due_at
+        limit batch
+        for update skip locked
+    ), leased as (
+        update worker.near_duplicate_queue as queued set due_at = claimed_until from due
+        where queued.item_id = due.item_id
+        returning queued.item_id
+    )
+    select array_agg(leased.item_id) into claimed from leased;
+
+    with pairs as (
+        select distinct least(item.id, nearest.id) as item_id, greatest(item.id, nearest.id) as other_id
+        from public.items as item
+        join public.item_embeddings as embedded on embedded.item_id = item.id
+        cross join lateral (
+            select other.id
+            from public.items as other
+            join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
+            where left(other.organization_key, 100) = left(item.organization_key, 100)
+              and other.organization_key = item.organization_key
+              and coalesce(other.posted_at, other.first_seen_at)
+                  between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
+                      and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+              and other.kind = item.kind
+              and other.owner_id is not distinct from item.owner_id
+              and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
+              and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
+              and not exists (
+                  select from worker.kept_apart as split
+                  where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
+            -- Of a company's hundreds of jobs on one template, the likeliest: its city is a word or two of a text, and
+            -- other wording of the same job is farther away than another city.
+            order by lower(other.city) is distinct from lower(item.city),
+                     other_embedded.embedding operator(extensions.<=>) embedded.embedding
+            limit 20
+        ) as nearest
+        where item.id = any (claimed)
+    ), compared_items as (
+        select pairs.item_id as id from pairs union select pairs.other_id from pairs
+    )
+    select (select jsonb_agg(jsonb_build_array(pairs.item_id, pairs.other_id)) from pairs),
+           array_agg(compared_items.id),
+           jsonb_object_agg(compared_items.id, to_jsonb(item))
+    into candidates, compared, items
+    from compared_items join public.items as item on item.id = compared_items.id;
+
+    delete from worker.near_duplicate_queue as queued
+    where queued.item_id = any (claimed) and not queued.item_id = any (coalesce(compared, '{}'));
+
+    return jsonb_build_object(
+        'pairs', coalesce(candidates, '[]'),
+        'items', coalesce(items, '{}'),
+        'claimed_until', claimed_until,
+        'due_in_seconds', (
+            select greatest(case when claimed is null then 1 else 0 end, extract(epoch from queued.due_at - worker.now()))
+            from worker.near_duplicate_queue as queued where queued.due_at <> claimed_until
+            order by queued.due_at limit 1));
+end;
+$$;
+comment on function public.worker_near_duplicates is
+    'Takes up to batch items that were embedded, and looks for those that may be the same thing: of the same kind, owner and '
+    'organization, published within seven days, with a cosine above 0.95, in another group and never split. Returns {pairs, '
+    'items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as worker_claim_embeddings does. '
+    'Items that are like no other are done with; the others come again unless worker_finish_near_duplicates is called.';
+
+create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    finished integer;
+begin
+    delete from worker.near_duplicate_queue as queued
+    where queued.item_id = any (worker_finish_near_duplicates.item_ids)
+      and queued.due_at = worker_finish_near_duplicates.claimed_until;
+    get diagnostics finished = row_count;
+    return finished;
+end;
+$$;
+comment on function public.worker_finish_near_duplicates is
+    'Ends the comparison of claimed items; returns of how many. Not of those that were embedded anew since.';
+
+-- embeddings/similar
+-- Which items are similar to a text, or to an item?
+-- Calls: nothing.
+
+create function public.match_items(
+    query_embedding text, kind text default null, max_distance double precision default 2,
+    "limit" integer default 10
+) returns setof public.matched_item
+language plpgsql stable set search_path = ''
+-- Filters come after the index: it is read on until enough rows have passed them (20,000 rows at most).
+set hnsw.iterative_scan = relaxed_order
+set hnsw.ef_search = 100
+-- A plan that knows the limit.
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    asked extensions.halfvec;
+begin
+    -- As text: a vector's own input refuses before anything here can say which field it is, and with HTTP 500 above 16,000.
+    if length(query_embedding) - length(replace(query_embedding, ',', '')) is distinct from 255 then
+        raise sqlstate '22023' using message = 'query_embedding must be an array of 256 numbers';
+    end if;
+    begin
+        asked := query_embedding::extensions.halfvec;
+    exception when data_exception then
+        raise sqlstate '22023' using
+            message = 'query_embedding must be an array of 256 numbers', detail = sqlerrm;
+    end;
+    if "limit" is null or "limit" not between 1 and 200 then
+        raise sqlstate '22023' using message = 'limit must be an integer from 1 to 200';
+    end if;
+    return query
+    with nearest as materialized (
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
+         from public.item_embeddings as embedded
+         join public.items as item on item.id = embedded.item_id
+         where embedded.owner_id is null and not embedded.from_named_board
+           and item.duplicate_of is null
+           and (match_items.kind is null or item.kind = match_items.kind)
+         order by distance
+         limit match_items."limit")
+        union all
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
+         from public.item_embeddings as embedded
+         join public.items as item on item.id = embedded.item_id
+         where embedded.owner_id = (select auth.uid())
+           and item.duplicate_of is null
+           and (match_items.kind is null or item.kind = match_items.kind)
+         order by distance
+         limit match_items."limit")
+        union all
+        -- Row level security leaves the caller's own results.
+        (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
+         from public.item_embeddings as embedded
+         join public.items as item on item.id = embedded.item_id
+         where embedded.owner_id is null and embedded.from_named_board
+           and exists (select from public.search_results as found where found.item_id = item.id)
+           and item.duplicate_of is null
+           and (match_items.kind is null or item.kind = match_items.kind)
+         order by distance
+         limit match_items."limit")
+    )
+    select item.id, 1 - nearest.distance, item.kind, item.title, item.organization, item.location, item.city,
+           item.region, item.country, item.is_remote, item.work_mode, item.job_types, item.posted_at, item.salary_min,
+           item.salary_max, item.salary_interval, item.currency, item.salary_yearly_min, item.salary_yearly_max,
+           item.url, item.apply_url, item.description, item.skills, item.experience_years, item.data,
+           item.first_seen_at, item.last_seen_at
+    from nearest join public.items as item on item.id = nearest.id
+    where nearest.distance <= max_distance
+    order by nearest.distance, item.id
+    limit match_items."limit";
+end;
+$$;
+comment on function public.match_items is
+    'Items, nearest first and each thing once: public ones, the caller''s own, and of the boards that users name those that a '
+    'run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
+    'max_distance is from 0 (the same) to 2; limit is from 1 to 200.';
+
+create function public.similar_items(item_id uuid, "limit" integer default 10) returns setof public.matched_item
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    item public.items;
+begin
+    if "limit" is null or "limit" not between 1 and 100 then
+        raise sqlstate '22023' using message = 'limit must be an integer from 1 to 100';
+    end if;
+    select * into item from public.items as visible where visible.id = similar_items.item_id;
+    if not found then
+        raise sqlstate 'PT404' using message = 'item_id must be of an item that you may see';
+    end if;
+    return query
+    select matched.*
+    from public.item_embeddings as embedded
+    cross join lateral public.match_items(embedded.embedding::text, item.kind, "limit" => similar_items."limit" + 1) as matched
+    where embedded.item_id = similar_items.item_id
+      and matched.item_id <> coalesce(item.duplicate_of, item.id)
+    order by matched.similarity desc, matched.item_id
+    limit similar_items."limit";
+end;
+$$;
+comment on function public.similar_items is
+    'Items of the same kind that the caller may see, the most similar first: each thing once, and not the thing itself. Empty '
+    'until the item is embedded. limit is from 1 to 100.';
+
+-- embeddings/access
+-- Who may read embeddings, and call their functions?
+-- Calls: nothing.
+
+revoke all on public.item_embeddings, worker.embedding_backfill, worker.near_duplicate_queue
+    from public, anon, authenticated, service_role;
+grant select on public.item_embeddings to authenticated, service_role;
+alter table public.item_embeddings enable row level security;
+alter table worker.embedding_backfill enable row level security;
+alter table worker.near_duplicate_queue enable row level security;
+create policy "Embeddings of public items and own items" on public.item_embeddings
+    for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
+
+revoke all on function
+    worker.change_embedding_model(text), worker.check_embedding_model(text), worker.continue_embedding_backfill(integer),
+    public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
+    public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
+    public.worker_finish_near_duplicates(timestamptz, uuid[]), public.similar_items(uuid, integer),
+    public.match_items(text, text, double precision, integer)
+    from public, anon, authenticated, service_role;
+grant execute on function
+    public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
+    public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
+    public.worker_finish_near_duplicates(timestamptz, uuid[])
+    to service_role;
+grant execute on function
+    public.similar_items(uuid, integer), public.match_items(text, text, double precision, integer)
+    to authenticated;

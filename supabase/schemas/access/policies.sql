@@ -1,0 +1,41 @@
+-- Which rows may a user see and change? His own, and what a run of his shares.
+-- Calls: nothing.
+
+create policy "Owners see their runs" on public.search_runs
+    for select to authenticated using (user_id = (select auth.uid()));
+create policy "Users start runs of their own" on public.search_runs
+    for insert to authenticated with check (user_id = (select auth.uid()));
+create policy "Owners cancel their runs" on public.search_runs
+    for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+
+-- Whoever sees a run sees its sites and results, also through a follower or a run that was answered with it.
+create policy "Sites of visible runs" on public.search_run_sites
+    for select to authenticated using (
+        exists (select from public.search_runs as run where run.id = search_run_sites.run_id)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id)
+    );
+create policy "Results of visible runs" on public.search_results
+    for select to authenticated using (
+        exists (select from public.search_runs as run where run.id = search_results.run_id)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id)
+    );
+create policy "Events of visible runs" on public.run_events
+    for select to authenticated using (
+        exists (select from public.search_runs as run where run.id = run_events.run_id)
+    );
+
+create policy "Public items and own items" on public.items
+    for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
+create policy "Public sightings and own sightings" on public.item_sources
+    for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
+
+create policy "Owners see their saved searches" on public.saved_searches
+    for select to authenticated using (user_id = (select auth.uid()));
+create policy "Users save searches of their own" on public.saved_searches
+    for insert to authenticated with check (user_id = (select auth.uid()));
+create policy "Owners change their saved searches" on public.saved_searches
+    for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy "Owners delete their saved searches" on public.saved_searches
+    for delete to authenticated using (user_id = (select auth.uid()));

@@ -1,0 +1,42 @@
+-- Which model makes the embeddings? The first one that a worker uses; another one is refused until an operator changes it.
+-- Calls: nothing.
+
+create function worker.change_embedding_model(model text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    -- Who has written items did not see the model, and is waited for; who comes after does.
+    lock table public.items in share row exclusive mode;
+    -- In this order, as the RPCs come to them: a queue, then the embeddings.
+    truncate worker.embedding_queue, worker.near_duplicate_queue, worker.embedding_backfill, public.item_embeddings;
+    update worker.settings set embedding_model = model where is_only_row;
+    insert into worker.embedding_backfill (after_item)
+    select '00000000-0000-0000-0000-000000000000' where model is not null;
+end;
+$$;
+comment on function worker.change_embedding_model is
+    'Forgets all embeddings, and has every item embedded by another model; null: by none, until a worker embeds.';
+
+create function worker.check_embedding_model(model text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    kept text := (select embedding_model from worker.settings);
+begin
+    if model is null or length(model) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'model must be 1 to 200 characters long';
+    end if;
+    if kept is null then
+        lock table public.items in share row exclusive mode;
+        -- Another worker may have been first.
+        kept := (select embedding_model from worker.settings);
+    end if;
+    if kept is null then
+        perform worker.change_embedding_model(model);
+    elsif kept <> model then
+        raise sqlstate '22023' using
+            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to have all of them made anew: '
+                             'select worker.change_embedding_model(%2$L)', kept, model);
+    end if;
+end;
+$$;
+comment on function worker.check_embedding_model is
+    'Refuses another model than the one whose embeddings are kept; the first one that comes is kept.';

@@ -1,0 +1,99 @@
+-- Which items may be the same thing, judged by their meaning?
+-- Calls: kernel/clock.
+
+create function public.worker_near_duplicates(batch integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    claimed_until timestamptz := worker.now() + interval '5 minutes';
+    claimed uuid[];
+    candidates jsonb;
+    compared uuid[];
+    items jsonb;
+begin
+    if batch is null or batch not between 1 and 100 then
+        raise sqlstate '22023' using message = 'batch must be an integer from 1 to 100';
+    end if;
+
+    with due as (
+        select queued.item_id from worker.near_duplicate_queue as queued
+        where queued.due_at <= worker.now()
+        order by queued.due_at
+        limit batch
+        for update skip locked
+    ), leased as (
+        update worker.near_duplicate_queue as queued set due_at = claimed_until from due
+        where queued.item_id = due.item_id
+        returning queued.item_id
+    )
+    select array_agg(leased.item_id) into claimed from leased;
+
+    with pairs as (
+        select distinct least(item.id, nearest.id) as item_id, greatest(item.id, nearest.id) as other_id
+        from public.items as item
+        join public.item_embeddings as embedded on embedded.item_id = item.id
+        cross join lateral (
+            select other.id
+            from public.items as other
+            join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
+            where left(other.organization_key, 100) = left(item.organization_key, 100)
+              and other.organization_key = item.organization_key
+              and coalesce(other.posted_at, other.first_seen_at)
+                  between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
+                      and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+              and other.kind = item.kind
+              and other.owner_id is not distinct from item.owner_id
+              and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
+              and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
+              and not exists (
+                  select from worker.kept_apart as split
+                  where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
+            -- Of a company's hundreds of jobs on one template, the likeliest: its city is a word or two of a text, and
+            -- other wording of the same job is farther away than another city.
+            order by lower(other.city) is distinct from lower(item.city),
+                     other_embedded.embedding operator(extensions.<=>) embedded.embedding
+            limit 20
+        ) as nearest
+        where item.id = any (claimed)
+    ), compared_items as (
+        select pairs.item_id as id from pairs union select pairs.other_id from pairs
+    )
+    select (select jsonb_agg(jsonb_build_array(pairs.item_id, pairs.other_id)) from pairs),
+           array_agg(compared_items.id),
+           jsonb_object_agg(compared_items.id, to_jsonb(item))
+    into candidates, compared, items
+    from compared_items join public.items as item on item.id = compared_items.id;
+
+    delete from worker.near_duplicate_queue as queued
+    where queued.item_id = any (claimed) and not queued.item_id = any (coalesce(compared, '{}'));
+
+    return jsonb_build_object(
+        'pairs', coalesce(candidates, '[]'),
+        'items', coalesce(items, '{}'),
+        'claimed_until', claimed_until,
+        'due_in_seconds', (
+            select greatest(case when claimed is null then 1 else 0 end, extract(epoch from queued.due_at - worker.now()))
+            from worker.near_duplicate_queue as queued where queued.due_at <> claimed_until
+            order by queued.due_at limit 1));
+end;
+$$;
+comment on function public.worker_near_duplicates is
+    'Takes up to batch items that were embedded, and looks for those that may be the same thing: of the same kind, owner and '
+    'organization, published within seven days, with a cosine above 0.95, in another group and never split. Returns {pairs, '
+    'items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as worker_claim_embeddings does. '
+    'Items that are like no other are done with; the others come again unless worker_finish_near_duplicates is called.';
+
+create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    finished integer;
+begin
+    delete from worker.near_duplicate_queue as queued
+    where queued.item_id = any (worker_finish_near_duplicates.item_ids)
+      and queued.due_at = worker_finish_near_duplicates.claimed_until;
+    get diagnostics finished = row_count;
+    return finished;
+end;
+$$;
+comment on function public.worker_finish_near_duplicates is
+    'Ends the comparison of claimed items; returns of how many. Not of those that were embedded anew since.';

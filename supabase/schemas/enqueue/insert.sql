@@ -1,0 +1,72 @@
+-- What happens when a run is inserted: it is checked and counted, gets its place in the queue, and either searches,
+-- follows another run, or is answered at once.
+-- Calls: kernel/clock, kernel/parameters, kernel/run_sites, parameters/check, sharing/equal_searches, sharing/follow,
+--   sharing/answer, sharing/share, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
+
+create function worker.prepare_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    is_first boolean := current_setting('worker.has_enqueued', true) is distinct from 'true';
+begin
+    -- As the policy will, which is asked after the triggers: these count and look up for the user that is named. In the
+    -- setting is the role that the policy applies to, though this function has its owner's rights.
+    if current_setting('role') = 'authenticated' and new.user_id is distinct from (select auth.uid())
+       and new.user_id is not null then
+        raise sqlstate '42501' using message = 'new row violates row-level security policy for table "search_runs"';
+    end if;
+    perform worker.count_row();
+    if new.user_id is null then
+        raise sqlstate '22023' using
+            message = 'user_id is required',
+            hint = 'It is the signed-in user by default; a service role has to name it.';
+    end if;
+    perform worker.check_json('client_context', new.client_context);
+    if length(new.idempotency_key) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
+    end if;
+    perform worker.check_parameters(new.kind, new.parameters);
+    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
+    new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
+    new.position := worker.next_position(new.user_id, new.priority);
+    new.progress_total := worker.results_wanted(new.kind, new.parameters)
+        * (select count(*) from worker.sites_of(new.kind, new.parameters));
+    new.progress := jsonb_build_object('step', 'queued');
+    new.created_at := worker.now();
+    new.updated_at := new.created_at;
+    if new.source = 'cron' then
+        new.newer_than := worker.last_success(new.user_id, new.fingerprint);
+    end if;
+    if new.run_after is null and worker.will_be_refused(new) then
+        new.run_after := new.created_at;  -- if not refused after all, promote_due_runs decides
+    elsif new.run_after is null then
+        new := worker.share(new, may_wait => is_first);
+    end if;
+    perform set_config('worker.has_enqueued', 'true', true);
+    return new;
+end;
+$$;
+comment on function worker.prepare_run is 'Counts and checks a new run, sets what the queue needs, and decides who searches for it.';
+
+create trigger prepare_run before insert on public.search_runs
+    for each row execute function worker.prepare_run();
+
+create function worker.open_runs() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform worker.add_sites(array(
+        select run.id from new_runs as run where run.leader_run_id is null and run.shared_run_id is null));
+
+    insert into public.run_events (run_id, event, data, created_at)
+    select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
+    from new_runs as run;
+
+    perform worker.follow(array(select run.id from new_runs as run where run.leader_run_id is not null)),
+            worker.tell_answered(array(select run.id from new_runs as run where run.shared_run_id is not null));
+    return null;
+end;
+$$;
+comment on function worker.open_runs is 'Gives new runs their first event, and their sites to those that search.';
+
+create trigger open_runs after insert on public.search_runs
+    referencing new table as new_runs
+    for each statement execute function worker.open_runs();

@@ -1,0 +1,17 @@
+-- From when on does a scheduled repeat ask for results? Since the last success of the same search.
+-- Calls: nothing.
+
+create function worker.last_success(user_id uuid, fingerprint text) returns timestamptz
+language sql stable set search_path = ''
+begin atomic
+    -- In whole hours, so that users of one schedule still ask for the same.
+    select date_trunc('hour', searched.started_at, 'UTC')
+    from public.search_runs as last
+    join public.search_runs as searched on searched.id = coalesce(last.shared_run_id, last.id)
+    where last.user_id = last_success.user_id and last.fingerprint = last_success.fingerprint
+      and last.status = 'success'
+    order by last.completed_at desc
+    limit 1;
+end;
+comment on function worker.last_success is
+    'When the search began that gave a user all of the sites the last time; null if none did.';

@@ -1,0 +1,45 @@
+-- May this search be saved? It must be one that could run, and a user may keep only so many.
+-- Calls: kernel/clock, parameters/check, enqueue/request_size.
+
+create function worker.check_saved_search() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if tg_op = 'INSERT' then
+        perform worker.count_row();
+    end if;
+    perform worker.check_parameters(new.kind, new.parameters);
+    new.updated_at := worker.now();
+    return new;
+end;
+$$;
+comment on function worker.check_saved_search is 'A saved search must be one that could run.';
+
+create trigger check_saved_search before insert or update on public.saved_searches
+    for each row execute function worker.check_saved_search();
+
+create function worker.count_saved_searches() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    most integer := (select settings.max_saved_searches_per_user from worker.settings as settings);
+begin
+    -- As in worker.check_quotas: one after another, in the order of the ids.
+    perform pg_advisory_xact_lock(hashtextextended('worker.count_saved_searches ' || saving.user_id, 0))
+    from (select distinct saved.user_id from new_searches as saved order by saved.user_id) as saving;
+
+    if exists (
+        select from (select distinct saved.user_id from new_searches as saved) as saving
+        where most < (select count(*) from public.saved_searches as saved where saved.user_id = saving.user_id)
+    ) then
+        raise sqlstate 'PT429' using
+            message = format('at most %s saved searches of a user are kept: delete some', most),
+            detail = jsonb_build_object('quota', 'max_saved_searches_per_user', 'limit', most);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.count_saved_searches is
+    'Refuses saved searches beyond worker.settings.max_saved_searches_per_user with PT429 (HTTP 429).';
+
+create trigger count_saved_searches after insert on public.saved_searches
+    referencing new table as new_searches
+    for each statement execute function worker.count_saved_searches();

@@ -1,0 +1,79 @@
+-- May this user start one more run? Not with more pending runs, or more runs within an hour, than worker.settings allows.
+-- Runs of schedules do not count.
+-- Calls: kernel/clock.
+
+create function worker.runs_beyond_quota(user_id uuid, more integer) returns table (
+    quota text, most integer, what text, wait interval
+)
+language sql stable set search_path = ''
+begin atomic
+    select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
+        select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.source <> 'cron'
+        order by run.created_at desc
+        offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
+    from worker.settings as settings
+    where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
+        select count(*) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+          and run.source <> 'cron')
+    union all
+    -- As fast as runs of this user were taken up or answered lately, one place is free after:
+    select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
+        select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+          and (run.started_at > worker.now() - interval '10 minutes'
+               or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes')))
+    from worker.settings as settings
+    where settings.max_pending_per_user is not null and settings.max_pending_per_user < more + (
+        select count(*) from public.search_runs as run
+        where run.user_id = runs_beyond_quota.user_id and run.status = 'pending' and run.source <> 'cron');
+end;
+comment on function worker.runs_beyond_quota is
+    'The quotas of worker.settings that a user exceeds with so many runs more than there are, and the time to wait. Those of '
+    'source cron do not count.';
+
+create function worker.will_be_refused(run public.search_runs) returns boolean
+language sql stable set search_path = ''
+begin atomic
+    select exists (
+        select from public.search_runs as known
+        where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
+    ) or (will_be_refused.run.source <> 'cron' and exists (
+        select from worker.runs_beyond_quota(will_be_refused.run.user_id, 1)));
+end;
+comment on function worker.will_be_refused is
+    'Whether a new run is there already, by its idempotency key, or exceeds a quota, as far as can be seen without a lock: '
+    'then none is taken for it. worker.check_quotas and the key''s index have the last word.';
+
+create function worker.check_quotas() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    exceeded record;
+begin
+    -- Counting is safe only while no other insert of the same user counts: one after another, in the order of the ids.
+    perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
+    from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
+
+    select quota.* into exceeded
+    from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
+    cross join lateral worker.runs_beyond_quota(asking.user_id, 0) as quota
+    order by quota.wait desc
+    limit 1;
+
+    if exceeded.quota is not null then
+        raise sqlstate 'PT429' using
+            message = format('at most %s searches of a user may be %s: try again in %s s',
+                             exceeded.most, exceeded.what, ceil(extract(epoch from exceeded.wait))),
+            detail = jsonb_build_object('quota', exceeded.quota, 'limit', exceeded.most,
+                                        'retry_after_seconds', ceil(extract(epoch from exceeded.wait)));
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.check_quotas is
+    'Refuses runs beyond the quotas of worker.settings with PT429 (HTTP 429): the limit, and the time to wait.';
+
+create trigger check_quotas after insert on public.search_runs
+    referencing new table as new_runs
+    for each statement execute function worker.check_quotas();

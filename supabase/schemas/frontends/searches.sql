@@ -1,0 +1,69 @@
+-- The functions that signed-in users call: enqueue, repeat and cancel a search.
+-- Calls: nothing.
+
+create function public.enqueue_search(
+    kind text,
+    parameters jsonb,
+    client_context jsonb default null,
+    idempotency_key text default null,
+    fresh boolean default false
+) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (kind, parameters, client_context, idempotency_key, fresh)
+    values (enqueue_search.kind, enqueue_search.parameters, enqueue_search.client_context,
+            enqueue_search.idempotency_key, enqueue_search.fresh)
+    on conflict (user_id, idempotency_key) do nothing
+    returning * into run;
+
+    if run.id is null then
+        select * into strict run from public.search_runs as existing
+        where existing.user_id = (select auth.uid())
+          and existing.idempotency_key = enqueue_search.idempotency_key;
+    end if;
+    return run;
+end;
+$$;
+comment on function public.enqueue_search is
+    'Puts a search of the signed-in user into the queue, or answers it at once with a recent equal one unless it has to be '
+    'fresh. The same idempotency key again returns the same run.';
+
+create function public.rerun_search(run_id uuid) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
+    select former.workspace_id, former.kind, former.parameters, former.client_context, true
+    from public.search_runs as former
+    where former.id = rerun_search.run_id
+    returning * into run;
+    if run.id is null then
+        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.rerun_search is 'Puts the same search into the queue once more, as a new run; returns it.';
+
+create function public.cancel_search(run_id uuid) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    update public.search_runs as asked
+    set cancel_requested_at = now()
+    where asked.id = cancel_search.run_id and asked.completed_at is null;
+
+    select * into run from public.search_runs as ended where ended.id = cancel_search.run_id;
+    if run.id is null then
+        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.cancel_search is
+    'Ends a run of the signed-in user at once, pending or running; returns it. One that has ended stays as it is.';

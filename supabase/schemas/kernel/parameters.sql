@@ -1,0 +1,27 @@
+-- The value of a run's parameter: what the user sent, or the default of its rule. From it follow the sites of a run and
+-- how many results it wants.
+-- Calls: nothing.
+
+create function worker.parameter(kind text, parameters jsonb, name text) returns jsonb
+language sql stable set search_path = ''
+return coalesce(
+    nullif(parameters -> name, 'null'),
+    (select rule.default_value from worker.parameter_rules as rule
+     where rule.kind = parameter.kind and rule.name = parameter.name)
+);
+comment on function worker.parameter is 'A parameter of a run, or its default.';
+
+create function worker.sites_of(kind text, parameters jsonb) returns table (site text, ordinal bigint)
+language sql stable set search_path = ''
+begin atomic
+    select named.site, min(named.ordinal)
+    from jsonb_array_elements_text(worker.parameter(kind, parameters, 'sites'))
+        with ordinality as named (site, ordinal)
+    group by named.site;
+end;
+comment on function worker.sites_of is 'The sites of a run, each once, in the order in which the user named them.';
+
+create function worker.results_wanted(kind text, parameters jsonb) returns integer
+language sql stable set search_path = ''
+return worker.parameter(kind, parameters, 'results_wanted')::integer;
+comment on function worker.results_wanted is 'How many results a run wants from each site.';

@@ -1,0 +1,39 @@
+-- How is the queue doing, and which version of the RPCs is this?
+-- Calls: kernel/clock.
+
+create function worker.schema_version() returns integer
+language sql immutable set search_path = ''
+return 3;
+comment on function worker.schema_version is
+    'Version of the RPCs. A migration that changes what they take or return counts it up.';
+
+create function public.worker_status() returns jsonb
+language sql volatile security definer set search_path = ''
+return jsonb_build_object(
+    'schema_version', worker.schema_version(),
+    -- Not worker.now(), which tests move: it is compared with the caller's clock.
+    'now', clock_timestamp(),
+    -- As in the partial indexes, so that millions of finished runs cost nothing.
+    'ready', (select count(*) from public.search_runs
+              where status = 'pending' and run_after is null and leader_run_id is null),
+    'delayed', (select count(*) from public.search_runs where status = 'pending' and run_after is not null),
+    'running', (select count(*) from worker.leases),
+    'embedding_model', (select embedding_model from worker.settings),
+    'embeddings_waiting', (select count(*) from worker.embedding_queue where due_at < 'infinity'),
+    'embeddings_failed', (select count(*) from worker.embedding_queue where due_at = 'infinity'),
+    'oldest_snapshot_seconds', (
+        select extract(epoch from max(worker.now() - session.xact_start))
+        from pg_stat_activity as session
+        where (session.backend_xmin is not null or session.backend_xid is not null)
+          and session.datname = current_database()
+          and session.pid <> pg_backend_pid()
+          -- Unknown of other roles' sessions, unless the owner may see them.
+          and session.xact_start < worker.now()
+          -- Vacuum itself is passed over when it is decided what may be removed.
+          and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = session.pid)),
+    'sees_all_snapshots', pg_has_role('pg_read_all_stats', 'usage'));
+comment on function public.worker_status is
+    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting and '
+    'embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps vacuum from '
+    'removing rows; null when there is none. Without sees_all_snapshots only the owner''s own transactions are known: '
+    'grant pg_monitor to the owner.';

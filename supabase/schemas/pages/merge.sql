@@ -1,0 +1,176 @@
+-- Are two items the same thing? With equal keys they are, unless somebody has split them. The oldest item of a group
+-- stands for it.
+-- Calls: nothing.
+
+create function worker.lock_groups(kind text, owner_id uuid) returns void
+language sql volatile set search_path = ''
+return pg_advisory_xact_lock(hashtextextended(
+    'worker.lock_groups ' || lock_groups.kind || ' ' || coalesce(lock_groups.owner_id::text, ''), 0));
+comment on function worker.lock_groups is
+    'Locks the items of a kind and owner until the transaction ends. Before it nobody locks an item that others can see, '
+    'so that nobody waits in a circle.';
+
+create function worker.merge_groups(item_ids uuid[], other_ids uuid[]) returns integer
+language plpgsql set search_path = '' as $$
+declare
+    merged integer := 0;
+    merged_now integer;
+begin
+    if cardinality(item_ids) > 0 then
+        -- Each group joins the oldest that it may. One that is joined meanwhile is looked at again in the next round.
+        loop
+            with pair as (
+                select distinct case when item.duplicate_of is null then item.id else item.duplicate_of end as item_id,
+                                case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id
+                from unnest(merge_groups.item_ids, merge_groups.other_ids) as given (item_id, other_id)
+                join public.items as item on item.id = given.item_id
+                join public.items as other on other.id = given.other_id
+            ), candidate as materialized (
+                select younger.id as younger_id, older.id as older_id, older.from_named_board, older.first_seen_at
+                from (select item_id, other_id from pair union select other_id, item_id from pair) as given
+                join public.items as younger on younger.id = given.item_id
+                join public.items as older on older.id = given.other_id
+                where (older.from_named_board, older.first_seen_at, older.id)
+                    < (younger.from_named_board, younger.first_seen_at, younger.id)
+            ), member as materialized (
+                select root.id, root.id as root_id
+                from (select younger_id from candidate union select older_id from candidate) as root (id)
+                union all
+                select item.id, item.duplicate_of
+                from (select younger_id from candidate union select older_id from candidate) as root (id)
+                join public.items as item on item.duplicate_of = root.id
+            ), apart as materialized (
+                select member.root_id, other.root_id as other_root_id
+                from member
+                join worker.kept_apart as kept on kept.item_id = member.id
+                join member as other on other.id = kept.other_id
+                union
+                select other.root_id, member.root_id
+                from member
+                join worker.kept_apart as kept on kept.item_id = member.id
+                join member as other on other.id = kept.other_id
+            ), choice as materialized (
+                select distinct on (candidate.younger_id) candidate.younger_id, candidate.older_id
+                from candidate
+                where not exists (
+                    select from apart
+                    where apart.root_id = candidate.younger_id and apart.other_root_id = candidate.older_id)
+                order by candidate.younger_id, candidate.from_named_board, candidate.first_seen_at, candidate.older_id
+            ), joining as materialized (
+                select choice.younger_id, choice.older_id
+                from choice
+                where not exists (select from choice as moving where moving.younger_id = choice.older_id)
+                  -- Of two that are kept apart from each other, one.
+                  and not exists (
+                      select from choice as rival
+                      join apart on apart.root_id = rival.younger_id
+                      where rival.older_id = choice.older_id and rival.younger_id < choice.younger_id
+                        and apart.other_root_id = choice.younger_id)
+            ), moved as (
+                update public.items as item
+                set duplicate_of = joining.older_id
+                from joining join member on member.root_id = joining.younger_id
+                where item.id = member.id
+            )
+            select count(*) into merged_now from joining;
+            exit when merged_now = 0;
+            merged := merged + merged_now;
+        end loop;
+    end if;
+    return merged;
+end;
+$$;
+comment on function worker.merge_groups is
+    'Makes one group of those of each item and its other, unless any two of their items are kept apart. Returns how many '
+    'groups there are less.';
+
+create function worker.match_items(item_ids uuid[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+    matches record;
+begin
+    select array_agg(matched.item_id) as item_ids, array_agg(matched.other_id) as other_ids into matches
+    from (
+        -- Its group, and not each of that: thousands may have one key, and a page a hundred more.
+        select distinct item.id as item_id,
+                        case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id
+        from public.items as item
+        join public.items as other
+            on other.apply_key = item.apply_key and other.kind = item.kind and other.owner_id is not distinct from item.owner_id
+        where item.id = any (match_items.item_ids) and other.id <> item.id
+    ) as matched;
+    perform worker.merge_groups(matches.item_ids, matches.other_ids);
+
+    select array_agg(matched.item_id) as item_ids, array_agg(matched.other_id) as other_ids into matches
+    from (
+        select distinct item.id as item_id,
+                        case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id
+        from public.items as item
+        join public.items as other
+            on other.match_key = item.match_key and other.kind = item.kind and other.owner_id is not distinct from item.owner_id
+        where item.id = any (match_items.item_ids) and other.id <> item.id
+          -- Two postings on one employer's site are two jobs; on a job board one may be posted twice (name_two_postings).
+          and not coalesce(
+              item.apply_key <> other.apply_key
+              and split_part(item.apply_key, '/', 1) = split_part(other.apply_key, '/', 1)
+              and split_part(item.apply_key, '/', 1) not in ('linkedin.com', 'indeed.com'), false)
+    ) as matched;
+    perform worker.merge_groups(matches.item_ids, matches.other_ids);
+end;
+$$;
+comment on function worker.match_items is
+    'Puts items into the groups of those with the same apply_key, then of those with the same match_key, within their kind '
+    'and owner. A group stays one when its keys change.';
+
+create function worker.order_groups(item_ids uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    with root as (
+        select distinct case when item.duplicate_of is null then item.id else item.duplicate_of end as id
+        from public.items as item
+        where item.id = any (order_groups.item_ids)
+    ), member as (
+        select item.id, root.id as root_id, item.from_named_board, item.first_seen_at
+        from root join public.items as item on item.id = root.id
+        union all
+        select item.id, root.id, item.from_named_board, item.first_seen_at
+        from root join public.items as item on item.duplicate_of = root.id
+    ), oldest as (
+        select distinct on (member.root_id) member.root_id, member.id
+        from member
+        order by member.root_id, member.from_named_board, member.first_seen_at, member.id
+    )
+    update public.items as item
+    set duplicate_of = nullif(oldest.id, item.id)
+    from oldest join member on member.root_id = oldest.root_id
+    where item.id = member.id and oldest.id <> oldest.root_id;
+end;
+comment on function worker.order_groups is 'Makes the oldest of each item''s group the one that the others point at.';
+
+create function public.worker_merge_items(pairs jsonb) returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+    given record;
+begin
+    select array_agg(item.id) as item_ids, array_agg(other.id) as other_ids,
+           bool_and(item.kind = other.kind and item.owner_id is not distinct from other.owner_id) as are_comparable
+    into given
+    from jsonb_to_recordset(worker_merge_items.pairs) as pair (item_id uuid, other_id uuid)
+    join public.items as item on item.id = pair.item_id
+    join public.items as other on other.id = pair.other_id;
+    if not given.are_comparable then
+        raise sqlstate '22023' using message = 'pairs must each be of items of one kind and owner';
+    end if;
+
+    perform worker.lock_groups(locked.kind, locked.owner_id)
+    from (
+        select distinct item.kind, item.owner_id from public.items as item
+        where item.id = any (given.item_ids)
+        order by item.kind, item.owner_id
+    ) as locked;
+    return worker.merge_groups(given.item_ids, given.other_ids);
+end;
+$$;
+comment on function public.worker_merge_items is
+    'Takes the items of each pair {item_id, other_id} for the same thing, with all that are so already, unless any two of '
+    'them were split. Returns how many things there are less; again merges nothing.';

@@ -1,0 +1,124 @@
+-- When is old data deleted? In small batches, at the ages of worker.settings.
+-- Calls: kernel/clock.
+
+create function worker.forget_accounts(age interval) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.site_health as health
+    where health.account <> '' and health.updated_at < worker.now() - age
+      and not exists (
+          select from worker.accounts as known where known.site = health.site and known.account = health.account);
+
+    delete from worker.site_buckets as bucket
+    where bucket.account <> '' and bucket.updated_at < worker.now() - age
+      and not exists (
+          select from worker.accounts as known
+          where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
+end;
+comment on function worker.forget_accounts is
+    'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
+
+create function worker.forget_users(age interval) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.site_failures as failed
+    where failed.failed_at < worker.now() - age
+       or not exists (select from auth.users as known where known.id = failed.user_id);
+
+    delete from worker.site_shares as share
+    where share.last_at < worker.now() - age
+       or not exists (select from auth.users as known where known.id = share.user_id);
+end;
+comment on function worker.forget_users is
+    'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';
+
+create function worker.delete_expired_rows() returns boolean
+language plpgsql set search_path = '' as $$
+declare
+    settings worker.settings;
+    expired uuid[];
+    deleted integer;
+    is_full boolean;
+begin
+    select * into strict settings from worker.settings;
+
+    -- Ids grow with time: no index on the time, and nothing is read but what is deleted.
+    with oldest as (
+        select page.id, page.fetched_at from worker.raw_collections as page order by page.id limit settings.retention_batch
+    )
+    delete from worker.raw_collections as page using oldest
+    where page.id = oldest.id and oldest.fetched_at < worker.now() - settings.keep_raw_pages;
+    get diagnostics deleted = row_count;
+    is_full := deleted >= settings.retention_batch;
+
+    with oldest as (
+        select event.id, event.created_at from public.run_events as event order by event.id limit settings.retention_batch
+    )
+    delete from public.run_events as event using oldest
+    where event.id = oldest.id and oldest.created_at < worker.now() - settings.keep_events;
+    get diagnostics deleted = row_count;
+    is_full := is_full or deleted >= settings.retention_batch;
+
+    -- Not what still answers a younger run, nor what may at this moment be about to.
+    select array_agg(locked.id) into expired
+    from (
+        select run.id from public.search_runs as run
+        where run.completed_at < worker.now() - settings.keep_runs
+          and run.completed_at < worker.now() - settings.freshness - interval '1 hour'
+          and not exists (select from public.search_runs as answered where answered.shared_run_id = run.id)
+        order by run.completed_at
+        limit settings.retention_batch / 10
+        for update skip locked
+    ) as locked;
+    -- Once more, now that nobody can give them what a deleted run has answered.
+    expired := array(
+        select id from unnest(expired) as id
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = id));
+
+    with results as (
+        select result.run_id, result.item_id from public.search_results as result
+        where result.run_id = any (expired)
+        limit settings.retention_batch
+    )
+    delete from public.search_results as result using results
+    where result.run_id = results.run_id and result.item_id = results.item_id;
+    get diagnostics deleted = row_count;
+    is_full := is_full or deleted >= settings.retention_batch;
+
+    delete from public.search_runs as run
+    where run.id = any (expired)
+      and not exists (select from public.search_results as result where result.run_id = run.id);
+    get diagnostics deleted = row_count;
+
+    perform worker.forget_accounts(settings.keep_runs);
+    perform worker.forget_users(settings.keep_runs);
+    return is_full or deleted >= settings.retention_batch / 10;
+end;
+$$;
+comment on function worker.delete_expired_rows is
+    'Deletes one batch of what is older than worker.settings allows; returns whether any part of it was full.';
+
+create function public.worker_delete_expired() returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+    settings worker.settings;
+    due_at timestamptz;
+begin
+    select * into strict settings from worker.settings;
+
+    select task.next_at into due_at from worker.housekeeping as task
+    where task.task = 'retention'
+    for update skip locked;
+    if not found then
+        due_at := worker.now() + settings.retention_pause;  -- another worker is at it
+    elsif due_at <= worker.now() then
+        due_at := worker.now() + case when worker.delete_expired_rows()
+                                      then settings.retention_pause else settings.retention_interval end;
+        update worker.housekeeping as task set next_at = due_at where task.task = 'retention';
+    end if;
+    return ceil(extract(epoch from due_at - worker.now()));
+end;
+$$;
+comment on function public.worker_delete_expired is
+    'Deletes a batch of what is older than worker.settings allows, unless another worker just did; '
+    'returns the seconds until another call has something to do.';

@@ -1,0 +1,37 @@
+-- What happens to a run that its owner cancels? It ends at once, with what it has found itself until then.
+-- Calls: kernel/clock, kernel/run_sites.
+
+create function worker.cancel_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if old.completed_at is not null then
+        new.cancel_requested_at := old.cancel_requested_at;
+    elsif new.cancel_requested_at is not null then
+        new.leader_run_id := null;
+
+        update public.search_run_sites as site
+        set status = 'skipped', progress = worker.with_step(site.progress, 'cancelled'), completed_at = worker.now(),
+            jobs_found = (select count(*) from public.search_results as result
+                          where result.run_id = site.run_id and result.site = site.site)
+        where site.run_id = old.id and site.completed_at is null;
+
+        insert into public.run_events (run_id, event, data, created_at)
+        values (old.id, 'cancelled', jsonb_build_object('status', old.status), worker.now());
+
+        new.cancel_requested_at := worker.now();
+        new.status := 'cancelled';
+        new.completed_at := worker.now();
+        new.run_after := null;
+        new.progress := jsonb_build_object('step', 'cancelled');
+        new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
+    end if;
+    -- Every update is told to all who watch, and to every worker: not what changes nothing.
+    return case when new is distinct from old then new end;
+end;
+$$;
+comment on function worker.cancel_run is
+    'Ends a run whose owner asks for it, with what it has found itself until then: a follower with nothing. A finished one '
+    'stays as it is.';
+
+create trigger cancel_run before update of cancel_requested_at on public.search_runs
+    for each row execute function worker.cancel_run();

@@ -1,0 +1,88 @@
+-- How does a run end? success if all sites completed, partial if some did, failed if none did. It is retried or deferred
+-- instead, if that may help.
+-- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
+
+create function worker.finish(
+    run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+    update public.search_runs as run
+    set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
+        progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
+    where run.id = finish.run_id;
+    insert into public.run_events (run_id, event, data, created_at)
+    values (finish.run_id, 'finished', event_data || jsonb_build_object('status', finish.status), worker.now());
+end;
+$$;
+comment on function worker.finish is 'Gives a run its final status, and its followers theirs.';
+
+create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+    event_data jsonb;
+    sites record;
+begin
+    -- The answer to the first call may have got lost, or be under way; by then the lease is gone.
+    perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
+    if not exists (
+        select from public.run_events as event
+        where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried', 'deferred')
+          and event.data ->> 'lease_digest' = lease_digest
+    ) then
+        perform worker.hold_lease(worker_finish_run.run_id, lease_token);
+
+        select bool_and(site.completed_at is not null) as all_finished,
+               bool_and(site.completed_at is not null or wait.site is not null) as others_wait,
+               bool_and(site.status = 'completed') as all_completed,
+               bool_or(site.status in ('completed', 'partial')) as any_completed,
+               bool_or(site.retryable) as any_retryable,
+               (array_agg(site.error_code order by site.position)
+                    filter (where site.error_code is not null))[1] as error_code,
+               string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
+                    filter (where site.error_code is not null) as error_message
+        into strict sites
+        from public.search_run_sites as site
+        left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
+        where site.run_id = worker_finish_run.run_id;
+
+        if sites.others_wait is not true then
+            raise sqlstate '22023' using message = 'run_id must be of a run whose sites are all finished, or wait';
+        end if;
+
+        select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
+        into strict event_data
+        from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
+        where run.id = worker_finish_run.run_id;
+
+        if not sites.all_finished then
+            perform worker.defer(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+        elsif sites.any_retryable and exists (
+            select from public.search_runs as run
+            where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
+        ) then
+            perform worker.retry(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+        else
+            perform worker.finish(
+                worker_finish_run.run_id,
+                case when sites.all_completed then 'success'
+                     when sites.any_completed then 'partial'
+                     else 'failed' end::public.run_status,
+                sites.error_code, sites.error_message, event_data);
+        end if;
+    end if;
+
+    return (
+        select to_jsonb(run) || jsonb_build_object('sites', (
+            select jsonb_agg(to_jsonb(searched) order by searched.position)
+            from public.search_run_sites as searched where searched.run_id = run.id))
+        from public.search_runs as run where run.id = worker_finish_run.run_id
+    );
+end;
+$$;
+comment on function public.worker_finish_run is
+    'Ends a run: success if all sites completed, partial if some did, failed if none. It is pending again instead, from '
+    'run_after on, while unfinished sites wait for their time, which counts no attempt; or with attempts left, and a site whose '
+    'failure may pass. Returns it with its sites; again changes nothing.';

@@ -1,0 +1,84 @@
+-- How does the search of a site end? completed without an error, partial if results came before it, failed if none did.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
+
+create function public.worker_finish_site(
+    run_id uuid, lease_token uuid, site text, account text default null,
+    error_code text default null, error_message text default null, retryable boolean default null,
+    retry_after_seconds double precision default null
+) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    found_here integer;
+    was_asked boolean;
+    response_ms real;
+    outcome public.site_status;
+begin
+    perform worker.hold_lease(worker_finish_site.run_id, lease_token);
+    perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
+
+    if worker_finish_site.error_code is null then
+        select 'unverified', true, format('%s of %s pages could not be read; they are kept, to be read anew',
+                                          count(*) filter (where page.status = 'failed'), count(*))
+        into worker_finish_site.error_code, worker_finish_site.retryable, worker_finish_site.error_message
+        from worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page
+        having bool_or(page.status = 'failed');
+    end if;
+
+    -- One that was refused was not asked, and says nothing of itself; nor does one that was waited for in vain, nor one
+    -- whose last page was there before.
+    select searched.status = 'running' and not exists (
+               select from worker.site_waits as wait, worker.settings as settings
+               where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
+           ) and (
+               worker_finish_site.error_code is not null or count(*) filter (where page.attempt = searched.attempts) > 0
+               or not coalesce(bool_or(page.is_last), false)),
+           avg(page.response_ms) filter (where page.attempt = searched.attempts)
+    into was_asked, response_ms
+    from public.search_run_sites as searched
+    left join worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page on true
+    where searched.run_id = worker_finish_site.run_id and searched.site = worker_finish_site.site
+    group by searched.id;
+
+    select count(*) into found_here from public.search_results as result
+    where result.run_id = worker_finish_site.run_id and result.site = worker_finish_site.site;
+    outcome := case when worker_finish_site.error_code is null then 'completed'
+                    when found_here > 0 then 'partial'
+                    else 'failed' end::public.site_status;
+
+    -- Status and count in one write: each one is an event to every subscriber.
+    update public.search_run_sites as finished
+    set status = outcome, jobs_found = found_here, error_code = worker_finish_site.error_code,
+        error_message = worker_finish_site.error_message,
+        retryable = case when worker_finish_site.error_code is not null then worker_finish_site.retryable end,
+        -- Of a completed site jobs_found tells it all; the last progress may be a second old.
+        progress = case outcome when 'completed' then '{"step": "finished"}'
+                                else worker.with_step(finished.progress, 'finished') end,
+        completed_at = worker.now()
+    where finished.run_id = worker_finish_site.run_id and finished.site = worker_finish_site.site
+      and finished.completed_at is null;
+    if not found then
+        return;
+    end if;
+
+    perform worker.write_progress(worker_finish_site.run_id,
+        jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
+    perform worker.tell_followers(worker_finish_site.run_id);
+
+    insert into public.run_events (run_id, event, site, data, created_at)
+    values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
+        'status', outcome, 'error_code', worker_finish_site.error_code)), worker.now());
+
+    delete from worker.site_waits as wait
+    where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
+    if was_asked then
+        perform worker.note_site_end(worker_finish_site.run_id, worker_finish_site.site,
+                                     coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
+                                     worker_finish_site.retry_after_seconds, response_ms);
+    end if;
+end;
+$$;
+comment on function public.worker_finish_site is
+    'Ends a site: completed without an error, partial if results came before it, failed if none did. A page that could '
+    'not be read is an error, too: unverified. retry_after_seconds is how long the site asked to be left alone. Again changes '
+    'nothing.';

@@ -1,0 +1,93 @@
+-- How far is a run? Counts come from its results and sites, progress never falls, and is written at most once in
+-- progress_interval.
+-- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
+
+create function worker.site_progress(former jsonb, told jsonb) returns jsonb
+language sql immutable set search_path = ''
+return pg_catalog.jsonb_strip_nulls(
+    told - 'site' || case
+        when former ->> 'step' = told ->> 'step'
+            then pg_catalog.jsonb_build_object(
+                'current', greatest((former ->> 'current')::numeric, (told ->> 'current')::numeric),
+                'total', coalesce(nullif(told -> 'total', 'null'), former -> 'total'))
+        else '{}'
+    end);
+comment on function worker.site_progress is
+    'A site''s progress after what its search tells: within a step its current never falls, and its total stays until another '
+    'one is told.';
+
+create function worker.run_counts(run_id uuid) returns table (jobs_found bigint, progress_current bigint)
+language sql stable set search_path = ''
+begin atomic
+    select sum(site.jobs_found),
+           sum(case when site.completed_at is null then least(site.jobs_found, wanted.results) else wanted.results end)
+    from public.search_run_sites as site,
+        (select worker.results_wanted(run.kind, run.parameters) as results
+         from public.search_runs as run where run.id = run_counts.run_id) as wanted
+    where site.run_id = run_counts.run_id;
+end;
+comment on function worker.run_counts is 'A run''s results, and how far it is, as its sites have them.';
+
+create function worker.write_progress(run_id uuid, progress jsonb) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_run_sites as site
+    set jobs_found = counted.jobs_found, progress = counted.progress
+    from (
+        select searched.site, coalesce(found.results, 0) as jobs_found,
+               -- A site that has ended tells so itself.
+               case when searched.site = write_progress.progress ->> 'site' and searched.completed_at is null
+                    then worker.site_progress(searched.progress, write_progress.progress)
+                    else searched.progress end as progress
+        from public.search_run_sites as searched
+        left join (
+            select result.site, count(*) as results
+            from public.search_results as result
+            where result.run_id = write_progress.run_id
+            group by result.site
+        ) as found on found.site = searched.site
+        where searched.run_id = write_progress.run_id
+    ) as counted
+    where site.run_id = write_progress.run_id and site.site = counted.site
+      and (site.jobs_found, site.progress) is distinct from (counted.jobs_found, counted.progress);
+
+    update public.search_runs as run
+    set jobs_found = counts.jobs_found,
+        progress_current = greatest(run.progress_current, counts.progress_current),
+        progress = jsonb_strip_nulls(write_progress.progress)
+    from worker.run_counts(write_progress.run_id) as counts
+    where run.id = write_progress.run_id;
+end;
+comment on function worker.write_progress is
+    'Writes a run''s counts, derived from its results and sites, and the progress {step, site, current, total, details} of the '
+    'run and of the site that is searched.';
+
+create function worker.may_write_progress(run_id uuid) returns boolean
+language sql stable set search_path = ''
+begin atomic
+    select run.updated_at <= worker.now() - settings.progress_interval
+    from public.search_runs as run, worker.settings as settings
+    where run.id = may_write_progress.run_id;
+end;
+comment on function worker.may_write_progress is 'Whether the last write of a run was not just now.';
+
+create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if jsonb_typeof(worker_write_progress.progress -> 'step') is distinct from 'string' then
+        raise sqlstate '22023' using message = 'progress must be an object with a step, which is a text';
+    end if;
+    if jsonb_typeof(worker_write_progress.progress -> 'current') not in ('number', 'null') then
+        raise sqlstate '22023' using message = 'progress.current must be a number';
+    end if;
+    perform worker.hold_lease(worker_write_progress.run_id, lease_token);
+    perform worker.require_site(worker_write_progress.run_id, worker_write_progress.progress ->> 'site');
+    if worker.may_write_progress(worker_write_progress.run_id) then
+        perform worker.write_progress(worker_write_progress.run_id, worker_write_progress.progress);
+    end if;
+end;
+$$;
+comment on function public.worker_write_progress is
+    'Tells how far a site of a run is, where no page does: progress is {step, site, current, total, details}. Dropped where '
+    'progress was written just now (worker.settings.progress_interval).';

@@ -1,0 +1,50 @@
+-- How does a run get back into the queue when its worker stops? At its old place; the attempt is not counted.
+-- Calls: kernel/clock, kernel/run_sites.
+
+create function worker.return_to_queue(run_ids uuid[], event text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    insert into public.run_events (run_id, event, data, created_at)
+    select lease.run_id, return_to_queue.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
+    from worker.leases as lease
+    where lease.run_id = any (run_ids);
+
+    delete from worker.leases as lease where lease.run_id = any (run_ids);
+
+    update public.search_run_sites as site
+    set status = 'pending', progress = worker.with_step(site.progress, 'queued'), started_at = null
+    where site.run_id = any (run_ids) and site.status = 'running';
+
+    update public.search_runs as run
+    set status = 'pending', attempts = run.attempts - 1, progress = jsonb_build_object('step', 'queued')
+    where run.id = any (run_ids);
+end;
+$$;
+comment on function worker.return_to_queue is
+    'Puts leased runs back to their old place in the queue; the attempt is not counted.';
+
+create function public.worker_release_runs(worker_id text, leases jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+    held uuid[];
+begin
+    perform from public.search_runs as run
+    join jsonb_to_recordset(worker_release_runs.leases) as asked (run_id uuid) on asked.run_id = run.id
+    order by run.id
+    for no key update of run;
+
+    select array_agg(locked.run_id) into held
+    from (
+        select lease.run_id
+        from worker.leases as lease
+        join jsonb_to_recordset(worker_release_runs.leases) as asked (run_id uuid, lease_token uuid)
+            on asked.run_id = lease.run_id and asked.lease_token = lease.token
+        where lease.worker_id = worker_release_runs.worker_id
+        order by lease.run_id
+        for update of lease
+    ) as locked;
+    perform worker.return_to_queue(held, 'released');
+end;
+$$;
+comment on function public.worker_release_runs is
+    'Gives leased runs [{run_id, lease_token}] back to the queue, for another worker to go on; the attempt is not counted.';

@@ -1,0 +1,59 @@
+-- What happens to the runs of a worker that died? The next claim puts them back into the queue. After max_rescues they
+-- fail as worker_lost.
+-- Calls: kernel/clock, kernel/run_sites, runs/progress, runs/release, runs/finish.
+
+create function worker.rescue_expired_leases() returns void
+language plpgsql set search_path = '' as $$
+declare
+    settings worker.settings;
+    expired uuid[];
+    lost uuid[];
+begin
+    select * into strict settings from worker.settings;
+
+    select array_agg(locked.id) into expired
+    from (
+        select run.id
+        from worker.leases as lease
+        join public.search_runs as run on run.id = lease.run_id
+        where lease.expires_at < worker.now()
+        order by lease.expires_at
+        limit settings.rescue_batch
+        for no key update of run skip locked
+    ) as locked;
+
+    -- Once more: a heartbeat needs no lock on the run, and may have come in between, or be at it.
+    select array_agg(locked.run_id) into expired
+    from (
+        select lease.run_id from worker.leases as lease
+        where lease.run_id = any (expired) and lease.expires_at < worker.now()
+        for update skip locked
+    ) as locked;
+    if expired is null then
+        return;
+    end if;
+
+    update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
+    perform worker.return_to_queue(expired, 'rescued');
+
+    select array_agg(run.id) into lost
+    from public.search_runs as run
+    where run.id = any (expired) and run.rescues > settings.max_rescues;
+
+    update public.search_run_sites as site
+    set status = case when exists (select from public.search_results as result
+                                   where result.run_id = site.run_id and result.site = site.site)
+                      then 'partial' else 'failed' end::public.site_status,
+        progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
+        error_code = 'worker_lost', retryable = false,
+        error_message = format('%s workers died with this run', settings.max_rescues + 1)
+    where site.run_id = any (lost) and site.completed_at is null;
+
+    perform worker.write_progress(run_id, '{}'),
+            worker.finish(run_id, 'failed', 'worker_lost',
+                          format('%s workers died with this run', settings.max_rescues + 1), '{}')
+    from unnest(lost) as run_id;
+end;
+$$;
+comment on function worker.rescue_expired_leases is
+    'Takes runs back from workers that stopped their heartbeats, a bounded number at a time.';

@@ -1,0 +1,27 @@
+-- Where does the search of a site continue after an interruption? After the last saved page, if it has a cursor for the
+-- same account and no page is missing. Otherwise with the first page.
+-- Calls: kernel/pages, sites/accounts.
+
+create function worker.resume_point(run_id uuid, site text)
+returns table (cursor jsonb, next_page integer, is_fetched boolean)
+language sql stable set search_path = ''
+begin atomic
+    select case when last.is_fetched then null else last.cursor end, last.page_number + 1, last.is_fetched
+    from (
+        select page.page_number, page.cursor, page.is_last as is_fetched,
+               page.is_last or (page.cursor is not null
+                   and page.account = coalesce(worker.account_of(resume_point.run_id, resume_point.site), '')) as goes_on
+        from worker.pages_of_search(resume_point.run_id, resume_point.site) as page
+        order by page.page_number desc, page.attempt desc
+        limit 1
+    ) as last
+    cross join lateral (
+        select bool_or(page.status = 'failed') as is_unreadable, count(distinct page.page_number) as pages
+        from worker.pages_of_search(resume_point.run_id, resume_point.site) as page
+    ) as saved
+    -- Not past a page that could not be read, that was refused, or that is too old to be kept.
+    where last.goes_on and not saved.is_unreadable and saved.pages = last.page_number;
+end;
+comment on function worker.resume_point is
+    'After which page the search of a site goes on, or that all of them are there; no row: it begins with the first page. A '
+    'cursor is good only for the account that it came through.';

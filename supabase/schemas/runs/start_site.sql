@@ -1,0 +1,50 @@
+-- When does the search of a site begin? When the site is admitted; a site whose pages are all there needs no admission.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/admission, runs/progress, runs/resume.
+
+create function public.worker_start_site(
+    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}'
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    searched public.search_run_sites;
+    admission jsonb := jsonb_build_object('granted', true, 'wait_seconds', 0);
+begin
+    perform worker.hold_lease(worker_start_site.run_id, lease_token);
+    perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
+    select * into strict searched from public.search_run_sites as asked
+    where asked.run_id = worker_start_site.run_id and asked.site = worker_start_site.site;
+
+    -- What is there already has to wait for nobody.
+    if searched.completed_at is null and not exists (
+        select from worker.resume_point(searched.run_id, searched.site) as point where point.is_fetched
+    ) then
+        admission := worker.admit_site(searched.run_id, searched.site, coalesce(worker_start_site.account, ''),
+                                       coalesce(worker_start_site.limits, '{}'));
+    end if;
+    if not (admission ->> 'granted')::boolean then
+        update public.search_run_sites as refused
+        set progress = worker.waiting_progress(refused.progress, admission)
+        where refused.run_id = searched.run_id and refused.site = searched.site and admission ? 'until'
+          and refused.progress <> worker.waiting_progress(refused.progress, admission);
+    end if;
+    if searched.status <> 'pending' or not (admission ->> 'granted')::boolean then
+        return admission;
+    end if;
+
+    update public.search_run_sites as started
+    set status = 'running', attempts = worker_start_site.attempt, started_at = worker.now(),
+        progress = worker.with_step(started.progress, 'searching'),
+        error_code = null, error_message = null, retryable = null
+    where started.run_id = searched.run_id and started.site = searched.site;
+    perform worker.write_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
+    insert into public.run_events (run_id, event, site, data, created_at)
+    values (searched.run_id, 'site_started', searched.site,
+            jsonb_build_object('attempt', worker_start_site.attempt), worker.now());
+    return admission;
+end;
+$$;
+comment on function public.worker_start_site is
+    'Marks a site of a run as being searched, if it may be: within `limits` ({bucket: limits of worker.model.SiteLimits}) and '
+    'unless it is paused. Returns {granted: true, wait_seconds}; {granted: false, reason, message, retry_in_seconds, until}, '
+    'when to ask again; or {granted: false, error_code, message}, which the site has to end with. Again changes nothing.';

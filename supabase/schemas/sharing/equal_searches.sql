@@ -1,0 +1,55 @@
+-- When are two searches equal? If their fingerprints are. Whoever decides which run searches for a fingerprint locks it
+-- first.
+-- Calls: kernel/parameters.
+
+create function worker.canonical(value jsonb) returns jsonb
+language sql immutable set search_path = ''
+return case pg_catalog.jsonb_typeof(value)
+    when 'string' then pg_catalog.to_jsonb(pg_catalog.lower(pg_catalog.btrim(
+        pg_catalog.regexp_replace(value #>> '{}', '\s+', ' ', 'g'))))
+    when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((value #>> '{}')::numeric))
+    else value
+end;
+comment on function worker.canonical is 'One form of a text or number that may be written in several.';
+
+create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
+language sql stable set search_path = ''
+return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+    kind,
+    (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
+     from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
+    (
+        select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
+            when 'array' then (
+                select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
+                from pg_catalog.jsonb_array_elements(given.value) as element)
+            else worker.canonical(given.value)
+        end)
+        from worker.parameter_rules as rule,
+            lateral (select worker.parameter(fingerprint.kind, fingerprint.parameters, rule.name) as value) as given
+        where rule.kind = fingerprint.kind and given.value is not null
+    )
+), 'UTF8')), 'hex');
+comment on function worker.fingerprint is
+    'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
+    'their owner''s in the same workspace, which may be searched through another account.';
+
+create function worker.hold_search(fingerprint text, may_wait boolean) returns boolean
+-- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout).
+language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
+declare
+    lock_key bigint := hashtextextended('worker.hold_search ' || fingerprint, 0);
+begin
+    if pg_try_advisory_xact_lock(lock_key) then
+        return true;
+    elsif may_wait then
+        perform pg_advisory_xact_lock(lock_key);
+    end if;
+    return may_wait;
+exception when lock_not_available then
+    return false;
+end;
+$$;
+comment on function worker.hold_search is
+    'Locks what is decided about equal searches until the transaction ends; returns whether it could, at once or within half a second. Two '
+    'that see no leader would both lead; and who leaves a leader alone has to know that nobody is joining it.';

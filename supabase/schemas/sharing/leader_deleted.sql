@@ -1,0 +1,41 @@
+-- What happens to followers and answered runs when the run is deleted that searched for them? What they need is kept, and
+-- the next claim gives it to them.
+-- Calls: kernel/clock, sharing/leader_ended.
+
+create function worker.bequeath() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    ended worker.ended_leaders;
+begin
+    if old.leader_run_id is not null or old.shared_run_id is not null or not (
+        old.completed_at is null
+        -- So young that somebody may be answered with it at this moment; or somebody was.
+        or old.completed_at > worker.now() - interval '1 hour' - (select freshness from worker.settings)
+        or worker.is_needed(old.id)
+    ) then
+        delete from worker.raw_collections as page where page.run_id = old.id;
+        return null;
+    end if;
+
+    insert into worker.ended_leaders (run_id, fingerprint, former, sites, results, tried_at)
+    values (
+        old.id, old.fingerprint, to_jsonb(old),
+        (select jsonb_agg(to_jsonb(searched)) from public.search_run_sites as searched where searched.run_id = old.id),
+        (select jsonb_agg(to_jsonb(result)) from public.search_results as result where result.run_id = old.id),
+        worker.now())
+    returning * into ended;
+    -- Whose search has ended can be given its results now; who waits for it is seen to by the next claim.
+    if worker.is_answer(old, ended) and worker.settle(ended) then
+        delete from worker.ended_leaders as known where known.id = ended.id;
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.bequeath is
+    'Keeps what others need of a deleted run: its results for those who were answered with them, its search for its followers. '
+    'Waits for none of them.';
+
+-- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
+-- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.
+create trigger "BEQUEATH" after delete on public.search_runs
+    for each row execute function worker.bequeath();

@@ -1,0 +1,80 @@
+-- Who searches for a new run? If an equal run finished a short while ago, it answers the new one at once. If an equal run
+-- is active, the new one follows it. Otherwise the new run searches itself.
+-- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
+
+create function worker.serves(other public.search_runs, run public.search_runs) returns boolean
+language sql stable set search_path = ''
+return case
+    when other.completed_at is null then
+        other.leader_run_id is null and (other.run_after is null or other.started_at is not null)
+        -- Or it can be told to ask for more, as long as there is no answer that it would go on after.
+        and (coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
+             or (other.status = 'pending'
+                 and not exists (
+                    select from public.search_run_sites as site
+                    where site.run_id = other.id and site.completed_at is not null)
+                 and not exists (select from worker.raw_collections as page where page.run_id = other.id)))
+    else
+        other.status = 'success' and other.shared_run_id is null and not run.fresh
+        and other.completed_at > worker.now() - (select settings.freshness from worker.settings as settings)
+        and coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
+end;
+comment on function worker.serves is
+    'Whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it.';
+
+create function worker.share(run public.search_runs, may_wait boolean) returns public.search_runs
+language plpgsql set search_path = '' as $$
+declare
+    oldest_answer timestamptz := worker.now() - (select settings.freshness from worker.settings as settings);
+    other public.search_runs;
+begin
+    if not worker.hold_search(run.fingerprint, may_wait) then
+        run.run_after := coalesce(run.run_after, worker.now());
+        return run;
+    end if;
+
+    -- The conditions that indexes are for; worker.serves knows the others.
+    select * into other from public.search_runs as answer
+    where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
+      and answer.shared_run_id is null and worker.serves(answer, run)
+    order by answer.completed_at desc
+    limit 1;
+    if not found then
+        select * into other from public.search_runs as leader
+        where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
+          and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
+        -- Rather one that covers this run as it is, and of those the one with the least to do.
+        order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
+                 leader.newer_than desc nulls last
+        limit 1;
+    end if;
+    if not found then
+        run.run_after := null;
+        return run;
+    end if;
+
+    if other.completed_at is null and worker.comes_first(run, other) then
+        select * into other from public.search_runs as held where held.id = other.id for no key update skip locked;
+        if not found or not worker.serves(other, run) then
+            run.run_after := coalesce(run.run_after, worker.now());
+            return run;
+        end if;
+    end if;
+
+    run.run_after := null;
+    run.jobs_found := other.jobs_found;
+    run.progress_current := other.progress_current;
+    run.progress := other.progress;
+    if other.completed_at is null then
+        run.leader_run_id := other.id;
+    else
+        run.shared_run_id := other.id;
+        run.status := other.status;
+        run.completed_at := worker.now();
+    end if;
+    return run;
+end;
+$$;
+comment on function worker.share is
+    'Returns a run as it is to be written: answered, following, or ready to be searched. While others decide the same, or hold a '
+    'leader that would have to be told, it is due for promote_due_runs instead, which asks again.';

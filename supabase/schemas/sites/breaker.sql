@@ -1,0 +1,231 @@
+-- How long is a site paused? Its circuit breaker opens after some failures in a row, for a time that doubles each time,
+-- and closes after a success. A user who fails alone is paused alone. What a site asks for itself is kept.
+-- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
+
+create function worker.hold_health(site text, account text) returns worker.site_health
+language plpgsql set search_path = '' as $$
+declare
+    held worker.site_health;
+    set_back interval;
+begin
+    loop
+        select * into held from worker.site_health as health
+        where health.site = hold_health.site and health.account = hold_health.account
+        for no key update;
+        exit when found;
+        insert into worker.site_health (site, account) values (hold_health.site, hold_health.account)
+        on conflict do nothing;
+    end loop;
+
+    set_back := worker.set_back_since(held.updated_at);
+    if set_back > '0' then
+        update worker.site_health as health
+        set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
+        where health.site = held.site and health.account = held.account
+        returning health.* into strict held;
+    end if;
+    return held;
+end;
+$$;
+comment on function worker.hold_health is
+    'Locks the health of a site until the transaction ends. After the clock was set back, what is left of a pause is no '
+    'more than it was.';
+
+create function worker.is_evidence(run_id uuid, site text, error_code text) returns boolean
+language sql stable set search_path = ''
+begin atomic
+    -- A search for what is not there ends as an answer that is hidden behind a captcha does.
+    select is_evidence.error_code <> 'unverified'
+        or exists (
+            select from public.search_results as result
+            where result.run_id = is_evidence.run_id and result.site = is_evidence.site)
+        or exists (
+            select from worker.pages_of_search(is_evidence.run_id, is_evidence.site) as page
+            where page.status in ('failed', 'partial'));
+end;
+comment on function worker.is_evidence is
+    'Whether the failure of a search says something of its site. An unverified end does only with a page that says so: with '
+    'nothing found and nothing unreadable, it may be what was searched for.';
+
+create function worker.count_failure(
+    site text, account text, run_id uuid, rule worker.breaker_rules, out counted integer, out is_counted boolean
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    now timestamptz := worker.now();
+    most integer := case when count_failure.account = '' then rule.failures_per_user else 2147483647 end;
+    own worker.site_failures;
+begin
+    insert into worker.site_failures as known (site, account, user_id, run_ids, failed_at)
+    select count_failure.site, count_failure.account, run.user_id, array[run.id], now
+    from public.search_runs as run where run.id = count_failure.run_id
+    on conflict on constraint site_failures_pkey do update set
+        run_ids = (excluded.run_ids || known.run_ids)[1:20], failures = known.failures + 1, failed_at = now
+    where count_failure.run_id <> all (known.run_ids)
+    returning * into own;
+    is_counted := found and own.failures <= most;
+
+    select sum(least(known.failures, most)) into counted
+    from worker.site_failures as known
+    where known.site = count_failure.site and known.account = count_failure.account;
+
+    -- Who has as many alone as would open the breaker leaves the site alone, and nobody else has to.
+    if not is_counted and own.failures >= rule.failures then
+        update worker.site_failures as known
+        set pause = least(rule.pause * 2 ^ least(own.failures - rule.failures, 20), rule.max_pause),
+            paused_by = rule.error_code
+        where known.site = own.site and known.account = own.account and known.user_id = own.user_id;
+    end if;
+end;
+$$;
+comment on function worker.count_failure is
+    'Notes a run that failed at a site: how many count for the breaker now, and whether this one does: not the second '
+    'failure of a run, nor another run of a user with failures_per_user. Its caller holds the health of the site.';
+
+create function worker.forget_failures(health worker.site_health) returns void
+language plpgsql set search_path = '' as $$
+declare
+    had_paused boolean;
+begin
+    with forgotten as (
+        delete from worker.site_failures as known
+        where known.site = health.site and known.account = health.account
+        returning known.pause
+    )
+    select bool_or(forgotten.pause is not null) into had_paused from forgotten;
+    -- Where the breaker closes with it, its trigger wakes them.
+    if had_paused and health.paused_until is null then
+        perform worker.wake_paused_runs(health.site, health.account);
+    end if;
+end;
+$$;
+comment on function worker.forget_failures is
+    'Lets the breaker of a site count from the beginning, and ends the pauses of single users: a search of somebody '
+    'succeeded.';
+
+create function worker.after_success(health worker.site_health) returns worker.site_health
+language plpgsql set search_path = '' as $$
+begin
+    health.last_success_at := worker.now();
+    health.consecutive_failures := 0;
+    -- A search that was under way already does not end the pause.
+    if health.paused_until is null or health.paused_until <= worker.now() then
+        health.paused_until := null;
+        health.paused_by := null;
+        health.trips := 0;
+        health.prober_run_id := null;
+    end if;
+    return health;
+end;
+$$;
+comment on function worker.after_success is 'The health of a site after a search that succeeded.';
+
+create function worker.after_failure(
+    health worker.site_health, run_id uuid, rule worker.breaker_rules, counted integer, is_counted boolean,
+    error_code text, retry_after_seconds double precision
+) returns worker.site_health
+language plpgsql set search_path = '' as $$
+declare
+    now timestamptz := worker.now();
+    is_open boolean := coalesce(health.paused_until > now, false);
+    pause interval;
+begin
+    health.last_failure_at := now;
+    health.last_error_code := after_failure.error_code;
+    health.consecutive_failures := coalesce(after_failure.counted, health.consecutive_failures);
+    -- Of a search that was under way when the breaker opened, the prober decides.
+    if is_counted and not is_open and (
+        (health.paused_until is null and counted >= rule.failures)
+        or (health.paused_until is not null and coalesce(health.prober_run_id = after_failure.run_id, true))
+    ) then
+        pause := least(rule.pause * 2 ^ health.trips, rule.max_pause);
+    end if;
+    -- Not for ever, whatever a site says: it is asked again, and may say so again.
+    if after_failure.retry_after_seconds > 0 then
+        pause := greatest(pause, make_interval(secs => least(after_failure.retry_after_seconds, 86400)));
+    end if;
+    if pause is not null then
+        health.paused_until := greatest(health.paused_until, now + pause);
+        health.paused_by := after_failure.error_code;
+        health.trips := least(health.trips + case when is_open then 0 else 1 end, 20);
+        health.prober_run_id := null;
+    end if;
+    return health;
+end;
+$$;
+comment on function worker.after_failure is
+    'The health of a site after a failure that says something of it: the breaker opens when enough count, again when the '
+    'prober''s does, and for as long as the site asks for.';
+
+create function worker.note_site_end(
+    run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
+    response_ms double precision
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    health worker.site_health := worker.hold_health(note_site_end.site, coalesce(note_site_end.account, ''));
+    rule worker.breaker_rules;
+    counted integer;
+    is_counted boolean := false;
+begin
+    if note_site_end.error_code is null then
+        health := worker.after_success(health);
+        perform worker.forget_failures(health);
+    -- What a user got wrong says nothing about the site; what it asked for itself says it all.
+    elsif note_site_end.error_code not in ('invalid_parameters', 'not_found') and (
+        note_site_end.retry_after_seconds > 0
+        or worker.is_evidence(note_site_end.run_id, note_site_end.site, note_site_end.error_code)
+    ) then
+        select * into rule from worker.breaker_rules as known where known.error_code = note_site_end.error_code;
+        if rule.error_code is not null then
+            select failure.* into counted, is_counted
+            from worker.count_failure(health.site, health.account, note_site_end.run_id, rule) as failure;
+        end if;
+        health := worker.after_failure(health, note_site_end.run_id, rule, counted, is_counted,
+                                       note_site_end.error_code, note_site_end.retry_after_seconds);
+    end if;
+
+    update worker.site_health as known
+    set last_success_at = health.last_success_at, last_failure_at = health.last_failure_at,
+        last_error_code = health.last_error_code, consecutive_failures = health.consecutive_failures,
+        paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
+        prober_run_id = health.prober_run_id, updated_at = worker.now(),
+        success_rate = case
+            when note_site_end.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
+            when is_counted then coalesce(known.success_rate * 0.8, 0)
+            else known.success_rate end,
+        response_ms = coalesce(known.response_ms + 0.2 * (note_site_end.response_ms - known.response_ms),
+                               note_site_end.response_ms, known.response_ms)
+    where known.site = health.site and known.account = health.account;
+
+    delete from worker.site_waits as wait where wait.run_id = note_site_end.run_id and wait.site = note_site_end.site;
+    perform worker.end_search(note_site_end.run_id, note_site_end.site, health.account);
+end;
+$$;
+comment on function worker.note_site_end is
+    'Notes how a search of a site ended, for the breaker and the order of sites, and frees its place. The last thing that '
+    'a transaction does: what it locks is everybody''s.';
+
+create function worker.note_page(run_id uuid, site text, account text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
+    where search.run_id = note_page.run_id and search.site = note_page.site
+      and (search.waiting_since is not null or search.is_within_page);
+
+    with closed as (
+        update worker.site_health as health
+        set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
+            updated_at = worker.now()
+        where health.site = note_page.site and health.account = coalesce(note_page.account, '')
+          and health.prober_run_id is not null and health.paused_until <= worker.now()
+        returning health.site, health.account
+    )
+    delete from worker.site_failures as failed using closed
+    where failed.site = closed.site and failed.account = closed.account;
+end;
+comment on function worker.note_page is
+    'Notes that a run got a good page of a site: its turn is over, its waiting counts anew, and the breaker of a site that '
+    'is tried closes.';

@@ -1,0 +1,80 @@
+-- How many requests does a site allow? What the source declares and the site reports, unless the operator has set a limit
+-- in worker.bucket_limits.
+-- Calls: kernel/clock.
+
+create function worker.read_limits(bucket text, declared jsonb) returns worker.bucket_limits
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    wrong record;
+    allowed worker.bucket_limits;
+begin
+    if jsonb_typeof(declared) not in ('object', 'null') then
+        raise sqlstate '22023' using message = 'limits must be an object';
+    end if;
+    select told.name, rule.expected into wrong
+    from jsonb_each(case jsonb_typeof(declared) when 'object' then declared end) as told (name, value)
+    left join (values
+        ('requests', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'::jsonpath),
+        ('period_seconds', 'a number above 0, of 2678400 at most', '$ ? (@ > 0 && @ <= 2678400)'),
+        ('burst', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('min_delay_seconds', 'a number from 0 to 2678400', '$ ? (@ >= 0 && @ <= 2678400)'),
+        ('quota', 'an integer from 1 to 1000000000', '$ ? (@ >= 1 && @ <= 1000000000 && @ == @.floor())'),
+        ('quota_period', 'day or month', '$ ? (@ == "day" || @ == "month")'),
+        ('quota_timezone', 'the name of a time zone', '$ ? (@.type() == "string")'),
+        ('searches', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('searches_per_account', 'an integer from 1 to 1000000',
+         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())')
+    ) as rule (name, expected, path) on rule.name = told.name
+    where rule.name is null
+       or (told.value <> 'null' and (jsonb_typeof(told.value) in ('array', 'object')
+                                     or not jsonb_path_exists(told.value, rule.path, silent => true)))
+    limit 1;
+    if found then
+        raise sqlstate '22023' using message = coalesce(
+            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is no limit', wrong.name));
+    end if;
+
+    select read_limits.bucket,
+           coalesce(own.requests, (declared ->> 'requests')::numeric::integer),
+           coalesce(own.period_seconds, (declared ->> 'period_seconds')::double precision, 60),
+           coalesce(own.burst, (declared ->> 'burst')::numeric::integer, 1),
+           coalesce(own.min_delay_seconds, (declared ->> 'min_delay_seconds')::double precision),
+           coalesce(own.quota, (declared ->> 'quota')::numeric::integer),
+           coalesce(own.quota_period, declared ->> 'quota_period', 'day'),
+           coalesce(own.quota_timezone, declared ->> 'quota_timezone', 'UTC'),
+           coalesce(own.searches, (declared ->> 'searches')::numeric::integer),
+           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
+    into allowed
+    from (select) as nothing
+    left join worker.bucket_limits as own on own.bucket = read_limits.bucket;
+
+    allowed.burst := least(allowed.burst, allowed.requests);
+    begin
+        perform worker.next_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
+    exception when invalid_parameter_value then
+        raise sqlstate '22023' using
+            message = format('limits.quota_timezone must be the name of a time zone, not %L', allowed.quota_timezone);
+    end;
+    return allowed;
+end;
+$$;
+comment on function worker.read_limits is
+    'What a bucket allows: the operator''s own limits, and else those that a source declares. Raises 22023 (HTTP 400) '
+    'for what is none.';
+
+create function worker.next_reset(period text, timezone text, at timestamptz) returns timestamptz
+language sql stable set search_path = ''
+return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
+comment on function worker.next_reset is 'The first midnight of the next calendar day or month in a time zone.';
+
+create function worker.pace(allowed worker.bucket_limits) returns interval
+language sql stable set search_path = ''
+-- At most `burst` at once, and then one at a time, make `requests` within any period. Rounded up: not one too many.
+return (
+    select make_interval(secs => ceil(
+        (allowed.period_seconds + extract(epoch from settings.permit_slack)::double precision)
+        / (allowed.requests - allowed.burst + 1) * 1000000) / 1000000)
+    from worker.settings as settings
+);
+comment on function worker.pace is 'Time that each request of a bucket takes up; null if there may be any number.';

@@ -1,0 +1,76 @@
+-- Must a run leave a site alone now? While the breaker is open, and while another run tries a site whose breaker is half
+-- open.
+-- Calls: kernel/clock, sites/queue, sites/waiting.
+
+create function worker.pause_end(health worker.site_health, run_id uuid) returns timestamptz
+language sql stable set search_path = ''
+return case
+    when health.paused_until > worker.now() then health.paused_until
+    -- A prober whose worker has died does not try anything.
+    when health.paused_until is not null and health.prober_run_id <> run_id and exists (
+        select from worker.leases as lease
+        where lease.run_id = health.prober_run_id and lease.expires_at > worker.now()
+    ) then worker.now() + interval '30 seconds'
+end;
+comment on function worker.pause_end is
+    'Until when a run must leave a site alone: while its breaker is open, and while another run tries it. Null: it need '
+    'not.';
+
+create function worker.put_off_paused(
+    run_id uuid, site text, account text, health worker.site_health
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    pause_end timestamptz := worker.pause_end(put_off_paused.health, put_off_paused.run_id);
+    waiting record := worker.waiting_of(put_off_paused.run_id, put_off_paused.site);
+    ahead record := worker.waiting_before(put_off_paused.site, put_off_paused.account, '{paused}', waiting.since,
+                                          put_off_paused.run_id);
+begin
+    if pause_end is null then
+        return null;
+    end if;
+    -- Not all at once: the first to come back tries the site.
+    return worker.put_off(
+        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.site, 1, 'paused',
+        format('site paused until %s (%s)', worker.in_words(pause_end), health.paused_by), health.paused_by,
+        pause_end + least(ahead.waiters, 60) * interval '1 second', is_guess => health.paused_until <= worker.now());
+end;
+$$;
+comment on function worker.put_off_paused is
+    'Lets a run wait for a paused site; returns null if it is not paused for this run.';
+
+create function worker.put_off_own(run_id uuid, site text, account text) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    pause record;
+    ahead record;
+begin
+    -- Failures of the future are those from before the clock was set back: they pause nobody.
+    select failed.failed_at + failed.pause as until, failed.paused_by into pause
+    from worker.site_failures as failed
+    join public.search_runs as run on run.user_id = failed.user_id
+    where run.id = put_off_own.run_id and failed.site = put_off_own.site and failed.account = put_off_own.account
+      and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
+    if not found then
+        return null;
+    end if;
+    ahead := worker.waiting_before(put_off_own.site, put_off_own.account, '{paused}',
+                                   (worker.waiting_of(put_off_own.run_id, put_off_own.site)).since, put_off_own.run_id);
+    return worker.put_off(
+        put_off_own.run_id, put_off_own.site, put_off_own.account, put_off_own.site, 1, 'paused',
+        format('site paused for your searches until %s (%s)', worker.in_words(pause.until), pause.paused_by),
+        pause.paused_by, pause.until + least(ahead.waiters, 60) * interval '1 second');
+end;
+$$;
+comment on function worker.put_off_own is
+    'Lets a run wait for a site where its user''s searches alone keep failing; returns null if they do not.';
+
+create function worker.probe(health worker.site_health, run_id uuid) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.site_health as tried set prober_run_id = probe.run_id, updated_at = worker.now()
+    where (probe.health).paused_until is not null
+      and tried.site = (probe.health).site and tried.account = (probe.health).account
+      and tried.prober_run_id is distinct from probe.run_id;
+end;
+comment on function worker.probe is 'Lets a run try a site whose breaker is half open, alone.';

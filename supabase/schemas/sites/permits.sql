@@ -1,0 +1,199 @@
+-- When may the next request be sent to a site? Within its pace, its delay and its quota, and after those that wait
+-- already.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused,
+--   sites/limits, sites/buckets, sites/shares.
+
+create type worker.slot as (
+    starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
+comment on type worker.slot is
+    'When requests may be sent at the earliest, and what a run that has to wait so long hears: whether a worker may wait '
+    'in place, and whether others are served meanwhile.';
+
+create function worker.slot_by_pace(
+    held worker.site_buckets, allowed worker.bucket_limits, asked integer, pace interval, delay interval, at timestamptz
+) returns worker.slot
+language plpgsql stable set search_path = '' as $$
+declare
+    slot worker.slot;
+begin
+    slot.starts_at := greatest(at, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
+    slot.reason := 'rate';
+    slot.error_code := 'rate_limited';
+    slot.is_ahead_allowed := true;
+    slot.lets_pass := false;
+    if asked > least(allowed.requests, allowed.quota) then
+        slot.starts_at := at + (select settings.max_site_wait from worker.settings as settings) + interval '1 second';
+        slot.error_code := case when asked > allowed.requests then 'rate_limited' else 'quota_exceeded' end;
+        slot.message := format('%s requests at once are more than %L ever allows', asked, allowed.bucket);
+        slot.lets_pass := true;
+    elsif held.paused_until > slot.starts_at then
+        slot.starts_at := held.paused_until;
+        slot.reason := 'paused';
+        slot.message := format('site paused until %s (rate_limited)', worker.in_words(slot.starts_at));
+    end if;
+    return slot;
+end;
+$$;
+comment on function worker.slot_by_pace is 'When a bucket''s pace, its delay and the site''s own pause let requests through.';
+
+create function worker.slot_by_quota(
+    slot worker.slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
+) returns worker.slot
+language plpgsql stable set search_path = '' as $$
+declare
+    quota record;
+begin
+    if (allowed.quota is null and held.told_left is null) or asked > least(allowed.requests, allowed.quota) then
+        return slot;
+    end if;
+    quota := worker.quota_left(held, allowed, slot_by_quota.run_id);
+    if asked > quota.most then
+        slot.starts_at := at + (select settings.max_site_wait from worker.settings as settings) + interval '1 second';
+        slot.error_code := 'quota_exceeded';
+        slot.message := format('%s requests at once are more than %s ever allows', asked, quota.name);
+        slot.lets_pass := true;
+        return slot;
+    end if;
+    -- What would be asked after the reset is not taken from the quota before it.
+    if quota.requests < asked or slot.starts_at >= held.quota_resets_at then
+        if held.quota_resets_at >= slot.starts_at then
+            slot.starts_at := held.quota_resets_at;
+            slot.reason := 'quota';
+            slot.error_code := 'quota_exceeded';
+            slot.message := format('%s is used up until %s', quota.name, worker.in_words(slot.starts_at));
+            slot.lets_pass := quota.lets_pass;
+        end if;
+        slot.is_ahead_allowed := false;
+    end if;
+    return slot;
+end;
+$$;
+comment on function worker.slot_by_quota is 'When what a run may still take of a bucket''s quota lets its requests through, too.';
+
+create function worker.spend(
+    held worker.site_buckets, allowed worker.bucket_limits, run_id uuid, asked integer, starts_at timestamptz,
+    pace interval, delay interval, at timestamptz
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run record;
+begin
+    select asking.user_id, asking.source = 'cron' and asking.priority < 10 as is_scheduled into strict run
+    from public.search_runs as asking where asking.id = spend.run_id;
+
+    update worker.site_buckets as known
+    set next_at = greatest(spend.starts_at, held.next_at) + asked * pace,
+        last_at = spend.starts_at + (asked - 1) * delay,
+        quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
+        scheduled_used = held.scheduled_used + case when run.is_scheduled then asked else 0 end,
+        quota_period = held.quota_period,
+        told_left = held.told_left - asked, is_reset_told = held.is_reset_told, updated_at = at
+    where known.bucket = held.bucket and known.account = held.account;
+
+    if held.account = '' then
+        insert into worker.site_shares as known (bucket, user_id, used, quota_period, last_at)
+        values (held.bucket, run.user_id, asked, held.quota_period, at)
+        on conflict on constraint site_shares_pkey do update set
+            used = excluded.used + case when known.quota_period = excluded.quota_period then known.used else 0 end,
+            quota_period = excluded.quota_period, last_at = excluded.last_at;
+    end if;
+end;
+$$;
+comment on function worker.spend is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
+
+create function worker.begin_turn(run_id uuid, site text, since timestamptz, waited interval) returns void
+language plpgsql set search_path = '' as $$
+begin
+    delete from worker.site_waits as wait where wait.run_id = begin_turn.run_id and wait.site = begin_turn.site;
+    -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
+    update worker.site_searches as search
+    set waiting_since = coalesce(begin_turn.since, worker.now()), waited = begin_turn.waited, is_within_page = true
+    where search.run_id = begin_turn.run_id and search.site = begin_turn.site and not search.is_within_page;
+end;
+$$;
+comment on function worker.begin_turn is 'Notes that a run waits no more: it has a permit, and asks for its page.';
+
+create function public.worker_take_permit(
+    run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    via text := coalesce(worker_take_permit.account, '');
+    asked integer := worker_take_permit.requests;
+    settings worker.settings;
+    health worker.site_health;
+    allowed worker.bucket_limits;
+    held worker.site_buckets;
+    waiting record;
+    ahead record;
+    refusal jsonb;
+    now timestamptz;
+    pace interval;
+    delay interval;
+    slot worker.slot;
+begin
+    if asked is null or asked not between 1 and 1000000 then
+        raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
+    end if;
+    perform worker.hold_lease(worker_take_permit.run_id, lease_token);
+    perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
+    perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
+    waiting := worker.waiting_of(worker_take_permit.run_id, worker_take_permit.site);
+
+    select * into health from worker.site_health as known
+    where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
+    if found then
+        health := worker.hold_health(worker_take_permit.site, via);
+        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
+        if refusal is not null then
+            return refusal;
+        end if;
+    end if;
+
+    held := worker.hold_bucket(worker_take_permit.bucket, via);
+    allowed := worker.read_limits(
+        worker_take_permit.bucket,
+        coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
+    -- Now that nobody else takes: before, the time could have been that of somebody who came later.
+    now := worker.now();
+    select * into strict settings from worker.settings;
+    pace := worker.pace(allowed);
+    delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
+    held := worker.begin_period(held, allowed, now);
+    slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
+    slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
+
+    -- A run that has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
+    -- each would ask for its first half again and again, in the way of all others.
+    ahead := worker.waiting_before(
+        worker_take_permit.bucket, via, '{rate,quota}',
+        case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
+    if not slot.is_ahead_allowed then
+        settings.inline_wait := '0';
+    elsif waiting.is_within_page then
+        settings.inline_wait := greatest(settings.inline_wait, '1 minute');
+    end if;
+    if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
+        return worker.put_off(
+            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
+            coalesce(slot.message, case when ahead.waiters > 0 then
+                format('asked as often as the site allows: %s wait before this one', ahead.waiters)
+                else format('asked as often as the site allows until %s', worker.in_words(slot.starts_at)) end),
+            slot.error_code,
+            greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
+            lets_pass => slot.lets_pass);
+    end if;
+
+    perform worker.spend(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
+    perform worker.begin_turn(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
+    perform worker.probe(health, worker_take_permit.run_id) where health.site is not null;
+    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
+end;
+$$;
+comment on function public.worker_take_permit is
+    'Grants requests to a bucket of a site, now or within inline_wait, or tells when to come back: {granted, '
+    'wait_seconds}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, '
+    'message}. limits are those that the source declares for the bucket. Again it grants once more: what a lost answer '
+    'had granted is not asked.';

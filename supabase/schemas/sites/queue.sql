@@ -1,0 +1,114 @@
+-- Who is next at a site, of the runs that wait for it? By priority, then users in turn, then by the time that they have
+-- waited.
+-- Calls: kernel/clock.
+
+create function worker.waiting_of(
+    run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
+)
+language sql stable set search_path = ''
+begin atomic
+    select least(coalesce(wait.waiting_since, search.waiting_since), worker.now()),
+           -- Not coalesce() alone: greatest() passes over what is null.
+           case when wait.run_id is not null
+                then greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0')
+                else coalesce(search.waited, '0') end,
+           coalesce(search.is_within_page, false)
+    from (select) as nothing
+    left join worker.site_waits as wait on wait.run_id = waiting_of.run_id and wait.site = waiting_of.site
+    left join worker.site_searches as search on search.run_id = waiting_of.run_id and search.site = waiting_of.site;
+end;
+comment on function worker.waiting_of is
+    'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
+    'part of a page.';
+
+create function worker.line(
+    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
+) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    now timestamptz := worker.now();
+    settings worker.settings;
+begin
+    select * into strict settings from worker.settings;
+    return query
+    with waiting as (
+        select wait.run_id, wait.waiting_since as since, wait.requests, wait.due_at
+        from worker.site_waits as wait
+        -- By the time, too: past those who were due long ago.
+        where wait.bucket = line.bucket
+          and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
+          and wait.account = any (line.accounts) and wait.reason = any (line.reasons)
+          and wait.run_id is distinct from line.asking_run_id
+          and (not wait.lets_pass or wait.due_at <= now)
+          -- No place is kept for a run that searches another site meanwhile.
+          and (wait.reason <> 'searches' or wait.due_at <= now or exists (
+              select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
+        union all
+        select line.asking_run_id, line.asking_since, 0, null where line.asking_run_id is not null
+    ), ranked as (
+        select waiting.*, run.user_id,
+               case when waiting.since <= now - settings.max_priority_wait then max(run.priority) over ()
+                    else run.priority end as priority
+        from waiting join public.search_runs as run on run.id = waiting.run_id
+    ), numbered as (
+        select ranked.*, case when share.last_at <= now then share.last_at else ranked.since end as turn,
+               coalesce(under_way.searches, 0) + row_number() over (
+                   partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
+        from ranked
+        left join worker.site_shares as share
+            on share.bucket = line.bucket and share.user_id = ranked.user_id and line.accounts = '{""}'
+        left join lateral (
+            select count(*) as searches
+            from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
+            where search.site = line.bucket and run.user_id = ranked.user_id
+        ) as under_way on line.reasons = '{searches}'
+    )
+    select numbered.run_id,
+           row_number() over (order by numbered.since = '-infinity' desc, numbered.priority desc, numbered.nth,
+                                       numbered.turn, numbered.since, numbered.run_id),
+           numbered.requests, numbered.due_at
+    from numbered;
+end;
+$$;
+comment on function worker.line is
+    'Who is next of those that wait for the same, as far as they come back in time, and of a run that asks: a page that '
+    'is half asked for; then by priority, which grows to the highest after max_priority_wait; then users in turn, each '
+    'with one run, who was served longest ago first; of a user the run that has waited longest.';
+
+create function worker.waiting_before(
+    bucket text, account text, reasons text[], since timestamptz, run_id uuid,
+    out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+declare
+    now timestamptz := worker.now();
+    grace interval := (select settings.wait_grace from worker.settings as settings);
+begin
+    waiters := 0;
+    requests := 0;
+    is_due := false;
+    -- Most often there is nobody.
+    if not exists (
+        select from worker.site_waits as wait
+        where wait.bucket = waiting_before.bucket and wait.due_at > now - grace
+          and wait.account = waiting_before.account and wait.run_id <> waiting_before.run_id
+    ) then
+        return;
+    end if;
+    with line as materialized (
+        select known.* from worker.line(waiting_before.bucket, array[waiting_before.account], waiting_before.reasons,
+                                        waiting_before.run_id, coalesce(waiting_before.since, now)) as known
+    )
+    select count(*), coalesce(sum(line.requests), 0),
+           max(line.due_at + case when line.due_at <= now then grace else '0' end),
+           coalesce(bool_or(line.due_at <= now), false)
+    into waiters, requests, back_at, is_due
+    from line
+    where line.place < (select own.place from line as own where own.run_id = waiting_before.run_id);
+end;
+$$;
+comment on function worker.waiting_before is
+    'Who waits for the same before a run: how many, for how many requests in all, when the last of them is back or given '
+    'up, and whether any is due already.';

@@ -1,0 +1,79 @@
+-- Which runs are woken early, when a place at a site is free or its pause is over?
+-- Calls: kernel/clock, sites/queue.
+
+create function worker.wake_next(site text, account text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    woken uuid;
+begin
+    -- Locked by another: it is on its way by itself, or ends.
+    select wait.run_id into woken
+    from worker.line(wake_next.site, array['', wake_next.account], '{searches}') as line
+    join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
+    join public.search_runs as run on run.id = wait.run_id
+    where run.status = 'pending' and run.run_after > worker.now()
+    order by line.place
+    limit 1
+    for no key update of run, wait skip locked;
+
+    update public.search_runs as run set run_after = worker.now() where run.id = woken;
+    update worker.site_waits as wait
+    set waited = greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0'), due_at = worker.now()
+    where wait.run_id = woken and wait.site = wake_next.site;
+end;
+$$;
+comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
+
+create function worker.pass_place_on() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform worker.wake_next(old.site, old.account);
+    return null;
+end;
+$$;
+comment on function worker.pass_place_on is
+    'Lets the next run know of a place to search a site, however it got free: also by a cancellation, or a worker''s death.';
+
+create trigger pass_place_on after delete on worker.site_searches
+    for each row execute function worker.pass_place_on();
+
+create function worker.wake_paused_runs(site text, account text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    with woken as (
+        select locked.run_id,
+               worker.now() + least(row_number() over (order by locked.place) - 1, 60) * interval '1 second' as due_at
+        from (
+            select wait.run_id, line.place
+            from worker.line(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
+            join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_paused_runs.site
+            join public.search_runs as run on run.id = wait.run_id
+            where run.status = 'pending' and run.run_after > worker.now()
+            for no key update of run, wait skip locked
+        ) as locked
+    ), waiting as (
+        update worker.site_waits as wait
+        set waited = greatest(wait.waited - (wait.due_at - woken.due_at), '0'), due_at = woken.due_at
+        from woken
+        where wait.run_id = woken.run_id and wait.site = wake_paused_runs.site and wait.due_at > woken.due_at
+    )
+    update public.search_runs as run
+    set run_after = woken.due_at
+    from woken
+    where run.id = woken.run_id and run.run_after > woken.due_at;
+end;
+comment on function worker.wake_paused_runs is
+    'Makes the runs due that wait in the queue for a site which may be searched again: one a second.';
+
+create function worker.wake_paused() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform worker.wake_paused_runs(new.site, new.account);
+    return null;
+end;
+$$;
+comment on function worker.wake_paused is 'Makes the runs due that wait for a site whose breaker has closed.';
+
+create trigger wake_paused after update of paused_until on worker.site_health
+    for each row when (old.paused_until is not null and new.paused_until is null)
+    execute function worker.wake_paused();

@@ -1,0 +1,200 @@
+-- Runs, the sites of each run, what happened to it, and saved searches. Frontends read these tables; the names of their
+-- columns are a contract.
+-- Calls: nothing.
+
+create type public.run_source as enum ('manual', 'cron', 'api');
+
+create type public.run_status as enum ('pending', 'running', 'success', 'partial', 'failed', 'cancelled');
+
+create type public.site_status as enum ('pending', 'running', 'completed', 'partial', 'failed', 'skipped');
+
+create table public.search_runs (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    workspace_id uuid,
+    kind text not null,
+    source public.run_source not null default 'manual',
+    parameters jsonb not null,
+    client_context jsonb,
+    status public.run_status not null default 'pending',
+    jobs_found integer not null default 0,
+    progress_current integer not null default 0,
+    progress_total integer,
+    progress jsonb not null default '{}',
+    error_code text,
+    error_message text,
+    attempts smallint not null default 0,
+    max_attempts smallint not null default 3,
+    rescues smallint not null default 0,
+    priority smallint not null,
+    position bigint not null,
+    fingerprint text not null,
+    fresh boolean not null default false,
+    newer_than timestamptz,
+    -- Without foreign keys: who deletes a run would wait for everybody who follows it, or was answered with it, and who
+    -- follows it for him. worker.ended_leaders has what they need until they are dealt with.
+    leader_run_id uuid,
+    shared_run_id uuid,
+    idempotency_key text,
+    run_after timestamptz,
+    cancel_requested_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    started_at timestamptz,
+    completed_at timestamptz,
+    constraint search_runs_idempotency_key unique (user_id, idempotency_key),
+    constraint search_runs_max_attempts check (max_attempts between 1 and 20),
+    constraint search_runs_attempts check (attempts between 0 and max_attempts),
+    -- Realtime compares a filter with the text of a value, as JSON: with a bare text in a published table, the filter of
+    -- one subscriber makes it fail for all.
+    constraint search_runs_objects check (
+        jsonb_typeof(parameters) = 'object' and jsonb_typeof(client_context) = 'object' and jsonb_typeof(progress) = 'object'),
+    constraint search_runs_completed_at
+        check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null))
+);
+
+-- Only claimable runs are in these, so that neither history, delayed runs nor followers make a claim slower.
+create index search_runs_ready on public.search_runs (priority desc, position)
+    where status = 'pending' and run_after is null and leader_run_id is null;
+-- The position is negative so that the planner does not read search_runs_ready backwards instead, past everybody's runs.
+create index search_runs_ready_of_user on public.search_runs (user_id, priority, (-position))
+    where status = 'pending' and run_after is null and leader_run_id is null;
+create index search_runs_pending_of_user on public.search_runs (user_id)
+    where status = 'pending' and source <> 'cron';
+create index search_runs_running on public.search_runs (user_id) where status = 'running';
+create index search_runs_delayed on public.search_runs (run_after)
+    where status = 'pending' and run_after is not null;
+create index search_runs_user_id on public.search_runs (user_id, created_at desc);
+create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
+-- Of equal searches one is active at a time; a second one only to ask for more than the first was told to.
+create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
+    where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null);
+-- Only those that searched: thousands that they answered stand between them otherwise.
+create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
+    where completed_at is not null and shared_run_id is null;
+create index search_runs_fingerprint_of_user on public.search_runs (user_id, fingerprint, completed_at desc)
+    where status in ('success', 'partial');
+-- With the user: row level security looks for one's own among all that share a run.
+create index search_runs_leader_run_id on public.search_runs (leader_run_id, user_id) where leader_run_id is not null;
+create index search_runs_shared_run_id on public.search_runs (shared_run_id, user_id) where shared_run_id is not null;
+
+comment on table public.search_runs is 'One row for each search that a user asked for. Published to Realtime.';
+comment on column public.search_runs.user_id is 'Owner; by default the signed-in user.';
+comment on column public.search_runs.workspace_id is
+    'The frontend''s own grouping, which nobody checks. Decides which of the user''s accounts a site is searched through.';
+comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
+comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
+comment on column public.search_runs.parameters is 'What to search for, checked against worker.parameter_rules.';
+comment on column public.search_runs.client_context is 'An object with whatever the frontend wants back with the run; at most 16 kB.';
+comment on column public.search_runs.status is 'pending, running, then success, partial, failed or cancelled, which are final.';
+comment on column public.search_runs.jobs_found is 'Results so far: rows of search_results, written at most once a second while running.';
+comment on column public.search_runs.progress_current is 'Results found or given up on, of progress_total. Never falls.';
+comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
+comment on column public.search_runs.progress is
+    'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s own word '
+    'for what it does at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), retrying, '
+    'cancelled or finished.';
+comment on column public.search_runs.error_code is 'Why sites failed: the first failed site''s code, or worker_lost. Also while waiting to try them again.';
+comment on column public.search_runs.error_message is 'One line naming each failed site and its reason.';
+comment on column public.search_runs.attempts is 'Attempts started; a released, rescued or deferred run gets its attempt back.';
+comment on column public.search_runs.max_attempts is 'Attempts allowed.';
+comment on column public.search_runs.rescues is 'Times that a worker died with this run.';
+comment on column public.search_runs.priority is 'Greater first: manual 20, api 10, cron 0.';
+comment on column public.search_runs.position is 'Place in the queue within a priority; smaller first, users interleaved.';
+comment on column public.search_runs.fingerprint is
+    'SHA-256 of the kind, the canonical parameters and, where the kind is private, the owner and the workspace: equal for '
+    'equal searches.';
+comment on column public.search_runs.fresh is 'Whether a finished run must not answer this one, however young.';
+comment on column public.search_runs.newer_than is
+    'Sites are asked only for what is newer, where they can: of a scheduled repeat, since its last success. Null: everything.';
+comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
+comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
+comment on column public.search_runs.idempotency_key is 'Unique for each user: the same key never makes a second run.';
+comment on column public.search_runs.run_after is
+    'Not before this time: of a search for later, of a failed one''s next attempt, or of one whose sites must wait. Null when '
+    'ready.';
+comment on column public.search_runs.cancel_requested_at is 'When the owner asked to cancel: setting it, to whatever time, cancels the run.';
+comment on column public.search_runs.updated_at is 'Last change of this row.';
+comment on column public.search_runs.started_at is 'First claim by a worker.';
+comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
+
+create table public.search_run_sites (
+    -- Realtime sends the primary key of a deleted row to everybody: it must say nothing.
+    id uuid primary key default gen_random_uuid(),
+    run_id uuid not null references public.search_runs (id) on delete cascade,
+    site text not null,
+    position smallint not null,
+    status public.site_status not null default 'pending',
+    jobs_found integer not null default 0,
+    attempts smallint not null default 0,
+    error_code text,
+    error_message text,
+    retryable boolean,
+    progress jsonb not null default '{"step": "queued"}',
+    started_at timestamptz,
+    completed_at timestamptz,
+    constraint search_run_sites_site unique (run_id, site),
+    constraint search_run_sites_objects check (jsonb_typeof(progress) = 'object'),
+    constraint search_run_sites_completed_at
+        check ((status in ('completed', 'partial', 'failed', 'skipped')) = (completed_at is not null))
+);
+comment on table public.search_run_sites is 'Each site of a run, with its own status. Published to Realtime.';
+comment on column public.search_run_sites.id is
+    'Random: all that everybody who listens to Realtime hears of a deleted row.';
+comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.search_run_sites.status is
+    'pending, running, then completed, failed, partial (failed, after some results) or skipped, which are final.';
+comment on column public.search_run_sites.position is 'Place in the order in which the sites are searched, from 1.';
+comment on column public.search_run_sites.jobs_found is 'Results of this site, written at most once a second while running.';
+comment on column public.search_run_sites.attempts is
+    'Times that the search of the site was started: by this run, or by the one that it took over from.';
+comment on column public.search_run_sites.error_code is
+    'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, unverified, '
+    'upstream, internal or worker_lost.';
+comment on column public.search_run_sites.error_message is 'The reason, in one line for the person who reads it.';
+comment on column public.search_run_sites.retryable is 'Whether the same search may succeed later; null without an error.';
+comment on column public.search_run_sites.progress is
+    'How far it is: {step, current, total, details}, written at most once a second. step is queued, searching or the source''s '
+    'own word, waiting (details: {until, reason, message}), retrying, cancelled or finished. Within a step current never falls.';
+comment on column public.search_run_sites.started_at is 'Start of the last attempt.';
+comment on column public.search_run_sites.completed_at is 'When the status became final; null until then.';
+
+create table public.run_events (
+    id bigint generated always as identity primary key,
+    run_id uuid not null references public.search_runs (id) on delete cascade,
+    event text not null constraint run_events_event check (
+        event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
+                  'cancelled', 'finished', 'alert')
+    ),
+    site text,
+    data jsonb not null default '{}',
+    created_at timestamptz not null
+);
+create index run_events_run_id on public.run_events (run_id, id);
+comment on table public.run_events is 'What happened to a run, in order. Append-only.';
+comment on column public.run_events.id is 'Grows with time: the order of a run''s events.';
+comment on column public.run_events.event is
+    'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
+    'retried (sites failed, and are searched again later), deferred (its sites must wait, and are searched later), '
+    'cancelled, finished or alert (somebody should look: '
+    'data.reason is invalid_items, load_failed or page_refused).';
+comment on column public.run_events.site is 'The site of a site''s event.';
+comment on column public.run_events.data is
+    'What else is known: worker_id, attempt, status, error_code; of claimed, sites in the order in which they are searched ...';
+
+create table public.saved_searches (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    workspace_id uuid,
+    name text not null constraint saved_searches_name_length check (length(name) between 1 and 200),
+    kind text not null,
+    parameters jsonb not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint saved_searches_name unique (user_id, name)
+);
+comment on table public.saved_searches is 'Searches that a user keeps under a name.';
+comment on column public.saved_searches.user_id is 'Owner; by default the signed-in user.';
+comment on column public.saved_searches.workspace_id is 'The frontend''s own grouping.';
+comment on column public.saved_searches.name is 'Unique for each user; 1 to 200 characters.';
+comment on column public.saved_searches.parameters is 'As those of a run, and checked like them.';
