@@ -1,0 +1,127 @@
+"""The migrations create what `supabase/schemas/` declares, also once some of them are released."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts.schema import update_project
+from scripts.schema_difference import difference
+from scripts.schema_files import (
+    PROJECT,
+    ReleasedMigrationError,
+    make_migrations,
+    release_migrations,
+    released_migrations,
+    schema_files,
+)
+from worker.local.supabase.postgres import Postgres
+
+NEW_FUNCTION = """\
+create function worker.tomorrow() returns timestamptz language sql stable set search_path = ''
+return worker.now() + interval '1 day';
+"""
+# Changes of the schema files, and the statements of a migration that makes the same changes.
+CHANGES = [
+    ("tables/settings", "    next_at timestamptz not null\n)", "    next_at timestamptz not null,\n    note text\n)"),
+    ("tables/settings", "('retention', '-infinity');", "('retention', '-infinity'), ('reports', '-infinity');"),
+    ("kernel/clock", "HH24:MI:SS", "HH24:MI"),
+    ("kernel/clock", "create function worker.in_words", f"{NEW_FUNCTION}\ncreate function worker.in_words"),
+]
+FORWARD = [
+    "alter table worker.housekeeping add column note text;",
+    "insert into worker.housekeeping (task, next_at) values ('reports', '-infinity');",
+    """\
+create or replace function worker.in_words(at timestamptz) returns text language sql stable set search_path = ''
+return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"');
+""",
+    NEW_FUNCTION,
+    "revoke all on function worker.tomorrow() from public, anon, authenticated, service_role;",
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, none of whose migrations is released."""
+    for name in ("schemas", "migrations"):
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    shutil.copy(PROJECT / "config.toml", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def changed(project: Path) -> Path:
+    """A copy of the project whose schema files were changed after a release."""
+    release_migrations(project)
+    for name, old, new in CHANGES:
+        path = project / "schemas" / f"{name}.sql"
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+    return project
+
+
+def add_migration(project: Path, statements: list[str]) -> None:
+    (project / "migrations" / "20991231235959_forward.sql").write_text("\n".join(statements))
+
+
+def read_migrations(project: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (project / "migrations").iterdir()}
+
+
+def test_the_migrations_create_what_the_files_declare(postgres: Postgres) -> None:
+    assert difference(postgres, PROJECT) == ""
+
+
+def test_a_forward_migration_must_make_the_whole_change(postgres: Postgres, changed: Path) -> None:
+    for left_out in FORWARD:
+        if left_out == NEW_FUNCTION:  # the revoke needs it
+            continue
+        add_migration(changed, [statement for statement in FORWARD if statement != left_out])
+        assert difference(postgres, changed) != "", left_out
+    add_migration(changed, FORWARD)
+    assert difference(postgres, changed) == ""
+
+
+def test_a_released_migration_is_not_rewritten(changed: Path) -> None:
+    before = read_migrations(changed)
+    problem = update_project(changed)
+    assert problem is not None
+    assert "-| `note` | `text` | yes |  |  |" in problem
+    assert "write the change as supabase/migrations/<14 digits>_<name>.sql" in problem
+    assert read_migrations(changed) == before
+    assert not (changed / "SCHEMA.md").exists()
+
+    add_migration(changed, FORWARD)
+    assert update_project(changed) is None
+    assert before.items() <= read_migrations(changed).items()
+    assert "| `note` | `text` |" in (changed / "SCHEMA.md").read_text()
+
+
+def test_a_migration_that_is_not_released_is_rewritten(project: Path) -> None:
+    (project / "migrations" / "20991231235959_forward.sql").write_text("select 1;")
+    path = project / "schemas" / "kernel" / "clock.sql"
+    path.write_text(path.read_text().replace("HH24:MI:SS", "HH24:MI"))
+    assert update_project(project) is None
+    assert read_migrations(project) == make_migrations(schema_files(project))
+    assert (project / "SCHEMA.md").read_text() == (PROJECT / "SCHEMA.md").read_text()
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_released_migration_must_not_change(project: Path, is_deleted: bool) -> None:
+    assert released_migrations(project) == []
+    release_migrations(project)
+    names = sorted(read_migrations(project))
+    assert released_migrations(project) == names
+
+    path = project / "migrations" / names[0]
+    if is_deleted:
+        path.unlink()
+    else:
+        path.write_text(path.read_text() + "\n")
+    with pytest.raises(ReleasedMigrationError, match=names[0]):
+        released_migrations(project)
+    problem = update_project(project)
+    assert problem is not None
+    assert names[0] in problem
