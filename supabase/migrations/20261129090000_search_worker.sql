@@ -18,16 +18,16 @@ language sql stable set search_path = ''
 return clock_timestamp();
 comment on function worker.now() is 'The clock of every time-dependent rule.';
 
-create function worker.set_back_since(at timestamptz) returns interval
+create function worker.clock_set_back_since(at timestamptz) returns interval
 language sql stable set search_path = ''
 -- In seconds: days are not always of the same length.
 return pg_catalog.make_interval(secs => extract(epoch from at - worker.now())::double precision);
-comment on function worker.set_back_since is 'How far the clock was set back since then, at least; below zero if it was not.';
+comment on function worker.clock_set_back_since is 'How far the clock was set back since then, at least; below zero if it was not.';
 
-create function worker.in_words(at timestamptz) returns text
+create function worker.format_time(at timestamptz) returns text
 language sql stable set search_path = ''
 return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
-comment on function worker.in_words is 'A time for people.';
+comment on function worker.format_time is 'A time for people.';
 
 -- tables/settings
 -- The settings that hold for all workers, and when each chore is due next. Numbers that an operator may want to change
@@ -555,7 +555,7 @@ comment on column worker.embedding_queue.error is 'Why the last attempt failed.'
 
 create table worker.raw_collections (
     id bigint generated always as identity primary key,
-    -- Without a foreign key: pages of a deleted run wait here for who takes it over (worker.bequeath).
+    -- Without a foreign key: pages of a deleted run wait here for who takes it over (worker.leader_deleted).
     run_id uuid not null,
     source text not null,
     site text not null,
@@ -844,7 +844,7 @@ create table worker.site_waits (
 );
 create index site_waits_due_at on worker.site_waits (bucket, due_at);
 comment on table worker.site_waits is
-    'Sites of runs that wait to be searched. worker.line says who is next, among those that come back when they are due.';
+    'Sites of runs that wait to be searched. worker.site_queue says who is next, among those that come back when they are due.';
 comment on column worker.site_waits.account is
     'The account that it waits for; empty where there is none, or for a place among all searches of the site.';
 comment on column worker.site_waits.bucket is 'The bucket that it waits for; the site itself when it waits to be searched at all.';
@@ -930,26 +930,26 @@ comment on function worker.waiting_progress is 'How far a site was that has to w
 -- lease.
 -- Calls: nothing.
 
-create function worker.hold_lease(run_id uuid, lease_token uuid) returns void
+create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
     -- The run before its lease, here and everywhere: whoever ends a run locks them in this order.
-    perform from public.search_runs as run where run.id = hold_lease.run_id for no key update;
+    perform from public.search_runs as run where run.id = lock_lease.run_id for no key update;
     perform from worker.leases as lease
-    where lease.run_id = hold_lease.run_id and lease.token = hold_lease.lease_token
+    where lease.run_id = lock_lease.run_id and lease.token = lock_lease.lease_token
     for update;
     if not found then
         raise sqlstate 'PT409' using
             message = coalesce(
                 (select 'cancelled' from public.search_runs as run
-                 where run.id = hold_lease.run_id and run.status = 'cancelled'),
+                 where run.id = lock_lease.run_id and run.status = 'cancelled'),
                 'lease_lost'),
-            detail = format('The token is not the one that run %s is leased with.', hold_lease.run_id),
+            detail = format('The token is not the one that run %s is leased with.', lock_lease.run_id),
             hint = 'Stop working on this run.';
     end if;
 end;
 $$;
-comment on function worker.hold_lease is
+comment on function worker.lock_lease is
     'Locks a lease until the transaction ends; raises PT409 (HTTP 409) lease_lost or cancelled.';
 
 -- kernel/pages
@@ -1196,11 +1196,11 @@ comment on function worker.fingerprint is
     'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
     'their owner''s in the same workspace, which may be searched through another account.';
 
-create function worker.hold_search(fingerprint text, may_wait boolean) returns boolean
+create function worker.lock_fingerprint(fingerprint text, may_wait boolean) returns boolean
 -- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout).
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
-    lock_key bigint := hashtextextended('worker.hold_search ' || fingerprint, 0);
+    lock_key bigint := hashtextextended('worker.lock_fingerprint ' || fingerprint, 0);
 begin
     if pg_try_advisory_xact_lock(lock_key) then
         return true;
@@ -1212,7 +1212,7 @@ exception when lock_not_available then
     return false;
 end;
 $$;
-comment on function worker.hold_search is
+comment on function worker.lock_fingerprint is
     'Locks what is decided about equal searches until the transaction ends; returns whether it could, at once or within half a second. Two '
     'that see no leader would both lead; and who leaves a leader alone has to know that nobody is joining it.';
 
@@ -1222,15 +1222,15 @@ comment on function worker.hold_search is
 -- leader.
 -- Calls: nothing.
 
-create function worker.comes_first(run public.search_runs, leader public.search_runs) returns boolean
+create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
 language sql immutable set search_path = ''
 return leader.status = 'pending' and (
     (run.priority, -run.position) > (leader.priority, -leader.position)
     or coalesce(run.newer_than, '-infinity') < coalesce(leader.newer_than, '-infinity'));
-comment on function worker.comes_first is
+comment on function worker.must_update_leader is
     'Whether a pending leader has to be told of a new follower: to come earlier, or to ask for more.';
 
-create function worker.follow(run_ids uuid[]) returns void
+create function worker.update_leaders(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     with hurrying as materialized (
@@ -1239,7 +1239,7 @@ begin atomic
                min(coalesce(run.newer_than, '-infinity')) as newer_than
         from public.search_runs as run
         join public.search_runs as leader on leader.id = run.leader_run_id
-        where run.id = any (follow.run_ids) and worker.comes_first(run, leader)
+        where run.id = any (update_leaders.run_ids) and worker.must_update_leader(run, leader)
         group by run.leader_run_id
     ), held as materialized (
         -- worker.share has locked them.
@@ -1255,42 +1255,42 @@ begin atomic
     from hurrying join held on held.id = hurrying.id
     where leader.id = held.id and leader.status = 'pending';
 end;
-comment on function worker.follow is
+comment on function worker.update_leaders is
     'Lets pending leaders wait no longer than their new followers would, and ask for as much as these do.';
 
-create function worker.tell_followers(run_id uuid) returns void
+create function worker.copy_progress_to_followers(run_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
     -- Not those that somebody holds, who may keep them for long: they are told at the next site.
     with told as (
         select follower.id from public.search_runs as follower
-        where follower.leader_run_id = tell_followers.run_id
+        where follower.leader_run_id = copy_progress_to_followers.run_id
         for no key update skip locked
     )
     update public.search_runs as follower
     set jobs_found = leader.jobs_found, progress = leader.progress,
         progress_current = greatest(follower.progress_current, leader.progress_current)
     from told, public.search_runs as leader
-    where follower.id = told.id and leader.id = tell_followers.run_id;
+    where follower.id = told.id and leader.id = copy_progress_to_followers.run_id;
 end;
-comment on function worker.tell_followers is 'Gives followers the counts and the progress of their leader.';
+comment on function worker.copy_progress_to_followers is 'Gives followers the counts and the progress of their leader.';
 
 -- sharing/answer
 -- How a run ends that another run answers.
 -- Calls: nothing.
 
-create function worker.tell_answered(run_ids uuid[]) returns void
+create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.run_events (run_id, event, data, created_at)
     select run.id, 'finished', jsonb_build_object('status', run.status, 'shared_run_id', run.shared_run_id), run.completed_at
     from public.search_runs as run
-    where run.id = any (tell_answered.run_ids)
+    where run.id = any (write_answered_events.run_ids)
     order by run.id;
 end;
-comment on function worker.tell_answered is 'Writes the last event of runs that another one answers.';
+comment on function worker.write_answered_events is 'Writes the last event of runs that another one answers.';
 
-create function worker.answer_followers(leader public.search_runs, followers uuid[]) returns void
+create function worker.finish_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as follower
@@ -1298,17 +1298,17 @@ begin
         progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
         error_message = leader.error_message, completed_at = leader.completed_at
     where follower.id = any (followers);
-    perform worker.tell_answered(followers);
+    perform worker.write_answered_events(followers);
 end;
 $$;
-comment on function worker.answer_followers is 'Ends followers of a run, which are locked, as it has ended.';
+comment on function worker.finish_followers is 'Ends followers of a run, which are locked, as it has ended.';
 
 -- sharing/share
 -- Who searches for a new run? If an equal run finished a short while ago, it answers the new one at once. If an equal run
 -- is active, the new one follows it. Otherwise the new run searches itself.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
 
-create function worker.serves(other public.search_runs, run public.search_runs) returns boolean
+create function worker.can_serve(other public.search_runs, run public.search_runs) returns boolean
 language sql stable set search_path = ''
 return case
     when other.completed_at is null then
@@ -1325,7 +1325,7 @@ return case
         and other.completed_at > worker.now() - (select settings.freshness from worker.settings as settings)
         and coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
 end;
-comment on function worker.serves is
+comment on function worker.can_serve is
     'Whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it.';
 
 create function worker.share(run public.search_runs, may_wait boolean) returns public.search_runs
@@ -1334,21 +1334,21 @@ declare
     oldest_answer timestamptz := worker.now() - (select settings.freshness from worker.settings as settings);
     other public.search_runs;
 begin
-    if not worker.hold_search(run.fingerprint, may_wait) then
+    if not worker.lock_fingerprint(run.fingerprint, may_wait) then
         run.run_after := coalesce(run.run_after, worker.now());
         return run;
     end if;
 
-    -- The conditions that indexes are for; worker.serves knows the others.
+    -- The conditions that indexes are for; worker.can_serve knows the others.
     select * into other from public.search_runs as answer
     where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
-      and answer.shared_run_id is null and worker.serves(answer, run)
+      and answer.shared_run_id is null and worker.can_serve(answer, run)
     order by answer.completed_at desc
     limit 1;
     if not found then
         select * into other from public.search_runs as leader
         where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
-          and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
+          and (leader.run_after is null or leader.started_at is not null) and worker.can_serve(leader, run)
         -- Rather one that covers this run as it is, and of those the one with the least to do.
         order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
                  leader.newer_than desc nulls last
@@ -1359,9 +1359,9 @@ begin
         return run;
     end if;
 
-    if other.completed_at is null and worker.comes_first(run, other) then
+    if other.completed_at is null and worker.must_update_leader(run, other) then
         select * into other from public.search_runs as held where held.id = other.id for no key update skip locked;
-        if not found or not worker.serves(other, run) then
+        if not found or not worker.can_serve(other, run) then
             run.run_after := coalesce(run.run_after, worker.now());
             return run;
         end if;
@@ -1389,16 +1389,16 @@ comment on function worker.share is
 -- What the runs that are left get from a leader that has ended or was deleted: its sites, results and pages.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites.
 
-create function worker.former_sites(ended worker.ended_leaders) returns setof public.search_run_sites
+create function worker.ended_leader_sites(ended worker.ended_leaders) returns setof public.search_run_sites
 language sql stable set search_path = ''
 begin atomic
     select site.* from public.search_run_sites as site where site.run_id = ended.run_id and ended.former is null
     union all
     select kept.* from jsonb_populate_recordset(null::public.search_run_sites, ended.sites) as kept;
 end;
-comment on function worker.former_sites is 'The sites of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_sites is 'The sites of a leader that has ended, or was deleted.';
 
-create function worker.former_results(ended worker.ended_leaders) returns setof public.search_results
+create function worker.ended_leader_results(ended worker.ended_leaders) returns setof public.search_results
 language sql stable set search_path = ''
 begin atomic
     select result.* from public.search_results as result where result.run_id = ended.run_id and ended.former is null
@@ -1406,56 +1406,56 @@ begin atomic
     select kept.* from jsonb_populate_recordset(null::public.search_results, ended.results) as kept
     where exists (select from public.items as item where item.id = kept.item_id);
 end;
-comment on function worker.former_results is 'The results of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_results is 'The results of a leader that has ended, or was deleted.';
 
-create function worker.inherit(heir uuid, ended worker.ended_leaders) returns void
+create function worker.transfer_results(heir uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-    select inherit.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
-    from worker.former_results(inherit.ended) as result
+    select transfer_results.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
+    from worker.ended_leader_results(transfer_results.ended) as result
     order by result.created_at, result.position;
 
     -- With what it was made of, so that it can be read again, and the search resumed.
-    update worker.raw_collections as page set run_id = inherit.heir where page.run_id = (inherit.ended).run_id;
+    update worker.raw_collections as page set run_id = transfer_results.heir where page.run_id = (transfer_results.ended).run_id;
 end;
-comment on function worker.inherit is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
+comment on function worker.transfer_results is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
 
-create function worker.take_over(run_id uuid, ended worker.ended_leaders) returns void
+create function worker.transfer_search(run_id uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
-    select worker.inherit(take_over.run_id, take_over.ended);
+    select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
         run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
-    select take_over.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
+    select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
            case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
            (select count(*) from public.search_results as result
-            where result.run_id = take_over.run_id and result.site = site.site),
+            where result.run_id = transfer_search.run_id and result.site = site.site),
            -- The next one has to be told from those whose pages are there.
            site.attempts,
            case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
            case when searched.is_completed then site.started_at end,
            case when searched.is_completed then site.completed_at end
-    from worker.former_sites(take_over.ended) as site
-    join public.search_runs as run on run.id = take_over.run_id
+    from worker.ended_leader_sites(transfer_search.ended) as site
+    join public.search_runs as run on run.id = transfer_search.run_id
     -- Equal searches may name the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
     cross join lateral (select site.status = 'completed' as is_completed) as searched
     order by asked.ordinal, site.position;
 end;
-comment on function worker.take_over is
+comment on function worker.transfer_search is
     'Gives a follower the sites and results of its leader, which has ended: what is not completed is pending.';
 
-create function worker.free(followers uuid[]) returns void
+create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (free.followers);
-    select worker.add_sites(free.followers);
+    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (detach_followers.followers);
+    select worker.add_sites(detach_followers.followers);
 end;
-comment on function worker.free is 'Lets promote_due_runs decide again about followers, which are locked.';
+comment on function worker.detach_followers is 'Lets promote_due_runs decide again about followers, which are locked.';
 
-create function worker.hand_over(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
+create function worker.promote_follower(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
     heir uuid := followers[1];
@@ -1470,11 +1470,11 @@ begin
           and leader.completed_at is null and leader.leader_run_id is null
           and (leader.run_after is null or leader.started_at is not null)
     ) then
-        perform worker.free(followers);
+        perform worker.detach_followers(followers);
         return;
     end if;
 
-    perform worker.take_over(heir, ended);
+    perform worker.transfer_search(heir, ended);
     update public.search_runs as run
     set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
         -- As the sites were asked, and as all followers need it.
@@ -1490,10 +1490,10 @@ begin
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;
 $$;
-comment on function worker.hand_over is
+comment on function worker.promote_follower is
     'Makes the first of a run''s followers, which are locked, the leader of the others; it continues where the former stopped.';
 
-create function worker.bequeath_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
+create function worker.transfer_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
     heir uuid := runs[1];
@@ -1501,10 +1501,10 @@ begin
     if heir is null then
         return;
     end if;
-    perform worker.inherit(heir, ended);
+    perform worker.transfer_results(heir, ended);
     insert into public.search_run_sites
     select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir, 'id', gen_random_uuid()))).*
-    from worker.former_sites(ended) as searched;
+    from worker.ended_leader_sites(ended) as searched;
     update public.search_runs as answered
     set shared_run_id = nullif(heir, answered.id),
         -- What it answers to others, and how far back, depends on how it was searched for.
@@ -1513,7 +1513,7 @@ begin
     where answered.id = any (runs);
 end;
 $$;
-comment on function worker.bequeath_answer is
+comment on function worker.transfer_answer is
     'Gives the results of a deleted run to the first of those runs that were answered with it, which are locked.';
 
 -- sharing/leader_ended
@@ -1522,35 +1522,35 @@ comment on function worker.bequeath_answer is
 -- waits for rows that somebody else holds: the next claim does the rest.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
-create function worker.is_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
+create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
 language sql stable set search_path = ''
 return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
-    select from worker.former_sites(ended) as site where site.retryable));
-comment on function worker.is_answer is
+    select from worker.ended_leader_sites(ended) as site where site.retryable));
+comment on function worker.has_answer is
     'Whether a run has ended in a way that is its followers'' end as well: what was cancelled, or failed in a way that may '
     'pass, says nothing to others.';
 
-create function worker.is_needed(run_id uuid, by_followers boolean default true, by_answered boolean default true)
+create function worker.has_dependents(run_id uuid, by_followers boolean default true, by_answered boolean default true)
 returns boolean
 language sql stable set search_path = ''
 -- In an order, so that the index is searched, also where nearly all runs follow one.
 return (by_followers and coalesce((
     select true from public.search_runs as run
-    where run.leader_run_id = is_needed.run_id
+    where run.leader_run_id = has_dependents.run_id
     order by run.leader_run_id, run.user_id
     limit 1), false))
 or (by_answered and coalesce((
     select true from public.search_runs as run
-    where run.shared_run_id = is_needed.run_id
+    where run.shared_run_id = has_dependents.run_id
     order by run.shared_run_id, run.user_id
     limit 1), false));
-comment on function worker.is_needed is 'Whether runs follow a run, or were answered with it.';
+comment on function worker.has_dependents is 'Whether runs follow a run, or were answered with it.';
 
-create function worker.settle(ended worker.ended_leaders) returns boolean
+create function worker.settle_leader(ended worker.ended_leaders) returns boolean
 language plpgsql set search_path = '' as $$
 declare
     is_deleted boolean := ended.former is not null;
-    is_held boolean := worker.hold_search(ended.fingerprint, may_wait => false);
+    is_held boolean := worker.lock_fingerprint(ended.fingerprint, may_wait => false);
     former public.search_runs;
     followers uuid[];
     answered uuid[];
@@ -1562,20 +1562,20 @@ begin
         if not found then  -- deleted since then, and noted as such
             return true;
         elsif former.completed_at is null then  -- put off, while somebody was joining it
-            perform worker.tell_followers(former.id);
+            perform worker.copy_progress_to_followers(former.id);
             return is_held;
         end if;
     end if;
 
-    if worker.is_needed(ended.run_id, by_answered => is_deleted) then
+    if worker.has_dependents(ended.run_id, by_answered => is_deleted) then
         followers := array(
             select follower.id from public.search_runs as follower
             where follower.leader_run_id = ended.run_id
             order by follower.priority desc, follower.position, follower.created_at, follower.id
             limit 1000
             for no key update skip locked);
-        if worker.is_answer(former, ended) then
-            perform worker.answer_followers(former, followers);
+        if worker.has_answer(former, ended) then
+            perform worker.finish_followers(former, followers);
             if is_deleted then
                 answered := array(
                     select run.id from public.search_runs as run
@@ -1583,15 +1583,15 @@ begin
                     order by run.created_at, run.id
                     limit 1000
                     for no key update skip locked);
-                perform worker.bequeath_answer(former, answered, ended);
+                perform worker.transfer_answer(former, answered, ended);
             end if;
         elsif is_held then
-            perform worker.hand_over(former, followers, ended);
+            perform worker.promote_follower(former, followers, ended);
         end if;
     end if;
 
     -- Who is joining it now is not seen, but holds the search.
-    if not is_held or worker.is_needed(ended.run_id, by_answered => is_deleted) then
+    if not is_held or worker.has_dependents(ended.run_id, by_answered => is_deleted) then
         return false;
     end if;
     if is_deleted then
@@ -1600,12 +1600,12 @@ begin
     return true;
 end;
 $$;
-comment on function worker.settle is
+comment on function worker.settle_leader is
     'Sees to those who need what a leader has found that ended or was deleted, a bounded number of them: ends its followers as it has '
     'ended, or lets them continue without it; and passes its results on. Passes over those that somebody holds; returns '
     'whether nothing is left to do.';
 
-create function worker.settle_followers() returns void
+create function worker.settle_ended_leaders() returns void
 language plpgsql set search_path = '' as $$
 declare
     ended worker.ended_leaders;
@@ -1616,7 +1616,7 @@ begin
         limit (select rescue_batch from worker.settings)
         for update skip locked
     loop
-        if worker.settle(ended) then
+        if worker.settle_leader(ended) then
             delete from worker.ended_leaders as known where known.id = ended.id;
         else
             update worker.ended_leaders as known set tried_at = worker.now() where known.id = ended.id;
@@ -1624,10 +1624,10 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.settle_followers is
+comment on function worker.settle_ended_leaders is
     'Sees to what leaders that ended or were deleted have left, a bounded number at a time.';
 
-create function worker.end_sharing() returns trigger
+create function worker.leader_ended() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
     ended worker.ended_leaders;
@@ -1635,27 +1635,27 @@ begin
     ended.run_id := new.id;
     ended.fingerprint := new.fingerprint;
     -- A worker ends a run with an answer; without one, a user may, whom others are not to wait for.
-    if not worker.is_answer(new, ended) or not worker.settle(ended) then
+    if not worker.has_answer(new, ended) or not worker.settle_leader(ended) then
         insert into worker.ended_leaders (run_id, fingerprint, tried_at) values (new.id, new.fingerprint, worker.now());
     end if;
     return null;
 end;
 $$;
-comment on function worker.end_sharing is
+comment on function worker.leader_ended is
     'Answers the followers of a run that has ended, but for those that somebody holds; these, and all of them where there is no '
     'answer, are left to the next claim.';
 
-create trigger end_sharing after update on public.search_runs
+create trigger leader_ended after update on public.search_runs
     for each row
     when (old.completed_at is null and new.completed_at is not null and old.leader_run_id is null)
-    execute function worker.end_sharing();
+    execute function worker.leader_ended();
 
 -- sharing/leader_deleted
 -- What happens to followers and answered runs when the run is deleted that searched for them? What they need is kept, and
 -- the next claim gives it to them.
 -- Calls: kernel/clock, sharing/leader_ended.
 
-create function worker.bequeath() returns trigger
+create function worker.leader_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
     ended worker.ended_leaders;
@@ -1664,7 +1664,7 @@ begin
         old.completed_at is null
         -- So young that somebody may be answered with it at this moment; or somebody was.
         or old.completed_at > worker.now() - interval '1 hour' - (select freshness from worker.settings)
-        or worker.is_needed(old.id)
+        or worker.has_dependents(old.id)
     ) then
         delete from worker.raw_collections as page where page.run_id = old.id;
         return null;
@@ -1678,26 +1678,26 @@ begin
         worker.now())
     returning * into ended;
     -- Whose search has ended can be given its results now; who waits for it is seen to by the next claim.
-    if worker.is_answer(old, ended) and worker.settle(ended) then
+    if worker.has_answer(old, ended) and worker.settle_leader(ended) then
         delete from worker.ended_leaders as known where known.id = ended.id;
     end if;
     return null;
 end;
 $$;
-comment on function worker.bequeath is
+comment on function worker.leader_deleted is
     'Keeps what others need of a deleted run: its results for those who were answered with them, its search for its followers. '
     'Waits for none of them.';
 
 -- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
 -- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.
-create trigger "BEQUEATH" after delete on public.search_runs
-    for each row execute function worker.bequeath();
+create trigger "LEADER_DELETED" after delete on public.search_runs
+    for each row execute function worker.leader_deleted();
 
 -- enqueue/request_size
 -- How many rows may one request insert?
 -- Calls: nothing.
 
-create function worker.count_row() returns void
+create function worker.count_request_row() returns void
 language plpgsql set search_path = '' as $$
 declare
     invoker text := coalesce(nullif(current_setting('role'), 'none'), session_user);
@@ -1718,7 +1718,7 @@ begin
     perform set_config('worker.rows_sent', rows_sent::text, true);
 end;
 $$;
-comment on function worker.count_row is
+comment on function worker.count_request_row is
     'Counts the rows that a transaction inserts, before anything is done for them or locked, also for those that will be refused or '
     'are there already; raises 22023 (HTTP 400) beyond the limits of worker.settings.';
 
@@ -1727,34 +1727,34 @@ comment on function worker.count_row is
 -- Runs of schedules do not count.
 -- Calls: kernel/clock.
 
-create function worker.runs_beyond_quota(user_id uuid, more integer) returns table (
+create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
     quota text, most integer, what text, wait interval
 )
 language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
         select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.source <> 'cron'
+        where run.user_id = exceeded_quotas.user_id and run.source <> 'cron'
         order by run.created_at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
         select count(*) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
           and run.source <> 'cron')
     union all
     -- As fast as runs of this user were taken up or answered lately, one place is free after:
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
         select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
           and (run.started_at > worker.now() - interval '10 minutes'
                or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes')))
     from worker.settings as settings
     where settings.max_pending_per_user is not null and settings.max_pending_per_user < more + (
         select count(*) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.status = 'pending' and run.source <> 'cron');
+        where run.user_id = exceeded_quotas.user_id and run.status = 'pending' and run.source <> 'cron');
 end;
-comment on function worker.runs_beyond_quota is
+comment on function worker.exceeded_quotas is
     'The quotas of worker.settings that a user exceeds with so many runs more than there are, and the time to wait. Those of '
     'source cron do not count.';
 
@@ -1765,7 +1765,7 @@ begin atomic
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
     ) or (will_be_refused.run.source <> 'cron' and exists (
-        select from worker.runs_beyond_quota(will_be_refused.run.user_id, 1)));
+        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
 end;
 comment on function worker.will_be_refused is
     'Whether a new run is there already, by its idempotency key, or exceeds a quota, as far as can be seen without a lock: '
@@ -1782,7 +1782,7 @@ begin
 
     select quota.* into exceeded
     from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
-    cross join lateral worker.runs_beyond_quota(asking.user_id, 0) as quota
+    cross join lateral worker.exceeded_quotas(asking.user_id, 0) as quota
     order by quota.wait desc
     limit 1;
 
@@ -1858,7 +1858,7 @@ begin
        and new.user_id is not null then
         raise sqlstate '42501' using message = 'new row violates row-level security policy for table "search_runs"';
     end if;
-    perform worker.count_row();
+    perform worker.count_request_row();
     if new.user_id is null then
         raise sqlstate '22023' using
             message = 'user_id is required',
@@ -1904,8 +1904,8 @@ begin
     select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
     from new_runs as run;
 
-    perform worker.follow(array(select run.id from new_runs as run where run.leader_run_id is not null)),
-            worker.tell_answered(array(select run.id from new_runs as run where run.shared_run_id is not null));
+    perform worker.update_leaders(array(select run.id from new_runs as run where run.leader_run_id is not null)),
+            worker.write_answered_events(array(select run.id from new_runs as run where run.shared_run_id is not null));
     return null;
 end;
 $$;
@@ -1923,7 +1923,7 @@ create function worker.check_saved_search() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     if tg_op = 'INSERT' then
-        perform worker.count_row();
+        perform worker.count_request_row();
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
     new.updated_at := worker.now();
@@ -2053,7 +2053,7 @@ comment on function worker.rank_sites is
 -- waited.
 -- Calls: kernel/clock.
 
-create function worker.waiting_of(
+create function worker.wait_state(
     run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
 )
 language sql stable set search_path = ''
@@ -2065,14 +2065,14 @@ begin atomic
                 else coalesce(search.waited, '0') end,
            coalesce(search.is_within_page, false)
     from (select) as nothing
-    left join worker.site_waits as wait on wait.run_id = waiting_of.run_id and wait.site = waiting_of.site
-    left join worker.site_searches as search on search.run_id = waiting_of.run_id and search.site = waiting_of.site;
+    left join worker.site_waits as wait on wait.run_id = wait_state.run_id and wait.site = wait_state.site
+    left join worker.site_searches as search on search.run_id = wait_state.run_id and search.site = wait_state.site;
 end;
-comment on function worker.waiting_of is
+comment on function worker.wait_state is
     'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
     'part of a page.';
 
-create function worker.line(
+create function worker.site_queue(
     bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
 ) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
 language plpgsql stable set search_path = '' as $$
@@ -2087,16 +2087,16 @@ begin
         select wait.run_id, wait.waiting_since as since, wait.requests, wait.due_at
         from worker.site_waits as wait
         -- By the time, too: past those who were due long ago.
-        where wait.bucket = line.bucket
+        where wait.bucket = site_queue.bucket
           and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
-          and wait.account = any (line.accounts) and wait.reason = any (line.reasons)
-          and wait.run_id is distinct from line.asking_run_id
+          and wait.account = any (site_queue.accounts) and wait.reason = any (site_queue.reasons)
+          and wait.run_id is distinct from site_queue.asking_run_id
           and (not wait.lets_pass or wait.due_at <= now)
           -- No place is kept for a run that searches another site meanwhile.
           and (wait.reason <> 'searches' or wait.due_at <= now or exists (
               select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
         union all
-        select line.asking_run_id, line.asking_since, 0, null where line.asking_run_id is not null
+        select site_queue.asking_run_id, site_queue.asking_since, 0, null where site_queue.asking_run_id is not null
     ), ranked as (
         select waiting.*, run.user_id,
                case when waiting.since <= now - settings.max_priority_wait then max(run.priority) over ()
@@ -2108,12 +2108,12 @@ begin
                    partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
         from ranked
         left join worker.site_shares as share
-            on share.bucket = line.bucket and share.user_id = ranked.user_id and line.accounts = '{""}'
+            on share.bucket = site_queue.bucket and share.user_id = ranked.user_id and site_queue.accounts = '{""}'
         left join lateral (
             select count(*) as searches
             from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
-            where search.site = line.bucket and run.user_id = ranked.user_id
-        ) as under_way on line.reasons = '{searches}'
+            where search.site = site_queue.bucket and run.user_id = ranked.user_id
+        ) as under_way on site_queue.reasons = '{searches}'
     )
     select numbered.run_id,
            row_number() over (order by numbered.since = '-infinity' desc, numbered.priority desc, numbered.nth,
@@ -2122,12 +2122,12 @@ begin
     from numbered;
 end;
 $$;
-comment on function worker.line is
+comment on function worker.site_queue is
     'Who is next of those that wait for the same, as far as they come back in time, and of a run that asks: a page that '
     'is half asked for; then by priority, which grows to the highest after max_priority_wait; then users in turn, each '
     'with one run, who was served longest ago first; of a user the run that has waited longest.';
 
-create function worker.waiting_before(
+create function worker.queue_ahead(
     bucket text, account text, reasons text[], since timestamptz, run_id uuid,
     out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
 )
@@ -2143,24 +2143,24 @@ begin
     -- Most often there is nobody.
     if not exists (
         select from worker.site_waits as wait
-        where wait.bucket = waiting_before.bucket and wait.due_at > now - grace
-          and wait.account = waiting_before.account and wait.run_id <> waiting_before.run_id
+        where wait.bucket = queue_ahead.bucket and wait.due_at > now - grace
+          and wait.account = queue_ahead.account and wait.run_id <> queue_ahead.run_id
     ) then
         return;
     end if;
     with line as materialized (
-        select known.* from worker.line(waiting_before.bucket, array[waiting_before.account], waiting_before.reasons,
-                                        waiting_before.run_id, coalesce(waiting_before.since, now)) as known
+        select known.* from worker.site_queue(queue_ahead.bucket, array[queue_ahead.account], queue_ahead.reasons,
+                                        queue_ahead.run_id, coalesce(queue_ahead.since, now)) as known
     )
     select count(*), coalesce(sum(line.requests), 0),
            max(line.due_at + case when line.due_at <= now then grace else '0' end),
            coalesce(bool_or(line.due_at <= now), false)
     into waiters, requests, back_at, is_due
     from line
-    where line.place < (select own.place from line as own where own.run_id = waiting_before.run_id);
+    where line.place < (select own.place from line as own where own.run_id = queue_ahead.run_id);
 end;
 $$;
-comment on function worker.waiting_before is
+comment on function worker.queue_ahead is
     'Who waits for the same before a run: how many, for how many requests in all, when the last of them is back or given '
     'up, and whether any is due already.';
 
@@ -2175,7 +2175,7 @@ declare
 begin
     -- Locked by another: it is on its way by itself, or ends.
     select wait.run_id into woken
-    from worker.line(wake_next.site, array['', wake_next.account], '{searches}') as line
+    from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
     join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
     join public.search_runs as run on run.id = wait.run_id
     where run.status = 'pending' and run.run_after > worker.now()
@@ -2191,18 +2191,18 @@ end;
 $$;
 comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
 
-create function worker.pass_place_on() returns trigger
+create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     perform worker.wake_next(old.site, old.account);
     return null;
 end;
 $$;
-comment on function worker.pass_place_on is
+comment on function worker.search_slot_freed is
     'Lets the next run know of a place to search a site, however it got free: also by a cancellation, or a worker''s death.';
 
-create trigger pass_place_on after delete on worker.site_searches
-    for each row execute function worker.pass_place_on();
+create trigger search_slot_freed after delete on worker.site_searches
+    for each row execute function worker.search_slot_freed();
 
 create function worker.wake_paused_runs(site text, account text) returns void
 language sql volatile set search_path = ''
@@ -2212,7 +2212,7 @@ begin atomic
                worker.now() + least(row_number() over (order by locked.place) - 1, 60) * interval '1 second' as due_at
         from (
             select wait.run_id, line.place
-            from worker.line(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
+            from worker.site_queue(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
             join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_paused_runs.site
             join public.search_runs as run on run.id = wait.run_id
             where run.status = 'pending' and run.run_after > worker.now()
@@ -2232,43 +2232,43 @@ end;
 comment on function worker.wake_paused_runs is
     'Makes the runs due that wait in the queue for a site which may be searched again: one a second.';
 
-create function worker.wake_paused() returns trigger
+create function worker.breaker_closed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     perform worker.wake_paused_runs(new.site, new.account);
     return null;
 end;
 $$;
-comment on function worker.wake_paused is 'Makes the runs due that wait for a site whose breaker has closed.';
+comment on function worker.breaker_closed is 'Makes the runs due that wait for a site whose breaker has closed.';
 
-create trigger wake_paused after update of paused_until on worker.site_health
+create trigger breaker_closed after update of paused_until on worker.site_health
     for each row when (old.paused_until is not null and new.paused_until is null)
-    execute function worker.wake_paused();
+    execute function worker.breaker_closed();
 
 -- sites/waiting
 -- How long does a run wait for a site? Until its turn, and no longer than max_site_wait in all: then the site fails.
 -- Calls: kernel/clock, sites/queue.
 
-create function worker.end_search(run_id uuid, site text, account text) returns void
+create function worker.release_search_slot(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''
 begin atomic
     update worker.site_health as health set prober_run_id = null
-    where health.prober_run_id = end_search.run_id
-      and health.site = end_search.site and health.account = end_search.account;
+    where health.prober_run_id = release_search_slot.run_id
+      and health.site = release_search_slot.site and health.account = release_search_slot.account;
 
     delete from worker.site_searches as search
-    where search.run_id = end_search.run_id and search.site = end_search.site;
+    where search.run_id = release_search_slot.run_id and search.site = release_search_slot.site;
 end;
-comment on function worker.end_search is 'Frees a run''s place and probe at a site, for the next one.';
+comment on function worker.release_search_slot is 'Frees a run''s place and probe at a site, for the next one.';
 
-create function worker.put_off(
+create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
     due_at timestamptz, is_guess boolean default false, lets_pass boolean default false
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     now timestamptz := worker.now();
-    waiting record := worker.waiting_of(put_off.run_id, put_off.site);
+    waiting record := worker.wait_state(defer_site.run_id, defer_site.site);
     left_to_wait interval := (select max_site_wait from worker.settings) - waiting.waited;
     waited interval;
 begin
@@ -2277,11 +2277,11 @@ begin
         due_at := least(due_at, now + left_to_wait);
     end if;
     waited := waiting.waited + greatest(due_at - now, '0');
-    perform worker.end_search(put_off.run_id, put_off.site, put_off.account);
+    perform worker.release_search_slot(defer_site.run_id, defer_site.site, defer_site.account);
     insert into worker.site_waits as wait (
         run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
-    values (put_off.run_id, put_off.site, put_off.account, put_off.bucket, put_off.requests,
-            coalesce(waiting.since, now), put_off.due_at, waited, put_off.reason, put_off.message, put_off.lets_pass)
+    values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,
+            coalesce(waiting.since, now), defer_site.due_at, waited, defer_site.reason, defer_site.message, defer_site.lets_pass)
     on conflict on constraint site_waits_pkey do update set
         account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
         waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
@@ -2291,11 +2291,11 @@ begin
         return jsonb_build_object('granted', false, 'error_code', error_code, 'message', message);
     end if;
     return jsonb_build_object(
-        'granted', false, 'reason', reason, 'message', message, 'until', put_off.due_at,
-        'retry_in_seconds', extract(epoch from greatest(put_off.due_at - now, '0')));
+        'granted', false, 'reason', reason, 'message', message, 'until', defer_site.due_at,
+        'retry_in_seconds', extract(epoch from greatest(defer_site.due_at - now, '0')));
 end;
 $$;
-comment on function worker.put_off is
+comment on function worker.defer_site is
     'Lets a run wait for a site until a time, which may be a guess; or, if that makes it longer than max_site_wait, tells that the site fails '
     'with the code. Returns the answer for the worker.';
 
@@ -2304,7 +2304,7 @@ comment on function worker.put_off is
 -- and closes after a success. A user who fails alone is paused alone. What a site asks for itself is kept.
 -- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
 
-create function worker.hold_health(site text, account text) returns worker.site_health
+create function worker.lock_health(site text, account text) returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_health;
@@ -2312,14 +2312,14 @@ declare
 begin
     loop
         select * into held from worker.site_health as health
-        where health.site = hold_health.site and health.account = hold_health.account
+        where health.site = lock_health.site and health.account = lock_health.account
         for no key update;
         exit when found;
-        insert into worker.site_health (site, account) values (hold_health.site, hold_health.account)
+        insert into worker.site_health (site, account) values (lock_health.site, lock_health.account)
         on conflict do nothing;
     end loop;
 
-    set_back := worker.set_back_since(held.updated_at);
+    set_back := worker.clock_set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_health as health
         set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
@@ -2329,23 +2329,23 @@ begin
     return held;
 end;
 $$;
-comment on function worker.hold_health is
+comment on function worker.lock_health is
     'Locks the health of a site until the transaction ends. After the clock was set back, what is left of a pause is no '
     'more than it was.';
 
-create function worker.is_evidence(run_id uuid, site text, error_code text) returns boolean
+create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
 language sql stable set search_path = ''
 begin atomic
     -- A search for what is not there ends as an answer that is hidden behind a captcha does.
-    select is_evidence.error_code <> 'unverified'
+    select is_site_failure.error_code <> 'unverified'
         or exists (
             select from public.search_results as result
-            where result.run_id = is_evidence.run_id and result.site = is_evidence.site)
+            where result.run_id = is_site_failure.run_id and result.site = is_site_failure.site)
         or exists (
-            select from worker.pages_of_search(is_evidence.run_id, is_evidence.site) as page
+            select from worker.pages_of_search(is_site_failure.run_id, is_site_failure.site) as page
             where page.status in ('failed', 'partial'));
 end;
-comment on function worker.is_evidence is
+comment on function worker.is_site_failure is
     'Whether the failure of a search says something of its site. An unverified end does only with a page that says so: with '
     'nothing found and nothing unreadable, it may be what was searched for.';
 
@@ -2385,7 +2385,7 @@ comment on function worker.count_failure is
     'Notes a run that failed at a site: how many count for the breaker now, and whether this one does: not the second '
     'failure of a run, nor another run of a user with failures_per_user. Its caller holds the health of the site.';
 
-create function worker.forget_failures(health worker.site_health) returns void
+create function worker.reset_failures(health worker.site_health) returns void
 language plpgsql set search_path = '' as $$
 declare
     had_paused boolean;
@@ -2402,7 +2402,7 @@ begin
     end if;
 end;
 $$;
-comment on function worker.forget_failures is
+comment on function worker.reset_failures is
     'Lets the breaker of a site count from the beginning, and ends the pauses of single users: a search of somebody '
     'succeeded.';
 
@@ -2460,33 +2460,33 @@ comment on function worker.after_failure is
     'The health of a site after a failure that says something of it: the breaker opens when enough count, again when the '
     'prober''s does, and for as long as the site asks for.';
 
-create function worker.note_site_end(
+create function worker.record_site_outcome(
     run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
-    health worker.site_health := worker.hold_health(note_site_end.site, coalesce(note_site_end.account, ''));
+    health worker.site_health := worker.lock_health(record_site_outcome.site, coalesce(record_site_outcome.account, ''));
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
 begin
-    if note_site_end.error_code is null then
+    if record_site_outcome.error_code is null then
         health := worker.after_success(health);
-        perform worker.forget_failures(health);
+        perform worker.reset_failures(health);
     -- What a user got wrong says nothing about the site; what it asked for itself says it all.
-    elsif note_site_end.error_code not in ('invalid_parameters', 'not_found') and (
-        note_site_end.retry_after_seconds > 0
-        or worker.is_evidence(note_site_end.run_id, note_site_end.site, note_site_end.error_code)
+    elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
+        record_site_outcome.retry_after_seconds > 0
+        or worker.is_site_failure(record_site_outcome.run_id, record_site_outcome.site, record_site_outcome.error_code)
     ) then
-        select * into rule from worker.breaker_rules as known where known.error_code = note_site_end.error_code;
+        select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted
-            from worker.count_failure(health.site, health.account, note_site_end.run_id, rule) as failure;
+            from worker.count_failure(health.site, health.account, record_site_outcome.run_id, rule) as failure;
         end if;
-        health := worker.after_failure(health, note_site_end.run_id, rule, counted, is_counted,
-                                       note_site_end.error_code, note_site_end.retry_after_seconds);
+        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted,
+                                       record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
     update worker.site_health as known
@@ -2495,40 +2495,40 @@ begin
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
         prober_run_id = health.prober_run_id, updated_at = worker.now(),
         success_rate = case
-            when note_site_end.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
+            when record_site_outcome.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * 0.8, 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + 0.2 * (note_site_end.response_ms - known.response_ms),
-                               note_site_end.response_ms, known.response_ms)
+        response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
+                               record_site_outcome.response_ms, known.response_ms)
     where known.site = health.site and known.account = health.account;
 
-    delete from worker.site_waits as wait where wait.run_id = note_site_end.run_id and wait.site = note_site_end.site;
-    perform worker.end_search(note_site_end.run_id, note_site_end.site, health.account);
+    delete from worker.site_waits as wait where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
+    perform worker.release_search_slot(record_site_outcome.run_id, record_site_outcome.site, health.account);
 end;
 $$;
-comment on function worker.note_site_end is
+comment on function worker.record_site_outcome is
     'Notes how a search of a site ended, for the breaker and the order of sites, and frees its place. The last thing that '
     'a transaction does: what it locks is everybody''s.';
 
-create function worker.note_page(run_id uuid, site text, account text) returns void
+create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''
 begin atomic
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
-    where search.run_id = note_page.run_id and search.site = note_page.site
+    where search.run_id = record_good_page.run_id and search.site = record_good_page.site
       and (search.waiting_since is not null or search.is_within_page);
 
     with closed as (
         update worker.site_health as health
         set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
             updated_at = worker.now()
-        where health.site = note_page.site and health.account = coalesce(note_page.account, '')
+        where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
           and health.prober_run_id is not null and health.paused_until <= worker.now()
         returning health.site, health.account
     )
     delete from worker.site_failures as failed using closed
     where failed.site = closed.site and failed.account = closed.account;
 end;
-comment on function worker.note_page is
+comment on function worker.record_good_page is
     'Notes that a run got a good page of a site: its turn is over, its waiting counts anew, and the breaker of a site that '
     'is tried closes.';
 
@@ -2551,30 +2551,30 @@ comment on function worker.pause_end is
     'Until when a run must leave a site alone: while its breaker is open, and while another run tries it. Null: it need '
     'not.';
 
-create function worker.put_off_paused(
+create function worker.defer_if_paused(
     run_id uuid, site text, account text, health worker.site_health
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-    pause_end timestamptz := worker.pause_end(put_off_paused.health, put_off_paused.run_id);
-    waiting record := worker.waiting_of(put_off_paused.run_id, put_off_paused.site);
-    ahead record := worker.waiting_before(put_off_paused.site, put_off_paused.account, '{paused}', waiting.since,
-                                          put_off_paused.run_id);
+    pause_end timestamptz := worker.pause_end(defer_if_paused.health, defer_if_paused.run_id);
+    waiting record := worker.wait_state(defer_if_paused.run_id, defer_if_paused.site);
+    ahead record := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}', waiting.since,
+                                          defer_if_paused.run_id);
 begin
     if pause_end is null then
         return null;
     end if;
     -- Not all at once: the first to come back tries the site.
-    return worker.put_off(
-        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.site, 1, 'paused',
-        format('site paused until %s (%s)', worker.in_words(pause_end), health.paused_by), health.paused_by,
+    return worker.defer_site(
+        defer_if_paused.run_id, defer_if_paused.site, defer_if_paused.account, defer_if_paused.site, 1, 'paused',
+        format('site paused until %s (%s)', worker.format_time(pause_end), health.paused_by), health.paused_by,
         pause_end + least(ahead.waiters, 60) * interval '1 second', is_guess => health.paused_until <= worker.now());
 end;
 $$;
-comment on function worker.put_off_paused is
+comment on function worker.defer_if_paused is
     'Lets a run wait for a paused site; returns null if it is not paused for this run.';
 
-create function worker.put_off_own(run_id uuid, site text, account text) returns jsonb
+create function worker.defer_if_user_paused(run_id uuid, site text, account text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     pause record;
@@ -2584,38 +2584,38 @@ begin
     select failed.failed_at + failed.pause as until, failed.paused_by into pause
     from worker.site_failures as failed
     join public.search_runs as run on run.user_id = failed.user_id
-    where run.id = put_off_own.run_id and failed.site = put_off_own.site and failed.account = put_off_own.account
+    where run.id = defer_if_user_paused.run_id and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
       and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
     if not found then
         return null;
     end if;
-    ahead := worker.waiting_before(put_off_own.site, put_off_own.account, '{paused}',
-                                   (worker.waiting_of(put_off_own.run_id, put_off_own.site)).since, put_off_own.run_id);
-    return worker.put_off(
-        put_off_own.run_id, put_off_own.site, put_off_own.account, put_off_own.site, 1, 'paused',
-        format('site paused for your searches until %s (%s)', worker.in_words(pause.until), pause.paused_by),
+    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '{paused}',
+                                   (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since, defer_if_user_paused.run_id);
+    return worker.defer_site(
+        defer_if_user_paused.run_id, defer_if_user_paused.site, defer_if_user_paused.account, defer_if_user_paused.site, 1, 'paused',
+        format('site paused for your searches until %s (%s)', worker.format_time(pause.until), pause.paused_by),
         pause.paused_by, pause.until + least(ahead.waiters, 60) * interval '1 second');
 end;
 $$;
-comment on function worker.put_off_own is
+comment on function worker.defer_if_user_paused is
     'Lets a run wait for a site where its user''s searches alone keep failing; returns null if they do not.';
 
-create function worker.probe(health worker.site_health, run_id uuid) returns void
+create function worker.start_probe(health worker.site_health, run_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update worker.site_health as tried set prober_run_id = probe.run_id, updated_at = worker.now()
-    where (probe.health).paused_until is not null
-      and tried.site = (probe.health).site and tried.account = (probe.health).account
-      and tried.prober_run_id is distinct from probe.run_id;
+    update worker.site_health as tried set prober_run_id = start_probe.run_id, updated_at = worker.now()
+    where (start_probe.health).paused_until is not null
+      and tried.site = (start_probe.health).site and tried.account = (start_probe.health).account
+      and tried.prober_run_id is distinct from start_probe.run_id;
 end;
-comment on function worker.probe is 'Lets a run try a site whose breaker is half open, alone.';
+comment on function worker.start_probe is 'Lets a run try a site whose breaker is half open, alone.';
 
 -- sites/limits
 -- How many requests does a site allow? What the source declares and the site reports, unless the operator has set a limit
 -- in worker.bucket_limits.
 -- Calls: kernel/clock.
 
-create function worker.read_limits(bucket text, declared jsonb) returns worker.bucket_limits
+create function worker.effective_limits(bucket text, declared jsonb) returns worker.bucket_limits
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -2648,7 +2648,7 @@ begin
             format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is no limit', wrong.name));
     end if;
 
-    select read_limits.bucket,
+    select effective_limits.bucket,
            coalesce(own.requests, (declared ->> 'requests')::numeric::integer),
            coalesce(own.period_seconds, (declared ->> 'period_seconds')::double precision, 60),
            coalesce(own.burst, (declared ->> 'burst')::numeric::integer, 1),
@@ -2660,11 +2660,11 @@ begin
            coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
     into allowed
     from (select) as nothing
-    left join worker.bucket_limits as own on own.bucket = read_limits.bucket;
+    left join worker.bucket_limits as own on own.bucket = effective_limits.bucket;
 
     allowed.burst := least(allowed.burst, allowed.requests);
     begin
-        perform worker.next_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
+        perform worker.next_quota_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
     exception when invalid_parameter_value then
         raise sqlstate '22023' using
             message = format('limits.quota_timezone must be the name of a time zone, not %L', allowed.quota_timezone);
@@ -2672,16 +2672,16 @@ begin
     return allowed;
 end;
 $$;
-comment on function worker.read_limits is
+comment on function worker.effective_limits is
     'What a bucket allows: the operator''s own limits, and else those that a source declares. Raises 22023 (HTTP 400) '
     'for what is none.';
 
-create function worker.next_reset(period text, timezone text, at timestamptz) returns timestamptz
+create function worker.next_quota_reset(period text, timezone text, at timestamptz) returns timestamptz
 language sql stable set search_path = ''
 return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
-comment on function worker.next_reset is 'The first midnight of the next calendar day or month in a time zone.';
+comment on function worker.next_quota_reset is 'The first midnight of the next calendar day or month in a time zone.';
 
-create function worker.pace(allowed worker.bucket_limits) returns interval
+create function worker.request_interval(allowed worker.bucket_limits) returns interval
 language sql stable set search_path = ''
 -- At most `burst` at once, and then one at a time, make `requests` within any period. Rounded up: not one too many.
 return (
@@ -2690,7 +2690,7 @@ return (
         / (allowed.requests - allowed.burst + 1) * 1000000) / 1000000)
     from worker.settings as settings
 );
-comment on function worker.pace is 'Time that each request of a bucket takes up; null if there may be any number.';
+comment on function worker.request_interval is 'Time that each request of a bucket takes up; null if there may be any number.';
 
 -- sites/admission
 -- May this run search the site now? Not while it is paused, and not while as many searches as it allows are under way.
@@ -2710,21 +2710,21 @@ begin
     if jsonb_typeof(limits) <> 'object' then
         raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
     end if;
-    allowed := worker.read_limits(admit_site.site, limits -> admit_site.site);
+    allowed := worker.effective_limits(admit_site.site, limits -> admit_site.site);
 
     -- Whoever counts all searches of the site does so alone, whatever the account.
     if allowed.searches is not null then
         perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
     end if;
-    health := worker.hold_health(admit_site.site, via);
+    health := worker.lock_health(admit_site.site, via);
     refusal := coalesce(
-        worker.put_off_paused(admit_site.run_id, admit_site.site, via, health),
-        worker.put_off_own(admit_site.run_id, admit_site.site, via));
+        worker.defer_if_paused(admit_site.run_id, admit_site.site, via, health),
+        worker.defer_if_user_paused(admit_site.run_id, admit_site.site, via));
     if refusal is not null then
         return refusal;
     end if;
 
-    waiting := worker.waiting_of(admit_site.run_id, admit_site.site);
+    waiting := worker.wait_state(admit_site.run_id, admit_site.site);
     for gate in
         select level.account, level.most, ahead.waiters, ahead.back_at, ahead.is_due, (
             select count(*)
@@ -2734,7 +2734,7 @@ begin
               and search.run_id <> admit_site.run_id and lease.expires_at > worker.now()
         ) as under_way
         from (values (via, allowed.searches_per_account), ('', allowed.searches)) as level (account, most)
-        cross join lateral worker.waiting_before(
+        cross join lateral worker.queue_ahead(
             admit_site.site, level.account, '{searches}', waiting.since, admit_site.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
@@ -2746,7 +2746,7 @@ begin
             perform worker.wake_next(admit_site.site, gate.account);
         end if;
         -- Who is next is told when a place is free; the time is for when that gets lost.
-        return worker.put_off(
+        return worker.defer_site(
             admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
             format('%s of %s searches of the site at a time are under way, %s wait before this one',
                    gate.under_way, gate.most, gate.waiters),
@@ -2761,7 +2761,7 @@ begin
     insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
     values (admit_site.run_id, admit_site.site, via, waiting.since, waiting.waited)
     on conflict on constraint site_searches_pkey do update set account = excluded.account;
-    perform worker.probe(health, admit_site.run_id);
+    perform worker.start_probe(health, admit_site.run_id);
     return jsonb_build_object('granted', true, 'wait_seconds', 0);
 end;
 $$;
@@ -2774,7 +2774,7 @@ comment on function worker.admit_site is
 -- What was taken of a bucket of requests, and when its quota begins again.
 -- Calls: kernel/clock, sites/limits.
 
-create function worker.hold_bucket(bucket text, account text) returns worker.site_buckets
+create function worker.lock_bucket(bucket text, account text) returns worker.site_buckets
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_buckets;
@@ -2782,14 +2782,14 @@ declare
 begin
     loop
         select * into held from worker.site_buckets as known
-        where known.bucket = hold_bucket.bucket and known.account = hold_bucket.account
+        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account
         for no key update;
         exit when found;
-        insert into worker.site_buckets (bucket, account) values (hold_bucket.bucket, hold_bucket.account)
+        insert into worker.site_buckets (bucket, account) values (lock_bucket.bucket, lock_bucket.account)
         on conflict do nothing;
     end loop;
 
-    set_back := worker.set_back_since(held.updated_at);
+    set_back := worker.clock_set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_buckets as known
         set next_at = known.next_at - set_back, last_at = known.last_at - set_back,
@@ -2803,7 +2803,7 @@ begin
     return held;
 end;
 $$;
-comment on function worker.hold_bucket is
+comment on function worker.lock_bucket is
     'Locks a bucket until the transaction ends. After the clock was set back, what is left to wait is no more than it '
     'was.';
 
@@ -2818,7 +2818,7 @@ end;
 $$;
 comment on function worker.require_bucket is 'Raises 22023 (HTTP 400) unless the bucket is one of the site''s.';
 
-create function worker.begin_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
+create function worker.begin_quota_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
 returns worker.site_buckets
 language plpgsql stable set search_path = '' as $$
 begin
@@ -2832,12 +2832,12 @@ begin
     end if;
     if allowed.bucket is not null and not held.is_reset_told then
         held.quota_resets_at := least(
-            held.quota_resets_at, worker.next_reset(allowed.quota_period, allowed.quota_timezone, at));
+            held.quota_resets_at, worker.next_quota_reset(allowed.quota_period, allowed.quota_timezone, at));
     end if;
     return held;
 end;
 $$;
-comment on function worker.begin_period is 'A bucket as it is at a time: with a new quota once the last one is over.';
+comment on function worker.begin_quota_period is 'A bucket as it is at a time: with a new quota once the last one is over.';
 
 -- sites/shares
 -- How much of a quota may one user take? No more than max_quota_share, and what is reserved for schedules, or from them,
@@ -2903,18 +2903,18 @@ comment on function worker.quota_left is
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused,
 --   sites/limits, sites/buckets, sites/shares.
 
-create type worker.slot as (
+create type worker.permit_slot as (
     starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
-comment on type worker.slot is
+comment on type worker.permit_slot is
     'When requests may be sent at the earliest, and what a run that has to wait so long hears: whether a worker may wait '
     'in place, and whether others are served meanwhile.';
 
 create function worker.slot_by_pace(
     held worker.site_buckets, allowed worker.bucket_limits, asked integer, pace interval, delay interval, at timestamptz
-) returns worker.slot
+) returns worker.permit_slot
 language plpgsql stable set search_path = '' as $$
 declare
-    slot worker.slot;
+    slot worker.permit_slot;
 begin
     slot.starts_at := greatest(at, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
     slot.reason := 'rate';
@@ -2929,7 +2929,7 @@ begin
     elsif held.paused_until > slot.starts_at then
         slot.starts_at := held.paused_until;
         slot.reason := 'paused';
-        slot.message := format('site paused until %s (rate_limited)', worker.in_words(slot.starts_at));
+        slot.message := format('site paused until %s (rate_limited)', worker.format_time(slot.starts_at));
     end if;
     return slot;
 end;
@@ -2937,8 +2937,8 @@ $$;
 comment on function worker.slot_by_pace is 'When a bucket''s pace, its delay and the site''s own pause let requests through.';
 
 create function worker.slot_by_quota(
-    slot worker.slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
-) returns worker.slot
+    slot worker.permit_slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
+) returns worker.permit_slot
 language plpgsql stable set search_path = '' as $$
 declare
     quota record;
@@ -2960,7 +2960,7 @@ begin
             slot.starts_at := held.quota_resets_at;
             slot.reason := 'quota';
             slot.error_code := 'quota_exceeded';
-            slot.message := format('%s is used up until %s', quota.name, worker.in_words(slot.starts_at));
+            slot.message := format('%s is used up until %s', quota.name, worker.format_time(slot.starts_at));
             slot.lets_pass := quota.lets_pass;
         end if;
         slot.is_ahead_allowed := false;
@@ -2970,7 +2970,7 @@ end;
 $$;
 comment on function worker.slot_by_quota is 'When what a run may still take of a bucket''s quota lets its requests through, too.';
 
-create function worker.spend(
+create function worker.spend_requests(
     held worker.site_buckets, allowed worker.bucket_limits, run_id uuid, asked integer, starts_at timestamptz,
     pace interval, delay interval, at timestamptz
 ) returns void
@@ -2980,11 +2980,11 @@ declare
     run record;
 begin
     select asking.user_id, asking.source = 'cron' and asking.priority < 10 as is_scheduled into strict run
-    from public.search_runs as asking where asking.id = spend.run_id;
+    from public.search_runs as asking where asking.id = spend_requests.run_id;
 
     update worker.site_buckets as known
-    set next_at = greatest(spend.starts_at, held.next_at) + asked * pace,
-        last_at = spend.starts_at + (asked - 1) * delay,
+    set next_at = greatest(spend_requests.starts_at, held.next_at) + asked * pace,
+        last_at = spend_requests.starts_at + (asked - 1) * delay,
         quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
         scheduled_used = held.scheduled_used + case when run.is_scheduled then asked else 0 end,
         quota_period = held.quota_period,
@@ -3000,19 +3000,19 @@ begin
     end if;
 end;
 $$;
-comment on function worker.spend is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
+comment on function worker.spend_requests is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
 
-create function worker.begin_turn(run_id uuid, site text, since timestamptz, waited interval) returns void
+create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
 language plpgsql set search_path = '' as $$
 begin
-    delete from worker.site_waits as wait where wait.run_id = begin_turn.run_id and wait.site = begin_turn.site;
+    delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
     -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
     update worker.site_searches as search
-    set waiting_since = coalesce(begin_turn.since, worker.now()), waited = begin_turn.waited, is_within_page = true
-    where search.run_id = begin_turn.run_id and search.site = begin_turn.site and not search.is_within_page;
+    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited, is_within_page = true
+    where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
-comment on function worker.begin_turn is 'Notes that a run waits no more: it has a permit, and asks for its page.';
+comment on function worker.record_permit is 'Notes that a run waits no more: it has a permit, and asks for its page.';
 
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
@@ -3032,42 +3032,42 @@ declare
     now timestamptz;
     pace interval;
     delay interval;
-    slot worker.slot;
+    slot worker.permit_slot;
 begin
     if asked is null or asked not between 1 and 1000000 then
         raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
     end if;
-    perform worker.hold_lease(worker_take_permit.run_id, lease_token);
+    perform worker.lock_lease(worker_take_permit.run_id, lease_token);
     perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
     perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
-    waiting := worker.waiting_of(worker_take_permit.run_id, worker_take_permit.site);
+    waiting := worker.wait_state(worker_take_permit.run_id, worker_take_permit.site);
 
     select * into health from worker.site_health as known
     where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
     if found then
-        health := worker.hold_health(worker_take_permit.site, via);
-        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
+        health := worker.lock_health(worker_take_permit.site, via);
+        refusal := worker.defer_if_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
         if refusal is not null then
             return refusal;
         end if;
     end if;
 
-    held := worker.hold_bucket(worker_take_permit.bucket, via);
-    allowed := worker.read_limits(
+    held := worker.lock_bucket(worker_take_permit.bucket, via);
+    allowed := worker.effective_limits(
         worker_take_permit.bucket,
         coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
     -- Now that nobody else takes: before, the time could have been that of somebody who came later.
     now := worker.now();
     select * into strict settings from worker.settings;
-    pace := worker.pace(allowed);
+    pace := worker.request_interval(allowed);
     delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
-    held := worker.begin_period(held, allowed, now);
+    held := worker.begin_quota_period(held, allowed, now);
     slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
 
     -- A run that has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
     -- each would ask for its first half again and again, in the way of all others.
-    ahead := worker.waiting_before(
+    ahead := worker.queue_ahead(
         worker_take_permit.bucket, via, '{rate,quota}',
         case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
     if not slot.is_ahead_allowed then
@@ -3076,19 +3076,19 @@ begin
         settings.inline_wait := greatest(settings.inline_wait, '1 minute');
     end if;
     if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
-        return worker.put_off(
+        return worker.defer_site(
             worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
             coalesce(slot.message, case when ahead.waiters > 0 then
                 format('asked as often as the site allows: %s wait before this one', ahead.waiters)
-                else format('asked as often as the site allows until %s', worker.in_words(slot.starts_at)) end),
+                else format('asked as often as the site allows until %s', worker.format_time(slot.starts_at)) end),
             slot.error_code,
             greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
             lets_pass => slot.lets_pass);
     end if;
 
-    perform worker.spend(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
-    perform worker.begin_turn(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
-    perform worker.probe(health, worker_take_permit.run_id) where health.site is not null;
+    perform worker.spend_requests(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
+    perform worker.record_permit(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
+    perform worker.start_probe(health, worker_take_permit.run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
 $$;
@@ -3145,12 +3145,12 @@ begin
         where field.value <> 'null'
     ) as bounded;
 
-    perform worker.hold_lease(worker_observe_limits.run_id, lease_token);
+    perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
-    held := worker.hold_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
+    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
     now := worker.now();
-    held := worker.begin_period(held, null, now);
+    held := worker.begin_quota_period(held, null, now);
 
     resets_at := now + told.resets_in;
     is_renewed := held.is_reset_told and resets_at > held.quota_resets_at + interval '1 minute';
@@ -3185,7 +3185,7 @@ comment on function public.worker_observe_limits is
 -- progress_interval.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
 
-create function worker.site_progress(former jsonb, told jsonb) returns jsonb
+create function worker.merge_site_progress(former jsonb, told jsonb) returns jsonb
 language sql immutable set search_path = ''
 return pg_catalog.jsonb_strip_nulls(
     told - 'site' || case
@@ -3195,7 +3195,7 @@ return pg_catalog.jsonb_strip_nulls(
                 'total', coalesce(nullif(told -> 'total', 'null'), former -> 'total'))
         else '{}'
     end);
-comment on function worker.site_progress is
+comment on function worker.merge_site_progress is
     'A site''s progress after what its search tells: within a step its current never falls, and its total stays until another '
     'one is told.';
 
@@ -3220,7 +3220,7 @@ begin atomic
         select searched.site, coalesce(found.results, 0) as jobs_found,
                -- A site that has ended tells so itself.
                case when searched.site = write_progress.progress ->> 'site' and searched.completed_at is null
-                    then worker.site_progress(searched.progress, write_progress.progress)
+                    then worker.merge_site_progress(searched.progress, write_progress.progress)
                     else searched.progress end as progress
         from public.search_run_sites as searched
         left join (
@@ -3264,7 +3264,7 @@ begin
     if jsonb_typeof(worker_write_progress.progress -> 'current') not in ('number', 'null') then
         raise sqlstate '22023' using message = 'progress.current must be a number';
     end if;
-    perform worker.hold_lease(worker_write_progress.run_id, lease_token);
+    perform worker.lock_lease(worker_write_progress.run_id, lease_token);
     perform worker.require_site(worker_write_progress.run_id, worker_write_progress.progress ->> 'site');
     if worker.may_write_progress(worker_write_progress.run_id) then
         perform worker.write_progress(worker_write_progress.run_id, worker_write_progress.progress);
@@ -3308,11 +3308,11 @@ comment on function worker.resume_point is
 -- How does a run get back into the queue when its worker stops? At its old place; the attempt is not counted.
 -- Calls: kernel/clock, kernel/run_sites.
 
-create function worker.return_to_queue(run_ids uuid[], event text) returns void
+create function worker.requeue_runs(run_ids uuid[], event text) returns void
 language plpgsql set search_path = '' as $$
 begin
     insert into public.run_events (run_id, event, data, created_at)
-    select lease.run_id, return_to_queue.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
+    select lease.run_id, requeue_runs.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
     from worker.leases as lease
     where lease.run_id = any (run_ids);
 
@@ -3327,7 +3327,7 @@ begin
     where run.id = any (run_ids);
 end;
 $$;
-comment on function worker.return_to_queue is
+comment on function worker.requeue_runs is
     'Puts leased runs back to their old place in the queue; the attempt is not counted.';
 
 create function public.worker_release_runs(worker_id text, leases jsonb) returns void
@@ -3350,7 +3350,7 @@ begin
         order by lease.run_id
         for update of lease
     ) as locked;
-    perform worker.return_to_queue(held, 'released');
+    perform worker.requeue_runs(held, 'released');
 end;
 $$;
 comment on function public.worker_release_runs is
@@ -3400,7 +3400,7 @@ create trigger cancel_run before update of cancel_requested_at on public.search_
 -- Calls: kernel/clock.
 
 -- After cancel_run: triggers fire in the order of their names.
-create function worker.guard_run() returns trigger
+create function worker.enforce_final_status() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     if old.completed_at is not null and new.status <> old.status then
@@ -3416,17 +3416,17 @@ begin
     return new;
 end;
 $$;
-comment on function worker.guard_run is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
+comment on function worker.enforce_final_status is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
 
-create trigger guard_run before update on public.search_runs
-    for each row execute function worker.guard_run();
+create trigger enforce_final_status before update on public.search_runs
+    for each row execute function worker.enforce_final_status();
 
 -- runs/retry
 -- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its sites is out
 -- of its pause.
 -- Calls: kernel/clock, kernel/run_sites, sites/accounts.
 
-create function worker.retry(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     settings worker.settings;
@@ -3440,7 +3440,7 @@ begin
         update public.search_run_sites as site
         set status = 'pending', progress = worker.with_step(site.progress, 'retrying'), started_at = null,
             completed_at = null
-        where site.run_id = retry.run_id and site.status in ('partial', 'failed') and site.retryable
+        where site.run_id = retry_run.run_id and site.status in ('partial', 'failed') and site.retryable
         returning site.site, site.position
     )
     -- A pause that is longer than a run waits is not waited for: the site then ends with its cause.
@@ -3449,25 +3449,25 @@ begin
     into failed, asked_again_at
     from reopened
     left join worker.site_health as health
-        on health.site = reopened.site and health.account = coalesce(worker.account_of(retry.run_id, reopened.site), '')
+        on health.site = reopened.site and health.account = coalesce(worker.account_of(retry_run.run_id, reopened.site), '')
        and health.paused_until <= worker.now() + settings.max_site_wait;
 
-    delete from worker.leases as lease where lease.run_id = retry.run_id;
+    delete from worker.leases as lease where lease.run_id = retry_run.run_id;
 
     update public.search_runs as run
-    set status = 'pending', error_code = retry.error_code, error_message = retry.error_message,
+    set status = 'pending', error_code = retry_run.error_code, error_message = retry_run.error_message,
         progress = jsonb_build_object('step', 'retrying', 'details', jsonb_build_object('sites', failed)),
         run_after = greatest(asked_again_at, worker.now() + (0.75 + 0.5 * random())
             * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
-    where run.id = retry.run_id
+    where run.id = retry_run.run_id
     returning run.run_after into next_attempt_at;
 
     insert into public.run_events (run_id, event, data, created_at)
-    values (retry.run_id, 'retried',
+    values (retry_run.run_id, 'retried',
             event_data || jsonb_build_object('sites', failed, 'run_after', next_attempt_at), worker.now());
 end;
 $$;
-comment on function worker.retry is
+comment on function worker.retry_run is
     'Puts a run back for another attempt, later, at the sites that failed in a way that may pass: not before one of them is '
     'out of its pause.';
 
@@ -3476,7 +3476,7 @@ comment on function worker.retry is
 -- the attempt is not counted.
 -- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow, runs/progress.
 
-create function worker.defer(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting jsonb;
@@ -3489,46 +3489,46 @@ begin
     into strict waiting, first_due_at
     from worker.site_waits as wait
     join public.search_run_sites as site on site.run_id = wait.run_id and site.site = wait.site
-    where wait.run_id = defer.run_id and site.completed_at is null;
+    where wait.run_id = defer_run.run_id and site.completed_at is null;
 
     -- Of many short waits, not each: what thousands follow would be thousands of changes every time.
     is_telling := first_due_at > worker.now() + interval '1 minute' or not exists (
         select from public.run_events as event
-        where event.run_id = defer.run_id and event.event = 'deferred'
+        where event.run_id = defer_run.run_id and event.event = 'deferred'
           and event.created_at > worker.now() - interval '1 minute');
 
-    delete from worker.leases as lease where lease.run_id = defer.run_id;
+    delete from worker.leases as lease where lease.run_id = defer_run.run_id;
 
     update public.search_run_sites as site
     set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, told.wait),
         jobs_found = (select count(*) from public.search_results as result
                       where result.run_id = site.run_id and result.site = site.site)
     from jsonb_array_elements(waiting) as told (wait)
-    where site.run_id = defer.run_id and site.site = told.wait ->> 'site'
+    where site.run_id = defer_run.run_id and site.site = told.wait ->> 'site'
       and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, told.wait));
 
     update public.search_runs as run
-    set status = 'pending', attempts = run.attempts - 1, error_code = defer.error_code, error_message = defer.error_message,
+    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code, error_message = defer_run.error_message,
         jobs_found = counts.jobs_found, progress_current = greatest(run.progress_current, counts.progress_current),
         progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
         run_after = first_due_at
-    from worker.run_counts(defer.run_id) as counts
-    where run.id = defer.run_id;
+    from worker.run_counts(defer_run.run_id) as counts
+    where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)
-    values (defer.run_id, 'deferred',
+    values (defer_run.run_id, 'deferred',
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
 
     if is_telling then
-        perform worker.tell_followers(defer.run_id);
+        perform worker.copy_progress_to_followers(defer_run.run_id);
         -- A run that is joining it now is not seen: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run
-        where run.id = defer.run_id and not worker.hold_search(run.fingerprint, may_wait => false);
+        where run.id = defer_run.run_id and not worker.lock_fingerprint(run.fingerprint, may_wait => false);
     end if;
 end;
 $$;
-comment on function worker.defer is
+comment on function worker.defer_run is
     'Puts a run back whose unfinished sites all wait, until the first of them may be asked; the attempt is not counted. Its '
     'followers are told of a wait of more than a minute, and at most once a minute of others.';
 
@@ -3537,20 +3537,20 @@ comment on function worker.defer is
 -- instead, if that may help.
 -- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
 
-create function worker.finish(
+create function worker.finish_run(
     run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
+    set status = finish_run.status, error_code = finish_run.error_code, error_message = finish_run.error_message,
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
-    where run.id = finish.run_id;
+    where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
-    values (finish.run_id, 'finished', event_data || jsonb_build_object('status', finish.status), worker.now());
+    values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
 end;
 $$;
-comment on function worker.finish is 'Gives a run its final status, and its followers theirs.';
+comment on function worker.finish_run is 'Gives a run its final status, and its followers theirs.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -3567,7 +3567,7 @@ begin
         where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried', 'deferred')
           and event.data ->> 'lease_digest' = lease_digest
     ) then
-        perform worker.hold_lease(worker_finish_run.run_id, lease_token);
+        perform worker.lock_lease(worker_finish_run.run_id, lease_token);
 
         select bool_and(site.completed_at is not null) as all_finished,
                bool_and(site.completed_at is not null or wait.site is not null) as others_wait,
@@ -3593,14 +3593,14 @@ begin
         where run.id = worker_finish_run.run_id;
 
         if not sites.all_finished then
-            perform worker.defer(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.defer_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
         elsif sites.any_retryable and exists (
             select from public.search_runs as run
             where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
         ) then
-            perform worker.retry(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.retry_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
         else
-            perform worker.finish(
+            perform worker.finish_run(
                 worker_finish_run.run_id,
                 case when sites.all_completed then 'success'
                      when sites.any_completed then 'partial'
@@ -3659,7 +3659,7 @@ begin
     end if;
 
     update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
-    perform worker.return_to_queue(expired, 'rescued');
+    perform worker.requeue_runs(expired, 'rescued');
 
     select array_agg(run.id) into lost
     from public.search_runs as run
@@ -3675,7 +3675,7 @@ begin
     where site.run_id = any (lost) and site.completed_at is null;
 
     perform worker.write_progress(run_id, '{}'),
-            worker.finish(run_id, 'failed', 'worker_lost',
+            worker.finish_run(run_id, 'failed', 'worker_lost',
                           format('%s workers died with this run', settings.max_rescues + 1), '{}')
     from unnest(lost) as run_id;
 end;
@@ -3718,9 +3718,9 @@ begin
             delete from public.search_run_sites as site where site.run_id = due.id;
         end if;
         if due.leader_run_id is not null then
-            perform worker.follow(array[due.id]);
+            perform worker.update_leaders(array[due.id]);
         elsif due.shared_run_id is not null then
-            perform worker.tell_answered(array[due.id]);
+            perform worker.write_answered_events(array[due.id]);
         end if;
     end loop;
 end;
@@ -3774,7 +3774,7 @@ comment on function public.worker_heartbeat is
 -- For whom may a ready run start? For its owner, or for a follower, who has less than max_running_per_user runs under way.
 -- Calls: nothing.
 
-create function worker.who_has_room(run_ids uuid[], full_users uuid[], may_wait boolean)
+create function worker.users_with_capacity(run_ids uuid[], full_users uuid[], may_wait boolean)
 returns table (run_id uuid, user_id uuid, asked uuid[])
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -3793,7 +3793,7 @@ begin
     -- Counting is safe only while no other claim starts runs of the same users: one after another, in the order of the
     -- ids. Who holds such locks already must not wait for more: two claims would wait for each other in a circle.
     with ready as materialized (
-        select distinct run.user_id, hashtextextended('worker.who_has_room ' || run.user_id, 0) as key
+        select distinct run.user_id, hashtextextended('worker.users_with_capacity ' || run.user_id, 0) as key
         from public.search_runs as run
         where run.id = any (run_ids)
         order by run.user_id
@@ -3813,7 +3813,7 @@ begin
         loop
             foreach asking in array asked loop
                 if asking <> all (countable) and asking <> ready.user_id
-                   and pg_try_advisory_xact_lock(hashtextextended('worker.who_has_room ' || asking, 0)) then
+                   and pg_try_advisory_xact_lock(hashtextextended('worker.users_with_capacity ' || asking, 0)) then
                     countable := countable || asking;
                 end if;
                 if asking = any (countable) and cardinality(array_positions(charged, asking)) + (
@@ -3836,7 +3836,7 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.who_has_room is
+comment on function worker.users_with_capacity is
     'For each of the ready runs, first come first served, a user for whom it may start without exceeding max_running_per_user: its '
     'owner, else one of those who follow it, up to ten at a time; null if none may. asked are those who were looked at. Unless it may '
     'wait, users whom another claim is counting have no room.';
@@ -3935,7 +3935,7 @@ begin
         -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
         perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
-        perform worker.settle_followers();
+        perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
 
         -- A user who reaches max_running_per_user leaves the other slots to the next ones; and to those who follow him.
@@ -3963,7 +3963,7 @@ begin
 
             -- Not within the update: there it would be called for each run of the table, and count what it just started.
             with room as materialized (
-                select known.* from worker.who_has_room(ready, full_users, may_wait => passed = '{}') as known
+                select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
             )
             select array(select room.run_id from room where room.user_id is not null order by room.run_id),
                    array(select room.user_id from room where room.user_id is not null order by room.run_id),
@@ -4004,7 +4004,7 @@ declare
     searched public.search_run_sites;
     admission jsonb := jsonb_build_object('granted', true, 'wait_seconds', 0);
 begin
-    perform worker.hold_lease(worker_start_site.run_id, lease_token);
+    perform worker.lock_lease(worker_start_site.run_id, lease_token);
     perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
     select * into strict searched from public.search_run_sites as asked
     where asked.run_id = worker_start_site.run_id and asked.site = worker_start_site.site;
@@ -4060,7 +4060,7 @@ declare
     response_ms real;
     outcome public.site_status;
 begin
-    perform worker.hold_lease(worker_finish_site.run_id, lease_token);
+    perform worker.lock_lease(worker_finish_site.run_id, lease_token);
     perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
 
     if worker_finish_site.error_code is null then
@@ -4109,7 +4109,7 @@ begin
 
     perform worker.write_progress(worker_finish_site.run_id,
         jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
-    perform worker.tell_followers(worker_finish_site.run_id);
+    perform worker.copy_progress_to_followers(worker_finish_site.run_id);
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
@@ -4118,7 +4118,7 @@ begin
     delete from worker.site_waits as wait
     where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
     if was_asked then
-        perform worker.note_site_end(worker_finish_site.run_id, worker_finish_site.site,
+        perform worker.record_site_outcome(worker_finish_site.run_id, worker_finish_site.site,
                                      coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
                                      worker_finish_site.retry_after_seconds, response_ms);
     end if;
@@ -4151,7 +4151,7 @@ begin
     if jsonb_typeof(data -> 'reason') is distinct from 'string' then
         raise sqlstate '22023' using message = 'data must be an object with a reason';
     end if;
-    perform worker.hold_lease(worker_write_alert.run_id, lease_token);
+    perform worker.lock_lease(worker_write_alert.run_id, lease_token);
     perform worker.require_site(worker_write_alert.run_id, worker_write_alert.site);
     perform worker.write_alert(worker_write_alert.run_id, worker_write_alert.site, data);
 end;
@@ -4589,7 +4589,7 @@ comment on function worker.load_items is
 -- Was a page loaded? completed, partial if some items were invalid, failed if all were or if the tables refuse them.
 -- Calls: kernel/clock, pages/alerts, pages/items.
 
-create function worker.require_lists(items jsonb, errors jsonb) returns void
+create function worker.require_arrays(items jsonb, errors jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
     if jsonb_typeof(items) is distinct from 'array' then
@@ -4600,7 +4600,7 @@ begin
     end if;
 end;
 $$;
-comment on function worker.require_lists is 'Raises 22023 (HTTP 400) unless both are arrays.';
+comment on function worker.require_arrays is 'Raises 22023 (HTTP 400) unless both are arrays.';
 
 create function worker.load_page(
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
@@ -4692,8 +4692,8 @@ declare
     page record;
     saved jsonb;
 begin
-    perform worker.require_lists(worker_save_page.items, worker_save_page.errors);
-    perform worker.hold_lease(worker_save_page.run_id, lease_token);
+    perform worker.require_arrays(worker_save_page.items, worker_save_page.errors);
+    perform worker.lock_lease(worker_save_page.run_id, lease_token);
     select leased.id, leased.source, leased.parameters, leased.fingerprint into strict run
     from public.search_runs as leased where leased.id = worker_save_page.run_id;
 
@@ -4734,7 +4734,7 @@ begin
         where searched.run_id = run.id and searched.site = worker_save_page.site and searched.status = 'running'
           and searched.attempts = worker_save_page.attempt
     ) then
-        perform worker.note_page(run.id, worker_save_page.site, page.account);
+        perform worker.record_good_page(run.id, worker_save_page.site, page.account);
     end if;
     return saved;
 end;
@@ -4812,28 +4812,28 @@ $$;
 comment on function public.worker_claim_pages is
     'Leases up to `batch` pages of the given sources that are to be transformed and loaded again, for 5 minutes.';
 
-create function worker.count_results(run_id uuid, site text) returns void
+create function worker.recount_results(run_id uuid, site text) returns void
 language sql volatile set search_path = ''
 begin atomic
     update public.search_run_sites as searched
     set jobs_found = counted.results
     from (
         select count(*) as results from public.search_results as result
-        where result.run_id = count_results.run_id and result.site = count_results.site
+        where result.run_id = recount_results.run_id and result.site = recount_results.site
     ) as counted
-    where searched.run_id = count_results.run_id and searched.site = count_results.site
+    where searched.run_id = recount_results.run_id and searched.site = recount_results.site
       and searched.jobs_found <> counted.results;
 
     -- Of those, too, that it answered.
     update public.search_runs as run
     set jobs_found = counted.results
     from (
-        select count(*) as results from public.search_results as result where result.run_id = count_results.run_id
+        select count(*) as results from public.search_results as result where result.run_id = recount_results.run_id
     ) as counted
-    where (run.id = count_results.run_id or run.shared_run_id = count_results.run_id)
+    where (run.id = recount_results.run_id or run.shared_run_id = recount_results.run_id)
       and run.jobs_found <> counted.results;
 end;
-comment on function worker.count_results is 'Counts the results of a run and of one of its sites again.';
+comment on function worker.recount_results is 'Counts the results of a run and of one of its sites again.';
 
 create function public.worker_load_page(
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
@@ -4844,7 +4844,7 @@ declare
     page record;
     loaded jsonb;
 begin
-    perform worker.require_lists(worker_load_page.items, worker_load_page.errors);
+    perform worker.require_arrays(worker_load_page.items, worker_load_page.errors);
     select kept.run_id, kept.site into page
     from worker.raw_collections as kept join public.search_runs as run on run.id = kept.run_id
     where kept.id = worker_load_page.page_id;
@@ -4858,7 +4858,7 @@ begin
     loaded := worker.load_page(worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
                                worker_load_page.completeness, worker_load_page.items, worker_load_page.errors);
     if loaded -> 'results' <> '0' then
-        perform worker.count_results(page.run_id, page.site);
+        perform worker.recount_results(page.run_id, page.site);
     end if;
     return loaded;
 end;
@@ -4871,7 +4871,7 @@ comment on function public.worker_load_page is
 -- When is old data deleted? In small batches, at the ages of worker.settings.
 -- Calls: kernel/clock.
 
-create function worker.forget_accounts(age interval) returns void
+create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
 begin atomic
     delete from worker.site_health as health
@@ -4885,10 +4885,10 @@ begin atomic
           select from worker.accounts as known
           where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
 end;
-comment on function worker.forget_accounts is
+comment on function worker.delete_unused_account_state is
     'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
 
-create function worker.forget_users(age interval) returns void
+create function worker.delete_old_user_state(age interval) returns void
 language sql volatile set search_path = ''
 begin atomic
     delete from worker.site_failures as failed
@@ -4899,7 +4899,7 @@ begin atomic
     where share.last_at < worker.now() - age
        or not exists (select from auth.users as known where known.id = share.user_id);
 end;
-comment on function worker.forget_users is
+comment on function worker.delete_old_user_state is
     'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';
 
 create function worker.delete_expired_rows() returns boolean
@@ -4960,8 +4960,8 @@ begin
       and not exists (select from public.search_results as result where result.run_id = run.id);
     get diagnostics deleted = row_count;
 
-    perform worker.forget_accounts(settings.keep_runs);
-    perform worker.forget_users(settings.keep_runs);
+    perform worker.delete_unused_account_state(settings.keep_runs);
+    perform worker.delete_old_user_state(settings.keep_runs);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;

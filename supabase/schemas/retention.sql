@@ -1,7 +1,7 @@
 -- When is old data deleted? In small batches, at the ages of worker.settings.
 -- Calls: kernel/clock.
 
-create function worker.forget_accounts(age interval) returns void
+create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
 begin atomic
     delete from worker.site_health as health
@@ -15,10 +15,10 @@ begin atomic
           select from worker.accounts as known
           where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
 end;
-comment on function worker.forget_accounts is
+comment on function worker.delete_unused_account_state is
     'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
 
-create function worker.forget_users(age interval) returns void
+create function worker.delete_old_user_state(age interval) returns void
 language sql volatile set search_path = ''
 begin atomic
     delete from worker.site_failures as failed
@@ -29,7 +29,7 @@ begin atomic
     where share.last_at < worker.now() - age
        or not exists (select from auth.users as known where known.id = share.user_id);
 end;
-comment on function worker.forget_users is
+comment on function worker.delete_old_user_state is
     'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';
 
 create function worker.delete_expired_rows() returns boolean
@@ -90,8 +90,8 @@ begin
       and not exists (select from public.search_results as result where result.run_id = run.id);
     get diagnostics deleted = row_count;
 
-    perform worker.forget_accounts(settings.keep_runs);
-    perform worker.forget_users(settings.keep_runs);
+    perform worker.delete_unused_account_state(settings.keep_runs);
+    perform worker.delete_old_user_state(settings.keep_runs);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;

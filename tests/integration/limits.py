@@ -79,15 +79,15 @@ class Run:
         """End the search of a site, well or with an error."""
         arguments = [self.id, site, account, error_code, retry_after_seconds, response_ms]
         with self._leased(on) as connection:
-            self._answer(connection, "worker.note_site_end(%s, %s, %s, %s, %s, %s)", arguments)
+            self._answer(connection, "worker.record_site_outcome(%s, %s, %s, %s, %s, %s)", arguments)
 
     def note_page(self, site: str) -> None:
         """Note a good page of a site."""
-        self._answer(None, "worker.note_page(%s, %s, null)", [self.id, site])
+        self._answer(None, "worker.record_good_page(%s, %s, null)", [self.id, site])
 
     def finish(self, *, on: Connection | None = None) -> None:
         """End the run as a success."""
-        self._answer(on, "worker.finish(%s, 'success', null, null, '{}')", [self.id])
+        self._answer(on, "worker.finish_run(%s, 'success', null, null, '{}')", [self.id])
 
     def cancel(self, *, on: Connection | None = None) -> None:
         """End the run as its owner does."""
@@ -102,7 +102,7 @@ class Run:
     def put_off(self, until: datetime) -> None:
         """Give the run back to the queue until a time, as one all of whose sites wait."""
         with self.connection.transaction():
-            self._answer(None, "worker.hold_lease(%s, %s)", [self.id, self.token])
+            self._answer(None, "worker.lock_lease(%s, %s)", [self.id, self.token])
             self.connection.execute("delete from worker.leases where run_id = %s", [self.id])
             update: LiteralString = """
                 update public.search_runs set status = 'pending', attempts = attempts - 1, run_after = %s where id = %s
@@ -139,7 +139,7 @@ class Run:
         """A transaction that holds the lease, as each RPC of a worker does."""
         connection = on or self.connection
         with connection.transaction():
-            self._answer(connection, "worker.hold_lease(%s, %s)", [self.id, self.token])
+            self._answer(connection, "worker.lock_lease(%s, %s)", [self.id, self.token])
             yield connection
 
     def _answer(self, on: Connection | None, function: LiteralString, arguments: list[Any]) -> Any:

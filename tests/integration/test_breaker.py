@@ -289,7 +289,7 @@ def test_what_is_counted_is_bounded_and_goes_with_its_user(limits: Limits, site:
     kept = "select cardinality(run_ids) as runs from worker.site_failures where site = %s order by 1"
     assert [row["runs"] for row in limits.connection.execute(kept, [site])] == [1, 20]
     limits.connection.execute("delete from auth.users where id = %s", [mallory])
-    limits.connection.execute("select worker.forget_users('90 days')")
+    limits.connection.execute("select worker.delete_old_user_state('90 days')")
     assert [row["runs"] for row in limits.connection.execute(kept, [site])] == [1]
 
 
@@ -311,7 +311,7 @@ def test_one_at_a_time_tries_the_site(limits: Limits, site: str) -> None:
 def test_it_closes_when_the_site_answers(limits: Limits, site: str, sign: str) -> None:
     prober = prober_of(limits, site)
     if sign == "page":
-        limits.connection.execute("select worker.note_page(%s, %s, null)", [prober.id, site])
+        limits.connection.execute("select worker.record_good_page(%s, %s, null)", [prober.id, site])
     else:
         prober.end(site)
     health = limits.health(site)
@@ -344,7 +344,7 @@ def test_a_good_page_of_a_search_from_before_does_not_close_it(limits: Limits, s
     searching = limits.new_run(site)
     searching.admit(site)
     trip(limits, site)
-    limits.connection.execute("select worker.note_page(%s, %s, null)", [searching.id, site])
+    limits.connection.execute("select worker.record_good_page(%s, %s, null)", [searching.id, site])
     assert limits.shown(site)["state"] == "open"
     searching.end(site)
     assert limits.shown(site)["state"] == "open"
@@ -439,9 +439,9 @@ def test_one_accounts_pause_holds_up_no_other(limits: Limits, site: str) -> None
     limits.advance(10 * MINUTE)
     prober = limits.new_run(site)
     assert prober.admit(site, account="ada")["granted"]
-    limits.connection.execute("select worker.note_page(%s, %s, 'bob')", [prober.id, site])
+    limits.connection.execute("select worker.record_good_page(%s, %s, 'bob')", [prober.id, site])
     assert limits.shown(site)["state"] == "half_open"
-    limits.connection.execute("select worker.note_page(%s, %s, 'ada')", [prober.id, site])
+    limits.connection.execute("select worker.record_good_page(%s, %s, 'ada')", [prober.id, site])
     assert limits.shown(site)["state"] == "closed"
 
 

@@ -130,7 +130,7 @@ async def test_within_a_step_current_never_falls(
     progress: Row = {"step": "queued"}
     for step, current, total in told:
         answer = await database.execute(
-            "select worker.site_progress(%s, %s)",
+            "select worker.merge_site_progress(%s, %s)",
             [Jsonb(progress), Jsonb({"step": step, "site": "indeed", "current": current, "total": total})],
         )
         ((after,),) = await answer.fetchall()

@@ -802,7 +802,7 @@ async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
 ) -> None:
     saving, ending = await connect_database(), await connect_database()
     await saving.execute("begin")
-    await saving.execute("select worker.hold_lease(%(run_id)s, %(lease_token)s)", lease(run))
+    await saving.execute("select worker.lock_lease(%(run_id)s, %(lease_token)s)", lease(run))
     cancel = "update public.search_runs set status = 'cancelled', completed_at = now() where id = %(run_id)s"
     waiting = asyncio.create_task(ending.execute(cancel, lease(run)))
     await somebody_waits_for(database, saving)

@@ -34,7 +34,7 @@ FORWARD = [
     "alter table worker.housekeeping add column note text;",
     "insert into worker.housekeeping (task, next_at) values ('reports', '-infinity');",
     """\
-create or replace function worker.in_words(at timestamptz) returns text language sql stable set search_path = ''
+create or replace function worker.format_time(at timestamptz) returns text language sql stable set search_path = ''
 return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"');
 """,
     NEW_FUNCTION,

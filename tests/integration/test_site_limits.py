@@ -801,7 +801,7 @@ def search_somehow(run: Run, sites: Sequence[str], chance: random.Random) -> int
             case "take":
                 granted += run.take(site, ALL_AT_ONCE, account=account)["granted"]
             case "page":
-                run.connection.execute("select worker.note_page(%s, %s, %s)", [run.id, site, account])
+                run.connection.execute("select worker.record_good_page(%s, %s, %s)", [run.id, site, account])
             case "end":
                 run.end(site, chance.choice([None, "blocked", "rate_limited"]), account=account)
                 # As if the pause were over.

@@ -113,7 +113,7 @@ def test_what_is_counted_of_a_user_goes_with_him(limits: Limits, site: str) -> N
     mallory = limits.new_user()
     limits.new_run(site, owner=mallory).take(site, MONTH)
     limits.connection.execute("delete from auth.users where id = %s", [mallory])
-    limits.connection.execute("select worker.forget_users('90 days')")
+    limits.connection.execute("select worker.delete_old_user_state('90 days')")
     assert limits.connection.execute("select from worker.site_shares where bucket = %s", [site]).rowcount == 0
 
 

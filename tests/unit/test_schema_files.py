@@ -101,16 +101,16 @@ def test_calls_are_found_in_code_alone() -> None:
     file = SchemaFile(
         "kernel/other",
         """
-        -- worker.hold_lease()
+        -- worker.lock_lease()
         create function worker.other() returns void language plpgsql as $$
         begin
-            -- it's worker.hold_lease()
-            perform worker.require_site(null, 'worker.hold_lease()');
+            -- it's worker.lock_lease()
+            perform worker.require_site(null, 'worker.lock_lease()');
         end;
         $$;
-        comment on function worker.other() is 'worker.hold_lease()';
+        comment on function worker.other() is 'worker.lock_lease()';
         create table worker.others (at timestamptz default worker.now());
-        grant execute on function worker.hold_lease(uuid, uuid) to service_role;
+        grant execute on function worker.lock_lease(uuid, uuid) to service_role;
         """,
     )
     assert calls_of(file) == {"kernel/run_sites", "kernel/clock"}

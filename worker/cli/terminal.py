@@ -33,7 +33,7 @@ BAR_WIDTH = 20
 COUNT_WIDTH = 5
 UUID_WIDTH = 36
 
-# As `worker.in_words` writes it.
+# As `worker.format_time` writes it.
 _TIME_IN_WORDS = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 

@@ -14,7 +14,7 @@ begin
        and new.user_id is not null then
         raise sqlstate '42501' using message = 'new row violates row-level security policy for table "search_runs"';
     end if;
-    perform worker.count_row();
+    perform worker.count_request_row();
     if new.user_id is null then
         raise sqlstate '22023' using
             message = 'user_id is required',
@@ -60,8 +60,8 @@ begin
     select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
     from new_runs as run;
 
-    perform worker.follow(array(select run.id from new_runs as run where run.leader_run_id is not null)),
-            worker.tell_answered(array(select run.id from new_runs as run where run.shared_run_id is not null));
+    perform worker.update_leaders(array(select run.id from new_runs as run where run.leader_run_id is not null)),
+            worker.write_answered_events(array(select run.id from new_runs as run where run.shared_run_id is not null));
     return null;
 end;
 $$;

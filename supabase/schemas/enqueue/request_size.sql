@@ -1,7 +1,7 @@
 -- How many rows may one request insert?
 -- Calls: nothing.
 
-create function worker.count_row() returns void
+create function worker.count_request_row() returns void
 language plpgsql set search_path = '' as $$
 declare
     invoker text := coalesce(nullif(current_setting('role'), 'none'), session_user);
@@ -22,6 +22,6 @@ begin
     perform set_config('worker.rows_sent', rows_sent::text, true);
 end;
 $$;
-comment on function worker.count_row is
+comment on function worker.count_request_row is
     'Counts the rows that a transaction inserts, before anything is done for them or locked, also for those that will be refused or '
     'are there already; raises 22023 (HTTP 400) beyond the limits of worker.settings.';

@@ -5,7 +5,7 @@ create function worker.check_saved_search() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     if tg_op = 'INSERT' then
-        perform worker.count_row();
+        perform worker.count_request_row();
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
     new.updated_at := worker.now();

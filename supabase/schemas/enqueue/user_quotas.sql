@@ -2,34 +2,34 @@
 -- Runs of schedules do not count.
 -- Calls: kernel/clock.
 
-create function worker.runs_beyond_quota(user_id uuid, more integer) returns table (
+create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
     quota text, most integer, what text, wait interval
 )
 language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
         select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.source <> 'cron'
+        where run.user_id = exceeded_quotas.user_id and run.source <> 'cron'
         order by run.created_at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
         select count(*) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
           and run.source <> 'cron')
     union all
     -- As fast as runs of this user were taken up or answered lately, one place is free after:
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
         select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.created_at > worker.now() - interval '1 hour'
+        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
           and (run.started_at > worker.now() - interval '10 minutes'
                or (run.shared_run_id is not null and run.completed_at > worker.now() - interval '10 minutes')))
     from worker.settings as settings
     where settings.max_pending_per_user is not null and settings.max_pending_per_user < more + (
         select count(*) from public.search_runs as run
-        where run.user_id = runs_beyond_quota.user_id and run.status = 'pending' and run.source <> 'cron');
+        where run.user_id = exceeded_quotas.user_id and run.status = 'pending' and run.source <> 'cron');
 end;
-comment on function worker.runs_beyond_quota is
+comment on function worker.exceeded_quotas is
     'The quotas of worker.settings that a user exceeds with so many runs more than there are, and the time to wait. Those of '
     'source cron do not count.';
 
@@ -40,7 +40,7 @@ begin atomic
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
     ) or (will_be_refused.run.source <> 'cron' and exists (
-        select from worker.runs_beyond_quota(will_be_refused.run.user_id, 1)));
+        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
 end;
 comment on function worker.will_be_refused is
     'Whether a new run is there already, by its idempotency key, or exceeds a quota, as far as can be seen without a lock: '
@@ -57,7 +57,7 @@ begin
 
     select quota.* into exceeded
     from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
-    cross join lateral worker.runs_beyond_quota(asking.user_id, 0) as quota
+    cross join lateral worker.exceeded_quotas(asking.user_id, 0) as quota
     order by quota.wait desc
     limit 1;
 

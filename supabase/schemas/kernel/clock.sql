@@ -15,13 +15,13 @@ language sql stable set search_path = ''
 return clock_timestamp();
 comment on function worker.now() is 'The clock of every time-dependent rule.';
 
-create function worker.set_back_since(at timestamptz) returns interval
+create function worker.clock_set_back_since(at timestamptz) returns interval
 language sql stable set search_path = ''
 -- In seconds: days are not always of the same length.
 return pg_catalog.make_interval(secs => extract(epoch from at - worker.now())::double precision);
-comment on function worker.set_back_since is 'How far the clock was set back since then, at least; below zero if it was not.';
+comment on function worker.clock_set_back_since is 'How far the clock was set back since then, at least; below zero if it was not.';
 
-create function worker.in_words(at timestamptz) returns text
+create function worker.format_time(at timestamptz) returns text
 language sql stable set search_path = ''
 return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
-comment on function worker.in_words is 'A time for people.';
+comment on function worker.format_time is 'A time for people.';

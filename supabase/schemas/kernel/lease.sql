@@ -2,24 +2,24 @@
 -- lease.
 -- Calls: nothing.
 
-create function worker.hold_lease(run_id uuid, lease_token uuid) returns void
+create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
     -- The run before its lease, here and everywhere: whoever ends a run locks them in this order.
-    perform from public.search_runs as run where run.id = hold_lease.run_id for no key update;
+    perform from public.search_runs as run where run.id = lock_lease.run_id for no key update;
     perform from worker.leases as lease
-    where lease.run_id = hold_lease.run_id and lease.token = hold_lease.lease_token
+    where lease.run_id = lock_lease.run_id and lease.token = lock_lease.lease_token
     for update;
     if not found then
         raise sqlstate 'PT409' using
             message = coalesce(
                 (select 'cancelled' from public.search_runs as run
-                 where run.id = hold_lease.run_id and run.status = 'cancelled'),
+                 where run.id = lock_lease.run_id and run.status = 'cancelled'),
                 'lease_lost'),
-            detail = format('The token is not the one that run %s is leased with.', hold_lease.run_id),
+            detail = format('The token is not the one that run %s is leased with.', lock_lease.run_id),
             hint = 'Stop working on this run.';
     end if;
 end;
 $$;
-comment on function worker.hold_lease is
+comment on function worker.lock_lease is
     'Locks a lease until the transaction ends; raises PT409 (HTTP 409) lease_lost or cancelled.';

@@ -19,7 +19,7 @@ begin
     if jsonb_typeof(data -> 'reason') is distinct from 'string' then
         raise sqlstate '22023' using message = 'data must be an object with a reason';
     end if;
-    perform worker.hold_lease(worker_write_alert.run_id, lease_token);
+    perform worker.lock_lease(worker_write_alert.run_id, lease_token);
     perform worker.require_site(worker_write_alert.run_id, worker_write_alert.site);
     perform worker.write_alert(worker_write_alert.run_id, worker_write_alert.site, data);
 end;

@@ -1,7 +1,7 @@
 -- Was a page loaded? completed, partial if some items were invalid, failed if all were or if the tables refuse them.
 -- Calls: kernel/clock, pages/alerts, pages/items.
 
-create function worker.require_lists(items jsonb, errors jsonb) returns void
+create function worker.require_arrays(items jsonb, errors jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
 begin
     if jsonb_typeof(items) is distinct from 'array' then
@@ -12,7 +12,7 @@ begin
     end if;
 end;
 $$;
-comment on function worker.require_lists is 'Raises 22023 (HTTP 400) unless both are arrays.';
+comment on function worker.require_arrays is 'Raises 22023 (HTTP 400) unless both are arrays.';
 
 create function worker.load_page(
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb

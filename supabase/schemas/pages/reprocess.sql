@@ -63,28 +63,28 @@ $$;
 comment on function public.worker_claim_pages is
     'Leases up to `batch` pages of the given sources that are to be transformed and loaded again, for 5 minutes.';
 
-create function worker.count_results(run_id uuid, site text) returns void
+create function worker.recount_results(run_id uuid, site text) returns void
 language sql volatile set search_path = ''
 begin atomic
     update public.search_run_sites as searched
     set jobs_found = counted.results
     from (
         select count(*) as results from public.search_results as result
-        where result.run_id = count_results.run_id and result.site = count_results.site
+        where result.run_id = recount_results.run_id and result.site = recount_results.site
     ) as counted
-    where searched.run_id = count_results.run_id and searched.site = count_results.site
+    where searched.run_id = recount_results.run_id and searched.site = recount_results.site
       and searched.jobs_found <> counted.results;
 
     -- Of those, too, that it answered.
     update public.search_runs as run
     set jobs_found = counted.results
     from (
-        select count(*) as results from public.search_results as result where result.run_id = count_results.run_id
+        select count(*) as results from public.search_results as result where result.run_id = recount_results.run_id
     ) as counted
-    where (run.id = count_results.run_id or run.shared_run_id = count_results.run_id)
+    where (run.id = recount_results.run_id or run.shared_run_id = recount_results.run_id)
       and run.jobs_found <> counted.results;
 end;
-comment on function worker.count_results is 'Counts the results of a run and of one of its sites again.';
+comment on function worker.recount_results is 'Counts the results of a run and of one of its sites again.';
 
 create function public.worker_load_page(
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
@@ -95,7 +95,7 @@ declare
     page record;
     loaded jsonb;
 begin
-    perform worker.require_lists(worker_load_page.items, worker_load_page.errors);
+    perform worker.require_arrays(worker_load_page.items, worker_load_page.errors);
     select kept.run_id, kept.site into page
     from worker.raw_collections as kept join public.search_runs as run on run.id = kept.run_id
     where kept.id = worker_load_page.page_id;
@@ -109,7 +109,7 @@ begin
     loaded := worker.load_page(worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
                                worker_load_page.completeness, worker_load_page.items, worker_load_page.errors);
     if loaded -> 'results' <> '0' then
-        perform worker.count_results(page.run_id, page.site);
+        perform worker.recount_results(page.run_id, page.site);
     end if;
     return loaded;
 end;

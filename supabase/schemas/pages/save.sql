@@ -12,8 +12,8 @@ declare
     page record;
     saved jsonb;
 begin
-    perform worker.require_lists(worker_save_page.items, worker_save_page.errors);
-    perform worker.hold_lease(worker_save_page.run_id, lease_token);
+    perform worker.require_arrays(worker_save_page.items, worker_save_page.errors);
+    perform worker.lock_lease(worker_save_page.run_id, lease_token);
     select leased.id, leased.source, leased.parameters, leased.fingerprint into strict run
     from public.search_runs as leased where leased.id = worker_save_page.run_id;
 
@@ -54,7 +54,7 @@ begin
         where searched.run_id = run.id and searched.site = worker_save_page.site and searched.status = 'running'
           and searched.attempts = worker_save_page.attempt
     ) then
-        perform worker.note_page(run.id, worker_save_page.site, page.account);
+        perform worker.record_good_page(run.id, worker_save_page.site, page.account);
     end if;
     return saved;
 end;

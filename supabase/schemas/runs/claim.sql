@@ -91,7 +91,7 @@ begin
         -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
         perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
-        perform worker.settle_followers();
+        perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
 
         -- A user who reaches max_running_per_user leaves the other slots to the next ones; and to those who follow him.
@@ -119,7 +119,7 @@ begin
 
             -- Not within the update: there it would be called for each run of the table, and count what it just started.
             with room as materialized (
-                select known.* from worker.who_has_room(ready, full_users, may_wait => passed = '{}') as known
+                select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
             )
             select array(select room.run_id from room where room.user_id is not null order by room.run_id),
                    array(select room.user_id from room where room.user_id is not null order by room.run_id),

@@ -2,7 +2,7 @@
 -- the attempt is not counted.
 -- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow, runs/progress.
 
-create function worker.defer(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting jsonb;
@@ -15,45 +15,45 @@ begin
     into strict waiting, first_due_at
     from worker.site_waits as wait
     join public.search_run_sites as site on site.run_id = wait.run_id and site.site = wait.site
-    where wait.run_id = defer.run_id and site.completed_at is null;
+    where wait.run_id = defer_run.run_id and site.completed_at is null;
 
     -- Of many short waits, not each: what thousands follow would be thousands of changes every time.
     is_telling := first_due_at > worker.now() + interval '1 minute' or not exists (
         select from public.run_events as event
-        where event.run_id = defer.run_id and event.event = 'deferred'
+        where event.run_id = defer_run.run_id and event.event = 'deferred'
           and event.created_at > worker.now() - interval '1 minute');
 
-    delete from worker.leases as lease where lease.run_id = defer.run_id;
+    delete from worker.leases as lease where lease.run_id = defer_run.run_id;
 
     update public.search_run_sites as site
     set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, told.wait),
         jobs_found = (select count(*) from public.search_results as result
                       where result.run_id = site.run_id and result.site = site.site)
     from jsonb_array_elements(waiting) as told (wait)
-    where site.run_id = defer.run_id and site.site = told.wait ->> 'site'
+    where site.run_id = defer_run.run_id and site.site = told.wait ->> 'site'
       and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, told.wait));
 
     update public.search_runs as run
-    set status = 'pending', attempts = run.attempts - 1, error_code = defer.error_code, error_message = defer.error_message,
+    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code, error_message = defer_run.error_message,
         jobs_found = counts.jobs_found, progress_current = greatest(run.progress_current, counts.progress_current),
         progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
         run_after = first_due_at
-    from worker.run_counts(defer.run_id) as counts
-    where run.id = defer.run_id;
+    from worker.run_counts(defer_run.run_id) as counts
+    where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)
-    values (defer.run_id, 'deferred',
+    values (defer_run.run_id, 'deferred',
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
 
     if is_telling then
-        perform worker.tell_followers(defer.run_id);
+        perform worker.copy_progress_to_followers(defer_run.run_id);
         -- A run that is joining it now is not seen: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run
-        where run.id = defer.run_id and not worker.hold_search(run.fingerprint, may_wait => false);
+        where run.id = defer_run.run_id and not worker.lock_fingerprint(run.fingerprint, may_wait => false);
     end if;
 end;
 $$;
-comment on function worker.defer is
+comment on function worker.defer_run is
     'Puts a run back whose unfinished sites all wait, until the first of them may be asked; the attempt is not counted. Its '
     'followers are told of a wait of more than a minute, and at most once a minute of others.';

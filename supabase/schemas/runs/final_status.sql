@@ -2,7 +2,7 @@
 -- Calls: kernel/clock.
 
 -- After cancel_run: triggers fire in the order of their names.
-create function worker.guard_run() returns trigger
+create function worker.enforce_final_status() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     if old.completed_at is not null and new.status <> old.status then
@@ -18,7 +18,7 @@ begin
     return new;
 end;
 $$;
-comment on function worker.guard_run is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
+comment on function worker.enforce_final_status is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
 
-create trigger guard_run before update on public.search_runs
-    for each row execute function worker.guard_run();
+create trigger enforce_final_status before update on public.search_runs
+    for each row execute function worker.enforce_final_status();

@@ -2,20 +2,20 @@
 -- instead, if that may help.
 -- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
 
-create function worker.finish(
+create function worker.finish_run(
     run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish.status, error_code = finish.error_code, error_message = finish.error_message,
+    set status = finish_run.status, error_code = finish_run.error_code, error_message = finish_run.error_message,
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
-    where run.id = finish.run_id;
+    where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
-    values (finish.run_id, 'finished', event_data || jsonb_build_object('status', finish.status), worker.now());
+    values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
 end;
 $$;
-comment on function worker.finish is 'Gives a run its final status, and its followers theirs.';
+comment on function worker.finish_run is 'Gives a run its final status, and its followers theirs.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -32,7 +32,7 @@ begin
         where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried', 'deferred')
           and event.data ->> 'lease_digest' = lease_digest
     ) then
-        perform worker.hold_lease(worker_finish_run.run_id, lease_token);
+        perform worker.lock_lease(worker_finish_run.run_id, lease_token);
 
         select bool_and(site.completed_at is not null) as all_finished,
                bool_and(site.completed_at is not null or wait.site is not null) as others_wait,
@@ -58,14 +58,14 @@ begin
         where run.id = worker_finish_run.run_id;
 
         if not sites.all_finished then
-            perform worker.defer(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.defer_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
         elsif sites.any_retryable and exists (
             select from public.search_runs as run
             where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
         ) then
-            perform worker.retry(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.retry_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
         else
-            perform worker.finish(
+            perform worker.finish_run(
                 worker_finish_run.run_id,
                 case when sites.all_completed then 'success'
                      when sites.any_completed then 'partial'

@@ -14,7 +14,7 @@ declare
     response_ms real;
     outcome public.site_status;
 begin
-    perform worker.hold_lease(worker_finish_site.run_id, lease_token);
+    perform worker.lock_lease(worker_finish_site.run_id, lease_token);
     perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
 
     if worker_finish_site.error_code is null then
@@ -63,7 +63,7 @@ begin
 
     perform worker.write_progress(worker_finish_site.run_id,
         jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
-    perform worker.tell_followers(worker_finish_site.run_id);
+    perform worker.copy_progress_to_followers(worker_finish_site.run_id);
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
@@ -72,7 +72,7 @@ begin
     delete from worker.site_waits as wait
     where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
     if was_asked then
-        perform worker.note_site_end(worker_finish_site.run_id, worker_finish_site.site,
+        perform worker.record_site_outcome(worker_finish_site.run_id, worker_finish_site.site,
                                      coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
                                      worker_finish_site.retry_after_seconds, response_ms);
     end if;

@@ -2,7 +2,7 @@
 -- progress_interval.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
 
-create function worker.site_progress(former jsonb, told jsonb) returns jsonb
+create function worker.merge_site_progress(former jsonb, told jsonb) returns jsonb
 language sql immutable set search_path = ''
 return pg_catalog.jsonb_strip_nulls(
     told - 'site' || case
@@ -12,7 +12,7 @@ return pg_catalog.jsonb_strip_nulls(
                 'total', coalesce(nullif(told -> 'total', 'null'), former -> 'total'))
         else '{}'
     end);
-comment on function worker.site_progress is
+comment on function worker.merge_site_progress is
     'A site''s progress after what its search tells: within a step its current never falls, and its total stays until another '
     'one is told.';
 
@@ -37,7 +37,7 @@ begin atomic
         select searched.site, coalesce(found.results, 0) as jobs_found,
                -- A site that has ended tells so itself.
                case when searched.site = write_progress.progress ->> 'site' and searched.completed_at is null
-                    then worker.site_progress(searched.progress, write_progress.progress)
+                    then worker.merge_site_progress(searched.progress, write_progress.progress)
                     else searched.progress end as progress
         from public.search_run_sites as searched
         left join (
@@ -81,7 +81,7 @@ begin
     if jsonb_typeof(worker_write_progress.progress -> 'current') not in ('number', 'null') then
         raise sqlstate '22023' using message = 'progress.current must be a number';
     end if;
-    perform worker.hold_lease(worker_write_progress.run_id, lease_token);
+    perform worker.lock_lease(worker_write_progress.run_id, lease_token);
     perform worker.require_site(worker_write_progress.run_id, worker_write_progress.progress ->> 'site');
     if worker.may_write_progress(worker_write_progress.run_id) then
         perform worker.write_progress(worker_write_progress.run_id, worker_write_progress.progress);

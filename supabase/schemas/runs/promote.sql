@@ -32,9 +32,9 @@ begin
             delete from public.search_run_sites as site where site.run_id = due.id;
         end if;
         if due.leader_run_id is not null then
-            perform worker.follow(array[due.id]);
+            perform worker.update_leaders(array[due.id]);
         elsif due.shared_run_id is not null then
-            perform worker.tell_answered(array[due.id]);
+            perform worker.write_answered_events(array[due.id]);
         end if;
     end loop;
 end;

@@ -1,11 +1,11 @@
 -- How does a run get back into the queue when its worker stops? At its old place; the attempt is not counted.
 -- Calls: kernel/clock, kernel/run_sites.
 
-create function worker.return_to_queue(run_ids uuid[], event text) returns void
+create function worker.requeue_runs(run_ids uuid[], event text) returns void
 language plpgsql set search_path = '' as $$
 begin
     insert into public.run_events (run_id, event, data, created_at)
-    select lease.run_id, return_to_queue.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
+    select lease.run_id, requeue_runs.event, jsonb_build_object('worker_id', lease.worker_id), worker.now()
     from worker.leases as lease
     where lease.run_id = any (run_ids);
 
@@ -20,7 +20,7 @@ begin
     where run.id = any (run_ids);
 end;
 $$;
-comment on function worker.return_to_queue is
+comment on function worker.requeue_runs is
     'Puts leased runs back to their old place in the queue; the attempt is not counted.';
 
 create function public.worker_release_runs(worker_id text, leases jsonb) returns void
@@ -43,7 +43,7 @@ begin
         order by lease.run_id
         for update of lease
     ) as locked;
-    perform worker.return_to_queue(held, 'released');
+    perform worker.requeue_runs(held, 'released');
 end;
 $$;
 comment on function public.worker_release_runs is

@@ -34,7 +34,7 @@ begin
     end if;
 
     update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
-    perform worker.return_to_queue(expired, 'rescued');
+    perform worker.requeue_runs(expired, 'rescued');
 
     select array_agg(run.id) into lost
     from public.search_runs as run
@@ -50,7 +50,7 @@ begin
     where site.run_id = any (lost) and site.completed_at is null;
 
     perform worker.write_progress(run_id, '{}'),
-            worker.finish(run_id, 'failed', 'worker_lost',
+            worker.finish_run(run_id, 'failed', 'worker_lost',
                           format('%s workers died with this run', settings.max_rescues + 1), '{}')
     from unnest(lost) as run_id;
 end;

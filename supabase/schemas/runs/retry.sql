@@ -2,7 +2,7 @@
 -- of its pause.
 -- Calls: kernel/clock, kernel/run_sites, sites/accounts.
 
-create function worker.retry(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     settings worker.settings;
@@ -16,7 +16,7 @@ begin
         update public.search_run_sites as site
         set status = 'pending', progress = worker.with_step(site.progress, 'retrying'), started_at = null,
             completed_at = null
-        where site.run_id = retry.run_id and site.status in ('partial', 'failed') and site.retryable
+        where site.run_id = retry_run.run_id and site.status in ('partial', 'failed') and site.retryable
         returning site.site, site.position
     )
     -- A pause that is longer than a run waits is not waited for: the site then ends with its cause.
@@ -25,24 +25,24 @@ begin
     into failed, asked_again_at
     from reopened
     left join worker.site_health as health
-        on health.site = reopened.site and health.account = coalesce(worker.account_of(retry.run_id, reopened.site), '')
+        on health.site = reopened.site and health.account = coalesce(worker.account_of(retry_run.run_id, reopened.site), '')
        and health.paused_until <= worker.now() + settings.max_site_wait;
 
-    delete from worker.leases as lease where lease.run_id = retry.run_id;
+    delete from worker.leases as lease where lease.run_id = retry_run.run_id;
 
     update public.search_runs as run
-    set status = 'pending', error_code = retry.error_code, error_message = retry.error_message,
+    set status = 'pending', error_code = retry_run.error_code, error_message = retry_run.error_message,
         progress = jsonb_build_object('step', 'retrying', 'details', jsonb_build_object('sites', failed)),
         run_after = greatest(asked_again_at, worker.now() + (0.75 + 0.5 * random())
             * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
-    where run.id = retry.run_id
+    where run.id = retry_run.run_id
     returning run.run_after into next_attempt_at;
 
     insert into public.run_events (run_id, event, data, created_at)
-    values (retry.run_id, 'retried',
+    values (retry_run.run_id, 'retried',
             event_data || jsonb_build_object('sites', failed, 'run_after', next_attempt_at), worker.now());
 end;
 $$;
-comment on function worker.retry is
+comment on function worker.retry_run is
     'Puts a run back for another attempt, later, at the sites that failed in a way that may pass: not before one of them is '
     'out of its pause.';

@@ -1,7 +1,7 @@
 -- For whom may a ready run start? For its owner, or for a follower, who has less than max_running_per_user runs under way.
 -- Calls: nothing.
 
-create function worker.who_has_room(run_ids uuid[], full_users uuid[], may_wait boolean)
+create function worker.users_with_capacity(run_ids uuid[], full_users uuid[], may_wait boolean)
 returns table (run_id uuid, user_id uuid, asked uuid[])
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -20,7 +20,7 @@ begin
     -- Counting is safe only while no other claim starts runs of the same users: one after another, in the order of the
     -- ids. Who holds such locks already must not wait for more: two claims would wait for each other in a circle.
     with ready as materialized (
-        select distinct run.user_id, hashtextextended('worker.who_has_room ' || run.user_id, 0) as key
+        select distinct run.user_id, hashtextextended('worker.users_with_capacity ' || run.user_id, 0) as key
         from public.search_runs as run
         where run.id = any (run_ids)
         order by run.user_id
@@ -40,7 +40,7 @@ begin
         loop
             foreach asking in array asked loop
                 if asking <> all (countable) and asking <> ready.user_id
-                   and pg_try_advisory_xact_lock(hashtextextended('worker.who_has_room ' || asking, 0)) then
+                   and pg_try_advisory_xact_lock(hashtextextended('worker.users_with_capacity ' || asking, 0)) then
                     countable := countable || asking;
                 end if;
                 if asking = any (countable) and cardinality(array_positions(charged, asking)) + (
@@ -63,7 +63,7 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.who_has_room is
+comment on function worker.users_with_capacity is
     'For each of the ready runs, first come first served, a user for whom it may start without exceeding max_running_per_user: its '
     'owner, else one of those who follow it, up to ten at a time; null if none may. asked are those who were looked at. Unless it may '
     'wait, users whom another claim is counting have no room.';

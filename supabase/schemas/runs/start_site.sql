@@ -10,7 +10,7 @@ declare
     searched public.search_run_sites;
     admission jsonb := jsonb_build_object('granted', true, 'wait_seconds', 0);
 begin
-    perform worker.hold_lease(worker_start_site.run_id, lease_token);
+    perform worker.lock_lease(worker_start_site.run_id, lease_token);
     perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
     select * into strict searched from public.search_run_sites as asked
     where asked.run_id = worker_start_site.run_id and asked.site = worker_start_site.site;

@@ -1,18 +1,18 @@
 -- How a run ends that another run answers.
 -- Calls: nothing.
 
-create function worker.tell_answered(run_ids uuid[]) returns void
+create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.run_events (run_id, event, data, created_at)
     select run.id, 'finished', jsonb_build_object('status', run.status, 'shared_run_id', run.shared_run_id), run.completed_at
     from public.search_runs as run
-    where run.id = any (tell_answered.run_ids)
+    where run.id = any (write_answered_events.run_ids)
     order by run.id;
 end;
-comment on function worker.tell_answered is 'Writes the last event of runs that another one answers.';
+comment on function worker.write_answered_events is 'Writes the last event of runs that another one answers.';
 
-create function worker.answer_followers(leader public.search_runs, followers uuid[]) returns void
+create function worker.finish_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as follower
@@ -20,7 +20,7 @@ begin
         progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
         error_message = leader.error_message, completed_at = leader.completed_at
     where follower.id = any (followers);
-    perform worker.tell_answered(followers);
+    perform worker.write_answered_events(followers);
 end;
 $$;
-comment on function worker.answer_followers is 'Ends followers of a run, which are locked, as it has ended.';
+comment on function worker.finish_followers is 'Ends followers of a run, which are locked, as it has ended.';

@@ -34,11 +34,11 @@ comment on function worker.fingerprint is
     'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
     'their owner''s in the same workspace, which may be searched through another account.';
 
-create function worker.hold_search(fingerprint text, may_wait boolean) returns boolean
+create function worker.lock_fingerprint(fingerprint text, may_wait boolean) returns boolean
 -- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout).
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
-    lock_key bigint := hashtextextended('worker.hold_search ' || fingerprint, 0);
+    lock_key bigint := hashtextextended('worker.lock_fingerprint ' || fingerprint, 0);
 begin
     if pg_try_advisory_xact_lock(lock_key) then
         return true;
@@ -50,6 +50,6 @@ exception when lock_not_available then
     return false;
 end;
 $$;
-comment on function worker.hold_search is
+comment on function worker.lock_fingerprint is
     'Locks what is decided about equal searches until the transaction ends; returns whether it could, at once or within half a second. Two '
     'that see no leader would both lead; and who leaves a leader alone has to know that nobody is joining it.';

@@ -1,16 +1,16 @@
 -- What the runs that are left get from a leader that has ended or was deleted: its sites, results and pages.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites.
 
-create function worker.former_sites(ended worker.ended_leaders) returns setof public.search_run_sites
+create function worker.ended_leader_sites(ended worker.ended_leaders) returns setof public.search_run_sites
 language sql stable set search_path = ''
 begin atomic
     select site.* from public.search_run_sites as site where site.run_id = ended.run_id and ended.former is null
     union all
     select kept.* from jsonb_populate_recordset(null::public.search_run_sites, ended.sites) as kept;
 end;
-comment on function worker.former_sites is 'The sites of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_sites is 'The sites of a leader that has ended, or was deleted.';
 
-create function worker.former_results(ended worker.ended_leaders) returns setof public.search_results
+create function worker.ended_leader_results(ended worker.ended_leaders) returns setof public.search_results
 language sql stable set search_path = ''
 begin atomic
     select result.* from public.search_results as result where result.run_id = ended.run_id and ended.former is null
@@ -18,56 +18,56 @@ begin atomic
     select kept.* from jsonb_populate_recordset(null::public.search_results, ended.results) as kept
     where exists (select from public.items as item where item.id = kept.item_id);
 end;
-comment on function worker.former_results is 'The results of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_results is 'The results of a leader that has ended, or was deleted.';
 
-create function worker.inherit(heir uuid, ended worker.ended_leaders) returns void
+create function worker.transfer_results(heir uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-    select inherit.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
-    from worker.former_results(inherit.ended) as result
+    select transfer_results.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
+    from worker.ended_leader_results(transfer_results.ended) as result
     order by result.created_at, result.position;
 
     -- With what it was made of, so that it can be read again, and the search resumed.
-    update worker.raw_collections as page set run_id = inherit.heir where page.run_id = (inherit.ended).run_id;
+    update worker.raw_collections as page set run_id = transfer_results.heir where page.run_id = (transfer_results.ended).run_id;
 end;
-comment on function worker.inherit is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
+comment on function worker.transfer_results is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
 
-create function worker.take_over(run_id uuid, ended worker.ended_leaders) returns void
+create function worker.transfer_search(run_id uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
-    select worker.inherit(take_over.run_id, take_over.ended);
+    select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
         run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
-    select take_over.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
+    select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
            case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
            (select count(*) from public.search_results as result
-            where result.run_id = take_over.run_id and result.site = site.site),
+            where result.run_id = transfer_search.run_id and result.site = site.site),
            -- The next one has to be told from those whose pages are there.
            site.attempts,
            case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
            case when searched.is_completed then site.started_at end,
            case when searched.is_completed then site.completed_at end
-    from worker.former_sites(take_over.ended) as site
-    join public.search_runs as run on run.id = take_over.run_id
+    from worker.ended_leader_sites(transfer_search.ended) as site
+    join public.search_runs as run on run.id = transfer_search.run_id
     -- Equal searches may name the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
     cross join lateral (select site.status = 'completed' as is_completed) as searched
     order by asked.ordinal, site.position;
 end;
-comment on function worker.take_over is
+comment on function worker.transfer_search is
     'Gives a follower the sites and results of its leader, which has ended: what is not completed is pending.';
 
-create function worker.free(followers uuid[]) returns void
+create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (free.followers);
-    select worker.add_sites(free.followers);
+    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (detach_followers.followers);
+    select worker.add_sites(detach_followers.followers);
 end;
-comment on function worker.free is 'Lets promote_due_runs decide again about followers, which are locked.';
+comment on function worker.detach_followers is 'Lets promote_due_runs decide again about followers, which are locked.';
 
-create function worker.hand_over(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
+create function worker.promote_follower(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
     heir uuid := followers[1];
@@ -82,11 +82,11 @@ begin
           and leader.completed_at is null and leader.leader_run_id is null
           and (leader.run_after is null or leader.started_at is not null)
     ) then
-        perform worker.free(followers);
+        perform worker.detach_followers(followers);
         return;
     end if;
 
-    perform worker.take_over(heir, ended);
+    perform worker.transfer_search(heir, ended);
     update public.search_runs as run
     set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
         -- As the sites were asked, and as all followers need it.
@@ -102,10 +102,10 @@ begin
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;
 $$;
-comment on function worker.hand_over is
+comment on function worker.promote_follower is
     'Makes the first of a run''s followers, which are locked, the leader of the others; it continues where the former stopped.';
 
-create function worker.bequeath_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
+create function worker.transfer_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
     heir uuid := runs[1];
@@ -113,10 +113,10 @@ begin
     if heir is null then
         return;
     end if;
-    perform worker.inherit(heir, ended);
+    perform worker.transfer_results(heir, ended);
     insert into public.search_run_sites
     select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir, 'id', gen_random_uuid()))).*
-    from worker.former_sites(ended) as searched;
+    from worker.ended_leader_sites(ended) as searched;
     update public.search_runs as answered
     set shared_run_id = nullif(heir, answered.id),
         -- What it answers to others, and how far back, depends on how it was searched for.
@@ -125,5 +125,5 @@ begin
     where answered.id = any (runs);
 end;
 $$;
-comment on function worker.bequeath_answer is
+comment on function worker.transfer_answer is
     'Gives the results of a deleted run to the first of those runs that were answered with it, which are locked.';

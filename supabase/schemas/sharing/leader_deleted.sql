@@ -2,7 +2,7 @@
 -- the next claim gives it to them.
 -- Calls: kernel/clock, sharing/leader_ended.
 
-create function worker.bequeath() returns trigger
+create function worker.leader_deleted() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
     ended worker.ended_leaders;
@@ -11,7 +11,7 @@ begin
         old.completed_at is null
         -- So young that somebody may be answered with it at this moment; or somebody was.
         or old.completed_at > worker.now() - interval '1 hour' - (select freshness from worker.settings)
-        or worker.is_needed(old.id)
+        or worker.has_dependents(old.id)
     ) then
         delete from worker.raw_collections as page where page.run_id = old.id;
         return null;
@@ -25,17 +25,17 @@ begin
         worker.now())
     returning * into ended;
     -- Whose search has ended can be given its results now; who waits for it is seen to by the next claim.
-    if worker.is_answer(old, ended) and worker.settle(ended) then
+    if worker.has_answer(old, ended) and worker.settle_leader(ended) then
         delete from worker.ended_leaders as known where known.id = ended.id;
     end if;
     return null;
 end;
 $$;
-comment on function worker.bequeath is
+comment on function worker.leader_deleted is
     'Keeps what others need of a deleted run: its results for those who were answered with them, its search for its followers. '
     'Waits for none of them.';
 
 -- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
 -- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.
-create trigger "BEQUEATH" after delete on public.search_runs
-    for each row execute function worker.bequeath();
+create trigger "LEADER_DELETED" after delete on public.search_runs
+    for each row execute function worker.leader_deleted();

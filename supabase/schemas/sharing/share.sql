@@ -2,7 +2,7 @@
 -- is active, the new one follows it. Otherwise the new run searches itself.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
 
-create function worker.serves(other public.search_runs, run public.search_runs) returns boolean
+create function worker.can_serve(other public.search_runs, run public.search_runs) returns boolean
 language sql stable set search_path = ''
 return case
     when other.completed_at is null then
@@ -19,7 +19,7 @@ return case
         and other.completed_at > worker.now() - (select settings.freshness from worker.settings as settings)
         and coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
 end;
-comment on function worker.serves is
+comment on function worker.can_serve is
     'Whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it.';
 
 create function worker.share(run public.search_runs, may_wait boolean) returns public.search_runs
@@ -28,21 +28,21 @@ declare
     oldest_answer timestamptz := worker.now() - (select settings.freshness from worker.settings as settings);
     other public.search_runs;
 begin
-    if not worker.hold_search(run.fingerprint, may_wait) then
+    if not worker.lock_fingerprint(run.fingerprint, may_wait) then
         run.run_after := coalesce(run.run_after, worker.now());
         return run;
     end if;
 
-    -- The conditions that indexes are for; worker.serves knows the others.
+    -- The conditions that indexes are for; worker.can_serve knows the others.
     select * into other from public.search_runs as answer
     where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
-      and answer.shared_run_id is null and worker.serves(answer, run)
+      and answer.shared_run_id is null and worker.can_serve(answer, run)
     order by answer.completed_at desc
     limit 1;
     if not found then
         select * into other from public.search_runs as leader
         where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
-          and (leader.run_after is null or leader.started_at is not null) and worker.serves(leader, run)
+          and (leader.run_after is null or leader.started_at is not null) and worker.can_serve(leader, run)
         -- Rather one that covers this run as it is, and of those the one with the least to do.
         order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
                  leader.newer_than desc nulls last
@@ -53,9 +53,9 @@ begin
         return run;
     end if;
 
-    if other.completed_at is null and worker.comes_first(run, other) then
+    if other.completed_at is null and worker.must_update_leader(run, other) then
         select * into other from public.search_runs as held where held.id = other.id for no key update skip locked;
-        if not found or not worker.serves(other, run) then
+        if not found or not worker.can_serve(other, run) then
             run.run_after := coalesce(run.run_after, worker.now());
             return run;
         end if;

@@ -15,21 +15,21 @@ begin
     if jsonb_typeof(limits) <> 'object' then
         raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
     end if;
-    allowed := worker.read_limits(admit_site.site, limits -> admit_site.site);
+    allowed := worker.effective_limits(admit_site.site, limits -> admit_site.site);
 
     -- Whoever counts all searches of the site does so alone, whatever the account.
     if allowed.searches is not null then
         perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
     end if;
-    health := worker.hold_health(admit_site.site, via);
+    health := worker.lock_health(admit_site.site, via);
     refusal := coalesce(
-        worker.put_off_paused(admit_site.run_id, admit_site.site, via, health),
-        worker.put_off_own(admit_site.run_id, admit_site.site, via));
+        worker.defer_if_paused(admit_site.run_id, admit_site.site, via, health),
+        worker.defer_if_user_paused(admit_site.run_id, admit_site.site, via));
     if refusal is not null then
         return refusal;
     end if;
 
-    waiting := worker.waiting_of(admit_site.run_id, admit_site.site);
+    waiting := worker.wait_state(admit_site.run_id, admit_site.site);
     for gate in
         select level.account, level.most, ahead.waiters, ahead.back_at, ahead.is_due, (
             select count(*)
@@ -39,7 +39,7 @@ begin
               and search.run_id <> admit_site.run_id and lease.expires_at > worker.now()
         ) as under_way
         from (values (via, allowed.searches_per_account), ('', allowed.searches)) as level (account, most)
-        cross join lateral worker.waiting_before(
+        cross join lateral worker.queue_ahead(
             admit_site.site, level.account, '{searches}', waiting.since, admit_site.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
@@ -51,7 +51,7 @@ begin
             perform worker.wake_next(admit_site.site, gate.account);
         end if;
         -- Who is next is told when a place is free; the time is for when that gets lost.
-        return worker.put_off(
+        return worker.defer_site(
             admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
             format('%s of %s searches of the site at a time are under way, %s wait before this one',
                    gate.under_way, gate.most, gate.waiters),
@@ -66,7 +66,7 @@ begin
     insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
     values (admit_site.run_id, admit_site.site, via, waiting.since, waiting.waited)
     on conflict on constraint site_searches_pkey do update set account = excluded.account;
-    perform worker.probe(health, admit_site.run_id);
+    perform worker.start_probe(health, admit_site.run_id);
     return jsonb_build_object('granted', true, 'wait_seconds', 0);
 end;
 $$;

@@ -2,7 +2,7 @@
 -- and closes after a success. A user who fails alone is paused alone. What a site asks for itself is kept.
 -- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
 
-create function worker.hold_health(site text, account text) returns worker.site_health
+create function worker.lock_health(site text, account text) returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_health;
@@ -10,14 +10,14 @@ declare
 begin
     loop
         select * into held from worker.site_health as health
-        where health.site = hold_health.site and health.account = hold_health.account
+        where health.site = lock_health.site and health.account = lock_health.account
         for no key update;
         exit when found;
-        insert into worker.site_health (site, account) values (hold_health.site, hold_health.account)
+        insert into worker.site_health (site, account) values (lock_health.site, lock_health.account)
         on conflict do nothing;
     end loop;
 
-    set_back := worker.set_back_since(held.updated_at);
+    set_back := worker.clock_set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_health as health
         set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
@@ -27,23 +27,23 @@ begin
     return held;
 end;
 $$;
-comment on function worker.hold_health is
+comment on function worker.lock_health is
     'Locks the health of a site until the transaction ends. After the clock was set back, what is left of a pause is no '
     'more than it was.';
 
-create function worker.is_evidence(run_id uuid, site text, error_code text) returns boolean
+create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
 language sql stable set search_path = ''
 begin atomic
     -- A search for what is not there ends as an answer that is hidden behind a captcha does.
-    select is_evidence.error_code <> 'unverified'
+    select is_site_failure.error_code <> 'unverified'
         or exists (
             select from public.search_results as result
-            where result.run_id = is_evidence.run_id and result.site = is_evidence.site)
+            where result.run_id = is_site_failure.run_id and result.site = is_site_failure.site)
         or exists (
-            select from worker.pages_of_search(is_evidence.run_id, is_evidence.site) as page
+            select from worker.pages_of_search(is_site_failure.run_id, is_site_failure.site) as page
             where page.status in ('failed', 'partial'));
 end;
-comment on function worker.is_evidence is
+comment on function worker.is_site_failure is
     'Whether the failure of a search says something of its site. An unverified end does only with a page that says so: with '
     'nothing found and nothing unreadable, it may be what was searched for.';
 
@@ -83,7 +83,7 @@ comment on function worker.count_failure is
     'Notes a run that failed at a site: how many count for the breaker now, and whether this one does: not the second '
     'failure of a run, nor another run of a user with failures_per_user. Its caller holds the health of the site.';
 
-create function worker.forget_failures(health worker.site_health) returns void
+create function worker.reset_failures(health worker.site_health) returns void
 language plpgsql set search_path = '' as $$
 declare
     had_paused boolean;
@@ -100,7 +100,7 @@ begin
     end if;
 end;
 $$;
-comment on function worker.forget_failures is
+comment on function worker.reset_failures is
     'Lets the breaker of a site count from the beginning, and ends the pauses of single users: a search of somebody '
     'succeeded.';
 
@@ -158,33 +158,33 @@ comment on function worker.after_failure is
     'The health of a site after a failure that says something of it: the breaker opens when enough count, again when the '
     'prober''s does, and for as long as the site asks for.';
 
-create function worker.note_site_end(
+create function worker.record_site_outcome(
     run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
-    health worker.site_health := worker.hold_health(note_site_end.site, coalesce(note_site_end.account, ''));
+    health worker.site_health := worker.lock_health(record_site_outcome.site, coalesce(record_site_outcome.account, ''));
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
 begin
-    if note_site_end.error_code is null then
+    if record_site_outcome.error_code is null then
         health := worker.after_success(health);
-        perform worker.forget_failures(health);
+        perform worker.reset_failures(health);
     -- What a user got wrong says nothing about the site; what it asked for itself says it all.
-    elsif note_site_end.error_code not in ('invalid_parameters', 'not_found') and (
-        note_site_end.retry_after_seconds > 0
-        or worker.is_evidence(note_site_end.run_id, note_site_end.site, note_site_end.error_code)
+    elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
+        record_site_outcome.retry_after_seconds > 0
+        or worker.is_site_failure(record_site_outcome.run_id, record_site_outcome.site, record_site_outcome.error_code)
     ) then
-        select * into rule from worker.breaker_rules as known where known.error_code = note_site_end.error_code;
+        select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted
-            from worker.count_failure(health.site, health.account, note_site_end.run_id, rule) as failure;
+            from worker.count_failure(health.site, health.account, record_site_outcome.run_id, rule) as failure;
         end if;
-        health := worker.after_failure(health, note_site_end.run_id, rule, counted, is_counted,
-                                       note_site_end.error_code, note_site_end.retry_after_seconds);
+        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted,
+                                       record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
     update worker.site_health as known
@@ -193,39 +193,39 @@ begin
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
         prober_run_id = health.prober_run_id, updated_at = worker.now(),
         success_rate = case
-            when note_site_end.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
+            when record_site_outcome.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * 0.8, 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + 0.2 * (note_site_end.response_ms - known.response_ms),
-                               note_site_end.response_ms, known.response_ms)
+        response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
+                               record_site_outcome.response_ms, known.response_ms)
     where known.site = health.site and known.account = health.account;
 
-    delete from worker.site_waits as wait where wait.run_id = note_site_end.run_id and wait.site = note_site_end.site;
-    perform worker.end_search(note_site_end.run_id, note_site_end.site, health.account);
+    delete from worker.site_waits as wait where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
+    perform worker.release_search_slot(record_site_outcome.run_id, record_site_outcome.site, health.account);
 end;
 $$;
-comment on function worker.note_site_end is
+comment on function worker.record_site_outcome is
     'Notes how a search of a site ended, for the breaker and the order of sites, and frees its place. The last thing that '
     'a transaction does: what it locks is everybody''s.';
 
-create function worker.note_page(run_id uuid, site text, account text) returns void
+create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''
 begin atomic
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
-    where search.run_id = note_page.run_id and search.site = note_page.site
+    where search.run_id = record_good_page.run_id and search.site = record_good_page.site
       and (search.waiting_since is not null or search.is_within_page);
 
     with closed as (
         update worker.site_health as health
         set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
             updated_at = worker.now()
-        where health.site = note_page.site and health.account = coalesce(note_page.account, '')
+        where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
           and health.prober_run_id is not null and health.paused_until <= worker.now()
         returning health.site, health.account
     )
     delete from worker.site_failures as failed using closed
     where failed.site = closed.site and failed.account = closed.account;
 end;
-comment on function worker.note_page is
+comment on function worker.record_good_page is
     'Notes that a run got a good page of a site: its turn is over, its waiting counts anew, and the breaker of a site that '
     'is tried closes.';

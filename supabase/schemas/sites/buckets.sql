@@ -1,7 +1,7 @@
 -- What was taken of a bucket of requests, and when its quota begins again.
 -- Calls: kernel/clock, sites/limits.
 
-create function worker.hold_bucket(bucket text, account text) returns worker.site_buckets
+create function worker.lock_bucket(bucket text, account text) returns worker.site_buckets
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_buckets;
@@ -9,14 +9,14 @@ declare
 begin
     loop
         select * into held from worker.site_buckets as known
-        where known.bucket = hold_bucket.bucket and known.account = hold_bucket.account
+        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account
         for no key update;
         exit when found;
-        insert into worker.site_buckets (bucket, account) values (hold_bucket.bucket, hold_bucket.account)
+        insert into worker.site_buckets (bucket, account) values (lock_bucket.bucket, lock_bucket.account)
         on conflict do nothing;
     end loop;
 
-    set_back := worker.set_back_since(held.updated_at);
+    set_back := worker.clock_set_back_since(held.updated_at);
     if set_back > '0' then
         update worker.site_buckets as known
         set next_at = known.next_at - set_back, last_at = known.last_at - set_back,
@@ -30,7 +30,7 @@ begin
     return held;
 end;
 $$;
-comment on function worker.hold_bucket is
+comment on function worker.lock_bucket is
     'Locks a bucket until the transaction ends. After the clock was set back, what is left to wait is no more than it '
     'was.';
 
@@ -45,7 +45,7 @@ end;
 $$;
 comment on function worker.require_bucket is 'Raises 22023 (HTTP 400) unless the bucket is one of the site''s.';
 
-create function worker.begin_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
+create function worker.begin_quota_period(held worker.site_buckets, allowed worker.bucket_limits, at timestamptz)
 returns worker.site_buckets
 language plpgsql stable set search_path = '' as $$
 begin
@@ -59,9 +59,9 @@ begin
     end if;
     if allowed.bucket is not null and not held.is_reset_told then
         held.quota_resets_at := least(
-            held.quota_resets_at, worker.next_reset(allowed.quota_period, allowed.quota_timezone, at));
+            held.quota_resets_at, worker.next_quota_reset(allowed.quota_period, allowed.quota_timezone, at));
     end if;
     return held;
 end;
 $$;
-comment on function worker.begin_period is 'A bucket as it is at a time: with a new quota once the last one is over.';
+comment on function worker.begin_quota_period is 'A bucket as it is at a time: with a new quota once the last one is over.';

@@ -2,7 +2,7 @@
 -- in worker.bucket_limits.
 -- Calls: kernel/clock.
 
-create function worker.read_limits(bucket text, declared jsonb) returns worker.bucket_limits
+create function worker.effective_limits(bucket text, declared jsonb) returns worker.bucket_limits
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -35,7 +35,7 @@ begin
             format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is no limit', wrong.name));
     end if;
 
-    select read_limits.bucket,
+    select effective_limits.bucket,
            coalesce(own.requests, (declared ->> 'requests')::numeric::integer),
            coalesce(own.period_seconds, (declared ->> 'period_seconds')::double precision, 60),
            coalesce(own.burst, (declared ->> 'burst')::numeric::integer, 1),
@@ -47,11 +47,11 @@ begin
            coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
     into allowed
     from (select) as nothing
-    left join worker.bucket_limits as own on own.bucket = read_limits.bucket;
+    left join worker.bucket_limits as own on own.bucket = effective_limits.bucket;
 
     allowed.burst := least(allowed.burst, allowed.requests);
     begin
-        perform worker.next_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
+        perform worker.next_quota_reset(allowed.quota_period, allowed.quota_timezone, worker.now());
     exception when invalid_parameter_value then
         raise sqlstate '22023' using
             message = format('limits.quota_timezone must be the name of a time zone, not %L', allowed.quota_timezone);
@@ -59,16 +59,16 @@ begin
     return allowed;
 end;
 $$;
-comment on function worker.read_limits is
+comment on function worker.effective_limits is
     'What a bucket allows: the operator''s own limits, and else those that a source declares. Raises 22023 (HTTP 400) '
     'for what is none.';
 
-create function worker.next_reset(period text, timezone text, at timestamptz) returns timestamptz
+create function worker.next_quota_reset(period text, timezone text, at timestamptz) returns timestamptz
 language sql stable set search_path = ''
 return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
-comment on function worker.next_reset is 'The first midnight of the next calendar day or month in a time zone.';
+comment on function worker.next_quota_reset is 'The first midnight of the next calendar day or month in a time zone.';
 
-create function worker.pace(allowed worker.bucket_limits) returns interval
+create function worker.request_interval(allowed worker.bucket_limits) returns interval
 language sql stable set search_path = ''
 -- At most `burst` at once, and then one at a time, make `requests` within any period. Rounded up: not one too many.
 return (
@@ -77,4 +77,4 @@ return (
         / (allowed.requests - allowed.burst + 1) * 1000000) / 1000000)
     from worker.settings as settings
 );
-comment on function worker.pace is 'Time that each request of a bucket takes up; null if there may be any number.';
+comment on function worker.request_interval is 'Time that each request of a bucket takes up; null if there may be any number.';

@@ -44,12 +44,12 @@ begin
         where field.value <> 'null'
     ) as bounded;
 
-    perform worker.hold_lease(worker_observe_limits.run_id, lease_token);
+    perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
-    held := worker.hold_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
+    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
     now := worker.now();
-    held := worker.begin_period(held, null, now);
+    held := worker.begin_quota_period(held, null, now);
 
     resets_at := now + told.resets_in;
     is_renewed := held.is_reset_told and resets_at > held.quota_resets_at + interval '1 minute';

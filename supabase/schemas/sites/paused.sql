@@ -16,30 +16,30 @@ comment on function worker.pause_end is
     'Until when a run must leave a site alone: while its breaker is open, and while another run tries it. Null: it need '
     'not.';
 
-create function worker.put_off_paused(
+create function worker.defer_if_paused(
     run_id uuid, site text, account text, health worker.site_health
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-    pause_end timestamptz := worker.pause_end(put_off_paused.health, put_off_paused.run_id);
-    waiting record := worker.waiting_of(put_off_paused.run_id, put_off_paused.site);
-    ahead record := worker.waiting_before(put_off_paused.site, put_off_paused.account, '{paused}', waiting.since,
-                                          put_off_paused.run_id);
+    pause_end timestamptz := worker.pause_end(defer_if_paused.health, defer_if_paused.run_id);
+    waiting record := worker.wait_state(defer_if_paused.run_id, defer_if_paused.site);
+    ahead record := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}', waiting.since,
+                                          defer_if_paused.run_id);
 begin
     if pause_end is null then
         return null;
     end if;
     -- Not all at once: the first to come back tries the site.
-    return worker.put_off(
-        put_off_paused.run_id, put_off_paused.site, put_off_paused.account, put_off_paused.site, 1, 'paused',
-        format('site paused until %s (%s)', worker.in_words(pause_end), health.paused_by), health.paused_by,
+    return worker.defer_site(
+        defer_if_paused.run_id, defer_if_paused.site, defer_if_paused.account, defer_if_paused.site, 1, 'paused',
+        format('site paused until %s (%s)', worker.format_time(pause_end), health.paused_by), health.paused_by,
         pause_end + least(ahead.waiters, 60) * interval '1 second', is_guess => health.paused_until <= worker.now());
 end;
 $$;
-comment on function worker.put_off_paused is
+comment on function worker.defer_if_paused is
     'Lets a run wait for a paused site; returns null if it is not paused for this run.';
 
-create function worker.put_off_own(run_id uuid, site text, account text) returns jsonb
+create function worker.defer_if_user_paused(run_id uuid, site text, account text) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     pause record;
@@ -49,28 +49,28 @@ begin
     select failed.failed_at + failed.pause as until, failed.paused_by into pause
     from worker.site_failures as failed
     join public.search_runs as run on run.user_id = failed.user_id
-    where run.id = put_off_own.run_id and failed.site = put_off_own.site and failed.account = put_off_own.account
+    where run.id = defer_if_user_paused.run_id and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
       and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
     if not found then
         return null;
     end if;
-    ahead := worker.waiting_before(put_off_own.site, put_off_own.account, '{paused}',
-                                   (worker.waiting_of(put_off_own.run_id, put_off_own.site)).since, put_off_own.run_id);
-    return worker.put_off(
-        put_off_own.run_id, put_off_own.site, put_off_own.account, put_off_own.site, 1, 'paused',
-        format('site paused for your searches until %s (%s)', worker.in_words(pause.until), pause.paused_by),
+    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '{paused}',
+                                   (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since, defer_if_user_paused.run_id);
+    return worker.defer_site(
+        defer_if_user_paused.run_id, defer_if_user_paused.site, defer_if_user_paused.account, defer_if_user_paused.site, 1, 'paused',
+        format('site paused for your searches until %s (%s)', worker.format_time(pause.until), pause.paused_by),
         pause.paused_by, pause.until + least(ahead.waiters, 60) * interval '1 second');
 end;
 $$;
-comment on function worker.put_off_own is
+comment on function worker.defer_if_user_paused is
     'Lets a run wait for a site where its user''s searches alone keep failing; returns null if they do not.';
 
-create function worker.probe(health worker.site_health, run_id uuid) returns void
+create function worker.start_probe(health worker.site_health, run_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update worker.site_health as tried set prober_run_id = probe.run_id, updated_at = worker.now()
-    where (probe.health).paused_until is not null
-      and tried.site = (probe.health).site and tried.account = (probe.health).account
-      and tried.prober_run_id is distinct from probe.run_id;
+    update worker.site_health as tried set prober_run_id = start_probe.run_id, updated_at = worker.now()
+    where (start_probe.health).paused_until is not null
+      and tried.site = (start_probe.health).site and tried.account = (start_probe.health).account
+      and tried.prober_run_id is distinct from start_probe.run_id;
 end;
-comment on function worker.probe is 'Lets a run try a site whose breaker is half open, alone.';
+comment on function worker.start_probe is 'Lets a run try a site whose breaker is half open, alone.';

@@ -3,18 +3,18 @@
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused,
 --   sites/limits, sites/buckets, sites/shares.
 
-create type worker.slot as (
+create type worker.permit_slot as (
     starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
-comment on type worker.slot is
+comment on type worker.permit_slot is
     'When requests may be sent at the earliest, and what a run that has to wait so long hears: whether a worker may wait '
     'in place, and whether others are served meanwhile.';
 
 create function worker.slot_by_pace(
     held worker.site_buckets, allowed worker.bucket_limits, asked integer, pace interval, delay interval, at timestamptz
-) returns worker.slot
+) returns worker.permit_slot
 language plpgsql stable set search_path = '' as $$
 declare
-    slot worker.slot;
+    slot worker.permit_slot;
 begin
     slot.starts_at := greatest(at, held.next_at + (asked - allowed.burst) * pace, held.last_at + delay);
     slot.reason := 'rate';
@@ -29,7 +29,7 @@ begin
     elsif held.paused_until > slot.starts_at then
         slot.starts_at := held.paused_until;
         slot.reason := 'paused';
-        slot.message := format('site paused until %s (rate_limited)', worker.in_words(slot.starts_at));
+        slot.message := format('site paused until %s (rate_limited)', worker.format_time(slot.starts_at));
     end if;
     return slot;
 end;
@@ -37,8 +37,8 @@ $$;
 comment on function worker.slot_by_pace is 'When a bucket''s pace, its delay and the site''s own pause let requests through.';
 
 create function worker.slot_by_quota(
-    slot worker.slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
-) returns worker.slot
+    slot worker.permit_slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
+) returns worker.permit_slot
 language plpgsql stable set search_path = '' as $$
 declare
     quota record;
@@ -60,7 +60,7 @@ begin
             slot.starts_at := held.quota_resets_at;
             slot.reason := 'quota';
             slot.error_code := 'quota_exceeded';
-            slot.message := format('%s is used up until %s', quota.name, worker.in_words(slot.starts_at));
+            slot.message := format('%s is used up until %s', quota.name, worker.format_time(slot.starts_at));
             slot.lets_pass := quota.lets_pass;
         end if;
         slot.is_ahead_allowed := false;
@@ -70,7 +70,7 @@ end;
 $$;
 comment on function worker.slot_by_quota is 'When what a run may still take of a bucket''s quota lets its requests through, too.';
 
-create function worker.spend(
+create function worker.spend_requests(
     held worker.site_buckets, allowed worker.bucket_limits, run_id uuid, asked integer, starts_at timestamptz,
     pace interval, delay interval, at timestamptz
 ) returns void
@@ -80,11 +80,11 @@ declare
     run record;
 begin
     select asking.user_id, asking.source = 'cron' and asking.priority < 10 as is_scheduled into strict run
-    from public.search_runs as asking where asking.id = spend.run_id;
+    from public.search_runs as asking where asking.id = spend_requests.run_id;
 
     update worker.site_buckets as known
-    set next_at = greatest(spend.starts_at, held.next_at) + asked * pace,
-        last_at = spend.starts_at + (asked - 1) * delay,
+    set next_at = greatest(spend_requests.starts_at, held.next_at) + asked * pace,
+        last_at = spend_requests.starts_at + (asked - 1) * delay,
         quota = allowed.quota, quota_used = held.quota_used + asked, quota_resets_at = held.quota_resets_at,
         scheduled_used = held.scheduled_used + case when run.is_scheduled then asked else 0 end,
         quota_period = held.quota_period,
@@ -100,19 +100,19 @@ begin
     end if;
 end;
 $$;
-comment on function worker.spend is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
+comment on function worker.spend_requests is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
 
-create function worker.begin_turn(run_id uuid, site text, since timestamptz, waited interval) returns void
+create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
 language plpgsql set search_path = '' as $$
 begin
-    delete from worker.site_waits as wait where wait.run_id = begin_turn.run_id and wait.site = begin_turn.site;
+    delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
     -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
     update worker.site_searches as search
-    set waiting_since = coalesce(begin_turn.since, worker.now()), waited = begin_turn.waited, is_within_page = true
-    where search.run_id = begin_turn.run_id and search.site = begin_turn.site and not search.is_within_page;
+    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited, is_within_page = true
+    where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
-comment on function worker.begin_turn is 'Notes that a run waits no more: it has a permit, and asks for its page.';
+comment on function worker.record_permit is 'Notes that a run waits no more: it has a permit, and asks for its page.';
 
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
@@ -132,42 +132,42 @@ declare
     now timestamptz;
     pace interval;
     delay interval;
-    slot worker.slot;
+    slot worker.permit_slot;
 begin
     if asked is null or asked not between 1 and 1000000 then
         raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
     end if;
-    perform worker.hold_lease(worker_take_permit.run_id, lease_token);
+    perform worker.lock_lease(worker_take_permit.run_id, lease_token);
     perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
     perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
-    waiting := worker.waiting_of(worker_take_permit.run_id, worker_take_permit.site);
+    waiting := worker.wait_state(worker_take_permit.run_id, worker_take_permit.site);
 
     select * into health from worker.site_health as known
     where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
     if found then
-        health := worker.hold_health(worker_take_permit.site, via);
-        refusal := worker.put_off_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
+        health := worker.lock_health(worker_take_permit.site, via);
+        refusal := worker.defer_if_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
         if refusal is not null then
             return refusal;
         end if;
     end if;
 
-    held := worker.hold_bucket(worker_take_permit.bucket, via);
-    allowed := worker.read_limits(
+    held := worker.lock_bucket(worker_take_permit.bucket, via);
+    allowed := worker.effective_limits(
         worker_take_permit.bucket,
         coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
     -- Now that nobody else takes: before, the time could have been that of somebody who came later.
     now := worker.now();
     select * into strict settings from worker.settings;
-    pace := worker.pace(allowed);
+    pace := worker.request_interval(allowed);
     delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
-    held := worker.begin_period(held, allowed, now);
+    held := worker.begin_quota_period(held, allowed, now);
     slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
 
     -- A run that has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
     -- each would ask for its first half again and again, in the way of all others.
-    ahead := worker.waiting_before(
+    ahead := worker.queue_ahead(
         worker_take_permit.bucket, via, '{rate,quota}',
         case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
     if not slot.is_ahead_allowed then
@@ -176,19 +176,19 @@ begin
         settings.inline_wait := greatest(settings.inline_wait, '1 minute');
     end if;
     if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
-        return worker.put_off(
+        return worker.defer_site(
             worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
             coalesce(slot.message, case when ahead.waiters > 0 then
                 format('asked as often as the site allows: %s wait before this one', ahead.waiters)
-                else format('asked as often as the site allows until %s', worker.in_words(slot.starts_at)) end),
+                else format('asked as often as the site allows until %s', worker.format_time(slot.starts_at)) end),
             slot.error_code,
             greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
             lets_pass => slot.lets_pass);
     end if;
 
-    perform worker.spend(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
-    perform worker.begin_turn(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
-    perform worker.probe(health, worker_take_permit.run_id) where health.site is not null;
+    perform worker.spend_requests(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
+    perform worker.record_permit(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
+    perform worker.start_probe(health, worker_take_permit.run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
 $$;

@@ -2,7 +2,7 @@
 -- waited.
 -- Calls: kernel/clock.
 
-create function worker.waiting_of(
+create function worker.wait_state(
     run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
 )
 language sql stable set search_path = ''
@@ -14,14 +14,14 @@ begin atomic
                 else coalesce(search.waited, '0') end,
            coalesce(search.is_within_page, false)
     from (select) as nothing
-    left join worker.site_waits as wait on wait.run_id = waiting_of.run_id and wait.site = waiting_of.site
-    left join worker.site_searches as search on search.run_id = waiting_of.run_id and search.site = waiting_of.site;
+    left join worker.site_waits as wait on wait.run_id = wait_state.run_id and wait.site = wait_state.site
+    left join worker.site_searches as search on search.run_id = wait_state.run_id and search.site = wait_state.site;
 end;
-comment on function worker.waiting_of is
+comment on function worker.wait_state is
     'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
     'part of a page.';
 
-create function worker.line(
+create function worker.site_queue(
     bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
 ) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
 language plpgsql stable set search_path = '' as $$
@@ -36,16 +36,16 @@ begin
         select wait.run_id, wait.waiting_since as since, wait.requests, wait.due_at
         from worker.site_waits as wait
         -- By the time, too: past those who were due long ago.
-        where wait.bucket = line.bucket
+        where wait.bucket = site_queue.bucket
           and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
-          and wait.account = any (line.accounts) and wait.reason = any (line.reasons)
-          and wait.run_id is distinct from line.asking_run_id
+          and wait.account = any (site_queue.accounts) and wait.reason = any (site_queue.reasons)
+          and wait.run_id is distinct from site_queue.asking_run_id
           and (not wait.lets_pass or wait.due_at <= now)
           -- No place is kept for a run that searches another site meanwhile.
           and (wait.reason <> 'searches' or wait.due_at <= now or exists (
               select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
         union all
-        select line.asking_run_id, line.asking_since, 0, null where line.asking_run_id is not null
+        select site_queue.asking_run_id, site_queue.asking_since, 0, null where site_queue.asking_run_id is not null
     ), ranked as (
         select waiting.*, run.user_id,
                case when waiting.since <= now - settings.max_priority_wait then max(run.priority) over ()
@@ -57,12 +57,12 @@ begin
                    partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
         from ranked
         left join worker.site_shares as share
-            on share.bucket = line.bucket and share.user_id = ranked.user_id and line.accounts = '{""}'
+            on share.bucket = site_queue.bucket and share.user_id = ranked.user_id and site_queue.accounts = '{""}'
         left join lateral (
             select count(*) as searches
             from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
-            where search.site = line.bucket and run.user_id = ranked.user_id
-        ) as under_way on line.reasons = '{searches}'
+            where search.site = site_queue.bucket and run.user_id = ranked.user_id
+        ) as under_way on site_queue.reasons = '{searches}'
     )
     select numbered.run_id,
            row_number() over (order by numbered.since = '-infinity' desc, numbered.priority desc, numbered.nth,
@@ -71,12 +71,12 @@ begin
     from numbered;
 end;
 $$;
-comment on function worker.line is
+comment on function worker.site_queue is
     'Who is next of those that wait for the same, as far as they come back in time, and of a run that asks: a page that '
     'is half asked for; then by priority, which grows to the highest after max_priority_wait; then users in turn, each '
     'with one run, who was served longest ago first; of a user the run that has waited longest.';
 
-create function worker.waiting_before(
+create function worker.queue_ahead(
     bucket text, account text, reasons text[], since timestamptz, run_id uuid,
     out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
 )
@@ -92,23 +92,23 @@ begin
     -- Most often there is nobody.
     if not exists (
         select from worker.site_waits as wait
-        where wait.bucket = waiting_before.bucket and wait.due_at > now - grace
-          and wait.account = waiting_before.account and wait.run_id <> waiting_before.run_id
+        where wait.bucket = queue_ahead.bucket and wait.due_at > now - grace
+          and wait.account = queue_ahead.account and wait.run_id <> queue_ahead.run_id
     ) then
         return;
     end if;
     with line as materialized (
-        select known.* from worker.line(waiting_before.bucket, array[waiting_before.account], waiting_before.reasons,
-                                        waiting_before.run_id, coalesce(waiting_before.since, now)) as known
+        select known.* from worker.site_queue(queue_ahead.bucket, array[queue_ahead.account], queue_ahead.reasons,
+                                        queue_ahead.run_id, coalesce(queue_ahead.since, now)) as known
     )
     select count(*), coalesce(sum(line.requests), 0),
            max(line.due_at + case when line.due_at <= now then grace else '0' end),
            coalesce(bool_or(line.due_at <= now), false)
     into waiters, requests, back_at, is_due
     from line
-    where line.place < (select own.place from line as own where own.run_id = waiting_before.run_id);
+    where line.place < (select own.place from line as own where own.run_id = queue_ahead.run_id);
 end;
 $$;
-comment on function worker.waiting_before is
+comment on function worker.queue_ahead is
     'Who waits for the same before a run: how many, for how many requests in all, when the last of them is back or given '
     'up, and whether any is due already.';

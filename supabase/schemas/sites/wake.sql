@@ -8,7 +8,7 @@ declare
 begin
     -- Locked by another: it is on its way by itself, or ends.
     select wait.run_id into woken
-    from worker.line(wake_next.site, array['', wake_next.account], '{searches}') as line
+    from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
     join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
     join public.search_runs as run on run.id = wait.run_id
     where run.status = 'pending' and run.run_after > worker.now()
@@ -24,18 +24,18 @@ end;
 $$;
 comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
 
-create function worker.pass_place_on() returns trigger
+create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     perform worker.wake_next(old.site, old.account);
     return null;
 end;
 $$;
-comment on function worker.pass_place_on is
+comment on function worker.search_slot_freed is
     'Lets the next run know of a place to search a site, however it got free: also by a cancellation, or a worker''s death.';
 
-create trigger pass_place_on after delete on worker.site_searches
-    for each row execute function worker.pass_place_on();
+create trigger search_slot_freed after delete on worker.site_searches
+    for each row execute function worker.search_slot_freed();
 
 create function worker.wake_paused_runs(site text, account text) returns void
 language sql volatile set search_path = ''
@@ -45,7 +45,7 @@ begin atomic
                worker.now() + least(row_number() over (order by locked.place) - 1, 60) * interval '1 second' as due_at
         from (
             select wait.run_id, line.place
-            from worker.line(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
+            from worker.site_queue(wake_paused_runs.site, array[wake_paused_runs.account], '{paused}') as line
             join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_paused_runs.site
             join public.search_runs as run on run.id = wait.run_id
             where run.status = 'pending' and run.run_after > worker.now()
@@ -65,15 +65,15 @@ end;
 comment on function worker.wake_paused_runs is
     'Makes the runs due that wait in the queue for a site which may be searched again: one a second.';
 
-create function worker.wake_paused() returns trigger
+create function worker.breaker_closed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     perform worker.wake_paused_runs(new.site, new.account);
     return null;
 end;
 $$;
-comment on function worker.wake_paused is 'Makes the runs due that wait for a site whose breaker has closed.';
+comment on function worker.breaker_closed is 'Makes the runs due that wait for a site whose breaker has closed.';
 
-create trigger wake_paused after update of paused_until on worker.site_health
+create trigger breaker_closed after update of paused_until on worker.site_health
     for each row when (old.paused_until is not null and new.paused_until is null)
-    execute function worker.wake_paused();
+    execute function worker.breaker_closed();

@@ -3,7 +3,7 @@
 
 create table worker.raw_collections (
     id bigint generated always as identity primary key,
-    -- Without a foreign key: pages of a deleted run wait here for who takes it over (worker.bequeath).
+    -- Without a foreign key: pages of a deleted run wait here for who takes it over (worker.leader_deleted).
     run_id uuid not null,
     source text not null,
     site text not null,

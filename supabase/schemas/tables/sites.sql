@@ -212,7 +212,7 @@ create table worker.site_waits (
 );
 create index site_waits_due_at on worker.site_waits (bucket, due_at);
 comment on table worker.site_waits is
-    'Sites of runs that wait to be searched. worker.line says who is next, among those that come back when they are due.';
+    'Sites of runs that wait to be searched. worker.site_queue says who is next, among those that come back when they are due.';
 comment on column worker.site_waits.account is
     'The account that it waits for; empty where there is none, or for a place among all searches of the site.';
 comment on column worker.site_waits.bucket is 'The bucket that it waits for; the site itself when it waits to be searched at all.';

@@ -144,7 +144,7 @@ select is(pg_temp.state('after partial'), 'cancelled', 'the owner cancels the le
 select is(pg_temp.sites_of('after partial'), 'alpha completed 1, beta skipped 1', 'and keeps what was found');
 select is(pg_temp.state('second'), 'pending follows after partial', 'which touches no other user''s run');
 select is(pg_temp.items_of('third'), 2, 'followers see what was found');
-select worker.settle_followers();  -- as a claim does first
+select worker.settle_ended_leaders();  -- as a claim does first
 select is(pg_temp.state('second'), 'pending', 'the first follower leads');
 select is(pg_temp.state('third'), 'pending follows second', 'the other follows it');
 select is(pg_temp.sites_of('second'), 'alpha completed 1, beta pending 1', 'what was completed stays so');
@@ -162,7 +162,7 @@ do $$ begin
     perform from pg_temp.claim();
 end $$;
 select is(pg_temp.carry_through('failing', 'failed', 'failed'), 'failed', 'all sites fail, in a way that may pass');
-select worker.settle_followers();
+select worker.settle_ended_leaders();
 select is(pg_temp.state('next'), 'pending', 'the first follower tries again');
 select is(pg_temp.sites_of('next'), 'alpha pending 0, beta pending 0', 'all of them');
 select is(pg_temp.state('last'), 'pending follows next', 'for the other');
@@ -283,7 +283,7 @@ do $$ begin
     perform pg_temp.search_site(pg_temp.id_of('narrow'), 'alpha', 'completed');
 end $$;
 delete from auth.users where id = pg_temp.ada();
-select worker.settle_followers();
+select worker.settle_ended_leaders();
 select is(pg_temp.state('wide') || ': ' || pg_temp.sites_of('wide'), 'pending: alpha completed 1, beta pending 0',
     'when a leader''s account goes, its follower leads');
 select is_empty(
