@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from scripts.throwaway import POSTGRES_15, throwaway_postgres
+from tests.support.postgres import POSTGRES_15, throwaway_postgres
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 
 TESTS = Path(__file__).parents[1] / "supabase" / "tests" / "database"

@@ -17,7 +17,7 @@ from scripts.schema_files import (
     schema_files,
     write_migrations,
 )
-from scripts.throwaway import throwaway_postgres
+from tests.support.postgres import throwaway_postgres
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import embedded_binaries
 

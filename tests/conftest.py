@@ -20,8 +20,8 @@ import pytest
 from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from scripts.throwaway import POSTGRES_15
-from tests.recorder import Recorder, recording, trust
+from tests.compare_rest.recorder import Recorder, recording, trust
+from tests.support.postgres import POSTGRES_15
 from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries, free_port
 from worker.local.supabase.stack import Endpoints

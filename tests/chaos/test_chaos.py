@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.chaos_experiment.plan import make_plan
+from tests.chaos.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.database
 def test_a_small_experiment_holds() -> None:
-    command = [sys.executable, "-m", "scripts.chaos_experiment", "--runs", "12", "--workers", "2", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.chaos", "--runs", "12", "--workers", "2", "--seed", "1"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "all invariants hold: scripts/chaos --runs 12 --workers 2 --seed 1" in answer.stdout

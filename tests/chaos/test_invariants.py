@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 
-from scripts.chaos_experiment.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
+from tests.chaos.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
 from tests.conftest import connect, running_stack
-from tests.helpers import call, claim, lease, page, search, user_id
+from tests.support.queue import call, claim, lease, page, search, user_id
 from worker.local.supabase.stack import Endpoints
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]

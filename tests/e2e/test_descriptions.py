@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.frontend import needs_node
-from tests.hostile import TIMES, hostile_texts
+from tests.support.hostile import TIMES, hostile_texts
+from tests.support.node import needs_node
 from worker.pipeline.markdown import to_markdown
 
 pytestmark = needs_node

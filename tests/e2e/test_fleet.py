@@ -14,8 +14,8 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import connect, running_stack
-from tests.e2e.fleet import PlayedSites, played_sites, until, watching, workers
-from tests.helpers import call, user_id
+from tests.support.queue import call, user_id
+from tests.support.workers import PlayedSites, played_sites, until, watching, workers
 from worker.local.boards.people import EVERYBODY
 from worker.local.supabase.stack import Endpoints
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.e2e.frontend import SUBSCRIBED, frontend, needs_node, token
+from tests.support.node import SUBSCRIBED, frontend, needs_node, token
 from worker.local.supabase.stack import Endpoints
 
 ALICE, BOB = str(uuid4()), str(uuid4())

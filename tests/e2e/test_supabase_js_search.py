@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import connect, running_stack
-from tests.e2e.frontend import SUBSCRIBED, frontend, needs_node, node, token
 from tests.integration.test_worker import started
+from tests.support.node import SUBSCRIBED, frontend, needs_node, node, token
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
 

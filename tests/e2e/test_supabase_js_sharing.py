@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import connect, running_stack
-from tests.e2e.frontend import needs_node, node
 from tests.integration.test_worker import drain
+from tests.support.node import needs_node, node
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
 

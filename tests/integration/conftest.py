@@ -14,8 +14,8 @@ from psycopg import sql
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.integration.limits import Limits, limits_of
-from tests.integration.realtime import Table, published_table
+from tests.support.realtime import Table, published_table
+from tests.support.site_limits import Limits, limits_of
 from worker.local.supabase.gateway import gateway, serving
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.realtime.server import Realtime

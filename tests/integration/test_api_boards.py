@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.trials import Trial, run
+from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure, Listing
@@ -51,7 +51,7 @@ async def search(
     settings = HttpSettings(
         proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, timeout_seconds=timeout_seconds, backoff_seconds=0
     )
-    return await run(source, parameters, settings=settings, cursor=cursor)
+    return await search_source(source, parameters, settings=settings, cursor=cursor)
 
 
 def listed(boards: Boards, site: str, matches: Callable[[Listing], bool] = lambda _: True) -> set[str]:
@@ -165,7 +165,7 @@ async def test_no_page_is_fetched_twice(boards: Boards, site: str) -> None:
     assert begun.error is not None
     boards.heal()
     settings = HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert)
-    resumed = await run(SOURCES[site](), EVERYTHING, settings=settings, cursor=begun.cursor, next_page=3)
+    resumed = await search_source(SOURCES[site](), EVERYTHING, settings=settings, cursor=begun.cursor, next_page=3)
     assert resumed.error is None
     answered = [request.page for request in boards.requests(site) if request.failure is None]
     assert answered == list(range(1, len(whole.pages) + 1))

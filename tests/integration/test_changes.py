@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from supabase_auth.errors import AuthRetryableError
 
-from tests.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
+from tests.support.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
 from worker.database.changes import Binding, Change, Recheck, Subscribed, Timing, changes
 from worker.database.user import signed_in_as
 from worker.local.processes import ready, running

@@ -12,7 +12,10 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.helpers import (
+from tests.integration.conftest import Configure, Connect, Connection
+from tests.integration.test_queue_rpcs import written
+from tests.integration.test_sharing import CANCEL, CLAIM, DELETE_ACCOUNT, FINISH, INSERT, rows, signed_in
+from tests.support.queue import (
     Refusal,
     Row,
     answer_after,
@@ -27,9 +30,6 @@ from tests.helpers import (
     start_site,
     user_id,
 )
-from tests.integration.conftest import Configure, Connect, Connection
-from tests.integration.test_queue_rpcs import written
-from tests.integration.test_sharing import CANCEL, CLAIM, DELETE_ACCOUNT, FINISH, INSERT, rows, signed_in
 
 SITES = ["indeed", "linkedin"]
 FAILURE = {"error_code": "network", "error_message": "reset", "retryable": True}

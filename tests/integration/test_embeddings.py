@@ -18,8 +18,8 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.conftest import SignIn, running_stack
-from tests.helpers import Refusal, Row, call, refusal, somebody_waits_for, user_id
 from tests.integration.conftest import Connect, Connection
+from tests.support.queue import Refusal, Row, call, refusal, somebody_waits_for, user_id
 from worker.database.client import open_client
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError

@@ -15,9 +15,9 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Refusal, call, claim, enqueue, new_runs, refusal, somebody_waits_for, user_id
-from tests.hostile import hostile
 from tests.integration.conftest import Connect, Connection
+from tests.support.hostile import hostile
+from tests.support.queue import Refusal, call, claim, enqueue, new_runs, refusal, somebody_waits_for, user_id
 
 BAD_PARAMETERS: list[tuple[Any, str]] = [
     ([], "parameters must be an object"),

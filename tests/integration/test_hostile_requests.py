@@ -12,7 +12,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.helpers import (
+from tests.integration.conftest import Configure, Connect, Connection
+from tests.integration.test_sharing import SITES, carry_through, insert, items_of, rows, run_of, signed_in
+from tests.support.queue import (
     Row,
     call,
     claim,
@@ -24,8 +26,6 @@ from tests.helpers import (
     start_site,
     user_id,
 )
-from tests.integration.conftest import Configure, Connect, Connection
-from tests.integration.test_sharing import SITES, carry_through, insert, items_of, rows, run_of, signed_in
 
 
 @pytest.fixture

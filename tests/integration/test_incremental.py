@@ -9,8 +9,8 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, user_id
 from tests.integration.conftest import Configure, Connection
+from tests.support.queue import Row, user_id
 from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError
 from worker.local.supabase.stack import Endpoints

@@ -16,8 +16,8 @@ import pytest
 from psycopg.errors import SerializationFailure
 from supabase import AsyncClient
 
-from tests.helpers import claim, enqueue, lease, page, start_site, user_id
 from tests.integration.conftest import Connect, Connection
+from tests.support.queue import claim, enqueue, lease, page, start_site, user_id
 
 REPEATS = 2
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers import CLI, needs_cli
+from tests.support.queue import CLI, needs_cli
 from worker.local.supabase.migrations import apply_migrations, split_statements
 from worker.local.supabase.postgres import LocalError, Postgres
 

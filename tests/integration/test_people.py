@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.helpers import Row, call, claim, lease, page, refusal, start_site, user_id
 from tests.integration.conftest import Connection
 from tests.integration.test_sharing import Listener
+from tests.support.queue import Row, call, claim, lease, page, refusal, start_site, user_id
 from worker.local.supabase.stack import Endpoints
 
 EVERYTHING = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.trials import Trial, run
+from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure
@@ -53,12 +53,11 @@ async def find(
     **parameters: Any,
 ) -> Trial:
     """Search; whether it fails has to be as expected."""
-    trial = await run(
+    trial = await search_source(
         source,
         parameters,
         settings=http,
-        cursor=after.cursor if after else None,
-        next_page=after.number + 1 if after else 1,
+        after=after,
         account=account,
         stop_after=stop_after,
     )

@@ -15,8 +15,8 @@ from psycopg.errors import InsufficientPrivilege
 from supabase import AsyncClient
 
 from tests.conftest import HAS_PGVECTOR, SignIn, connect
-from tests.helpers import Query, Row, call, claim, enqueue, lease, page, search, user_id
 from tests.integration.conftest import Connection
+from tests.support.queue import Query, Row, call, claim, enqueue, lease, page, search, user_id
 from worker.local.supabase.stack import Endpoints
 
 # For each relation of `public` what becomes of select, insert, update and delete: "yes", "none" (no error, and no row),

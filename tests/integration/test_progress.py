@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, call, claim, enqueue, lease, page, refusal, start_site
 from tests.integration.conftest import Configure, Connection
+from tests.support.queue import Row, call, claim, enqueue, lease, page, refusal, start_site
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import (
+from tests.integration.conftest import Configure, Connect, Connection
+from tests.support.queue import (
     SITES,
     Refusal,
     Row,
@@ -31,7 +32,6 @@ from tests.helpers import (
     somebody_waits_for,
     user_id,
 )
-from tests.integration.conftest import Configure, Connect, Connection
 
 LEASE_LOST = Refusal(409, "PT409", "lease_lost")
 

@@ -18,7 +18,7 @@ from supabase import AsyncClient
 
 from tests.conftest import SignIn, connect
 from tests.integration.conftest import served, served_with_realtime
-from tests.integration.realtime import (
+from tests.support.realtime import (
     ALICE,
     PATIENCE_SECONDS,
     PROTOCOLS,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.realtime import (
+from tests.support.realtime import (
     ALICE,
     SUBSCRIBED,
     Table,

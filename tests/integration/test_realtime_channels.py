@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from tests.integration.conftest import served
-from tests.integration.realtime import (
+from tests.support.realtime import (
     ALICE,
     BOB,
     PROTOCOLS,

@@ -12,8 +12,8 @@ import pytest
 from supabase import AsyncClient
 
 from scripts.schema_document import describe_schema
-from tests.helpers import Row, call, claim, enqueue, search, user_id
 from tests.integration.conftest import Configure, Connection
+from tests.support.queue import Row, call, claim, enqueue, search, user_id
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
 

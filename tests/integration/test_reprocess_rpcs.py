@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Refusal, Row, call, claim, enqueue, items, lease, page, refusal, somebody_waits_for
 from tests.integration.conftest import Connect, Connection
+from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal, somebody_waits_for
 
 LOAD_PAGE: LiteralString = "select public.worker_load_page(%(page_id)s, 2, 5, '{}', %(items)s, '[]')"
 

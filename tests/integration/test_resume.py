@@ -10,8 +10,8 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, call, claim, enqueue, lease, page, pause, start_site, user_id
 from tests.integration.conftest import Configure, Connection
+from tests.support.queue import Row, call, claim, enqueue, lease, page, pause, start_site, user_id
 
 FROM_THE_BEGINNING = {"cursor": None, "next_page": 1, "is_fetched": False}
 

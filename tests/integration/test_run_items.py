@@ -10,8 +10,8 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, call, claim, enqueue, lease, page, search, start_site, user_id
 from tests.integration.conftest import Connection
+from tests.support.queue import Row, call, claim, enqueue, lease, page, search, start_site, user_id
 
 
 def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

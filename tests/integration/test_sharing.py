@@ -16,7 +16,8 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import (
+from tests.integration.conftest import Configure, Connect, Connection
+from tests.support.queue import (
     Refusal,
     Row,
     answer_after,
@@ -31,7 +32,6 @@ from tests.helpers import (
     start_site,
     user_id,
 )
-from tests.integration.conftest import Configure, Connect, Connection
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
 

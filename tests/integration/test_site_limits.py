@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from tests.helpers import Row
-from tests.integration.limits import NOON, Limits, Run, answer_after, connect
+from tests.support.queue import Row
+from tests.support.site_limits import NOON, Limits, Run, answer_after, connect
 
 DAY = 86400
 

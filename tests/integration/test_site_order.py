@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from tests.integration.limits import Limits, Run
+from tests.support.site_limits import Limits, Run
 
 SEEDS = UUID("00000000-0000-4000-8000-000000000000")
 

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.helpers import Row
-from tests.integration.limits import NOON, Limits, Run, answer_after, connect
+from tests.support.queue import Row
+from tests.support.site_limits import NOON, Limits, Run, answer_after, connect
 
 MONTH = {"quota": 200, "quota_period": "month"}
 DAY = 86400

@@ -14,9 +14,9 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, enqueue
 from tests.integration.conftest import Configure, Connection
-from tests.listings import Listings
+from tests.support.listings import Listings
+from tests.support.queue import Row, enqueue
 from worker.database.answers import FinishedRun
 from worker.database.queue import Queue
 from worker.database.user import FollowedRun, User

@@ -12,10 +12,10 @@ from psycopg import sql
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, enqueue
 from tests.integration.conftest import Configure, Connection
-from tests.listings import Listings
-from tests.stopping_worker import stopped
+from tests.support.listings import Listings
+from tests.support.queue import Row, enqueue
+from tests.support.stopping_worker import stopped
 from worker.engine.spool import Spool
 from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError

@@ -9,10 +9,10 @@ import pytest
 from supabase import AsyncClient
 
 from tests.conftest import SignIn
-from tests.helpers import Row, enqueue
 from tests.integration.conftest import Connection
-from tests.listings import Listings
-from tests.stopping_worker import stopped
+from tests.support.listings import Listings
+from tests.support.queue import Row, enqueue
+from tests.support.stopping_worker import stopped
 from worker.engine.worker import Worker
 from worker.local.supabase.stack import Endpoints
 from worker.settings import Settings

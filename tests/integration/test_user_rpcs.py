@@ -12,8 +12,21 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
 from tests.conftest import SignIn, connect
-from tests.helpers import Query, Refusal, Row, call, claim, enqueue, lease, new_runs, page, refusal, search, user_id
 from tests.integration.conftest import Configure
+from tests.support.queue import (
+    Query,
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    lease,
+    new_runs,
+    page,
+    refusal,
+    search,
+    user_id,
+)
 from worker.local.supabase.stack import Endpoints
 
 NOT_YOURS = Refusal(404, "PT404", "run_id must be of a run of yours")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.phoenix import Phoenix
+from tests.support.phoenix import Phoenix
 from worker.database import wakeup as wakeup_module
 from worker.database.changes import Change, Recheck, Subscribed, changes
 from worker.database.wakeup import Wakeup

@@ -13,8 +13,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import Trial, items_of, json_values, run, run_with_permits
+from tests.support.hostile import hostile, json_values
+from tests.support.sources import Trial, items_of, permits_of_search, search_source
 from worker.errors import ErrorCode, SiteError
 from worker.model import Json
 from worker.sources.arbeitnow import ADDRESS, MOST_PAGES, ArbeitnowSource
@@ -55,7 +55,7 @@ async def answered(respx_mock: respx.MockRouter, *answers: Any, parameters: Any 
             answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer) for answer in answers
         ]
     )
-    return await run(SOURCE, parameters or ENGINEER, **options)
+    return await search_source(SOURCE, parameters or ENGINEER, **options)
 
 
 def asked(respx_mock: respx.MockRouter) -> list[str]:
@@ -206,7 +206,7 @@ async def test_an_item_links_back_to_arbeitnow(respx_mock: respx.MockRouter) -> 
 
 async def test_a_request_takes_a_permit(respx_mock: respx.MockRouter) -> None:
     respx_mock.get(ADDRESS).respond(json=board([job(1)]))
-    assert (await run_with_permits(ArbeitnowSource(), ENGINEER)).taken == [(None, 1)]
+    assert (await permits_of_search(ArbeitnowSource(), ENGINEER)).taken == [(None, 1)]
     assert ArbeitnowSource().limits["arbeitnow"].pause_seconds > 0
     assert ArbeitnowSource().credentials == {}
 
@@ -286,5 +286,5 @@ FIELDS = ("slug", "title", "url", "created_at", "tags", "job_types", "location",
 async def test_whatever_comes_is_pages_or_a_site_error(body: bytes) -> None:
     with respx.mock as router:
         router.get(ADDRESS).respond(200, content=body)
-        trial = await run(ArbeitnowSource(), ENGINEER | {"location": "Berlin", "hours_old": 48})
+        trial = await search_source(ArbeitnowSource(), ENGINEER | {"location": "Berlin", "hours_old": 48})
     assert trial.error is not None or trial.pages[-1].is_last

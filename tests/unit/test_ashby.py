@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import respx
 
-from tests.unit.company_boards import played, run
+from tests.support.sources import search_source
 from worker.errors import InvalidItemError
 from worker.model import Item
 from worker.sources.ashby import AshbySource
@@ -56,12 +57,11 @@ def item(**changes: Any) -> Item:
     return AshbySource().parse("ashby", {"board": "acme", "job": {**JOB, **changes}})
 
 
-async def test_what_is_asked() -> None:
+async def test_what_is_asked(router: respx.MockRouter) -> None:
     unlisted = {**JOB, "id": "2", "title": "Secret Engineer", "isListed": False}
-    with played() as router:
-        route = router.get("https://api.ashbyhq.com/posting-api/job-board/The%20Company")
-        route.respond(json={"apiVersion": "1", "jobs": [unlisted, JOB]})
-        told = await run(AshbySource(), {"ashby_boards": ["The Company"]})
+    route = router.get("https://api.ashbyhq.com/posting-api/job-board/The%20Company")
+    route.respond(json={"apiVersion": "1", "jobs": [unlisted, JOB]})
+    told = await search_source(AshbySource(), {"ashby_boards": ["The Company"]})
     assert dict(route.calls[0].request.url.params) == {"includeCompensation": "true"}
     assert told.pages[0].payload == {"board": "The Company", "jobs": [JOB]}
     [found] = told.items

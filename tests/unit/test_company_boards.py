@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +12,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import item_of, json_values
-from tests.unit.company_boards import played, run
+from tests.support.hostile import hostile, json_values
+from tests.support.sources import item_of, search_source
 from worker.errors import ErrorCode, InvalidItemError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, SiteHttp, open_http
 from worker.model import Item, Observed, Page, Progress
@@ -29,12 +27,6 @@ from worker.sources.parameters import JobParameters
 
 SOURCES = (GreenhouseSource, AshbySource, LeverSource)
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def router() -> Iterator[respx.MockRouter]:
-    with played() as router:
-        yield router
 
 
 def a_job(number: int, **fields: Any) -> dict[str, Any]:
@@ -65,7 +57,7 @@ def parameters(*boards: str, **others: Any) -> dict[str, Any]:
 async def test_boards_are_searched_one_after_another(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1), a_job(2, title="Nurse")]})
     at(router, "bolt").respond(json={"jobs": [a_job(3)]})
-    told = await run(GreenhouseSource(), parameters("acme", "bolt"))
+    told = await search_source(GreenhouseSource(), parameters("acme", "bolt"))
     assert told.error is None
     assert [page.payload for page in told.pages] == [
         {"board": "acme", "jobs": [a_job(1)]},
@@ -82,19 +74,19 @@ async def test_boards_are_searched_one_after_another(router: respx.MockRouter) -
 
 async def test_a_board_that_is_named_twice_is_searched_once(router: respx.MockRouter) -> None:
     route = at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    assert (await run(GreenhouseSource(), parameters("acme", "acme"))).jobs == [("acme", 1)]
+    assert (await search_source(GreenhouseSource(), parameters("acme", "acme"))).jobs == [("acme", 1)]
     assert route.call_count == 1
 
 
 async def test_a_board_without_a_matching_job_is_a_page_without_jobs(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1, title="Nurse")]})
-    told = await run(GreenhouseSource(), parameters("acme"))
+    told = await search_source(GreenhouseSource(), parameters("acme"))
     assert (told.jobs, told.items, told.pages[0].is_last) == ([("acme", 0)], [], True)
 
 
 async def test_a_large_board_is_several_pages_of_one_request(router: respx.MockRouter) -> None:
     route = at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(250)]})
-    told = await run(GreenhouseSource(), parameters("acme", results_wanted=1000))
+    told = await search_source(GreenhouseSource(), parameters("acme", results_wanted=1000))
     assert told.jobs == [("acme", 100), ("acme", 100), ("acme", 50)]
     assert [page.calls_used for page in told.pages] == [1, 0, 0]
     assert [page.is_last for page in told.pages] == [False, False, True]
@@ -103,21 +95,21 @@ async def test_a_large_board_is_several_pages_of_one_request(router: respx.MockR
 
 async def test_exactly_one_page_full_is_one_page(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(100)]})
-    assert (await run(GreenhouseSource(), parameters("acme", results_wanted=1000))).jobs == [("acme", 100)]
+    assert (await search_source(GreenhouseSource(), parameters("acme", results_wanted=1000))).jobs == [("acme", 100)]
 
 
 async def test_each_board_gives_its_share_and_leaves_the_rest_to_those_after_it(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(50)]})
     at(router, "bolt").respond(json={"jobs": [a_job(100)]})
     at(router, "corp").respond(json={"jobs": [a_job(number) for number in range(200, 250)]})
-    told = await run(GreenhouseSource(), parameters("acme", "bolt", "corp", results_wanted=30))
+    told = await search_source(GreenhouseSource(), parameters("acme", "bolt", "corp", results_wanted=30))
     assert told.jobs == [("acme", 10), ("bolt", 1), ("corp", 19)]
     assert told.pages[-1].is_last
 
 
 async def test_boards_are_not_asked_once_enough_is_found(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1), a_job(2)]})
-    told = await run(GreenhouseSource(), parameters("acme", "bolt", results_wanted=1))
+    told = await search_source(GreenhouseSource(), parameters("acme", "bolt", results_wanted=1))
     assert told.jobs == [("acme", 1)]
     assert told.pages[-1].is_last
     assert told.error is None
@@ -126,24 +118,28 @@ async def test_boards_are_not_asked_once_enough_is_found(router: respx.MockRoute
 async def test_the_best_of_a_board_come_first(router: respx.MockRouter) -> None:
     old, other = a_job(1000), a_job(1, title="Recruiter", content="for engineers")
     at(router, "acme").respond(json={"jobs": [other, old, a_job(2)]})
-    assert (await run(GreenhouseSource(), parameters("acme"))).titles == ["Engineer 2", "Engineer 1000", "Recruiter"]
+    assert (await search_source(GreenhouseSource(), parameters("acme"))).titles == [
+        "Engineer 2",
+        "Engineer 1000",
+        "Recruiter",
+    ]
 
 
 async def test_only_what_is_newer_is_asked_for(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(30), a_job(90), a_job(200)]})
     newer_than = NOW - timedelta(minutes=120)
-    assert (await run(GreenhouseSource(), parameters("acme"), newer_than=newer_than)).titles == [
+    assert (await search_source(GreenhouseSource(), parameters("acme"), newer_than=newer_than)).titles == [
         "Engineer 30",
         "Engineer 90",
     ]
-    assert (await run(GreenhouseSource(), parameters("acme", hours_old=1), newer_than=newer_than)).titles == [
+    assert (await search_source(GreenhouseSource(), parameters("acme", hours_old=1), newer_than=newer_than)).titles == [
         "Engineer 30"
     ]
 
 
 async def test_a_job_that_cannot_be_read_is_kept_as_an_error(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [{"id": 7}, "what?", a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("acme"))
+    told = await search_source(GreenhouseSource(), parameters("acme"))
     assert told.titles == ["Engineer 1"]
     assert [(error.index, error.field) for error in told.item_errors] == [(1, "absolute_url"), (2, "job")]
 
@@ -154,9 +150,9 @@ async def test_a_job_that_cannot_be_read_is_kept_as_an_error(router: respx.MockR
 async def test_a_search_goes_on_after_the_last_board_that_was_saved(router: respx.MockRouter) -> None:
     acme = at(router, "acme").respond(json={"jobs": [a_job(1, title="Nurse")]})
     bolt = at(router, "bolt").respond(json={"jobs": [a_job(2)]})
-    first = await run(GreenhouseSource(), parameters("acme", "bolt"), stop_after=1)
+    first = await search_source(GreenhouseSource(), parameters("acme", "bolt"), stop_after=1)
     assert first.jobs == [("acme", 0)]
-    second = await run(GreenhouseSource(), parameters("acme", "bolt"), after=first.pages[-1])
+    second = await search_source(GreenhouseSource(), parameters("acme", "bolt"), after=first.pages[-1])
     assert second.jobs == [("bolt", 1)]
     assert [(page.number, page.is_last) for page in second.pages] == [(2, True)]
     assert second.progress[0] == Progress("searching", 1, 2, {"board": "bolt"})
@@ -168,9 +164,9 @@ async def test_a_search_that_was_stopped_finds_the_rest_once(router: respx.MockR
     at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(250)]})
     at(router, "bolt").respond(json={"jobs": [a_job(number) for number in range(300, 450)]})
     wanted = parameters("acme", "bolt", results_wanted=1000)
-    whole = await run(GreenhouseSource(), wanted)
-    first = await run(GreenhouseSource(), wanted, stop_after=stop_after)
-    second = await run(GreenhouseSource(), wanted, after=first.pages[-1])
+    whole = await search_source(GreenhouseSource(), wanted)
+    first = await search_source(GreenhouseSource(), wanted, stop_after=stop_after)
+    second = await search_source(GreenhouseSource(), wanted, after=first.pages[-1])
     assert first.titles + second.titles == whole.titles
     assert len(set(whole.titles)) == 400
     assert [page.number for page in (*first.pages, *second.pages)] == [1, 2, 3, 4, 5]
@@ -180,31 +176,33 @@ async def test_what_a_board_gave_counts_for_the_search_that_goes_on(router: resp
     at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(400)]})
     at(router, "bolt").respond(json={"jobs": [a_job(number) for number in range(500, 900)]})
     wanted = parameters("acme", "bolt", results_wanted=300)
-    first = await run(GreenhouseSource(), wanted, stop_after=1)
-    second = await run(GreenhouseSource(), wanted, after=first.pages[-1])
+    first = await search_source(GreenhouseSource(), wanted, stop_after=1)
+    second = await search_source(GreenhouseSource(), wanted, after=first.pages[-1])
     assert first.jobs + second.jobs == [("acme", 100), ("acme", 50), ("bolt", 100), ("bolt", 50)]
 
 
 async def test_the_greatest_age_counts_from_the_beginning_of_the_search(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": []})
     at(router, "bolt").respond(json={"jobs": [a_job(1)]})
-    first = await run(GreenhouseSource(), parameters("acme", "bolt", hours_old=1), stop_after=1)
+    first = await search_source(GreenhouseSource(), parameters("acme", "bolt", hours_old=1), stop_after=1)
     later = Page(1, None, 0, cursor=json.loads(json.dumps(first.pages[0].cursor)))
     assert isinstance(later.cursor, dict)
     later.cursor["published_since"] = (NOW + timedelta(hours=1)).isoformat()
-    assert (await run(GreenhouseSource(), parameters("acme", "bolt", hours_old=1), after=later)).jobs == [("bolt", 0)]
+    assert (await search_source(GreenhouseSource(), parameters("acme", "bolt", hours_old=1), after=later)).jobs == [
+        ("bolt", 0)
+    ]
 
 
 async def test_cursors_are_json(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("acme", hours_old=1))
+    told = await search_source(GreenhouseSource(), parameters("acme", hours_old=1))
     assert json.loads(json.dumps(told.pages[0].cursor)) == told.pages[0].cursor
 
 
 @pytest.mark.parametrize("cursor", ["page 2", 7, {"positions": []}, {"positions": {"acme": {"start": -1}}}])
 async def test_a_cursor_of_another_version_begins_anew(router: respx.MockRouter, cursor: Any) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("acme"), after=Page(4, None, 0, cursor=cursor))
+    told = await search_source(GreenhouseSource(), parameters("acme"), after=Page(4, None, 0, cursor=cursor))
     assert [(page.number, page.is_last) for page in told.pages] == [(5, True)]
 
 
@@ -214,7 +212,7 @@ async def test_a_cursor_of_another_version_begins_anew(router: respx.MockRouter,
 async def test_an_unknown_board_keeps_no_other_from_being_searched(router: respx.MockRouter) -> None:
     at(router, "typo").respond(404, json={"status": 404, "error": "Job not found"})
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("typo", "acme"))
+    told = await search_source(GreenhouseSource(), parameters("typo", "acme"))
     assert told.titles == ["Engineer 1"]
     assert not told.pages[-1].is_last
     assert (told.failure.code, told.failure.is_final) == (ErrorCode.NOT_FOUND, True)
@@ -224,7 +222,7 @@ async def test_an_unknown_board_keeps_no_other_from_being_searched(router: respx
 
 async def test_boards_that_are_all_unknown(router: respx.MockRouter) -> None:
     router.get(url__startswith="https://boards-api.greenhouse.io/").respond(404)
-    told = await run(GreenhouseSource(), parameters("typo", "mistake", "error", "slip"))
+    told = await search_source(GreenhouseSource(), parameters("typo", "mistake", "error", "slip"))
     assert (told.failure.code, told.pages) == (ErrorCode.NOT_FOUND, [])
     assert told.failure.message == "4 of 4 boards failed (no such board: typo, mistake, error, slip)"
 
@@ -232,12 +230,12 @@ async def test_boards_that_are_all_unknown(router: respx.MockRouter) -> None:
 async def test_boards_that_failed_are_searched_again_and_no_others(router: respx.MockRouter) -> None:
     down = at(router, "down").respond(503)
     acme = at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    first = await run(GreenhouseSource(), parameters("down", "acme"))
+    first = await search_source(GreenhouseSource(), parameters("down", "acme"))
     assert (first.failure.code, first.failure.is_final) == (ErrorCode.UPSTREAM, False)
     assert "503" in first.failure.message
     assert "down" in first.failure.message
     down.respond(json={"jobs": [a_job(2)]})
-    second = await run(GreenhouseSource(), parameters("down", "acme"), after=first.pages[-1])
+    second = await search_source(GreenhouseSource(), parameters("down", "acme"), after=first.pages[-1])
     assert (second.titles, second.error) == (["Engineer 2"], None)
     assert [(page.number, page.is_last) for page in second.pages] == [(2, True)]
     assert acme.call_count == 1
@@ -246,7 +244,7 @@ async def test_boards_that_failed_are_searched_again_and_no_others(router: respx
 async def test_a_cause_that_may_pass_counts_more_than_one_that_does_not(router: respx.MockRouter) -> None:
     at(router, "typo").respond(404)
     at(router, "down").respond(500)
-    told = await run(GreenhouseSource(), parameters("typo", "down"))
+    told = await search_source(GreenhouseSource(), parameters("typo", "down"))
     assert (told.failure.code, told.failure.is_final) == (ErrorCode.UPSTREAM, False)
     assert "typo" in told.failure.message
     assert "down" in told.failure.message
@@ -276,7 +274,7 @@ async def test_a_broken_board(
 ) -> None:
     at(router, "bad").mock(return_value=answer)
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("bad", "acme"))
+    told = await search_source(GreenhouseSource(), parameters("bad", "acme"))
     assert (told.failure.code, told.failure.is_final) == (code, is_final)
     assert "bad" in told.failure.message
     assert told.titles == ["Engineer 1"]
@@ -289,7 +287,7 @@ async def test_a_broken_board(
 async def test_a_board_that_does_not_answer(router: respx.MockRouter, error: Exception, code: ErrorCode) -> None:
     at(router, "bad").mock(side_effect=error)
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("bad", "acme"))
+    told = await search_source(GreenhouseSource(), parameters("bad", "acme"))
     assert (told.failure.code, told.titles) == (code, ["Engineer 1"])
 
 
@@ -297,7 +295,7 @@ async def test_a_site_that_wants_less_is_asked_no_more(router: respx.MockRouter)
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
     at(router, "bolt").respond(429, headers={"retry-after": "120"})
     corp = at(router, "corp").respond(json={"jobs": [a_job(2)]})
-    told = await run(GreenhouseSource(), parameters("acme", "bolt", "corp"))
+    told = await search_source(GreenhouseSource(), parameters("acme", "bolt", "corp"))
     assert (told.failure.code, told.failure.retry_after_seconds) == (ErrorCode.RATE_LIMITED, 120)
     assert (told.titles, corp.called) == (["Engineer 1"], False)
 
@@ -305,7 +303,7 @@ async def test_a_site_that_wants_less_is_asked_no_more(router: respx.MockRouter)
 async def test_a_site_that_is_down_is_not_asked_for_every_board(router: respx.MockRouter) -> None:
     router.get(url__regex="/(down|worse|gone)/").respond(502)
     acme = at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("down", "worse", "gone", "acme"))
+    told = await search_source(GreenhouseSource(), parameters("down", "worse", "gone", "acme"))
     assert (told.failure.code, told.failure.is_final, acme.called) == (ErrorCode.UPSTREAM, False, False)
     assert all(board in told.failure.message for board in ("down", "worse", "gone"))
 
@@ -313,7 +311,7 @@ async def test_a_site_that_is_down_is_not_asked_for_every_board(router: respx.Mo
 async def test_boards_that_are_none_do_not_make_the_site_one_that_is_down(router: respx.MockRouter) -> None:
     router.get(url__regex="/(typo|drifted|other|slip)/").respond(json={"positions": []})
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
-    told = await run(GreenhouseSource(), parameters("typo", "drifted", "other", "slip", "acme"))
+    told = await search_source(GreenhouseSource(), parameters("typo", "drifted", "other", "slip", "acme"))
     assert (told.failure.code, told.titles) == (ErrorCode.UNVERIFIED, ["Engineer 1"])
 
 
@@ -350,7 +348,7 @@ async def test_a_search_that_has_to_wait_ends_at_once_and_keeps_its_place(router
         with pytest.raises(SiteWaitingError):
             await anext(pages)
     at(router, "bolt").respond(json={"jobs": [a_job(2)]})
-    assert (await run(GreenhouseSource(), wanted, after=saved)).titles == ["Engineer 2"]
+    assert (await search_source(GreenhouseSource(), wanted, after=saved)).titles == ["Engineer 2"]
 
 
 # Parameters ------------------------------------------------------------------------------------------------------
@@ -379,7 +377,7 @@ def test_boards_that_may_be(source: CompanyBoards) -> None:
 
 async def test_a_name_with_a_space_is_one_segment_of_the_path(router: respx.MockRouter) -> None:
     route = at(router, "The%20Company").respond(json={"jobs": []})
-    await run(GreenhouseSource(), parameters("The Company"))
+    await search_source(GreenhouseSource(), parameters("The Company"))
     assert route.called
 
 

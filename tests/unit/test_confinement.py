@@ -30,7 +30,7 @@ def open_python() -> list[str]:
     candidates = (sys.executable, shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin"))
     for python in filter(None, candidates):
         command = ["env", f"PYTHONPATH={REPOSITORY}:{PACKAGES}", python]
-        program = "import worker.processes.sandbox, tests.looking"
+        program = "import worker.processes.sandbox, tests.support.intruder"
         ran = subprocess.run([*command, "-c", program], user=NOBODY, capture_output=True, check=False, cwd="/")
         if ran.returncode == 0:
             return command
@@ -75,7 +75,7 @@ def look(folder: Path) -> Look:
             "TMPDIR": str(temporary),
         }
         ran = subprocess.run(
-            [*python, "-m", "tests.looking", str(hidden), str(shown)],
+            [*python, "-m", "tests.support.intruder", str(hidden), str(shown)],
             env=os.environ | secret | {name: value.format(needle=needle) for name, value in environment.items()},
             cwd=work,
             user=user if IS_ROOT else None,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import LOOPBACK, Authority, Request, proxy, reply
+from tests.support.loopback import LOOPBACK, Authority, Request, proxy, reply
 
 EXAMPLE = Path(__file__).parents[1] / "example_source"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adding-a-source.md"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import respx
 
-from tests.unit.company_boards import played, run
+from tests.support.sources import search_source
 from worker.errors import InvalidItemError
 from worker.model import Item
 from worker.sources.greenhouse import GreenhouseSource
@@ -42,10 +43,9 @@ def item(**changes: Any) -> Item:
     return GreenhouseSource().parse("greenhouse", {"board": "acme", "job": {**JOB, **changes}})
 
 
-async def test_what_is_asked() -> None:
-    with played() as router:
-        route = router.get("https://boards-api.greenhouse.io/v1/boards/acme/jobs").respond(json={"jobs": [JOB]})
-        told = await run(GreenhouseSource(), {"greenhouse_boards": ["acme"]})
+async def test_what_is_asked(router: respx.MockRouter) -> None:
+    route = router.get("https://boards-api.greenhouse.io/v1/boards/acme/jobs").respond(json={"jobs": [JOB]})
+    told = await search_source(GreenhouseSource(), {"greenhouse_boards": ["acme"]})
     assert dict(route.calls[0].request.url.params) == {"content": "true", "pay_transparency": "true"}
     assert told.pages[0].payload == {"board": "acme", "jobs": [JOB]}
     [found] = told.items

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.loopback import LOOPBACK, Authority, Request, Server, proxy, replies, reply
+from tests.support.loopback import LOOPBACK, Authority, Request, Server, proxy, replies, reply
 from worker.engine.permits import LocalPermits
 from worker.errors import ErrorCode, SiteError
 from worker.http import HttpSettings, Response, SiteHttp, addresses, open_http

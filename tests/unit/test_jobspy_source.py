@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trials import items_of, json_values
+from tests.support.hostile import json_values
+from tests.support.sources import items_of
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Item, Json, Page
 from worker.sources.jobspy import JobSpySource

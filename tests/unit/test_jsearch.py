@@ -13,8 +13,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import Trial, items_of, json_values, run, run_with_permits
+from tests.support.hostile import hostile, json_values
+from tests.support.sources import Trial, items_of, permits_of_search, search_source
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.model import Json, Observed
 from worker.sources.jsearch import JSearchSource
@@ -61,7 +61,7 @@ async def answered(respx_mock: respx.MockRouter, *answers: Any, parameters: Any 
             answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer) for answer in answers
         ]
     )
-    return await run(source(), parameters or ENGINEER, **options)
+    return await search_source(source(), parameters or ENGINEER, **options)
 
 
 # Paging --------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ async def test_pages_follow_the_cursor(respx_mock: respx.MockRouter) -> None:
             httpx.Response(200, json=v2(jobs(range(20, 23)), None)),
         ]
     )
-    trial = await run(source(), ENGINEER | {"results_wanted": 100})
+    trial = await search_source(source(), ENGINEER | {"results_wanted": 100})
     assert trial.error is None
     assert trial.ids == [f"id-{number}" for number in range(23)]
     assert [page.number for page in trial.pages] == [1, 2, 3]
@@ -90,7 +90,7 @@ async def test_pages_follow_the_cursor(respx_mock: respx.MockRouter) -> None:
 
 async def test_openweb_ninja_has_an_address_and_a_header_of_its_own(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get(f"{OPENWEB_NINJA}/search-v2").respond(json=v2(jobs(range(3)), None))
-    trial = await run(source(host="api.openwebninja.com"), ENGINEER)
+    trial = await search_source(source(host="api.openwebninja.com"), ENGINEER)
     assert len(trial.items) == 3
     headers = route.calls[0].request.headers
     assert headers["x-api-key"] == KEY
@@ -105,7 +105,7 @@ async def test_the_first_version_numbers_its_pages(respx_mock: respx.MockRouter)
             httpx.Response(200, json=v1([])),
         ]
     )
-    trial = await run(source(version="v1"), ENGINEER)
+    trial = await search_source(source(version="v1"), ENGINEER)
     assert len(trial.items) == 14
     assert [params["page"] for params in asked(route)] == ["1", "2", "3"]
     assert trial.pages[-1].is_last
@@ -117,7 +117,7 @@ async def test_either_shape_is_read_whatever_was_asked(
     respx_mock: respx.MockRouter, version: str, path: str, answer: Any
 ) -> None:
     respx_mock.get(f"{RAPIDAPI}/{path}").respond(json=answer)
-    trial = await run(source(version=version), ENGINEER | {"results_wanted": 4})
+    trial = await search_source(source(version=version), ENGINEER | {"results_wanted": 4})
     assert trial.ids == ["id-0", "id-1", "id-2", "id-3"]
     assert trial.pages[0].payload == answer
 
@@ -136,7 +136,7 @@ async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter
     respx_mock.clear()
     # It repeats jobs of pages before, as JSearch does.
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2(jobs([3, 19, *range(20, 28)]), "c3"))
-    resumed = await run(source(), ENGINEER | {"results_wanted": 25}, cursor=begun.cursor, next_page=3)
+    resumed = await search_source(source(), ENGINEER | {"results_wanted": 25}, cursor=begun.cursor, next_page=3)
     assert [params["cursor"] for params in asked(route)] == ["c2"]
     assert [page.number for page in resumed.pages] == [3]
     assert resumed.pages[-1].is_last
@@ -146,7 +146,7 @@ async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter
 
 async def test_a_search_goes_on_in_the_version_that_it_began_with(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search").respond(json=v1([]))
-    await run(source(version="v2"), ENGINEER, cursor={"page": 4, "found_ids": ["id-1"]}, next_page=4)
+    await search_source(source(version="v2"), ENGINEER, cursor={"page": 4, "found_ids": ["id-1"]}, next_page=4)
     assert [params["page"] for params in asked(route)] == ["4"]
 
 
@@ -157,14 +157,14 @@ async def test_a_cursor_asks_for_the_same_days_however_late_it_is_followed(respx
     respx_mock.clear()
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None))
     long_ago = datetime.now(UTC) - timedelta(days=2)
-    await run(source(), ENGINEER, newer_than=long_ago, cursor=begun.cursor, next_page=2)
+    await search_source(source(), ENGINEER, newer_than=long_ago, cursor=begun.cursor, next_page=2)
     assert asked(route)[0]["date_posted"] == "today"
 
 
 @pytest.mark.parametrize("cursor", ["c1", 7, [], {"found": 3}, {"page": "x"}])
 async def test_a_cursor_of_another_make_begins_anew(respx_mock: respx.MockRouter, cursor: Json) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2(jobs(range(2)), None))
-    trial = await run(source(), ENGINEER, cursor=cursor)
+    trial = await search_source(source(), ENGINEER, cursor=cursor)
     assert len(trial.items) == 2
     assert "cursor" not in asked(route)[0]
 
@@ -247,7 +247,7 @@ async def test_what_is_asked(
     respx_mock: respx.MockRouter, parameters: dict[str, Any], expected: dict[str, str]
 ) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None))
-    await run(source(), {"search_term": "nurse"} | parameters)
+    await search_source(source(), {"search_term": "nurse"} | parameters)
     (params,) = asked(route)
     assert expected.items() <= params.items()
     assert {"country", "work_from_home", "employment_types"} & params.keys() <= expected.keys() | {"country"}
@@ -255,7 +255,7 @@ async def test_what_is_asked(
 
 async def test_newer_than_narrows_the_days(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None))
-    await run(source(), ENGINEER | {"hours_old": 500}, newer_than=datetime.now(UTC) - timedelta(hours=30))
+    await search_source(source(), ENGINEER | {"hours_old": 500}, newer_than=datetime.now(UTC) - timedelta(hours=30))
     assert asked(route)[0]["date_posted"] == "3days"
 
 
@@ -392,7 +392,7 @@ async def test_refusals(
     respx_mock: respx.MockRouter, answer: httpx.Response, code: ErrorCode, retry_after: float | None, message: str
 ) -> None:
     respx_mock.get(f"{RAPIDAPI}/search-v2").mock(return_value=answer)
-    trial = await run(source(), ENGINEER)
+    trial = await search_source(source(), ENGINEER)
     assert trial.failure.code is code
     assert trial.failure.is_final is (
         code in (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_FOUND, ErrorCode.INVALID_PARAMETERS) or answer.status_code == 418
@@ -408,13 +408,13 @@ async def test_refusals(
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_a_server_that_fails(respx_mock: respx.MockRouter, status: int) -> None:
     respx_mock.get(f"{RAPIDAPI}/search-v2").respond(status, html="<h1>Bad gateway</h1>")
-    trial = await run(source(), ENGINEER)
+    trial = await search_source(source(), ENGINEER)
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.UPSTREAM, False)
 
 
 async def test_without_a_key_nothing_is_asked(respx_mock: respx.MockRouter) -> None:
     keyless = JSearchSource(None)
-    trial = await run(keyless, ENGINEER)
+    trial = await search_source(keyless, ENGINEER)
     assert trial.failure.code is ErrorCode.UNAUTHORIZED
     assert trial.failure.message.startswith("JSEARCH_API_KEY: is not set")
     assert respx_mock.calls.call_count == 0
@@ -468,7 +468,7 @@ async def test_what_an_answer_tells_of_the_plan_is_passed_on(
 ) -> None:
     body = v2([], None) if status == 200 else {"message": "You have exceeded the MONTHLY quota"}
     respx_mock.get(f"{RAPIDAPI}/search-v2").respond(status, json=body, headers=headers)
-    permits = await run_with_permits(source(), ENGINEER)
+    permits = await permits_of_search(source(), ENGINEER)
     assert permits.observed == observed
     assert permits.taken == [(None, 1)]
 
@@ -476,7 +476,7 @@ async def test_what_an_answer_tells_of_the_plan_is_passed_on(
 async def test_a_reset_may_be_told_as_a_time(respx_mock: respx.MockRouter) -> None:
     at = int(datetime.now(UTC).timestamp()) + 500
     respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None), headers={"x-ratelimit-requests-reset": str(at)})
-    (observed,) = (await run_with_permits(source(), ENGINEER)).observed
+    (observed,) = (await permits_of_search(source(), ENGINEER)).observed
     assert observed.resets_in_seconds is not None
     assert 0 <= observed.resets_in_seconds <= 500
 
@@ -615,5 +615,5 @@ def test_any_job_is_read_or_refused(fields: dict[str, Json]) -> None:
 async def test_whatever_comes_is_pages_or_a_site_error(body: bytes, status: int) -> None:
     with respx.mock as router:
         router.get(f"{RAPIDAPI}/search-v2").respond(status, content=body)
-        trial = await run(source(), ENGINEER | {"hours_old": 48, "results_wanted": 20})
+        trial = await search_source(source(), ENGINEER | {"hours_old": 48, "results_wanted": 20})
     assert trial.error is not None or trial.pages[-1].is_last

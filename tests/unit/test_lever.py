@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 import respx
 
-from tests.unit.company_boards import played, run
+from tests.support.sources import search_source
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Item
 from worker.sources.lever import LeverSource
@@ -35,12 +34,6 @@ POSTING: dict[str, Any] = {
     "additional": "<div>Apply soon.</div>",
     "salaryRange": {"min": 30, "max": 45.5, "currency": "EUR", "interval": "per-hour-wage"},
 }
-
-
-@pytest.fixture
-def router() -> Iterator[respx.MockRouter]:
-    with played() as router:
-        yield router
 
 
 def item(**changes: Any) -> Item:
@@ -73,7 +66,7 @@ def skips(route: respx.Route) -> list[str]:
 
 async def test_what_is_asked(router: respx.MockRouter) -> None:
     route = plays(router, "acme", [POSTING])
-    told = await run(LeverSource(), {"lever_boards": ["acme"]})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"]})
     assert dict(route.calls[0].request.url.params) == {"mode": "json", "skip": "0", "limit": "100"}
     assert told.pages[0].payload == {"board": "acme", "jobs": [POSTING]}
     assert [page.is_last for page in told.pages] == [True]
@@ -86,7 +79,7 @@ async def test_what_is_asked(router: respx.MockRouter) -> None:
 
 async def test_a_large_board_has_several_answers(router: respx.MockRouter) -> None:
     acme = plays(router, "acme", [a_posting(number) for number in range(230)])
-    told = await run(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
     assert told.jobs == [("acme", 100), ("acme", 100), ("acme", 30)]
     assert [page.is_last for page in told.pages] == [False, False, True]
     assert skips(acme) == ["0", "100", "200"]
@@ -95,14 +88,14 @@ async def test_a_large_board_has_several_answers(router: respx.MockRouter) -> No
 
 async def test_a_board_of_full_answers_ends_with_an_empty_one(router: respx.MockRouter) -> None:
     acme = plays(router, "acme", [a_posting(number) for number in range(100)])
-    told = await run(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
     assert (told.jobs, told.pages[-1].is_last) == ([("acme", 100), ("acme", 0)], True)
     assert skips(acme) == ["0", "100"]
 
 
 async def test_no_more_is_asked_for_than_is_wanted(router: respx.MockRouter) -> None:
     acme = plays(router, "acme", [a_posting(number) for number in range(300)])
-    told = await run(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 120})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 120})
     assert told.jobs == [("acme", 100), ("acme", 20)]
     assert skips(acme) == ["0", "100"]
 
@@ -110,7 +103,7 @@ async def test_no_more_is_asked_for_than_is_wanted(router: respx.MockRouter) -> 
 async def test_answers_without_a_match_are_gone_past(router: respx.MockRouter) -> None:
     others = [a_posting(number, text="Cook") for number in range(150)]
     plays(router, "acme", [*others, a_posting(500)])
-    told = await run(LeverSource(), {"lever_boards": ["acme"]})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"]})
     assert told.jobs == [("acme", 0), ("acme", 1)]
 
 
@@ -119,8 +112,8 @@ async def test_a_search_that_was_stopped_repeats_no_request(router: respx.MockRo
     acme = plays(router, "acme", [a_posting(number) for number in range(230)])
     bolt = plays(router, "bolt", [a_posting(number) for number in range(300, 420)])
     wanted = {"lever_boards": ["acme", "bolt"], "results_wanted": 1000}
-    first = await run(LeverSource(), wanted, stop_after=stop_after)
-    second = await run(LeverSource(), wanted, after=first.pages[-1])
+    first = await search_source(LeverSource(), wanted, stop_after=stop_after)
+    second = await search_source(LeverSource(), wanted, after=first.pages[-1])
     assert first.jobs + second.jobs == [("acme", 100), ("acme", 100), ("acme", 30), ("bolt", 100), ("bolt", 20)]
     assert len(set(first.titles + second.titles)) == 350
     assert (skips(acme), skips(bolt)) == (["0", "100", "200"], ["0", "100"])
@@ -133,11 +126,11 @@ async def test_a_board_that_fails_midway_goes_on_there(router: respx.MockRouter)
     acme.mock(side_effect=[httpx.Response(200, json=postings[:100]), *[httpx.Response(500)] * 10])
     plays(router, "bolt", [a_posting(500)])
     wanted = {"lever_boards": ["acme", "bolt"], "results_wanted": 1000}
-    first = await run(LeverSource(), wanted)
+    first = await search_source(LeverSource(), wanted)
     assert (first.failure.code, first.jobs) == (ErrorCode.UPSTREAM, [("acme", 100), ("bolt", 1)])
     asked = acme.call_count
     acme.mock(side_effect=works)
-    second = await run(LeverSource(), wanted, after=first.pages[-1])
+    second = await search_source(LeverSource(), wanted, after=first.pages[-1])
     assert (second.jobs, second.error, second.pages[-1].is_last) == ([("acme", 30)], None, True)
     assert skips(acme)[asked:] == ["100"]
 
@@ -145,7 +138,7 @@ async def test_a_board_that_fails_midway_goes_on_there(router: respx.MockRouter)
 async def test_a_board_in_the_eu(router: respx.MockRouter) -> None:
     main = router.get(url__startswith="https://api.lever.co/v0/postings/acme").respond(404, json={"ok": False})
     plays(router, "acme", [a_posting(number) for number in range(110)], host="api.eu.lever.co")
-    told = await run(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 1000})
     assert (told.jobs, told.error) == ([("acme", 100), ("acme", 10)], None)
     assert main.call_count == 1
 
@@ -154,7 +147,7 @@ async def test_a_board_that_is_in_neither_region(router: respx.MockRouter) -> No
     router.get(url__regex=r"https://api(\.eu)?\.lever\.co/").respond(
         404, json={"ok": False, "error": "Document not found"}
     )
-    told = await run(LeverSource(), {"lever_boards": ["typo"]})
+    told = await search_source(LeverSource(), {"lever_boards": ["typo"]})
     assert (told.failure.code, told.failure.message) == (
         ErrorCode.NOT_FOUND,
         "1 of 1 boards failed (no such board: typo)",
@@ -164,7 +157,7 @@ async def test_a_board_that_is_in_neither_region(router: respx.MockRouter) -> No
 @pytest.mark.parametrize("body", [{"ok": False}, {"jobs": []}, "none", 7])
 async def test_an_answer_that_is_no_list(router: respx.MockRouter, body: Any) -> None:
     router.get(url__startswith="https://api.lever.co/v0/postings/acme").respond(json=body)
-    told = await run(LeverSource(), {"lever_boards": ["acme"]})
+    told = await search_source(LeverSource(), {"lever_boards": ["acme"]})
     assert told.failure.code is ErrorCode.UNVERIFIED
 
 

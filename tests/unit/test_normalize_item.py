@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
+from tests.support.hostile import hostile
 from tests.unit.test_normalize_markdown import HOSTILE
 from tests.unit.test_normalize_places import GOLDEN
 from worker.model import Item

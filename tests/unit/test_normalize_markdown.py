@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.hostile import FRAGMENTS, hostile
+from tests.support.hostile import FRAGMENTS, hostile
 from worker.pipeline.markdown import DESCRIPTION_LENGTH, to_markdown, to_plain
 
 MARKDOWN_ELEMENTS = {

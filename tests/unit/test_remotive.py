@@ -13,8 +13,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import Trial, items_of, json_values, run, run_with_permits
+from tests.support.hostile import hostile, json_values
+from tests.support.sources import Trial, items_of, permits_of_search, search_source
 from worker.errors import ErrorCode, SiteError
 from worker.model import Json
 from worker.sources.remotive import ADDRESS, RemotiveSource
@@ -49,7 +49,7 @@ async def answered(respx_mock: respx.MockRouter, answer: Any, parameters: Any = 
     respx_mock.get(ADDRESS).mock(
         return_value=answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
     )
-    return await run(SOURCE, parameters or DEVELOPER, **options)
+    return await search_source(SOURCE, parameters or DEVELOPER, **options)
 
 
 async def test_one_request_gives_the_board(respx_mock: respx.MockRouter) -> None:
@@ -118,7 +118,7 @@ async def test_only_what_is_newer(respx_mock: respx.MockRouter) -> None:
 
 async def test_four_requests_a_day_are_what_it_asks_for(respx_mock: respx.MockRouter) -> None:
     respx_mock.get(ADDRESS).respond(json=board([job(1)]))
-    assert (await run_with_permits(RemotiveSource(), DEVELOPER)).taken == [(None, 1)]
+    assert (await permits_of_search(RemotiveSource(), DEVELOPER)).taken == [(None, 1)]
     limits = RemotiveSource().limits["remotive"]
     assert (limits.quota, limits.quota_period) == (4, "day")
     assert (limits.requests, limits.period_seconds) == (2, 60)
@@ -185,5 +185,5 @@ FIELDS = ("id", "title", "url", "publication_date", "tags", "job_type", "candida
 async def test_whatever_comes_is_a_page_or_a_site_error(body: bytes) -> None:
     with respx.mock as router:
         router.get(ADDRESS).respond(200, content=body)
-        trial = await run(RemotiveSource(), DEVELOPER | {"country": "germany", "hours_old": 48})
+        trial = await search_source(RemotiveSource(), DEVELOPER | {"country": "germany", "hours_old": 48})
     assert trial.error is not None or trial.pages[-1].is_last

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.loopback import LOOPBACK, Authority, Request, proxy, reply
+from tests.support.loopback import LOOPBACK, Authority, Request, proxy, reply
 from worker.cli.sources import health_in_words, limits_in_words
 from worker.model import SiteLimits
 

@@ -14,8 +14,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import Trial, item_of, items_of, json_values, run
+from tests.support.hostile import hostile, json_values
+from tests.support.sources import Trial, item_of, items_of, search_source
 from worker.errors import ErrorCode, InvalidItemError
 from worker.http import open_http
 from worker.model import Item, Json, Page, Progress
@@ -91,7 +91,7 @@ async def find(
 ) -> Trial:
     """Search for engineers; whether it fails has to be as expected."""
     asked = {"search_term": "engineer"} | parameters
-    trial = await run(source, asked, account=account, cursor=cursor, next_page=next_page)
+    trial = await search_source(source, asked, account=account, cursor=cursor, next_page=next_page)
     assert (trial.error is not None) is fails, trial.error
     return trial
 
@@ -573,5 +573,5 @@ def check(item: Item) -> None:
 async def test_any_answer_is_read_or_fails_the_search(body: Json, status: int) -> None:
     with respx.mock:
         respx.post(SEARCH).respond(status, content=json.dumps(body).encode())
-        trial = await run(SOURCE, {"search_term": "engineer"}, account=ACCOUNT)
+        trial = await search_source(SOURCE, {"search_term": "engineer"}, account=ACCOUNT)
     assert KEY not in str(trial.error)

@@ -13,8 +13,8 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hostile import hostile
-from tests.trials import Trial, item_of, json_scalars, run
+from tests.support.hostile import hostile, json_scalars
+from tests.support.sources import Trial, item_of, search_source
 from worker.engine.permits import LocalPermits
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Json, Observed, Page
@@ -117,7 +117,7 @@ async def find(
     source: YouTubeSource = SOURCE, *, fails: bool = False, cursor: Json = None, next_page: int = 1, **parameters: Any
 ) -> Trial:
     """Search for channels; whether it fails has to be as expected."""
-    trial = await run(source, {"search_term": "channel"} | parameters, cursor=cursor, next_page=next_page)
+    trial = await search_source(source, {"search_term": "channel"} | parameters, cursor=cursor, next_page=next_page)
     assert (trial.error is not None) is fails, trial.error
     return trial
 
@@ -528,5 +528,5 @@ async def test_any_answer_is_read_or_fails_the_search(
         played.get(f"{API}/channels").respond(status, content=json.dumps({"items": [channel(1), channels]}).encode())
         played.get(f"{API}/playlistItems").respond(200, content=json.dumps(uploads).encode())
         played.get(f"{API}/videos").respond(200, content=json.dumps(uploads).encode())
-        trial = await run(SOURCE, {"search_term": "channel", "language": "en", "active_within_days": 5})
+        trial = await search_source(SOURCE, {"search_term": "channel", "language": "en", "active_within_days": 5})
     assert KEY not in str(trial.error)

@@ -9,8 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.rest.books import ROWS, SCHEMA
-from tests.recorder import Recorder
+from tests.compare_rest.recorder import Recorder
+from tests.support.books import ROWS, SCHEMA
 from worker.local.supabase.stack import Endpoints
 
 _EVERYTHING = """

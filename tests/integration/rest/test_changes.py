@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.rest.books import SINGLE, error
+from tests.support.books import SINGLE, error
 from worker.local.supabase.stack import Endpoints
 
 

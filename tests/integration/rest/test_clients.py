@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from postgrest import APIError, CountMethod, SyncPostgrestClient
 from supabase import AsyncClient
 
-from tests.integration.rest.books import DUNE, data, error
+from tests.support.books import DUNE, data, error
 from worker.local.supabase.stack import Endpoints
 
 

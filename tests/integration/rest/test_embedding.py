@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.rest.books import error
+from tests.support.books import error
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conftest import SignIn
-from tests.integration.rest.books import DUNE, SINGLE, data, error
+from tests.support.books import DUNE, SINGLE, data, error
 from worker.local.supabase.stack import Endpoints
 
 

@@ -14,7 +14,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
-from tests.integration.rest.books import error
+from tests.support.books import error
 from worker.local.supabase.postgres import Postgres, free_port
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import Tokens

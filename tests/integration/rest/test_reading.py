@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.rest.books import DUNE, SINGLE, error
+from tests.support.books import DUNE, SINGLE, error
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.rest.books import error
+from tests.support.books import error
 from worker.local.supabase import rest
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "local-supabase.md"

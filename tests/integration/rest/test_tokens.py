@@ -13,7 +13,7 @@ import pytest
 from postgrest import APIError, ReturnMethod
 
 from tests.conftest import SignIn
-from tests.integration.rest.books import data, error
+from tests.support.books import data, error
 from worker.local.supabase.stack import Endpoints
 
 

@@ -1,4 +1,4 @@
-"""Searching a source without a database, and all that came of it."""
+"""Search a source without a database, and keep all that comes of it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hypothesis import strategies as st
-
 from worker.errors import InvalidItemError, SiteError
 from worker.http import HttpSettings, SiteHttp, open_http
 from worker.model import Item, ItemError, Json, Observed, Page, Progress
 from worker.sources import Search, Source
 from worker.testing import search
-
-json_scalars: st.SearchStrategy[Json] = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from((10**400, "1e400", "\ud800"))
-)
-json_values: st.SearchStrategy[Json] = st.recursive(
-    json_scalars,
-    lambda value: st.lists(value, max_size=4) | st.dictionaries(st.text(), value, max_size=4),
-    max_leaves=12,
-)
-"""All that `json.loads` makes, with NaN, infinities, integers beyond any float, and half a character."""
 
 
 @dataclass
@@ -55,35 +43,46 @@ class Trial:
 
     @property
     def cursor(self) -> Json:
-        """That of the last page."""
+        """The cursor of the last page."""
         return self.pages[-1].cursor
 
+    @property
+    def jobs(self) -> list[tuple[Any, int]]:
+        """Of a source of companies' boards: the board and the number of jobs of each page."""
+        payloads: list[Any] = [page.payload for page in self.pages]
+        return [(payload["board"], len(payload["jobs"])) for payload in payloads]
 
-async def run(
+
+async def search_source(
     source: Source,
     parameters: dict[str, Any],
     *,
     settings: HttpSettings | None = None,
     newer_than: datetime | None = None,
+    after: Page | None = None,
     cursor: Json = None,
     next_page: int = 1,
     account: str | None = None,
     stop_after: int | None = None,
 ) -> Trial:
-    """Search the source's first site, as fast as it answers: its own pace is the limits' business.
+    """Search the source's first site without rate limits.
 
     Args:
-        stop_after: Stop after so many pages, as a worker does that dies.
+        parameters: Without a search term, it is `engineer`.
+        after: Resume after this page; instead of `cursor` and `next_page`.
+        stop_after: Stop after this many pages, like a worker that crashes.
 
     The other arguments are those of `worker.testing.search`.
     """
+    if after is not None:
+        cursor, next_page = after.cursor, after.number + 1
     trial = Trial()
     source.limits = {}
     async with open_http(settings or HttpSettings(backoff_seconds=0)) as http:
         pages = search(
             source,
             source.sites[0],
-            parameters,
+            {"search_term": "engineer", **parameters},
             http,
             newer_than=newer_than,
             cursor=cursor,
@@ -105,7 +104,7 @@ async def run(
 
 
 def item_of(source: Source, record: Json) -> Item | None:
-    """Read a record; what is none is refused, and nothing else is raised."""
+    """Parse a record; None if it is refused. Any other error is a bug."""
     try:
         return source.parse(source.sites[0], record)
     except InvalidItemError:
@@ -113,7 +112,7 @@ def item_of(source: Source, record: Json) -> Item | None:
 
 
 def items_of(source: Source, payload: Json) -> list[Item]:
-    """Read a page; it, or a record of it, is refused if it is none, and nothing else is raised."""
+    """Parse a page; a page or a record may be refused. Any other error is a bug."""
     with suppress(InvalidItemError):
         records = source.records(source.sites[0], Page(1, payload, 0))
         return [item for record in records if (item := item_of(source, record))]
@@ -121,7 +120,7 @@ def items_of(source: Source, payload: Json) -> list[Item]:
 
 
 class RecordedPermits:
-    """Permits for everything at once, which keep what they are told."""
+    """Grants every permit at once, and records what is taken and observed."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str | None, int]] = []
@@ -134,8 +133,8 @@ class RecordedPermits:
         self.observed.append(observed)
 
 
-async def run_with_permits(source: Source, parameters: dict[str, Any]) -> RecordedPermits:
-    """Search the source's first site to its end or failure, and return what its permits were asked and told."""
+async def permits_of_search(source: Source, parameters: dict[str, Any]) -> RecordedPermits:
+    """Search the source's first site to its end or failure; return the permits that it took."""
     permits = RecordedPermits()
 
     async def report(_: Progress) -> None:

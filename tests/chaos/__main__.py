@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.chaos_experiment.experiment import Outcome, experiment
-from scripts.chaos_experiment.plan import Plan, make_plan
+from tests.chaos.experiment import Outcome, experiment
+from tests.chaos.plan import Plan, make_plan
 from worker.cli.main import at_least
 from worker.local.processes import ProcessError
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed",
         type=at_least(0),
-        default=random.randint(0, HIGHEST_SEED),  # noqa: S311 (a plan, not a secret)
+        default=random.randint(0, HIGHEST_SEED),
         help="what everything is planned from (default: another one each time)",
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the data and the logs here")

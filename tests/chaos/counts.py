@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeAlias
 
-from scripts.chaos_experiment.plan import BoardFault, Fault, GatewayFault, Plan, PostgresFault, WorkerFault
-from scripts.chaos_experiment.stage import Stage
+from tests.chaos.plan import BoardFault, Fault, GatewayFault, Plan, PostgresFault, WorkerFault
+from tests.chaos.stage import Stage
 
 Counts: TypeAlias = dict[str, dict[str, int]]
 """How often, by name, in groups."""

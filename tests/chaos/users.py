@@ -11,7 +11,7 @@ import httpx
 from postgrest.exceptions import APIError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from scripts.chaos_experiment.plan import Search
+from tests.chaos.plan import Search
 from worker.database.client import open_client
 from worker.database.user import Row, User
 

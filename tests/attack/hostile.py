@@ -10,8 +10,8 @@ from typing import LiteralString, TypeAlias
 
 import psycopg
 
-from scripts.attack_experiment.honest import GIBBERISH, ITEMS, Figures, term
-from scripts.attack_experiment.stage import KIND, SITE, Connection, Stage, value
+from tests.attack.honest import GIBBERISH, ITEMS, Figures, term
+from tests.attack.stage import KIND, SITE, Connection, Stage, value
 
 PAUSE_SECONDS = 1.0
 """Between two requests of one kind: each user sends some nine a second."""

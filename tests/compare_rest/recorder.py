@@ -18,7 +18,7 @@ from unittest.mock import patch
 import httpx
 import jwt
 
-from scripts.compare_rest.records import KEPT_HEADERS, RESET, UUID, Record
+from tests.compare_rest.records import KEPT_HEADERS, RESET, UUID, Record
 from worker.local.supabase.tokens import ISSUER
 
 _API = "/rest/v1"

@@ -13,8 +13,8 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
-from scripts.chaos_experiment.plan import LEASE_SECONDS, Blow, WorkerFault
-from scripts.chaos_experiment.stage import Stage
+from tests.chaos.plan import LEASE_SECONDS, Blow, WorkerFault
+from tests.chaos.stage import Stage
 from worker.local.processes import STOP_SECONDS, running
 
 RESTART_SECONDS = 0.2

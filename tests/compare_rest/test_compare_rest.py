@@ -20,12 +20,12 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scripts.compare_rest import databases, records, report
-from scripts.compare_rest.__main__ import within
-from scripts.compare_rest.records import RESET, Record
-from scripts.compare_rest.replay import Comparison, Side, compare
-from scripts.throwaway import throwaway_postgres
-from tests.recorder import Recorder
+from tests.compare_rest import databases, records, report
+from tests.compare_rest.__main__ import within
+from tests.compare_rest.recorder import Recorder
+from tests.compare_rest.records import RESET, Record
+from tests.compare_rest.replay import Comparison, Side, compare
+from tests.support.postgres import throwaway_postgres
 from worker.local.supabase.gateway import serving
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes
@@ -175,7 +175,7 @@ async def test_words_of_a_parser_are_its_own(postgres: Postgres) -> None:
 
 async def run(*options: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "scripts.compare_rest", *options, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.compare_rest", *options, stdout=asyncio.subprocess.PIPE
     )
 
 

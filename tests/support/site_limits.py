@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.helpers import Row
+from tests.support.queue import Row
 
 Connection = psycopg.Connection[Row]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import worker.engine.execution
-from tests.listings import Listings
+from tests.support.listings import Listings
 from worker.database.queue import Queue
 from worker.engine.worker import Worker
 from worker.local.supabase.stack import Endpoints

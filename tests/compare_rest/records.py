@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parents[2] / "tests" / "recorded"
+RECORDED = Path(__file__).parent
 FILE = RECORDED / "rest.jsonl"
 SCHEMA = RECORDED / "rest_schema.sql"
 ROWS = RECORDED / "rest_rows.sql"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from scripts.compare_rest.records import Record
-from scripts.compare_rest.replay import Comparison, Difference
+from tests.compare_rest.records import Record
+from tests.compare_rest.replay import Comparison, Difference
 
 _EXAMPLES = 3
 _ANSWERS = {True: "the real server answers", False: "the real server refuses, too", None: "not sent to the real server"}

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from scripts.attack_experiment.board import (
+from tests.attack.board import (
     EVIL,
     FOREIGN,
     MAX_MEMORY_MB,
@@ -25,8 +25,8 @@ from scripts.attack_experiment.board import (
     search,
     worker_at_boards,
 )
-from scripts.attack_experiment.honest import Figures, live, work
-from scripts.attack_experiment.stage import KIND, Stage, set_up
+from tests.attack.honest import Figures, live, work
+from tests.attack.stage import KIND, Stage, set_up
 from worker.cli.main import at_least
 
 MOST = 3.0
@@ -65,7 +65,7 @@ async def phase(
 
 async def _attack(stage: Stage, seconds: float, names: tuple[str, ...]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "scripts.attack_experiment.hostile", stdin=PIPE, stdout=PIPE
+        sys.executable, "-m", "tests.attack.hostile", stdin=PIPE, stdout=PIPE
     )
     asked = {"db_url": stage.db_url, "ids": stage.ids, "names": names, "seconds": seconds}
     answer, _ = await process.communicate(json.dumps(asked).encode())

@@ -15,9 +15,9 @@ import httpx
 import psycopg_pool
 from starlette.applications import Starlette
 
-from scripts.compare_rest import databases, records, report
-from scripts.compare_rest.replay import Comparison, Side, compare, uuid_of
-from scripts.throwaway import throwaway_postgres
+from tests.compare_rest import databases, records, report
+from tests.compare_rest.replay import Comparison, Side, compare, uuid_of
+from tests.support.postgres import throwaway_postgres
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import Tokens

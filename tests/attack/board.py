@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.attack_experiment.stage import Stage, value
+from tests.attack.stage import Stage, value
 from worker.local.boards import Boards
 from worker.local.boards.greenhouse import Greenhouse
 from worker.local.boards.listings import Listing

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.database
 def test_an_honest_user_is_served_all_the_same() -> None:
     attack = subprocess.run(
-        [sys.executable, "-m", "scripts.attack_experiment", "--seconds", "4", "--any-speed"],
+        [sys.executable, "-m", "tests.attack", "--seconds", "4", "--any-speed"],
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert attack.returncode == 0, attack.stdout + attack.stderr

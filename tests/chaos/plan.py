@@ -157,7 +157,7 @@ def make_plan(*, seed: int, runs: int, workers: int) -> Plan:
         runs: Runs that are disturbed.
         workers: Worker processes at a time.
     """
-    rng = random.Random(seed)  # noqa: S311 (repeatable, not secret)
+    rng = random.Random(seed)
     seconds = max(LEAST_SECONDS, runs * SECONDS_A_RUN)
     terms = rng.sample(TERMS, min(len(TERMS), 2 + runs // 10))
     wanted = {term: rng.randint(10, 40) for term in terms}

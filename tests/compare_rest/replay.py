@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import jwt
 
-from scripts.compare_rest.records import PLACEHOLDER, UUID, Record
+from tests.compare_rest.records import PLACEHOLDER, UUID, Record
 from worker.local.supabase.rest.errors import REFUSED
 from worker.local.supabase.tokens import Tokens
 

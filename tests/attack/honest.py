@@ -17,7 +17,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.rows import dict_row
 
-from scripts.attack_experiment.stage import KIND, SITE, Connection, Row, Stage, value
+from tests.attack.stage import KIND, SITE, Connection, Row, Stage, value
 
 ITEMS = 20
 PAUSE_SECONDS = 0.05

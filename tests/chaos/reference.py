@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from scripts.chaos_experiment.plan import SITES, Search
-from scripts.chaos_experiment.stage import Stage
-from scripts.chaos_experiment.users import Users
-from scripts.chaos_experiment.workers import worker_environment
+from tests.chaos.plan import SITES, Search
+from tests.chaos.stage import Stage
+from tests.chaos.users import Users
+from tests.chaos.workers import worker_environment
 from worker.local.boards.listings import words
 from worker.local.processes import ProcessError, running
 

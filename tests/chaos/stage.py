@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from scripts.chaos_experiment.plan import BoardFault, GatewayFault, PostgresFault, Shutdown
+from tests.chaos.plan import BoardFault, GatewayFault, PostgresFault, Shutdown
 from worker.local.boards import Boards
 from worker.local.supabase.faulty_gateway import FaultyGateway
 from worker.local.supabase.gateway import gateway, serving

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psycopg
 
-from scripts.chaos_experiment.counts import Counts, count
-from scripts.chaos_experiment.invariants import Broken, Expectation, violations, violations_so_far
-from scripts.chaos_experiment.plan import (
+from tests.chaos.counts import Counts, count
+from tests.chaos.invariants import Broken, Expectation, violations, violations_so_far
+from tests.chaos.plan import (
     SITES,
     USERS,
     BoardFault,
@@ -24,10 +24,10 @@ from scripts.chaos_experiment.plan import (
     PostgresFault,
     WorkerFault,
 )
-from scripts.chaos_experiment.reference import listed, search_undisturbed
-from scripts.chaos_experiment.stage import Stage, set_up
-from scripts.chaos_experiment.users import Users, signed_up
-from scripts.chaos_experiment.workers import Place, left_over, problems_of_log, worker_environment
+from tests.chaos.reference import listed, search_undisturbed
+from tests.chaos.stage import Stage, set_up
+from tests.chaos.users import Users, signed_up
+from tests.chaos.workers import Place, left_over, problems_of_log, worker_environment
 from worker.cli.log import JsonFormatter
 
 CALM_SECONDS = 60

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import NODE_MODULES
+from tests.support.queue import NODE_MODULES
 from worker.local.supabase.stack import Endpoints
 from worker.local.supabase.tokens import Tokens
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from scripts.compare_rest import records
+from tests.compare_rest import records
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 from worker.local.supabase.postgres import Postgres
 
