@@ -1,209 +1,183 @@
-"""Every environment variable that the worker reads, typed. `.env.example` repeats them, and a test keeps it true."""
+"""Settings from the environment: the base class of all settings classes, and the settings of the worker itself."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import re
 import socket
-import textwrap
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import SettingsError
-from worker.http.proxies import HTTPX_SOCKS, REQUESTS_SOCKS, SocksSupport, problem_of_proxies
-from worker.http.settings import HttpSettings, default_user_agent, problem_of_user_agent
-from worker.pipeline.offline_embedding import OFFLINE_MODEL
-from worker.sources.jobspy import problem_of_page_delay
-from worker.sources.unipile_api import read_dsn
 
-_S = TypeVar("_S", bound="SourceSettings")
+OFFLINE_MODEL = "wordllama"
+
+DEFAULT_SITE_TIMEOUT_SECONDS = 300
+
+_ENV_FILE_OPTIONS = frozenset(
+    name for name in inspect.signature(BaseSettings.__init__).parameters if name.startswith("_")
+)
+"""Arguments of pydantic-settings itself, such as `_env_file`."""
 
 
-def _sendable(value: SecretStr) -> SecretStr:
+def _check_sendable(value: SecretStr) -> SecretStr:
     # httpx would refuse the header, and show the key.
     if not re.fullmatch("[!-~]+", value.get_secret_value()):
         raise ValueError("has white space or another character that no key has; copy it again")
     return value
 
 
-def _split_at_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _usable(value: tuple[str, ...], socks: SocksSupport) -> tuple[str, ...]:
-    if problem := problem_of_proxies(value, socks):
-        raise ValueError(problem)
-    return value
-
-
-def _existing(value: Path) -> Path:
+def _check_exists(value: Path) -> Path:
     if not value.is_file():
         raise ValueError(f"there is no file {value}")
     return value
 
 
-_Key = Annotated[SecretStr, AfterValidator(_sendable)]
-_Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
-_ExistingFile = Annotated[Path, AfterValidator(_existing)]
+ApiKey = Annotated[SecretStr, AfterValidator(_check_sendable)]
+"""A key that is sent in a header. It does not appear in logs, messages or `repr`."""
 
 
-class SourceSettings(BaseSettings):
-    """What the sources need, from the environment or from a file `.env`: enough to search without a database."""
+def plain(secret: SecretStr | None) -> str | None:
+    """Return the text of a secret."""
+    return None if secret is None else secret.get_secret_value()
+
+
+ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
+
+
+class EnvironmentSettings(BaseSettings):
+    """Base class of all settings classes. Fields are read from environment variables and from a file `.env`.
+
+    The environment variable of a field is its `validation_alias`; it may have several (`AliasChoices`). Fields can be
+    passed as arguments too, by their Python name or by an environment variable's name; arguments take precedence over
+    the environment, and the environment over `.env`. Other variables are ignored. Instances are immutable.
+
+    Args:
+        values: Values by name.
+
+    Raises:
+        SettingsError: A value is missing or wrong, or an argument is unknown. The message has a line for each, with
+            the name as it was given and what is allowed. Values are not repeated: they may be secrets.
+    """
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
+    def __init__(self, **values: Any) -> None:
+        options = {name: values.pop(name) for name in _ENV_FILE_OPTIONS & values.keys()}
+        given = self._given(values)
+        try:
+            super().__init__(**options, **{name: values[written] for name, written in given.items()})
+        except ValidationError as error:
+            raise SettingsError(self._problems(error, given)) from None
+
+    @classmethod
+    def environment_names(cls, field: str) -> tuple[str, ...]:
+        """Return the environment variables that a field is read from, the first one being its name in messages."""
+        alias = cls.model_fields[field].validation_alias
+        if alias is None:
+            return (f"{cls.model_config.get('env_prefix', '')}{field}".upper(),)
+        return tuple(map(str, alias.choices if isinstance(alias, AliasChoices) else (alias,)))
+
+    @classmethod
+    def environment_name(cls, field: str) -> str:
+        """Return the environment variable of a field; the first one if it has several."""
+        return cls.environment_names(field)[0]
+
+    @classmethod
+    def _given(cls, values: Iterable[str]) -> dict[str, str]:
+        """Return the arguments as they were written, by the name that pydantic knows their fields by.
+
+        Pydantic's own `populate_by_name` is no way to do this: it would also read environment variables that are
+        named as the fields, such as `PROXIES`.
+        """
+        fields = {
+            name: cls.environment_name(field) if cls.model_fields[field].validation_alias else field
+            for field in cls.model_fields
+            for name in (field, *cls.environment_names(field))
+        }
+        given: dict[str, str] = {}
+        for written in values:
+            if written not in fields:
+                close = difflib.get_close_matches(written, fields, n=1)
+                advice = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(cls.model_fields)}"
+                raise SettingsError(f"{written}: is not a setting of {cls.__name__}; {advice}")
+            if (name := fields[written]) in given:
+                raise SettingsError(f"{given[name]}, {written}: are one setting of {cls.__name__}; pass one of them")
+            given[name] = written
+        return given
+
+    @classmethod
+    def _problems(cls, error: ValidationError, given: dict[str, str]) -> str:
+        problems: dict[str, str] = {}
+        for problem in error.errors(include_url=False):
+            name = str(problem["loc"][0])
+            if name in cls.model_fields and name not in given:
+                name = cls.environment_name(name)
+            reason = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            problems[given.get(name, name)] = f"{given.get(name, name)}: {reason}"
+            if problem["type"] == "missing":
+                problems[name] = cls._required(next(f for f in cls.model_fields if name in cls.environment_names(f)))
+        return "\n".join(problems.values())
+
+    @classmethod
+    def _required(cls, field: str) -> str:
+        return f"{cls.environment_name(field)}: is required. {cls.model_fields[field].description}"
+
+
+def forget_environment(classes: Iterable[type[EnvironmentSettings]]) -> None:
+    """Remove the variables of settings classes from the environment, so that child processes do not inherit them."""
+    read = {
+        name.lower()
+        for settings in classes
+        for field in settings.model_fields
+        for name in settings.environment_names(field)
+    }
+    for name in [name for name in os.environ if name.lower() in read]:
+        del os.environ[name]
+
+
+class SearchSettings(EnvironmentSettings):
+    """What a search needs to know, with a database or without one."""
+
     site_timeout_seconds: float = Field(
-        default=300,
+        default=DEFAULT_SITE_TIMEOUT_SECONDS,
         validation_alias="WORKER_SITE_TIMEOUT_SECONDS",
         gt=0,
         le=3600,
-        description="Hard limit for one page of a site, or one slice of a search with JobSpy; for all of it where a "
-        "board cannot be searched in slices. The search is killed then; the pages before it stay.",
+        description="Time limit in seconds for one page of a site. With JobSpy, for one slice of a search; for all of "
+        "it where a board cannot be searched in slices. The search is stopped then; its earlier pages are kept.",
     )
 
-    jobspy_proxies: Annotated[_Proxies, AfterValidator(partial(_usable, socks=REQUESTS_SOCKS))] = Field(
-        default=(),
-        validation_alias="JOBSPY_PROXIES",
-        description="Proxies for the sites that JobSpy searches, separated by commas: http://user:password@host:port.",
-    )
-    jobspy_ca_cert: _ExistingFile | None = Field(
-        default=None,
-        validation_alias="JOBSPY_CA_CERT",
-        description="File with the certificates to trust, for a proxy that opens TLS.",
-    )
-    jobspy_page_delay_seconds: Annotated[tuple[float, float] | None, NoDecode] = Field(
-        default=None,
-        validation_alias="JOBSPY_PAGE_DELAY_SECONDS",
-        description="Pause between two pages of a board, as MIN,MAX. Default: JobSpy's own, 3 to 7 on most.",
-    )
 
-    http_proxies: Annotated[_Proxies, AfterValidator(partial(_usable, socks=HTTPX_SOCKS))] = Field(
-        default=(),
-        validation_alias="WORKER_HTTP_PROXIES",
-        description="Proxies for the other sources, separated by commas, taken in turn: http://user:password@host:port.",
-    )
-    http_ca_cert: _ExistingFile | None = Field(
-        default=None,
-        validation_alias="WORKER_HTTP_CA_CERT",
-        description="File with the certificates to trust, for a proxy that opens TLS.",
-    )
-    http_timeout_seconds: float = Field(
-        default=30,
-        validation_alias="WORKER_HTTP_TIMEOUT_SECONDS",
-        gt=0,
-        le=300,
-        description="Timeout of one request to a site, from connecting to the last byte read.",
-    )
-    user_agent: str = Field(
-        default_factory=default_user_agent,
-        validation_alias="WORKER_USER_AGENT",
-        max_length=200,
-        description="What the worker calls itself when it asks these sites. Default: supabase-search-worker/VERSION.",
-    )
-
-    jsearch_api_key: _Key | None = Field(
-        default=None,
-        validation_alias="JSEARCH_API_KEY",
-        description="Key of JSearch, for the site jsearch.",
-    )
-    jsearch_host: Literal["jsearch.p.rapidapi.com", "api.openwebninja.com"] = Field(
-        default="jsearch.p.rapidapi.com",
-        validation_alias="JSEARCH_HOST",
-        description="Who gave the key: RapidAPI (jsearch.p.rapidapi.com) or OpenWeb Ninja (api.openwebninja.com).",
-    )
-    jsearch_version: Literal["v1", "v2"] = Field(
-        default="v2",
-        validation_alias="JSEARCH_VERSION",
-        description="v2, or v1 for older accounts at RapidAPI, which have numbered pages instead of cursors.",
-    )
-    unipile_dsn: str | None = Field(
-        default=None,
-        validation_alias="UNIPILE_DSN",
-        description="Address of the Unipile API, as its dashboard shows it: api8.unipile.com:13851.",
-    )
-    unipile_api_key: _Key | None = Field(
-        default=None,
-        validation_alias="UNIPILE_API_KEY",
-        description="Key of Unipile, for the site unipile.",
-    )
-    youtube_api_key: _Key | None = Field(
-        default=None,
-        validation_alias="YOUTUBE_API_KEY",
-        description="Key of the YouTube Data API v3, for the site youtube.",
-    )
-
-    @field_validator("jobspy_page_delay_seconds", mode="before")
-    @classmethod
-    def _split_range(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = value.split(",")
-        if len(parts) != 2:  # noqa: PLR2004
-            raise ValueError("must be MIN,MAX, such as 3,7")
-        return parts
-
-    @field_validator("jobspy_page_delay_seconds")
-    @classmethod
-    def _is_range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and (problem := problem_of_page_delay(value)):
-            raise ValueError(problem)
-        return value
-
-    @field_validator("user_agent")
-    @classmethod
-    def _is_user_agent(cls, value: str) -> str:
-        if problem := problem_of_user_agent(value):
-            raise ValueError(problem)
-        return value
-
-    @field_validator("unipile_dsn")
-    @classmethod
-    def _is_dsn(cls, value: str | None) -> str | None:
-        if value is not None:
-            read_dsn(value)
-        return value
-
-    @property
-    def http(self) -> HttpSettings:
-        """How the sources but JobSpy send requests."""
-        return HttpSettings(
-            proxies=self.http_proxies,
-            ca_cert=self.http_ca_cert,
-            timeout_seconds=self.http_timeout_seconds,
-            user_agent=self.user_agent,
-        )
-
-
-class Settings(SourceSettings):
-    """All settings of the worker."""
+class Settings(SearchSettings):
+    """The worker's own settings. `Settings()` reads all of them from the environment."""
 
     supabase_url: str = Field(
+        default=...,  # required, but type checkers must know that it may come from the environment
         validation_alias=AliasChoices("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL"),
         description="Address of the Supabase project, such as https://abcdefgh.supabase.co.",
     )
-    supabase_service_role_key: _Key | None = Field(
+    supabase_service_role_key: ApiKey | None = Field(
         default=None,
         validation_alias=AliasChoices("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"),
         description="The worker's key: the service_role JWT or an sb_secret_ key. Never give it to a browser.",
     )
-    supabase_anon_key: _Key | None = Field(
+    supabase_anon_key: ApiKey | None = Field(
         default=None,
         validation_alias=AliasChoices(
             "SUPABASE_ANON_KEY",
@@ -322,7 +296,7 @@ class Settings(SourceSettings):
         validate_default=True,
         description="Address of an endpoint that speaks OpenAI's protocol, up to the version: https://api.openai.com/v1.",
     )
-    embedding_api_key: _Key | None = Field(
+    embedding_api_key: ApiKey | None = Field(
         default=None, validation_alias="WORKER_EMBEDDING_API_KEY", description="Its key, if it needs one."
     )
     embedding_batch: int = Field(
@@ -369,83 +343,5 @@ class Settings(SourceSettings):
         """
         key: SecretStr | None = getattr(self, name)
         if key is None:
-            raise SettingsError(f"{environment_name(name)}: is required ({describe(name)})")
+            raise SettingsError(self._required(name))
         return key.get_secret_value()
-
-
-def environment_name(field: str) -> str:
-    """Return the environment variable of a field; the first, where it has several."""
-    alias = Settings.model_fields[field].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(alias)
-
-
-def describe(field: str) -> str:
-    """Return what a field is for."""
-    return Settings.model_fields[field].description or ""
-
-
-def example() -> str:
-    """Return every setting with its meaning and its default, in the form of an environment file."""
-    lines = [
-        "# Settings of the worker: copy to .env, or set in the environment. A line that is commented out is a default."
-    ]
-    # Where it works for comes first, then what it searches with.
-    for name in sorted(Settings.model_fields, key=SourceSettings.model_fields.__contains__):
-        field = Settings.model_fields[name]
-        lines += ["", *textwrap.wrap(describe(name), 118, initial_indent="# ", subsequent_indent="# ")]
-        alias = field.validation_alias
-        if isinstance(alias, AliasChoices) and len(alias.choices) > 1:
-            others = ", ".join(str(choice) for choice in alias.choices[1:])
-            lines += textwrap.wrap(f"Also read from {others}.", 118, initial_indent="# ", subsequent_indent="# ")
-        if field.is_required() or field.default is None or field.default_factory is not None:
-            lines.append(f"{environment_name(name)}=")
-        else:
-            default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-            lines.append(f"# {environment_name(name)}={str(default).lower() if isinstance(default, bool) else default}")
-    return "\n".join(lines) + "\n"
-
-
-def load_settings() -> Settings:
-    """Read the settings.
-
-    Raises:
-        SettingsError: With one line for each setting that is missing or wrong. Values are not repeated:
-            they may be secrets.
-    """
-    return _load(Settings)
-
-
-def load_source_settings() -> SourceSettings:
-    """Read the settings of the sources alone.
-
-    Raises:
-        SettingsError: As above.
-    """
-    return _load(SourceSettings)
-
-
-def forget_environment() -> None:
-    """Take every setting out of the environment, for good: what is started from here on inherits none of them."""
-    read = {environment.lower() for name in Settings.model_fields for environment in _names_of(name)}
-    for name in [name for name in os.environ if name.lower() in read]:
-        del os.environ[name]
-
-
-def _names_of(field: str) -> Iterator[str]:
-    alias = Settings.model_fields[field].validation_alias
-    yield from map(str, alias.choices if isinstance(alias, AliasChoices) else (alias,))
-
-
-def _load(settings: type[_S]) -> _S:
-    try:
-        return settings()
-    except ValidationError as error:
-        problems = {
-            _environment_name_of(problem["loc"][0]): problem["msg"].removeprefix("Value error, ")
-            for problem in error.errors()
-        }
-        raise SettingsError("\n".join(f"{name}: {text}" for name, text in problems.items())) from None
-
-
-def _environment_name_of(location: str | int) -> str:
-    return environment_name(location) if location in Settings.model_fields else str(location)

@@ -12,6 +12,7 @@ from worker.engine.permits import LocalPermits
 from worker.engine.read import storable, transform
 from worker.http import HttpClient, SiteHttp
 from worker.model import Json, Page, Parameters, Progress, Transformed
+from worker.settings import DEFAULT_SITE_TIMEOUT_SECONDS
 from worker.sources import Search, Source
 
 
@@ -33,6 +34,7 @@ async def search(
     cursor: Json = None,
     next_page: int = 1,
     account: str | None = None,
+    timeout_seconds: float = DEFAULT_SITE_TIMEOUT_SECONDS,
     progress: ProgressLog | None = None,
 ) -> AsyncGenerator[tuple[Page, Transformed], None]:
     """Search one site, page by page, and read what each page holds.
@@ -46,6 +48,7 @@ async def search(
         cursor: That of an earlier page, to go on after it.
         next_page: Number of the first page.
         account: The account to search through, where the source needs one.
+        timeout_seconds: Time for one page, as `Search.timeout_seconds`.
         progress: Takes what the search tells of its progress.
 
     Raises:
@@ -68,6 +71,7 @@ async def search(
         cursor=cursor,
         next_page=next_page,
         account=account,
+        timeout_seconds=timeout_seconds,
     )
     async with aclosing(source.fetch(asked)) as pages:
         async for page in pages:

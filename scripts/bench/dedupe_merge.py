@@ -17,8 +17,7 @@ from scripts.bench.dedupe_source import SightingSource
 from scripts.bench.dedupe_variants import Sighting
 from worker.engine.worker import Worker
 from worker.local.processes import ready, running
-from worker.pipeline.offline_embedding import OFFLINE_MODEL
-from worker.settings import Settings, load_settings
+from worker.settings import OFFLINE_MODEL, Settings
 
 TIMEOUT_SECONDS = 900
 LOOK_SECONDS = 0.2
@@ -74,7 +73,7 @@ async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
         connecting = psycopg.AsyncConnection.connect(stack["db_url"], autocommit=True, connect_timeout=10)
         async with await connecting as database:
             await _enqueue(database, source)
-            seconds = await _work_off(Worker(_settings(stack, folder), [source]), database)
+            seconds = await _work_off(Worker(_settings(stack, folder), sources=[source]), database)
             return Merged(await _groups(database, sightings), *seconds)
 
 
@@ -111,7 +110,7 @@ def _settings(stack: Mapping[str, str], folder: Path) -> Settings:
         "WORKER_SPOOL_DIR": str(folder / "spool"),
         "WORKER_EMBEDDING_MODEL": OFFLINE_MODEL,
     }
-    return load_settings()
+    return Settings()
 
 
 async def _enqueue(database: Connection, source: SightingSource) -> None:

@@ -28,7 +28,7 @@ from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
 from worker.database.client import open_client
 from worker.engine.worker import Worker
 from worker.local.processes import ready, running
-from worker.settings import Settings, load_settings
+from worker.settings import Settings
 
 SEARCHES_A_USER = 6
 BATCH = 500
@@ -118,7 +118,7 @@ async def measure(folder: Path, *, users: int, searches: int, is_shared: bool) -
                 await database.execute(_WITHOUT_SHARING)
             before = await rows_written(database)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(Worker(worker_settings(stack, folder), [source]).run())
+                tasks.create_task(Worker(worker_settings(stack, folder), sources=[source]).run())
                 started = time.monotonic()
                 runs = await enqueue(schedule, users, searches)
                 enqueued = time.monotonic()
@@ -150,7 +150,7 @@ def worker_settings(stack: Mapping[str, str], folder: Path) -> Settings:
         "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
         "WORKER_SPOOL_DIR": str(folder / "spool"),
     }
-    return load_settings()
+    return Settings()
 
 
 async def enqueue(schedule: AsyncClient, users: int, searches: int) -> int:

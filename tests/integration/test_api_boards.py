@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
@@ -18,14 +19,20 @@ from worker.local.boards.listings import JobType, Workplace
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.fields import mapping
-from worker.sources.jsearch import JSearchSource
+from worker.sources.jsearch import JSearchSettings, JSearchSource
 from worker.sources.remotive import RemotiveSource
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEY = Boards.credentials["JSEARCH_API_KEY"]
+
+
+def jsearch(key: str, **options: Any) -> JSearchSource:
+    return JSearchSource(JSearchSettings(api_key=SecretStr(key), **options))
+
+
 SOURCES: dict[str, Callable[[], Source]] = {
-    "jsearch": lambda: JSearchSource(KEY),
+    "jsearch": lambda: jsearch(KEY),
     "arbeitnow": ArbeitnowSource,
     "remotive": RemotiveSource,
 }
@@ -73,9 +80,7 @@ def ids(trial: Trial) -> set[str]:
 async def test_jsearch_is_read_to_its_end_at_both_hosts_in_both_versions(
     boards: Boards, host: Any, version: Any
 ) -> None:
-    trial = await search(
-        boards, JSearchSource(KEY, host=host, version=version), search_term="manager", results_wanted=500
-    )
+    trial = await search(boards, jsearch(KEY, host=host, version=version), search_term="manager", results_wanted=500)
     assert trial.error is None
     assert ids(trial) == listed(boards, "jsearch", lambda listing: "manager" in listing.words)
     assert len(trial.items) == len(set(trial.ids))
@@ -102,7 +107,7 @@ async def test_a_term_finds_jobs_that_have_its_words_in_their_title(boards: Boar
 
 
 async def test_places_types_and_ages_at_jsearch(boards: Boards) -> None:
-    source = JSearchSource(KEY)
+    source = jsearch(KEY)
     found = await search(boards, source, search_term="manager", location="Austin, TX", results_wanted=300)
     assert ids(found) == listed(
         boards,
@@ -134,7 +139,7 @@ async def test_places_types_and_ages_at_jsearch(boards: Boards) -> None:
     ("place", "country"), [({"country": "germany"}, "DE"), ({"location": "London, United Kingdom"}, "GB")]
 )
 async def test_a_country_has_jobs_of_its_own_at_jsearch(boards: Boards, place: dict[str, str], country: str) -> None:
-    trial = await search(boards, JSearchSource(KEY), search_term="manager", results_wanted=100, **place)
+    trial = await search(boards, jsearch(KEY), search_term="manager", results_wanted=100, **place)
     assert trial.items
     assert {item.country for item in trial.items} == {country}
     assert ids(trial) == {
@@ -199,7 +204,7 @@ async def test_code_of_each_failure(boards: Boards, site: str, failure: Failure)
 
 async def test_a_plan_that_ends_mid_run(boards: Boards) -> None:
     boards.fail("jsearch", Failure.QUOTA_EXCEEDED, from_page=3)
-    trial = await search(boards, JSearchSource(KEY), **EVERYTHING)
+    trial = await search(boards, jsearch(KEY), **EVERYTHING)
     assert trial.failure.code is ErrorCode.QUOTA_EXCEEDED
     assert trial.failure.retry_after_seconds is not None
     assert len(trial.pages) == 2
@@ -214,7 +219,7 @@ async def test_a_board_without_jobs(boards: Boards, site: str) -> None:
 
 @pytest.mark.parametrize("host", ["jsearch.p.rapidapi.com", "api.openwebninja.com"])
 async def test_a_wrong_key(boards: Boards, host: Any) -> None:
-    trial = await search(boards, JSearchSource("another-key", host=host), search_term="engineer")
+    trial = await search(boards, jsearch("another-key", host=host), search_term="engineer")
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.UNAUTHORIZED, True)
     assert trial.failure.message.startswith(f"JSEARCH_API_KEY: {host} ")
     assert "another-key" not in trial.failure.message

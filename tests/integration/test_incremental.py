@@ -58,7 +58,7 @@ def source(kind: str) -> Listings:
 @pytest.fixture
 def working(stack: Endpoints, source: Listings) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys), [source])
+    return Worker(Settings.model_validate(keys), sources=[source])
 
 
 async def repeat(service: AsyncClient, user: AsyncClient, kind: str, term: str) -> Row:

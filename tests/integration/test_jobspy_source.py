@@ -48,14 +48,9 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(TRAITS, site, replace(TRAITS[site], slice_pages=pages and min(2, pages)))
 
 
-def source_for(boards: Boards, site_timeout_seconds: float = 60.0) -> JobSpySource:
+def source_for(boards: Boards) -> JobSpySource:
     return JobSpySource(
-        JobSpySettings(
-            proxies=(boards.proxy_url,),
-            ca_cert=boards.ca_cert,
-            site_timeout_seconds=site_timeout_seconds,
-            page_delay_seconds=(0.0, 0.0),
-        )
+        JobSpySettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, page_delay_seconds=(0.0, 0.0))
     )
 
 
@@ -70,6 +65,7 @@ async def pages_of(
     after: Page | None = None,
     newer_than: datetime | None = None,
     progress: list[Progress] | None = None,
+    timeout_seconds: float = 60,
     **changes: Any,
 ) -> AsyncGenerator[tuple[Page, Transformed], None]:
     """Search, from the beginning or after a page, which then has a cursor."""
@@ -84,6 +80,7 @@ async def pages_of(
             # As the database stores it.
             cursor=json.loads(json.dumps(after.cursor, allow_nan=False)) if after else None,
             next_page=after.number + 1 if after else 1,
+            timeout_seconds=timeout_seconds,
             progress=progress,
         )
         async with aclosing(searched):
@@ -245,10 +242,10 @@ async def test_closing_the_search_kills_it(boards: Boards) -> None:
 
 @pytest.mark.parametrize("failure", [Failure.DRIP, Failure.HANG])
 async def test_time_limit_kills_the_scrape_and_keeps_what_came_before(boards: Boards, failure: Failure) -> None:
-    source = source_for(boards, site_timeout_seconds=4.0)
+    source = source_for(boards)
     await search(source, "bdjobs")  # the first child takes longer to start
     boards.fail("linkedin", failure, from_page=2)
-    pages, error = await search(source, "linkedin")
+    pages, error = await search(source, "linkedin", timeout_seconds=4)
     assert len(rows_of(pages)) == 10
     assert error is not None
     assert (error.code, error.message) == (ErrorCode.TIMEOUT, "not finished after 4 s")
@@ -488,10 +485,10 @@ async def test_a_failure_within_a_slice_keeps_the_place(boards: Boards) -> None:
 
 
 async def test_time_limit_is_that_of_a_slice(boards: Boards) -> None:
-    source = source_for(boards, site_timeout_seconds=4.0)
+    source = source_for(boards)
     await search(source, "bdjobs")  # the first child takes longer to start
     boards.fail("linkedin", Failure.HANG, from_page=3)
-    before, error = await search(source, "linkedin", results_wanted=40)
+    before, error = await search(source, "linkedin", timeout_seconds=4, results_wanted=40)
     assert error is not None
     assert (error.code, error.message) == (ErrorCode.TIMEOUT, "not finished after 4 s")
     boards.heal()
@@ -582,6 +579,7 @@ async def search_with(
             http=SiteHttp(http, permits),
             permits=permits,
             report=report,
+            timeout_seconds=60,
         )
         async with aclosing(source.fetch(asked)) as found:
             try:

@@ -12,9 +12,8 @@ from pydantic.fields import FieldInfo
 
 from worker.errors import SiteError
 from worker.local.supabase.stack import Endpoints
-from worker.settings import Settings, SourceSettings
 from worker.sources import Source
-from worker.sources.registry import builtin_sources
+from worker.sources.registry import BUILTIN_SOURCES, instances
 
 KINDS = ("jobs", "people", "creators")
 SEARCH = {"search_term": "nurse"}
@@ -38,11 +37,9 @@ def database(stack: Endpoints) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def sources(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
+def sources() -> list[Source]:
     """The sources that come with the worker."""
-    monkeypatch.setenv("SUPABASE_URL", stack.url)
-    settings = Settings()  # type: ignore[call-arg]  # its arguments come from the environment
-    return builtin_sources(settings)
+    return instances(BUILTIN_SOURCES)
 
 
 def database_accepts(database: psycopg.Connection, kind: str, parameters: dict[str, Any]) -> bool:
@@ -100,7 +97,7 @@ def test_the_database_knows_the_sources_sites(database: psycopg.Connection, sour
     assert set(row[0]) == {site for source in sources if source.kind == kind for site in source.sites}
 
 
-@pytest.mark.parametrize("source", builtin_sources(SourceSettings()), ids=lambda source: source.name)
+@pytest.mark.parametrize("source", instances(BUILTIN_SOURCES), ids=lambda source: source.name)
 def test_the_database_and_the_source_accept_the_same_values(database: psycopg.Connection, source: Source) -> None:
     for name in source.parameters.model_fields:
         for value in VALUES:

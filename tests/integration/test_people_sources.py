@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
@@ -15,8 +16,8 @@ from worker.local.boards.people import EVERYBODY
 from worker.local.boards.youtube import SEARCHES_A_DAY
 from worker.model import Page
 from worker.sources import Source
-from worker.sources.unipile import UnipileSource
-from worker.sources.youtube import YouTubeSource
+from worker.sources.unipile import UnipileSettings, UnipileSource
+from worker.sources.youtube import YouTubeSettings, YouTubeSource
 
 ACCOUNT = "acc-of-ada"
 
@@ -32,14 +33,18 @@ def http(boards: Boards) -> HttpSettings:
     return HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, backoff_seconds=0)
 
 
+def unipile_with(boards: Boards, key: str) -> UnipileSource:
+    return UnipileSource(UnipileSettings(dsn=boards.credentials["UNIPILE_DSN"], api_key=SecretStr(key)))
+
+
 @pytest.fixture
 def unipile(boards: Boards) -> UnipileSource:
-    return UnipileSource(boards.credentials["UNIPILE_DSN"], boards.credentials["UNIPILE_API_KEY"])
+    return unipile_with(boards, boards.credentials["UNIPILE_API_KEY"])
 
 
 @pytest.fixture
 def youtube(boards: Boards) -> YouTubeSource:
-    return YouTubeSource(boards.credentials["YOUTUBE_API_KEY"])
+    return YouTubeSource(YouTubeSettings(api_key=SecretStr(boards.credentials["YOUTUBE_API_KEY"])))
 
 
 async def find(
@@ -169,7 +174,8 @@ async def test_a_spent_quota_ends_a_search_with_what_it_found(
 
 
 async def test_another_key_is_refused(boards: Boards, http: HttpSettings) -> None:
-    for source in (UnipileSource(boards.credentials["UNIPILE_DSN"], "another"), YouTubeSource("another")):
+    youtube = YouTubeSource(YouTubeSettings(api_key=SecretStr("another")))
+    for source in (unipile_with(boards, "another"), youtube):
         failure = (await find(source, http, fails=True, search_term="chess")).failure
         assert (failure.code, failure.is_final) == (ErrorCode.UNAUTHORIZED, True)
         assert "_API_KEY" in failure.message

@@ -52,7 +52,7 @@ def source(kind: str, sites: tuple[str, str], tmp_path: Path) -> Listings:
 
 def worker(stack: Endpoints, source: Listings, **others: object) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_CONCURRENCY": 1}
-    return Worker(Settings.model_validate(keys | others), [source])
+    return Worker(Settings.model_validate(keys | others), sources=[source])
 
 
 async def state(user: AsyncClient, run: Row) -> tuple[Row, dict[str, Row]]:

@@ -72,7 +72,7 @@ async def progress(database: Connection, configure: Configure) -> AsyncIterator[
 
 def worker(stack: Endpoints, source: Listings, **others: object) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys | others), [source])
+    return Worker(Settings.model_validate(keys | others), sources=[source])
 
 
 async def ended(user: AsyncClient, run: Row) -> tuple[Row, Row, list[str]]:

@@ -27,7 +27,7 @@ def source(kind: str, tmp_path: Path) -> Listings:
 
 def successor(stack: Endpoints, source: Listings) -> Worker:
     keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys), [source])
+    return Worker(Settings.model_validate(keys), sources=[source])
 
 
 async def found(user: AsyncClient, run: Row) -> list[str]:

@@ -481,7 +481,7 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
         assert go_on.wait(30)
         return []
 
-    working = asyncio.create_task(Worker(settings(stack), [OnePlace(one_page, read_slowly)]).once())
+    working = asyncio.create_task(Worker(settings(stack), sources=[OnePlace(one_page, read_slowly)]).once())
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
         await asyncio.to_thread(parsing.wait, 30)
         statement = "select expires_at from worker.leases where run_id = %s"
@@ -507,7 +507,7 @@ async def test_whatever_a_parser_raises_fails_the_site_alone(
 
     run_id = await search(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
-    await Worker(settings(stack), [OnePlace(one_page, fail)]).once()
+    await Worker(settings(stack), sources=[OnePlace(one_page, fail)]).once()
     run, sites = await last(user)
     assert (run["status"], sites["indeed"]["error_code"]) == ("failed", code)
 
@@ -533,7 +533,7 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
 
     async with FaultyGateway(stack.url) as gateway:
         faulty = settings(stack, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
-        working = asyncio.create_task(Worker(faulty, [OnePlace(three_pages, fail_at_last)]).once())
+        working = asyncio.create_task(Worker(faulty, sources=[OnePlace(three_pages, fail_at_last)]).once())
         await first_is_saved.wait()
         gateway.fail(Outage.UNAVAILABLE)
         go_on.set()
@@ -560,7 +560,7 @@ async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
         yield Page(2, ["after"], 5)
 
     source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
-    await Worker(settings(stack, WORKER_SPOOL_DIR=tmp_path), [source]).once()
+    await Worker(settings(stack, WORKER_SPOOL_DIR=tmp_path), sources=[source]).once()
 
     run, sites = await last(user)
     assert (run["status"], run["jobs_found"]) == ("partial", 2)
@@ -581,7 +581,7 @@ async def test_every_page_is_kept_as_a_file_if_asked_for(stack: Endpoints, user:
         yield Page(1, ["as-it-\0came"], 5)
 
     source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
-    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path), [source]).once()
+    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path), sources=[source]).once()
     (path,) = files(tmp_path, "????/??/??/*.json")
     assert path.name == f"{run_id}.indeed.1.000001.json"
     assert json.loads(path.read_text())["payload"] == ["as-it-\0came"]
@@ -593,7 +593,7 @@ async def test_a_backup_that_cannot_be_written_stops_no_search(stack: Endpoints,
     await search(user, "indeed")
     (tmp_path / "file").write_text("")
     source = OnePlace(one_page, lambda _: ["a"])
-    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path / "file"), [source]).once()
+    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path / "file"), sources=[source]).once()
     run, _ = await last(user)
     assert (run["status"], run["jobs_found"]) == ("success", 1)
 
@@ -625,14 +625,14 @@ async def test_a_scheduled_repeat_asks_for_what_is_newer_and_stops_when_nothing_
             "select user_id, kind, 'cron', parameters from public.search_runs where id = %s",
             first,
         )
-        await Worker(settings(stack), [board]).once()
+        await Worker(settings(stack), sources=[board]).once()
         run, _ = await last(user)
         assert run["status"] == "success"
         return {item["url"].rpartition("/")[2]: item["is_new"] for item in await user.items(run["id"], limit=100)}
 
     board = Board(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
     first = await search(user, "indeed", search_term=term)
-    await Worker(settings(stack), [board]).once()
+    await Worker(settings(stack), sources=[board]).once()
     assert (asked, fetched) == ([None], [1, 2, 3, 4])
 
     assert not any((await repeat()).values())

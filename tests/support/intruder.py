@@ -17,7 +17,7 @@ from pathlib import Path
 
 from worker.model import Json
 from worker.processes.sandbox import let_read, stream
-from worker.settings import forget_environment, load_settings
+from worker.settings import Settings, forget_environment
 
 # The secret itself is not in this file: only what it looks like.
 SECRET = re.compile(rb"needle-[0-9a-f]{32}")
@@ -123,8 +123,8 @@ def _vm_readv(pid: str) -> Iterator[bytes]:
 
 async def main(hidden_file: str, shown_file: str) -> None:
     """Look, with the settings read as a worker does."""
-    settings = load_settings()
-    forget_environment()
+    settings = Settings()
+    forget_environment([Settings])
     let_read(Path(shown_file))
     async with aclosing(stream(look, hidden_file, shown_file, deadline_seconds=100)) as values:
         found = [value async for value in values]

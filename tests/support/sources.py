@@ -142,7 +142,12 @@ async def permits_of_search(source: Source, parameters: dict[str, Any]) -> Recor
 
     async with open_http(HttpSettings(backoff_seconds=0)) as http:
         asked = Search(
-            site=source.sites[0], parameters=parameters, http=SiteHttp(http, permits), permits=permits, report=report
+            site=source.sites[0],
+            parameters=parameters,
+            http=SiteHttp(http, permits),
+            permits=permits,
+            report=report,
+            timeout_seconds=60,
         )
         try:
             async for _ in source.fetch(asked):

@@ -19,7 +19,7 @@ from tests.support.listings import Listings
 from worker.database.queue import Queue
 from worker.engine.worker import Worker
 from worker.local.supabase.stack import Endpoints
-from worker.settings import load_settings
+from worker.settings import Settings
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def main() -> None:
         method, when = options.point
         setattr(Queue, method, _stopping(getattr(Queue, method), when, options.time))
     source = Listings(options.kind, options.sites, options.log, pages=options.pages, records=options.records)
-    working = Worker(load_settings(), [source])
+    working = Worker(Settings(), sources=[source])
     asyncio.run(working.reprocess() if "load_page" in options.point else working.once())
 
 

@@ -341,7 +341,12 @@ async def test_a_search_that_has_to_wait_ends_at_once_and_keeps_its_place(router
     permits = WaitingPermits()
     async with open_http(HttpSettings(backoff_seconds=0)) as http:
         asked = Search(
-            site="greenhouse", parameters=wanted, http=SiteHttp(http, permits), permits=permits, report=report
+            site="greenhouse",
+            parameters=wanted,
+            http=SiteHttp(http, permits),
+            permits=permits,
+            report=report,
+            timeout_seconds=60,
         )
         pages = GreenhouseSource().fetch(asked)
         saved = await anext(pages)

@@ -7,12 +7,13 @@ import logging
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import respx
 
-from worker.errors import ErrorCode, SiteError, SiteWaitingError
+from worker.errors import ErrorCode, SettingsError, SiteError, SiteWaitingError
 from worker.http import HttpClient, HttpSettings, Response, SiteHttp, open_http
 from worker.model import Observed
 
@@ -267,17 +268,17 @@ async def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpClient) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"proxies": ("http://user:hunter2@h:99999",)}, r"proxies: number 1 is not \[scheme://\]"),
-        ({"proxies": ("h:1", "ftp://h:1")}, "proxies: number 2 has the scheme 'ftp'; allowed: http, https, socks5"),
-        ({"proxies": ("socks4://h:1",)}, "proxies: number 1 has the scheme 'socks4'; allowed: http, https, socks5"),
-        ({"ca_cert": Path("/no/such/file")}, "ca_cert: /no/such/file is not a file"),
-        ({"timeout_seconds": 0}, "timeout_seconds: must be above 0"),
-        ({"backoff_seconds": -1}, "backoff_seconds: must be 0 or more"),
-        ({"user_agent": "a\nb"}, "user_agent: must be printable ASCII"),
-        ({"user_agent": ""}, "user_agent: must be printable ASCII"),
+        ({"proxies": ("http://user:hunter2@h:99999",)}, r"^proxies: number 1 is not \[scheme://\]"),
+        ({"proxies": ("h:1", "ftp://h:1")}, "^proxies: number 2 has the scheme 'ftp'; allowed: http, https, socks5"),
+        ({"proxies": ("socks4://h:1",)}, "^proxies: number 1 has the scheme 'socks4'; allowed: http, https, socks5"),
+        ({"ca_cert": Path("/no/such/file")}, "^ca_cert: there is no file /no/such/file"),
+        ({"timeout_seconds": 0}, "^timeout_seconds: must be greater than 0"),
+        ({"backoff_seconds": -1}, "^backoff_seconds: must be greater than or equal to 0"),
+        ({"user_agent": "a\nb"}, "^user_agent: must be printable ASCII"),
+        ({"user_agent": ""}, "^user_agent: must be printable ASCII"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as raised:
-        HttpSettings(**settings)  # type: ignore[arg-type]  # as a third party may call it
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as raised:
+        HttpSettings(**settings)
     assert "hunter2" not in str(raised.value)

@@ -12,12 +12,13 @@ import pytest
 import respx
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.support.hostile import hostile, json_values
 from tests.support.sources import Trial, items_of, permits_of_search, search_source
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.model import Json, Observed
-from worker.sources.jsearch import JSearchSource
+from worker.sources.jsearch import JSearchSettings, JSearchSource
 
 KEY = "a1b2c3-secret-key"
 RAPIDAPI = "https://jsearch.p.rapidapi.com"
@@ -47,7 +48,7 @@ def v2(listed: list[Json], cursor: str | None) -> dict[str, Json]:
 
 
 def source(**options: Any) -> JSearchSource:
-    return JSearchSource(KEY, **options)
+    return JSearchSource(JSearchSettings(api_key=SecretStr(KEY), **options))
 
 
 def asked(route: respx.Route) -> list[dict[str, str]]:
@@ -413,7 +414,7 @@ async def test_a_server_that_fails(respx_mock: respx.MockRouter, status: int) ->
 
 
 async def test_without_a_key_nothing_is_asked(respx_mock: respx.MockRouter) -> None:
-    keyless = JSearchSource(None)
+    keyless = JSearchSource(JSearchSettings(api_key=None))
     trial = await search_source(keyless, ENGINEER)
     assert trial.failure.code is ErrorCode.UNAUTHORIZED
     assert trial.failure.message.startswith("JSEARCH_API_KEY: is not set")

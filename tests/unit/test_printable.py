@@ -29,7 +29,6 @@ from worker.engine.summary import summary
 from worker.errors import ErrorCode, SiteError
 from worker.model import SiteStatus
 from worker.printable import complain, one_line, printable, printable_json, printable_lines, say
-from worker.settings import SourceSettings
 from worker.sources.registry import load_sources
 
 WIDE = "400"
@@ -142,7 +141,7 @@ def test_things_found(text: str) -> None:
 
 @given(hostile)
 def test_sources(text: str) -> None:
-    known = load_sources(SourceSettings(_env_file=None))  # type: ignore[call-arg]  # of pydantic's own
+    known = load_sources()
     bucket = {"bucket": f"a:{text}", "quota": 1, "quota_used": 1}
     health = {"state": "half_open", "last_error_code": text, "buckets": [bucket]}
     shown(sources_table(known[:1], dict.fromkeys(known[0].sites, health)))

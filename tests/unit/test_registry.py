@@ -6,13 +6,22 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
+from worker.cli.settings import example
 from worker.errors import BrokenSourceError, SettingsError
 from worker.model import Item, Json, Page, SiteLimits
-from worker.settings import SourceSettings, load_source_settings
+from worker.settings import EnvironmentSettings
 from worker.sources import Search, Source
 from worker.sources.parameters import JobParameters, SearchParameters
-from worker.sources.registry import builtin_sources, by_site, load_sources, problem_of_source
+from worker.sources.registry import (
+    BUILTIN_SOURCES,
+    by_site,
+    instances,
+    load_sources,
+    problem_of_source,
+    settings_classes,
+)
 
 
 class Board(Source):
@@ -38,18 +47,34 @@ class Indeed(Board):
     limits: Mapping[str, SiteLimits] = {}
 
 
-def no_source() -> object:
-    return object()
+class NoSource:
+    pass
 
 
-def fails() -> Source:
-    raise RuntimeError("no licence")
+class Fails(Board):
+    def __init__(self) -> None:
+        raise RuntimeError("no licence")
 
 
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SourceSettings:
+class KeyedSettings(EnvironmentSettings):
+    """Settings of a source that a package adds."""
+
+    api_key: str = Field(default="none", validation_alias="KEYED_API_KEY", max_length=10, description="Key of Keyed.")
+
+
+class Keyed(Board):
+    name = "keyed"
+    sites: Sequence[str] = ("keyed",)
+    limits: Mapping[str, SiteLimits] = {}
+    settings = KeyedSettings
+
+    def __init__(self, settings: KeyedSettings | None = None) -> None:
+        self.key = (settings or KeyedSettings()).api_key
+
+
+@pytest.fixture(autouse=True)
+def no_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    return load_source_settings()
 
 
 @pytest.fixture
@@ -66,28 +91,57 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return installed
 
 
-def test_the_workers_own_sources_keep_to_the_protocol(settings: SourceSettings) -> None:
-    sources = builtin_sources(settings)
+def test_the_workers_own_sources_keep_to_the_protocol() -> None:
+    sources = instances(BUILTIN_SOURCES)
     assert [problem_of_source(source) for source in sources] == [None] * len(sources)
     assert {kind for kind, _ in by_site(sources)} == {"jobs", "people", "creators"}
 
 
-def test_credentials_are_present_or_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_credentials_are_present_or_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"JSEARCH_API_KEY": "a", "UNIPILE_DSN": "api8.unipile.com:13851", "YOUTUBE_API_KEY": "b"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     credentials: dict[str, bool] = {}
-    for source in builtin_sources(load_source_settings()):
+    for source in instances(BUILTIN_SOURCES):
         credentials |= source.credentials
     assert credentials == {
         "JSEARCH_API_KEY": True, "UNIPILE_DSN": True, "UNIPILE_API_KEY": False, "YOUTUBE_API_KEY": True,
     }  # fmt: skip
 
 
-def test_another_package_adds_a_source(settings: SourceSettings, install: Callable[[str, str], None]) -> None:
+def test_another_package_adds_a_source(install: Callable[[str, str], None]) -> None:
     install("boards", f"{__name__}:Board")
-    assert load_sources(settings)[-1].name == "board"
+    assert load_sources()[-1].name == "board"
+
+
+def test_an_added_source_has_settings_as_a_built_in_one(
+    monkeypatch: pytest.MonkeyPatch, install: Callable[[str, str], None]
+) -> None:
+    install("boards", f"{__name__}:Keyed")
+    monkeypatch.setenv("KEYED_API_KEY", "secret")
+    assert settings_classes()[-1] is KeyedSettings
+    keyed = load_sources()[-1]
+    assert isinstance(keyed, Keyed)
+    assert keyed.key == "secret"
+    assert example().endswith("\n\n# Key of Keyed.\n# KEYED_API_KEY=none\n")
+
+
+def test_all_wrong_settings_of_sources_are_named(
+    monkeypatch: pytest.MonkeyPatch, install: Callable[[str, str], None]
+) -> None:
+    install("boards", f"{__name__}:Keyed")
+    monkeypatch.setenv("KEYED_API_KEY", "much too long")
+    monkeypatch.setenv("JOBSPY_PROXIES", "ftp://x")
+    with pytest.raises(SettingsError) as raised:
+        load_sources()
+    assert not isinstance(raised.value, BrokenSourceError)
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == ["JOBSPY_PROXIES", "KEYED_API_KEY"]
+
+
+def test_a_broken_source_hides_no_settings_of_others(install: Callable[[str, str], None]) -> None:
+    before = settings_classes()
+    install("boards", "no.such.module:Board")
+    assert settings_classes() == before
 
 
 @pytest.mark.parametrize(
@@ -95,24 +149,25 @@ def test_another_package_adds_a_source(settings: SourceSettings, install: Callab
     [
         ("no.such.module:Board", "cannot be loaded: ModuleNotFoundError: No module named 'no'"),
         (f"{__name__}:Nothing", "cannot be loaded: AttributeError"),
-        (f"{__name__}:fails", "cannot be loaded: RuntimeError: no licence"),
-        (f"{__name__}:no_source", "cannot be used: name must be a name of small letters, digits, - and _"),
+        (f"{__name__}:Fails", "cannot be loaded: RuntimeError: no licence"),
+        (f"{__name__}:install", "cannot be used: it must be a class"),
+        (f"{__name__}:NoSource", "cannot be used: name must be a name of small letters, digits, - and _"),
     ],
 )
 def test_a_source_that_is_broken_is_named_with_its_package(
-    settings: SourceSettings, install: Callable[[str, str], None], value: str, message: str
+    install: Callable[[str, str], None], value: str, message: str
 ) -> None:
     install("boards", value)
     with pytest.raises(BrokenSourceError) as raised:
-        load_sources(settings)
+        load_sources()
     assert str(raised.value).startswith(f"The source added ({value}) of boards 1.0 {message}")
     assert isinstance(raised.value, SettingsError)
 
 
-def test_two_sources_of_one_site_are_both_named(settings: SourceSettings, install: Callable[[str, str], None]) -> None:
+def test_two_sources_of_one_site_are_both_named(install: Callable[[str, str], None]) -> None:
     install("boards", f"{__name__}:Indeed")
     with pytest.raises(BrokenSourceError) as raised:
-        load_sources(settings)
+        load_sources()
     assert str(raised.value) == (
         "Two sources search the site 'indeed' for jobs: jobspy of this worker and "
         f"added ({__name__}:Indeed) of boards 1.0"
@@ -133,6 +188,7 @@ def test_two_sources_of_one_site_are_both_named(settings: SourceSettings, instal
         ("version", 0, "version must be an integer from 1 on"),
         ("version", "1", "version must be an integer from 1 on"),
         ("parameters", dict, "parameters must be a class derived from SearchParameters"),
+        ("settings", dict, "settings must be a class derived from EnvironmentSettings, or None"),
         ("limits", {"board": 3}, "limits must be SiteLimits by bucket"),
         ("limits", {"other:x": SiteLimits()}, "limits has the bucket 'other:x'; allowed: SITE or SITE:NAME, of board"),
         ("credentials", {"KEY": "value"}, "credentials must be environment variables, each with whether it is there"),
@@ -155,9 +211,8 @@ def test_what_a_source_lacks_is_told(
 def test_a_worker_that_knows_all_sources_stays_lean() -> None:
     code = (
         "import sys, worker.cli.main, worker.engine.worker\n"
-        "from worker.settings import load_source_settings\n"
         "from worker.sources.registry import load_sources\n"
-        "load_sources(load_source_settings())\n"
+        "load_sources()\n"
         "print(*sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -1,20 +1,42 @@
+"""Settings of the worker, of its HTTP client and of the sources: one rule for all of them."""
+
+from __future__ import annotations
+
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
+from worker.cli.settings import all_settings_classes, example, read_settings, search_settings_classes
 from worker.errors import SettingsError
 from worker.http import HttpSettings
-from worker.settings import Settings, environment_name, example, load_settings, load_source_settings
+from worker.settings import EnvironmentSettings, SearchSettings, Settings, forget_environment
 from worker.sources.jobspy import JobSpySettings
+from worker.sources.jsearch import JSearchSettings
+from worker.sources.unipile import UnipileSettings
+from worker.sources.youtube import YouTubeSettings
 
 REQUIRED = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "key"}
+CLASSES: list[type[EnvironmentSettings]] = [
+    Settings,
+    HttpSettings,
+    JobSpySettings,
+    JSearchSettings,
+    UnipileSettings,
+    YouTubeSettings,
+]
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for field in Settings.model_fields:
-        monkeypatch.delenv(environment_name(field), raising=False)
+    for settings in CLASSES:
+        for field in settings.model_fields:
+            for name in settings.environment_names(field):
+                monkeypatch.delenv(name, raising=False)
     for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -27,9 +49,10 @@ def test_the_example_file_is_what_the_settings_are() -> None:
 
 def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(example())
-    settings = load_settings()
-    assert settings.concurrency == 5
-    assert settings.jobspy_proxies == ()
+    settings = read_settings(all_settings_classes())
+    assert settings[Settings].concurrency == 5
+    assert settings[JobSpySettings].proxies == ()
+    assert settings[HttpSettings].user_agent.startswith("supabase-search-worker/")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +93,7 @@ def test_a_wrong_setting_is_named_as_in_the_environment(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
-        load_settings()
+        read_settings(all_settings_classes())
     assert str(error.value).startswith(f"{name}: ")
     assert expected in str(error.value)
     assert "hunter2" not in str(error.value)
@@ -81,14 +104,14 @@ def test_a_socks_proxy_names_the_package_that_it_needs(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "socks", None)  # as if it were not installed
     monkeypatch.setenv("JOBSPY_PROXIES", "socks5://h:99")
     with pytest.raises(SettingsError, match=r"^JOBSPY_PROXIES: number 1 is a SOCKS proxy, which needs the package"):
-        load_settings()
+        JobSpySettings()
 
 
 def test_a_socks_proxy_of_the_other_sources_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("WORKER_HTTP_PROXIES", "socks5://h:99")
     with pytest.raises(SettingsError, match=r"^WORKER_HTTP_PROXIES: number 1 is a SOCKS proxy, .* httpx\[socks\]$"):
-        load_settings()
+        HttpSettings()
 
 
 def test_sources_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,31 +120,37 @@ def test_sources_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_HTTP_TIMEOUT_SECONDS", "7")
     monkeypatch.setenv("WORKER_USER_AGENT", "acme-jobs")
     monkeypatch.setenv("WORKER_CONCURRENCY", "many")
-    assert load_source_settings().http == HttpSettings(
+    monkeypatch.setenv("WORKER_SITE_TIMEOUT_SECONDS", "8")
+    settings = read_settings(search_settings_classes())
+    assert settings[SearchSettings].site_timeout_seconds == 8
+    for name in ("WORKER_HTTP_PROXIES", "WORKER_HTTP_TIMEOUT_SECONDS", "WORKER_USER_AGENT"):
+        monkeypatch.delenv(name)
+    assert settings[HttpSettings] == HttpSettings(
         proxies=("h:8080", "http://user:hunter2@proxy"), timeout_seconds=7, user_agent="acme-jobs"
     )
 
 
-def test_what_the_settings_take_the_source_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBSPY_PROXIES", "h:8080, user:hunter2@proxy ,https://[::1]:1")
     monkeypatch.setenv("JOBSPY_PAGE_DELAY_SECONDS", "0, 1.5")
-    settings = load_settings()
-    assert settings.jobspy_proxies == ("h:8080", "user:hunter2@proxy", "https://[::1]:1")
-    assert settings.jobspy_page_delay_seconds == (0.0, 1.5)
-    JobSpySettings(proxies=settings.jobspy_proxies, page_delay_seconds=settings.jobspy_page_delay_seconds)
+    settings = JobSpySettings()
+    assert settings.proxies == ("h:8080", "user:hunter2@proxy", "https://[::1]:1")
+    assert settings.page_delay_seconds == (0.0, 1.5)
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUPABASE_URL")
-    monkeypatch.setenv("WORKER_CLAIM_BATCH", "-1")
+    wrong = {"WORKER_CLAIM_BATCH": "-1", "WORKER_HTTP_TIMEOUT_SECONDS": "0", "UNIPILE_DSN": "x y"}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
-        load_settings()
-    assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["SUPABASE_URL", "WORKER_CLAIM_BATCH"]
+        read_settings(all_settings_classes())
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["SUPABASE_URL", *wrong]
 
 
 def test_a_key_is_asked_for_only_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
-    settings = load_settings()
+    settings = Settings()
     with pytest.raises(SettingsError, match=r"^SUPABASE_SERVICE_ROLE_KEY: is required"):
         settings.require("supabase_service_role_key")
 
@@ -130,23 +159,144 @@ def test_either_key_family_and_the_frontend_names_are_read(monkeypatch: pytest.M
     monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
     monkeypatch.setenv("SUPABASE_SECRET_KEY", "sb_secret_abc")
     monkeypatch.setenv("NEXT_PUBLIC_SUPABASE_ANON_KEY", "anon")
-    settings = load_settings()
+    settings = Settings()
     assert settings.require("supabase_service_role_key") == "sb_secret_abc"
     assert settings.require("supabase_anon_key") == "anon"
 
 
 def test_secrets_do_not_show() -> None:
-    assert "key" not in repr(load_settings().supabase_service_role_key)
+    assert "key" not in repr(Settings().supabase_service_role_key)
 
 
 def test_a_model_elsewhere_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_EMBEDDING_MODEL", "text-embedding-3-small")
     with pytest.raises(SettingsError, match=r"^WORKER_EMBEDDING_URL: is required for every model but wordllama$"):
-        load_settings()
+        Settings()
     monkeypatch.setenv("WORKER_EMBEDDING_URL", "https://api.openai.com/v1/")
-    assert load_settings().embedding_url == "https://api.openai.com/v1"
+    assert Settings().embedding_url == "https://api.openai.com/v1"
 
 
 def test_the_offline_model_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_EMBEDDING_MODEL", "wordllama")
-    assert load_settings().embedding_model == "wordllama"
+    assert Settings().embedding_model == "wordllama"
+
+
+# By name in a program ------------------------------------------------------------------------------------------------
+
+VALUES: dict[str, Any] = {
+    "supabase_url": "https://other.supabase.co", "supabase_email": "ada@example.com", "worker_id": "one",
+    "outage_seconds": 70, "spool_dir": Path("elsewhere"), "backup_dir": Path("backup"), "log_format": "json",
+    "log_level": "ERROR",
+    "embedding_model": "wordllama", "embedding_url": "https://api.openai.com/v1", "embedding_send_dimensions": False,
+    "proxies": ("h:8080",), "ca_cert": Path(__file__), "page_delay_seconds": (1.0, 2.0), "user_agent": "acme-jobs",
+    "host": "api.openwebninja.com", "version": "v1", "dsn": "api9.unipile.com:13851",
+}  # fmt: skip
+
+
+def other_value(settings: type[EnvironmentSettings], field: str) -> Any:
+    """A valid value that is not the default."""
+    if field in VALUES:
+        return VALUES[field]
+    annotation = settings.model_fields[field].annotation
+    return 7 if annotation in (int, float) else SecretStr("another-key")
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"), [(settings, field) for settings in CLASSES for field in settings.model_fields]
+)
+def test_every_name_of_a_field_works(settings: type[EnvironmentSettings], field: str) -> None:
+    value = other_value(settings, field)
+    for name in (field, *settings.environment_names(field)):
+        assert getattr(settings(**{name: value}), field) == value, name
+
+
+@pytest.mark.parametrize("settings", CLASSES)
+def test_an_unknown_argument_is_an_error(settings: type[EnvironmentSettings]) -> None:
+    with pytest.raises(SettingsError, match=rf"^zzz: is not a setting of {settings.__name__}; allowed: \w+"):
+        settings(zzz=7)
+
+
+def test_a_misspelt_argument_is_told_what_it_may_mean() -> None:
+    with pytest.raises(SettingsError, match=r"^concurency: is not a setting of Settings; did you mean concurrency\?$"):
+        Settings(concurency=7)  # type: ignore[call-arg]  # what a program without type checks does
+    misspelt = {"WORKER_CONCURENCY": 7}
+    with pytest.raises(SettingsError, match=r"^WORKER_CONCURENCY: .* did you mean WORKER_CONCURRENCY\?$"):
+        Settings(**misspelt)  # type: ignore[arg-type]  # as above
+
+
+def test_two_names_of_one_field_are_an_error() -> None:
+    values: dict[str, Any] = {"concurrency": 7, "WORKER_CONCURRENCY": 8}
+    with pytest.raises(SettingsError, match=r"^concurrency, WORKER_CONCURRENCY: are one setting"):
+        Settings(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("concurrency", 0, "concurrency: must be greater than or equal to 1"),
+        ("WORKER_CONCURRENCY", "many", "WORKER_CONCURRENCY: must be a valid integer"),
+        ("log_format", "xml", "log_format: must be 'auto', 'json' or 'pretty'"),
+        ("NEXT_PUBLIC_SUPABASE_URL", "hunter2", "NEXT_PUBLIC_SUPABASE_URL: must be an address such as https://"),
+        ("supabase_anon_key", "hunter 2", "supabase_anon_key: has white space"),
+    ],
+)
+def test_a_wrong_argument_is_named_as_it_was_given(name: str, value: object, message: str) -> None:
+    values: dict[str, Any] = {name: value}
+    with pytest.raises(SettingsError) as raised:
+        Settings(**values)
+    assert str(raised.value).startswith(message)
+    assert "hunter" not in str(raised.value)
+
+
+def test_arguments_go_before_the_environment_and_that_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("WORKER_CONCURRENCY=2\nWORKER_CLAIM_BATCH=2\nWORKER_LEASE_SECONDS=20\n")
+    monkeypatch.setenv("WORKER_CONCURRENCY", "3")
+    monkeypatch.setenv("WORKER_CLAIM_BATCH", "3")
+    monkeypatch.setenv("NEXT_PUBLIC_SUPABASE_URL", "https://other.supabase.co")
+    settings = Settings(concurrency=4, supabase_url="https://mine.supabase.co")
+    assert (settings.concurrency, settings.claim_batch, settings.lease_seconds) == (4, 3, 20)
+    assert settings.supabase_url == "https://mine.supabase.co"
+    assert Settings(_env_file=None).lease_seconds == 60  # type: ignore[call-arg]  # of pydantic-settings
+
+
+def test_variables_of_others_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CONCURRENCY=9\nPROXIES=http://x:1\nNEXT_PUBLIC_SITE=a\n")
+    fields = [(settings, field) for settings in CLASSES for field in settings.model_fields]
+    ours = {name for settings, field in fields for name in settings.environment_names(field)}
+    for name in {field.upper() for _, field in fields} - ours:
+        monkeypatch.setenv(name, "of another program")
+    assert Settings().concurrency == 5
+    assert HttpSettings().proxies == ()
+    assert JSearchSettings().api_key is None
+
+
+# Of a source that a package adds -------------------------------------------------------------------------------------
+
+
+class FlatSettings(EnvironmentSettings):
+    model_config = SettingsConfigDict(env_prefix="FLATBOARD_")
+
+    api_key: SecretStr | None = Field(default=None, description="Key of Flatboard.")
+    region: str = Field(default="eu", validation_alias=AliasChoices("FLATBOARD_REGION", "FLAT_REGION"))
+
+
+def test_a_prefix_names_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FlatSettings.environment_names("api_key") == ("FLATBOARD_API_KEY",)
+    monkeypatch.setenv("FLATBOARD_API_KEY", "from the environment")
+    monkeypatch.setenv("FLAT_REGION", "us")
+    settings = FlatSettings()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "from the environment"
+    assert settings.region == "us"
+    values: dict[str, Any] = {"FLATBOARD_API_KEY": "an argument", "region": "uk"}
+    assert FlatSettings(**values) == FlatSettings(api_key=SecretStr("an argument"), region="uk")
+
+
+def test_the_environment_forgets_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLATBOARD_API_KEY", "flat_region", "WORKER_CONCURRENCY", "JSEARCH_API_KEY", "OTHER"):
+        monkeypatch.setenv(name, "1")
+    forget_environment([Settings, FlatSettings])
+    assert not {"FLATBOARD_API_KEY", "flat_region", "WORKER_CONCURRENCY", "SUPABASE_URL"} & os.environ.keys()
+    assert {"JSEARCH_API_KEY", "OTHER"} <= os.environ.keys()

@@ -99,7 +99,10 @@ def test_all_sources_are_listed_without_a_database(tmp_path: Path) -> None:
     assert "missing: JSEARCH_API_KEY" in lines["jsearch"]
     assert "missing: UNIPILE_DSN " in lines["unipile"]
     assert "none needed" in lines["greenhouse"]
-    assert answer.stdout.splitlines()[-1] == "Health is unknown: SUPABASE_URL: Field required"
+    assert answer.stdout.splitlines()[-1] == (
+        "Health is unknown: SUPABASE_URL: is required. "
+        "Address of the Supabase project, such as https://abcdefgh.supabase.co."
+    )
     assert "s3cret" not in answer.stdout
 
 

@@ -13,13 +13,14 @@ import pytest
 import respx
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.support.hostile import hostile, json_values
 from tests.support.sources import Trial, item_of, items_of, search_source
-from worker.errors import ErrorCode, InvalidItemError
+from worker.errors import ErrorCode, InvalidItemError, SettingsError
 from worker.http import open_http
 from worker.model import Item, Json, Page, Progress
-from worker.sources.unipile import UnipileSource
+from worker.sources.unipile import UnipileSettings, UnipileSource
 from worker.sources.unipile_api import read_dsn
 from worker.testing import search
 
@@ -29,7 +30,8 @@ PLACES = f"{SEARCH}/parameters"
 KEY = "uni-very-secret/key=="
 ACCOUNT = "acc-9q7l1UdLTdi0pA"
 FOREVER = "eyJhY2NvdW50X2lkIjoi" + "x" * 60
-SOURCE = UnipileSource(DSN, KEY)
+SETTINGS = UnipileSettings(dsn=DSN, api_key=SecretStr(KEY))
+SOURCE = UnipileSource(SETTINGS)
 
 FIELDS = st.sampled_from((
     "type", "id", "name", "member_urn", "public_identifier", "public_profile_url", "profile_url", "headline", "summary",
@@ -112,8 +114,8 @@ def test_the_address_is_read_with_and_without_its_scheme(dsn: str) -> None:
     ],
 )  # fmt: skip
 def test_another_address_is_refused_without_repeating_it(dsn: str) -> None:
-    with pytest.raises(ValueError, match=r"^must be HOST:PORT, such as api8\.unipile\.com:13851$"):
-        UnipileSource(dsn, KEY)
+    with pytest.raises(SettingsError, match=r"^dsn: must be HOST:PORT, such as api8\.unipile\.com:13851$"):
+        UnipileSettings(dsn=dsn)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_another_address_is_refused_without_repeating_it(dsn: str) -> None:
     ],
 )
 async def test_a_missing_credential_is_named(dsn: str | None, key: str | None, missing: str) -> None:
-    source = UnipileSource(dsn, key)
+    source = UnipileSource(UnipileSettings(dsn=dsn, api_key=SecretStr(key) if key else None))
     assert source.credentials == {"UNIPILE_DSN": dsn is not None, "UNIPILE_API_KEY": key is not None}
     error = (await find(source, fails=True)).failure
     assert (error.code, error.is_final, error.message) == (ErrorCode.UNAUTHORIZED, True, f"the worker lacks {missing}")
@@ -212,7 +214,7 @@ async def test_the_last_page_is_saved_with_the_whole_progress() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=2, size=50))
     progress: list[Progress] = []
     asked = {"search_term": "engineer", "results_wanted": 500}
-    source = UnipileSource(DSN, KEY)
+    source = UnipileSource(SETTINGS)
     source.limits = {}  # permits would wait
     async with (
         open_http() as http,

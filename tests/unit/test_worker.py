@@ -33,14 +33,14 @@ class Board(Source):
 
 
 def test_a_site_may_be_searched_for_several_kinds() -> None:
-    Worker(SETTINGS, [Board("posts", "jobs", "linkedin"), Board("profiles", "people", "linkedin")])
+    Worker(SETTINGS, sources=[Board("posts", "jobs", "linkedin"), Board("profiles", "people", "linkedin")])
 
 
 def test_two_sources_for_one_site_are_both_named() -> None:
     with pytest.raises(BrokenSourceError, match="the site 'indeed' for jobs: Board and Board"):
-        Worker(SETTINGS, [Board("one", "jobs", "linkedin", "indeed"), Board("other", "jobs", "indeed")])
+        Worker(SETTINGS, sources=[Board("one", "jobs", "linkedin", "indeed"), Board("other", "jobs", "indeed")])
 
 
 def test_two_sources_need_two_names() -> None:
     with pytest.raises(BrokenSourceError, match="Two sources are named 'one': Board and Board"):
-        Worker(SETTINGS, [Board("one", "jobs", "linkedin"), Board("one", "people", "linkedin")])
+        Worker(SETTINGS, sources=[Board("one", "jobs", "linkedin"), Board("one", "people", "linkedin")])

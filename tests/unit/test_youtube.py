@@ -12,18 +12,19 @@ import pytest
 import respx
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.support.hostile import hostile, json_scalars
 from tests.support.sources import Trial, item_of, search_source
 from worker.engine.permits import LocalPermits
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Json, Observed, Page
-from worker.sources.youtube import MOST_PAGES, YouTubeSource
+from worker.sources.youtube import MOST_PAGES, YouTubeSettings, YouTubeSource
 from worker.sources.youtube_api import seconds_to_reset
 
 API = "https://www.googleapis.com/youtube/v3"
 KEY = "AIza-very-secret"
-SOURCE = YouTubeSource(KEY)
+SOURCE = YouTubeSource(YouTubeSettings(api_key=SecretStr(KEY)))
 NOW = datetime.now(UTC)
 
 FIELDS = st.sampled_from((
@@ -126,7 +127,7 @@ async def find(
 
 
 async def test_a_missing_key_is_named() -> None:
-    source = YouTubeSource(None)
+    source = YouTubeSource(YouTubeSettings(api_key=None))
     assert source.credentials == {"YOUTUBE_API_KEY": False}
     found = (await find(source, fails=True)).failure
     assert (found.code, found.is_final) == (ErrorCode.UNAUTHORIZED, True)

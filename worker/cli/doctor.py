@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,11 +20,13 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
+from worker.cli.settings import SettingsClass, all_settings_classes, read_settings
 from worker.database.answers import QueueStatus
 from worker.database.api_keys import holder_of
 from worker.database.changes import Binding, SubscriptionLostError, changes
@@ -32,9 +34,12 @@ from worker.database.client import open_client
 from worker.database.queue import SCHEMA_VERSION, Queue
 from worker.engine.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.errors import BrokenSourceError, CallRefusedError, DatabaseUnreachableError, SettingsError
+from worker.http import HttpSettings
 from worker.http.masking import mask
 from worker.printable import one_line, say
-from worker.settings import Settings, environment_name, forget_environment, load_settings
+from worker.settings import Settings, forget_environment
+from worker.sources import Source
+from worker.sources.jobspy import JobSpySettings
 from worker.sources.registry import load_sources
 
 EXIT_FAILURE = 1
@@ -96,13 +101,18 @@ class Subject:
     """What is checked.
 
     Attributes:
+        settings: The settings of the worker.
+        others: All settings by class.
         key: The service key.
-        queue: The queue behind it.
+        queue: The queue.
+        sources: All sources, or why they cannot be loaded.
     """
 
     settings: Settings
+    others: Mapping[SettingsClass, Any]
     key: str
     queue: Queue
+    sources: Sequence[Source] | BrokenSourceError
 
     async def status(self) -> QueueStatus:
         """Ask the queue how it is."""
@@ -152,8 +162,10 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
     A check that needs one which found something broken is skipped.
     """
     unsound = set()
+    classes = all_settings_classes()
     try:
-        settings = load_settings()
+        read = read_settings(classes)
+        settings: Settings = read[Settings]
         key = settings.require("supabase_service_role_key")
     except SettingsError as error:
         *problems, last = str(error).splitlines()
@@ -164,7 +176,8 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
         for check in CHECKS:
             yield check.name, Finding(Outcome.SKIPPED, "not checked: needs settings")
         return
-    forget_environment()
+    sources = _load_sources()
+    forget_environment(classes)
     yield "settings", Finding(Outcome.OK, "valid")
 
     async with open_client(settings.supabase_url, key, timeout_seconds=REQUEST_SECONDS) as client:
@@ -174,7 +187,7 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
             lease_seconds=settings.lease_seconds,
             outage_seconds=settings.outage_seconds,
         )
-        subject = Subject(settings, key, queue)
+        subject = Subject(settings, read, key, queue, sources)
         for check in CHECKS:
             if check.needs in unsound:
                 finding = Finding(Outcome.SKIPPED, f"not checked: needs {check.needs}")
@@ -183,6 +196,13 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
             if finding.outcome in (Outcome.BROKEN, Outcome.SKIPPED):
                 unsound.add(check.name)
             yield check.name, finding
+
+
+def _load_sources() -> Sequence[Source] | BrokenSourceError:
+    try:
+        return load_sources()
+    except BrokenSourceError as error:
+        return error
 
 
 async def _examine(check: Check, subject: Subject) -> Finding:
@@ -195,7 +215,12 @@ async def _examine(check: Check, subject: Subject) -> Finding:
         advice = "The API answers, but not its database: look at the project's health in the dashboard, and try again."
         finding = Finding(Outcome.BROKEN, str(error), advice)
     # Whatever a library says of its failure, it does not say a key, nor the password of an address.
-    secrets = [key.get_secret_value() for _, key in subject.settings if isinstance(key, SecretStr)]
+    secrets = [
+        value.get_secret_value()
+        for settings in subject.others.values()
+        for _, value in settings
+        if isinstance(value, SecretStr)
+    ]
     return replace(finding, found=one_line(mask(finding.found, secrets)), advice=mask(finding.advice, secrets))
 
 
@@ -223,7 +248,7 @@ async def _check_url(subject: Subject) -> Finding:
         return Finding(Outcome.BROKEN, found, advice)
     is_refusal = answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     if not is_refusal or "json" not in content_type:
-        advice = f"Something else answers there. Set {environment_name('supabase_url')} to the project's URL."
+        advice = f"Something else answers there. Set {Settings.environment_name('supabase_url')} to the project's URL."
         return Finding(Outcome.BROKEN, f"{found}, {content_type}: not as a Supabase project does", advice)
     return _answered(url, f"{url} answers in {milliseconds:.0f} ms")
 
@@ -234,7 +259,7 @@ def _answered(url: str, found: str) -> Finding:
             Outcome.WARNING,
             f"{found}, unencrypted",
             f"The key and all that is found can be read, and changed, on the way there: set "
-            f"{environment_name('supabase_url')} to an https address, unless the network is yours alone.",
+            f"{Settings.environment_name('supabase_url')} to an https address, unless the network is yours alone.",
         )
     return Finding(Outcome.OK, found)
 
@@ -252,7 +277,7 @@ def is_exposed(url: str) -> bool:
 
 
 def _advice_on(error: BaseException) -> str:
-    name = environment_name("supabase_url")
+    name = Settings.environment_name("supabase_url")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
@@ -268,7 +293,7 @@ async def _check_key(subject: Subject) -> Finding:
     anon_key = subject.settings.supabase_anon_key
     if anon_key is None or holder_of(anon_key.get_secret_value()) != "service":
         return finding
-    name = environment_name("supabase_anon_key")
+    name = Settings.environment_name("supabase_anon_key")
     return Finding(
         max(finding.outcome, Outcome.WARNING, key=[Outcome.OK, Outcome.WARNING, Outcome.BROKEN].index),
         f"{finding.found}; and {name} is a service key, which sees and does everything",
@@ -278,7 +303,7 @@ async def _check_key(subject: Subject) -> Finding:
 
 
 async def _check_service_key(subject: Subject) -> Finding:
-    name = environment_name("supabase_service_role_key")
+    name = Settings.environment_name("supabase_service_role_key")
     where = "the service_role JWT or an sb_secret_ key, from the project's settings, API Keys"
     if holder_of(subject.key) == "browser":
         advice = f"It looks like the anon or publishable key, which is for browsers. Set {name} to {where}."
@@ -402,7 +427,7 @@ async def _check_spool(subject: Subject) -> Finding:
             Outcome.WARNING,
             f"{folder} cannot be written to: {error.strerror}",
             f"While Supabase is out of reach, searches wait instead of keeping their pages there. Set "
-            f"{environment_name('spool_dir')} to a folder that this user may write to.",
+            f"{Settings.environment_name('spool_dir')} to a folder that this user may write to.",
         )
     return Finding(Outcome.OK, f"{folder} can be written to")
 
@@ -413,21 +438,20 @@ async def _check_jobspy(subject: Subject) -> Finding:
     if missing:
         advice = "Install what the worker requires: pip install -r requirements.txt."
         return Finding(Outcome.BROKEN, f"{', '.join(missing)}: not installed", advice)
-    settings = subject.settings
-    if unreadable := _unreadable_certificates(environment_name("jobspy_ca_cert"), settings.jobspy_ca_cert):
+    settings: JobSpySettings = subject.others[JobSpySettings]
+    if unreadable := _unreadable_certificates(JobSpySettings.environment_name("ca_cert"), settings.ca_cert):
         return unreadable
-    proxies = f"{len(settings.jobspy_proxies) or 'no'} {'proxy' if len(settings.jobspy_proxies) == 1 else 'proxies'}"
+    proxies = f"{len(settings.proxies) or 'no'} {'proxy' if len(settings.proxies) == 1 else 'proxies'}"
     return Finding(Outcome.OK, f"installed; needs no key; {proxies}")
 
 
 async def _check_sources(subject: Subject) -> Finding:
-    settings = subject.settings
-    if unreadable := _unreadable_certificates(environment_name("http_ca_cert"), settings.http_ca_cert):
+    settings: HttpSettings = subject.others[HttpSettings]
+    if unreadable := _unreadable_certificates(HttpSettings.environment_name("ca_cert"), settings.ca_cert):
         return unreadable
-    try:
-        sources = load_sources(settings)
-    except BrokenSourceError as error:
-        return Finding(Outcome.BROKEN, str(error), "Mend the package, or uninstall it.")
+    sources = subject.sources
+    if isinstance(sources, BrokenSourceError):
+        return Finding(Outcome.BROKEN, str(sources), "Fix the package, or uninstall it.")
     half_set = [source for source in sources if len(set(source.credentials.values())) > 1]
     if half_set:
         missing = [name for source in half_set for name, is_there in source.credentials.items() if not is_there]
@@ -451,7 +475,7 @@ def _unreadable_certificates(name: str, path: Path | None) -> Finding | None:
 
 async def _check_embeddings(subject: Subject) -> Finding:
     status = await subject.status()
-    name = environment_name("embedding_model")
+    name = Settings.environment_name("embedding_model")
     try:
         async with asyncio.timeout(EMBEDDING_SECONDS), open_embedder(subject.settings) as embedder:
             if embedder is None:

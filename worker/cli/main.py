@@ -1,4 +1,4 @@
-"""The commands: `python -m worker COMMAND`."""
+"""The commands: `supabase-search-worker COMMAND` or `python -m worker COMMAND`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from worker.cli.log import prepare_last_resort
 from worker.errors import SettingsError
 from worker.printable import complain, printable_lines, say
-from worker.settings import example, forget_environment, load_settings, load_source_settings
+from worker.settings import SearchSettings, Settings, forget_environment
+from worker.version import DISTRIBUTION, __version__
+
+if TYPE_CHECKING:
+    from worker.engine.worker import Worker
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -67,7 +71,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m worker", description="Long-running searches on Supabase.")
+    is_script = Path(sys.argv[0]).stem == DISTRIBUTION
+    parser = _Parser(
+        prog=DISTRIBUTION if is_script else "python -m worker", description="Long-running searches on Supabase."
+    )
+    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     run = commands.add_parser("run", help="search what comes in, until told to stop")
@@ -177,6 +185,8 @@ def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _settings(_: argparse.Namespace) -> int:
+    from worker.cli.settings import example
+
     say(example().rstrip())
     return 0
 
@@ -184,16 +194,25 @@ def _settings(_: argparse.Namespace) -> int:
 # Each command imports what it needs when it runs: the worker starts without rich, and without the extra `local`.
 
 
-def _work(options: argparse.Namespace) -> int:
+def _worker() -> Worker:
     from worker.cli.log import configure_logging
+    from worker.cli.settings import all_settings_classes, read_settings
     from worker.engine.worker import Worker
+
+    classes = all_settings_classes()
+    settings: Settings = read_settings(classes)[Settings]
+    configure_logging(settings.log_format, settings.log_level)
+    worker = Worker(settings)
+    forget_environment(classes)
+    return worker
+
+
+def _work(options: argparse.Namespace) -> int:
     from worker.errors import QueueError
 
-    settings = load_settings()
-    forget_environment()
-    configure_logging(settings.log_format, settings.log_level)
+    worker = _worker()
     try:
-        asyncio.run(options.work(Worker(settings), options))
+        asyncio.run(options.work(worker, options))
     except QueueError as error:
         complain(f"The queue cannot be used: {error}")
         return EXIT_FAILURE
@@ -201,14 +220,9 @@ def _work(options: argparse.Namespace) -> int:
 
 
 def _reprocess(options: argparse.Namespace) -> int:
-    from worker.cli.log import configure_logging
-    from worker.engine.worker import Worker
     from worker.errors import QueueError
 
-    settings = load_settings()
-    forget_environment()
-    configure_logging(settings.log_format, settings.log_level)
-    worker = Worker(settings)
+    worker = _worker()
     try:
         done = asyncio.run(worker.reprocess(since=options.since, source=options.source, status=options.status))
     except ValueError as error:
@@ -226,22 +240,28 @@ def _sources(options: argparse.Namespace) -> int:
 
     # Why the health is unknown is a line of its own; what the libraries log on the way would come between.
     logging.getLogger().addHandler(logging.NullHandler())
-    return asyncio.run(sources(load_source_settings(), as_json=options.json))
+    return asyncio.run(sources(as_json=options.json))
 
 
 def _try(options: argparse.Namespace) -> int:
     from worker.cli.log import configure_logging
+    from worker.cli.settings import all_settings_classes, read_settings, search_settings_classes
     from worker.cli.sources import try_source
+    from worker.http import HttpSettings
+    from worker.sources.registry import load_sources
 
-    settings = load_source_settings()
-    forget_environment()
+    settings = read_settings(search_settings_classes())
+    sources = load_sources()
+    forget_environment(all_settings_classes())
     configure_logging("pretty", "WARNING")
     return asyncio.run(
         try_source(
-            settings,
+            sources,
             options.source,
             options.site,
             dict(options.param),
+            http_settings=settings[HttpSettings],
+            timeout_seconds=settings[SearchSettings].site_timeout_seconds,
             account=options.account,
             as_json=options.json,
         )
@@ -273,9 +293,9 @@ def _enqueue(options: argparse.Namespace) -> int:
     from worker.sources.parameters import from_text
     from worker.sources.registry import load_sources
 
-    settings = load_settings()
+    settings = Settings()
     given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
-    models = [source.parameters for source in load_sources(settings) if source.kind == options.kind]
+    models = [source.parameters for source in load_sources() if source.kind == options.kind]
     parameters = {name: value for name, value in given.items() if value is not None}
     parameters |= from_text(models, dict(options.param))
     return _as_user(
@@ -286,25 +306,25 @@ def _enqueue(options: argparse.Namespace) -> int:
 def _watch(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
-    return _as_user(user_commands.watch(load_settings(), options.run_ids))
+    return _as_user(user_commands.watch(Settings(), options.run_ids))
 
 
 def _cancel(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
-    return _as_user(user_commands.cancel(load_settings(), options.run_id))
+    return _as_user(user_commands.cancel(Settings(), options.run_id))
 
 
 def _rerun(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
-    return _as_user(user_commands.rerun(load_settings(), options.run_id, watch=options.watch))
+    return _as_user(user_commands.rerun(Settings(), options.run_id, watch=options.watch))
 
 
 def _runs(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
-    return _as_user(user_commands.runs(load_settings(), options.limit))
+    return _as_user(user_commands.runs(Settings(), options.limit))
 
 
 def _as_user(command: Coroutine[Any, Any, int]) -> int:

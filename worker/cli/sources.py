@@ -17,11 +17,11 @@ from worker.cli.terminal import cell, items_table, local_time, open_console, pro
 from worker.database.client import open_client
 from worker.database.queue import Queue
 from worker.errors import CallRefusedError, ErrorCode, QueueError, SettingsError, SiteError, SiteWaitingError
-from worker.http import open_http
+from worker.http import HttpSettings, open_http
 from worker.http.masking import mask
 from worker.model import Item, Page, Parameters, Progress, SiteLimits, Transformed
 from worker.printable import complain, one_line, printable, printable_json, say
-from worker.settings import SourceSettings, load_settings
+from worker.settings import Settings
 from worker.sources import Source
 from worker.sources.parameters import from_text
 from worker.sources.registry import load_sources
@@ -41,9 +41,9 @@ Health = Mapping[str, Any]
 # Listing them --------------------------------------------------------------------------------------------------------
 
 
-async def sources(settings: SourceSettings, *, as_json: bool) -> int:
-    """Print each source's sites with what they need, what they allow and how they are; return the exit code."""
-    known = load_sources(settings)
+async def sources(*, as_json: bool) -> int:
+    """Print the sites of each source with credentials, limits and health; return the exit code."""
+    known = load_sources()
     health: dict[str, Health] = {}
     unknown = None
     try:
@@ -68,7 +68,7 @@ async def _site_health() -> dict[str, Health]:
         SettingsError: It is not set which database.
         QueueError: It does not answer, or refuses; the key is not in the message.
     """
-    settings = load_settings()
+    settings = Settings()
     key = settings.require("supabase_service_role_key")
     async with open_client(settings.supabase_url, key, timeout_seconds=HEALTH_SECONDS) as client:
         queue = Queue(
@@ -184,26 +184,30 @@ class WrongUseError(Exception):
 
 
 async def try_source(
-    settings: SourceSettings,
+    known: Sequence[Source],
     name: str,
     site: str | None,
     written: Mapping[str, str],
     *,
+    http_settings: HttpSettings,
+    timeout_seconds: float,
     account: str | None,
     as_json: bool,
 ) -> int:
     """Search one site without a database, and print what it finds; return the exit code.
 
     Args:
-        settings: The settings of the sources.
-        name: The source.
+        known: All sources.
+        name: The name of the source.
         site: The site; None: the source's only one.
         written: What to search for, as `from_text` reads it.
+        http_settings: How to send requests.
+        timeout_seconds: Time for one page.
         account: The account to search through.
         as_json: Print items as lines of JSON instead of a table; all else goes to standard error then.
     """
     try:
-        source = _source(load_sources(settings), name)
+        source = _source(known, name)
         site = _site(source, site)
         parameters = _parameters(source, site, written, account)
     except WrongUseError as error:
@@ -213,8 +217,10 @@ async def try_source(
     found = _Found(as_json=as_json)
     try:
         with _live_progress() as progress:
-            async with open_http(settings.http) as http:
-                pages = testing.search(source, site, parameters, http, account=account, progress=progress)
+            async with open_http(http_settings) as http:
+                pages = testing.search(
+                    source, site, parameters, http, account=account, timeout_seconds=timeout_seconds, progress=progress
+                )
                 async with aclosing(pages):
                     async for page, transformed in pages:
                         found.add(page, transformed)

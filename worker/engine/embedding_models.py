@@ -17,10 +17,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from worker.errors import SettingsError
 from worker.http.masking import mask
-from worker.pipeline.offline_embedding import OFFLINE_MODEL, embed_offline
+from worker.pipeline.offline_embedding import embed_offline
 from worker.printable import one_line
 from worker.processes.sandbox import SandboxError, stream
-from worker.settings import Settings, environment_name
+from worker.settings import OFFLINE_MODEL, Settings
 
 Vector: TypeAlias = list[float]
 
@@ -259,7 +259,7 @@ async def open_embedder(settings: Settings) -> AsyncIterator[Embedder | None]:
     elif model == OFFLINE_MODEL:
         if find_spec("wordllama") is None:
             raise SettingsError(
-                f"{environment_name('embedding_model')}: {model} is not installed: "
+                f"{Settings.environment_name('embedding_model')}: {model} is not installed: "
                 "pip install 'supabase-search-worker[embed]'"
             )
         yield OfflineEmbedder()

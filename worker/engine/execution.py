@@ -121,6 +121,7 @@ class Execution:
                 cursor=site.cursor,
                 next_page=site.next_page,
                 account=site.account,
+                timeout_seconds=self._page_timeout_seconds,
             )
             async with aclosing(source.fetch(search)) as pages:
                 while (fetched := await timeout.next_page(pages)) is not None:

@@ -1,12 +1,14 @@
-"""The worker process: settings in, searches done."""
+"""The worker: settings in, searches done."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from worker.database.client import open_client
 from worker.database.queue import Queue
@@ -19,11 +21,11 @@ from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Limits, Loop
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
-from worker.http import open_http
+from worker.http import HttpSettings, open_http
 from worker.pipeline.duplicates import are_duplicates
 from worker.settings import Settings
 from worker.sources import Source
-from worker.sources.registry import by_site, load_sources
+from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
 LAST_ROUND_SECONDS = 60
@@ -31,54 +33,114 @@ EMBEDDING, MERGING = "Embedding", "Merging near-duplicates"
 
 
 class Worker:
-    """Claims runs and searches them until it is told to stop. SIGTERM and SIGINT tell it; a second one hurries it.
+    """Claims runs and searches them, until it is stopped.
 
-    Each way of working raises `QueueError` if the database refuses the first claim.
+    Nothing is opened before the first call of `run`, `drain`, `once` or `reprocess`, and each of these closes what it
+    opened. As a context manager, a worker is stopped at the end of the block, and has ended when the block is left.
 
     Args:
-        settings: Its settings.
-        sources: What it can search; by default all that comes with it, and what other packages add.
+        settings: Settings of the worker.
+        http: How the sources send requests; by default from the environment.
+        sources: The sources to search with, instead of the built-in and installed ones.
+        extra_sources: Sources to search with besides those. A source is an instance, or a class that is called without
+            arguments.
+        handle_signals: Whether SIGTERM and SIGINT call `stop` while the worker works. False inside an application
+            that handles signals itself.
 
     Raises:
-        SettingsError: The service key is missing, or a source that was added cannot be used.
+        SettingsError: The service key is missing, a setting of a source is wrong, or a source cannot be used.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        http: HttpSettings | None = None,
+        sources: Iterable[Source | type[Source]] | None = None,
+        extra_sources: Iterable[Source | type[Source]] = (),
+        handle_signals: bool = True,
+    ) -> None:
         self._settings = settings
+        self._http = http or HttpSettings()
         self._key = settings.require("supabase_service_role_key")
-        self._sources = load_sources(settings) if sources is None else sources
+        self._sources = load_sources() if sources is None else instances(sources)
+        self._sources += instances(extra_sources)
         self._sources_by_site = by_site(self._sources)
+        self._handle_signals = handle_signals
+        self._stops = 0
+        self._working: tuple[Background, Loop] | None = None
+        self._has_ended = asyncio.Event()
+        self._has_ended.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stops == 0:
+            self.stop()
+        await self._has_ended.wait()
+
+    def stop(self) -> None:
+        """Stop: claim nothing more, and give running searches the grace period to end.
+
+        A second call releases them at once, for another worker to resume; further calls have no effect. A worker that
+        was stopped does not start again. Call it in the thread of the event loop; also before the worker starts.
+        """
+        self._stops += 1
+        if self._working is not None:
+            for part in self._working:
+                part.stop()
 
     async def run(self) -> None:
-        """Work until told to stop."""
+        """Work until stopped.
+
+        Raises:
+            QueueError: The database refused the first claim.
+            SettingsError: The embedding model is not installed.
+            RuntimeError: The worker works already.
+        """
         await self._work(self._limits())
 
     async def drain(self, max_seconds: float) -> None:
-        """Work the queue off, then end; after `max_seconds` release what is left."""
+        """Search what is in the queue, then end; what still runs after `max_seconds` is released.
+
+        Raises:
+            QueueError: The database refused a claim, or cannot be reached.
+            SettingsError: The embedding model is not installed.
+            RuntimeError: The worker works already.
+        """
         await self._work(self._limits(until_empty=True, max_seconds=max_seconds))
 
     async def once(self) -> None:
-        """Search the next run of the queue, if there is one, then end."""
+        """Search the next run of the queue, if there is one, then end.
+
+        Raises:
+            QueueError: The database refused the claim, or cannot be reached.
+            SettingsError: The embedding model is not installed.
+            RuntimeError: The worker works already.
+        """
         await self._work(self._limits(until_empty=True, max_runs=1))
 
     async def reprocess(
         self, *, since: datetime | None = None, source: str | None = None, status: str | None = None
     ) -> Reprocessed:
-        """Transform and load kept pages anew, with today's version of their sources and no request to any site.
+        """Parse stored pages again, with the current version of their sources and without a request to any site.
 
-        What other workers process at the same time, and what waits from before, is done with it.
+        Pages that were already waiting to be reprocessed are included. Other workers may process some of the pages.
 
         Args:
-            since: Only pages fetched since.
+            since: Only pages fetched since then.
             source: Only pages of this source.
-            status: Only pages that ended so: `completed`, `partial` or `failed`.
+            status: Only pages with this result: `completed`, `partial` or `failed`.
 
         Returns:
-            What came of the pages that this worker processed.
+            Counts of the pages that this worker processed.
 
         Raises:
             ValueError: This worker does not have the source.
-            QueueError: The database refused, or was out of reach. Again goes on where it ended.
+            QueueError: The database refused a call, or cannot be reached. The next call resumes.
         """
         names = [known.name for known in self._sources]
         if source is not None and source not in names:
@@ -105,10 +167,22 @@ class Worker:
             )
 
     async def _work(self, limits: Limits) -> None:
+        if not self._has_ended.is_set():
+            raise RuntimeError("this worker works already")
+        if self._stops:
+            return
+        self._has_ended.clear()
+        try:
+            await self._open_and_work(limits)
+        finally:
+            self._working = None
+            self._has_ended.set()
+
+    async def _open_and_work(self, limits: Limits) -> None:
         settings = self._settings
         clock = asyncio.get_running_loop().time
         began_at = clock()
-        async with open_embedder(settings) as embedder, self._open_queue() as queue, open_http(settings.http) as http:
+        async with open_embedder(settings) as embedder, self._open_queue() as queue, open_http(self._http) as http:
             execution = Execution(
                 queue,
                 self._sources_by_site,
@@ -121,7 +195,10 @@ class Worker:
             kinds = frozenset(source.kind for source in self._sources)
             background, on_searched = self._background(queue, embedder)
             loop = Loop(queue, execution, wakeup, kinds, limits, on_searched=on_searched)
-            async with _stopped_by_signals(loop, background):
+            if self._stops:
+                return
+            self._working = background, loop
+            with self._stopped_by_signals():
                 beside = []
                 if limits.max_runs is None:
                     beside.append(asyncio.create_task(background.run()))
@@ -164,18 +241,14 @@ class Worker:
             max_seconds=max_seconds,
         )
 
-
-@asynccontextmanager
-async def _stopped_by_signals(loop: Loop, background: Background) -> AsyncIterator[None]:
-    def stop() -> None:
-        background.stop()
-        loop.stop()
-
-    events = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        events.add_signal_handler(signal_number, stop)
-    try:
-        yield
-    finally:
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            events.remove_signal_handler(signal_number)
+    @contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        signals = (signal.SIGTERM, signal.SIGINT) if self._handle_signals else ()
+        events = asyncio.get_running_loop()
+        for number in signals:
+            events.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in signals:
+                events.remove_signal_handler(number)

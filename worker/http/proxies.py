@@ -1,4 +1,4 @@
-"""What a list of proxies must look like, whoever sends requests through them."""
+"""Lists of proxies: how they are written, and what each client accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+from pydantic_settings import NoDecode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,27 @@ REQUESTS_SOCKS = SocksSupport(("socks4", "socks4a", "socks5", "socks5h"), "socks
 
 HTTPX_SOCKS = SocksSupport(("socks5", "socks5h"), "socksio", "httpx[socks]")
 """https://www.python-httpx.org/advanced/proxies/#socks"""
+
+
+def _split_at_commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+"""A setting that is a list of proxies, separated by commas in the environment."""
+
+
+def checked_proxies(value: tuple[str, ...], socks: SocksSupport) -> tuple[str, ...]:
+    """Return a setting's proxies.
+
+    Raises:
+        ValueError: The client cannot use one of them.
+    """
+    if problem := problem_of_proxies(value, socks):
+        raise ValueError(problem)
+    return value
 
 
 def problem_of_proxies(proxies: Sequence[str], socks: SocksSupport) -> str | None:

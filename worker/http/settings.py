@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from functools import partial
+from typing import Annotated
 
-from worker.http.proxies import HTTPX_SOCKS, problem_of_proxies
+from pydantic import AfterValidator, Field
 
-
-def default_user_agent() -> str:
-    """Return the name of this software and its version, as `User-Agent` tells it (RFC 9110, 10.1.5)."""
-    name = "supabase-search-worker"
-    try:
-        return f"{name}/{version(name)}"
-    except PackageNotFoundError:  # a copy of the code that is not installed
-        return name
+from worker.http.proxies import HTTPX_SOCKS, Proxies, checked_proxies
+from worker.settings import EnvironmentSettings, ExistingFile
+from worker.version import DISTRIBUTION, __version__
 
 
-def problem_of_user_agent(text: str) -> str | None:
-    """Tell why a header cannot hold this, if it cannot."""
-    return None if re.fullmatch("[!-~]([ -~]*[!-~])?", text) else "must be printable ASCII"
+def _check_user_agent(text: str) -> str:
+    if not re.fullmatch("[!-~]([ -~]*[!-~])?", text):
+        raise ValueError("must be printable ASCII")
+    return text
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """How this worker sends requests to sites.
+class HttpSettings(EnvironmentSettings):
+    """How the sources send requests to sites, except JobSpy, which has its own client.
 
     Attributes:
-        proxies: `http://user:password@host:port`, taken in turn, one a request; none: directly.
+        proxies: `http://user:password@host:port`, used in turn, one for each request; none: no proxy.
         ca_cert: PEM file of the certificates to trust instead of the usual ones, for proxies that open TLS.
         timeout_seconds: Timeout of one request, from connecting to the last byte read.
-        user_agent: What the worker calls itself.
-        backoff_seconds: Greatest pause before a request is sent a second time; twice that before the third time.
-
-    Raises:
-        ValueError: A value cannot work.
+        user_agent: The header `User-Agent` (RFC 9110, 10.1.5).
+        backoff_seconds: Longest pause before the first retry of a request; twice that before the second.
     """
 
-    proxies: tuple[str, ...] = ()
-    ca_cert: Path | None = None
-    timeout_seconds: float = 30.0
-    user_agent: str = field(default_factory=default_user_agent)
-    backoff_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        if problem := problem_of_proxies(self.proxies, HTTPX_SOCKS):
-            raise ValueError(f"proxies: {problem}")
-        if self.ca_cert is not None and not self.ca_cert.is_file():
-            raise ValueError(f"ca_cert: {self.ca_cert} is not a file")
-        if not self.timeout_seconds > 0:
-            raise ValueError("timeout_seconds: must be above 0")
-        if not self.backoff_seconds >= 0:
-            raise ValueError("backoff_seconds: must be 0 or more")
-        if problem := problem_of_user_agent(self.user_agent):
-            raise ValueError(f"user_agent: {problem}")
+    proxies: Annotated[Proxies, AfterValidator(partial(checked_proxies, socks=HTTPX_SOCKS))] = Field(
+        default=(),
+        validation_alias="WORKER_HTTP_PROXIES",
+        description="Proxies for the sources that do not use JobSpy, separated by commas, used in turn: "
+        "http://user:password@host:port.",
+    )
+    ca_cert: ExistingFile | None = Field(
+        default=None,
+        validation_alias="WORKER_HTTP_CA_CERT",
+        description="File with the certificates to trust, for a proxy that opens TLS.",
+    )
+    timeout_seconds: float = Field(
+        default=30,
+        validation_alias="WORKER_HTTP_TIMEOUT_SECONDS",
+        gt=0,
+        le=300,
+        description="Timeout of one request to a site, from connecting to the last byte read.",
+    )
+    user_agent: Annotated[str, AfterValidator(_check_user_agent)] = Field(
+        default_factory=lambda: f"{DISTRIBUTION}/{__version__}",  # not shown as a value in .env.example
+        validation_alias="WORKER_USER_AGENT",
+        max_length=200,
+        description=f"The User-Agent of requests to these sites. Default: {DISTRIBUTION}/VERSION.",
+    )
+    backoff_seconds: float = Field(
+        default=1,
+        validation_alias="WORKER_HTTP_BACKOFF_SECONDS",
+        ge=0,
+        le=60,
+        description="Longest pause before the first retry of a request; twice that before the second.",
+    )

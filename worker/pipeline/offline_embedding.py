@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-OFFLINE_MODEL = "wordllama"
-
 _LOWEST_PRIORITY = 19
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from worker.http import SiteHttp
 from worker.http.permits import Permits
 from worker.model import Item, Json, Page, Parameters, Progress, SiteLimits
+from worker.settings import EnvironmentSettings
 from worker.sources.parameters import SearchParameters
 
 
@@ -29,6 +30,8 @@ class Search:
         http: Requests to the site, each with its permit.
         permits: The right to ask the site, for what does not go through `http`.
         report: Tells how far the search is, between its pages; as often as it likes.
+        timeout_seconds: Time for one page, after which the search is stopped: for what a source starts that would not
+            stop by itself.
     """
 
     site: str
@@ -36,6 +39,7 @@ class Search:
     http: SiteHttp
     permits: Permits
     report: Callable[[Progress], Awaitable[None]]
+    timeout_seconds: float
     newer_than: datetime | None = None
     cursor: Json = None
     next_page: int = 1
@@ -45,12 +49,16 @@ class Search:
 class Source(Protocol):
     """Searches one or more sites of one kind. A class that derives from it has the defaults below.
 
+    The class can be called without arguments. A source with settings reads them from the environment then; it accepts
+    an instance of its settings class as an argument instead.
+
     Attributes:
         name: The source's name, as kept with each raw page.
         kind: What it searches for, as in `search_runs.kind`.
         sites: The sites that it can search.
         version: Counted up when `records` or `parse` read a page in another way, from 1. Kept with each page.
         parameters: The parameters that it reads. What others of its kind read is ignored.
+        settings: The class of its settings; None: it has none.
         limits: What its sites allow, over all workers, by bucket: the site's name, or `SITE:NAME` for what the site
             counts apart. A site without limits is asked as often as its searches need.
         credentials: Environment variables with the credentials that it needs, and whether each one is there.
@@ -64,6 +72,7 @@ class Source(Protocol):
     sites: Sequence[str]
     version: int = 1
     parameters: type[SearchParameters]
+    settings: type[EnvironmentSettings] | None = None
     limits: Mapping[str, SiteLimits] = MappingProxyType({})
     credentials: Mapping[str, bool] = MappingProxyType({})
     needs_account: bool = False

@@ -13,17 +13,20 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.http.masking import mask, proxy_secrets
-from worker.http.proxies import REQUESTS_SOCKS, problem_of_proxies
+from worker.http.proxies import REQUESTS_SOCKS, Proxies, checked_proxies
 from worker.model import Item, Json, Page, Parameters, Progress
 from worker.printable import one_line
 from worker.processes import sandbox
+from worker.settings import EnvironmentSettings, ExistingFile
 from worker.sources import Search, Source
 from worker.sources.jobspy_parameters import COUNTRIES, LOCATED_BY_TEXT, JobSpyParameters
 from worker.sources.jobspy_rows import to_item
@@ -33,43 +36,51 @@ from worker.sources.jobspy_tally import Answer, Tally
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpySettings:
+def _split_range(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = value.split(",")
+    if len(parts) != 2:  # noqa: PLR2004
+        raise ValueError("must be MIN,MAX, such as 3,7")
+    return parts
+
+
+def _check_range(seconds: tuple[float, float] | None) -> tuple[float, float] | None:
+    if seconds is None:
+        return None
+    least, greatest = seconds
+    if not 0 <= least <= greatest < math.inf:
+        raise ValueError("must be MIN,MAX: the shortest and the longest pause, from 0 on")
+    return seconds
+
+
+class JobSpySettings(EnvironmentSettings):
     """How this worker runs JobSpy.
 
     Attributes:
         proxies: `http://user:password@host:port`, also `https`, `socks4` and `socks5` or without a scheme;
-            `localhost` stands for no proxy. JobSpy takes them in turn, one a request.
-        ca_cert: PEM file of the certificates to trust instead of the usual ones, for proxies that intercept TLS.
-        site_timeout_seconds: Time for one call of JobSpy, after which it is killed. Pages until then are kept.
-        page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's own for each site.
-
-    Raises:
-        ValueError: A value cannot work.
+            `localhost` means no proxy. JobSpy uses them in turn, one for each request.
+        ca_cert: PEM file of the certificates to trust instead of the usual ones, for proxies that open TLS.
+        page_delay_seconds: Shortest and longest pause between two pages; None: JobSpy's own for each site.
     """
 
-    proxies: tuple[str, ...] = ()
-    ca_cert: Path | None = None
-    site_timeout_seconds: float = 300.0
-    page_delay_seconds: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if problem := problem_of_proxies(self.proxies, REQUESTS_SOCKS):
-            raise ValueError(f"proxies: {problem}")
-        if self.ca_cert is not None and not self.ca_cert.is_file():
-            raise ValueError(f"ca_cert: {self.ca_cert} is not a file")
-        if self.site_timeout_seconds <= 0:
-            raise ValueError("site_timeout_seconds: must be above 0")
-        if self.page_delay_seconds is not None and (problem := problem_of_page_delay(self.page_delay_seconds)):
-            raise ValueError(f"page_delay_seconds: {problem}")
-
-
-def problem_of_page_delay(seconds: tuple[float, float]) -> str | None:
-    """Tell why a range of pauses cannot work, if it cannot."""
-    least, greatest = seconds
-    if 0 <= least <= greatest < math.inf:
-        return None
-    return "must be MIN,MAX: the least and the greatest pause, from 0 on"
+    proxies: Annotated[Proxies, AfterValidator(partial(checked_proxies, socks=REQUESTS_SOCKS))] = Field(
+        default=(),
+        validation_alias="JOBSPY_PROXIES",
+        description="Proxies for the sites that JobSpy searches, separated by commas: http://user:password@host:port.",
+    )
+    ca_cert: ExistingFile | None = Field(
+        default=None,
+        validation_alias="JOBSPY_CA_CERT",
+        description="File with the certificates to trust, for a proxy that opens TLS.",
+    )
+    page_delay_seconds: Annotated[
+        tuple[float, float] | None, NoDecode, BeforeValidator(_split_range), AfterValidator(_check_range)
+    ] = Field(
+        default=None,
+        validation_alias="JOBSPY_PAGE_DELAY_SECONDS",
+        description="Pause between two pages of a board in seconds, as MIN,MAX. Default: JobSpy's own, mostly 3 to 7.",
+    )
 
 
 class JobSpySource(Source):
@@ -79,7 +90,7 @@ class JobSpySource(Source):
     call of JobSpy.
 
     Args:
-        settings: Proxies, time limit and pauses.
+        settings: Proxies and pauses; by default from the environment.
     """
 
     name = "jobspy"
@@ -88,6 +99,7 @@ class JobSpySource(Source):
     ends_without_news = True
     sites: Sequence[str] = tuple(SITES)
     parameters = JobSpyParameters
+    settings = JobSpySettings
 
     def __init__(self, settings: JobSpySettings | None = None) -> None:
         self._settings = settings or JobSpySettings()
@@ -184,7 +196,7 @@ class JobSpySource(Source):
             },
             pages if site.slice_pages is not None else None,
             self._settings.page_delay_seconds,
-            deadline_seconds=self._settings.site_timeout_seconds,
+            deadline_seconds=search.timeout_seconds,
         )
         first_page = tally.offset // site.page_jobs
         try:

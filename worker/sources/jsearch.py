@@ -12,11 +12,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal, TypeAlias
 
+from pydantic import Field
+
 from worker.errors import InvalidItemError
 from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
 from worker.pipeline.places import country_code, find_place
 from worker.pipeline.vocabulary import job_types
+from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.fields import amount, flag, link, mapping, number, required, sequence, text, texts
 from worker.sources.harvest import Harvest
@@ -57,30 +60,52 @@ _ITEM_FIELDS = frozenset({
 })  # fmt: skip
 
 
+class JSearchSettings(EnvironmentSettings):
+    """The operator's account at JSearch.
+
+    Attributes:
+        api_key: The key; None: it is not set.
+        host: Who issued the key.
+        version: Version of the search: `v1` for accounts at RapidAPI that have no other.
+    """
+
+    api_key: ApiKey | None = Field(
+        default=None, validation_alias="JSEARCH_API_KEY", description="Key of JSearch, for the site jsearch."
+    )
+    host: Host = Field(
+        default="jsearch.p.rapidapi.com",
+        validation_alias="JSEARCH_HOST",
+        description="Who issued the key: RapidAPI (jsearch.p.rapidapi.com) or OpenWeb Ninja (api.openwebninja.com).",
+    )
+    version: Literal["v1", "v2"] = Field(
+        default="v2",
+        validation_alias="JSEARCH_VERSION",
+        description="v2, or v1 for older accounts at RapidAPI, which have numbered pages instead of cursors.",
+    )
+
+
 class JSearchSource(Source):
     """Searches JSearch.
 
     Args:
-        api_key: The operator's key; None: it is not set.
-        host: Who gave the key.
-        version: Of the search: `v1` for accounts at RapidAPI that have no other.
+        settings: The operator's account; by default from the environment.
     """
 
     name = "jsearch"
     kind = "jobs"
     sites: Sequence[str] = ("jsearch",)
     parameters = JobParameters
+    settings = JSearchSettings
     # Plans limit requests by the second, too, without telling how many in advance.
     limits: Mapping[str, SiteLimits] = {
         "jsearch": SiteLimits(min_delay_seconds=1, searches=4, quota=FREE_REQUESTS, quota_period="month")
     }
 
-    def __init__(
-        self, api_key: str | None, *, host: Host = "jsearch.p.rapidapi.com", version: Literal["v1", "v2"] = "v2"
-    ) -> None:
-        self._api = JSearchApi(api_key, host)
-        self._begins_at: Position = {"page": 1} if version == "v1" else {}
-        self.credentials = {"JSEARCH_API_KEY": api_key is not None}
+    def __init__(self, settings: JSearchSettings | None = None) -> None:
+        account = settings or JSearchSettings()
+        self._api = JSearchApi(plain(account.api_key), account.host)
+        self._begins_at: Position = {"page": 1} if account.version == "v1" else {}
+        self.credentials = {"JSEARCH_API_KEY": account.api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search, page by page, until there are enough jobs, nothing new comes, or JSearch has no more.

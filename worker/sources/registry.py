@@ -1,22 +1,23 @@
-"""The sources of a worker: those that come with it, and those that other packages add."""
+"""The sources of a worker: those that come with it, and those that installed packages add."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeGuard
 
-from pydantic import SecretStr
-
-from worker.errors import BrokenSourceError
+from worker.errors import BrokenSourceError, SettingsError
 from worker.model import SiteLimits
-from worker.settings import SourceSettings
+from worker.settings import EnvironmentSettings
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.ashby import AshbySource
 from worker.sources.greenhouse import GreenhouseSource
-from worker.sources.jobspy import JobSpySettings, JobSpySource
+from worker.sources.jobspy import JobSpySource
 from worker.sources.jsearch import JSearchSource
 from worker.sources.lever import LeverSource
 from worker.sources.parameters import SearchParameters
@@ -25,50 +26,127 @@ from worker.sources.unipile import UnipileSource
 from worker.sources.youtube import YouTubeSource
 
 ENTRY_POINTS = "supabase_search_worker.sources"
-"""The group of entry points by which another package adds a source: its class, or what else returns one when called."""
+"""The group of entry points by which another package adds a source: each one names its class."""
+
+BUILTIN_SOURCES: tuple[type[Source], ...] = (
+    JobSpySource,
+    JSearchSource,
+    GreenhouseSource,
+    AshbySource,
+    LeverSource,
+    ArbeitnowSource,
+    RemotiveSource,
+    UnipileSource,
+    YouTubeSource,
+)
+"""The sources that come with the worker."""
 
 METHODS = ("validate", "fetch", "records", "parse")
 
 
-def load_sources(settings: SourceSettings) -> list[Source]:
-    """Return all sources: those that come with the worker, and those that other packages add.
+def load_sources() -> list[Source]:
+    """Return all sources, built-in and added, with their settings from the environment.
 
     Raises:
-        BrokenSourceError: One that was added is no source, or two have one name, or one site.
+        BrokenSourceError: An added source cannot be used, or two sources have the same name or site.
+        SettingsError: Settings of sources are wrong, with a line for each.
     """
-    named = [(source, f"{source.name} of this worker") for source in builtin_sources(settings)]
-    named += [(_load(entry_point), _name(entry_point)) for entry_point in entry_points(group=ENTRY_POINTS)]
+    named: list[tuple[Source, str]] = []
+    problems: list[str] = []
+    for installed in _installed():
+        try:
+            named.append((installed.make(), installed.label))
+        except BrokenSourceError:
+            raise
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("\n".join(problems))
     _sites(named)
     return [source for source, _ in named]
 
 
-def builtin_sources(settings: SourceSettings) -> list[Source]:
-    """Return the sources that come with the worker."""
-    return [
-        JobSpySource(
-            JobSpySettings(
-                proxies=settings.jobspy_proxies,
-                ca_cert=settings.jobspy_ca_cert,
-                page_delay_seconds=settings.jobspy_page_delay_seconds,
-                site_timeout_seconds=settings.site_timeout_seconds,
-            )
-        ),
-        JSearchSource(_plain(settings.jsearch_api_key), host=settings.jsearch_host, version=settings.jsearch_version),
-        GreenhouseSource(),
-        AshbySource(),
-        LeverSource(),
-        ArbeitnowSource(),
-        RemotiveSource(),
-        UnipileSource(settings.unipile_dsn, _plain(settings.unipile_api_key)),
-        YouTubeSource(_plain(settings.youtube_api_key)),
-    ]
+def instances(sources: Iterable[Source | type[Source]]) -> list[Source]:
+    """Return sources as instances: a class is called without arguments.
+
+    Raises:
+        SettingsError: Its settings are wrong.
+    """
+    return [source() if isinstance(source, type) else source for source in sources]
+
+
+def settings_classes() -> list[type[EnvironmentSettings]]:
+    """Return the settings classes of all sources. An added source that cannot be loaded has none here."""
+    found: list[type[EnvironmentSettings]] = []
+    for installed in _installed():
+        with suppress(BrokenSourceError):
+            settings = getattr(installed.load(), "settings", None)
+            if _is_settings_class(settings):
+                found.append(settings)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    """A source class that may have to be loaded yet.
+
+    Attributes:
+        label: What messages call it.
+        find: Returns the class.
+    """
+
+    label: str
+    find: Callable[[], Any]
+
+    def load(self) -> type[Source]:
+        """Return the class.
+
+        Raises:
+            BrokenSourceError: It cannot be loaded.
+        """
+        try:
+            source: type[Source] = self.find()
+        except Exception as error:
+            raise self._broken(error) from error
+        if not isinstance(source, type):
+            raise BrokenSourceError(f"The source {self.label} cannot be used: it must be a class")
+        return source
+
+    def make(self) -> Source:
+        """Return an instance.
+
+        Raises:
+            BrokenSourceError: It cannot be loaded, or fails.
+            SettingsError: Its settings are wrong.
+        """
+        source = self.load()
+        try:
+            return source()
+        except SettingsError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> BrokenSourceError:
+        return BrokenSourceError(f"The source {self.label} cannot be loaded: {type(error).__name__}: {error}")
+
+
+def _installed() -> Iterator[_Installed]:
+    for source in BUILTIN_SOURCES:
+        yield _Installed(f"{source.name} of this worker", partial(_identity, source))
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        yield _Installed(_label(entry_point), entry_point.load)
+
+
+def _identity(source: type[Source]) -> type[Source]:
+    return source
 
 
 def by_site(sources: Iterable[Source]) -> dict[tuple[str, str], Source]:
     """Return sources by kind and site.
 
     Raises:
-        BrokenSourceError: One is no source, or two have one name, or one site.
+        BrokenSourceError: One is not a source, or two have the same name or site.
     """
     return _sites([(source, type(source).__name__) for source in sources])
 
@@ -93,24 +171,14 @@ def _sites(named: Sequence[tuple[Source, str]]) -> dict[tuple[str, str], Source]
     return {key: source for key, (source, _) in found.items()}
 
 
-def _load(entry_point: EntryPoint) -> Source:
-    try:
-        source: Source = entry_point.load()()
-    except Exception as error:
-        raise BrokenSourceError(
-            f"The source {_name(entry_point)} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    return source
-
-
-def _name(entry_point: EntryPoint) -> str:
+def _label(entry_point: EntryPoint) -> str:
     distribution = entry_point.dist
     origin = f" of {distribution.name} {distribution.version}" if distribution else ""
     return f"{entry_point.name} ({entry_point.value}){origin}"
 
 
 def problem_of_source(source: Any) -> str | None:
-    """Tell what of the protocol `worker.sources.Source` an object lacks, if anything."""
+    """Return what an object lacks of the protocol `Source`, if anything."""
     for name, is_right, allowed in _ATTRIBUTES:
         if not is_right(getattr(source, name, None)):
             return f"{name} must be {allowed}"
@@ -138,6 +206,10 @@ def _are_credentials(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(is_there, bool) for is_there in value.values())
 
 
+def _is_settings_class(value: object) -> TypeGuard[type[EnvironmentSettings]]:
+    return isinstance(value, type) and issubclass(value, EnvironmentSettings)
+
+
 _ATTRIBUTES: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("name", _is_name, "a name of small letters, digits, - and _"),
     ("kind", _is_name, "a name of small letters, digits, - and _"),
@@ -148,12 +220,13 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[object], bool], str], ...] = (
         lambda value: isinstance(value, type) and issubclass(value, SearchParameters),
         "a class derived from SearchParameters",
     ),
+    (
+        "settings",
+        lambda value: value is None or _is_settings_class(value),
+        "a class derived from EnvironmentSettings, or None",
+    ),
     ("limits", _are_limits, "SiteLimits by bucket"),
     ("credentials", _are_credentials, "environment variables, each with whether it is there"),
     ("needs_account", lambda value: isinstance(value, bool), "true or false"),
     ("ends_without_news", lambda value: isinstance(value, bool), "true or false"),
 )
-
-
-def _plain(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()

@@ -15,10 +15,11 @@ from itertools import count
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.model import Item, Json, Page, Progress, SiteLimits
+from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.parameters import SearchParameters
@@ -67,29 +68,50 @@ class PeopleParameters(SearchParameters):
         return min(self.results_wanted, MOST_RESULTS[self.api])
 
 
+def _check_dsn(dsn: str) -> str:
+    read_dsn(dsn)
+    return dsn
+
+
+class UnipileSettings(EnvironmentSettings):
+    """The operator's access to Unipile.
+
+    Attributes:
+        dsn: The operator's address, as `read_dsn` reads it; None: it is not set.
+        api_key: The operator's key; None: it is not set.
+    """
+
+    dsn: Annotated[str, AfterValidator(_check_dsn)] | None = Field(
+        default=None,
+        validation_alias="UNIPILE_DSN",
+        description="Address of the Unipile API, as its dashboard shows it: api8.unipile.com:13851.",
+    )
+    api_key: ApiKey | None = Field(
+        default=None, validation_alias="UNIPILE_API_KEY", description="Key of Unipile, for the site unipile."
+    )
+
+
 class UnipileSource(Source):
     """Searches people on LinkedIn through a user's own account at Unipile.
 
     Args:
-        dsn: The operator's address at Unipile, as `read_dsn` takes it; None: it is not set.
-        api_key: The operator's key; None: it is not set.
-
-    Raises:
-        ValueError: `dsn` is no such address.
+        settings: The operator's access to Unipile; by default from the environment.
     """
 
     name = "unipile"
     kind = "people"
     sites: Sequence[str] = ("unipile",)
     parameters = PeopleParameters
+    settings = UnipileSettings
     # Two seconds between two pages, and one search at a time through an account: LinkedIn watches who asks faster.
     limits: Mapping[str, SiteLimits] = {"unipile": SiteLimits(min_delay_seconds=2, searches_per_account=1)}
     needs_account = True
 
-    def __init__(self, dsn: str | None, api_key: str | None) -> None:
-        self._address = None if dsn is None else read_dsn(dsn)
-        self._api_key = api_key
-        self.credentials = {"UNIPILE_DSN": dsn is not None, "UNIPILE_API_KEY": api_key is not None}
+    def __init__(self, settings: UnipileSettings | None = None) -> None:
+        access = settings or UnipileSettings()
+        self._address = None if access.dsn is None else read_dsn(access.dsn)
+        self._api_key = plain(access.api_key)
+        self.credentials = {"UNIPILE_DSN": access.dsn is not None, "UNIPILE_API_KEY": access.api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search LinkedIn, page by page.

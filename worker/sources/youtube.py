@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.model import Item, Json, Page, Progress, SiteLimits
+from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, language_of, score
 from worker.sources.fields import link, mapping, number, sequence, text
@@ -73,22 +74,37 @@ class CreatorParameters(SearchParameters):
         return value
 
 
+class YouTubeSettings(EnvironmentSettings):
+    """The operator's access to YouTube.
+
+    Attributes:
+        api_key: Key of the YouTube Data API v3; None: it is not set.
+    """
+
+    api_key: ApiKey | None = Field(
+        default=None,
+        validation_alias="YOUTUBE_API_KEY",
+        description="Key of the YouTube Data API v3, for the site youtube.",
+    )
+
+
 class YouTubeSource(Source):
     """Searches channels on YouTube.
 
     Args:
-        api_key: Key of the YouTube Data API v3; None: it is not set.
+        settings: The operator's access to YouTube; by default from the environment.
     """
 
     name = "youtube"
     kind = "creators"
     sites: Sequence[str] = ("youtube",)
     parameters = CreatorParameters
+    settings = YouTubeSettings
     limits: Mapping[str, SiteLimits] = LIMITS
 
-    def __init__(self, api_key: str | None) -> None:
-        self._api_key = api_key
-        self.credentials = {"YOUTUBE_API_KEY": api_key is not None}
+    def __init__(self, settings: YouTubeSettings | None = None) -> None:
+        self._api_key = plain((settings or YouTubeSettings()).api_key)
+        self.credentials = {"YOUTUBE_API_KEY": self._api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search YouTube: fetch a page of results, enrich its channels, score them; and so on.

@@ -20,7 +20,7 @@ from scripts.bench.queue_peers.contender import main
 from worker.database.client import open_client
 from worker.engine.worker import Worker
 from worker.model import Item, Json, Page
-from worker.settings import Settings, load_settings
+from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 
@@ -111,7 +111,7 @@ class ThisWorker:
     async def working(self, on_start: Callable[[], None]) -> AsyncIterator[None]:
         """Run the worker in this event loop."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Worker(self._settings, [Nothing(on_start)]).run())
+            tasks.create_task(Worker(self._settings, sources=[Nothing(on_start)]).run())
             yield
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -165,7 +165,7 @@ where run.completed_at > now() - interval '29 days'
 @asynccontextmanager
 async def connect(dsn: str) -> AsyncIterator[ThisWorker]:
     """Open the worker's queue in the database with that URL; the gateway and its key are in the environment."""
-    settings = load_settings()
+    settings = Settings()
     key = settings.require("supabase_service_role_key")
     async with (
         open_client(settings.supabase_url, key, timeout_seconds=settings.request_timeout_seconds) as client,
