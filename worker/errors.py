@@ -1,4 +1,4 @@
-"""Everything that this library raises for its users to catch."""
+"""The errors that users of this library may catch, below one base class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ class ErrorCode(StrEnum):
         return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND, ErrorCode.UNAUTHORIZED)
 
 
-class SiteError(Exception):
+class WorkerError(Exception):
+    """Base class of all errors that this library raises for its users to catch."""
+
+
+class SiteError(WorkerError):
     """A site could not be searched, or not to its end.
 
     Args:
@@ -53,8 +57,8 @@ class SiteError(Exception):
         super().__init__(self.message)
 
 
-class InvalidItemError(ValueError):
-    """A record of a page is no item.
+class InvalidItemError(WorkerError, ValueError):
+    """A record of a page is not a valid item.
 
     Args:
         message: What is wrong with it.
@@ -66,12 +70,12 @@ class InvalidItemError(ValueError):
         self.field = field
 
 
-class SiteWaitingError(Exception):
-    """A site must not be asked now: its search is put off, and the run's other sites go on.
+class SiteWaitingError(WorkerError):
+    """A site must not be asked now: its search is deferred, and the run's other sites are searched meanwhile.
 
     Args:
-        reason: Why, in one line for the person who reads the run.
-        retry_in_seconds: When to come back.
+        reason: Why, in one line for the user who reads the run.
+        retry_in_seconds: When the search may be retried.
     """
 
     def __init__(self, reason: str, retry_in_seconds: float) -> None:
@@ -80,16 +84,16 @@ class SiteWaitingError(Exception):
         self.retry_in_seconds = retry_in_seconds
 
 
-class LeaseLostError(Exception):
-    """The run is not this worker's any more: it was cancelled, or its lease expired and was rescued."""
+class QueueError(WorkerError):
+    """A call of the database did not succeed."""
 
 
-class QueueError(Exception):
-    """A call did not succeed."""
+class LeaseLostError(QueueError):
+    """This worker does not hold the run's lease any more: the run was cancelled, or the lease expired."""
 
 
 class CallRefusedError(QueueError):
-    """The database refused a call; the same call again would be refused again.
+    """The database refused a call; a retry would be refused as well.
 
     Args:
         message: What was refused, and why.
@@ -104,12 +108,12 @@ class CallRefusedError(QueueError):
 
 
 class DatabaseUnreachableError(QueueError):
-    """The database could not be reached for as long as it was tried."""
+    """The database could not be reached, and the retries have ended."""
 
 
-class SettingsError(Exception):
-    """A setting is missing or wrong. The message has a line for each, named as in the environment."""
+class SettingsError(WorkerError):
+    """A setting is missing or wrong, or unknown. The message has a line for each, with its name as it was given."""
 
 
 class BrokenSourceError(SettingsError):
-    """An installed source cannot be used. The message names it and its distribution."""
+    """A source cannot be used. The message names it, and the distribution that an installed one belongs to."""

@@ -38,7 +38,12 @@ class Api:
         self.written.put_nowait(json.loads(request.content)["progress"])
         if self._status is None:
             await asyncio.Event().wait()
-        error = {"code": "22023", "message": "refused", "details": None, "hint": None}
+        error = {
+            "code": "PT409" if self._status == 409 else "22023",
+            "message": "refused",
+            "details": None,
+            "hint": None,
+        }
         return httpx.Response(self._status or 204, json=None if self._status == 204 else error)
 
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from worker.database.queue import Queue
 from worker.engine.read import storable
-from worker.errors import LeaseLostError, QueueError
+from worker.errors import QueueError
 from worker.model import Lease, Progress, RunSite
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ProgressWriter:
             self._told.clear()
             try:
                 await self._queue.write_progress(self._lease, self._site, self.latest)
-            except (LeaseLostError, QueueError) as error:
+            except QueueError as error:
                 # The heartbeat tells of a lost lease, and whatever else is wrong concerns the pages, too.
                 logger.debug("The progress of %s is not written: %s", self._site.site, error)
             await asyncio.sleep(PAUSE_SECONDS)

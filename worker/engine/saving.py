@@ -12,7 +12,7 @@ from typing import Self
 from worker.database.answers import SavedPage
 from worker.database.queue import Queue
 from worker.engine.spool import Spool
-from worker.errors import CallRefusedError, DatabaseUnreachableError, QueueError
+from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, QueueError
 from worker.model import FoundPage, Json, Run, RunSite
 from worker.printable import one_line
 from worker.processes.daemon_thread import in_daemon_thread
@@ -154,5 +154,7 @@ class PageSaver:
             logger.error("Run %s: a page was refused, and cannot be kept: %s; %s", self._run.id, refusal, error)  # noqa: TRY400
         try:
             await self._queue.write_alert(self._run.lease, found.site.site, alert)
+        except LeaseLostError:
+            raise
         except QueueError as error:
             logger.error("Run %s: the alert is not written: %s", self._run.id, error)  # noqa: TRY400

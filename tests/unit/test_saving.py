@@ -1,0 +1,52 @@
+"""Saving a run's pages: the real queue, in front of an API that answers as the test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import respx
+
+from worker.database.client import open_client
+from worker.database.queue import Queue
+from worker.engine.saving import PageSaver
+from worker.engine.spool import Spool
+from worker.errors import LeaseLostError
+from worker.model import FoundPage, Lease, Page, Run, RunSite, Transformed
+
+URL = "http://supabase.test"
+LEASE_LOST, REFUSED = "PT409", "22023"
+SITE = RunSite("board", 1)
+RUN = Run(UUID(int=1), Lease(UUID(int=1), UUID(int=2)), "jobs", {}, None, (SITE,), 1, 3)
+FOUND = FoundPage(SITE, "test", Page(1, {}, 5), Transformed(1, (), (), {}, 0))
+
+
+@asynccontextmanager
+async def saver_with(answers: dict[str, str], folder: Path) -> AsyncIterator[PageSaver]:
+    """A saver whose calls of these functions are refused with these codes; all of them have to be called."""
+    with respx.mock() as router:
+        for function, code in answers.items():
+            refusal = {"code": code, "message": "refused", "details": None, "hint": None}
+            router.post(f"{URL}/rest/v1/rpc/{function}").respond(409 if code == LEASE_LOST else 400, json=refusal)
+        async with open_client(URL, "a-key", timeout_seconds=5) as client:
+            queue = Queue(client, worker_id="w", lease_seconds=60, outage_seconds=60)
+            async with PageSaver(queue, Spool(folder), RUN) as saver:
+                yield saver
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{"worker_save_page": LEASE_LOST}, {"worker_save_page": REFUSED, "worker_write_alert": LEASE_LOST}],
+)
+async def test_a_lost_lease_ends_the_search(tmp_path: Path, answers: dict[str, str]) -> None:
+    async with saver_with(answers, tmp_path) as saver:
+        with pytest.raises(LeaseLostError):
+            await saver.save(FOUND)
+
+
+async def test_an_alert_that_is_refused_stops_nothing(tmp_path: Path) -> None:
+    async with saver_with({"worker_save_page": REFUSED, "worker_write_alert": REFUSED}, tmp_path) as saver:
+        assert await saver.save(FOUND) is None
