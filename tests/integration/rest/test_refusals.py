@@ -84,7 +84,7 @@ async def test_what_is_refused(
 
 
 def rows_of_the_table() -> list[str]:
-    _, _, after = DOCUMENT.read_text().partition("| the local stack does not know … | asked for by |\n|---|---|\n")
+    _, _, after = DOCUMENT.read_text().partition("| the local stack does not know … | requested by |\n|---|---|\n")
     return [line.split(" | ")[0].removeprefix("| ") for line in after.partition("\n\n")[0].splitlines()]
 
 
