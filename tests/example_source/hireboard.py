@@ -18,13 +18,13 @@ PAGE_SIZE = 50
 
 
 class HireboardParameters(JobParameters):
-    """What a search of Hireboard reads: what every source of jobs does, and one thing of its own."""
+    """The parameters of a search of Hireboard: those of all jobs, and one of its own."""
 
     hireboard_team: str | None = Field(None, min_length=1, max_length=50)
 
 
 class HireboardSource(Source):
-    """Searches Hireboard by its API: https://developers.hireboard.example."""
+    """Searches Hireboard with its API: https://developers.hireboard.example."""
 
     name = "hireboard"
     kind = "jobs"
@@ -41,10 +41,10 @@ class HireboardSource(Source):
         """Search, page by page.
 
         Raises:
-            SiteError: The site refused or failed. Pages that came before it are good.
+            SiteError: The site refused or failed. Earlier pages are valid.
         """
         asked = HireboardParameters.read(search.parameters)
-        # The cursor of the last page that was saved, if this search goes on where another attempt ended.
+        # The cursor of the last page that was saved, if this search continues an earlier attempt.
         offset = search.cursor if isinstance(search.cursor, int) else 0
         for number in count(search.next_page):
             limit = min(PAGE_SIZE, asked.results_wanted - offset)

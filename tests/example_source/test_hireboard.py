@@ -1,4 +1,4 @@
-"""What a source's tests look like: the API is played, all else is real."""
+"""Tests of a source: the API is simulated, everything else is real."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def jobs(first: int, count: int) -> list[dict[str, Json]]:
     ]
 
 
-def play(request: httpx.Request) -> httpx.Response:
-    """What the API has: 70 jobs."""
+def simulate(request: httpx.Request) -> httpx.Response:
+    """Answer as the API does, which has 70 jobs."""
     offset, limit = (int(request.url.params[name]) for name in ("offset", "limit"))
     return httpx.Response(200, json={"jobs": jobs(offset, min(limit, 70 - offset))}, headers={"X-Quota-Left": "9"})
 
@@ -45,7 +45,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @respx.mock
 async def test_all_pages_are_fetched() -> None:
-    route = respx.get(API).mock(side_effect=play)
+    route = respx.get(API).mock(side_effect=simulate)
     pages, items = await search()
     assert [(page.number, page.cursor, page.is_last) for page in pages] == [(1, 50, False), (2, 70, True)]
     assert [item.external_id for item in items] == [f"h{number}" for number in range(70)]
@@ -53,15 +53,15 @@ async def test_all_pages_are_fetched() -> None:
 
 
 @respx.mock
-async def test_a_search_goes_on_after_its_last_page() -> None:
-    respx.get(API).mock(side_effect=play)
+async def test_a_search_continues_after_its_last_page() -> None:
+    respx.get(API).mock(side_effect=simulate)
     pages, items = await search(cursor=50, next_page=2)
     assert [page.number for page in pages] == [2]
     assert [item.external_id for item in items] == [f"h{number}" for number in range(50, 70)]
 
 
 @respx.mock
-async def test_a_wrong_key_is_told() -> None:
+async def test_a_wrong_key_fails_the_site() -> None:
     respx.get(API).respond(401)
     with pytest.raises(SiteError) as raised:
         await search()
