@@ -20,8 +20,8 @@ _SIGNATURE_WIDTH = 100
 _INTRODUCTION = """\
 # Schema
 
-What the migrations make, written by `./scripts/schema` from the database's own catalogue and comments. Frontends use
-the schema `public`; what only the worker's functions touch is in `worker`, which the API does not expose.
+Made by `./scripts/schema` from the database's own catalog and comments. Frontends use the schema `public`. The schema
+`worker` is private: only the worker's functions use it, and the API does not expose it.
 """
 
 _RELATIONS: LiteralString = """
@@ -40,7 +40,7 @@ left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 order by a.attnum
 """
-# Kind by kind, without the not-null constraints that PostgreSQL 18 lists here too: the columns say it already.
+# By type, without the not-null constraints that PostgreSQL 18 lists here, too: the columns show them.
 _CONSTRAINTS: LiteralString = """
 select conname as name, pg_get_constraintdef(oid) as definition
 from pg_constraint
@@ -87,7 +87,7 @@ from pg_type as t join pg_namespace as n on n.oid = t.typnamespace
 where n.nspname in ('public', 'worker') and t.typtype = 'e'
 order by n.nspname, t.typname collate "C"
 """
-# The functions of extensions that a project keeps in `public` are not ours.
+# Without the functions of extensions that a project has in `public`.
 _FUNCTIONS: LiteralString = """
 select p.proname as name, pg_get_function_arguments(p.oid) as arguments, pg_get_function_result(p.oid) as result,
        p.prosecdef as is_security_definer, obj_description(p.oid, 'pg_proc') as comment,
@@ -105,8 +105,8 @@ order by tgname collate "C"
 """
 
 
-# Of a table with row level security Realtime sends those columns of a deleted row's replica identity that are in its
-# primary key, too (realtime.apply_rls).
+# For a table with row level security, Realtime sends the columns of a deleted row that are in both its replica identity
+# and its primary key (realtime.apply_rls).
 _PUBLISHED: LiteralString = """
 select published.schemaname || '.' || published.tablename as name,
        concat_ws(', ', case when publication.pubinsert then 'insert' end,
@@ -126,16 +126,16 @@ where publication.pubname = 'supabase_realtime' and published.schemaname in ('pu
 order by published.schemaname, published.tablename
 """
 _DELETIONS = """\
-Of an insert and of an update Realtime sends a row to those who may select it. Who might have selected a row that is
-gone cannot be asked any more: so of a delete it sends `old_record` to everybody who listens to the table, whatever the
-policies say, with what the last column names and nothing else. A filter on any other column lets no deletion through.
+Realtime sends inserted and updated rows only to users who may select them. For a deleted row it cannot check that any
+more: it sends `old_record` to everybody who listens to the table, regardless of the policies, with the columns in the
+last column of this table and no others. A filter on any other column lets no delete through.
 
-The key of a run says that there was one, and to its owner that it is gone, with all that belongs to it. The keys of
-its sites and results are random and stand in no other table: they say neither of which run, site or item they were nor
-whose; how many there were can be counted. The publication's own `publish = 'insert, update'` would keep deletions back,
-of every table of the project: that is for the project to decide.
+The key of a deleted run tells everybody that there was a run, and its owner that it is gone with all that belongs to
+it. The keys of deleted sites and results are random and appear in no other table: they do not reveal the run, site,
+item or user, only how many rows were deleted. The publication option `publish = 'insert, update'` would stop deletes of
+all tables of the project: that decision is left to the project.
 """
-# A literal's type after it, which its column or argument says already.
+# The type after a literal, which is that of its column or argument.
 _CAST = re.compile(r"::[a-z_. ]+(?=,|$)")
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (\S+) ON \S+ USING (.*)")
 _TRIGGER = re.compile(
@@ -150,7 +150,7 @@ def describe_schema(dsn: str) -> str:
         dsn: Connection URL of a role that may read the catalogue.
     """
     with psycopg.connect(dsn, connect_timeout=10, row_factory=dict_row) as connection:
-        # Names are written with their schema, whatever search path the role has.
+        # Names get their schema, regardless of the role's search path.
         connection.execute("set search_path = ''")
         return "\n".join(_document(connection)).rstrip() + "\n"
 
@@ -268,8 +268,8 @@ def _function(function: Row) -> Iterator[str]:
     yield f"```sql\n{_signature(function)}\n```\n"
     yield f"{function['comment']}\n"
     yield (
-        f"Executed by {_code(callers) if callers else 'its owner alone'}"
-        f"{', with the rights of its owner' if function['is_security_definer'] else ''}.\n"
+        f"Callers: {_code(callers) if callers else 'only its owner'}"
+        f"{'; it runs with the rights of its owner' if function['is_security_definer'] else ''}.\n"
     )
 
 

@@ -1,7 +1,7 @@
 -- Made from supabase/schemas by ./scripts/schema: edit the files there.
 
 -- embeddings/extension
--- Which pgvector does this need? 0.8 or newer, in the schema extensions.
+-- Which pgvector is required? 0.8 or newer, in the schema extensions.
 -- Calls: nothing.
 
 create extension if not exists vector with schema extensions;
@@ -13,7 +13,7 @@ begin
     select extension.extversion, namespace.nspname into strict version, schema
     from pg_extension as extension join pg_namespace as namespace on namespace.oid = extension.extnamespace
     where extension.extname = 'vector';
-    -- 0.7 brought halfvec; 0.8 the scans that go on until enough rows have passed the filters.
+    -- halfvec needs 0.7; iterative index scans need 0.8.
     if string_to_array(version, '.')::integer[] < '{0,8}' then
         raise exception using
             message = format('pgvector must be 0.8 or newer, and %s is installed', version),
@@ -28,7 +28,7 @@ end;
 $$;
 
 -- embeddings/tables
--- Items as vectors, and what is still to be compared. Only the folder embeddings needs pgvector.
+-- Embeddings of items, and items that are still to be compared. Only the files in embeddings/ need pgvector.
 -- Calls: nothing.
 
 create table public.item_embeddings (
@@ -38,35 +38,37 @@ create table public.item_embeddings (
     embedding extensions.halfvec(256) not null,
     embedded_at timestamptz not null
 );
--- Of public items alone: a user's own ones are few and compared one by one, and nobody's nearest neighbours are
--- crowded out by what he may not see, or by a board that somebody else named.
+-- Public items only: a user's own items are few and compared one by one. So items that a user may not see, or of boards
+-- that another user named, do not fill up the nearest neighbours.
 create index item_embeddings_public on public.item_embeddings
     using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and not from_named_board;
 create index item_embeddings_from_named_board on public.item_embeddings
     using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and from_named_board;
 create index item_embeddings_owner_id on public.item_embeddings (owner_id) where owner_id is not null;
-comment on table public.item_embeddings is 'What items mean, as vectors of length 1: the nearer, the more alike.';
-comment on column public.item_embeddings.owner_id is 'As the item''s.';
-comment on column public.item_embeddings.from_named_board is 'As the item''s.';
-comment on column public.item_embeddings.embedding is 'Of title, organization, location and description, by worker.settings.embedding_model.';
-comment on column public.item_embeddings.embedded_at is 'When it was written last.';
+comment on table public.item_embeddings is 'Embeddings of items, as vectors of length 1.';
+comment on column public.item_embeddings.owner_id is 'The owner of the item.';
+comment on column public.item_embeddings.from_named_board is 'The from_named_board of the item.';
+comment on column public.item_embeddings.embedding is
+    'Of title, organization, location and description, by worker.settings.embedding_model.';
+comment on column public.item_embeddings.embedded_at is 'When it was last written.';
 
 create table worker.embedding_backfill (
     after_item uuid primary key
 );
 comment on table worker.embedding_backfill is
-    'A row while items that were there before the model are still to be put into worker.embedding_queue.';
-comment on column worker.embedding_backfill.after_item is 'Those up to this id have been.';
+    'A row while items that existed before the model still have to be added to worker.embedding_queue.';
+comment on column worker.embedding_backfill.after_item is 'Items up to this id have been added.';
 
 create table worker.near_duplicate_queue (
     item_id uuid primary key references public.item_embeddings (item_id) on delete cascade,
     due_at timestamptz not null
 );
 create index near_duplicate_queue_due_at on worker.near_duplicate_queue (due_at);
-comment on table worker.near_duplicate_queue is 'Items whose embedding was not compared yet with those of the same organization.';
-comment on column worker.near_duplicate_queue.due_at is 'Not before this time: until then a worker is at it.';
+comment on table worker.near_duplicate_queue is
+    'Items whose embedding has not been compared yet with those of the same organization.';
+comment on column worker.near_duplicate_queue.due_at is 'Not before this time: until then, a worker has claimed it.';
 
--- Of keys of any length: an entry of a B-tree has 2,704 bytes at most.
+-- Keys have any length, and a B-tree entry has at most 2,704 bytes.
 create index items_organization_posted on public.items (left(organization_key, 100), coalesce(posted_at, first_seen_at))
     where organization_key is not null;
 
@@ -99,19 +101,21 @@ create type public.matched_item as (
     first_seen_at timestamptz,
     last_seen_at timestamptz
 );
-comment on type public.matched_item is 'An item that means something similar, with how similar it is.';
-comment on column public.matched_item.similarity is 'Cosine of the angle between the two vectors: 1 for the same, 0 for nothing in common.';
+comment on type public.matched_item is 'An item with a similar meaning, and its similarity.';
+comment on column public.matched_item.similarity is
+    'Cosine similarity of the two embeddings: 1 for equal, 0 for unrelated.';
 
 -- embeddings/model
--- Which model makes the embeddings? The first one that a worker uses; another one is refused until an operator changes it.
+-- Which model makes the embeddings? The first one that a worker uses. Another model is rejected until an operator
+-- changes it.
 -- Calls: nothing.
 
 create function worker.change_embedding_model(model text) returns void
 language plpgsql set search_path = '' as $$
 begin
-    -- Who has written items did not see the model, and is waited for; who comes after does.
+    -- Waits for transactions that have written items without seeing the model. Later ones see it.
     lock table public.items in share row exclusive mode;
-    -- In this order, as the RPCs come to them: a queue, then the embeddings.
+    -- In the order in which the RPCs lock them: a queue, then the embeddings.
     truncate worker.embedding_queue, worker.near_duplicate_queue, worker.embedding_backfill, public.item_embeddings;
     update worker.settings set embedding_model = model where is_only_row;
     insert into worker.embedding_backfill (after_item)
@@ -119,7 +123,7 @@ begin
 end;
 $$;
 comment on function worker.change_embedding_model is
-    'Forgets all embeddings, and has every item embedded by another model; null: by none, until a worker embeds.';
+    'Deletes all embeddings, and has every item embedded with another model; null: until a worker embeds, none.';
 
 create function worker.check_embedding_model(model text) returns void
 language plpgsql set search_path = '' as $$
@@ -131,23 +135,23 @@ begin
     end if;
     if kept is null then
         lock table public.items in share row exclusive mode;
-        -- Another worker may have been first.
+        -- Another worker may have stored a model first.
         kept := (select embedding_model from worker.settings);
     end if;
     if kept is null then
         perform worker.change_embedding_model(model);
     elsif kept <> model then
         raise sqlstate '22023' using
-            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to have all of them made anew: '
+            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to embed all items again: '
                              'select worker.change_embedding_model(%2$L)', kept, model);
     end if;
 end;
 $$;
 comment on function worker.check_embedding_model is
-    'Refuses another model than the one whose embeddings are kept; the first one that comes is kept.';
+    'Rejects another model than the one of the stored embeddings. The first model is stored.';
 
 -- embeddings/queue
--- Which items are embedded next? Those whose text changed, then those that were there before the model.
+-- Which items are embedded next? Items whose text changed, then items from before the model.
 -- Calls: kernel/clock, embeddings/model.
 
 create function worker.continue_embedding_backfill(batch integer) returns void
@@ -175,7 +179,7 @@ begin
 end;
 $$;
 comment on function worker.continue_embedding_backfill is
-    'Puts the next items that were there before the model into the queue, unless another worker is doing so.';
+    'Adds the next items that existed before the model to the queue, unless another worker is doing so.';
 
 create function public.worker_claim_embeddings(model text, batch integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -214,7 +218,7 @@ begin
     into items
     from claimed join public.items as item on item.id = claimed.item_id;
 
-    -- What is due and was not claimed is in another transaction's hands.
+    -- Items that are due and were not claimed are locked by another transaction.
     pause := case when items is null then 1 else 0 end;
     return jsonb_build_object(
         'items', coalesce(items, '[]'),
@@ -229,9 +233,9 @@ begin
 end;
 $$;
 comment on function public.worker_claim_embeddings is
-    'Takes up to batch items that are to be embedded by model; nobody else gets them for five minutes. Returns '
-    '{items, claimed_until, due_in_seconds}: each item with the fields of its text, the claim''s mark, and when another '
-    'one is due, null for none. The first model that comes is kept, and everything is embedded; another one is refused.';
+    'Claims up to batch items that are to be embedded with model, for five minutes. Returns {items, claimed_until, '
+    'due_in_seconds}: each item with the fields of its text, the claim''s mark, and the seconds until another item '
+    'is due, or null. The first model is stored, and all items are embedded with it; another model is rejected.';
 
 create function public.worker_save_embeddings(model text, claimed_until timestamptz, embeddings jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -240,13 +244,13 @@ declare
     saved uuid[];
 begin
     perform worker.check_embedding_model(model);
-    -- In the order of the ids, as a page that changes texts locks them: the two would wait for each other in a circle.
+    -- In the order of the ids, like a page that changes texts, to avoid deadlocks.
     with held as materialized (
         select queued.item_id
         from worker.embedding_queue as queued
         join jsonb_to_recordset(worker_save_embeddings.embeddings) as given (item_id uuid)
             on given.item_id = queued.item_id
-        -- Not those whose text has changed since, or whose claim ran out and went to another worker.
+        -- Not items whose text has changed since, or whose claim expired and went to another worker.
         where queued.due_at = worker_save_embeddings.claimed_until
         order by queued.item_id
         for update of queued
@@ -275,8 +279,8 @@ begin
 end;
 $$;
 comment on function public.worker_save_embeddings is
-    'Keeps the embeddings [{item_id, embedding}] of claimed items; returns how many, which are those whose claim, told by '
-    'its claimed_until, still holds. An embedding is an array of 256 numbers.';
+    'Saves the embeddings [{item_id, embedding}] of claimed items. Returns how many: those whose claim, identified '
+    'by claimed_until, is still valid. An embedding is an array of 256 numbers.';
 
 create function public.worker_fail_embeddings(claimed_until timestamptz, failures jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -306,11 +310,12 @@ begin
 end;
 $$;
 comment on function public.worker_fail_embeddings is
-    'Puts claimed items that could not be embedded, [{item_id, message}], back into the queue: for a minute, and four times '
-    'as long after each further failure. After the eighth, days later, they are given up: due_at is infinity.';
+    'Puts claimed items that could not be embedded, [{item_id, message}], back into the queue: for a minute, and '
+    'four times as long after each further failure. After the eighth failure, days later, they are given up: due_at '
+    'is infinity.';
 
 -- embeddings/near_duplicates
--- Which items may be the same thing, judged by their meaning?
+-- Which items may be near-duplicates? Items of one organization with similar embeddings.
 -- Calls: kernel/clock.
 
 create function public.worker_near_duplicates(batch integer) returns jsonb
@@ -359,8 +364,9 @@ begin
               and not exists (
                   select from worker.kept_apart as split
                   where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
-            -- Of a company's hundreds of jobs on one template, the likeliest: its city is a word or two of a text, and
-            -- other wording of the same job is farther away than another city.
+            -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
+            -- two of the text, so that the same job in other words is farther away than the same text with another
+            -- city.
             order by lower(other.city) is distinct from lower(item.city),
                      other_embedded.embedding operator(extensions.<=>) embedded.embedding
             limit 20
@@ -389,10 +395,11 @@ begin
 end;
 $$;
 comment on function public.worker_near_duplicates is
-    'Takes up to batch items that were embedded, and looks for those that may be the same thing: of the same kind, owner and '
-    'organization, published within seven days, with a cosine above 0.95, in another group and never split. Returns {pairs, '
-    'items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as worker_claim_embeddings does. '
-    'Items that are like no other are done with; the others come again unless worker_finish_near_duplicates is called.';
+    'Claims up to batch embedded items, and looks for items that may be the same thing: of the same kind, owner and '
+    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never '
+    'split. Returns {pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as '
+    'in worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
+    'worker_finish_near_duplicates is called.';
 
 create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -408,10 +415,10 @@ begin
 end;
 $$;
 comment on function public.worker_finish_near_duplicates is
-    'Ends the comparison of claimed items; returns of how many. Not of those that were embedded anew since.';
+    'Ends the comparison of claimed items; returns how many. Items that were embedded again since are not included.';
 
 -- embeddings/similar
--- Which items are similar to a text, or to an item?
+-- Which items are similar to a text or to an item?
 -- Calls: nothing.
 
 create function public.match_items(
@@ -419,17 +426,18 @@ create function public.match_items(
     "limit" integer default 10
 ) returns setof public.matched_item
 language plpgsql stable set search_path = ''
--- Filters come after the index: it is read on until enough rows have passed them (20,000 rows at most).
+-- Filters apply after the index scan, which continues until enough rows have passed them (at most 20,000 rows).
 set hnsw.iterative_scan = relaxed_order
 set hnsw.ef_search = 100
--- A plan that knows the limit.
+-- The plan depends on the limit.
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
     asked extensions.halfvec;
 begin
-    -- As text: a vector's own input refuses before anything here can say which field it is, and with HTTP 500 above 16,000.
+    -- A text, because the input function of vectors raises errors without the name of the field, and HTTP 500 above
+    -- 16,000 numbers.
     if length(query_embedding) - length(replace(query_embedding, ',', '')) is distinct from 255 then
         raise sqlstate '22023' using message = 'query_embedding must be an array of 256 numbers';
     end if;
@@ -462,7 +470,7 @@ begin
          order by distance
          limit match_items."limit")
         union all
-        -- Row level security leaves the caller's own results.
+        -- Row level security restricts search_results to the caller's own.
         (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
@@ -485,9 +493,9 @@ begin
 end;
 $$;
 comment on function public.match_items is
-    'Items, nearest first and each thing once: public ones, the caller''s own, and of the boards that users name those that a '
-    'run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
-    'max_distance is from 0 (the same) to 2; limit is from 1 to 200.';
+    'Items, nearest first and each thing once: public items, the caller''s own, and those of user-named boards that '
+    'a run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
+    'max_distance is from 0 (equal) to 2; limit is from 1 to 200.';
 
 create function public.similar_items(item_id uuid, "limit" integer default 10) returns setof public.matched_item
 language plpgsql stable set search_path = '' as $$
@@ -500,7 +508,7 @@ begin
     end if;
     select * into item from public.items as visible where visible.id = similar_items.item_id;
     if not found then
-        raise sqlstate 'PT404' using message = 'item_id must be of an item that you may see';
+        raise sqlstate 'PT404' using message = 'item_id must be the id of an item that you may see';
     end if;
     return query
     select matched.*
@@ -513,11 +521,11 @@ begin
 end;
 $$;
 comment on function public.similar_items is
-    'Items of the same kind that the caller may see, the most similar first: each thing once, and not the thing itself. Empty '
-    'until the item is embedded. limit is from 1 to 100.';
+    'Items of the same kind that the caller may see, most similar first: each thing once, without the thing itself. '
+    'Empty until the item is embedded. limit is from 1 to 100.';
 
 -- embeddings/access
--- Who may read embeddings, and call their functions?
+-- Who may read embeddings and call their functions?
 -- Calls: nothing.
 
 revoke all on public.item_embeddings, worker.embedding_backfill, worker.near_duplicate_queue

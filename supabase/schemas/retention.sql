@@ -1,4 +1,4 @@
--- When is old data deleted? In small batches, at the ages of worker.settings.
+-- When is old data deleted? At the ages in worker.settings, in small batches.
 -- Calls: kernel/clock.
 
 create function worker.delete_unused_account_state(age interval) returns void
@@ -16,7 +16,7 @@ begin atomic
           where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
 end;
 comment on function worker.delete_unused_account_state is
-    'Deletes what is known of sites through accounts that nobody has any more, and that were not used for this long.';
+    'Deletes the state of sites for accounts that no longer exist and were not used for this long.';
 
 create function worker.delete_old_user_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -30,7 +30,8 @@ begin atomic
        or not exists (select from auth.users as known where known.id = share.user_id);
 end;
 comment on function worker.delete_old_user_state is
-    'Deletes what is counted of users at sites where they did not search for this long, or who are gone.';
+    'Deletes the failures and shares of users at sites that they did not search for this long, and of deleted '
+    'users.';
 
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
@@ -42,7 +43,7 @@ declare
 begin
     select * into strict settings from worker.settings;
 
-    -- Ids grow with time: no index on the time, and nothing is read but what is deleted.
+    -- Ids increase with time, so that the oldest rows are found without an index on the time.
     with oldest as (
         select page.id, page.fetched_at from worker.raw_collections as page order by page.id limit settings.retention_batch
     )
@@ -59,7 +60,7 @@ begin
     get diagnostics deleted = row_count;
     is_full := is_full or deleted >= settings.retention_batch;
 
-    -- Not what still answers a younger run, nor what may at this moment be about to.
+    -- Not runs that answer a younger run, or that are recent enough to answer one at this moment.
     select array_agg(locked.id) into expired
     from (
         select run.id from public.search_runs as run
@@ -70,7 +71,7 @@ begin
         limit settings.retention_batch / 10
         for update skip locked
     ) as locked;
-    -- Once more, now that nobody can give them what a deleted run has answered.
+    -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
     expired := array(
         select id from unnest(expired) as id
         where not exists (select from public.search_runs as answered where answered.shared_run_id = id));
@@ -96,7 +97,7 @@ begin
 end;
 $$;
 comment on function worker.delete_expired_rows is
-    'Deletes one batch of what is older than worker.settings allows; returns whether any part of it was full.';
+    'Deletes one batch of rows older than worker.settings allows. Returns whether a part of the batch was full.';
 
 create function public.worker_delete_expired() returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -110,7 +111,7 @@ begin
     where task.task = 'retention'
     for update skip locked;
     if not found then
-        due_at := worker.now() + settings.retention_pause;  -- another worker is at it
+        due_at := worker.now() + settings.retention_pause;  -- another worker is deleting
     elsif due_at <= worker.now() then
         due_at := worker.now() + case when worker.delete_expired_rows()
                                       then settings.retention_pause else settings.retention_interval end;
@@ -120,5 +121,5 @@ begin
 end;
 $$;
 comment on function public.worker_delete_expired is
-    'Deletes a batch of what is older than worker.settings allows, unless another worker just did; '
-    'returns the seconds until another call has something to do.';
+    'Deletes a batch of rows older than worker.settings allows, unless another worker just did. Returns the seconds '
+    'until another call is due.';

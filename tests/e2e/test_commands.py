@@ -156,4 +156,4 @@ def test_a_run_is_cancelled_and_searched_once_more(environment: dict[str, str]) 
 @pytest.mark.parametrize("name", ["cancel", "rerun"])
 def test_a_run_that_is_not_ones_own_cannot_be_touched(environment: dict[str, str], name: str) -> None:
     answer = command(environment, name, str(uuid4()))
-    assert (answer.returncode, answer.stderr) == (2, "Refused: run_id must be of a run of yours\n")
+    assert (answer.returncode, answer.stderr) == (2, "Refused: run_id must be the id of one of your runs\n")

@@ -110,8 +110,8 @@ async def test_accounts_go_with_their_user(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"user_id": str(uuid4())}, "user_id must be of a user"),
-        ({"user_id": None}, "user_id must be of a user"),
+        ({"user_id": str(uuid4())}, "user_id must be the id of a user"),
+        ({"user_id": None}, "user_id must be the id of a user"),
         ({"site": "monster"}, "site must be one of "),
         ({"site": None}, "site must be one of "),
         ({"account": " "}, "account must be 1 to 200 characters long, or null to remove it"),

@@ -172,7 +172,7 @@ async def test_it_is_not_put_off_while_a_site_may_be_searched(
     await pause(database, "linkedin", "10 minutes")
     await start_site(service, run, "linkedin")
     refused = await refusal(service, service.rpc("worker_finish_run", lease(run)))
-    assert refused == Refusal(400, "22023", "run_id must be of a run whose sites are all finished, or wait")
+    assert refused == Refusal(400, "22023", "run_id must be the id of a run whose sites have all finished or wait")
 
 
 async def test_it_comes_back_when_the_first_of_its_sites_is_due(

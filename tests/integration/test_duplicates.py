@@ -74,7 +74,7 @@ async def test_a_merge_can_be_undone(service: AsyncClient, database: Connection,
 
 async def test_an_item_that_is_none_cannot_be_split(service: AsyncClient, run: Row) -> None:
     refused = await refusal(service, service.rpc("worker_split_item", {"item_id": run["run_id"]}))
-    assert refused == Refusal(404, "PT404", "item_id must be of an item")
+    assert refused == Refusal(404, "PT404", "item_id must be the id of an item")
 
 
 async def test_merges_at_once_make_one_group(

@@ -510,7 +510,7 @@ async def test_nobody_finds_what_is_anothers(database: Connection, queue: Queue,
     assert await similar(bob, public) == ["31"]
     assert await similar(bob, bobs) == ["0"]
     refused = await refusal(bob, bob.rpc("similar_items", {"item_id": str(adas)}))
-    assert refused == Refusal(404, "PT404", "item_id must be of an item that you may see")
+    assert refused == Refusal(404, "PT404", "item_id must be the id of an item that you may see")
     stored: list[Any] = (await bob.table("item_embeddings").select("item_id").execute()).data
     assert {row["item_id"] for row in stored} == {str(public), str(bobs)}
 

@@ -128,7 +128,7 @@ async def test_nor_by_what_is_similar(
 
     assert ids(await call(ada, "similar_items", item_id=one["id"])) == {other["id"]}
     refused = await refusal(bob, bob.rpc("similar_items", {"item_id": one["id"]}))
-    assert (refused.status, refused.message) == (404, "item_id must be of an item that you may see")
+    assert (refused.status, refused.message) == (404, "item_id must be the id of an item that you may see")
     assert {one["id"], other["id"]} <= ids(await call(ada, "match_items", query_embedding=EMBEDDING))
     assert not {one["id"], other["id"]} & ids(await call(bob, "match_items", query_embedding=EMBEDDING))
 

@@ -152,8 +152,8 @@ async def test_within_a_step_current_never_falls(
         ([], "progress must be an object with a step, which is a text"),
         ({"site": "indeed"}, "progress must be an object with a step, which is a text"),
         ({"site": "indeed", "step": 1}, "progress must be an object with a step, which is a text"),
-        ({"step": "searching"}, "site must be one of the run's, not NULL"),
-        ({"step": "searching", "site": "bayt"}, "site must be one of the run's, not 'bayt'"),
+        ({"step": "searching"}, "site must be one of the sites of the run, not NULL"),
+        ({"step": "searching", "site": "bayt"}, "site must be one of the sites of the run, not 'bayt'"),
         ({"step": "searching", "site": "indeed", "current": "1"}, "progress.current must be a number"),
     ],
 )

@@ -794,7 +794,7 @@ async def test_a_site_that_the_run_does_not_have_is_refused(
     (run,) = await claim(service, kind)
     refused = await refusal(service, service.rpc(function, {**lease(run), "site": "bayt", **arguments}))
     assert (refused.status, refused.code) == (400, "22023")
-    assert refused.message == "site must be one of the run's, not 'bayt'"
+    assert refused.message == "site must be one of the sites of the run, not 'bayt'"
 
 
 async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(

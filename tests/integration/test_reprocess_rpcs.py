@@ -200,4 +200,4 @@ async def test_a_page_that_is_gone_is_not_found(service: AsyncClient, source: st
     await service.table("search_runs").delete().eq("id", run["run_id"]).execute()
     arguments = {"version": 2, "transform_ms": 5, "completeness": {}, "items": [], "errors": []}
     query = service.rpc("worker_load_page", {"page_id": claimed["page_id"], **arguments})
-    assert await refusal(service, query) == Refusal(404, "PT404", "page_id must be of a page that is kept")
+    assert await refusal(service, query) == Refusal(404, "PT404", "page_id must be the id of a stored page")

@@ -28,7 +28,7 @@ CHANGES = [
     ("tables/settings", "    next_at timestamptz not null\n)", "    next_at timestamptz not null,\n    note text\n)"),
     ("tables/settings", "('retention', '-infinity');", "('retention', '-infinity'), ('reports', '-infinity');"),
     ("kernel/clock", "HH24:MI:SS", "HH24:MI"),
-    ("kernel/clock", "create function worker.in_words", f"{NEW_FUNCTION}\ncreate function worker.in_words"),
+    ("kernel/clock", "create function worker.format_time", f"{NEW_FUNCTION}\ncreate function worker.format_time"),
 ]
 FORWARD = [
     "alter table worker.housekeeping add column note text;",

@@ -133,7 +133,7 @@ def test_requests_that_are_granted_ahead_are_waited_for_in_place(limits: Limits,
     refused = answers[3]
     assert (refused["reason"], refused["retry_in_seconds"]) == ("rate", 6)
     assert datetime.fromisoformat(refused["until"]) == NOON + seconds(6)
-    assert refused["message"] == "asked as often as the site allows until 2026-11-22 12:00:06 UTC"
+    assert refused["message"] == "rate limit of the site reached until 2026-11-22 12:00:06 UTC"
 
 
 def test_no_limits_are_no_limits(limits: Limits, site: str) -> None:
@@ -213,7 +213,7 @@ def test_nobody_overtakes_who_comes_back_in_time_and_a_dead_one_holds_nobody_up(
     refused = third.take(site, declared)
     assert (refused["reason"], refused["message"]) == (
         "rate",
-        "asked as often as the site allows: 1 wait before this one",
+        "rate limit of the site reached: runs ahead in the queue: 1",
     )
     # Told to come back when the other one has lost its turn, if it does not come.
     limits.set_clock(datetime.fromisoformat(refused["until"]))
@@ -543,7 +543,7 @@ def test_so_many_searches_at_a_time(limits: Limits, site: str) -> None:
     assert second.admit(site, declared)["granted"]
     refused = third.admit(site, declared)
     assert refused["reason"] == "searches"
-    assert refused["message"] == "2 of 2 searches of the site at a time are under way, 0 wait before this one"
+    assert refused["message"] == "2 of 2 concurrent searches of the site are under way; runs ahead in the queue: 0"
     assert (third.wait(site) or {})["reason"] == "searches"
     first.end(site)
     assert third.admit(site, declared)["granted"]

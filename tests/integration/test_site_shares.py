@@ -99,13 +99,13 @@ def test_schedules_and_people_leave_each_other_a_part(limits: Limits, site: str)
     limits.configure(max_quota_share=1)
     scheduled, manual = limits.new_run(site, source="cron"), limits.new_run(site)
     assert taken([scheduled], site, MONTH) == 160
-    assert scheduled.take(site, MONTH)["message"].startswith("what schedules may take of the quota of 200 requests")
+    assert scheduled.take(site, MONTH)["message"].startswith("quota of 200 requests a month for scheduled runs")
     assert taken([manual], site, MONTH) == 40
 
     other_site = limits.new_site()
     scheduled, manual = limits.new_run(other_site, source="cron"), limits.new_run(other_site)
     assert taken([manual], other_site, MONTH) == 180
-    assert "kept for schedules" in manual.take(other_site, MONTH)["message"]
+    assert "without the reserve for scheduled runs" in manual.take(other_site, MONTH)["message"]
     assert taken([scheduled], other_site, MONTH) == 20
 
 

@@ -29,7 +29,7 @@ from tests.support.queue import (
 )
 from worker.local.supabase.stack import Endpoints
 
-NOT_YOURS = Refusal(404, "PT404", "run_id must be of a run of yours")
+NOT_YOURS = Refusal(404, "PT404", "run_id must be the id of one of your runs")
 Ask: TypeAlias = Callable[[AsyncClient, str, str], Query]
 
 

@@ -1,5 +1,5 @@
--- Who may call what, and write to which columns? Nothing is left to a project's default privileges, which differ with its
--- age. Only our own objects are named: the project may have others.
+-- Who may call which function, and write which column? Nothing depends on a project's default privileges, which differ
+-- by its age. Only objects of this schema are named, because the project may have others.
 -- Calls: nothing.
 
 do $$

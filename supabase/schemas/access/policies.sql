@@ -1,4 +1,4 @@
--- Which rows may a user see and change? His own, and what a run of his shares.
+-- Which rows may a user see and change? Their own rows, and those of runs that their own runs share.
 -- Calls: nothing.
 
 create policy "Owners see their runs" on public.search_runs
@@ -8,7 +8,7 @@ create policy "Users start runs of their own" on public.search_runs
 create policy "Owners cancel their runs" on public.search_runs
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
--- Whoever sees a run sees its sites and results, also through a follower or a run that was answered with it.
+-- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
 create policy "Sites of visible runs" on public.search_run_sites
     for select to authenticated using (
         exists (select from public.search_runs as run where run.id = search_run_sites.run_id)

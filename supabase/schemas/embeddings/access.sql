@@ -1,4 +1,4 @@
--- Who may read embeddings, and call their functions?
+-- Who may read embeddings and call their functions?
 -- Calls: nothing.
 
 revoke all on public.item_embeddings, worker.embedding_backfill, worker.near_duplicate_queue

@@ -1,4 +1,4 @@
--- Which pgvector does this need? 0.8 or newer, in the schema extensions.
+-- Which pgvector is required? 0.8 or newer, in the schema extensions.
 -- Calls: nothing.
 
 create extension if not exists vector with schema extensions;
@@ -10,7 +10,7 @@ begin
     select extension.extversion, namespace.nspname into strict version, schema
     from pg_extension as extension join pg_namespace as namespace on namespace.oid = extension.extnamespace
     where extension.extname = 'vector';
-    -- 0.7 brought halfvec; 0.8 the scans that go on until enough rows have passed the filters.
+    -- halfvec needs 0.7; iterative index scans need 0.8.
     if string_to_array(version, '.')::integer[] < '{0,8}' then
         raise exception using
             message = format('pgvector must be 0.8 or newer, and %s is installed', version),

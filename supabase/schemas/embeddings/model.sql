@@ -1,12 +1,13 @@
--- Which model makes the embeddings? The first one that a worker uses; another one is refused until an operator changes it.
+-- Which model makes the embeddings? The first one that a worker uses. Another model is rejected until an operator
+-- changes it.
 -- Calls: nothing.
 
 create function worker.change_embedding_model(model text) returns void
 language plpgsql set search_path = '' as $$
 begin
-    -- Who has written items did not see the model, and is waited for; who comes after does.
+    -- Waits for transactions that have written items without seeing the model. Later ones see it.
     lock table public.items in share row exclusive mode;
-    -- In this order, as the RPCs come to them: a queue, then the embeddings.
+    -- In the order in which the RPCs lock them: a queue, then the embeddings.
     truncate worker.embedding_queue, worker.near_duplicate_queue, worker.embedding_backfill, public.item_embeddings;
     update worker.settings set embedding_model = model where is_only_row;
     insert into worker.embedding_backfill (after_item)
@@ -14,7 +15,7 @@ begin
 end;
 $$;
 comment on function worker.change_embedding_model is
-    'Forgets all embeddings, and has every item embedded by another model; null: by none, until a worker embeds.';
+    'Deletes all embeddings, and has every item embedded with another model; null: until a worker embeds, none.';
 
 create function worker.check_embedding_model(model text) returns void
 language plpgsql set search_path = '' as $$
@@ -26,17 +27,17 @@ begin
     end if;
     if kept is null then
         lock table public.items in share row exclusive mode;
-        -- Another worker may have been first.
+        -- Another worker may have stored a model first.
         kept := (select embedding_model from worker.settings);
     end if;
     if kept is null then
         perform worker.change_embedding_model(model);
     elsif kept <> model then
         raise sqlstate '22023' using
-            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to have all of them made anew: '
+            message = format('model must be %1$L, whose embeddings are kept, not %2$L; to embed all items again: '
                              'select worker.change_embedding_model(%2$L)', kept, model);
     end if;
 end;
 $$;
 comment on function worker.check_embedding_model is
-    'Refuses another model than the one whose embeddings are kept; the first one that comes is kept.';
+    'Rejects another model than the one of the stored embeddings. The first model is stored.';

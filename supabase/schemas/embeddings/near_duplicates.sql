@@ -1,4 +1,4 @@
--- Which items may be the same thing, judged by their meaning?
+-- Which items may be near-duplicates? Items of one organization with similar embeddings.
 -- Calls: kernel/clock.
 
 create function public.worker_near_duplicates(batch integer) returns jsonb
@@ -47,8 +47,9 @@ begin
               and not exists (
                   select from worker.kept_apart as split
                   where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
-            -- Of a company's hundreds of jobs on one template, the likeliest: its city is a word or two of a text, and
-            -- other wording of the same job is farther away than another city.
+            -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
+            -- two of the text, so that the same job in other words is farther away than the same text with another
+            -- city.
             order by lower(other.city) is distinct from lower(item.city),
                      other_embedded.embedding operator(extensions.<=>) embedded.embedding
             limit 20
@@ -77,10 +78,11 @@ begin
 end;
 $$;
 comment on function public.worker_near_duplicates is
-    'Takes up to batch items that were embedded, and looks for those that may be the same thing: of the same kind, owner and '
-    'organization, published within seven days, with a cosine above 0.95, in another group and never split. Returns {pairs, '
-    'items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as worker_claim_embeddings does. '
-    'Items that are like no other are done with; the others come again unless worker_finish_near_duplicates is called.';
+    'Claims up to batch embedded items, and looks for items that may be the same thing: of the same kind, owner and '
+    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never '
+    'split. Returns {pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as '
+    'in worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
+    'worker_finish_near_duplicates is called.';
 
 create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -96,4 +98,4 @@ begin
 end;
 $$;
 comment on function public.worker_finish_near_duplicates is
-    'Ends the comparison of claimed items; returns of how many. Not of those that were embedded anew since.';
+    'Ends the comparison of claimed items; returns how many. Items that were embedded again since are not included.';

@@ -1,4 +1,4 @@
--- Which items are embedded next? Those whose text changed, then those that were there before the model.
+-- Which items are embedded next? Items whose text changed, then items from before the model.
 -- Calls: kernel/clock, embeddings/model.
 
 create function worker.continue_embedding_backfill(batch integer) returns void
@@ -26,7 +26,7 @@ begin
 end;
 $$;
 comment on function worker.continue_embedding_backfill is
-    'Puts the next items that were there before the model into the queue, unless another worker is doing so.';
+    'Adds the next items that existed before the model to the queue, unless another worker is doing so.';
 
 create function public.worker_claim_embeddings(model text, batch integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -65,7 +65,7 @@ begin
     into items
     from claimed join public.items as item on item.id = claimed.item_id;
 
-    -- What is due and was not claimed is in another transaction's hands.
+    -- Items that are due and were not claimed are locked by another transaction.
     pause := case when items is null then 1 else 0 end;
     return jsonb_build_object(
         'items', coalesce(items, '[]'),
@@ -80,9 +80,9 @@ begin
 end;
 $$;
 comment on function public.worker_claim_embeddings is
-    'Takes up to batch items that are to be embedded by model; nobody else gets them for five minutes. Returns '
-    '{items, claimed_until, due_in_seconds}: each item with the fields of its text, the claim''s mark, and when another '
-    'one is due, null for none. The first model that comes is kept, and everything is embedded; another one is refused.';
+    'Claims up to batch items that are to be embedded with model, for five minutes. Returns {items, claimed_until, '
+    'due_in_seconds}: each item with the fields of its text, the claim''s mark, and the seconds until another item '
+    'is due, or null. The first model is stored, and all items are embedded with it; another model is rejected.';
 
 create function public.worker_save_embeddings(model text, claimed_until timestamptz, embeddings jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -91,13 +91,13 @@ declare
     saved uuid[];
 begin
     perform worker.check_embedding_model(model);
-    -- In the order of the ids, as a page that changes texts locks them: the two would wait for each other in a circle.
+    -- In the order of the ids, like a page that changes texts, to avoid deadlocks.
     with held as materialized (
         select queued.item_id
         from worker.embedding_queue as queued
         join jsonb_to_recordset(worker_save_embeddings.embeddings) as given (item_id uuid)
             on given.item_id = queued.item_id
-        -- Not those whose text has changed since, or whose claim ran out and went to another worker.
+        -- Not items whose text has changed since, or whose claim expired and went to another worker.
         where queued.due_at = worker_save_embeddings.claimed_until
         order by queued.item_id
         for update of queued
@@ -126,8 +126,8 @@ begin
 end;
 $$;
 comment on function public.worker_save_embeddings is
-    'Keeps the embeddings [{item_id, embedding}] of claimed items; returns how many, which are those whose claim, told by '
-    'its claimed_until, still holds. An embedding is an array of 256 numbers.';
+    'Saves the embeddings [{item_id, embedding}] of claimed items. Returns how many: those whose claim, identified '
+    'by claimed_until, is still valid. An embedding is an array of 256 numbers.';
 
 create function public.worker_fail_embeddings(claimed_until timestamptz, failures jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -157,5 +157,6 @@ begin
 end;
 $$;
 comment on function public.worker_fail_embeddings is
-    'Puts claimed items that could not be embedded, [{item_id, message}], back into the queue: for a minute, and four times '
-    'as long after each further failure. After the eighth, days later, they are given up: due_at is infinity.';
+    'Puts claimed items that could not be embedded, [{item_id, message}], back into the queue: for a minute, and '
+    'four times as long after each further failure. After the eighth failure, days later, they are given up: due_at '
+    'is infinity.';

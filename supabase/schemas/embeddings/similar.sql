@@ -1,4 +1,4 @@
--- Which items are similar to a text, or to an item?
+-- Which items are similar to a text or to an item?
 -- Calls: nothing.
 
 create function public.match_items(
@@ -6,17 +6,18 @@ create function public.match_items(
     "limit" integer default 10
 ) returns setof public.matched_item
 language plpgsql stable set search_path = ''
--- Filters come after the index: it is read on until enough rows have passed them (20,000 rows at most).
+-- Filters apply after the index scan, which continues until enough rows have passed them (at most 20,000 rows).
 set hnsw.iterative_scan = relaxed_order
 set hnsw.ef_search = 100
--- A plan that knows the limit.
+-- The plan depends on the limit.
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
     asked extensions.halfvec;
 begin
-    -- As text: a vector's own input refuses before anything here can say which field it is, and with HTTP 500 above 16,000.
+    -- A text, because the input function of vectors raises errors without the name of the field, and HTTP 500 above
+    -- 16,000 numbers.
     if length(query_embedding) - length(replace(query_embedding, ',', '')) is distinct from 255 then
         raise sqlstate '22023' using message = 'query_embedding must be an array of 256 numbers';
     end if;
@@ -49,7 +50,7 @@ begin
          order by distance
          limit match_items."limit")
         union all
-        -- Row level security leaves the caller's own results.
+        -- Row level security restricts search_results to the caller's own.
         (select item.id, embedded.embedding operator(extensions.<=>) asked as distance
          from public.item_embeddings as embedded
          join public.items as item on item.id = embedded.item_id
@@ -72,9 +73,9 @@ begin
 end;
 $$;
 comment on function public.match_items is
-    'Items, nearest first and each thing once: public ones, the caller''s own, and of the boards that users name those that a '
-    'run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
-    'max_distance is from 0 (the same) to 2; limit is from 1 to 200.';
+    'Items, nearest first and each thing once: public items, the caller''s own, and those of user-named boards that '
+    'a run of the caller found. query_embedding is an array of 256 numbers from the model of the embeddings; '
+    'max_distance is from 0 (equal) to 2; limit is from 1 to 200.';
 
 create function public.similar_items(item_id uuid, "limit" integer default 10) returns setof public.matched_item
 language plpgsql stable set search_path = '' as $$
@@ -87,7 +88,7 @@ begin
     end if;
     select * into item from public.items as visible where visible.id = similar_items.item_id;
     if not found then
-        raise sqlstate 'PT404' using message = 'item_id must be of an item that you may see';
+        raise sqlstate 'PT404' using message = 'item_id must be the id of an item that you may see';
     end if;
     return query
     select matched.*
@@ -100,5 +101,5 @@ begin
 end;
 $$;
 comment on function public.similar_items is
-    'Items of the same kind that the caller may see, the most similar first: each thing once, and not the thing itself. Empty '
-    'until the item is embedded. limit is from 1 to 100.';
+    'Items of the same kind that the caller may see, most similar first: each thing once, without the thing itself. '
+    'Empty until the item is embedded. limit is from 1 to 100.';

@@ -1,4 +1,4 @@
--- Items as vectors, and what is still to be compared. Only the folder embeddings needs pgvector.
+-- Embeddings of items, and items that are still to be compared. Only the files in embeddings/ need pgvector.
 -- Calls: nothing.
 
 create table public.item_embeddings (
@@ -8,35 +8,37 @@ create table public.item_embeddings (
     embedding extensions.halfvec(256) not null,
     embedded_at timestamptz not null
 );
--- Of public items alone: a user's own ones are few and compared one by one, and nobody's nearest neighbours are
--- crowded out by what he may not see, or by a board that somebody else named.
+-- Public items only: a user's own items are few and compared one by one. So items that a user may not see, or of boards
+-- that another user named, do not fill up the nearest neighbours.
 create index item_embeddings_public on public.item_embeddings
     using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and not from_named_board;
 create index item_embeddings_from_named_board on public.item_embeddings
     using hnsw (embedding extensions.halfvec_cosine_ops) where owner_id is null and from_named_board;
 create index item_embeddings_owner_id on public.item_embeddings (owner_id) where owner_id is not null;
-comment on table public.item_embeddings is 'What items mean, as vectors of length 1: the nearer, the more alike.';
-comment on column public.item_embeddings.owner_id is 'As the item''s.';
-comment on column public.item_embeddings.from_named_board is 'As the item''s.';
-comment on column public.item_embeddings.embedding is 'Of title, organization, location and description, by worker.settings.embedding_model.';
-comment on column public.item_embeddings.embedded_at is 'When it was written last.';
+comment on table public.item_embeddings is 'Embeddings of items, as vectors of length 1.';
+comment on column public.item_embeddings.owner_id is 'The owner of the item.';
+comment on column public.item_embeddings.from_named_board is 'The from_named_board of the item.';
+comment on column public.item_embeddings.embedding is
+    'Of title, organization, location and description, by worker.settings.embedding_model.';
+comment on column public.item_embeddings.embedded_at is 'When it was last written.';
 
 create table worker.embedding_backfill (
     after_item uuid primary key
 );
 comment on table worker.embedding_backfill is
-    'A row while items that were there before the model are still to be put into worker.embedding_queue.';
-comment on column worker.embedding_backfill.after_item is 'Those up to this id have been.';
+    'A row while items that existed before the model still have to be added to worker.embedding_queue.';
+comment on column worker.embedding_backfill.after_item is 'Items up to this id have been added.';
 
 create table worker.near_duplicate_queue (
     item_id uuid primary key references public.item_embeddings (item_id) on delete cascade,
     due_at timestamptz not null
 );
 create index near_duplicate_queue_due_at on worker.near_duplicate_queue (due_at);
-comment on table worker.near_duplicate_queue is 'Items whose embedding was not compared yet with those of the same organization.';
-comment on column worker.near_duplicate_queue.due_at is 'Not before this time: until then a worker is at it.';
+comment on table worker.near_duplicate_queue is
+    'Items whose embedding has not been compared yet with those of the same organization.';
+comment on column worker.near_duplicate_queue.due_at is 'Not before this time: until then, a worker has claimed it.';
 
--- Of keys of any length: an entry of a B-tree has 2,704 bytes at most.
+-- Keys have any length, and a B-tree entry has at most 2,704 bytes.
 create index items_organization_posted on public.items (left(organization_key, 100), coalesce(posted_at, first_seen_at))
     where organization_key is not null;
 
@@ -69,5 +71,6 @@ create type public.matched_item as (
     first_seen_at timestamptz,
     last_seen_at timestamptz
 );
-comment on type public.matched_item is 'An item that means something similar, with how similar it is.';
-comment on column public.matched_item.similarity is 'Cosine of the angle between the two vectors: 1 for the same, 0 for nothing in common.';
+comment on type public.matched_item is 'An item with a similar meaning, and its similarity.';
+comment on column public.matched_item.similarity is
+    'Cosine similarity of the two embeddings: 1 for equal, 0 for unrelated.';

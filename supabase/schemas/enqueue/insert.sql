@@ -1,4 +1,4 @@
--- What happens when a run is inserted: it is checked and counted, gets its place in the queue, and either searches,
+-- What happens when a run is inserted? It is counted and checked, gets its place in the queue, and then searches,
 -- follows another run, or is answered at once.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, parameters/check, sharing/equal_searches, sharing/follow,
 --   sharing/answer, sharing/share, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
@@ -8,8 +8,8 @@ language plpgsql security definer set search_path = '' as $$
 declare
     is_first boolean := current_setting('worker.has_enqueued', true) is distinct from 'true';
 begin
-    -- As the policy will, which is asked after the triggers: these count and look up for the user that is named. In the
-    -- setting is the role that the policy applies to, though this function has its owner's rights.
+    -- The policy is checked after the triggers, which already read and count for new.user_id. The setting has the role
+    -- of the request, although this function runs with its owner's rights.
     if current_setting('role') = 'authenticated' and new.user_id is distinct from (select auth.uid())
        and new.user_id is not null then
         raise sqlstate '42501' using message = 'new row violates row-level security policy for table "search_runs"';
@@ -37,7 +37,7 @@ begin
         new.newer_than := worker.last_success(new.user_id, new.fingerprint);
     end if;
     if new.run_after is null and worker.will_be_refused(new) then
-        new.run_after := new.created_at;  -- if not refused after all, promote_due_runs decides
+        new.run_after := new.created_at;  -- if it is accepted after all, promote_due_runs decides
     elsif new.run_after is null then
         new := worker.share(new, may_wait => is_first);
     end if;
@@ -45,7 +45,8 @@ begin
     return new;
 end;
 $$;
-comment on function worker.prepare_run is 'Counts and checks a new run, sets what the queue needs, and decides who searches for it.';
+comment on function worker.prepare_run is
+    'Counts and checks a new run, sets its queue columns, and decides which run searches for it.';
 
 create trigger prepare_run before insert on public.search_runs
     for each row execute function worker.prepare_run();
@@ -65,7 +66,8 @@ begin
     return null;
 end;
 $$;
-comment on function worker.open_runs is 'Gives new runs their first event, and their sites to those that search.';
+comment on function worker.open_runs is
+    'Writes the first event of new runs, and creates the sites of those that search.';
 
 create trigger open_runs after insert on public.search_runs
     referencing new table as new_runs

@@ -1,10 +1,10 @@
--- From when on does a scheduled repeat ask for results? Since the last success of the same search.
+-- Which results does a scheduled repeat ask for? Those since the last success of the same search.
 -- Calls: nothing.
 
 create function worker.last_success(user_id uuid, fingerprint text) returns timestamptz
 language sql stable set search_path = ''
 begin atomic
-    -- In whole hours, so that users of one schedule still ask for the same.
+    -- In whole hours, so that runs of different users with the same schedule are equal.
     select date_trunc('hour', searched.started_at, 'UTC')
     from public.search_runs as last
     join public.search_runs as searched on searched.id = coalesce(last.shared_run_id, last.id)
@@ -14,4 +14,4 @@ begin atomic
     limit 1;
 end;
 comment on function worker.last_success is
-    'When the search began that gave a user all of the sites the last time; null if none did.';
+    'Returns when the search began that last gave a user the results of all sites; null if there was none.';

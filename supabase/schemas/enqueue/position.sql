@@ -1,5 +1,5 @@
--- Where in the queue does a new run go? Users take turns: the next run of a user goes behind his own, not behind those of
--- everybody else.
+-- Where does a new run go in the queue? Users take turns: it goes behind the other runs of its user, not behind those
+-- of all users.
 -- Calls: nothing.
 
 create function worker.next_position(user_id uuid, priority smallint) returns bigint
@@ -14,4 +14,4 @@ return greatest(
     0
 );
 comment on function worker.next_position is
-    'Fair by construction: a user''s next run goes behind his own, not behind everybody else''s.';
+    'Returns the position of a user''s next run: behind the user''s own runs, not behind those of all users.';

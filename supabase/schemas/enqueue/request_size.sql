@@ -1,4 +1,4 @@
--- How many rows may one request insert?
+-- How many rows may one request insert? As many as worker.settings allows, counted before any lock is taken.
 -- Calls: nothing.
 
 create function worker.count_request_row() returns void
@@ -23,5 +23,5 @@ begin
 end;
 $$;
 comment on function worker.count_request_row is
-    'Counts the rows that a transaction inserts, before anything is done for them or locked, also for those that will be refused or '
-    'are there already; raises 22023 (HTTP 400) beyond the limits of worker.settings.';
+    'Counts the rows that a transaction inserts, including rejected and duplicate ones, before any lock is taken. '
+    'Raises 22023 (HTTP 400) beyond the limits of worker.settings.';

@@ -1,4 +1,4 @@
--- May this search be saved? It must be one that could run, and a user may keep only so many.
+-- May this search be saved? It must be valid as a run, and the number of saved searches of a user is limited.
 -- Calls: kernel/clock, parameters/check, enqueue/request_size.
 
 create function worker.check_saved_search() returns trigger
@@ -12,7 +12,7 @@ begin
     return new;
 end;
 $$;
-comment on function worker.check_saved_search is 'A saved search must be one that could run.';
+comment on function worker.check_saved_search is 'Checks a saved search like a run.';
 
 create trigger check_saved_search before insert or update on public.saved_searches
     for each row execute function worker.check_saved_search();
@@ -22,7 +22,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
     most integer := (select settings.max_saved_searches_per_user from worker.settings as settings);
 begin
-    -- As in worker.check_quotas: one after another, in the order of the ids.
+    -- Serialize concurrent inserts of a user, as in worker.check_quotas.
     perform pg_advisory_xact_lock(hashtextextended('worker.count_saved_searches ' || saving.user_id, 0))
     from (select distinct saved.user_id from new_searches as saved order by saved.user_id) as saving;
 
@@ -38,7 +38,7 @@ begin
 end;
 $$;
 comment on function worker.count_saved_searches is
-    'Refuses saved searches beyond worker.settings.max_saved_searches_per_user with PT429 (HTTP 429).';
+    'Rejects saved searches beyond worker.settings.max_saved_searches_per_user with PT429 (HTTP 429).';
 
 create trigger count_saved_searches after insert on public.saved_searches
     referencing new table as new_searches

@@ -1,5 +1,5 @@
--- May this user start one more run? Not with more pending runs, or more runs within an hour, than worker.settings allows.
--- Runs of schedules do not count.
+-- May this user start one more run? Not beyond the limits on pending runs and on runs per hour in worker.settings.
+-- Scheduled runs do not count.
 -- Calls: kernel/clock.
 
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
@@ -18,7 +18,7 @@ begin atomic
         where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
           and run.source <> 'cron')
     union all
-    -- As fast as runs of this user were taken up or answered lately, one place is free after:
+    -- The estimate follows the rate at which this user's runs started or were answered in the last 10 minutes.
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
         select interval '10 minutes' / greatest(1, count(*)) from public.search_runs as run
         where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
@@ -30,8 +30,8 @@ begin atomic
         where run.user_id = exceeded_quotas.user_id and run.status = 'pending' and run.source <> 'cron');
 end;
 comment on function worker.exceeded_quotas is
-    'The quotas of worker.settings that a user exceeds with so many runs more than there are, and the time to wait. Those of '
-    'source cron do not count.';
+    'Returns the quotas of worker.settings that a user exceeds with a number of additional runs, and the time to '
+    'wait. Scheduled runs do not count.';
 
 create function worker.will_be_refused(run public.search_runs) returns boolean
 language sql stable set search_path = ''
@@ -43,15 +43,16 @@ begin atomic
         select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
 end;
 comment on function worker.will_be_refused is
-    'Whether a new run is there already, by its idempotency key, or exceeds a quota, as far as can be seen without a lock: '
-    'then none is taken for it. worker.check_quotas and the key''s index have the last word.';
+    'Returns whether a new run already exists, by its idempotency key, or exceeds a quota, as far as visible '
+    'without a lock. worker.check_quotas and the key''s index make the final decision.';
 
 create function worker.check_quotas() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
     exceeded record;
 begin
-    -- Counting is safe only while no other insert of the same user counts: one after another, in the order of the ids.
+    -- Serialize concurrent inserts of a user, so that each one counts the others. In the order of the ids, to avoid
+    -- deadlocks.
     perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
     from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
 
@@ -72,7 +73,7 @@ begin
 end;
 $$;
 comment on function worker.check_quotas is
-    'Refuses runs beyond the quotas of worker.settings with PT429 (HTTP 429): the limit, and the time to wait.';
+    'Rejects runs beyond the quotas of worker.settings with PT429 (HTTP 429), the limit and the time to wait.';
 
 create trigger check_quotas after insert on public.search_runs
     referencing new table as new_runs

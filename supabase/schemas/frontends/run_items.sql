@@ -1,8 +1,8 @@
--- What does a user see of a run? Each thing once, with the fields that the run's own sightings have.
+-- What does a user see of a run? Each thing once, with the fields of the run's own sightings.
 -- Calls: nothing.
 
--- Only what the run's own sightings say is shown. What other runs found may be of a board that another user named, which
--- can say anything: it decides which sightings are one thing, and nothing else.
+-- Only the run's own sightings are shown. Those of other runs may come from a board that another user named, whose
+-- content cannot be trusted: they only decide which sightings are the same thing.
 create view public.run_items with (security_invoker = true) as
 select
     run.id as run_id,
@@ -21,7 +21,7 @@ select
                 select duplicate.id from public.items as duplicate where duplicate.duplicate_of = sighted.item_id
             ) as sighting
             join public.search_results as shown on shown.item_id = sighting.id
-            -- Not any(): an index would be searched for each of the runs.
+            -- Not any(), which would search the index once for each run.
             where array_position(sighted.earlier_run_ids, shown.run_id) is not null
         )
     end as is_new,
@@ -65,7 +65,7 @@ cross join lateral (
 ) as previous
 cross join lateral (
     select
-        -- Also what belongs to the run: so it is looked up once, and not for each thing.
+        -- Columns of the run, too, so that they are computed once, not for each thing.
         previous.*,
         case when sighting.duplicate_of is not null then sighting.duplicate_of else sighting.id end as item_id,
         sighting.*,
@@ -97,8 +97,8 @@ cross join lateral (
         row_number() over sightings as place
     from public.search_results as result
     join public.items as sighting on sighting.id = result.item_id
-    -- Not coalesce(): it is not leakproof, so that row level security would keep it out of the index (6 s against 16 ms
-    -- for a run of 1,000 results among 160,000).
+    -- Not coalesce(): it is not leakproof, so that row level security prevents the use of the index (6 s instead of 16
+    -- ms for a run with 1,000 of 160,000 results).
     where result.run_id = case
         when run.shared_run_id is not null then run.shared_run_id
         when run.leader_run_id is not null then run.leader_run_id
@@ -117,15 +117,16 @@ left join public.items as described on described.id = sighted.described_id and s
 left join public.items as paid on paid.id = sighted.paid_id and not own.has_salary
 where sighted.place = 1;
 comment on view public.run_items is
-    'What a run found, each thing once, also when several sites had it or another run searched for it.';
-comment on column public.run_items.run_id is 'The run that asked: filter by it.';
+    'What a run found, each thing once, even if several sites returned it or another run searched for it.';
+comment on column public.run_items.run_id is 'The run. Always filter by it.';
 comment on column public.run_items.item_id is
-    'The same thing has the same id in every run. All else is from the run''s own sightings: from its first one, and what '
-    'that lacks from the first that has it.';
-comment on column public.run_items.site is 'The site that had it first.';
-comment on column public.run_items.sites is 'All sightings of it by this run, the first one first: {site, url, external_id}.';
-comment on column public.run_items.page_number is 'The site''s page that it was on, from 1.';
-comment on column public.run_items.position is 'Place on its page, from 1.';
+    'The same thing has the same id in every run. All other columns come from the run''s own sightings: from the '
+    'first one, and missing fields from the first one that has them.';
+comment on column public.run_items.site is 'The site that returned it first.';
+comment on column public.run_items.sites is
+    'All sightings of it by this run, the first one first: {site, url, external_id}.';
+comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
+comment on column public.run_items.position is 'Position on the page, from 1.';
 comment on column public.run_items.found_at is 'When this search found it.';
 comment on column public.run_items.is_new is
-    'Whether no earlier finished run of the same search showed it to this user; true for everything on the first.';
+    'Whether no earlier finished run of the same search showed it to this user. Always true for the first run.';

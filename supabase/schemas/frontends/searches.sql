@@ -1,4 +1,4 @@
--- The functions that signed-in users call: enqueue, repeat and cancel a search.
+-- How does a user enqueue, repeat and cancel a search? With these functions.
 -- Calls: nothing.
 
 create function public.enqueue_search(
@@ -28,8 +28,8 @@ begin
 end;
 $$;
 comment on function public.enqueue_search is
-    'Puts a search of the signed-in user into the queue, or answers it at once with a recent equal one unless it has to be '
-    'fresh. The same idempotency key again returns the same run.';
+    'Adds a search of the signed-in user to the queue, or answers it at once with a recent equal one unless fresh '
+    'is true. The same idempotency key returns the same run.';
 
 create function public.rerun_search(run_id uuid) returns public.search_runs
 language plpgsql security invoker set search_path = '' as $$
@@ -42,12 +42,12 @@ begin
     where former.id = rerun_search.run_id
     returning * into run;
     if run.id is null then
-        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
     end if;
     return run;
 end;
 $$;
-comment on function public.rerun_search is 'Puts the same search into the queue once more, as a new run; returns it.';
+comment on function public.rerun_search is 'Adds the same search to the queue again, as a new run, and returns it.';
 
 create function public.cancel_search(run_id uuid) returns public.search_runs
 language plpgsql security invoker set search_path = '' as $$
@@ -60,10 +60,10 @@ begin
 
     select * into run from public.search_runs as ended where ended.id = cancel_search.run_id;
     if run.id is null then
-        raise sqlstate 'PT404' using message = 'run_id must be of a run of yours';
+        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
     end if;
     return run;
 end;
 $$;
 comment on function public.cancel_search is
-    'Ends a run of the signed-in user at once, pending or running; returns it. One that has ended stays as it is.';
+    'Ends a pending or running run of the signed-in user at once, and returns it. A finished run stays as it is.';

@@ -1,11 +1,11 @@
--- May this worker still write to the run? Only with the token of the current lease. The lock order is: the run, then its
--- lease.
+-- May this worker still write to the run? Only with the token of the current lease. The lock order is: the run, then
+-- its lease.
 -- Calls: nothing.
 
 create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
 begin
-    -- The run before its lease, here and everywhere: whoever ends a run locks them in this order.
+    -- The run before its lease, as everywhere: two orders could deadlock.
     perform from public.search_runs as run where run.id = lock_lease.run_id for no key update;
     perform from worker.leases as lease
     where lease.run_id = lock_lease.run_id and lease.token = lock_lease.lease_token
@@ -22,4 +22,5 @@ begin
 end;
 $$;
 comment on function worker.lock_lease is
-    'Locks a lease until the transaction ends; raises PT409 (HTTP 409) lease_lost or cancelled.';
+    'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
+    'without the lease.';

@@ -1,4 +1,4 @@
--- Which saved pages belong to the current search of a run's site.
+-- Which saved pages belong to the current search of a run's site? Those since the last first page.
 -- Calls: nothing.
 
 create function worker.pages_of_search(run_id uuid, site text) returns table (
@@ -14,4 +14,4 @@ begin atomic
         where first.run_id = pages_of_search.run_id and first.site = pages_of_search.site and first.page_number = 1);
 end;
 comment on function worker.pages_of_search is
-    'The saved pages of a run''s site since its search last began with the first page.';
+    'Returns the saved pages of a run''s site since its search last began with the first page.';

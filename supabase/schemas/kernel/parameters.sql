@@ -1,5 +1,5 @@
--- The value of a run's parameter: what the user sent, or the default of its rule. From it follow the sites of a run and
--- how many results it wants.
+-- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
+-- the number of results that it wants follow from it.
 -- Calls: nothing.
 
 create function worker.parameter(kind text, parameters jsonb, name text) returns jsonb
@@ -9,7 +9,7 @@ return coalesce(
     (select rule.default_value from worker.parameter_rules as rule
      where rule.kind = parameter.kind and rule.name = parameter.name)
 );
-comment on function worker.parameter is 'A parameter of a run, or its default.';
+comment on function worker.parameter is 'Returns a parameter of a run, or its default.';
 
 create function worker.sites_of(kind text, parameters jsonb) returns table (site text, ordinal bigint)
 language sql stable set search_path = ''
@@ -19,9 +19,10 @@ begin atomic
         with ordinality as named (site, ordinal)
     group by named.site;
 end;
-comment on function worker.sites_of is 'The sites of a run, each once, in the order in which the user named them.';
+comment on function worker.sites_of is
+    'Returns the sites of a run, each once, in the order in which the user named them.';
 
 create function worker.results_wanted(kind text, parameters jsonb) returns integer
 language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
-comment on function worker.results_wanted is 'How many results a run wants from each site.';
+comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';

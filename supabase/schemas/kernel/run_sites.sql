@@ -1,4 +1,4 @@
--- The sites of a run: how they are created, and how their progress changes when the step changes.
+-- How the sites of a run are created, and how their progress changes with a new step.
 -- Calls: kernel/parameters.
 
 create function worker.add_sites(run_ids uuid[]) returns void
@@ -10,14 +10,14 @@ begin atomic
     where run.id = any (add_sites.run_ids)
     order by run.id, site.ordinal;
 end;
-comment on function worker.add_sites is 'Gives runs their sites, as their parameters name them.';
+comment on function worker.add_sites is 'Creates the sites of runs, as their parameters name them.';
 
 create function worker.require_site(run_id uuid, site text) returns void
 language plpgsql stable set search_path = '' as $$
 begin
     if not exists (select from public.search_run_sites as known
                    where known.run_id = require_site.run_id and known.site = require_site.site) then
-        raise sqlstate '22023' using message = format('site must be one of the run''s, not %L', site);
+        raise sqlstate '22023' using message = format('site must be one of the sites of the run, not %L', site);
     end if;
 end;
 $$;
@@ -26,10 +26,10 @@ comment on function worker.require_site is 'Raises 22023 (HTTP 400) unless the s
 create function worker.with_step(progress jsonb, step text) returns jsonb
 language sql immutable set search_path = ''
 return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
-comment on function worker.with_step is 'How far a site was, at another step.';
+comment on function worker.with_step is 'Returns the progress of a site with another step.';
 
 create function worker.waiting_progress(former jsonb, wait jsonb) returns jsonb
 language sql immutable set search_path = ''
 return worker.with_step(former, 'waiting') || pg_catalog.jsonb_build_object('details', pg_catalog.jsonb_build_object(
     'until', wait -> 'until', 'reason', wait -> 'reason', 'message', wait -> 'message'));
-comment on function worker.waiting_progress is 'How far a site was that has to wait, and what for.';
+comment on function worker.waiting_progress is 'Returns the progress of a site that has to wait, with the reason.';

@@ -1,4 +1,4 @@
--- How good are the pages of each source, day by day?
+-- How complete are the items of each source, by day?
 -- Calls: nothing.
 
 create view worker.data_quality with (security_invoker = true) as
@@ -27,7 +27,8 @@ select
 from page
 group by page.source, page.site, page.day;
 comment on view worker.data_quality is
-    'What each source made of each site''s pages, day by day (UTC), for as long as pages are kept.';
-comment on column worker.data_quality.invalid_share is 'Of all items on the pages; null without any.';
+    'What each source made of each site''s pages, by day (UTC), as long as pages are kept.';
+comment on column worker.data_quality.invalid_share is
+    'Share of all items on the pages, from 0 to 1; null without items.';
 comment on column worker.data_quality.completeness is
     'Share of the valid items, from 0 to 1, that have each of the main fields.';

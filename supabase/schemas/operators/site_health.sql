@@ -1,4 +1,4 @@
--- How is each site doing?
+-- What is the state of each site?
 -- Calls: kernel/clock.
 
 create function public.worker_site_health() returns jsonb
@@ -37,7 +37,7 @@ return (
     ) as known
 );
 comment on function public.worker_site_health is
-    'How each site does, over all workers and accounts: [{site, account_count, state (closed, open or half_open), '
-    'paused_until, last_error_code, success_rate, response_ms, last_success_at, buckets}]. Of several accounts the worst '
-    'counts; buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account that used '
-    'most.';
+    'State of each site over all workers and accounts: [{site, account_count, state (closed, open or half_open), '
+    'paused_until, last_error_code, success_rate, response_ms, last_success_at, buckets}]. Of several accounts, the '
+    'worst counts. buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account '
+    'that used most.';

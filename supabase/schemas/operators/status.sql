@@ -1,19 +1,19 @@
--- How is the queue doing, and which version of the RPCs is this?
+-- What is the state of the queue, and which version of the RPCs is installed?
 -- Calls: kernel/clock.
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
 return 3;
 comment on function worker.schema_version is
-    'Version of the RPCs. A migration that changes what they take or return counts it up.';
+    'Version of the RPCs. A migration that changes their arguments or results increases it.';
 
 create function public.worker_status() returns jsonb
 language sql volatile security definer set search_path = ''
 return jsonb_build_object(
     'schema_version', worker.schema_version(),
-    -- Not worker.now(), which tests move: it is compared with the caller's clock.
+    -- Not worker.now(), which tests move: the caller compares it with its own clock.
     'now', clock_timestamp(),
-    -- As in the partial indexes, so that millions of finished runs cost nothing.
+    -- The conditions of partial indexes, so that millions of finished runs cost nothing.
     'ready', (select count(*) from public.search_runs
               where status = 'pending' and run_after is null and leader_run_id is null),
     'delayed', (select count(*) from public.search_runs where status = 'pending' and run_after is not null),
@@ -27,13 +27,13 @@ return jsonb_build_object(
         where (session.backend_xmin is not null or session.backend_xid is not null)
           and session.datname = current_database()
           and session.pid <> pg_backend_pid()
-          -- Unknown of other roles' sessions, unless the owner may see them.
+          -- Null for sessions of other roles that the owner may not see.
           and session.xact_start < worker.now()
-          -- Vacuum itself is passed over when it is decided what may be removed.
+          -- Vacuum itself does not keep rows from being removed.
           and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = session.pid)),
     'sees_all_snapshots', pg_has_role('pg_read_all_stats', 'usage'));
 comment on function public.worker_status is
-    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting and '
-    'embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps vacuum from '
-    'removing rows; null when there is none. Without sees_all_snapshots only the owner''s own transactions are known: '
-    'grant pg_monitor to the owner.';
+    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting '
+    'and embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps '
+    'vacuum from removing rows; null without one. Unless sees_all_snapshots, only the owner''s transactions are '
+    'visible: grant pg_monitor to the owner.';

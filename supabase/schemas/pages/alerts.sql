@@ -11,7 +11,7 @@ begin atomic
         where written.run_id = write_alert.run_id and written.event = 'alert' and written.site = write_alert.site
           and written.data = write_alert.data);
 end;
-comment on function worker.write_alert is 'Writes an alert of a run''s site, once.';
+comment on function worker.write_alert is 'Writes an alert for a run''s site, once.';
 
 create function public.worker_write_alert(run_id uuid, lease_token uuid, site text, data jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -25,5 +25,4 @@ begin
 end;
 $$;
 comment on function public.worker_write_alert is
-    'Tells whoever looks after the worker what happened to a site of a run: data is {reason, ...}. The same again is '
-    'written once.';
+    'Reports a problem of a run''s site to the operator: data is {reason, ...}. The same alert is written once.';

@@ -10,7 +10,7 @@ create type worker.page_item as (
     apply_key text, match_key text, organization_key text
 );
 comment on type worker.page_item is
-    'An item of a page, as the worker sends it: position is its place on the page, from 1.';
+    'An item of a page, as the worker sends it. position is its position on the page, from 1.';
 
 create type worker.load_result as (results integer, things integer);
 comment on type worker.load_result is

@@ -1,4 +1,5 @@
--- Was a page loaded? completed, partial if some items were invalid, failed if all were or if the tables refuse them.
+-- Was a page loaded? completed, partial if some items were invalid, failed if all items were invalid or the tables
+-- rejected them.
 -- Calls: kernel/clock, pages/alerts, pages/items.
 
 create function worker.require_arrays(items jsonb, errors jsonb) returns void
@@ -38,7 +39,7 @@ begin
     where raw.id = load_page.page_id;
     if not found then
         -- Whether its items are private is not known any more.
-        raise sqlstate '22023' using message = 'page_id must be of a page whose kind is in worker.kinds';
+        raise sqlstate '22023' using message = 'page_id must be the id of a page whose kind is in worker.kinds';
     end if;
 
     delete from worker.processing_log as problem where problem.raw_collection_id = page.id;

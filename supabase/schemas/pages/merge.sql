@@ -1,5 +1,5 @@
--- Are two items the same thing? With equal keys they are, unless somebody has split them. The oldest item of a group
--- stands for it.
+-- Are two items the same thing? Yes if their keys are equal, unless an operator has split them. The oldest item of a
+-- group stands for the group.
 -- Calls: nothing.
 
 create function worker.lock_groups(kind text, owner_id uuid) returns void
@@ -7,8 +7,8 @@ language sql volatile set search_path = ''
 return pg_advisory_xact_lock(hashtextextended(
     'worker.lock_groups ' || lock_groups.kind || ' ' || coalesce(lock_groups.owner_id::text, ''), 0));
 comment on function worker.lock_groups is
-    'Locks the items of a kind and owner until the transaction ends. Before it nobody locks an item that others can see, '
-    'so that nobody waits in a circle.';
+    'Locks the items of a kind and owner until the transaction ends. To avoid deadlocks, no visible item is locked '
+    'before.';
 
 create function worker.merge_groups(item_ids uuid[], other_ids uuid[]) returns integer
 language plpgsql set search_path = '' as $$
@@ -17,7 +17,8 @@ declare
     merged_now integer;
 begin
     if cardinality(item_ids) > 0 then
-        -- Each group joins the oldest that it may. One that is joined meanwhile is looked at again in the next round.
+        -- Each group joins the oldest group that it may join. A group that others join is checked again in the next
+        -- round.
         loop
             with pair as (
                 select distinct case when item.duplicate_of is null then item.id else item.duplicate_of end as item_id,
@@ -60,7 +61,7 @@ begin
                 select choice.younger_id, choice.older_id
                 from choice
                 where not exists (select from choice as moving where moving.younger_id = choice.older_id)
-                  -- Of two that are kept apart from each other, one.
+                  -- Of two groups that are kept apart, only one may join the same group.
                   and not exists (
                       select from choice as rival
                       join apart on apart.root_id = rival.younger_id
@@ -81,8 +82,8 @@ begin
 end;
 $$;
 comment on function worker.merge_groups is
-    'Makes one group of those of each item and its other, unless any two of their items are kept apart. Returns how many '
-    'groups there are less.';
+    'Merges the groups of each item and its other item, unless two of their items are kept apart. Returns by how '
+    'many the groups decreased.';
 
 create function worker.match_items(item_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
@@ -91,7 +92,7 @@ declare
 begin
     select array_agg(matched.item_id) as item_ids, array_agg(matched.other_id) as other_ids into matches
     from (
-        -- Its group, and not each of that: thousands may have one key, and a page a hundred more.
+        -- Pairs with groups, not with each of their items: thousands may share a key, and a page may add a hundred.
         select distinct item.id as item_id,
                         case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id
         from public.items as item
@@ -109,7 +110,8 @@ begin
         join public.items as other
             on other.match_key = item.match_key and other.kind = item.kind and other.owner_id is not distinct from item.owner_id
         where item.id = any (match_items.item_ids) and other.id <> item.id
-          -- Two postings on one employer's site are two jobs; on a job board one may be posted twice (name_two_postings).
+          -- Two postings on an employer's own site are two jobs. A job board may list one job twice
+          -- (name_two_postings).
           and not coalesce(
               item.apply_key <> other.apply_key
               and split_part(item.apply_key, '/', 1) = split_part(other.apply_key, '/', 1)
@@ -119,8 +121,8 @@ begin
 end;
 $$;
 comment on function worker.match_items is
-    'Puts items into the groups of those with the same apply_key, then of those with the same match_key, within their kind '
-    'and owner. A group stays one when its keys change.';
+    'Merges items into the groups with the same apply_key, then the same match_key, within their kind and owner. A '
+    'group stays together when its keys change.';
 
 create function worker.order_groups(item_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -145,7 +147,8 @@ begin atomic
     from oldest join member on member.root_id = oldest.root_id
     where item.id = member.id and oldest.id <> oldest.root_id;
 end;
-comment on function worker.order_groups is 'Makes the oldest of each item''s group the one that the others point at.';
+comment on function worker.order_groups is
+    'Makes the oldest item of each item''s group the one that the others point at.';
 
 create function public.worker_merge_items(pairs jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -159,7 +162,7 @@ begin
     join public.items as item on item.id = pair.item_id
     join public.items as other on other.id = pair.other_id;
     if not given.are_comparable then
-        raise sqlstate '22023' using message = 'pairs must each be of items of one kind and owner';
+        raise sqlstate '22023' using message = 'both items of a pair must have the same kind and owner';
     end if;
 
     perform worker.lock_groups(locked.kind, locked.owner_id)
@@ -172,5 +175,5 @@ begin
 end;
 $$;
 comment on function public.worker_merge_items is
-    'Takes the items of each pair {item_id, other_id} for the same thing, with all that are so already, unless any two of '
-    'them were split. Returns how many things there are less; again merges nothing.';
+    'Merges the items of each pair {item_id, other_id} and their groups, unless two of them were split. Returns by '
+    'how many the things decreased. Idempotent.';

@@ -1,4 +1,4 @@
--- Which pages are processed again, without asking the site?
+-- Which pages are loaded again, without a request to the site? Those that an operator marks.
 -- Calls: kernel/clock, pages/load.
 
 create function public.worker_reprocess(
@@ -23,8 +23,8 @@ begin
 end;
 $$;
 comment on function public.worker_reprocess is
-    'Marks pages to be transformed and loaded again, by any worker: those fetched since a time, by a source, with a status '
-    '(null: all). Returns how many.';
+    'Marks pages for reprocessing by any worker: those fetched since a time, by a source, with a status (null: '
+    'all). Returns how many.';
 
 create function public.worker_claim_pages(sources text[], batch integer) returns table (
     page_id bigint, kind text, source text, site text, page_number integer, payload jsonb, response_ms integer,
@@ -61,7 +61,7 @@ begin
 end;
 $$;
 comment on function public.worker_claim_pages is
-    'Leases up to `batch` pages of the given sources that are to be transformed and loaded again, for 5 minutes.';
+    'Leases up to batch pages of the given sources that are marked for reprocessing, for 5 minutes.';
 
 create function worker.recount_results(run_id uuid, site text) returns void
 language sql volatile set search_path = ''
@@ -75,7 +75,7 @@ begin atomic
     where searched.run_id = recount_results.run_id and searched.site = recount_results.site
       and searched.jobs_found <> counted.results;
 
-    -- Of those, too, that it answered.
+    -- Also of the runs that it answered.
     update public.search_runs as run
     set jobs_found = counted.results
     from (
@@ -100,10 +100,10 @@ begin
     from worker.raw_collections as kept join public.search_runs as run on run.id = kept.run_id
     where kept.id = worker_load_page.page_id;
     if not found then
-        raise sqlstate 'PT404' using message = 'page_id must be of a page that is kept';
+        raise sqlstate 'PT404' using message = 'page_id must be the id of a stored page';
     end if;
 
-    -- The run before its page, as a page is saved.
+    -- The run before its page, in the same order as worker_save_page.
     perform from public.search_runs as run where run.id = page.run_id for no key update;
     perform from worker.raw_collections as kept where kept.id = worker_load_page.page_id for no key update;
     loaded := worker.load_page(worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
@@ -115,5 +115,5 @@ begin
 end;
 $$;
 comment on function public.worker_load_page is
-    'Loads a claimed page into its run''s results, which may have ended. Returns {status, results, new}, as '
-    'worker_save_page. Again changes nothing.';
+    'Loads a claimed page into the results of its run, which may have ended. Returns {status, results, new} like '
+    'worker_save_page. Idempotent.';

@@ -1,4 +1,4 @@
--- Which pages are kept? Every page as it came, once for each attempt, in one transaction with its items and the progress.
+-- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress.
 -- Calls: kernel/clock, kernel/lease, sites/breaker, runs/progress, pages/load.
 
 create function public.worker_save_page(

@@ -1,5 +1,5 @@
--- What happens when somebody splits an item from its group? It is a thing of its own, and is never merged with the others
--- again.
+-- What happens when an operator splits an item from its group? It stands for itself, and is not merged with the others
+-- of the group again.
 -- Calls: pages/merge.
 
 create function public.worker_split_item(item_id uuid) returns void
@@ -10,7 +10,7 @@ declare
 begin
     select known.kind, known.owner_id into item from public.items as known where known.id = worker_split_item.item_id;
     if not found then
-        raise sqlstate 'PT404' using message = 'item_id must be of an item';
+        raise sqlstate 'PT404' using message = 'item_id must be the id of an item';
     end if;
     perform worker.lock_groups(item.kind, item.owner_id);
 
@@ -35,5 +35,4 @@ begin
 end;
 $$;
 comment on function public.worker_split_item is
-    'Takes an item for a thing of its own again, and remembers that it is none of the others of its group. Again changes '
-    'nothing.';
+    'Splits an item from its group, and keeps it apart from the others of the group. Idempotent.';

@@ -1,5 +1,5 @@
--- Is this search allowed? A run's parameters are checked against worker.parameter_rules, whoever inserts it. What a user
--- sends is checked for its size first, before anything else reads it.
+-- Is this search valid? The parameters of every run are checked against worker.parameter_rules. The size of a value is
+-- checked first, before anything else reads it.
 -- Calls: nothing.
 
 create function worker.describe_rule(rule worker.parameter_rules) returns text
@@ -17,7 +17,7 @@ return case rule.type
         coalesce('one of ' || pg_catalog.array_to_string(rule.allowed, ', '),
                  pg_catalog.format('a text of %s to %s characters', rule.minimum, rule.maximum))
 end;
-comment on function worker.describe_rule is 'What a rule allows, in words.';
+comment on function worker.describe_rule is 'Describes the values that a rule allows.';
 
 create function worker.obeys_rule(rule worker.parameter_rules, value jsonb) returns boolean
 language plpgsql immutable set search_path = '' as $$
@@ -60,10 +60,10 @@ begin
     end case;
 end;
 $$;
-comment on function worker.obeys_rule is 'Whether a parameter''s value is what its rule allows.';
+comment on function worker.obeys_rule is 'Returns whether a rule allows a parameter''s value.';
 
--- Nothing else looks at what a user sends before this has: neither the text of `1e131071`, with its 131,072 digits, nor a
--- rule or a fingerprint, which are made of texts, is ever made of what it refuses.
+-- Must run before anything else reads a value from a user. Otherwise a rule or a fingerprint would convert `1e131071`
+-- to a text of 131,072 digits.
 create function worker.check_json(field text, value jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
 declare
@@ -72,12 +72,12 @@ begin
     if jsonb_typeof(value) <> 'object' then
         raise sqlstate '22023' using message = format('%s must be an object', field);
     end if;
-    -- As it is stored: of 16,384 bytes of text no more than four times as much, and some bytes.
+    -- The stored size: 16,384 bytes of text take at most four times as much, plus a header.
     if pg_column_size(value) > 4 * 16384 + 64 then
         raise sqlstate '22023' using message = format('%s must be at most 16384 bytes long', field);
     end if;
 
-    -- Every number of JavaScript is within these bounds. To look at them makes no text.
+    -- All numbers of JavaScript are within these bounds. The check does not convert numbers to text.
     select format('%s.%s: numbers must be less than 1e309, with at most 340 decimals', field, left(entry.key, 100))
     into problem
     from jsonb_each(value) as entry,
@@ -94,8 +94,8 @@ begin
 end;
 $$;
 comment on function worker.check_json is
-    'Raises 22023 (HTTP 400) unless a value that a user sent is an object of at most 16 kB, whose numbers are of a size that '
-    'JavaScript knows. Takes little time and memory whatever the value is. Null passes.';
+    'Raises 22023 (HTTP 400) unless a value from a user is an object of at most 16 kB whose numbers fit the range '
+    'of JavaScript. Takes little time and memory for any value. Accepts null.';
 
 create function worker.check_parameters(kind text, parameters jsonb) returns void
 language plpgsql stable set search_path = '' as $$
@@ -139,4 +139,4 @@ begin
 end;
 $$;
 comment on function worker.check_parameters is
-    'Raises 22023 (HTTP 400) with the first field that breaks a rule, and what is allowed.';
+    'Raises 22023 (HTTP 400) with the first parameter that breaks a rule, and the values that the rule allows.';

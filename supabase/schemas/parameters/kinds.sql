@@ -1,4 +1,4 @@
--- The kinds of search that come with the library, and the parameters of each: types, bounds, allowed values and defaults.
+-- The kinds of search that the library has, and the parameters of each: types, bounds, allowed values and defaults.
 -- Calls: nothing.
 
 insert into worker.kinds (kind, is_private) values ('jobs', false), ('people', true), ('creators', false);

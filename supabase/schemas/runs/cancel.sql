@@ -1,4 +1,4 @@
--- What happens to a run that its owner cancels? It ends at once, with what it has found itself until then.
+-- What happens to a run that its owner cancels? It ends at once, with the results that it has found itself.
 -- Calls: kernel/clock, kernel/run_sites.
 
 create function worker.cancel_run() returns trigger
@@ -25,13 +25,13 @@ begin
         new.progress := jsonb_build_object('step', 'cancelled');
         new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
     end if;
-    -- Every update is told to all who watch, and to every worker: not what changes nothing.
+    -- Realtime broadcasts every update: skip those without a change.
     return case when new is distinct from old then new end;
 end;
 $$;
 comment on function worker.cancel_run is
-    'Ends a run whose owner asks for it, with what it has found itself until then: a follower with nothing. A finished one '
-    'stays as it is.';
+    'Ends a run at its owner''s request, with the results that it has found itself: a follower with none. A '
+    'finished run stays as it is.';
 
 create trigger cancel_run before update of cancel_requested_at on public.search_runs
     for each row execute function worker.cancel_run();

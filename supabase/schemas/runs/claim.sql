@@ -1,5 +1,5 @@
--- Which runs does a worker get? The ready ones of its kinds, by priority and position. Before that it takes back the runs
--- of dead workers, settles followers, and promotes runs that are due.
+-- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
+-- of dead workers, settles followers and promotes delayed runs.
 -- Calls: kernel/clock, sharing/leader_ended, sites/accounts, sites/rank, runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
@@ -15,7 +15,7 @@ begin
         ) order by ranked.rank), '[]')
         from public.search_run_sites as site
         join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = site.site
-        -- Not looked for where nothing was asked yet, as on most sites of most claims.
+        -- Only for sites that have been searched before, which few claims have.
         left join lateral (
             select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
         ) as point on true
@@ -24,7 +24,8 @@ begin
 end;
 $$;
 comment on function worker.sites_to_search is
-    'The unfinished sites of a run as a worker gets them, in the order of worker.rank_sites; the same for the same seed.';
+    'Returns the unfinished sites of a run for a worker, in the order of worker.rank_sites. The same seed gives the '
+    'same answer.';
 
 create function worker.start_runs(
     run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval
@@ -57,7 +58,7 @@ begin
 end;
 $$;
 comment on function worker.start_runs is
-    'Leases ready runs, which are locked, to a worker. Each counts for the max_running_per_user of its payer.';
+    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer.';
 
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
@@ -82,19 +83,19 @@ begin
         raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
     end if;
 
-    -- A retried claim may overtake the first, whose answer got lost on the way.
+    -- A retried claim may run at the same time as the first one.
     perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));
 
     update worker.leases as lease set expires_at = worker.now() + lease.duration
     where lease.claim_id = worker_claim_runs.claim_id;
     if not found then
-        -- Before the rescue: after an outage, the first to come back would take its own runs for a dead worker's.
+        -- Before the rescue: otherwise a worker that is back after an outage would rescue its own runs.
         perform public.worker_heartbeat(worker_claim_runs.worker_id, worker_claim_runs.held);
         perform worker.rescue_expired_leases();
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
 
-        -- A user who reaches max_running_per_user leaves the other slots to the next ones; and to those who follow him.
+        -- Repeat, because runs whose users have reached max_running_per_user leave slots to other runs.
         loop
             full_users := passed || array(
                 select lease.user_id from worker.leases as lease
@@ -105,7 +106,7 @@ begin
                 select run.id from public.search_runs as run
                 where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
                   and run.kind = any (worker_claim_runs.kinds)
-                  -- Not exists: that may be planned to read everybody's followers.
+                  -- Not `exists`, for which the planner may read the followers of all runs.
                   and (run.user_id <> all (full_users)
                        or (select true from public.search_runs as follower
                            where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
@@ -117,7 +118,7 @@ begin
             ) as locked;
             exit when ready is null;
 
-            -- Not within the update: there it would be called for each run of the table, and count what it just started.
+            -- Not within the update, which would call it for each row and count the runs that it just started.
             with room as materialized (
                 select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
             )
@@ -143,6 +144,6 @@ begin
 end;
 $$;
 comment on function public.worker_claim_runs is
-    'Leases up to `slots` ready runs of the given kinds, and extends the leases [{run_id, lease_token}] that are held. '
-    'The same claim_id again returns the same runs. sites are those that are not finished, the best first: {site, attempt, '
-    'account, cursor, next_page, is_fetched}: where a search that has saved pages goes on, or that nothing is left to fetch.';
+    'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
+    'same claim_id returns the same runs. sites are the unfinished ones, the best first: {site, attempt, account, '
+    'cursor, next_page, is_fetched}, where is_fetched means that all pages are saved.';

@@ -1,5 +1,5 @@
--- What happens to a run whose sites all have to wait? It goes back into the queue until the first of them may be asked;
--- the attempt is not counted.
+-- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
+-- not count.
 -- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow, runs/progress.
 
 create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
@@ -7,7 +7,7 @@ language plpgsql set search_path = '' as $$
 declare
     waiting jsonb;
     first_due_at timestamptz;
-    is_telling boolean;
+    updates_followers boolean;
 begin
     select jsonb_agg(jsonb_build_object('site', wait.site, 'until', wait.due_at, 'reason', wait.reason,
                                         'message', wait.message) order by site.position),
@@ -17,8 +17,8 @@ begin
     join public.search_run_sites as site on site.run_id = wait.run_id and site.site = wait.site
     where wait.run_id = defer_run.run_id and site.completed_at is null;
 
-    -- Of many short waits, not each: what thousands follow would be thousands of changes every time.
-    is_telling := first_due_at > worker.now() + interval '1 minute' or not exists (
+    -- Not at each of many short waits: a run with thousands of followers would cause thousands of updates each time.
+    updates_followers := first_due_at > worker.now() + interval '1 minute' or not exists (
         select from public.run_events as event
         where event.run_id = defer_run.run_id and event.event = 'deferred'
           and event.created_at > worker.now() - interval '1 minute');
@@ -26,15 +26,16 @@ begin
     delete from worker.leases as lease where lease.run_id = defer_run.run_id;
 
     update public.search_run_sites as site
-    set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, told.wait),
+    set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, waiting_site.wait),
         jobs_found = (select count(*) from public.search_results as result
                       where result.run_id = site.run_id and result.site = site.site)
-    from jsonb_array_elements(waiting) as told (wait)
-    where site.run_id = defer_run.run_id and site.site = told.wait ->> 'site'
-      and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, told.wait));
+    from jsonb_array_elements(waiting) as waiting_site (wait)
+    where site.run_id = defer_run.run_id and site.site = waiting_site.wait ->> 'site'
+      and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, waiting_site.wait));
 
     update public.search_runs as run
-    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code, error_message = defer_run.error_message,
+    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code,
+        error_message = defer_run.error_message,
         jobs_found = counts.jobs_found, progress_current = greatest(run.progress_current, counts.progress_current),
         progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
         run_after = first_due_at
@@ -45,9 +46,9 @@ begin
     values (defer_run.run_id, 'deferred',
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
 
-    if is_telling then
+    if updates_followers then
         perform worker.copy_progress_to_followers(defer_run.run_id);
-        -- A run that is joining it now is not seen: the next claim updates it.
+        -- A follower that is joining now is not visible yet: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run
         where run.id = defer_run.run_id and not worker.lock_fingerprint(run.fingerprint, may_wait => false);
@@ -55,5 +56,5 @@ begin
 end;
 $$;
 comment on function worker.defer_run is
-    'Puts a run back whose unfinished sites all wait, until the first of them may be asked; the attempt is not counted. Its '
-    'followers are told of a wait of more than a minute, and at most once a minute of others.';
+    'Puts a run back whose unfinished sites all wait, until the first of them is due. The attempt does not count. '
+    'Followers get the progress if the wait is longer than a minute, and otherwise at most once a minute.';

@@ -1,7 +1,7 @@
--- What ends with a run? A final status stays. It ends the lease and all waiting for sites, whoever sets it.
+-- What ends with a run? A final status never changes. It ends the lease and all waits for sites.
 -- Calls: kernel/clock.
 
--- After cancel_run: triggers fire in the order of their names.
+-- Fires after cancel_run: triggers fire in the order of their names.
 create function worker.enforce_final_status() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
@@ -18,7 +18,8 @@ begin
     return new;
 end;
 $$;
-comment on function worker.enforce_final_status is 'A final status stays, and ends the lease and all waiting for sites, whoever sets it.';
+comment on function worker.enforce_final_status is
+    'Keeps a final status. A final status ends the lease and all waits for sites.';
 
 create trigger enforce_final_status before update on public.search_runs
     for each row execute function worker.enforce_final_status();

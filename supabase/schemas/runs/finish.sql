@@ -1,5 +1,5 @@
--- How does a run end? success if all sites completed, partial if some did, failed if none did. It is retried or deferred
--- instead, if that may help.
+-- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
+-- while sites wait, or retried while attempts are left.
 -- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
 
 create function worker.finish_run(
@@ -15,7 +15,7 @@ begin
     values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
 end;
 $$;
-comment on function worker.finish_run is 'Gives a run its final status, and its followers theirs.';
+comment on function worker.finish_run is 'Gives a run its final status.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -25,7 +25,7 @@ declare
     event_data jsonb;
     sites record;
 begin
-    -- The answer to the first call may have got lost, or be under way; by then the lease is gone.
+    -- The lease is gone after the first call, whose answer may be lost or still under way.
     perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
     if not exists (
         select from public.run_events as event
@@ -49,7 +49,8 @@ begin
         where site.run_id = worker_finish_run.run_id;
 
         if sites.others_wait is not true then
-            raise sqlstate '22023' using message = 'run_id must be of a run whose sites are all finished, or wait';
+            raise sqlstate '22023' using
+                message = 'run_id must be the id of a run whose sites have all finished or wait';
         end if;
 
         select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
@@ -83,6 +84,6 @@ begin
 end;
 $$;
 comment on function public.worker_finish_run is
-    'Ends a run: success if all sites completed, partial if some did, failed if none. It is pending again instead, from '
-    'run_after on, while unfinished sites wait for their time, which counts no attempt; or with attempts left, and a site whose '
-    'failure may pass. Returns it with its sites; again changes nothing.';
+    'Ends a run: success if all sites completed, partial if some did, failed if none did. Instead, the run is '
+    'pending again from run_after on: while unfinished sites wait, which counts no attempt; or to retry sites, with '
+    'attempts left. Returns the run with its sites. Idempotent.';

@@ -1,4 +1,5 @@
--- How does the search of a site end? completed without an error, partial if results came before it, failed if none did.
+-- How does the search of a site end? completed without an error, partial if it failed after some results, failed
+-- otherwise.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
 
 create function public.worker_finish_site(
@@ -18,15 +19,15 @@ begin
     perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
 
     if worker_finish_site.error_code is null then
-        select 'unverified', true, format('%s of %s pages could not be read; they are kept, to be read anew',
+        select 'unverified', true, format('%s of %s pages could not be read; they are stored for reprocessing',
                                           count(*) filter (where page.status = 'failed'), count(*))
         into worker_finish_site.error_code, worker_finish_site.retryable, worker_finish_site.error_message
         from worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page
         having bool_or(page.status = 'failed');
     end if;
 
-    -- One that was refused was not asked, and says nothing of itself; nor does one that was waited for in vain, nor one
-    -- whose last page was there before.
+    -- The outcome counts only if the site was asked: not if it was refused, or waited for longer than max_site_wait, or
+    -- if all its pages were saved before.
     select searched.status = 'running' and not exists (
                select from worker.site_waits as wait, worker.settings as settings
                where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
@@ -46,12 +47,12 @@ begin
                     when found_here > 0 then 'partial'
                     else 'failed' end::public.site_status;
 
-    -- Status and count in one write: each one is an event to every subscriber.
+    -- Status and count in one write, because Realtime broadcasts each write.
     update public.search_run_sites as finished
     set status = outcome, jobs_found = found_here, error_code = worker_finish_site.error_code,
         error_message = worker_finish_site.error_message,
         retryable = case when worker_finish_site.error_code is not null then worker_finish_site.retryable end,
-        -- Of a completed site jobs_found tells it all; the last progress may be a second old.
+        -- For a completed site, jobs_found is enough, and the last progress may be a second old.
         progress = case outcome when 'completed' then '{"step": "finished"}'
                                 else worker.with_step(finished.progress, 'finished') end,
         completed_at = worker.now()
@@ -79,6 +80,6 @@ begin
 end;
 $$;
 comment on function public.worker_finish_site is
-    'Ends a site: completed without an error, partial if results came before it, failed if none did. A page that could '
-    'not be read is an error, too: unverified. retry_after_seconds is how long the site asked to be left alone. Again changes '
-    'nothing.';
+    'Ends a site: completed without an error, partial if it failed after some results, failed otherwise. A page '
+    'that could not be read is the error unverified. retry_after_seconds is the pause that the site asked for. '
+    'Idempotent.';

@@ -1,4 +1,4 @@
--- How long does a worker hold a run? As long as it sends heartbeats, each of which extends the lease.
+-- How long does a worker keep a run? As long as its heartbeats extend the lease.
 -- Calls: kernel/clock.
 
 create function public.worker_heartbeat(worker_id text, leases jsonb)
@@ -6,7 +6,7 @@ returns table (run_id uuid, lease_token uuid, state text)
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
-    -- In the order of the ids, as a release locks them: the two would wait for each other in a circle.
+    -- In the order of the ids, like a release, to avoid deadlocks.
     with held as materialized (
         select lease.run_id
         from worker.leases as lease
@@ -21,7 +21,7 @@ begin
     from held
     where lease.run_id = held.run_id;
 
-    -- A statement of its own: while the first waited for a lease, its run may have finished.
+    -- A second statement, because a run may have finished while the first one waited for its lease.
     return query
     select asked.run_id, asked.lease_token, case
         when lease.run_id is not null then 'held'
@@ -37,4 +37,4 @@ begin
 end;
 $$;
 comment on function public.worker_heartbeat is
-    'Extends leases [{run_id, lease_token}] and says of each run whether it is held, lost, cancelled or finished.';
+    'Extends leases [{run_id, lease_token}]. Returns for each run whether it is held, lost, cancelled or finished.';

@@ -1,20 +1,20 @@
--- How far is a run? Counts come from its results and sites, progress never falls, and is written at most once in
--- progress_interval.
+-- How far is a run? Its counts follow from its results and sites. Progress never decreases, and is written at most once
+-- per progress_interval.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
 
-create function worker.merge_site_progress(former jsonb, told jsonb) returns jsonb
+create function worker.merge_site_progress(former jsonb, report jsonb) returns jsonb
 language sql immutable set search_path = ''
 return pg_catalog.jsonb_strip_nulls(
-    told - 'site' || case
-        when former ->> 'step' = told ->> 'step'
+    report - 'site' || case
+        when former ->> 'step' = report ->> 'step'
             then pg_catalog.jsonb_build_object(
-                'current', greatest((former ->> 'current')::numeric, (told ->> 'current')::numeric),
-                'total', coalesce(nullif(told -> 'total', 'null'), former -> 'total'))
+                'current', greatest((former ->> 'current')::numeric, (report ->> 'current')::numeric),
+                'total', coalesce(nullif(report -> 'total', 'null'), former -> 'total'))
         else '{}'
     end);
 comment on function worker.merge_site_progress is
-    'A site''s progress after what its search tells: within a step its current never falls, and its total stays until another '
-    'one is told.';
+    'Returns a site''s progress after a report of its search: within a step, current never decreases, and total '
+    'stays until another one is reported.';
 
 create function worker.run_counts(run_id uuid) returns table (jobs_found bigint, progress_current bigint)
 language sql stable set search_path = ''
@@ -26,7 +26,7 @@ begin atomic
          from public.search_runs as run where run.id = run_counts.run_id) as wanted
     where site.run_id = run_counts.run_id;
 end;
-comment on function worker.run_counts is 'A run''s results, and how far it is, as its sites have them.';
+comment on function worker.run_counts is 'Returns a run''s results and progress, as the sum of its sites.';
 
 create function worker.write_progress(run_id uuid, progress jsonb) returns void
 language sql volatile set search_path = ''
@@ -35,7 +35,7 @@ begin atomic
     set jobs_found = counted.jobs_found, progress = counted.progress
     from (
         select searched.site, coalesce(found.results, 0) as jobs_found,
-               -- A site that has ended tells so itself.
+               -- A site that has ended keeps its own progress.
                case when searched.site = write_progress.progress ->> 'site' and searched.completed_at is null
                     then worker.merge_site_progress(searched.progress, write_progress.progress)
                     else searched.progress end as progress
@@ -59,8 +59,8 @@ begin atomic
     where run.id = write_progress.run_id;
 end;
 comment on function worker.write_progress is
-    'Writes a run''s counts, derived from its results and sites, and the progress {step, site, current, total, details} of the '
-    'run and of the site that is searched.';
+    'Writes a run''s counts, derived from its results and sites, and the progress {step, site, current, total, '
+    'details} of the run and of the site.';
 
 create function worker.may_write_progress(run_id uuid) returns boolean
 language sql stable set search_path = ''
@@ -69,7 +69,8 @@ begin atomic
     from public.search_runs as run, worker.settings as settings
     where run.id = may_write_progress.run_id;
 end;
-comment on function worker.may_write_progress is 'Whether the last write of a run was not just now.';
+comment on function worker.may_write_progress is
+    'Returns whether the last write of a run is older than progress_interval.';
 
 create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -89,5 +90,5 @@ begin
 end;
 $$;
 comment on function public.worker_write_progress is
-    'Tells how far a site of a run is, where no page does: progress is {step, site, current, total, details}. Dropped where '
-    'progress was written just now (worker.settings.progress_interval).';
+    'Reports the progress of a site between two pages: {step, site, current, total, details}. Ignored within '
+    'worker.settings.progress_interval of the last write.';

@@ -1,4 +1,4 @@
--- When does a delayed run become ready? Once it is due, unless another run searches for it by then.
+-- When does a delayed run become ready? When it is due, unless another run searches for it by then.
 -- Calls: kernel/clock, sharing/follow, sharing/answer, sharing/share, enqueue/position.
 
 create function worker.promote_due_runs() returns void
@@ -14,7 +14,7 @@ begin
         for no key update skip locked
     loop
         due.position := worker.next_position(due.user_id, due.priority);
-        -- One that has begun never stopped leading.
+        -- A run that has started before is still the leader.
         if due.started_at is not null then
             due.run_after := null;
         else
@@ -40,4 +40,4 @@ begin
 end;
 $$;
 comment on function worker.promote_due_runs is
-    'Makes delayed runs claimable once they are due, a bounded number at a time, unless another run searches for them.';
+    'Makes a batch of delayed runs ready once they are due, unless another run searches for them.';

@@ -1,4 +1,5 @@
--- How does a run get back into the queue when its worker stops? At its old place; the attempt is not counted.
+-- What happens to the runs of a worker that stops? They go back to their old place in the queue. The attempt does not
+-- count.
 -- Calls: kernel/clock, kernel/run_sites.
 
 create function worker.requeue_runs(run_ids uuid[], event text) returns void
@@ -21,7 +22,7 @@ begin
 end;
 $$;
 comment on function worker.requeue_runs is
-    'Puts leased runs back to their old place in the queue; the attempt is not counted.';
+    'Puts leased runs back to their old place in the queue. The attempt does not count.';
 
 create function public.worker_release_runs(worker_id text, leases jsonb) returns void
 language plpgsql security definer set search_path = '' as $$
@@ -47,4 +48,5 @@ begin
 end;
 $$;
 comment on function public.worker_release_runs is
-    'Gives leased runs [{run_id, lease_token}] back to the queue, for another worker to go on; the attempt is not counted.';
+    'Gives leased runs [{run_id, lease_token}] back to the queue, for another worker to continue. The attempt does '
+    'not count.';

@@ -1,5 +1,5 @@
--- What happens to the runs of a worker that died? The next claim puts them back into the queue. After max_rescues they
--- fail as worker_lost.
+-- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
+-- with worker_lost.
 -- Calls: kernel/clock, kernel/run_sites, runs/progress, runs/release, runs/finish.
 
 create function worker.rescue_expired_leases() returns void
@@ -22,7 +22,7 @@ begin
         for no key update of run skip locked
     ) as locked;
 
-    -- Once more: a heartbeat needs no lock on the run, and may have come in between, or be at it.
+    -- Check again: a heartbeat does not lock the run, and may have extended the lease in between.
     select array_agg(locked.run_id) into expired
     from (
         select lease.run_id from worker.leases as lease
@@ -56,4 +56,4 @@ begin
 end;
 $$;
 comment on function worker.rescue_expired_leases is
-    'Takes runs back from workers that stopped their heartbeats, a bounded number at a time.';
+    'Puts a batch of the runs back whose worker stopped its heartbeats.';

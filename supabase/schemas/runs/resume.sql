@@ -1,5 +1,5 @@
--- Where does the search of a site continue after an interruption? After the last saved page, if it has a cursor for the
--- same account and no page is missing. Otherwise with the first page.
+-- Where does the search of a site continue? After its last saved page, if that page has a cursor for the same account
+-- and no page is missing. Otherwise it begins with the first page.
 -- Calls: kernel/pages, sites/accounts.
 
 create function worker.resume_point(run_id uuid, site text)
@@ -19,9 +19,9 @@ begin atomic
         select bool_or(page.status = 'failed') as is_unreadable, count(distinct page.page_number) as pages
         from worker.pages_of_search(resume_point.run_id, resume_point.site) as page
     ) as saved
-    -- Not past a page that could not be read, that was refused, or that is too old to be kept.
+    -- Not after a gap: a page that could not be read, was refused, or has been deleted by retention.
     where last.goes_on and not saved.is_unreadable and saved.pages = last.page_number;
 end;
 comment on function worker.resume_point is
-    'After which page the search of a site goes on, or that all of them are there; no row: it begins with the first page. A '
-    'cursor is good only for the account that it came through.';
+    'Returns where the search of a site continues: after its last saved page, or that all pages are there. No row: '
+    'it begins with the first page. A cursor is valid only for the account that returned it.';

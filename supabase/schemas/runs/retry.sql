@@ -1,5 +1,5 @@
--- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its sites is out
--- of its pause.
+-- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its failed
+-- sites is no longer paused.
 -- Calls: kernel/clock, kernel/run_sites, sites/accounts.
 
 create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
@@ -19,13 +19,14 @@ begin
         where site.run_id = retry_run.run_id and site.status in ('partial', 'failed') and site.retryable
         returning site.site, site.position
     )
-    -- A pause that is longer than a run waits is not waited for: the site then ends with its cause.
+    -- A pause longer than max_site_wait does not delay the run: the site fails again with its cause.
     select array_agg(reopened.site order by reopened.position),
            min(coalesce(health.paused_until, '-infinity'))
     into failed, asked_again_at
     from reopened
     left join worker.site_health as health
-        on health.site = reopened.site and health.account = coalesce(worker.account_of(retry_run.run_id, reopened.site), '')
+        on health.site = reopened.site
+       and health.account = coalesce(worker.account_of(retry_run.run_id, reopened.site), '')
        and health.paused_until <= worker.now() + settings.max_site_wait;
 
     delete from worker.leases as lease where lease.run_id = retry_run.run_id;
@@ -44,5 +45,5 @@ begin
 end;
 $$;
 comment on function worker.retry_run is
-    'Puts a run back for another attempt, later, at the sites that failed in a way that may pass: not before one of them is '
-    'out of its pause.';
+    'Puts a run back for another attempt at the sites that failed and are retryable: after a delay, and not before '
+    'one of these sites is no longer paused.';

@@ -1,4 +1,5 @@
--- For whom may a ready run start? For its owner, or for a follower, who has less than max_running_per_user runs under way.
+-- For which user may a ready run start? For its owner, otherwise for the owner of a follower, who has fewer than
+-- max_running_per_user runs under way.
 -- Calls: nothing.
 
 create function worker.users_with_capacity(run_ids uuid[], full_users uuid[], may_wait boolean)
@@ -17,8 +18,8 @@ begin
         select run.id, run.user_id, array[run.user_id] from public.search_runs as run where run.id = any (run_ids);
         return;
     end if;
-    -- Counting is safe only while no other claim starts runs of the same users: one after another, in the order of the
-    -- ids. Who holds such locks already must not wait for more: two claims would wait for each other in a circle.
+    -- Serialize claims that start runs of the same users, so that each one counts the others. In the order of the ids,
+    -- and without waiting once a claim holds such locks, to avoid deadlocks.
     with ready as materialized (
         select distinct run.user_id, hashtextextended('worker.users_with_capacity ' || run.user_id, 0) as key
         from public.search_runs as run
@@ -64,6 +65,6 @@ begin
 end;
 $$;
 comment on function worker.users_with_capacity is
-    'For each of the ready runs, first come first served, a user for whom it may start without exceeding max_running_per_user: its '
-    'owner, else one of those who follow it, up to ten at a time; null if none may. asked are those who were looked at. Unless it may '
-    'wait, users whom another claim is counting have no room.';
+    'Returns for each ready run, in queue order, a user for whom it may start within max_running_per_user: its '
+    'owner, otherwise one of its followers'' owners, up to ten at a time; null if there is none. asked are the '
+    'users who were checked. If it may not wait, users whom another claim is counting have no capacity.';

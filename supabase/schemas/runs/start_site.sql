@@ -1,4 +1,5 @@
--- When does the search of a site begin? When the site is admitted; a site whose pages are all there needs no admission.
+-- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
+-- admission.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/admission, runs/progress, runs/resume.
 
 create function public.worker_start_site(
@@ -15,7 +16,7 @@ begin
     select * into strict searched from public.search_run_sites as asked
     where asked.run_id = worker_start_site.run_id and asked.site = worker_start_site.site;
 
-    -- What is there already has to wait for nobody.
+    -- A site whose pages are all saved needs no admission.
     if searched.completed_at is null and not exists (
         select from worker.resume_point(searched.run_id, searched.site) as point where point.is_fetched
     ) then
@@ -45,6 +46,6 @@ begin
 end;
 $$;
 comment on function public.worker_start_site is
-    'Marks a site of a run as being searched, if it may be: within `limits` ({bucket: limits of worker.model.SiteLimits}) and '
-    'unless it is paused. Returns {granted: true, wait_seconds}; {granted: false, reason, message, retry_in_seconds, until}, '
-    'when to ask again; or {granted: false, error_code, message}, which the site has to end with. Again changes nothing.';
+    'Starts the search of a site if it is admitted: within limits ({bucket: limits of worker.model.SiteLimits}) and '
+    'not paused. Returns {granted: true, wait_seconds}; {granted: false, reason, message, retry_in_seconds, until}, '
+    'to ask again then; or {granted: false, error_code, message}, to end the site with that error. Idempotent.';

@@ -1,16 +1,17 @@
--- How a run ends that another run answers.
+-- How does a run end that another run answers? With the status, counts and results of the run that answers it.
 -- Calls: nothing.
 
 create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.run_events (run_id, event, data, created_at)
-    select run.id, 'finished', jsonb_build_object('status', run.status, 'shared_run_id', run.shared_run_id), run.completed_at
+    select run.id, 'finished', jsonb_build_object('status', run.status, 'shared_run_id', run.shared_run_id),
+           run.completed_at
     from public.search_runs as run
     where run.id = any (write_answered_events.run_ids)
     order by run.id;
 end;
-comment on function worker.write_answered_events is 'Writes the last event of runs that another one answers.';
+comment on function worker.write_answered_events is 'Writes the last event of runs that another run answers.';
 
 create function worker.finish_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$
@@ -23,4 +24,4 @@ begin
     perform worker.write_answered_events(followers);
 end;
 $$;
-comment on function worker.finish_followers is 'Ends followers of a run, which are locked, as it has ended.';
+comment on function worker.finish_followers is 'Ends locked followers with the status and results of their leader.';

@@ -1,5 +1,5 @@
--- When are two searches equal? If their fingerprints are. Whoever decides which run searches for a fingerprint locks it
--- first.
+-- When are two searches equal? If their fingerprints are equal. Decisions about equal searches are made one at a time,
+-- under a lock on the fingerprint.
 -- Calls: kernel/parameters.
 
 create function worker.canonical(value jsonb) returns jsonb
@@ -10,7 +10,7 @@ return case pg_catalog.jsonb_typeof(value)
     when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((value #>> '{}')::numeric))
     else value
 end;
-comment on function worker.canonical is 'One form of a text or number that may be written in several.';
+comment on function worker.canonical is 'Returns the canonical form of a text or number.';
 
 create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
 language sql stable set search_path = ''
@@ -31,11 +31,12 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
     )
 ), 'UTF8')), 'hex');
 comment on function worker.fingerprint is
-    'Equal for equal searches: order, case, blanks and defaults do not matter. Those of a private kind are equal only to '
-    'their owner''s in the same workspace, which may be searched through another account.';
+    'Returns equal values for equal searches: order, case, whitespace and omitted defaults do not matter. Searches '
+    'of a private kind are equal only for the same owner and workspace, because another account may see other '
+    'results.';
 
 create function worker.lock_fingerprint(fingerprint text, may_wait boolean) returns boolean
--- Less than the 1 s after which Postgres looks for deadlocks (deadlock_timeout).
+-- Less than deadlock_timeout (1 s), after which PostgreSQL looks for deadlocks.
 language plpgsql set search_path = '' set lock_timeout = '500ms' as $$
 declare
     lock_key bigint := hashtextextended('worker.lock_fingerprint ' || fingerprint, 0);
@@ -51,5 +52,6 @@ exception when lock_not_available then
 end;
 $$;
 comment on function worker.lock_fingerprint is
-    'Locks what is decided about equal searches until the transaction ends; returns whether it could, at once or within half a second. Two '
-    'that see no leader would both lead; and who leaves a leader alone has to know that nobody is joining it.';
+    'Locks the decisions about equal searches until the transaction ends. Returns whether it got the lock, at once '
+    'or within half a second. Without the lock, two runs that see no leader would both lead, and a follower could '
+    'join a leader that is being settled.';

@@ -1,6 +1,6 @@
--- What changes for a leader that gets a follower, and for the followers when their leader moves on. A pending leader
--- takes the higher priority and the wider question of its followers. Followers get the counts and the progress of their
--- leader.
+-- What does a new follower change for its leader, and what does a leader pass on to its followers? A pending leader
+-- takes the higher priority and the earlier newer_than of its followers. Followers get the counts and the progress of
+-- their leader.
 -- Calls: nothing.
 
 create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
@@ -9,7 +9,7 @@ return leader.status = 'pending' and (
     (run.priority, -run.position) > (leader.priority, -leader.position)
     or coalesce(run.newer_than, '-infinity') < coalesce(leader.newer_than, '-infinity'));
 comment on function worker.must_update_leader is
-    'Whether a pending leader has to be told of a new follower: to come earlier, or to ask for more.';
+    'Returns whether a pending leader must change for a new follower: a higher place in the queue, or more results.';
 
 create function worker.update_leaders(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -23,7 +23,7 @@ begin atomic
         where run.id = any (update_leaders.run_ids) and worker.must_update_leader(run, leader)
         group by run.leader_run_id
     ), held as materialized (
-        -- worker.share has locked them.
+        -- worker.share has locked these leaders.
         select leader.id from public.search_runs as leader
         where leader.id = any (array(select hurrying.id from hurrying))
         for no key update skip locked
@@ -37,13 +37,14 @@ begin atomic
     where leader.id = held.id and leader.status = 'pending';
 end;
 comment on function worker.update_leaders is
-    'Lets pending leaders wait no longer than their new followers would, and ask for as much as these do.';
+    'Gives pending leaders the place in the queue of their new followers, if it is higher, and their newer_than, if '
+    'it is earlier.';
 
 create function worker.copy_progress_to_followers(run_id uuid) returns void
 language sql volatile set search_path = ''
 begin atomic
-    -- Not those that somebody holds, who may keep them for long: they are told at the next site.
-    with told as (
+    -- Skip locked followers, which may stay locked for long: they get the progress at the next site.
+    with unlocked as (
         select follower.id from public.search_runs as follower
         where follower.leader_run_id = copy_progress_to_followers.run_id
         for no key update skip locked
@@ -51,7 +52,8 @@ begin atomic
     update public.search_runs as follower
     set jobs_found = leader.jobs_found, progress = leader.progress,
         progress_current = greatest(follower.progress_current, leader.progress_current)
-    from told, public.search_runs as leader
-    where follower.id = told.id and leader.id = copy_progress_to_followers.run_id;
+    from unlocked, public.search_runs as leader
+    where follower.id = unlocked.id and leader.id = copy_progress_to_followers.run_id;
 end;
-comment on function worker.copy_progress_to_followers is 'Gives followers the counts and the progress of their leader.';
+comment on function worker.copy_progress_to_followers is
+    'Copies the counts and the progress of a leader to its followers.';

@@ -1,4 +1,5 @@
--- What the runs that are left get from a leader that has ended or was deleted: its sites, results and pages.
+-- What do dependent runs get from a leader that has ended or was deleted? Its sites, results and pages go to one of
+-- them, which becomes the leader of the others or answers them.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites.
 
 create function worker.ended_leader_sites(ended worker.ended_leaders) returns setof public.search_run_sites
@@ -8,7 +9,7 @@ begin atomic
     union all
     select kept.* from jsonb_populate_recordset(null::public.search_run_sites, ended.sites) as kept;
 end;
-comment on function worker.ended_leader_sites is 'The sites of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_sites is 'Returns the sites of a leader that has ended or was deleted.';
 
 create function worker.ended_leader_results(ended worker.ended_leaders) returns setof public.search_results
 language sql stable set search_path = ''
@@ -18,20 +19,22 @@ begin atomic
     select kept.* from jsonb_populate_recordset(null::public.search_results, ended.results) as kept
     where exists (select from public.items as item where item.id = kept.item_id);
 end;
-comment on function worker.ended_leader_results is 'The results of a leader that has ended, or was deleted.';
+comment on function worker.ended_leader_results is 'Returns the results of a leader that has ended or was deleted.';
 
-create function worker.transfer_results(heir uuid, ended worker.ended_leaders) returns void
+create function worker.transfer_results(run_id uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
 begin atomic
     insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-    select transfer_results.heir, result.item_id, result.site, result.page_number, result.position, result.created_at
+    select transfer_results.run_id, result.item_id, result.site, result.page_number, result.position, result.created_at
     from worker.ended_leader_results(transfer_results.ended) as result
     order by result.created_at, result.position;
 
-    -- With what it was made of, so that it can be read again, and the search resumed.
-    update worker.raw_collections as page set run_id = transfer_results.heir where page.run_id = (transfer_results.ended).run_id;
+    -- With the pages, the run can be reprocessed and the search can resume.
+    update worker.raw_collections as page set run_id = transfer_results.run_id
+    where page.run_id = (transfer_results.ended).run_id;
 end;
-comment on function worker.transfer_results is 'Gives a run the results and the pages of a leader that has ended, or was deleted.';
+comment on function worker.transfer_results is
+    'Copies the results of a leader that has ended or was deleted to a run, and moves its pages there.';
 
 create function worker.transfer_search(run_id uuid, ended worker.ended_leaders) returns void
 language sql volatile set search_path = ''
@@ -44,38 +47,41 @@ begin atomic
            case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
            (select count(*) from public.search_results as result
             where result.run_id = transfer_search.run_id and result.site = site.site),
-           -- The next one has to be told from those whose pages are there.
+           -- The next attempt must have another number than those with saved pages.
            site.attempts,
            case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
            case when searched.is_completed then site.started_at end,
            case when searched.is_completed then site.completed_at end
     from worker.ended_leader_sites(transfer_search.ended) as site
     join public.search_runs as run on run.id = transfer_search.run_id
-    -- Equal searches may name the sites in another order.
+    -- Equal searches may have the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
     cross join lateral (select site.status = 'completed' as is_completed) as searched
     order by asked.ordinal, site.position;
 end;
 comment on function worker.transfer_search is
-    'Gives a follower the sites and results of its leader, which has ended: what is not completed is pending.';
+    'Gives a follower the sites and results of its ended leader. Sites that are not completed become pending.';
 
 create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now() where run.id = any (detach_followers.followers);
+    update public.search_runs as run set leader_run_id = null, run_after = worker.now()
+    where run.id = any (detach_followers.followers);
     select worker.add_sites(detach_followers.followers);
 end;
-comment on function worker.detach_followers is 'Lets promote_due_runs decide again about followers, which are locked.';
+comment on function worker.detach_followers is
+    'Makes locked followers due without a leader, so that promote_due_runs decides again.';
 
-create function worker.promote_follower(former public.search_runs, followers uuid[], ended worker.ended_leaders) returns void
+create function worker.promote_follower(former public.search_runs, followers uuid[], ended worker.ended_leaders)
+returns void
 language plpgsql set search_path = '' as $$
 declare
-    heir uuid := followers[1];
+    new_leader uuid := followers[1];
 begin
-    if heir is null then
+    if new_leader is null then
         return;
     end if;
-    -- Somebody may have begun to search for the same since then.
+    -- An equal run may have become a leader since then.
     if ended.is_handed_over or exists (
         select from public.search_runs as leader
         where leader.fingerprint = former.fingerprint and leader.newer_than is not distinct from former.newer_than
@@ -86,44 +92,48 @@ begin
         return;
     end if;
 
-    perform worker.transfer_search(heir, ended);
+    perform worker.transfer_search(new_leader, ended);
     update public.search_runs as run
     set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
-        -- As the sites were asked, and as all followers need it.
+        -- The saved pages, and all followers, need the same newer_than.
         newer_than = former.newer_than,
         started_at = case
-            when exists (select from worker.raw_collections as page where page.run_id = heir)
-              or exists (select from public.search_run_sites as site where site.run_id = heir and site.status = 'completed')
+            when exists (select from worker.raw_collections as page where page.run_id = new_leader)
+              or exists (select from public.search_run_sites as site
+                         where site.run_id = new_leader and site.status = 'completed')
             then former.started_at
         end,
-        jobs_found = (select count(*) from public.search_results as result where result.run_id = heir)
-    where run.id = heir;
-    update public.search_runs as follower set leader_run_id = heir where follower.id = any (followers) and follower.id <> heir;
+        jobs_found = (select count(*) from public.search_results as result where result.run_id = new_leader)
+    where run.id = new_leader;
+    update public.search_runs as follower set leader_run_id = new_leader
+    where follower.id = any (followers) and follower.id <> new_leader;
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;
 $$;
 comment on function worker.promote_follower is
-    'Makes the first of a run''s followers, which are locked, the leader of the others; it continues where the former stopped.';
+    'Makes the first of the locked followers the leader of the others. It continues where the former leader '
+    'stopped.';
 
 create function worker.transfer_answer(former public.search_runs, runs uuid[], ended worker.ended_leaders) returns void
 language plpgsql set search_path = '' as $$
 declare
-    heir uuid := runs[1];
+    new_run_id uuid := runs[1];
 begin
-    if heir is null then
+    if new_run_id is null then
         return;
     end if;
-    perform worker.transfer_results(heir, ended);
+    perform worker.transfer_results(new_run_id, ended);
     insert into public.search_run_sites
-    select (jsonb_populate_record(searched, jsonb_build_object('run_id', heir, 'id', gen_random_uuid()))).*
+    select (jsonb_populate_record(searched, jsonb_build_object('run_id', new_run_id, 'id', gen_random_uuid()))).*
     from worker.ended_leader_sites(ended) as searched;
     update public.search_runs as answered
-    set shared_run_id = nullif(heir, answered.id),
-        -- What it answers to others, and how far back, depends on how it was searched for.
-        newer_than = case when answered.id = heir then former.newer_than else answered.newer_than end,
-        started_at = case when answered.id = heir then former.started_at else answered.started_at end
+    set shared_run_id = nullif(new_run_id, answered.id),
+        -- Which runs it can answer depends on the search that found the results.
+        newer_than = case when answered.id = new_run_id then former.newer_than else answered.newer_than end,
+        started_at = case when answered.id = new_run_id then former.started_at else answered.started_at end
     where answered.id = any (runs);
 end;
 $$;
 comment on function worker.transfer_answer is
-    'Gives the results of a deleted run to the first of those runs that were answered with it, which are locked.';
+    'Gives the results of a deleted run to the first of the locked runs that it answered, which then answers the '
+    'others.';

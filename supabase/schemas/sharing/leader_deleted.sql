@@ -1,5 +1,5 @@
--- What happens to followers and answered runs when the run is deleted that searched for them? What they need is kept, and
--- the next claim gives it to them.
+-- What happens to followers and answered runs when their leader is deleted? What they need is kept, and the next claim
+-- transfers it to them.
 -- Calls: kernel/clock, sharing/leader_ended.
 
 create function worker.leader_deleted() returns trigger
@@ -9,7 +9,7 @@ declare
 begin
     if old.leader_run_id is not null or old.shared_run_id is not null or not (
         old.completed_at is null
-        -- So young that somebody may be answered with it at this moment; or somebody was.
+        -- A run may be answered with it at this moment, because it is so recent; or one was.
         or old.completed_at > worker.now() - interval '1 hour' - (select freshness from worker.settings)
         or worker.has_dependents(old.id)
     ) then
@@ -24,7 +24,7 @@ begin
         (select jsonb_agg(to_jsonb(result)) from public.search_results as result where result.run_id = old.id),
         worker.now())
     returning * into ended;
-    -- Whose search has ended can be given its results now; who waits for it is seen to by the next claim.
+    -- Runs that it answers can get the results now. The next claim settles followers that need a new leader.
     if worker.has_answer(old, ended) and worker.settle_leader(ended) then
         delete from worker.ended_leaders as known where known.id = ended.id;
     end if;
@@ -32,10 +32,10 @@ begin
 end;
 $$;
 comment on function worker.leader_deleted is
-    'Keeps what others need of a deleted run: its results for those who were answered with them, its search for its followers. '
-    'Waits for none of them.';
+    'Keeps what other runs need of a deleted run: its results for the runs that it answered, its search for its '
+    'followers. Does not wait for any of them.';
 
--- After the delete, because runs that the same statement deletes inherit nothing. In upper case, because triggers fire in
--- the order of their names: those of the foreign keys (RI_...) delete what there is to inherit.
+-- After the delete, because runs that the same statement deletes must get nothing. In upper case, because triggers fire
+-- in the order of their names, and the triggers of foreign keys (RI_...) delete the sites and results.
 create trigger "LEADER_DELETED" after delete on public.search_runs
     for each row execute function worker.leader_deleted();

@@ -1,6 +1,6 @@
--- What happens to followers when their leader ends? If it has an answer, they end with it. If it was cancelled, or failed
--- in a way that may succeed later, the first follower becomes the leader of the others and continues the search. Nobody
--- waits for rows that somebody else holds: the next claim does the rest.
+-- What happens to followers when their leader ends? If it finished, they finish with it. If it was cancelled, or failed
+-- with an error that may pass, the first follower becomes the leader of the others and continues the search. No
+-- transaction waits for locked followers: the next claim settles the rest.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
 create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
@@ -8,13 +8,13 @@ language sql stable set search_path = ''
 return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
     select from worker.ended_leader_sites(ended) as site where site.retryable));
 comment on function worker.has_answer is
-    'Whether a run has ended in a way that is its followers'' end as well: what was cancelled, or failed in a way that may '
-    'pass, says nothing to others.';
+    'Returns whether the end of a run is also the end of its followers. A cancelled run, or one that failed and may '
+    'succeed later, is no answer for other users.';
 
 create function worker.has_dependents(run_id uuid, by_followers boolean default true, by_answered boolean default true)
 returns boolean
 language sql stable set search_path = ''
--- In an order, so that the index is searched, also where nearly all runs follow one.
+-- Ordered, so that the planner uses the index even if nearly all runs follow one.
 return (by_followers and coalesce((
     select true from public.search_runs as run
     where run.leader_run_id = has_dependents.run_id
@@ -25,7 +25,7 @@ or (by_answered and coalesce((
     where run.shared_run_id = has_dependents.run_id
     order by run.shared_run_id, run.user_id
     limit 1), false));
-comment on function worker.has_dependents is 'Whether runs follow a run, or were answered with it.';
+comment on function worker.has_dependents is 'Returns whether runs follow a run, or were answered with it.';
 
 create function worker.settle_leader(ended worker.ended_leaders) returns boolean
 language plpgsql set search_path = '' as $$
@@ -40,9 +40,9 @@ begin
         former := jsonb_populate_record(null::public.search_runs, ended.former);
     else
         select * into former from public.search_runs as known where known.id = ended.run_id;
-        if not found then  -- deleted since then, and noted as such
+        if not found then  -- deleted since then: worker.leader_deleted has a row of its own
             return true;
-        elsif former.completed_at is null then  -- put off, while somebody was joining it
+        elsif former.completed_at is null then  -- deferred while a run was joining it
             perform worker.copy_progress_to_followers(former.id);
             return is_held;
         end if;
@@ -71,7 +71,7 @@ begin
         end if;
     end if;
 
-    -- Who is joining it now is not seen, but holds the search.
+    -- A run that is joining it now is not visible yet, but holds the lock on the fingerprint.
     if not is_held or worker.has_dependents(ended.run_id, by_answered => is_deleted) then
         return false;
     end if;
@@ -82,9 +82,9 @@ begin
 end;
 $$;
 comment on function worker.settle_leader is
-    'Sees to those who need what a leader has found that ended or was deleted, a bounded number of them: ends its followers as it has '
-    'ended, or lets them continue without it; and passes its results on. Passes over those that somebody holds; returns '
-    'whether nothing is left to do.';
+    'Settles up to 1,000 runs that depend on a leader that has ended or was deleted: ends its followers with it, or '
+    'lets them continue without it, and transfers its results. Skips locked runs. Returns whether nothing is left '
+    'to do.';
 
 create function worker.settle_ended_leaders() returns void
 language plpgsql set search_path = '' as $$
@@ -105,8 +105,7 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.settle_ended_leaders is
-    'Sees to what leaders that ended or were deleted have left, a bounded number at a time.';
+comment on function worker.settle_ended_leaders is 'Settles a batch of the leaders in worker.ended_leaders.';
 
 create function worker.leader_ended() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -115,7 +114,7 @@ declare
 begin
     ended.run_id := new.id;
     ended.fingerprint := new.fingerprint;
-    -- A worker ends a run with an answer; without one, a user may, whom others are not to wait for.
+    -- Without an answer, a user may have ended it, whose request must not wait for other users' rows.
     if not worker.has_answer(new, ended) or not worker.settle_leader(ended) then
         insert into worker.ended_leaders (run_id, fingerprint, tried_at) values (new.id, new.fingerprint, worker.now());
     end if;
@@ -123,8 +122,8 @@ begin
 end;
 $$;
 comment on function worker.leader_ended is
-    'Answers the followers of a run that has ended, but for those that somebody holds; these, and all of them where there is no '
-    'answer, are left to the next claim.';
+    'Ends the followers of a run that has ended. What cannot be done at once (locked followers, or no answer) is '
+    'left to the next claim.';
 
 create trigger leader_ended after update on public.search_runs
     for each row

@@ -1,5 +1,5 @@
--- Who searches for a new run? If an equal run finished a short while ago, it answers the new one at once. If an equal run
--- is active, the new one follows it. Otherwise the new run searches itself.
+-- Which run searches? If an equal run has finished recently, it answers the new run at once. If an equal run is active,
+-- the new run follows it. Otherwise the new run searches itself.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
 
 create function worker.can_serve(other public.search_runs, run public.search_runs) returns boolean
@@ -7,7 +7,7 @@ language sql stable set search_path = ''
 return case
     when other.completed_at is null then
         other.leader_run_id is null and (other.run_after is null or other.started_at is not null)
-        -- Or it can be told to ask for more, as long as there is no answer that it would go on after.
+        -- Or its newer_than can still change, because no page has been saved that it would continue after.
         and (coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
              or (other.status = 'pending'
                  and not exists (
@@ -20,7 +20,8 @@ return case
         and coalesce(other.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity')
 end;
 comment on function worker.can_serve is
-    'Whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it.';
+    'Returns whether another run of the same fingerprint answers a run at once, if it has finished, or can lead it, '
+    'if it is active.';
 
 create function worker.share(run public.search_runs, may_wait boolean) returns public.search_runs
 language plpgsql set search_path = '' as $$
@@ -33,7 +34,7 @@ begin
         return run;
     end if;
 
-    -- The conditions that indexes are for; worker.can_serve knows the others.
+    -- The conditions that use indexes; worker.can_serve checks the others.
     select * into other from public.search_runs as answer
     where answer.fingerprint = run.fingerprint and answer.completed_at > oldest_answer
       and answer.shared_run_id is null and worker.can_serve(answer, run)
@@ -43,7 +44,7 @@ begin
         select * into other from public.search_runs as leader
         where leader.fingerprint = run.fingerprint and leader.completed_at is null and leader.leader_run_id is null
           and (leader.run_after is null or leader.started_at is not null) and worker.can_serve(leader, run)
-        -- Rather one that covers this run as it is, and of those the one with the least to do.
+        -- Prefer a leader that covers this run without a change, and of those the one with the least work.
         order by coalesce(leader.newer_than, '-infinity') <= coalesce(run.newer_than, '-infinity') desc,
                  leader.newer_than desc nulls last
         limit 1;
@@ -76,5 +77,5 @@ begin
 end;
 $$;
 comment on function worker.share is
-    'Returns a run as it is to be written: answered, following, or ready to be searched. While others decide the same, or hold a '
-    'leader that would have to be told, it is due for promote_due_runs instead, which asks again.';
+    'Returns a run as it is to be written: answered, following, or ready to be searched. If the fingerprint or the '
+    'leader is locked by others, run_after is set, and promote_due_runs decides later.';

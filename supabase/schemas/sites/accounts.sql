@@ -1,4 +1,5 @@
--- Through which account is a site searched for a run?
+-- Through which account is a site searched for a run? The user's account for the run's workspace, otherwise the user's
+-- own account.
 -- Calls: nothing.
 
 create function worker.account_of(run_id uuid, site text) returns text
@@ -12,9 +13,11 @@ begin atomic
     limit 1;
 end;
 comment on function worker.account_of is
-    'The account through which a run searches a site: its user''s for the run''s workspace, else the user''s own; or null.';
+    'Returns the account through which a run searches a site: the user''s for the run''s workspace, else the '
+    'user''s own; or null.';
 
-create function public.worker_set_account(user_id uuid, site text, account text, workspace_id uuid default null) returns void
+create function public.worker_set_account(user_id uuid, site text, account text, workspace_id uuid default null)
+returns void
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
@@ -41,9 +44,9 @@ begin
             trim(worker_set_account.account))
     on conflict on constraint accounts_account do update set account = excluded.account;
 exception when foreign_key_violation or not_null_violation then
-    raise sqlstate '22023' using message = 'user_id must be of a user';
+    raise sqlstate '22023' using message = 'user_id must be the id of a user';
 end;
 $$;
 comment on function public.worker_set_account is
-    'Has a site searched through this account for a user''s runs: for those of a workspace, or (null) for all others. An account '
-    'of null removes it. Nobody else''s runs are searched through it, and no user gets to read it.';
+    'Sets the account through which a site is searched for a user''s runs: those of a workspace, or all others '
+    '(null). An account of null removes it. It is used for no other user''s runs, and no user can read it.';

@@ -1,4 +1,4 @@
--- May this run search the site now? Not while it is paused, and not while as many searches as it allows are under way.
+-- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
 -- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
 
 create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
@@ -17,7 +17,7 @@ begin
     end if;
     allowed := worker.effective_limits(admit_site.site, limits -> admit_site.site);
 
-    -- Whoever counts all searches of the site does so alone, whatever the account.
+    -- The limit over all accounts is counted by one transaction at a time.
     if allowed.searches is not null then
         perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
     end if;
@@ -46,21 +46,21 @@ begin
             where search.run_id = admit_site.run_id and search.site = admit_site.site)
     loop
         continue when gate.under_way + gate.waiters < gate.most;
-        -- A place is free, but for somebody who was told to come back later.
+        -- A slot is free, but it belongs to a run that is not due yet.
         if gate.under_way < gate.most and not gate.is_due then
             perform worker.wake_next(admit_site.site, gate.account);
         end if;
-        -- Who is next is told when a place is free; the time is for when that gets lost.
+        -- The next run is woken when a slot becomes free. The time is a fallback.
         return worker.defer_site(
             admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
-            format('%s of %s searches of the site at a time are under way, %s wait before this one',
+            format('%s of %s concurrent searches of the site are under way; runs ahead in the queue: %s',
                    gate.under_way, gate.most, gate.waiters),
             'rate_limited',
             worker.now() + least(interval '30 seconds' * (1 + gate.waiters / gate.most), interval '10 minutes'),
             is_guess => true);
     end loop;
 
-    -- Who waits for a permit waits on until he has it: nobody else may have it before he asks.
+    -- A wait for a permit ('rate', 'quota') stays until the permit is granted, to keep the run's place in the queue.
     delete from worker.site_waits as wait
     where wait.run_id = admit_site.run_id and wait.site = admit_site.site and wait.reason in ('searches', 'paused');
     insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
@@ -71,6 +71,6 @@ begin
 end;
 $$;
 comment on function worker.admit_site is
-    'Lets a leased run search a site, or tells it when to come back: {granted, wait_seconds}, {granted, reason, message, '
-    'retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are those that the source '
-    'declares, by bucket. Again it takes no second place.';
+    'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds}, {granted, reason, '
+    'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
+    'limits that the source declares, by bucket. Idempotent: a second call takes no second slot.';

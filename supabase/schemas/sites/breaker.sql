@@ -1,5 +1,6 @@
--- How long is a site paused? Its circuit breaker opens after some failures in a row, for a time that doubles each time,
--- and closes after a success. A user who fails alone is paused alone. What a site asks for itself is kept.
+-- When does a site's circuit breaker open and close, and how long is the site paused? The breaker opens after some
+-- failures in a row, for a pause that doubles each time, and closes after a success. The failures of one user alone
+-- pause only that user. A pause that the site asks for always counts.
 -- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
 
 create function worker.lock_health(site text, account text) returns worker.site_health
@@ -28,13 +29,13 @@ begin
 end;
 $$;
 comment on function worker.lock_health is
-    'Locks the health of a site until the transaction ends. After the clock was set back, what is left of a pause is no '
-    'more than it was.';
+    'Locks the health of a site until the transaction ends. If the clock was set back, moves its pause back with '
+    'it.';
 
 create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
 language sql stable set search_path = ''
 begin atomic
-    -- A search for what is not there ends as an answer that is hidden behind a captcha does.
+    -- A search without results looks the same as an answer that is hidden behind a captcha.
     select is_site_failure.error_code <> 'unverified'
         or exists (
             select from public.search_results as result
@@ -44,8 +45,8 @@ begin atomic
             where page.status in ('failed', 'partial'));
 end;
 comment on function worker.is_site_failure is
-    'Whether the failure of a search says something of its site. An unverified end does only with a page that says so: with '
-    'nothing found and nothing unreadable, it may be what was searched for.';
+    'Returns whether the failure of a search counts as a failure of its site. unverified counts only with a page '
+    'that shows it: without results and unreadable pages, the search may simply have no results.';
 
 create function worker.count_failure(
     site text, account text, run_id uuid, rule worker.breaker_rules, out counted integer, out is_counted boolean
@@ -70,7 +71,7 @@ begin
     from worker.site_failures as known
     where known.site = count_failure.site and known.account = count_failure.account;
 
-    -- Who has as many alone as would open the breaker leaves the site alone, and nobody else has to.
+    -- A user whose failures alone would open the breaker is paused alone.
     if not is_counted and own.failures >= rule.failures then
         update worker.site_failures as known
         set pause = least(rule.pause * 2 ^ least(own.failures - rule.failures, 20), rule.max_pause),
@@ -80,8 +81,9 @@ begin
 end;
 $$;
 comment on function worker.count_failure is
-    'Notes a run that failed at a site: how many count for the breaker now, and whether this one does: not the second '
-    'failure of a run, nor another run of a user with failures_per_user. Its caller holds the health of the site.';
+    'Counts a run that failed at a site. Returns how many failures count for the breaker now, and whether this one '
+    'does: not the second failure of a run, nor more than failures_per_user runs of a user. The caller has locked '
+    'the health of the site.';
 
 create function worker.reset_failures(health worker.site_health) returns void
 language plpgsql set search_path = '' as $$
@@ -94,22 +96,22 @@ begin
         returning known.pause
     )
     select bool_or(forgotten.pause is not null) into had_paused from forgotten;
-    -- Where the breaker closes with it, its trigger wakes them.
+    -- If the breaker closes, too, its trigger wakes them.
     if had_paused and health.paused_until is null then
         perform worker.wake_paused_runs(health.site, health.account);
     end if;
 end;
 $$;
 comment on function worker.reset_failures is
-    'Lets the breaker of a site count from the beginning, and ends the pauses of single users: a search of somebody '
-    'succeeded.';
+    'Resets the failures that the breaker of a site counts, and ends the pauses of single users, after a successful '
+    'search.';
 
 create function worker.after_success(health worker.site_health) returns worker.site_health
 language plpgsql set search_path = '' as $$
 begin
     health.last_success_at := worker.now();
     health.consecutive_failures := 0;
-    -- A search that was under way already does not end the pause.
+    -- A search that started before the pause does not end it.
     if health.paused_until is null or health.paused_until <= worker.now() then
         health.paused_until := null;
         health.paused_by := null;
@@ -119,7 +121,7 @@ begin
     return health;
 end;
 $$;
-comment on function worker.after_success is 'The health of a site after a search that succeeded.';
+comment on function worker.after_success is 'Returns the health of a site after a successful search.';
 
 create function worker.after_failure(
     health worker.site_health, run_id uuid, rule worker.breaker_rules, counted integer, is_counted boolean,
@@ -134,14 +136,14 @@ begin
     health.last_failure_at := now;
     health.last_error_code := after_failure.error_code;
     health.consecutive_failures := coalesce(after_failure.counted, health.consecutive_failures);
-    -- Of a search that was under way when the breaker opened, the prober decides.
+    -- While the breaker is half open, only the probe counts, not searches from before it opened.
     if is_counted and not is_open and (
         (health.paused_until is null and counted >= rule.failures)
         or (health.paused_until is not null and coalesce(health.prober_run_id = after_failure.run_id, true))
     ) then
         pause := least(rule.pause * 2 ^ health.trips, rule.max_pause);
     end if;
-    -- Not for ever, whatever a site says: it is asked again, and may say so again.
+    -- At most a day, whatever the site says: then it is asked again, and may repeat it.
     if after_failure.retry_after_seconds > 0 then
         pause := greatest(pause, make_interval(secs => least(after_failure.retry_after_seconds, 86400)));
     end if;
@@ -155,8 +157,8 @@ begin
 end;
 $$;
 comment on function worker.after_failure is
-    'The health of a site after a failure that says something of it: the breaker opens when enough count, again when the '
-    'prober''s does, and for as long as the site asks for.';
+    'Returns the health of a site after a failure: the breaker opens when enough failures count, opens again when '
+    'the probe fails, and stays open as long as the site asks for.';
 
 create function worker.record_site_outcome(
     run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
@@ -165,7 +167,8 @@ create function worker.record_site_outcome(
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
-    health worker.site_health := worker.lock_health(record_site_outcome.site, coalesce(record_site_outcome.account, ''));
+    health worker.site_health := worker.lock_health(
+        record_site_outcome.site, coalesce(record_site_outcome.account, ''));
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
@@ -173,7 +176,7 @@ begin
     if record_site_outcome.error_code is null then
         health := worker.after_success(health);
         perform worker.reset_failures(health);
-    -- What a user got wrong says nothing about the site; what it asked for itself says it all.
+    -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
     elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
         record_site_outcome.retry_after_seconds > 0
         or worker.is_site_failure(record_site_outcome.run_id, record_site_outcome.site, record_site_outcome.error_code)
@@ -193,20 +196,22 @@ begin
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
         prober_run_id = health.prober_run_id, updated_at = worker.now(),
         success_rate = case
-            when record_site_outcome.error_code is null then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
+            when record_site_outcome.error_code is null
+                then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * 0.8, 0)
             else known.success_rate end,
         response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
                                record_site_outcome.response_ms, known.response_ms)
     where known.site = health.site and known.account = health.account;
 
-    delete from worker.site_waits as wait where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
+    delete from worker.site_waits as wait
+    where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
     perform worker.release_search_slot(record_site_outcome.run_id, record_site_outcome.site, health.account);
 end;
 $$;
 comment on function worker.record_site_outcome is
-    'Notes how a search of a site ended, for the breaker and the order of sites, and frees its place. The last thing that '
-    'a transaction does: what it locks is everybody''s.';
+    'Records how a search of a site ended, for the breaker and the order of sites, and releases its slot. It must '
+    'come last in a transaction, because all users share the rows that it locks.';
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''
@@ -227,5 +232,5 @@ begin atomic
     where failed.site = closed.site and failed.account = closed.account;
 end;
 comment on function worker.record_good_page is
-    'Notes that a run got a good page of a site: its turn is over, its waiting counts anew, and the breaker of a site that '
-    'is tried closes.';
+    'Records that a run got a good page of a site: its waiting time starts again at zero, and a half-open breaker '
+    'closes.';

@@ -1,4 +1,4 @@
--- What was taken of a bucket of requests, and when its quota begins again.
+-- How much of a site's requests is used? Each bucket is counted under a lock. Its quota starts again at the reset.
 -- Calls: kernel/clock, sites/limits.
 
 create function worker.lock_bucket(bucket text, account text) returns worker.site_buckets
@@ -31,8 +31,7 @@ begin
 end;
 $$;
 comment on function worker.lock_bucket is
-    'Locks a bucket until the transaction ends. After the clock was set back, what is left to wait is no more than it '
-    'was.';
+    'Locks a bucket until the transaction ends. If the clock was set back, moves its times back with it.';
 
 create function worker.require_bucket(bucket text, site text) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -64,4 +63,5 @@ begin
     return held;
 end;
 $$;
-comment on function worker.begin_quota_period is 'A bucket as it is at a time: with a new quota once the last one is over.';
+comment on function worker.begin_quota_period is
+    'Returns a bucket as it is at a time: with a new quota if the last quota period is over.';

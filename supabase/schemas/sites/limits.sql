@@ -1,5 +1,5 @@
--- How many requests does a site allow? What the source declares and the site reports, unless the operator has set a limit
--- in worker.bucket_limits.
+-- How many requests does a site allow? What the operator sets in worker.bucket_limits, otherwise what the source
+-- declares.
 -- Calls: kernel/clock.
 
 create function worker.effective_limits(bucket text, declared jsonb) returns worker.bucket_limits
@@ -12,8 +12,8 @@ begin
     if jsonb_typeof(declared) not in ('object', 'null') then
         raise sqlstate '22023' using message = 'limits must be an object';
     end if;
-    select told.name, rule.expected into wrong
-    from jsonb_each(case jsonb_typeof(declared) when 'object' then declared end) as told (name, value)
+    select given.name, rule.expected into wrong
+    from jsonb_each(case jsonb_typeof(declared) when 'object' then declared end) as given (name, value)
     left join (values
         ('requests', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'::jsonpath),
         ('period_seconds', 'a number above 0, of 2678400 at most', '$ ? (@ > 0 && @ <= 2678400)'),
@@ -25,14 +25,14 @@ begin
         ('searches', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
         ('searches_per_account', 'an integer from 1 to 1000000',
          '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())')
-    ) as rule (name, expected, path) on rule.name = told.name
+    ) as rule (name, expected, path) on rule.name = given.name
     where rule.name is null
-       or (told.value <> 'null' and (jsonb_typeof(told.value) in ('array', 'object')
-                                     or not jsonb_path_exists(told.value, rule.path, silent => true)))
+       or (given.value <> 'null' and (jsonb_typeof(given.value) in ('array', 'object')
+                                     or not jsonb_path_exists(given.value, rule.path, silent => true)))
     limit 1;
     if found then
         raise sqlstate '22023' using message = coalesce(
-            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is no limit', wrong.name));
+            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is not a limit', wrong.name));
     end if;
 
     select effective_limits.bucket,
@@ -60,21 +60,23 @@ begin
 end;
 $$;
 comment on function worker.effective_limits is
-    'What a bucket allows: the operator''s own limits, and else those that a source declares. Raises 22023 (HTTP 400) '
-    'for what is none.';
+    'Returns the limits of a bucket: the operator''s, otherwise those that a source declares. Raises 22023 (HTTP '
+    '400) for an invalid limit.';
 
 create function worker.next_quota_reset(period text, timezone text, at timestamptz) returns timestamptz
 language sql stable set search_path = ''
 return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
-comment on function worker.next_quota_reset is 'The first midnight of the next calendar day or month in a time zone.';
+comment on function worker.next_quota_reset is
+    'Returns the first midnight of the next calendar day or month in a time zone.';
 
 create function worker.request_interval(allowed worker.bucket_limits) returns interval
 language sql stable set search_path = ''
--- At most `burst` at once, and then one at a time, make `requests` within any period. Rounded up: not one too many.
+-- A burst, then single requests at this interval, make at most `requests` within any period. Rounded up to be safe.
 return (
     select make_interval(secs => ceil(
         (allowed.period_seconds + extract(epoch from settings.permit_slack)::double precision)
         / (allowed.requests - allowed.burst + 1) * 1000000) / 1000000)
     from worker.settings as settings
 );
-comment on function worker.request_interval is 'Time that each request of a bucket takes up; null if there may be any number.';
+comment on function worker.request_interval is
+    'Returns the time between two requests at the rate of a bucket; null without a rate limit.';

@@ -1,4 +1,4 @@
--- What changes when a site reports its limits in an answer?
+-- What changes when a site reports its limits in a response? Its pause and its remaining quota, for all workers.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/buckets.
 
 create function public.worker_observe_limits(
@@ -8,7 +8,7 @@ language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
     wrong record;
-    told record;
+    reported record;
     held worker.site_buckets;
     now timestamptz;
     resets_at timestamptz;
@@ -30,12 +30,12 @@ begin
             'observed.%s must be retry_after_seconds, remaining, quota or resets_in_seconds, and a number from 0 to 1e12',
             wrong.name);
     end if;
-    -- A site may say anything: whatever it is, it is asked again after a day, or a month.
+    -- Sites may send any number: limit pauses to a day, and quota periods to 31 days.
     select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')) as retry_after,
            make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')) as resets_in,
            min(bounded.requests) filter (where bounded.name = 'remaining') as remaining,
            min(bounded.requests) filter (where bounded.name = 'quota') as quota
-    into told
+    into reported
     from (
         select field.name, least(field.value::text::numeric, 1000000000)::integer as requests,
                least(field.value::text::double precision,
@@ -51,14 +51,14 @@ begin
     now := worker.now();
     held := worker.begin_quota_period(held, null, now);
 
-    resets_at := now + told.resets_in;
+    resets_at := now + reported.resets_in;
     is_renewed := held.is_reset_told and resets_at > held.quota_resets_at + interval '1 minute';
-    -- The site does not know yet of requests that are under way: until it renews its quota, it is believed only what is
-    -- less.
-    if told.remaining is not null then
-        held.told_left := case when is_renewed then told.remaining else least(held.told_left, told.remaining) end;
+    -- The site has not counted requests under way yet. Until its quota resets, only a lower remaining quota is
+    -- accepted.
+    if reported.remaining is not null then
+        held.told_left := case when is_renewed then reported.remaining else least(held.told_left, reported.remaining) end;
     end if;
-    held.told_quota := coalesce(nullif(told.quota, 0), held.told_quota);
+    held.told_quota := coalesce(nullif(reported.quota, 0), held.told_quota);
     if is_renewed then
         held.quota_used := 0;
         held.scheduled_used := 0;
@@ -67,7 +67,7 @@ begin
     held.quota_used := greatest(held.quota_used, held.told_quota - held.told_left);
 
     update worker.site_buckets as known
-    set paused_until = greatest(known.paused_until, now + told.retry_after), told_quota = held.told_quota,
+    set paused_until = greatest(known.paused_until, now + reported.retry_after), told_quota = held.told_quota,
         told_left = held.told_left, quota_used = held.quota_used, scheduled_used = held.scheduled_used,
         quota_period = held.quota_period,
         quota_resets_at = coalesce(resets_at, held.quota_resets_at),
@@ -76,5 +76,5 @@ begin
 end;
 $$;
 comment on function public.worker_observe_limits is
-    'Keeps what a site told of its limits, for all workers: {retry_after_seconds, remaining, quota, resets_in_seconds}, '
-    'each of which may be null. Again it changes nothing but by the time that has passed.';
+    'Stores the limits that a site reported, for all workers: {retry_after_seconds, remaining, quota, '
+    'resets_in_seconds}, each of which may be null. Idempotent, except that times count from the call.';

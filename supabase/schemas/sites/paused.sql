@@ -1,20 +1,20 @@
--- Must a run leave a site alone now? While the breaker is open, and while another run tries a site whose breaker is half
--- open.
+-- Must this run leave the site alone now? Yes while its breaker is open, while another run probes it, and while the
+-- user is paused alone.
 -- Calls: kernel/clock, sites/queue, sites/waiting.
 
 create function worker.pause_end(health worker.site_health, run_id uuid) returns timestamptz
 language sql stable set search_path = ''
 return case
     when health.paused_until > worker.now() then health.paused_until
-    -- A prober whose worker has died does not try anything.
+    -- A probe whose worker has died does not count.
     when health.paused_until is not null and health.prober_run_id <> run_id and exists (
         select from worker.leases as lease
         where lease.run_id = health.prober_run_id and lease.expires_at > worker.now()
     ) then worker.now() + interval '30 seconds'
 end;
 comment on function worker.pause_end is
-    'Until when a run must leave a site alone: while its breaker is open, and while another run tries it. Null: it need '
-    'not.';
+    'Returns until when a run must not search a site: while its breaker is open, and while another run probes it. '
+    'Null if it may.';
 
 create function worker.defer_if_paused(
     run_id uuid, site text, account text, health worker.site_health
@@ -29,7 +29,7 @@ begin
     if pause_end is null then
         return null;
     end if;
-    -- Not all at once: the first to come back tries the site.
+    -- One run per second: the first one probes the site.
     return worker.defer_site(
         defer_if_paused.run_id, defer_if_paused.site, defer_if_paused.account, defer_if_paused.site, 1, 'paused',
         format('site paused until %s (%s)', worker.format_time(pause_end), health.paused_by), health.paused_by,
@@ -45,25 +45,28 @@ declare
     pause record;
     ahead record;
 begin
-    -- Failures of the future are those from before the clock was set back: they pause nobody.
+    -- Failures in the future are from before the clock was set back. They do not count.
     select failed.failed_at + failed.pause as until, failed.paused_by into pause
     from worker.site_failures as failed
     join public.search_runs as run on run.user_id = failed.user_id
-    where run.id = defer_if_user_paused.run_id and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
+    where run.id = defer_if_user_paused.run_id
+      and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
       and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
     if not found then
         return null;
     end if;
     ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '{paused}',
-                                   (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since, defer_if_user_paused.run_id);
+                                (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since,
+                                defer_if_user_paused.run_id);
     return worker.defer_site(
-        defer_if_user_paused.run_id, defer_if_user_paused.site, defer_if_user_paused.account, defer_if_user_paused.site, 1, 'paused',
+        defer_if_user_paused.run_id, defer_if_user_paused.site, defer_if_user_paused.account,
+        defer_if_user_paused.site, 1, 'paused',
         format('site paused for your searches until %s (%s)', worker.format_time(pause.until), pause.paused_by),
         pause.paused_by, pause.until + least(ahead.waiters, 60) * interval '1 second');
 end;
 $$;
 comment on function worker.defer_if_user_paused is
-    'Lets a run wait for a site where its user''s searches alone keep failing; returns null if they do not.';
+    'Lets a run wait for a site that is paused for its user alone; returns null if it is not.';
 
 create function worker.start_probe(health worker.site_health, run_id uuid) returns void
 language sql volatile set search_path = ''
@@ -73,4 +76,4 @@ begin atomic
       and tried.site = (start_probe.health).site and tried.account = (start_probe.health).account
       and tried.prober_run_id is distinct from start_probe.run_id;
 end;
-comment on function worker.start_probe is 'Lets a run try a site whose breaker is half open, alone.';
+comment on function worker.start_probe is 'Makes a run the only one that probes a site whose breaker is half open.';

@@ -1,13 +1,13 @@
--- When may the next request be sent to a site? Within its pace, its delay and its quota, and after those that wait
--- already.
+-- When may the next request be sent to a site? When the rate, the delay and the quota allow it, and after the runs that
+-- are ahead in the queue.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused,
 --   sites/limits, sites/buckets, sites/shares.
 
 create type worker.permit_slot as (
     starts_at timestamptz, reason text, error_code text, message text, is_ahead_allowed boolean, lets_pass boolean);
 comment on type worker.permit_slot is
-    'When requests may be sent at the earliest, and what a run that has to wait so long hears: whether a worker may wait '
-    'in place, and whether others are served meanwhile.';
+    'When requests may be sent at the earliest, and the message for a run that has to wait that long: whether a '
+    'worker may wait without giving the run back, and whether other runs are served meanwhile.';
 
 create function worker.slot_by_pace(
     held worker.site_buckets, allowed worker.bucket_limits, asked integer, pace interval, delay interval, at timestamptz
@@ -34,10 +34,12 @@ begin
     return slot;
 end;
 $$;
-comment on function worker.slot_by_pace is 'When a bucket''s pace, its delay and the site''s own pause let requests through.';
+comment on function worker.slot_by_pace is
+    'Returns when a bucket''s rate, its delay and the site''s own pause allow requests.';
 
 create function worker.slot_by_quota(
-    slot worker.permit_slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid, at timestamptz
+    slot worker.permit_slot, held worker.site_buckets, allowed worker.bucket_limits, asked integer, run_id uuid,
+    at timestamptz
 ) returns worker.permit_slot
 language plpgsql stable set search_path = '' as $$
 declare
@@ -54,7 +56,7 @@ begin
         slot.lets_pass := true;
         return slot;
     end if;
-    -- What would be asked after the reset is not taken from the quota before it.
+    -- A request after the reset does not use the quota before it.
     if quota.requests < asked or slot.starts_at >= held.quota_resets_at then
         if held.quota_resets_at >= slot.starts_at then
             slot.starts_at := held.quota_resets_at;
@@ -68,7 +70,7 @@ begin
     return slot;
 end;
 $$;
-comment on function worker.slot_by_quota is 'When what a run may still take of a bucket''s quota lets its requests through, too.';
+comment on function worker.slot_by_quota is 'Returns when the remaining quota allows the requests, too.';
 
 create function worker.spend_requests(
     held worker.site_buckets, allowed worker.bucket_limits, run_id uuid, asked integer, starts_at timestamptz,
@@ -100,19 +102,20 @@ begin
     end if;
 end;
 $$;
-comment on function worker.spend_requests is 'Takes requests of a bucket, which its caller holds, for a run and its user.';
+comment on function worker.spend_requests is 'Takes requests of a locked bucket for a run and its user.';
 
 create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
 language plpgsql set search_path = '' as $$
 begin
     delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
-    -- The turn lasts until a page comes of it. In vain, page after page, a site fails.
+    -- The wait ends with a page. If permits bring no page, the site fails after max_site_wait in total.
     update worker.site_searches as search
-    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited, is_within_page = true
+    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited,
+        is_within_page = true
     where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
-comment on function worker.record_permit is 'Notes that a run waits no more: it has a permit, and asks for its page.';
+comment on function worker.record_permit is 'Records that a run has a permit, no longer waits, and requests its page.';
 
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
@@ -156,7 +159,7 @@ begin
     allowed := worker.effective_limits(
         worker_take_permit.bucket,
         coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
-    -- Now that nobody else takes: before, the time could have been that of somebody who came later.
+    -- After the lock: otherwise a later transaction could have been granted an earlier time.
     now := worker.now();
     select * into strict settings from worker.settings;
     pace := worker.request_interval(allowed);
@@ -165,8 +168,8 @@ begin
     slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
 
-    -- A run that has asked for half a page finishes it before others begin theirs, and waits in place where it can: put off,
-    -- each would ask for its first half again and again, in the way of all others.
+    -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
+    -- if it can. If it were deferred, it would have to repeat the first requests of the page.
     ahead := worker.queue_ahead(
         worker_take_permit.bucket, via, '{rate,quota}',
         case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
@@ -179,8 +182,8 @@ begin
         return worker.defer_site(
             worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
             coalesce(slot.message, case when ahead.waiters > 0 then
-                format('asked as often as the site allows: %s wait before this one', ahead.waiters)
-                else format('asked as often as the site allows until %s', worker.format_time(slot.starts_at)) end),
+                format('rate limit of the site reached: runs ahead in the queue: %s', ahead.waiters)
+                else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
             slot.error_code,
             greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
             lets_pass => slot.lets_pass);
@@ -193,7 +196,7 @@ begin
 end;
 $$;
 comment on function public.worker_take_permit is
-    'Grants requests to a bucket of a site, now or within inline_wait, or tells when to come back: {granted, '
-    'wait_seconds}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, '
-    'message}. limits are those that the source declares for the bucket. Again it grants once more: what a lost answer '
-    'had granted is not asked.';
+    'Grants requests to a bucket of a site, now or within inline_wait, or returns when to ask again: {granted, '
+    'wait_seconds}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, '
+    'error_code, message}. limits are the limits that the source declares for the bucket. Not idempotent: if an '
+    'answer is lost, its requests are granted but not sent.';

@@ -1,5 +1,5 @@
--- Who is next at a site, of the runs that wait for it? By priority, then users in turn, then by the time that they have
--- waited.
+-- Who is next at a site? Runs wait by priority. Within a priority, users take turns. Of one user, the run that has
+-- waited longest is first.
 -- Calls: kernel/clock.
 
 create function worker.wait_state(
@@ -8,7 +8,7 @@ create function worker.wait_state(
 language sql stable set search_path = ''
 begin atomic
     select least(coalesce(wait.waiting_since, search.waiting_since), worker.now()),
-           -- Not coalesce() alone: greatest() passes over what is null.
+           -- Not coalesce() alone, because greatest() ignores nulls.
            case when wait.run_id is not null
                 then greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0')
                 else coalesce(search.waited, '0') end,
@@ -18,8 +18,7 @@ begin atomic
     left join worker.site_searches as search on search.run_id = wait_state.run_id and search.site = wait_state.site;
 end;
 comment on function worker.wait_state is
-    'Since when a run waits for a site, which is its place in the order; for how long so far; and whether it has asked for a '
-    'part of a page.';
+    'Returns since when a run waits for a site, how long it has waited, and whether it is in the middle of a page.';
 
 create function worker.site_queue(
     bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
@@ -35,13 +34,13 @@ begin
     with waiting as (
         select wait.run_id, wait.waiting_since as since, wait.requests, wait.due_at
         from worker.site_waits as wait
-        -- By the time, too: past those who were due long ago.
+        -- The lower bound on the time skips runs that are late, and uses the index.
         where wait.bucket = site_queue.bucket
           and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
           and wait.account = any (site_queue.accounts) and wait.reason = any (site_queue.reasons)
           and wait.run_id is distinct from site_queue.asking_run_id
           and (not wait.lets_pass or wait.due_at <= now)
-          -- No place is kept for a run that searches another site meanwhile.
+          -- No place is kept for a run that searches another site in the meantime.
           and (wait.reason <> 'searches' or wait.due_at <= now or exists (
               select from public.search_runs as run where run.id = wait.run_id and run.status = 'pending'))
         union all
@@ -72,9 +71,10 @@ begin
 end;
 $$;
 comment on function worker.site_queue is
-    'Who is next of those that wait for the same, as far as they come back in time, and of a run that asks: a page that '
-    'is half asked for; then by priority, which grows to the highest after max_priority_wait; then users in turn, each '
-    'with one run, who was served longest ago first; of a user the run that has waited longest.';
+    'Returns the queue of the runs that wait for the same bucket and are not late, and optionally a run that asks. '
+    'First runs in the middle of a page; then by priority, which is the highest after max_priority_wait; then users '
+    'take turns, each with one run, the one served longest ago first; then the run of a user that has waited '
+    'longest.';
 
 create function worker.queue_ahead(
     bucket text, account text, reasons text[], since timestamptz, run_id uuid,
@@ -89,7 +89,7 @@ begin
     waiters := 0;
     requests := 0;
     is_due := false;
-    -- Most often there is nobody.
+    -- The usual case: nobody waits.
     if not exists (
         select from worker.site_waits as wait
         where wait.bucket = queue_ahead.bucket and wait.due_at > now - grace
@@ -110,5 +110,5 @@ begin
 end;
 $$;
 comment on function worker.queue_ahead is
-    'Who waits for the same before a run: how many, for how many requests in all, when the last of them is back or given '
-    'up, and whether any is due already.';
+    'Returns how many runs are ahead of a run in the queue of a bucket, their number of requests, when the last of '
+    'them is back or late, and whether any of them is due already.';

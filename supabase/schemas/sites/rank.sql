@@ -1,5 +1,5 @@
--- Which site first? Those that are not paused, then by success rate and speed. A share of the runs takes any order, so
--- that a site that was slow once gets another chance.
+-- Which site first? Sites that are not paused, then by success rate and speed. A share of the runs uses a random order,
+-- so that a site that was slow once gets another chance.
 -- Calls: kernel/clock.
 
 create function worker.rank_sites(run_id uuid, seed uuid) returns table (site text, rank integer)
@@ -9,7 +9,7 @@ begin atomic
         order by
             known.is_paused,
             case when chance.explores then hashtextextended(format('%s %s %s', seed, run_id, unfinished.site), 0) end,
-            -- To a tenth: a site that failed once, long ago, may still be the faster one.
+            -- Rounded to tenths, so that speed decides between sites with nearly equal success.
             round(coalesce(known.success_rate, 1)::numeric, 1) desc,
             coalesce(known.response_ms, 0),
             unfinished.position
@@ -29,5 +29,5 @@ begin atomic
     where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
 end;
 comment on function worker.rank_sites is
-    'Unfinished sites of a run, the best one first: not paused, then by success lately, then by speed; those that are '
-    'not known yet before. Of some runs in any order. The same for the same seed, as long as the sites are.';
+    'Returns the unfinished sites of a run, the best first: not paused, then by recent success, then by speed; '
+    'unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';

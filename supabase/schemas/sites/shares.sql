@@ -1,5 +1,5 @@
--- How much of a quota may one user take? No more than max_quota_share, and what is reserved for schedules, or from them,
--- is left.
+-- How much of a quota may one user take? At most max_quota_share. Scheduled runs and other runs leave a reserve to each
+-- other.
 -- Calls: nothing.
 
 create function worker.quota_left(
@@ -18,7 +18,7 @@ begin
     most := allowed.quota;
     name := 'quota of ' || coalesce(format('%s requests a %s', allowed.quota, allowed.quota_period), 'the site');
     lets_pass := false;
-    -- What is used through an account is its users' own.
+    -- The quota of an account belongs to its users alone.
     if total is null or held.account <> '' then
         return;
     end if;
@@ -36,8 +36,8 @@ begin
     if unreserved < requests then
         requests := unreserved;
         lets_pass := true;
-        name := case when asking.is_scheduled then 'what schedules may take of the '
-                     else 'what is not kept for schedules of the ' end || name;
+        name := name || case when asking.is_scheduled then ' for scheduled runs'
+                             else ' without the reserve for scheduled runs' end;
     end if;
 
     most := greatest(1, floor(total * settings.max_quota_share));
@@ -51,6 +51,6 @@ begin
 end;
 $$;
 comment on function worker.quota_left is
-    'How much of a quota a run may still take, and at most in a period; null: as much as it likes. Of what all share no '
-    'user takes more than max_quota_share, scheduled runs leave manual_quota_reserve to the others, and these leave '
-    'scheduled_quota_reserve to them. The name is that of the limit that holds.';
+    'Returns how much of a quota a run may still take, and its maximum in a period; null for no limit. Of a shared '
+    'quota, no user takes more than max_quota_share, scheduled runs leave manual_quota_reserve to other runs, and '
+    'other runs leave scheduled_quota_reserve to scheduled ones. name describes the limit that applies.';

@@ -1,4 +1,4 @@
--- How long does a run wait for a site? Until its turn, and no longer than max_site_wait in all: then the site fails.
+-- How long does a run wait for a site? Until it is due, and at most max_site_wait in total. Then the site fails.
 -- Calls: kernel/clock, sites/queue.
 
 create function worker.release_search_slot(run_id uuid, site text, account text) returns void
@@ -11,7 +11,7 @@ begin atomic
     delete from worker.site_searches as search
     where search.run_id = release_search_slot.run_id and search.site = release_search_slot.site;
 end;
-comment on function worker.release_search_slot is 'Frees a run''s place and probe at a site, for the next one.';
+comment on function worker.release_search_slot is 'Releases a run''s slot and probe at a site.';
 
 create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
@@ -24,7 +24,7 @@ declare
     left_to_wait interval := (select max_site_wait from worker.settings) - waiting.waited;
     waited interval;
 begin
-    -- It may be earlier: then nobody fails before having waited.
+    -- An estimate may be shortened, so that no run fails before it has waited max_site_wait.
     if is_guess and left_to_wait > '0' then
         due_at := least(due_at, now + left_to_wait);
     end if;
@@ -33,12 +33,13 @@ begin
     insert into worker.site_waits as wait (
         run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
     values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,
-            coalesce(waiting.since, now), defer_site.due_at, waited, defer_site.reason, defer_site.message, defer_site.lets_pass)
+            coalesce(waiting.since, now), defer_site.due_at, waited, defer_site.reason, defer_site.message,
+            defer_site.lets_pass)
     on conflict on constraint site_waits_pkey do update set
         account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
         waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
         reason = excluded.reason, message = excluded.message, lets_pass = excluded.lets_pass;
-    -- What was waited stays known until the site ends: asked again, the answer is the same.
+    -- The waiting time stays stored until the site ends, so that a repeated call gets the same answer.
     if waited > waiting.waited + left_to_wait then
         return jsonb_build_object('granted', false, 'error_code', error_code, 'message', message);
     end if;
@@ -48,5 +49,5 @@ begin
 end;
 $$;
 comment on function worker.defer_site is
-    'Lets a run wait for a site until a time, which may be a guess; or, if that makes it longer than max_site_wait, tells that the site fails '
-    'with the code. Returns the answer for the worker.';
+    'Lets a run wait for a site until a time, which may be an estimate. Beyond max_site_wait, the site fails with '
+    'the error code instead. Returns the answer for the worker.';

@@ -1,4 +1,5 @@
--- Which runs are woken early, when a place at a site is free or its pause is over?
+-- Which waiting runs are due early? The next run when a search slot becomes free, and the waiting runs when a pause
+-- ends.
 -- Calls: kernel/clock, sites/queue.
 
 create function worker.wake_next(site text, account text) returns void
@@ -6,7 +7,7 @@ language plpgsql set search_path = '' as $$
 declare
     woken uuid;
 begin
-    -- Locked by another: it is on its way by itself, or ends.
+    -- Skip a locked run: it is being promoted, or ends.
     select wait.run_id into woken
     from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
     join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
@@ -22,7 +23,7 @@ begin
     where wait.run_id = woken and wait.site = wake_next.site;
 end;
 $$;
-comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a place to search a site.';
+comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a slot to search a site.';
 
 create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -32,7 +33,7 @@ begin
 end;
 $$;
 comment on function worker.search_slot_freed is
-    'Lets the next run know of a place to search a site, however it got free: also by a cancellation, or a worker''s death.';
+    'Wakes the next run when a slot to search a site becomes free, also by a cancellation or a dead worker.';
 
 create trigger search_slot_freed after delete on worker.site_searches
     for each row execute function worker.search_slot_freed();
@@ -63,7 +64,7 @@ begin atomic
     where run.id = woken.run_id and run.run_after > woken.due_at;
 end;
 comment on function worker.wake_paused_runs is
-    'Makes the runs due that wait in the queue for a site which may be searched again: one a second.';
+    'Makes the runs due that wait for a site which may be searched again: one run per second.';
 
 create function worker.breaker_closed() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -72,7 +73,7 @@ begin
     return null;
 end;
 $$;
-comment on function worker.breaker_closed is 'Makes the runs due that wait for a site whose breaker has closed.';
+comment on function worker.breaker_closed is 'Wakes the runs that wait for a site when its breaker closes.';
 
 create trigger breaker_closed after update of paused_until on worker.site_health
     for each row when (old.paused_until is not null and new.paused_until is null)

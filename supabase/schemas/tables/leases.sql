@@ -1,7 +1,8 @@
--- Which worker may write to a running run, and which leaders have left followers behind.
+-- Which worker may write to a running run, and which ended leaders still have runs that depend on them.
 -- Calls: nothing.
 
--- Heartbeats must stay HOT: no index on the expiry (0 % HOT with one, 96.5 % without), and room on each page.
+-- Heartbeats must be HOT updates: no index on the expiry (0 % HOT with one, 96.5 % without), and free space on each
+-- page.
 create table worker.leases (
     run_id uuid primary key references public.search_runs (id) on delete cascade,
     worker_id text not null,
@@ -12,14 +13,16 @@ create table worker.leases (
     user_id uuid not null
 ) with (fillfactor = 50);
 create index leases_user_id on worker.leases (user_id);
-comment on table worker.leases is 'Who may write to a running run, proved by the token, until when.';
+comment on table worker.leases is 'Which worker may write to a running run, until when. The token proves it.';
 comment on column worker.leases.worker_id is 'The worker''s name, for people.';
-comment on column worker.leases.token is 'Carried by every write; another one at every claim.';
-comment on column worker.leases.claim_id is 'The claim that made the lease; the same claim again gets the same runs.';
-comment on column worker.leases.duration is 'How far ahead of the clock a heartbeat sets expires_at.';
+comment on column worker.leases.token is 'Sent with every write. Each claim creates a new one.';
+comment on column worker.leases.claim_id is
+    'The claim that created the lease. The same claim again returns the same runs.';
+comment on column worker.leases.duration is 'How long a heartbeat extends the lease.';
 comment on column worker.leases.user_id is
-    'For whose max_running_per_user it counts: the run''s owner, or one who follows it, and had room when its owner had not.';
-comment on column worker.leases.expires_at is 'After this time the run is rescued, by the next claim of any worker.';
+    'The user for whose max_running_per_user it counts: the run''s owner, or a follower''s owner if the run''s '
+    'owner had reached the limit.';
+comment on column worker.leases.expires_at is 'After this time, the next claim of any worker rescues the run.';
 
 create table worker.ended_leaders (
     id bigint generated always as identity primary key,
@@ -33,11 +36,12 @@ create table worker.ended_leaders (
 );
 create index ended_leaders_tried_at on worker.ended_leaders (tried_at);
 comment on table worker.ended_leaders is
-    'Leaders that ended or were deleted, while others may need what they have found, or were put off while somebody was joining them: '
-    'the next claim sees to these others. Nobody who ends or deletes a run waits for them.';
-comment on column worker.ended_leaders.run_id is 'What followers have as leader_run_id, and others as shared_run_id.';
-comment on column worker.ended_leaders.former is 'The run, where it was deleted; null where it is still there.';
-comment on column worker.ended_leaders.sites is 'Its sites, where it was deleted.';
-comment on column worker.ended_leaders.results is 'Its results, where it was deleted.';
-comment on column worker.ended_leaders.is_handed_over is 'Whether one of its followers has taken it over.';
-comment on column worker.ended_leaders.tried_at is 'When it was last seen to: who waits longest comes first.';
+    'Leaders that ended or were deleted while other runs need their results, or that were deferred while another '
+    'run joined them. The next claim settles those runs, so that nobody who ends or deletes a run waits for them.';
+comment on column worker.ended_leaders.run_id is
+    'The leader_run_id of its followers, and the shared_run_id of the runs that it answered.';
+comment on column worker.ended_leaders.former is 'The run, if it was deleted; null if it still exists.';
+comment on column worker.ended_leaders.sites is 'Its sites, if it was deleted.';
+comment on column worker.ended_leaders.results is 'Its results, if it was deleted.';
+comment on column worker.ended_leaders.is_handed_over is 'Whether one of its followers has become the new leader.';
+comment on column worker.ended_leaders.tried_at is 'When it was settled last: the oldest comes first.';

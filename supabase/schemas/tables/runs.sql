@@ -1,5 +1,5 @@
--- Runs, the sites of each run, what happened to it, and saved searches. Frontends read these tables; the names of their
--- columns are a contract.
+-- Runs, their sites, their events, and saved searches. Frontends read these tables: the names of the columns are their
+-- contract.
 -- Calls: nothing.
 
 create type public.run_source as enum ('manual', 'cron', 'api');
@@ -31,8 +31,8 @@ create table public.search_runs (
     fingerprint text not null,
     fresh boolean not null default false,
     newer_than timestamptz,
-    -- Without foreign keys: who deletes a run would wait for everybody who follows it, or was answered with it, and who
-    -- follows it for him. worker.ended_leaders has what they need until they are dealt with.
+    -- Without foreign keys: otherwise the delete of a run would wait for its followers and the runs that it answered,
+    -- and these for the delete. worker.ended_leaders keeps what they need until they are settled.
     leader_run_id uuid,
     shared_run_id uuid,
     idempotency_key text,
@@ -45,18 +45,19 @@ create table public.search_runs (
     constraint search_runs_idempotency_key unique (user_id, idempotency_key),
     constraint search_runs_max_attempts check (max_attempts between 1 and 20),
     constraint search_runs_attempts check (attempts between 0 and max_attempts),
-    -- Realtime compares a filter with the text of a value, as JSON: with a bare text in a published table, the filter of
-    -- one subscriber makes it fail for all.
+    -- Objects only: Realtime compares filters with the text of a JSON value, and a plain string in a published table
+    -- makes it fail for all subscribers.
     constraint search_runs_objects check (
         jsonb_typeof(parameters) = 'object' and jsonb_typeof(client_context) = 'object' and jsonb_typeof(progress) = 'object'),
     constraint search_runs_completed_at
         check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null))
 );
 
--- Only claimable runs are in these, so that neither history, delayed runs nor followers make a claim slower.
+-- Only claimable runs, so that finished runs, delayed runs and followers do not make a claim slower.
 create index search_runs_ready on public.search_runs (priority desc, position)
     where status = 'pending' and run_after is null and leader_run_id is null;
--- The position is negative so that the planner does not read search_runs_ready backwards instead, past everybody's runs.
+-- The position is negative so that the planner does not read search_runs_ready backwards instead, through the runs of
+-- all users.
 create index search_runs_ready_of_user on public.search_runs (user_id, priority, (-position))
     where status = 'pending' and run_after is null and leader_run_id is null;
 create index search_runs_pending_of_user on public.search_runs (user_id)
@@ -66,60 +67,71 @@ create index search_runs_delayed on public.search_runs (run_after)
     where status = 'pending' and run_after is not null;
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
--- Of equal searches one is active at a time; a second one only to ask for more than the first was told to.
+-- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
     where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null);
--- Only those that searched: thousands that they answered stand between them otherwise.
+-- Only runs that searched themselves: otherwise thousands of runs that they answered stand between them.
 create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
     where completed_at is not null and shared_run_id is null;
 create index search_runs_fingerprint_of_user on public.search_runs (user_id, fingerprint, completed_at desc)
     where status in ('success', 'partial');
--- With the user: row level security looks for one's own among all that share a run.
+-- With the user, because row level security looks for the caller's own among all runs that share one.
 create index search_runs_leader_run_id on public.search_runs (leader_run_id, user_id) where leader_run_id is not null;
 create index search_runs_shared_run_id on public.search_runs (shared_run_id, user_id) where shared_run_id is not null;
 
 comment on table public.search_runs is 'One row for each search that a user asked for. Published to Realtime.';
 comment on column public.search_runs.user_id is 'Owner; by default the signed-in user.';
 comment on column public.search_runs.workspace_id is
-    'The frontend''s own grouping, which nobody checks. Decides which of the user''s accounts a site is searched through.';
+    'The frontend''s own grouping, which is not validated. Decides which of the user''s accounts a site is searched '
+    'through.';
 comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
 comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
-comment on column public.search_runs.parameters is 'What to search for, checked against worker.parameter_rules.';
-comment on column public.search_runs.client_context is 'An object with whatever the frontend wants back with the run; at most 16 kB.';
-comment on column public.search_runs.status is 'pending, running, then success, partial, failed or cancelled, which are final.';
-comment on column public.search_runs.jobs_found is 'Results so far: rows of search_results, written at most once a second while running.';
-comment on column public.search_runs.progress_current is 'Results found or given up on, of progress_total. Never falls.';
+comment on column public.search_runs.parameters is 'What to search for, validated against worker.parameter_rules.';
+comment on column public.search_runs.client_context is
+    'Any object that the frontend wants back with the run; at most 16 kB.';
+comment on column public.search_runs.status is
+    'pending, running, then one of the final statuses success, partial, failed or cancelled.';
+comment on column public.search_runs.jobs_found is
+    'Results so far: rows of search_results, updated at most once a second while running.';
+comment on column public.search_runs.progress_current is
+    'Results found or given up on, of progress_total. Never decreases.';
 comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
 comment on column public.search_runs.progress is
-    'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s own word '
-    'for what it does at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), retrying, '
-    'cancelled or finished.';
-comment on column public.search_runs.error_code is 'Why sites failed: the first failed site''s code, or worker_lost. Also while waiting to try them again.';
-comment on column public.search_runs.error_message is 'One line naming each failed site and its reason.';
-comment on column public.search_runs.attempts is 'Attempts started; a released, rescued or deferred run gets its attempt back.';
-comment on column public.search_runs.max_attempts is 'Attempts allowed.';
-comment on column public.search_runs.rescues is 'Times that a worker died with this run.';
-comment on column public.search_runs.priority is 'Greater first: manual 20, api 10, cron 0.';
-comment on column public.search_runs.position is 'Place in the queue within a priority; smaller first, users interleaved.';
+    'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s '
+    'own word for its work at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), '
+    'retrying, cancelled or finished.';
+comment on column public.search_runs.error_code is
+    'Why sites failed: the code of the first failed site, or worker_lost. Also set while the run waits for a retry.';
+comment on column public.search_runs.error_message is 'One line that names each failed site and its reason.';
+comment on column public.search_runs.attempts is
+    'Attempts started. A run that was released, rescued or deferred gets its attempt back.';
+comment on column public.search_runs.max_attempts is 'Maximum number of attempts.';
+comment on column public.search_runs.rescues is 'How often a worker died with this run.';
+comment on column public.search_runs.priority is 'Higher first: manual 20, api 10, cron 0.';
+comment on column public.search_runs.position is
+    'Place in the queue within a priority. Smaller first; users take turns.';
 comment on column public.search_runs.fingerprint is
-    'SHA-256 of the kind, the canonical parameters and, where the kind is private, the owner and the workspace: equal for '
-    'equal searches.';
-comment on column public.search_runs.fresh is 'Whether a finished run must not answer this one, however young.';
+    'SHA-256 of the kind, the canonical parameters and, if the kind is private, the owner and the workspace. Equal '
+    'searches have equal fingerprints.';
+comment on column public.search_runs.fresh is 'Whether to search even if a recent equal run has finished.';
 comment on column public.search_runs.newer_than is
-    'Sites are asked only for what is newer, where they can: of a scheduled repeat, since its last success. Null: everything.';
+    'Sites that support it return only results newer than this. For scheduled repeats: since the last success. '
+    'Null: all results.';
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
-comment on column public.search_runs.idempotency_key is 'Unique for each user: the same key never makes a second run.';
+comment on column public.search_runs.idempotency_key is
+    'Unique for each user: the same key never creates a second run.';
 comment on column public.search_runs.run_after is
-    'Not before this time: of a search for later, of a failed one''s next attempt, or of one whose sites must wait. Null when '
-    'ready.';
-comment on column public.search_runs.cancel_requested_at is 'When the owner asked to cancel: setting it, to whatever time, cancels the run.';
+    'The run does not start before this time: a search for later, the next attempt of a failed run, or a run that '
+    'waits for its sites. Null when ready.';
+comment on column public.search_runs.cancel_requested_at is
+    'When the owner asked to cancel. Setting it to any time cancels the run.';
 comment on column public.search_runs.updated_at is 'Last change of this row.';
 comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
 create table public.search_run_sites (
-    -- Realtime sends the primary key of a deleted row to everybody: it must say nothing.
+    -- Random, because Realtime sends the primary key of a deleted row to everybody.
     id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
@@ -140,22 +152,26 @@ create table public.search_run_sites (
 );
 comment on table public.search_run_sites is 'Each site of a run, with its own status. Published to Realtime.';
 comment on column public.search_run_sites.id is
-    'Random: all that everybody who listens to Realtime hears of a deleted row.';
+    'Random, because Realtime sends the key of a deleted row to everybody who listens.';
 comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
 comment on column public.search_run_sites.status is
-    'pending, running, then completed, failed, partial (failed, after some results) or skipped, which are final.';
-comment on column public.search_run_sites.position is 'Place in the order in which the sites are searched, from 1.';
-comment on column public.search_run_sites.jobs_found is 'Results of this site, written at most once a second while running.';
+    'pending, running, then one of the final statuses completed, failed, partial (failed after some results) or '
+    'skipped.';
+comment on column public.search_run_sites.position is 'Place in the order in which the user named the sites, from 1.';
+comment on column public.search_run_sites.jobs_found is
+    'Results of this site, updated at most once a second while running.';
 comment on column public.search_run_sites.attempts is
-    'Times that the search of the site was started: by this run, or by the one that it took over from.';
+    'How often the search of the site was started, by this run or by the leader that it took over from.';
 comment on column public.search_run_sites.error_code is
-    'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, unverified, '
-    'upstream, internal or worker_lost.';
-comment on column public.search_run_sites.error_message is 'The reason, in one line for the person who reads it.';
-comment on column public.search_run_sites.retryable is 'Whether the same search may succeed later; null without an error.';
+    'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, '
+    'unverified, upstream, internal or worker_lost.';
+comment on column public.search_run_sites.error_message is 'The reason, in one line for the user.';
+comment on column public.search_run_sites.retryable is
+    'Whether the same search may succeed later; null without an error.';
 comment on column public.search_run_sites.progress is
-    'How far it is: {step, current, total, details}, written at most once a second. step is queued, searching or the source''s '
-    'own word, waiting (details: {until, reason, message}), retrying, cancelled or finished. Within a step current never falls.';
+    'How far it is: {step, current, total, details}, updated at most once a second. step is queued, searching or '
+    'the source''s own word, waiting (details: {until, reason, message}), retrying, cancelled or finished. Within a '
+    'step, current never decreases.';
 comment on column public.search_run_sites.started_at is 'Start of the last attempt.';
 comment on column public.search_run_sites.completed_at is 'When the status became final; null until then.';
 
@@ -172,15 +188,14 @@ create table public.run_events (
 );
 create index run_events_run_id on public.run_events (run_id, id);
 comment on table public.run_events is 'What happened to a run, in order. Append-only.';
-comment on column public.run_events.id is 'Grows with time: the order of a run''s events.';
+comment on column public.run_events.id is 'Increases with time: the order of a run''s events.';
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
-    'retried (sites failed, and are searched again later), deferred (its sites must wait, and are searched later), '
-    'cancelled, finished or alert (somebody should look: '
-    'data.reason is invalid_items, load_failed or page_refused).';
-comment on column public.run_events.site is 'The site of a site''s event.';
+    'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
+    'cancelled, finished or alert (for the operator: data.reason is invalid_items, load_failed or page_refused).';
+comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
-    'What else is known: worker_id, attempt, status, error_code; of claimed, sites in the order in which they are searched ...';
+    'Details: worker_id, attempt, status, error_code; for claimed, sites in the order in which they are searched.';
 
 create table public.saved_searches (
     id uuid primary key default gen_random_uuid(),
@@ -193,8 +208,8 @@ create table public.saved_searches (
     updated_at timestamptz not null default now(),
     constraint saved_searches_name unique (user_id, name)
 );
-comment on table public.saved_searches is 'Searches that a user keeps under a name.';
+comment on table public.saved_searches is 'Searches that a user has saved under a name.';
 comment on column public.saved_searches.user_id is 'Owner; by default the signed-in user.';
 comment on column public.saved_searches.workspace_id is 'The frontend''s own grouping.';
 comment on column public.saved_searches.name is 'Unique for each user; 1 to 200 characters.';
-comment on column public.saved_searches.parameters is 'As those of a run, and checked like them.';
+comment on column public.saved_searches.parameters is 'The same as for a run, with the same validation.';

@@ -1,5 +1,5 @@
--- The settings that hold for all workers, and when each chore is due next. Numbers that an operator may want to change
--- are here, not in functions.
+-- The settings for all workers, and when each chore is due. Numbers that an operator may want to change are here, not
+-- in functions.
 -- Calls: nothing.
 
 create table worker.settings (
@@ -35,60 +35,72 @@ create table worker.settings (
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
 );
 insert into worker.settings default values;
-comment on table worker.settings is 'Settings that hold for all workers.';
-comment on column worker.settings.max_rescues is 'Workers that may die with a run before it fails as worker_lost.';
-comment on column worker.settings.rescue_batch is 'Expired leases rescued, and due runs promoted, in one claim at most.';
+comment on table worker.settings is 'Settings for all workers.';
+comment on column worker.settings.max_rescues is
+    'How often a run is rescued from a dead worker before it fails with worker_lost.';
+comment on column worker.settings.rescue_batch is
+    'Maximum number of expired leases that one claim rescues, and of due runs that it promotes.';
 comment on column worker.settings.progress_interval is
-    'Least time between two progress writes of a run: each costs an RLS check for every subscriber.';
+    'Minimum time between two progress writes of a run: each write costs an RLS check for every subscriber.';
 comment on column worker.settings.retry_delay is
-    'Delay before the second attempt; doubled for each further one, give or take a quarter.';
-comment on column worker.settings.max_retry_delay is 'Longest delay before an attempt, before the quarter.';
+    'Delay before the second attempt, plus or minus 25 %. Doubles with each further attempt.';
+comment on column worker.settings.max_retry_delay is 'Maximum delay before an attempt, without the 25 %.';
 comment on column worker.settings.max_pending_per_user is
-    'Runs of a user that wait at a time, those of schedules apart; null for no limit.';
+    'Maximum number of pending runs of a user, without scheduled runs; null for no limit.';
 comment on column worker.settings.max_per_hour_per_user is
-    'Runs that a user starts within any hour, those of schedules apart; null for no limit.';
+    'Maximum number of runs that a user starts within any hour, without scheduled runs; null for no limit.';
 comment on column worker.settings.max_running_per_user is
-    'Runs of a user that are searched at a time, by all workers; the others wait. Null for no limit.';
-comment on column worker.settings.max_saved_searches_per_user is 'Searches that a user keeps; null for no limit.';
+    'Maximum number of runs of a user that are searched at the same time, by all workers; further runs wait. Null '
+    'for no limit.';
+comment on column worker.settings.max_saved_searches_per_user is
+    'Maximum number of saved searches of a user; null for no limit.';
 comment on column worker.settings.max_rows_per_request is
-    'Searches and saved searches that a user inserts in one transaction, with those that are refused or there already: others '
-    'wait while they are looked at, a millisecond each.';
+    'Maximum number of runs and saved searches that a user inserts in one transaction, including rejected and '
+    'duplicate ones: each takes about a millisecond, in which other users wait.';
 comment on column worker.settings.max_rows_per_service_request is
-    'The same with the service key. Who owns the tables has no such limit.';
-comment on column worker.settings.freshness is 'Age up to which a finished run answers an equal search at once.';
-comment on column worker.settings.max_invalid_share is 'Share of invalid items on a page above which an alert is written.';
+    'The same with the service key. The owner of the tables has no limit.';
+comment on column worker.settings.freshness is 'Maximum age of a finished run that answers an equal search at once.';
+comment on column worker.settings.max_invalid_share is
+    'Share of invalid items on a page, from 0 to 1, above which an alert is written.';
 comment on column worker.settings.inline_wait is
-    'How far ahead a request is granted: a worker waits so long in place; or a minute, with a page half asked for.';
-comment on column worker.settings.max_site_wait is 'A run waits no longer than that for a site: the site fails instead.';
+    'How far ahead a request is granted: the worker waits that long without giving the run back. A run in the '
+    'middle of a page waits up to a minute.';
+comment on column worker.settings.max_site_wait is
+    'Maximum time that a run waits for a site. After that, the site fails.';
 comment on column worker.settings.wait_grace is
-    'Who waits and is so late to come back keeps nobody else waiting.';
+    'How long a place in a site''s queue is kept for a run that is late. After that, the run no longer delays '
+    'others.';
 comment on column worker.settings.permit_slack is
-    'Requests take longer or shorter on their way: a site''s periods and delays are kept longer by so much.';
+    'Added to the periods and delays of a site, because requests take different times to arrive.';
 comment on column worker.settings.max_quota_share is
-    'Share of a quota, from 0 to 1, that one user may take in its period, of buckets that all share: others may come.';
+    'Maximum share of a quota, from 0 to 1, that one user may take in its period, of buckets that all users share.';
 comment on column worker.settings.manual_quota_reserve is
-    'Share of a quota that scheduled runs leave to all other runs.';
+    'Share of a quota, from 0 to 1, that scheduled runs leave to all other runs.';
 comment on column worker.settings.scheduled_quota_reserve is
-    'Share of a quota that all other runs leave to scheduled ones.';
+    'Share of a quota, from 0 to 1, that all other runs leave to scheduled runs.';
 comment on column worker.settings.max_priority_wait is
-    'Who has waited for a site so long waits as if it were of the highest priority: schedules do not starve.';
+    'A run that has waited this long for a site gets the highest priority, so that scheduled runs do not starve.';
 comment on column worker.settings.exploration is
-    'Share of runs, from 0 to 1, whose sites are searched in any order: else what was slow or failing once stays last.';
-comment on column worker.settings.embedding_model is 'The model whose vectors are kept; null until a worker embeds.';
+    'Share of runs, from 0 to 1, whose sites are searched in random order: otherwise a site that was slow or '
+    'failing once stays last.';
+comment on column worker.settings.embedding_model is 'The model of the stored embeddings; null until a worker embeds.';
 comment on column worker.settings.keep_runs is
-    'Finished runs are deleted at this age, with all that belongs to them, and what is known of sites through accounts '
-    'that nobody has; null keeps them.';
-comment on column worker.settings.keep_events is 'Events are deleted at this age; null keeps them as long as their runs.';
-comment on column worker.settings.keep_raw_pages is 'Raw pages are deleted at this age; null keeps them as long as their runs.';
+    'Age at which finished runs are deleted with everything that belongs to them, and the state of sites for '
+    'accounts that no longer exist; null keeps them.';
+comment on column worker.settings.keep_events is
+    'Age at which events are deleted; null keeps them as long as their runs.';
+comment on column worker.settings.keep_raw_pages is
+    'Age at which raw pages are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.retention_batch is
-    'Rows of each table deleted at a time (of runs, a tenth): on a published table each delete is broadcast.';
-comment on column worker.settings.retention_pause is 'Least time between two batches.';
-comment on column worker.settings.retention_interval is 'Time until the next look once nothing is left to delete.';
+    'Maximum number of rows of each table that are deleted at a time (of runs, a tenth): each delete on a published '
+    'table is broadcast.';
+comment on column worker.settings.retention_pause is 'Minimum time between two batches of deletions.';
+comment on column worker.settings.retention_interval is 'Time until the next deletion, once nothing is left to delete.';
 
 create table worker.housekeeping (
     task text primary key,
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
-comment on table worker.housekeeping is 'What one of the workers does from time to time, beside its searches.';
-comment on column worker.housekeeping.next_at is 'Not before this time.';
+comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
+comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';

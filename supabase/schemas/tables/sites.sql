@@ -1,5 +1,5 @@
--- What is known of sites, shared by all workers: accounts, health and circuit breaker, limits, what was used of them, and
--- which runs search a site or wait for it.
+-- The state of sites that all workers share: accounts, health, circuit breakers, limits and their use, and which runs
+-- search a site or wait for it.
 -- Calls: kernel/clock.
 
 create table worker.accounts (
@@ -9,11 +9,12 @@ create table worker.accounts (
     account text not null,
     constraint accounts_account unique nulls not distinct (user_id, site, workspace_id)
 );
-comment on table worker.accounts is 'The accounts through which sites are searched for their users; set with worker_set_account.';
+comment on table worker.accounts is
+    'The accounts through which sites are searched for their users. Set with worker_set_account.';
 comment on column worker.accounts.workspace_id is
-    'Only for runs of this workspace; null: for all others of the user. Each user of a workspace has a row of his own, '
-    'because nobody checks which workspace a run names.';
-comment on column worker.accounts.account is 'The account''s id, in the words of the source that searches the site.';
+    'Only for runs of this workspace; null for all other runs of the user. Each user of a workspace has a row of '
+    'their own, because the workspace that a run names is not validated.';
+comment on column worker.accounts.account is 'The account''s id, in the format of the source that searches the site.';
 
 create table worker.site_health (
     site text,
@@ -33,25 +34,28 @@ create table worker.site_health (
 );
 create index site_health_prober_run_id on worker.site_health (prober_run_id) where prober_run_id is not null;
 comment on table worker.site_health is
-    'How each site answers, through each account, over all workers; and its circuit breaker: closed without paused_until, '
-    'open until then, and then half open: one run at a time tries the site.';
-comment on column worker.site_health.account is 'The account that it is searched through; empty where there is none.';
+    'How each site responds, through each account, to all workers, and its circuit breaker: closed while '
+    'paused_until is null, open until paused_until, then half open, when one run at a time probes the site.';
+comment on column worker.site_health.account is 'The account that the site is searched through; empty without one.';
 comment on column worker.site_health.last_error_code is 'Code of the last failure; stays after a success.';
 comment on column worker.site_health.consecutive_failures is
-    'Runs that failed since the last success, as the breaker counts them: each once, and a few of each user.';
+    'Runs that failed since the last success, as the breaker counts them: each run once, and only a few of each '
+    'user.';
 comment on column worker.site_health.success_rate is
-    'Moving average, from 0 to 1: a fifth is the last search. Null before the first.';
+    'Moving average, from 0 to 1: the last search counts for a fifth. Null before the first search.';
 comment on column worker.site_health.response_ms is
-    'Moving average of the time that the site takes to answer, in milliseconds. Null before the first.';
+    'Moving average of the response time, in milliseconds. Null before the first search.';
 comment on column worker.site_health.paused_until is
-    'The breaker is open until then, and half open from then on; null when it is closed.';
+    'The breaker is open until then, and half open after that; null when it is closed.';
 comment on column worker.site_health.paused_by is 'Code of the failure that opened the breaker.';
-comment on column worker.site_health.trips is 'Times that the breaker opened since it was closed: each pause doubles the last.';
-comment on column worker.site_health.prober_run_id is 'The run that tries the site while the breaker is half open.';
+comment on column worker.site_health.trips is
+    'How often the breaker opened since it was last closed. Each pause is twice as long as the one before.';
+comment on column worker.site_health.prober_run_id is 'The run that probes the site while the breaker is half open.';
 comment on column worker.site_health.updated_at is
-    'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
+    'The clock at the last change. If it is in the future, the clock was set back, and the other times are set back '
+    'with it.';
 
--- Without a reference to the user: the deletion of an account would wait for a worker that waits for it.
+-- Without a foreign key to the user, to avoid a deadlock of the deletion of a user with a worker.
 create table worker.site_failures (
     site text,
     account text,
@@ -64,13 +68,14 @@ create table worker.site_failures (
     primary key (site, account, user_id)
 );
 comment on table worker.site_failures is
-    'Runs of each user that failed at a site since anyone''s last success there: what its breaker counts. A user who alone '
-    'has as many as would open it is paused alone.';
-comment on column worker.site_failures.account is 'The account that it was searched through; empty where there is none.';
-comment on column worker.site_failures.run_ids is 'The last twenty of them: each counts once, however often it tries.';
-comment on column worker.site_failures.failures is 'How many runs in all.';
-comment on column worker.site_failures.failed_at is 'When the last one of them failed first.';
-comment on column worker.site_failures.pause is 'The user''s runs leave the site alone for so long from then on; null: not at all.';
+    'Runs of each user that failed at a site since any user''s last success there. The breaker counts them. A user '
+    'who alone has enough of them to open the breaker is paused alone.';
+comment on column worker.site_failures.account is 'The account that the site was searched through; empty without one.';
+comment on column worker.site_failures.run_ids is 'The last twenty runs. Each run counts once, however often it fails.';
+comment on column worker.site_failures.failures is 'Number of runs.';
+comment on column worker.site_failures.failed_at is 'When the last of these runs failed first.';
+comment on column worker.site_failures.pause is
+    'How long the user''s runs do not search the site from then on; null for no pause.';
 comment on column worker.site_failures.paused_by is 'Code of the failure that paused the user.';
 
 create table worker.breaker_rules (
@@ -89,14 +94,15 @@ insert into worker.breaker_rules (error_code, failures, failures_per_user, pause
     ('timeout', 5, 3, '2 minutes', '30 minutes'),
     ('network', 5, 3, '2 minutes', '30 minutes');
 comment on table worker.breaker_rules is
-    'Failures that say something of a site, and when they open its breaker. Other codes neither open nor close it.';
+    'Error codes that count as failures of a site, and when they open its breaker. Other codes neither open nor '
+    'close it.';
 comment on column worker.breaker_rules.failures is
-    'Runs that failed in a row, with whatever code, at which one with this code opens it.';
+    'Number of runs that failed in a row, with any code, at which a failure with this code opens the breaker.';
 comment on column worker.breaker_rules.failures_per_user is
-    'How many of one user count for that. Less than failures: one user alone opens no breaker. Through an account all count: '
-    'it is its users'' own.';
-comment on column worker.breaker_rules.pause is 'First pause; each further one is twice as long.';
-comment on column worker.breaker_rules.max_pause is 'Longest pause, unless the site itself asks for more.';
+    'Maximum number of runs of one user that count. Lower than failures, so that one user alone does not open the '
+    'breaker. Through an account, all runs count, because it belongs to its users.';
+comment on column worker.breaker_rules.pause is 'First pause. Each further pause is twice as long.';
+comment on column worker.breaker_rules.max_pause is 'Maximum pause, unless the site itself asks for more.';
 
 create table worker.bucket_limits (
     bucket text primary key,
@@ -114,17 +120,22 @@ create table worker.bucket_limits (
         constraint bucket_limits_searches_per_account check (searches_per_account between 1 and 1000000)
 );
 comment on table worker.bucket_limits is
-    'The operator''s own limits. Each one that is not null holds instead of what the source declares and the site tells.';
-comment on column worker.bucket_limits.bucket is 'What is counted together: a site, or site:name for what it counts apart.';
+    'The operator''s own limits. A limit that is not null overrides what the source declares and what the site '
+    'reports.';
+comment on column worker.bucket_limits.bucket is
+    'What is counted together: a site, or site:name for requests that are counted separately.';
 comment on column worker.bucket_limits.requests is 'Requests within any period_seconds.';
-comment on column worker.bucket_limits.period_seconds is 'That time, in seconds.';
-comment on column worker.bucket_limits.burst is 'How many of them may be sent at once.';
-comment on column worker.bucket_limits.min_delay_seconds is 'Least time between two requests, in seconds.';
+comment on column worker.bucket_limits.period_seconds is 'Period of requests, in seconds.';
+comment on column worker.bucket_limits.burst is 'Maximum number of requests that may be sent at once.';
+comment on column worker.bucket_limits.min_delay_seconds is 'Minimum time between two requests, in seconds.';
 comment on column worker.bucket_limits.quota is 'Requests in each quota_period.';
-comment on column worker.bucket_limits.quota_period is 'A calendar day or month.';
-comment on column worker.bucket_limits.quota_timezone is 'The time zone (IANA) by whose midnight it begins.';
-comment on column worker.bucket_limits.searches is 'Searches of the site at a time, through all accounts; of a site''s own bucket.';
-comment on column worker.bucket_limits.searches_per_account is 'Searches at a time through one account; of a site''s own bucket.';
+comment on column worker.bucket_limits.quota_period is 'day or month, by the calendar.';
+comment on column worker.bucket_limits.quota_timezone is
+    'The time zone (IANA) at whose midnight the quota period begins.';
+comment on column worker.bucket_limits.searches is
+    'Maximum number of concurrent searches of the site, through all accounts. Only for the site''s own bucket.';
+comment on column worker.bucket_limits.searches_per_account is
+    'Maximum number of concurrent searches through one account. Only for the site''s own bucket.';
 
 create table worker.site_buckets (
     bucket text,
@@ -142,27 +153,33 @@ create table worker.site_buckets (
     is_reset_told boolean not null default false,
     updated_at timestamptz not null default worker.now(),
     primary key (bucket, account)
--- One row takes all of a site's permits: updates stay HOT.
+-- All permits of a site update one row: keep these updates HOT.
 ) with (fillfactor = 50);
-comment on table worker.site_buckets is 'What was taken of each bucket of requests, through each account.';
-comment on column worker.site_buckets.bucket is 'What is counted together: a site, or site:name for what it counts apart.';
-comment on column worker.site_buckets.account is 'The account that is asked through; empty where there is none.';
+comment on table worker.site_buckets is 'How much of each bucket of requests is used, through each account.';
+comment on column worker.site_buckets.bucket is
+    'What is counted together: a site, or site:name for requests that are counted separately.';
+comment on column worker.site_buckets.account is 'The account that the requests are sent through; empty without one.';
 comment on column worker.site_buckets.next_at is
-    'When the requests granted so far are paid off at the bucket''s pace: the theoretical arrival time of GCRA.';
-comment on column worker.site_buckets.last_at is 'Time of the last request that was granted; it may be some seconds ahead.';
-comment on column worker.site_buckets.paused_until is 'Until then the site asked to be left alone.';
-comment on column worker.site_buckets.quota is 'The quota that held at the last permit; null: none.';
-comment on column worker.site_buckets.quota_used is 'Requests granted, or used by others as the site tells, since the quota began.';
-comment on column worker.site_buckets.scheduled_used is 'Those of them that scheduled runs took.';
-comment on column worker.site_buckets.quota_resets_at is 'When the next quota begins.';
-comment on column worker.site_buckets.quota_period is 'Number of the quota that is used now: one more at each reset.';
-comment on column worker.site_buckets.told_quota is 'The quota that the site told.';
-comment on column worker.site_buckets.told_left is 'What is left of the quota as the site told, less what was granted since.';
-comment on column worker.site_buckets.is_reset_told is 'Whether quota_resets_at is what the site told; else it is the calendar''s.';
+    'When the bucket is empty again at its rate: the theoretical arrival time of GCRA.';
+comment on column worker.site_buckets.last_at is
+    'Time of the last granted request; it may be some seconds in the future.';
+comment on column worker.site_buckets.paused_until is 'Until then, the site asked for no requests.';
+comment on column worker.site_buckets.quota is 'The quota at the last permit; null for none.';
+comment on column worker.site_buckets.quota_used is
+    'Requests granted since the quota period began, or more if the site reports that others used it too.';
+comment on column worker.site_buckets.scheduled_used is 'Requests of quota_used that scheduled runs took.';
+comment on column worker.site_buckets.quota_resets_at is 'When the next quota period begins.';
+comment on column worker.site_buckets.quota_period is 'Number of the current quota period: increases at each reset.';
+comment on column worker.site_buckets.told_quota is 'The quota that the site reported.';
+comment on column worker.site_buckets.told_left is
+    'The remaining quota that the site reported, minus what was granted since.';
+comment on column worker.site_buckets.is_reset_told is
+    'Whether the site reported quota_resets_at; otherwise it follows from the calendar.';
 comment on column worker.site_buckets.updated_at is
-    'The clock at the last change. When it is ahead, the clock was set back, and the other times are set back with it.';
+    'The clock at the last change. If it is in the future, the clock was set back, and the other times are set back '
+    'with it.';
 
--- Without a reference to the user, as worker.site_failures.
+-- Without a foreign key to the user, as in worker.site_failures.
 create table worker.site_shares (
     bucket text,
     user_id uuid,
@@ -172,10 +189,13 @@ create table worker.site_shares (
     primary key (bucket, user_id)
 ) with (fillfactor = 50);
 comment on table worker.site_shares is
-    'What each user took of the buckets that all share, those without an account: for a quota''s fair use, and for whose turn it is.';
-comment on column worker.site_shares.used is 'Requests granted in that period of the quota.';
-comment on column worker.site_shares.quota_period is 'As that of worker.site_buckets; in another one nothing is used yet.';
-comment on column worker.site_shares.last_at is 'When one was granted last: who was served longest ago is next.';
+    'What each user took of the buckets without an account, which all users share: for fair shares of a quota, and '
+    'for the order in which users take turns.';
+comment on column worker.site_shares.used is 'Requests granted in that quota period.';
+comment on column worker.site_shares.quota_period is
+    'The quota_period of worker.site_buckets. In a later period, nothing is used yet.';
+comment on column worker.site_shares.last_at is
+    'When the last request was granted. The user who was served longest ago is next.';
 
 create table worker.site_searches (
     run_id uuid references worker.leases (run_id) on delete cascade,
@@ -188,13 +208,14 @@ create table worker.site_searches (
 );
 create index site_searches_site on worker.site_searches (site);
 comment on table worker.site_searches is
-    'Searches under way, for the limits of searches at a time. One whose lease has expired does not count.';
-comment on column worker.site_searches.account is 'The account that it is searched through; empty where there is none.';
+    'Searches under way, for the limits of concurrent searches. A search whose lease has expired does not count.';
+comment on column worker.site_searches.account is 'The account that the site is searched through; empty without one.';
 comment on column worker.site_searches.waiting_since is
-    'When it began to wait for its next page, or to ask for it: it keeps its place among those that wait until it has it.';
+    'When it began to wait for its next page, or to request it. It keeps its place in the queue until it has the '
+    'page.';
 comment on column worker.site_searches.waited is 'How long it has waited since then.';
 comment on column worker.site_searches.is_within_page is
-    'Whether it had a permit since its last page: put off now, it would ask the same again.';
+    'Whether it got a permit since its last page. If it is deferred now, it has to repeat those requests.';
 
 create table worker.site_waits (
     run_id uuid references public.search_runs (id) on delete cascade,
@@ -211,18 +232,20 @@ create table worker.site_waits (
     primary key (run_id, site)
 );
 create index site_waits_due_at on worker.site_waits (bucket, due_at);
-comment on table worker.site_waits is
-    'Sites of runs that wait to be searched. worker.site_queue says who is next, among those that come back when they are due.';
+comment on table worker.site_waits is 'Sites of runs that wait to be searched. worker.site_queue decides who is next.';
 comment on column worker.site_waits.account is
-    'The account that it waits for; empty where there is none, or for a place among all searches of the site.';
-comment on column worker.site_waits.bucket is 'The bucket that it waits for; the site itself when it waits to be searched at all.';
-comment on column worker.site_waits.requests is 'Requests that it waits for.';
+    'The account that it waits for; empty without one, or if it waits for a slot among all searches of the site.';
+comment on column worker.site_waits.bucket is
+    'The bucket that it waits for, or the site if it waits for the search to begin.';
+comment on column worker.site_waits.requests is 'Number of requests that it waits for.';
 comment on column worker.site_waits.waiting_since is
-    'When it was refused, or granted a permit, first since its last page: the order of a user''s runs that wait.';
-comment on column worker.site_waits.due_at is 'When it was told to come back.';
-comment on column worker.site_waits.waited is 'How long it will have waited by then.';
+    'When it was first refused, or granted a permit, since its last page. Orders the waiting runs of a user.';
+comment on column worker.site_waits.due_at is 'When it may ask again.';
+comment on column worker.site_waits.waited is 'How long it will have waited by due_at.';
 comment on column worker.site_waits.reason is
-    'paused (the site failed, or asked to be left alone), rate, quota or searches (as many as may search it at a time).';
-comment on column worker.site_waits.message is 'The reason, in one line for the person who reads the run.';
+    'paused (the site failed, or asked for a pause), rate, quota or searches (the maximum number of concurrent '
+    'searches).';
+comment on column worker.site_waits.message is 'The reason, in one line for the user.';
 comment on column worker.site_waits.lets_pass is
-    'Whether others are served until it is due: it waits for its user''s share of a quota, or for the part of schedules.';
+    'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
+    'of scheduled runs.';

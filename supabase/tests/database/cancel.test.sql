@@ -50,12 +50,12 @@ select is((select jobs_found from public.search_runs where id = pg_temp.id_of('r
 
 create temporary table before_others as select to_jsonb(run) as run from public.search_runs as run where kind = 'pgtap';
 select pg_temp.sign_in(pg_temp.bob());
-select throws_ok(format($$ select public.cancel_search('%s') $$, id), 'PT404', 'run_id must be of a run of yours',
+select throws_ok(format($$ select public.cancel_search('%s') $$, id), 'PT404', 'run_id must be the id of one of your runs',
     'not another user''s: ' || name)
 from runs where name in ('pending', 'running', 'finished') order by name;
-select throws_ok($$ select public.cancel_search(gen_random_uuid()) $$, 'PT404', 'run_id must be of a run of yours',
+select throws_ok($$ select public.cancel_search(gen_random_uuid()) $$, 'PT404', 'run_id must be the id of one of your runs',
     'not one that there is not');
-select throws_ok('select public.cancel_search(null)', 'PT404', 'run_id must be of a run of yours', 'nor none');
+select throws_ok('select public.cancel_search(null)', 'PT404', 'run_id must be the id of one of your runs', 'nor none');
 select is_empty(
     $$ update public.search_runs set cancel_requested_at = now() where id <> pg_temp.id_of('bob''s') returning id $$,
     'nor by an update');

@@ -110,7 +110,7 @@ select is(public.worker_merge_items(jsonb_build_array(jsonb_build_object('item_i
     0, 'an item that is gone');
 select throws_ok(
     format($$ select public.worker_merge_items('[{"item_id": "%s", "other_id": "%s"}]') $$, pg_temp.item('m8'), id),
-    '22023', 'pairs must each be of items of one kind and owner', 'a pair across kinds')
+    '22023', 'both items of a pair must have the same kind and owner', 'a pair across kinds')
 from public.items where kind = 'pgtap private' limit 1;
 
 select pg_temp.split('m3');
@@ -121,7 +121,7 @@ select is((select count(*)::integer from worker.kept_apart), 3, 'split again, no
 select pg_temp.split('m1');
 select is(pg_temp.groups('m'), 'm1 m2+m4 m3 m5+m6+m7 m8', 'the oldest, too');
 select is((select duplicate_of from public.items where id = pg_temp.item('m4')), pg_temp.item('m2'), 'whose place the next has');
-select throws_ok($$ select public.worker_split_item(gen_random_uuid()) $$, 'PT404', 'item_id must be of an item', 'an item that is none');
+select throws_ok($$ select public.worker_split_item(gen_random_uuid()) $$, 'PT404', 'item_id must be the id of an item', 'an item that is none');
 select pg_temp.split('m8');
 select is(pg_temp.groups('m'), 'm1 m2+m4 m3 m5+m6+m7 m8', 'alone it stays');
 

@@ -275,7 +275,7 @@ select is((select count(*)::integer from public.run_events, run where run_id = r
 select is(pg_temp.load(3, '[]') ->> 'results', '0', 'what a page does not have any more');
 select is((select count(*)::integer from public.search_results, run where run_id = run.id and item_id = (pg_temp.item('alpha:n1')).id),
     1, 'its run keeps');
-select throws_ok($$ select public.worker_load_page(-1, 1, 1, '{}', '[]', '[]') $$, 'PT404', 'page_id must be of a page that is kept',
+select throws_ok($$ select public.worker_load_page(-1, 1, 1, '{}', '[]', '[]') $$, 'PT404', 'page_id must be the id of a stored page',
     'a page that is gone');
 
 -- Alerts ---------------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ select is(pg_temp.save_items(id, 'alpha', 2, '[]', '[{"index": null, "type": "Ke
 select is(pg_temp.finish_run(id), 'partial', 'so the run is not complete') from unread;
 select results_eq(
     'select error_code, error_message, retryable from public.search_run_sites join unread on unread.id = run_id',
-    $$ values ('unverified', '1 of 2 pages could not be read; they are kept, to be read anew', true) $$, 'and says why');
+    $$ values ('unverified', '1 of 2 pages could not be read; they are stored for reprocessing', true) $$, 'and says why');
 
 select * from finish();
 rollback;

@@ -84,7 +84,7 @@ select results_eq(
 
 select throws_ok(
     format($$ select public.worker_finish_run('%s', '%s') $$, run_id, lease_token),
-    '22023', 'run_id must be of a run whose sites are all finished, or wait', 'a run does not end before its sites')
+    '22023', 'run_id must be the id of a run whose sites have all finished or wait', 'a run does not end before its sites')
 from lease;
 
 select public.worker_finish_site(run_id, lease_token, 'alpha') from lease;
