@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from scripts.schema_document import DOCUMENT, describe_schema
 from tests.integration.test_local_migrations import new_database
 from tests.support.postgres import POSTGRES_15, throwaway_postgres
 from tests.support.queue import CLI, needs_cli
+from tests.support.schema.document import DOCUMENT, describe_schema
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 

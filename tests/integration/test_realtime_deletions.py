@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import pytest
 from supabase import AsyncClient
 
-from scripts.schema_document import describe_schema
 from tests.integration.conftest import Configure, Connection
 from tests.support.queue import Row, call, claim, enqueue, search, user_id
+from tests.support.schema.document import describe_schema
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.schema import update_project
-from scripts.schema_difference import difference
-from scripts.schema_files import (
+from tests.support.schema.difference import difference
+from tests.support.schema.files import (
     PROJECT,
     ReleasedMigrationError,
     make_migrations,
@@ -17,6 +16,7 @@ from scripts.schema_files import (
     released_migrations,
     schema_files,
 )
+from tests.support.schema.update import update_project
 from worker.local.supabase.postgres import Postgres
 
 NEW_FUNCTION = """\

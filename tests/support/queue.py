@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 SITES = ("linkedin", "indeed", "glassdoor")
 
-NODE_MODULES = Path(__file__).parent / "e2e" / "node_modules"
+NODE_MODULES = Path(__file__).parents[1] / "e2e" / "node_modules"
 
 CLI = shutil.which("supabase", path=str(NODE_MODULES / ".bin"))
 needs_cli = pytest.mark.skipif(CLI is None, reason="needs the Supabase CLI: npm ci --prefix tests/e2e")

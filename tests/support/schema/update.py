@@ -1,0 +1,38 @@
+"""Brings the migrations and the document in line with the schema files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.postgres import throwaway_postgres
+from tests.support.schema.difference import difference
+from tests.support.schema.document import describe_schema
+from tests.support.schema.files import ReleasedMigrationError, released_migrations, schema_files, write_migrations
+from worker.local.supabase.migrations import apply_migrations
+from worker.local.supabase.postgres import embedded_binaries
+
+_ADVICE = """\
+The migrations do not create what supabase/schemas declares (-), or create more (+). Released migrations do not change:
+write the change as supabase/migrations/<14 digits>_<name>.sql, then run ./scripts/schema again.
+"""
+
+
+def update_project(project: Path) -> str | None:
+    """Bring the migrations and the document of a project in line with its schema files.
+
+    Returns:
+        Why that is not possible, or None.
+    """
+    try:
+        released = released_migrations(project)
+    except ReleasedMigrationError as error:
+        return str(error)
+    migrations = project / "migrations"
+    if not released:
+        write_migrations(schema_files(project), migrations)
+    with throwaway_postgres(bin_folder=embedded_binaries()) as postgres:
+        if released and (missing := difference(postgres, project)):
+            return f"{missing}\n\n{_ADVICE}"
+        apply_migrations(postgres.dsn("postgres"), migrations)
+        (project / "SCHEMA.md").write_text(describe_schema(postgres.dsn("postgres")))
+    return None
