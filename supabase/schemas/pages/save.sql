@@ -23,10 +23,11 @@ begin
            run.parameters, run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer,
            (raw ->> 'calls_used')::integer,
            coalesce(raw ->> 'account', ''), nullif(raw -> 'cursor', 'null'),
-           coalesce((raw ->> 'is_last')::boolean, false), worker.now(), case run.source when 'cron' then 'scheduled' else 'manual' end
+           coalesce((raw ->> 'is_last')::boolean, false), worker.now(),
+           case run.source when 'cron' then 'scheduled' else 'manual' end
     from public.search_run_sites as started
     where started.run_id = run.id and started.site = worker_save_page.site and started.completed_at is null
-      -- Of a former attempt, too: a page may have waited on a worker's disk.
+      -- Also pages of an earlier attempt, which may have waited on a worker's disk.
       and worker_save_page.attempt between 1 and started.attempts
     on conflict on constraint raw_collections_page do nothing;
 
@@ -48,7 +49,7 @@ begin
     if worker.may_write_progress(run.id) then
         perform worker.write_progress(run.id, worker_save_page.progress);
     end if;
-    -- One that waited on a worker's disk tells nothing of the site as it is now.
+    -- A page that waited on a worker's disk says nothing about the current state of the site.
     if saved ->> 'status' <> 'failed' and exists (
         select from public.search_run_sites as searched
         where searched.run_id = run.id and searched.site = worker_save_page.site and searched.status = 'running'
@@ -60,8 +61,9 @@ begin
 end;
 $$;
 comment on function public.worker_save_page is
-    'Keeps a page, loads its items and writes the run''s progress, in one transaction. raw is {source, version, payload, '
-    'response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), is_last (there is none), transform_ms, completeness}; '
-    'items are as worker.page_item, errors {index, type, message, field, raw}. Returns {status, results, new}: completed, partial (some items were invalid) or failed (all were, or '
-    'they were not loaded); results new to the run; and things on it that no earlier run of the same search had. '
-    'The same page again changes nothing and returns the same.';
+    'Saves a page, loads its items and writes the run''s progress, in one transaction. raw is {source, version, '
+    'payload, response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), '
+    'is_last, transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, '
+    'raw}. Returns {status, results, new}: completed, partial (some items were invalid) or failed (all were '
+    'invalid, or they were not loaded); the number of results new to the run; and of things that no earlier run of '
+    'the same search had. Idempotent.';
