@@ -1,4 +1,4 @@
-// A frontend's way through a search, as the README shows it: sign in, insert, watch, read what was found. Writes what
+// A frontend's way through a search, as docs/frontend.md shows it: sign in, insert, watch, read what was found. Writes what
 // happens to standard output: JSON, one object a line.
 import { createClient } from "@supabase/supabase-js";
 import WebSocket from "ws";
