@@ -1,4 +1,4 @@
-"""One search of one site without a database: for the command `try`, and for tests of sources."""
+"""A search of one site without a database: for tests of sources, and for the command `try`. Public."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Protocol
 
 from worker.engine.permits import LocalPermits
 from worker.engine.read import storable, transform
-from worker.http import HttpClient, SiteHttp
-from worker.model import Json, Page, Parameters, Progress, Transformed
+from worker.http import HttpClient, SiteHttp, open_http
+from worker.model import ItemError, Json, Page, Parameters, Progress, Transformed
 from worker.settings import DEFAULT_SITE_TIMEOUT_SECONDS
 from worker.sources import Search, Source
 
+__all__ = ["HttpClient", "ItemError", "ProgressLog", "Transformed", "open_http", "search"]
+
 
 class ProgressLog(Protocol):
-    """What keeps, or shows, what a search tells of its progress; such as a list."""
+    """Receives the progress that a search reports; a list, for example."""
 
-    def append(self, told: Progress, /) -> None:
-        """Take what was told last."""
+    def append(self, reported: Progress, /) -> None:
+        """Receive one report."""
         ...
 
 
@@ -37,7 +39,7 @@ async def search(
     timeout_seconds: float = DEFAULT_SITE_TIMEOUT_SECONDS,
     progress: ProgressLog | None = None,
 ) -> AsyncGenerator[tuple[Page, Transformed], None]:
-    """Search one site, page by page, and read what each page holds.
+    """Search one site, page by page, and yield each page with its items.
 
     Args:
         source: The source.
@@ -49,15 +51,15 @@ async def search(
         next_page: Number of the first page.
         account: The account to search through, where the source needs one.
         timeout_seconds: Time for one page, as `Search.timeout_seconds`.
-        progress: Takes what the search tells of its progress.
+        progress: Receives the progress that the search reports.
 
     Raises:
         SiteError: The parameters are wrong, or the site failed. Pages that came before are good.
     """
 
-    async def report(told: Progress) -> None:
+    async def report(reported: Progress) -> None:
         if progress is not None:
-            progress.append(told)
+            progress.append(reported)
 
     source.validate(site, parameters)
     permits = LocalPermits(site, source.limits)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from itertools import count
 
 from pydantic import Field
 
-from worker.errors import ErrorCode, InvalidItemError, SiteError
-from worker.model import Item, Json, Observed, Page, Progress, SiteLimits
-from worker.sources import Search, Source
-from worker.sources.parameters import JobParameters
+from worker import (
+    ApiKey,
+    EnvironmentSettings,
+    ErrorCode,
+    InvalidItemError,
+    Item,
+    JobParameters,
+    Json,
+    Observed,
+    Page,
+    Progress,
+    Search,
+    SiteError,
+    SiteLimits,
+    Source,
+)
 
 API = "https://api.hireboard.example/v1/jobs"
 PAGE_SIZE = 50
@@ -23,6 +34,14 @@ class HireboardParameters(JobParameters):
     hireboard_team: str | None = Field(None, min_length=1, max_length=50)
 
 
+class HireboardSettings(EnvironmentSettings):
+    """The settings of the source, from the environment or from the file `.env`."""
+
+    api_key: ApiKey | None = Field(
+        default=None, validation_alias="HIREBOARD_API_KEY", description="Key of Hireboard, for the site hireboard."
+    )
+
+
 class HireboardSource(Source):
     """Searches Hireboard with its API: https://developers.hireboard.example."""
 
@@ -31,11 +50,13 @@ class HireboardSource(Source):
     sites: Sequence[str] = ("hireboard",)
     version = 1
     parameters = HireboardParameters
+    settings = HireboardSettings
     limits: Mapping[str, SiteLimits] = {"hireboard": SiteLimits(requests=10, period_seconds=1, quota=5000)}
 
-    def __init__(self) -> None:
-        self._key = os.environ.get("HIREBOARD_API_KEY", "")
-        self.credentials = {"HIREBOARD_API_KEY": bool(self._key)}
+    def __init__(self, settings: HireboardSettings | None = None) -> None:
+        key = (settings or HireboardSettings()).api_key
+        self._key = key.get_secret_value() if key else ""
+        self.credentials = {"HIREBOARD_API_KEY": key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search, page by page.

@@ -7,13 +7,13 @@ from contextlib import aclosing
 import httpx
 import pytest
 import respx
+from pydantic import SecretStr
 
-from tests.example_source.hireboard import API, HireboardSource
-from worker import testing
-from worker.errors import ErrorCode, SiteError
-from worker.http import HttpSettings, open_http
-from worker.model import Item, Json, Page
+from tests.example_source.hireboard import API, HireboardSettings, HireboardSource
+from worker import ErrorCode, HttpSettings, Item, Json, Page, SiteError
+from worker.testing import open_http, search
 
+SOURCE = HireboardSource(HireboardSettings(api_key=SecretStr("k")))
 NURSE = {"sites": ["hireboard"], "search_term": "nurse", "results_wanted": 120}
 
 
@@ -30,23 +30,18 @@ def simulate(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"jobs": jobs(offset, min(limit, 70 - offset))}, headers={"X-Quota-Left": "9"})
 
 
-async def search(cursor: Json = None, next_page: int = 1) -> tuple[list[Page], list[Item]]:
+async def fetch(cursor: Json = None, next_page: int = 1) -> tuple[list[Page], list[Item]]:
     async with open_http(HttpSettings(backoff_seconds=0)) as http:
-        pages = testing.search(HireboardSource(), "hireboard", NURSE, http, cursor=cursor, next_page=next_page)
+        pages = search(SOURCE, "hireboard", NURSE, http, cursor=cursor, next_page=next_page)
         async with aclosing(pages):
             found = [page async for page in pages]
     return [page for page, _ in found], [item for _, transformed in found for item in transformed.items]
 
 
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HIREBOARD_API_KEY", "k")
-
-
 @respx.mock
 async def test_all_pages_are_fetched() -> None:
     route = respx.get(API).mock(side_effect=simulate)
-    pages, items = await search()
+    pages, items = await fetch()
     assert [(page.number, page.cursor, page.is_last) for page in pages] == [(1, 50, False), (2, 70, True)]
     assert [item.external_id for item in items] == [f"h{number}" for number in range(70)]
     assert all(call.request.headers["x-api-key"] == "k" for call in route.calls)
@@ -55,7 +50,7 @@ async def test_all_pages_are_fetched() -> None:
 @respx.mock
 async def test_a_search_continues_after_its_last_page() -> None:
     respx.get(API).mock(side_effect=simulate)
-    pages, items = await search(cursor=50, next_page=2)
+    pages, items = await fetch(cursor=50, next_page=2)
     assert [page.number for page in pages] == [2]
     assert [item.external_id for item in items] == [f"h{number}" for number in range(50, 70)]
 
@@ -64,5 +59,5 @@ async def test_a_search_continues_after_its_last_page() -> None:
 async def test_a_wrong_key_fails_the_site() -> None:
     respx.get(API).respond(401)
     with pytest.raises(SiteError) as raised:
-        await search()
+        await fetch()
     assert (raised.value.code, raised.value.is_final) == (ErrorCode.UNAUTHORIZED, True)

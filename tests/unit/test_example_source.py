@@ -64,6 +64,20 @@ def test_the_worker_finds_the_package(installed: Path) -> None:
     assert "10 requests a second, 5,000 a day" in line
 
 
+def test_the_worker_lists_and_checks_the_settings_of_the_package(installed: Path) -> None:
+    answer = command(installed, {}, "settings")
+    assert answer.stdout.endswith("\n\n# Key of Hireboard, for the site hireboard.\nHIREBOARD_API_KEY=\n")
+    answer = command(installed, {"HIREBOARD_API_KEY": "s3 cret"}, "sources")
+    assert answer.returncode == 2
+    assert answer.stderr == "HIREBOARD_API_KEY: has white space or another character that no key has; copy it again\n"
+
+
+def test_the_package_reads_the_file_of_settings(installed: Path) -> None:
+    (installed / ".env").write_text("HIREBOARD_API_KEY=s3cret\n")
+    answer = command(installed, {"HIREBOARD_API_KEY": ""}, "sources")
+    assert "set: HIREBOARD_API_KEY" in answer.stdout
+
+
 async def test_the_worker_searches_with_the_package(installed: Path, tmp_path: Path) -> None:
     async def play(request: Request, writer: asyncio.StreamWriter) -> None:
         assert request.headers["x-api-key"] == "s3cret"
