@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from worker.errors import SettingsError
 
@@ -51,13 +52,12 @@ def _check_exists(value: Path) -> Path:
 ApiKey = Annotated[SecretStr, AfterValidator(_check_sendable)]
 """A key that is sent in a header. It does not appear in logs, messages or `repr`."""
 
+ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
+
 
 def plain(secret: SecretStr | None) -> str | None:
     """Return the text of a secret."""
     return None if secret is None else secret.get_secret_value()
-
-
-ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
 
 
 class EnvironmentSettings(BaseSettings):
@@ -84,10 +84,12 @@ class EnvironmentSettings(BaseSettings):
             super().__init__(**options, **{name: values[written] for name, written in given.items()})
         except ValidationError as error:
             raise SettingsError(self._problems(error, given)) from None
+        except UnreadableError as error:  # a list or an object that is not JSON in the environment
+            raise SettingsError(str(error)) from None
 
     @classmethod
     def environment_names(cls, field: str) -> tuple[str, ...]:
-        """Return the environment variables that a field is read from, the first one being its name in messages."""
+        """Return the environment variables that a field is read from. Messages use the first one."""
         alias = cls.model_fields[field].validation_alias
         if alias is None:
             return (f"{cls.model_config.get('env_prefix', '')}{field}".upper(),)
@@ -100,10 +102,10 @@ class EnvironmentSettings(BaseSettings):
 
     @classmethod
     def _given(cls, values: Iterable[str]) -> dict[str, str]:
-        """Return the arguments as they were written, by the name that pydantic knows their fields by.
+        """Return the names of the arguments as they were written, by the names that pydantic uses.
 
-        Pydantic's own `populate_by_name` is no way to do this: it would also read environment variables that are
-        named as the fields, such as `PROXIES`.
+        Pydantic's `populate_by_name` cannot be used: with it, fields are also read from environment variables of the
+        same name, such as `PROXIES`.
         """
         fields = {
             name: cls.environment_name(field) if cls.model_fields[field].validation_alias else field
@@ -125,18 +127,20 @@ class EnvironmentSettings(BaseSettings):
     def _problems(cls, error: ValidationError, given: dict[str, str]) -> str:
         problems: dict[str, str] = {}
         for problem in error.errors(include_url=False):
-            name = str(problem["loc"][0])
+            name = str(problem["loc"][0]) if problem["loc"] else cls.__name__
             if name in cls.model_fields and name not in given:
                 name = cls.environment_name(name)
             reason = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-            problems[given.get(name, name)] = f"{given.get(name, name)}: {reason}"
             if problem["type"] == "missing":
                 problems[name] = cls._required(next(f for f in cls.model_fields if name in cls.environment_names(f)))
+            else:
+                written = given.get(name, name)
+                problems[written] = f"{written}: {reason}"
         return "\n".join(problems.values())
 
     @classmethod
     def _required(cls, field: str) -> str:
-        return f"{cls.environment_name(field)}: is required. {cls.model_fields[field].description}"
+        return f"{cls.environment_name(field)}: is required. {cls.model_fields[field].description or ''}".rstrip()
 
 
 def forget_environment(classes: Iterable[type[EnvironmentSettings]]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from worker.cli.settings import all_settings_classes, example, read_settings, search_settings_classes
@@ -292,6 +292,31 @@ def test_a_prefix_names_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.region == "us"
     values: dict[str, Any] = {"FLATBOARD_API_KEY": "an argument", "region": "uk"}
     assert FlatSettings(**values) == FlatSettings(api_key=SecretStr("an argument"), region="uk")
+
+
+class CityboardSettings(EnvironmentSettings):
+    cities: list[str] = Field(default=["Berlin"], validation_alias="CITYBOARD_CITIES")
+    least: int = 1
+    most: int = 2
+    key: str = Field(default=..., validation_alias="CITYBOARD_KEY")
+
+    @model_validator(mode="after")
+    def _is_range(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("least must not be above most")
+        return self
+
+
+def test_whatever_is_wrong_is_an_error_of_this_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"^CITYBOARD_KEY: is required\.$"):
+        CityboardSettings()
+    monkeypatch.setenv("CITYBOARD_CITIES", '["London", "Paris"]')
+    assert CityboardSettings(key="k").cities == ["London", "Paris"]
+    with pytest.raises(SettingsError, match=r"^CityboardSettings: least must not be above most$"):
+        CityboardSettings(key="k", least=3)
+    monkeypatch.setenv("CITYBOARD_CITIES", "London, Paris")
+    with pytest.raises(SettingsError, match=r"\"cities\""):
+        CityboardSettings(key="k")
 
 
 def test_the_environment_forgets_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
