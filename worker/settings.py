@@ -156,7 +156,7 @@ def forget_environment(classes: Iterable[type[EnvironmentSettings]]) -> None:
 
 
 class SearchSettings(EnvironmentSettings):
-    """What a search needs to know, with a database or without one."""
+    """Settings of a search, with or without a database."""
 
     site_timeout_seconds: float = Field(
         default=DEFAULT_SITE_TIMEOUT_SECONDS,
@@ -189,14 +189,14 @@ class Settings(SearchSettings):
             "NEXT_PUBLIC_SUPABASE_ANON_KEY",
             "NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY",
         ),
-        description="The key of users: for the commands of a user alone, such as enqueue and watch.",
+        description="The key of users. Only the commands of a user need it, such as enqueue and watch.",
     )
 
     supabase_email: str | None = Field(
         default=None,
         validation_alias="SUPABASE_EMAIL",
-        description="User that the commands of a user, such as enqueue and watch, sign in as. "
-        "On a local stack the default is a user made for it.",
+        description="The user that commands such as enqueue and watch sign in as. "
+        "On a local stack, the default is a user that they create.",
     )
     supabase_password: SecretStr | None = Field(
         default=None, validation_alias="SUPABASE_PASSWORD", description="Password of that user."
@@ -214,43 +214,43 @@ class Settings(SearchSettings):
         validation_alias="WORKER_CONCURRENCY",
         ge=1,
         le=100,
-        description="Runs searched at the same time; the sites of one run are searched one after another.",
+        description="Maximum number of concurrent runs. The sites of one run are searched one after another.",
     )
     claim_batch: int = Field(
         default=5,
         validation_alias="WORKER_CLAIM_BATCH",
         ge=1,
         le=100,
-        description="Runs claimed with one request at most; never more than there are free places.",
+        description="Maximum number of runs claimed with one request; never more than can be searched at once.",
     )
     lease_seconds: int = Field(
         default=60,
         validation_alias="WORKER_LEASE_SECONDS",
         ge=5,
         le=3600,
-        description="How long a run stays with a worker that has died. Heartbeats come three times as often.",
+        description="Time in seconds after which the runs of a dead worker are rescued; it covers three heartbeats.",
     )
     poll_seconds: float = Field(
         default=1,
         validation_alias="WORKER_POLL_SECONDS",
         gt=0,
         le=60,
-        description="Pause between two looks into the queue while there is work.",
+        description="Pause in seconds between two polls of the queue while there is work.",
     )
     poll_idle_seconds: float = Field(
         default=30,
         validation_alias="WORKER_POLL_IDLE_SECONDS",
         gt=0,
         le=600,
-        description="Longest such pause while there is none. Realtime wakes the worker sooner.",
+        description="Longest such pause while there is no work. Realtime wakes the worker sooner.",
     )
     grace_seconds: float = Field(
         default=25,
         validation_alias="WORKER_GRACE_SECONDS",
         ge=0,
         le=300,
-        description="After SIGTERM, time for running searches to finish; what is left is released. "
-        "Keep it below the platform's own limit (Render: maxShutdownDelaySeconds, 30).",
+        description="Time in seconds for running searches to end after SIGTERM; the others are released. "
+        "Keep it below the limit of the platform (Render: maxShutdownDelaySeconds, 30).",
     )
 
     request_timeout_seconds: float = Field(
@@ -258,19 +258,19 @@ class Settings(SearchSettings):
         validation_alias="WORKER_REQUEST_TIMEOUT_SECONDS",
         gt=0,
         le=60,
-        description="Timeout of one request to Supabase.",
+        description="Timeout of one request to Supabase, in seconds.",
     )
     outage_seconds: float = Field(
         default=600,
         validation_alias="WORKER_OUTAGE_SECONDS",
         ge=10,
         le=86400,
-        description="How long running searches wait for Supabase to come back, before they are given up.",
+        description="How long running searches wait during an outage of Supabase before they are given up, in seconds.",
     )
     spool_dir: Path = Field(
         default=Path(".local/spool"),
         validation_alias="WORKER_SPOOL_DIR",
-        description="Folder for fetched pages that cannot be saved while Supabase is out of reach, or that it refused.",
+        description="Folder for fetched pages that cannot be saved: Supabase cannot be reached, or has refused them.",
     )
     backup_dir: Path | None = Field(
         default=None,
@@ -280,10 +280,10 @@ class Settings(SearchSettings):
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="auto",
         validation_alias="WORKER_LOG_FORMAT",
-        description="json lines, pretty for people, or auto: pretty on a terminal.",
+        description="json (one object per line), pretty (for people), or auto (pretty on a terminal, else json).",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", validation_alias="WORKER_LOG_LEVEL", description="Least level that is logged."
+        default="INFO", validation_alias="WORKER_LOG_LEVEL", description="Lowest level that is logged."
     )
 
     embedding_model: str | None = Field(
@@ -291,29 +291,29 @@ class Settings(SearchSettings):
         validation_alias="WORKER_EMBEDDING_MODEL",
         min_length=1,
         max_length=200,
-        description="Model that embeds items: wordllama, which needs no network (extra embed), or the name of one at "
-        "WORKER_EMBEDDING_URL, such as text-embedding-3-small. Default: nothing is embedded.",
+        description="Model that embeds items: wordllama, which needs no network (extra embed), or the name of a model "
+        "at WORKER_EMBEDDING_URL, such as text-embedding-3-small. Default: nothing is embedded.",
     )
     embedding_url: str | None = Field(
         default=None,
         validation_alias="WORKER_EMBEDDING_URL",
         validate_default=True,
-        description="Address of an endpoint that speaks OpenAI's protocol, up to the version: https://api.openai.com/v1.",
+        description="Address of an endpoint with OpenAI's API, with the version: https://api.openai.com/v1.",
     )
     embedding_api_key: ApiKey | None = Field(
-        default=None, validation_alias="WORKER_EMBEDDING_API_KEY", description="Its key, if it needs one."
+        default=None, validation_alias="WORKER_EMBEDDING_API_KEY", description="Key of this endpoint, if it needs one."
     )
     embedding_batch: int = Field(
         default=100,
         validation_alias="WORKER_EMBEDDING_BATCH",
         ge=1,
         le=2048,
-        description="Texts sent to it with one request at most.",
+        description="Maximum number of texts in one request to it.",
     )
     embedding_send_dimensions: bool = Field(
         default=True,
         validation_alias="WORKER_EMBEDDING_SEND_DIMENSIONS",
-        description="Whether to ask it for vectors of 256 dimensions; false for a model that has no others.",
+        description="Whether requests ask for 256 dimensions; false for a model that has no other vectors.",
     )
 
     @field_validator("supabase_url")
@@ -340,7 +340,7 @@ class Settings(SearchSettings):
         return value.rstrip("/")
 
     def require(self, name: Literal["supabase_service_role_key", "supabase_anon_key"]) -> str:
-        """Return a key that only some commands need.
+        """Return the text of a key that only some commands need.
 
         Raises:
             SettingsError: The key is not set.

@@ -44,17 +44,17 @@ async def search(
     Args:
         source: The source.
         site: One of its sites.
-        parameters: What to search for.
-        http: The client to send requests with.
-        newer_than: Ask only for what was published since.
-        cursor: That of an earlier page, to go on after it.
+        parameters: The parameters of the search.
+        http: The client to send requests with, from `open_http`.
+        newer_than: Search only for what was published since then.
+        cursor: The cursor of an earlier page, to resume after it.
         next_page: Number of the first page.
-        account: The account to search through, where the source needs one.
-        timeout_seconds: Time for one page, as `Search.timeout_seconds`.
+        account: The account to search through, if the source needs one.
+        timeout_seconds: Time limit for one page, as `Search.timeout_seconds`.
         progress: Receives the progress that the search reports.
 
     Raises:
-        SiteError: The parameters are wrong, or the site failed. Pages that came before are good.
+        SiteError: The parameters are wrong, or the site failed. Earlier pages are valid.
     """
 
     async def report(reported: Progress) -> None:

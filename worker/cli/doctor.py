@@ -1,4 +1,4 @@
-"""The command `doctor`: checks what a worker needs, in the order in which one thing depends on another."""
+"""The command `doctor`: checks what a worker needs, each check after those that it depends on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ REALTIME_SECONDS = 15
 REALTIME_ATTEMPTS = 3
 EMBEDDING_SECONDS = 20
 CHECK_SECONDS = 30
-"""Bound of any one check, above those of what it waits for: they can say what was waited for."""
+"""Limit of each check. It is above the timeouts within a check, which have better messages."""
 
 CLOCK_SKEW_WARNING_SECONDS = 2
 SNAPSHOT_WARNING_SECONDS = 300
@@ -71,7 +71,7 @@ JOBSPY_MODULES = ("jobspy", "numpy", "pandas")
 
 
 class Outcome(StrEnum):
-    """How a check ended. Only what is broken keeps a worker from its work."""
+    """Result of a check. A worker works unless something is broken."""
 
     OK = "ok"
     WARNING = "warning"
@@ -87,8 +87,8 @@ class Finding:
     """What a check found.
 
     Attributes:
-        found: What is so, in one line.
-        advice: What to do about it; empty if nothing is.
+        found: The finding, in one line.
+        advice: What to do about it; may be empty.
     """
 
     outcome: Outcome
@@ -121,12 +121,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One concern.
+    """One check.
 
     Attributes:
-        name: What is checked, in a word.
-        needs: The check without which this one says nothing.
-        examine: Checks it.
+        name: What is checked, in one word.
+        needs: The check that must succeed before this one.
+        examine: Does the check.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Check:
 
 
 async def doctor() -> int:
-    """Check everything, and print a line for each finding as it comes; return 1 if something is broken, else 0."""
+    """Run all checks, and print each finding at once; return 1 if something is broken, else 0."""
     exit_code = 0
     async with aclosing(findings()) as found:
         async for name, finding in found:
@@ -157,9 +157,9 @@ def lines(name: str, finding: Finding) -> Iterator[str]:
 
 
 async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
-    """Yield each check's name with what it found, as soon as it is done.
+    """Yield the name and the finding of each check when it is done.
 
-    A check that needs one which found something broken is skipped.
+    A check is skipped if one that it needs found something broken.
     """
     unsound = set()
     classes = all_settings_classes()
@@ -171,7 +171,7 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
         *problems, last = str(error).splitlines()
         for problem in problems:
             yield "settings", Finding(Outcome.BROKEN, problem)
-        advice = "`python -m worker settings` lists them all, with their meaning and default."
+        advice = "`python -m worker settings` lists all settings, with their meaning and default."
         yield "settings", Finding(Outcome.BROKEN, last, advice)
         for check in CHECKS:
             yield check.name, Finding(Outcome.SKIPPED, "not checked: needs settings")
@@ -214,7 +214,7 @@ async def _examine(check: Check, subject: Subject) -> Finding:
     except DatabaseUnreachableError as error:
         advice = "The API answers, but not its database: look at the project's health in the dashboard, and try again."
         finding = Finding(Outcome.BROKEN, str(error), advice)
-    # Whatever a library says of its failure, it does not say a key, nor the password of an address.
+    # Messages of libraries may contain a key, or the password of an address.
     secrets = [
         value.get_secret_value()
         for settings in subject.others.values()
@@ -341,7 +341,7 @@ async def _check_migrations(subject: Subject) -> Finding:
 
 def _refused_status(error: CallRefusedError) -> Finding:
     if error.code == FUNCTION_NOT_FOUND:
-        advice = f"{PUSH} If they are, have the API read the schema anew: notify pgrst, 'reload schema'."
+        advice = f"{PUSH} If they are, reload the schema of the API: notify pgrst, 'reload schema'."
         return Finding(Outcome.BROKEN, "not applied: the database has no worker_status", advice)
     if error.code == SCHEMA_NOT_EXPOSED:
         advice = "Expose the schema public in the project's settings, Data API."
@@ -433,7 +433,7 @@ async def _check_spool(subject: Subject) -> Finding:
 
 
 async def _check_jobspy(subject: Subject) -> Finding:
-    # Not imported: the process that they are imported into carries them for good.
+    # Not imported: the modules would stay in the memory of this process.
     missing = [module for module in JOBSPY_MODULES if find_spec(module) is None]
     if missing:
         advice = "Install what the worker requires: pip install -r requirements.txt."
@@ -485,7 +485,7 @@ async def _check_embeddings(subject: Subject) -> Finding:
                 return Finding(
                     Outcome.WARNING,
                     f"the database has those of {status.embedding_model}, not of {embedder.name}",
-                    f"Set {name} to its model, or have all of them made anew: "
+                    f"Set {name} to its model, or have all items embedded again: "
                     f"select worker.change_embedding_model('{embedder.name}'). Until then none are made.",
                 )
             (answer,) = await embedder.embed(["Software engineer"])

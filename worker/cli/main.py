@@ -29,10 +29,10 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 REFUSALS = frozenset({"22023", "PT404", "PT429"})
-"""Codes with which the database refuses what a user asks for: wrong parameters, no such run, a quota."""
+"""Codes of the database for a request of a user that it refuses: wrong parameters, no such run, a quota."""
 
 LEAST_DRAIN_SECONDS = 10
-"""Releasing what is left at the end takes up to 5 of them."""
+"""Releasing running searches at the end takes up to 5 of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,19 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has enough; what is left must not be written at the end either.
+        # The reader of the output, such as `head`, has closed it; Python must not write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
     return code
 
 
 def _tell_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a traceback as Python does, but for what a terminal would obey."""
+    """Print a traceback as Python does, without control characters."""
     complain("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes options by their full names alone, in each command: an abbreviation may mean another one later."""
+    """Accepts only full names of options: an abbreviation could become ambiguous in a later release."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments, allow_abbrev=False)
@@ -78,10 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
-    run = commands.add_parser("run", help="search what comes in, until told to stop")
+    run = commands.add_parser("run", help="search what is enqueued, until it is stopped")
     run.set_defaults(command=_work, work=lambda worker, _: worker.run())
 
-    drain = commands.add_parser("drain", help="work the queue off, then end")
+    drain = commands.add_parser("drain", help="work until the queue is empty, then end")
     drain.add_argument(
         "--max-seconds",
         type=at_least(LEAST_DRAIN_SECONDS),
@@ -93,12 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     once = commands.add_parser("once", help="search the next run of the queue, then end")
     once.set_defaults(command=_work, work=lambda worker, _: worker.once())
 
-    reprocess = commands.add_parser("reprocess", help="read kept pages anew, without asking any site")
+    reprocess = commands.add_parser("reprocess", help="parse stored pages again, without a request to any site")
     reprocess.add_argument(
-        "--since", type=_time, metavar="TIME", help="only pages fetched since, as 2026-11-22 or with a time"
+        "--since",
+        type=_time,
+        metavar="TIME",
+        help="only pages fetched since then: a date such as 2026-11-22, or a time",
     )
     reprocess.add_argument("--source", help="only pages of this source, such as jobspy")
-    reprocess.add_argument("--status", choices=("completed", "partial", "failed"), help="only pages that ended so")
+    reprocess.add_argument("--status", choices=("completed", "partial", "failed"), help="only pages with this result")
     reprocess.set_defaults(command=_reprocess)
 
     doctor = commands.add_parser("doctor", help="check everything that the worker needs, and say what to do")
@@ -127,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
-    sources = commands.add_parser("sources", help="list what can be searched: credentials, limits, health")
+    sources = commands.add_parser("sources", help="list the sites: credentials, limits, health")
     sources.add_argument("--json", action="store_true", help="print JSON")
     sources.set_defaults(command=_sources)
 
@@ -141,8 +144,8 @@ def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
-    enqueue = commands.add_parser("enqueue", help="put a search into the queue, as a user")
-    enqueue.add_argument("search_term", nargs="?", help="words to search for; required, but for kinds that have none")
+    enqueue = commands.add_parser("enqueue", help="enqueue a search, as a user")
+    enqueue.add_argument("search_term", nargs="?", help="words to search for; required, except for kinds without one")
     enqueue.add_argument(
         "--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)"
     )
@@ -163,7 +166,7 @@ def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     cancel.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
     cancel.set_defaults(command=_cancel)
 
-    rerun = commands.add_parser("rerun", help="put the search of a run into the queue once more, as a user")
+    rerun = commands.add_parser("rerun", help="enqueue the search of a run again, as a user")
     rerun.add_argument("run_id", type=_run_id, metavar="RUN", help="id of a run")
     rerun.add_argument("--watch", action="store_true", help="follow it until it ends")
     rerun.set_defaults(command=_rerun)
@@ -180,7 +183,7 @@ def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
         type=_assignment,
         default=[],
         metavar="NAME=VALUE",
-        help=f'{meaning}; a text as it is, anything else as JSON: \'ashby_boards=["acme", "initech"]\'',
+        help=f'{meaning}; text as it is, other values as JSON: \'ashby_boards=["acme", "initech"]\'',
     )
 
 
@@ -191,7 +194,7 @@ def _settings(_: argparse.Namespace) -> int:
     return 0
 
 
-# Each command imports what it needs when it runs: the worker starts without rich, and without the extra `local`.
+# Each command imports only what it needs: the worker starts without rich, and without the extra `local`.
 
 
 def _worker() -> Worker:
@@ -238,7 +241,7 @@ def _reprocess(options: argparse.Namespace) -> int:
 def _sources(options: argparse.Namespace) -> int:
     from worker.cli.sources import sources
 
-    # Why the health is unknown is a line of its own; what the libraries log on the way would come between.
+    # A line of its own says why the health is unknown; logs of libraries would interrupt the output.
     logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(sources(as_json=options.json))
 
@@ -271,7 +274,7 @@ def _try(options: argparse.Namespace) -> int:
 def _doctor(_: argparse.Namespace) -> int:
     from worker.cli.doctor import doctor
 
-    # What a check found is in its line; what the libraries log on the way would come between them.
+    # Each check prints its own finding; logs of libraries would interrupt the output.
     logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(doctor())
 
@@ -328,7 +331,7 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _as_user(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command of a user; what is refused, and why the project cannot be used, is a line."""
+    """Run a command of a user. A refused request and an unusable project are reported in one line."""
     from httpx import HTTPError
     from postgrest.exceptions import APIError
     from supabase_auth.errors import AuthError
@@ -349,7 +352,7 @@ def _as_user(command: Coroutine[Any, Any, int]) -> int:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return what reads a whole number of `minimum` or more from an argument."""
+    """Return a parser of arguments that are whole numbers of at least `minimum`."""
 
     def parse(text: str) -> int:
         try:

@@ -1,4 +1,4 @@
-"""The commands of whoever runs the worker, about its sources: list them, try one."""
+"""The commands of the operator for sources: list them, try one."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ async def sources(*, as_json: bool) -> int:
 
 
 async def _site_health() -> dict[str, Health]:
-    """Ask the database how the sites are.
+    """Return the health of the sites, from the database.
 
     Raises:
-        SettingsError: It is not set which database.
-        QueueError: It does not answer, or refuses; the key is not in the message.
+        SettingsError: The settings do not name a database.
+        QueueError: It does not answer, or refuses. The message does not contain the key.
     """
     settings = Settings()
     key = settings.require("supabase_service_role_key")
@@ -103,7 +103,7 @@ def sources_table(known: Sequence[Source], health: Mapping[str, Health] | None) 
 
     Args:
         known: The sources.
-        health: How the sites are that were searched; None: unknown.
+        health: Health of the sites that were searched; None: unknown.
     """
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("Source", "Kind", "Site", "Credentials", "Limits", "Health"):
@@ -117,7 +117,7 @@ def sources_table(known: Sequence[Source], health: Mapping[str, Health] | None) 
 
 
 def credentials_in_words(source: Source) -> str:
-    """Return which credentials a source lacks, or has."""
+    """Return which credentials of a source are missing or set."""
     if missing := [name for name, is_there in source.credentials.items() if not is_there]:
         return f"missing: {', '.join(missing)}"
     parts = [f"set: {', '.join(source.credentials)}"] if source.credentials else []
@@ -157,7 +157,7 @@ def limits_in_words(limits: SiteLimits) -> str:
 
 
 def health_in_words(health: Health | None) -> str:
-    """Return how a site is: searched with success or not, paused, and what is used of its quotas."""
+    """Return the health of a site: success rate, pause, and the used part of its quotas."""
     if health is None:
         return "not searched yet"
     reason = f" ({health['last_error_code']})" if health["last_error_code"] else ""
@@ -180,7 +180,7 @@ def health_in_words(health: Health | None) -> str:
 
 
 class WrongUseError(Exception):
-    """What was asked for cannot be tried. The message says what is allowed."""
+    """The arguments of `try` are wrong. The message says what is allowed."""
 
 
 async def try_source(
@@ -194,7 +194,7 @@ async def try_source(
     account: str | None,
     as_json: bool,
 ) -> int:
-    """Search one site without a database, and print what it finds; return the exit code.
+    """Search one site without a database, and print the items; return the exit code.
 
     Args:
         known: All sources.
@@ -204,7 +204,7 @@ async def try_source(
         http_settings: How to send requests.
         timeout_seconds: Time for one page.
         account: The account to search through.
-        as_json: Print items as lines of JSON instead of a table; all else goes to standard error then.
+        as_json: Whether to print items as lines of JSON instead of a table; other output goes to standard error then.
     """
     try:
         source = _source(known, name)
@@ -231,7 +231,7 @@ async def try_source(
     else:
         return 0
     finally:
-        # Also what came before a failure, or before Ctrl-C.
+        # Also after a failure, or Ctrl-C.
         found.show(report)
     complain(f"{site}: {failure}")
     return EXIT_USAGE if code is ErrorCode.INVALID_PARAMETERS else EXIT_FAILURE
@@ -272,15 +272,15 @@ def _parameters(source: Source, site: str, written: Mapping[str, str], account: 
 
 
 class _Live:
-    """Shows the last thing that a search told of its progress."""
+    """Shows the latest progress that a search has reported."""
 
     def __init__(self, status: Status | None) -> None:
         self._status = status
 
-    def append(self, told: Progress) -> None:
+    def append(self, reported: Progress) -> None:
         if self._status is None:
             return
-        self._status.update(Text(progress_in_words(told.step, told.current, told.total, told.details)))
+        self._status.update(Text(progress_in_words(reported.step, reported.current, reported.total, reported.details)))
 
 
 @contextmanager
@@ -295,7 +295,7 @@ def _live_progress() -> Iterator[_Live]:
 
 @dataclass(slots=True)
 class _Found:
-    """What a search has found so far, and what it cost."""
+    """What a search has found, and what it cost."""
 
     as_json: bool
     items: list[Item] = field(default_factory=list)
@@ -325,7 +325,7 @@ class _Found:
                 say(printable_json(asdict(item)))
 
     def show(self, console: Console) -> None:
-        """Print all of it, but for items that are printed already."""
+        """Print all of it, except items that are printed already."""
         if self.items and not self.as_json:
             console.print(items_table([asdict(item) for item in self.items]))
         for line in (*self.costs, *self.errors[:ERRORS_SHOWN]):

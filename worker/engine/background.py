@@ -1,4 +1,4 @@
-"""Chores beside the searches, one after another: a search waits for none of them."""
+"""Background chores, one after another. Searches do not wait for them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from worker.errors import QueueError
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 5
-"""The first claim, which tells whether the database can be worked with at all, comes before."""
+"""The first claim comes before: it shows whether the database can be used at all."""
 SETTLE_SECONDS = 2
-"""Pages come one soon after another: what they bring is worked on together."""
+"""Pages come in quick succession; their items are processed together."""
 FAILURE_PAUSE_SECONDS = 10
 LONGEST_FAILURE_PAUSE_SECONDS = 300
 
 
 class ChoreError(Exception):
-    """A chore cannot be done now, for a reason that the message says in full.
+    """A chore cannot be done now. The message says why; no traceback is needed.
 
     Args:
         message: The reason.
-        retry_in_seconds: When to try again; None: soon, and later each time.
+        retry_in_seconds: When to retry; None: with exponential backoff.
     """
 
     def __init__(self, message: str, *, retry_in_seconds: float | None = None) -> None:
@@ -35,18 +35,18 @@ class ChoreError(Exception):
 
 
 Chore: TypeAlias = Callable[[], Awaitable[float]]
-"""Does one batch of something, bounded in size and time; cancelled at any moment, what it had taken comes again later.
+"""Does one batch of something, bounded in size and time. It may be cancelled at any moment, and is idempotent.
 
-Returns the seconds until there is something to do again; 0: there is more. Raises `ChoreError` if it cannot be done
-now; whatever else it raises is logged with its traceback.
+Returns the seconds until the next batch is due; 0: now. Raises `ChoreError` if it cannot be done now; other exceptions
+are logged with their traceback.
 """
 
 
 class Background:
-    """Does chores whenever they are due. One that fails is tried again later, and later each time.
+    """Does chores when they are due. A chore that fails is retried with exponential backoff.
 
     Args:
-        chores: What to do by its name in the log, one at least; all of it is due at the beginning.
+        chores: The chores by their names in the log, at least one. All are due at the beginning.
     """
 
     def __init__(self, chores: Mapping[str, Chore]) -> None:
@@ -58,13 +58,13 @@ class Background:
         self._is_stopped = False
 
     def ring(self, chore: str) -> None:
-        """Say that a chore has something to do, as soon as what else is coming has settled."""
+        """Make a chore due, after a short pause for further work to arrive. No effect while it fails."""
         if not self._failures[chore]:
             self._due_at[chore] = 0
             self._rung.set()
 
     def stop(self) -> None:
-        """End at once, for good."""
+        """End at once. It does not start again."""
         self._is_stopped = True
         if self._work is not None:
             self._work.cancel()
@@ -74,11 +74,11 @@ class Background:
         await self._until_stopped(self._work_when_due(), seconds=None)
 
     async def work_off(self, seconds: float, *, rounds: int | None = None) -> None:
-        """Do what is due now, until nothing is or the time is over.
+        """Do what is due, until nothing is due or the time is over.
 
         Args:
-            seconds: How long at most.
-            rounds: How many batches of each chore at most; None: as many as there are.
+            seconds: Maximum time.
+            rounds: Maximum number of batches of each chore; None: no limit.
         """
         await self._until_stopped(self._work_while_due(rounds), seconds)
 
@@ -132,18 +132,18 @@ class Background:
         else:
             self._failures[chore] = 0
             if self._due_at[chore] != began_at:
-                return  # it was rung for meanwhile
+                return  # made due by `ring` meanwhile
         self._due_at[chore] = loop.time() + pause_seconds
 
     def _pause_after_failure(self, chore: str, error: Exception) -> float:
         if isinstance(error, ChoreError) and error.retry_in_seconds is not None:
             return error.retry_in_seconds
-        # 2 ** 10 is beyond the longest pause, whatever the first one.
+        # 2 ** 10 times the first pause is above the longest one.
         doubled = FAILURE_PAUSE_SECONDS * 2.0 ** min(self._failures[chore] - 1, 10)
         return min(doubled, LONGEST_FAILURE_PAUSE_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
 
 
 def _log_failure(chore: str, error: Exception, pause_seconds: float) -> None:
-    """Log why a chore failed; what explains itself says it all, anything else needs its traceback."""
+    """Log why a chore failed; an error that explains itself needs no traceback."""
     traceback = None if isinstance(error, (ChoreError, QueueError)) else error
     logger.error("%s failed, again in %.0f s: %s", chore, pause_seconds, error, exc_info=traceback)

@@ -1,4 +1,4 @@
-"""The worker's loop: claim, search, keep the leases, stop when told."""
+"""The worker's loop: claim runs, search them, extend their leases, stop."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ CLAIM_SECONDS = 2
 RELEASE_SECONDS = 5
 EXIT_SECONDS = 2
 SOON_SECONDS = 10
-"""A queue is not empty while what was put off comes back within this time: a site's pace alone puts runs off."""
+"""The queue does not count as empty while a deferred run is due within this time: rate limits defer runs, too."""
 LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
-"""However many runs are cancelled: each tells every worker."""
+"""Each cancelled run wakes every worker; heartbeats are not sent more often than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the loop does at a time, and for how long.
+    """How much the loop does at once, and for how long.
 
     Attributes:
-        concurrency: Runs at the same time.
-        claim_batch: Runs claimed with one request at most.
+        concurrency: Maximum number of concurrent runs.
+        claim_batch: Maximum number of runs claimed with one request.
         heartbeat_seconds: Longest time between two heartbeats, at most a third of a lease.
-        grace_seconds: Time for running searches to finish once `stop` was called.
-        max_runs: Runs in all; None for no limit.
-        max_seconds: Time in all, after which what still runs is released; None for no limit.
-        until_empty: End when the queue is empty, instead of waiting for more.
+        grace_seconds: Time for running searches to end after `stop`.
+        max_runs: Total number of runs; None for no limit.
+        max_seconds: Total time, after which running searches are released; None for no limit.
+        until_empty: Whether to end when the queue is empty.
     """
 
     concurrency: int
@@ -50,15 +50,15 @@ class Limits:
 
 
 class Loop:
-    """Works the queue off, several runs at a time.
+    """Searches the runs of the queue, several at once.
 
     Args:
         queue: The queue.
-        execution: What to do with a run.
-        wakeup: When to look for work.
-        kinds: Kinds of runs to claim; others are left to other workers.
-        limits: How much at a time, and for how long.
-        on_searched: Called when the search of a run has ended, however it did.
+        execution: Searches a run.
+        wakeup: Decides when to poll.
+        kinds: Kinds of runs to claim. Other workers may claim the others.
+        limits: How much at once, and for how long.
+        on_searched: Called after the search of a run, successful or not.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Loop:
         self._grace_ends_at = 0.0
 
     def stop(self) -> None:
-        """Claim nothing more, and end once the running searches have; called again, release them at once."""
+        """Claim nothing more, and end after the running searches. A second call releases them at once."""
         if self._stopping.is_set():
             self._releasing.set()
         else:
@@ -98,8 +98,8 @@ class Loop:
         """Work until `stop` is called or the limits are reached.
 
         Raises:
-            QueueError: The first claim was refused (a wrong key, no migrations); or, when the queue is only to be
-                emptied, a claim did not succeed.
+            QueueError: The first claim was refused (a wrong key, no migrations); or, with `until_empty`, any claim
+                failed while no search was running.
         """
         timer = None
         if self._limits.max_seconds is not None:
@@ -122,14 +122,14 @@ class Loop:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            # Before it asks: what ends meanwhile may come back, and not be in the answer.
+            # Computed before the claim: a run that ends meanwhile may be retried, and is not in the answer.
             is_idle = not self._searches and self._soon_back == 0
             claim = asyncio.create_task(self._claim())
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([claim, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             if not claim.done():
-                # Its answer may be on the way. What is claimed but never heard of comes back when the lease runs out.
+                # Its answer may be on the way. Runs claimed by a lost answer are rescued when their leases expire.
                 await asyncio.wait([claim], timeout=CLAIM_SECONDS)
                 claim.cancel()
                 return
@@ -166,10 +166,10 @@ class Loop:
         return bool(runs)
 
     async def _drop_former(self, claimed: Run) -> None:
-        """End the search of a run that this worker lost, without noticing, and now has claimed anew."""
+        """End the earlier search of a run whose lease expired unnoticed, and that this worker has claimed again."""
         former = [task for run, task in self._searches.values() if run.id == claimed.id]
         for task in former:
-            logger.warning("Run %s: the lease had run out, and the run is claimed anew", claimed.id)
+            logger.warning("Run %s: the lease had expired, and the run is claimed again", claimed.id)
             task.cancel()
             await asyncio.wait([task])
 
@@ -185,7 +185,7 @@ class Loop:
         except LeaseLostError as error:
             logger.warning("Run %s dropped: %s", run.id, error)
         except QueueError as error:
-            # Not released: the lease runs out, the rescue is counted, and a run that always ends here fails in the end.
+            # Not released: the lease expires and the rescue is counted, so that a run that always ends here fails.
             logger.error("Run %s given up: %s", run.id, error)  # noqa: TRY400 (as above)
         except Exception:
             logger.exception("Run %s given up", run.id)
@@ -212,9 +212,9 @@ class Loop:
                     list(self._searches), patience_seconds=self._limits.heartbeat_seconds
                 )
             except Exception as error:  # noqa: BLE001 (logged)
-                # Whatever it was, the next one may go through; without any, all leases run out.
+                # The next heartbeat may succeed; without any, all leases expire.
                 _log_failure("No heartbeat", error)
-                # Of those that it takes, a third of the lease has passed already.
+                # Its retries have already taken a third of the lease.
                 is_reachable = not isinstance(error, DatabaseUnreachableError)
                 continue
             for lease, state in states.items():
@@ -239,11 +239,11 @@ class Loop:
         try:
             await self._queue.release(list(unfinished), patience_seconds=RELEASE_SECONDS)
         except QueueError as error:
-            logger.error("Not released, the leases run out: %s", error)  # noqa: TRY400 (as above)
+            logger.error("Not released, the leases will expire: %s", error)  # noqa: TRY400 (as above)
         else:
-            logger.info("Released what was not finished: %s", ", ".join(str(lease.run_id) for lease in unfinished))
+            logger.info("Released before their end: %s", ", ".join(str(lease.run_id) for lease in unfinished))
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    """Log why something failed; what the queue raises says it all, anything else needs its traceback."""
+    """Log why something failed; an error of the queue needs no traceback."""
     logger.error("%s: %s", what, error, exc_info=None if isinstance(error, QueueError) else error)

@@ -25,7 +25,7 @@ class HttpSettings(EnvironmentSettings):
     Attributes:
         proxies: `http://user:password@host:port`, used in turn, one for each request; none: no proxy.
         ca_cert: PEM file of the certificates to trust instead of the usual ones, for proxies that open TLS.
-        timeout_seconds: Timeout of one request, from connecting to the last byte read.
+        timeout_seconds: Timeout of one request, from connecting to the last byte.
         user_agent: The header `User-Agent` (RFC 9110, 10.1.5).
         backoff_seconds: Longest pause before the first retry of a request; twice that before the second.
     """
@@ -46,7 +46,7 @@ class HttpSettings(EnvironmentSettings):
         validation_alias="WORKER_HTTP_TIMEOUT_SECONDS",
         gt=0,
         le=300,
-        description="Timeout of one request to a site, from connecting to the last byte read.",
+        description="Timeout of one request to a site in seconds, from connecting to the last byte.",
     )
     user_agent: Annotated[str, AfterValidator(_check_user_agent)] = Field(
         default_factory=lambda: f"{DISTRIBUTION}/{__version__}",  # not shown as a value in .env.example
@@ -59,5 +59,5 @@ class HttpSettings(EnvironmentSettings):
         validation_alias="WORKER_HTTP_BACKOFF_SECONDS",
         ge=0,
         le=60,
-        description="Longest pause before the first retry of a request; twice that before the second.",
+        description="Longest pause in seconds before the first retry of a request; twice that before the second.",
     )
