@@ -30,8 +30,7 @@ from worker.cli.settings import SettingsClass, all_settings_classes, read_settin
 from worker.database.answers import QueueStatus
 from worker.database.api_keys import holder_of
 from worker.database.changes import Binding, SubscriptionLostError, changes
-from worker.database.client import open_client
-from worker.database.queue import SCHEMA_VERSION, Queue
+from worker.database.queue import SCHEMA_VERSION, Queue, open_queue
 from worker.engine.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.errors import BrokenSourceError, CallRefusedError, DatabaseUnreachableError, SettingsError
 from worker.http import HttpSettings
@@ -180,13 +179,7 @@ async def findings() -> AsyncGenerator[tuple[str, Finding], None]:
     forget_environment(classes)
     yield "settings", Finding(Outcome.OK, "valid")
 
-    async with open_client(settings.supabase_url, key, timeout_seconds=REQUEST_SECONDS) as client:
-        queue = Queue(
-            client,
-            worker_id=settings.worker_id,
-            lease_seconds=settings.lease_seconds,
-            outage_seconds=settings.outage_seconds,
-        )
+    async with open_queue(settings, timeout_seconds=REQUEST_SECONDS) as queue:
         subject = Subject(settings, read, key, queue, sources)
         for check in CHECKS:
             if check.needs in unsound:

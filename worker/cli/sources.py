@@ -14,8 +14,7 @@ from rich.text import Text
 
 from worker import testing
 from worker.cli.terminal import cell, items_table, local_time, open_console, progress_in_words
-from worker.database.client import open_client
-from worker.database.queue import Queue
+from worker.database.queue import open_queue
 from worker.errors import CallRefusedError, ErrorCode, QueueError, SettingsError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, open_http
 from worker.http.masking import mask
@@ -70,13 +69,7 @@ async def _site_health() -> dict[str, Health]:
     """
     settings = Settings()
     key = settings.require("supabase_service_role_key")
-    async with open_client(settings.supabase_url, key, timeout_seconds=HEALTH_SECONDS) as client:
-        queue = Queue(
-            client,
-            worker_id=settings.worker_id,
-            lease_seconds=settings.lease_seconds,
-            outage_seconds=settings.outage_seconds,
-        )
+    async with open_queue(settings, timeout_seconds=HEALTH_SECONDS) as queue:
         try:
             rows = await queue.site_health(patience_seconds=HEALTH_SECONDS)
         except CallRefusedError as error:

@@ -5,7 +5,8 @@ Every call is idempotent on the database's side, because an answer can get lost 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ from worker.database.answers import (
     QueueStatus,
     SavedPage,
 )
-from worker.database.client import call
+from worker.database.client import call, open_client
 from worker.errors import SiteError
 from worker.model import (
     FoundPage,
@@ -39,6 +40,7 @@ from worker.model import (
     SiteStatus,
     Transformed,
 )
+from worker.settings import Settings
 
 SCHEMA_VERSION = 3
 """The version of the RPCs (`worker.schema_version()`) that this worker was made for.
@@ -49,6 +51,28 @@ the migrations first, then replace the workers.
 
 HOUSEKEEPING_SECONDS = 10
 """Above a statement's time limit on the platform (8 s for service_role); and no claim waits longer for it."""
+
+
+@asynccontextmanager
+async def open_queue(settings: Settings, *, timeout_seconds: float | None = None) -> AsyncIterator[Queue]:
+    """Open the queue of the Supabase project that the settings name.
+
+    Args:
+        settings: The settings of the worker.
+        timeout_seconds: Timeout of one request; default: that of the settings.
+
+    Raises:
+        SettingsError: The service key is missing.
+    """
+    key = settings.require("supabase_service_role_key")
+    timeout_seconds = timeout_seconds or settings.request_timeout_seconds
+    async with open_client(settings.supabase_url, key, timeout_seconds=timeout_seconds) as client:
+        yield Queue(
+            client,
+            worker_id=settings.worker_id,
+            lease_seconds=settings.lease_seconds,
+            outage_seconds=settings.outage_seconds,
+        )
 
 
 class Queue:

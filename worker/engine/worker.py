@@ -10,8 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from worker.database.client import open_client
-from worker.database.queue import Queue
+from worker.database.queue import Queue, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
@@ -145,26 +144,13 @@ class Worker:
         names = [known.name for known in self._sources]
         if source is not None and source not in names:
             raise ValueError(f"source must be one of {', '.join(names)}")
-        async with self._open_queue() as queue:
+        async with open_queue(self._settings) as queue:
             await queue.mark_for_reprocessing(since=since, source=source, status=status)
             reprocessor = Reprocessor(queue, self._sources)
             done = Reprocessed()
             while (batch := await reprocessor.batch()).pages:
                 done += batch
             return done
-
-    @asynccontextmanager
-    async def _open_queue(self) -> AsyncIterator[Queue]:
-        settings = self._settings
-        async with open_client(
-            settings.supabase_url, self._key, timeout_seconds=settings.request_timeout_seconds
-        ) as client:
-            yield Queue(
-                client,
-                worker_id=settings.worker_id,
-                lease_seconds=settings.lease_seconds,
-                outage_seconds=settings.outage_seconds,
-            )
 
     async def _work(self, limits: Limits) -> None:
         if not self._has_ended.is_set():
@@ -182,7 +168,7 @@ class Worker:
         settings = self._settings
         clock = asyncio.get_running_loop().time
         began_at = clock()
-        async with open_embedder(settings) as embedder, self._open_queue() as queue, open_http(self._http) as http:
+        async with open_embedder(settings) as embedder, open_queue(settings) as queue, open_http(self._http) as http:
             execution = Execution(
                 queue,
                 self._sources_by_site,
