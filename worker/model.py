@@ -9,7 +9,9 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
-Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+from pydantic import JsonValue
+
+Json: TypeAlias = JsonValue
 
 Parameters: TypeAlias = Mapping[str, Any]
 
@@ -232,11 +234,15 @@ class FoundPage:
     """A page with what a source made of it.
 
     Attributes:
+        attempt: The attempt of the run to search the site, from 1.
+        account: The account that it was fetched through, if any.
         source: The source's name.
         progress: How far the search was with it.
     """
 
-    site: RunSite
+    site: str
+    attempt: int
+    account: str | None
     source: str
     page: Page
     transformed: Transformed

@@ -20,7 +20,7 @@ from worker.engine.spool import Spool
 from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError
 from worker.local.supabase.stack import Endpoints
-from worker.model import FoundPage, Page, RunSite, Transformed
+from worker.model import FoundPage, Page, Transformed
 from worker.settings import Settings
 from worker.sources import Search
 
@@ -208,7 +208,7 @@ async def test_what_a_killed_worker_left_on_disk_is_not_fetched_again(
         items = tuple(source.parse(SITE, record) for record in source.ids(term, SITE, number))
         left = Page(number, [*source.ids(term, SITE, number)], 5, cursor={"after": number})
         transformed = Transformed(1, items, (), {}, 0)
-        spool.put(UUID(run["id"]), FoundPage(RunSite(SITE, 1), source.name, left, transformed))
+        spool.put(UUID(run["id"]), FoundPage(SITE, 1, None, source.name, left, transformed))
     await rescue(database, run)
     await worker(stack, source, WORKER_SPOOL_DIR=tmp_path / "spool").once()
     row, _, found = await ended(user, run)

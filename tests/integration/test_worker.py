@@ -148,7 +148,7 @@ def files(folder: Path, pattern: str) -> list[Path]:
 
 def spooled(folder: Path) -> list[Any]:
     """The items that wait on disk."""
-    return [item for path in folder.glob("*/*.json") for item in json.loads(path.read_text())["transformed"]["items"]]
+    return [item for path in folder.glob("*/*.json") for item in json.loads(path.read_text())["items"]]
 
 
 async def last(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -566,7 +566,7 @@ async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
     assert (run["status"], run["jobs_found"]) == ("partial", 2)
     assert sites["indeed"]["error_code"] == "internal"
     (path,) = files(tmp_path, "refused/*/*.json")
-    assert json.loads(path.read_text())["page"]["payload"] == ["refused"]
+    assert json.loads(path.read_text())["raw"]["payload"] == ["refused"]
     with psycopg.connect(stack.db_url) as database:
         alerts = "select data from public.run_events where run_id = %s and event = 'alert'"
         ((alert,),) = database.execute(alerts, [run_id]).fetchall()

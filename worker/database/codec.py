@@ -1,19 +1,129 @@
-"""The wire form of what the worker and the database exchange."""
+"""The wire form of what the worker and the database exchange. The spool keeps pages on disk in the same form."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
+from worker.database.answers import (
+    ClaimedItem,
+    ClaimedItems,
+    FinishedRun,
+    FinishedSite,
+    KeptPage,
+    NearDuplicates,
+    QueueStatus,
+    SavedPage,
+)
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
-from worker.model import Item, Json, Lease, Progress, Run, RunSite, Transformed
+from worker.model import FoundPage, Item, Json, Lease, Page, Progress, Run, RunSite, SiteStatus, Transformed
+
+_T = TypeVar("_T")
+
+Row = Mapping[str, Any]
+
+EMBEDDING_DECIMALS = 6
+"""The database keeps 11 bits of each number (`halfvec`)."""
 
 
-def seconds_until_granted(answer: dict[str, Any]) -> float:
-    """Return the seconds to wait before a search or request begins.
+# Arguments -----------------------------------------------------------------------------------------------------------
+
+
+def leases(leases: Sequence[Lease]) -> list[dict[str, str]]:
+    """Encode leases."""
+    return [{"run_id": str(lease.run_id), "lease_token": str(lease.token)} for lease in leases]
+
+
+def progress(site: str, progress: Progress) -> dict[str, Json]:
+    """Encode how far the search of a site is."""
+    return {
+        "step": progress.step,
+        "site": site,
+        "current": progress.current,
+        "total": progress.total,
+        "details": {**progress.details},
+    }
+
+
+def page(found: FoundPage) -> dict[str, Any]:
+    """Encode a page with its items. `read_page` is the inverse."""
+    page, transformed = found.page, found.transformed
+    return {
+        "site": found.site,
+        "attempt": found.attempt,
+        "page_number": page.number,
+        "raw": {
+            "source": found.source,
+            "account": found.account,
+            "payload": page.payload,
+            "response_ms": page.response_ms,
+            "calls_used": page.calls_used,
+            "cursor": page.cursor,
+            "is_last": page.is_last,
+            **_transform(transformed),
+        },
+        "items": _items(transformed),
+        "errors": _errors(transformed),
+        "progress": progress(found.site, found.progress),
+    }
+
+
+def transformed(transformed: Transformed) -> dict[str, Any]:
+    """Encode what one version of a source made of a page."""
+    return {**_transform(transformed), "items": _items(transformed), "errors": _errors(transformed)}
+
+
+def site_error(error: SiteError | None) -> dict[str, Any]:
+    """Encode why a site could not be searched to its end; None: it was."""
+    return {
+        "error_code": error.code if error else None,
+        "error_message": error.message if error else None,
+        "retryable": not error.is_final if error else None,
+        "retry_after_seconds": error.retry_after_seconds if error else None,
+    }
+
+
+def embeddings(embeddings: Mapping[UUID, Sequence[float]]) -> list[dict[str, Any]]:
+    """Encode the embeddings of items."""
+    return [
+        {"item_id": str(item), "embedding": [round(number, EMBEDDING_DECIMALS) for number in embedding]}
+        for item, embedding in embeddings.items()
+    ]
+
+
+def _transform(transformed: Transformed) -> dict[str, Json]:
+    return {
+        "version": transformed.version,
+        "transform_ms": transformed.transform_ms,
+        "completeness": {**transformed.completeness},
+    }
+
+
+def _items(transformed: Transformed) -> list[dict[str, Any]]:
+    """Encode items with their positions, from 1."""
+    return [
+        {
+            "position": position,
+            **{name: [*value] if isinstance(value, tuple) else value for name, value in asdict(item).items()},
+        }
+        for position, item in enumerate(transformed.items, start=1)
+    ]
+
+
+def _errors(transformed: Transformed) -> list[dict[str, Any]]:
+    return [asdict(error) for error in transformed.errors]
+
+
+# Answers -------------------------------------------------------------------------------------------------------------
+
+
+def seconds_until_granted(answer: Row) -> float:
+    """Return the seconds to wait before a search or a request begins.
 
     Raises:
         SiteWaitingError: It has to wait for longer.
@@ -26,54 +136,8 @@ def seconds_until_granted(answer: dict[str, Any]) -> float:
     raise SiteWaitingError(answer["message"], float(answer["retry_in_seconds"]))
 
 
-def progress(site: RunSite, progress: Progress, details: Mapping[str, Json]) -> dict[str, Json]:
-    """Return how far the search of a site is."""
-    return {
-        "step": progress.step,
-        "site": site.site,
-        "current": progress.current,
-        "total": progress.total,
-        "details": {**details},
-    }
-
-
-def transform_of(transformed: Transformed) -> dict[str, Json]:
-    """Return how a page was read."""
-    return {
-        "version": transformed.version,
-        "transform_ms": transformed.transform_ms,
-        "completeness": {**transformed.completeness},
-    }
-
-
-def items(transformed: Transformed) -> list[dict[str, Any]]:
-    """Return the items of a page with their positions, from 1."""
-    return [{"position": position, **asdict(item)} for position, item in enumerate(transformed.items, start=1)]
-
-
-def errors(transformed: Transformed) -> list[dict[str, Any]]:
-    """Return what of a page could not be read."""
-    return [asdict(error) for error in transformed.errors]
-
-
-def leases(leases: Sequence[Lease]) -> list[dict[str, str]]:
-    """Return leases."""
-    return [{"run_id": str(lease.run_id), "lease_token": str(lease.token)} for lease in leases]
-
-
-def item(row: dict[str, Any]) -> Item:
-    """Return what a row of `items` was loaded from."""
-    # The canonical key is the site and its own id.
-    known = row | {
-        "external_id": row["canonical_key"].partition(":")[2],
-        "job_types": tuple(row["job_types"]),
-        "skills": tuple(row["skills"]),
-    }
-    return Item(**{field.name: known[field.name] for field in fields(Item)})
-
-
-def run(row: dict[str, Any]) -> Run:
-    """Return a claimed run."""
+def run(row: Row) -> Run:
+    """Decode a claimed run."""
     run_id = UUID(row["run_id"])
     return Run(
         id=run_id,
@@ -81,19 +145,142 @@ def run(row: dict[str, Any]) -> Run:
         kind=row["kind"],
         parameters=row["parameters"],
         newer_than=row["newer_than"] and datetime.fromisoformat(row["newer_than"]),
-        sites=tuple(run_site(site) for site in row["sites"]),
+        sites=tuple(_picked(RunSite, site) for site in row["sites"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
     )
 
 
-def run_site(row: dict[str, Any]) -> RunSite:
-    """Return a site of a claimed run."""
-    return RunSite(
-        site=row["site"],
-        attempt=row["attempt"],
-        account=row["account"],
-        cursor=row["cursor"],
-        next_page=row["next_page"],
-        is_fetched=row["is_fetched"],
+def lease_states(rows: Sequence[Row]) -> dict[Lease, str]:
+    """Decode the state of each lease."""
+    return {Lease(UUID(row["run_id"]), UUID(row["lease_token"])): row["state"] for row in rows}
+
+
+def saved_page(answer: Row) -> SavedPage:
+    """Decode what became of a page."""
+    return _picked(SavedPage, answer)
+
+
+def finished_run(row: Row) -> FinishedRun:
+    """Decode a run that has ended, or that has gone back to the queue."""
+    retry_in_seconds = None
+    if row["run_after"] is not None:
+        # Both by the database's clock.
+        wait = datetime.fromisoformat(row["run_after"]) - datetime.fromisoformat(row["updated_at"])
+        retry_in_seconds = wait.total_seconds()
+    waiting = row["progress"]["details"]["sites"] if row["progress"].get("step") == "waiting" else []
+    waits_for = {site["site"]: site["message"] for site in waiting}
+    return FinishedRun(
+        id=UUID(row["id"]),
+        status=row["status"],
+        jobs_found=row["jobs_found"],
+        sites=tuple(
+            FinishedSite(
+                site["site"],
+                SiteStatus(site["status"]),
+                site["jobs_found"],
+                site["error_code"],
+                site["error_message"],
+                waits_for.get(site["site"]),
+            )
+            for site in row["sites"]
+        ),
+        retry_in_seconds=retry_in_seconds,
     )
+
+
+def kept_page(row: Row) -> KeptPage:
+    """Decode a page that the database has kept."""
+    return KeptPage(
+        id=row["page_id"],
+        kind=row["kind"],
+        source=row["source"],
+        site=row["site"],
+        page=Page(row["page_number"], row["payload"], row["response_ms"], row["calls_used"]),
+    )
+
+
+def claimed_items(answer: Row) -> ClaimedItems:
+    """Decode items that are to be embedded."""
+    return ClaimedItems(
+        items=tuple(_picked(ClaimedItem, row, id=UUID(row["item_id"])) for row in answer["items"]),
+        mark=answer["claimed_until"],
+        due_in_seconds=answer["due_in_seconds"],
+    )
+
+
+def near_duplicates(answer: Row) -> NearDuplicates:
+    """Decode items that are to be compared."""
+    return NearDuplicates(
+        items={UUID(item_id): _item(row) for item_id, row in answer["items"].items()},
+        pairs=tuple((UUID(item_id), UUID(other_id)) for item_id, other_id in answer["pairs"]),
+        mark=answer["claimed_until"],
+        due_in_seconds=answer["due_in_seconds"],
+    )
+
+
+def queue_status(row: Row) -> QueueStatus:
+    """Decode the status of the queue."""
+    return _picked(QueueStatus, row, now=datetime.fromisoformat(row["now"]))
+
+
+def _item(row: Row) -> Item:
+    """Decode what a row of `items` was loaded from."""
+    # The canonical key is the site and its own id.
+    external_id = row["canonical_key"].partition(":")[2]
+    return _picked(Item, row, external_id=external_id, job_types=tuple(row["job_types"]), skills=tuple(row["skills"]))
+
+
+def _picked(kind: type[_T], row: Row, **decoded: Any) -> _T:
+    """Make a dataclass of a row, which may hold more: a database of the next version may answer more."""
+    return kind(**{field.name: (decoded if field.name in decoded else row)[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+# Pages on disk -------------------------------------------------------------------------------------------------------
+
+_FOUND_PAGE = TypeAdapter(FoundPage)
+
+
+def read_page(encoded: Any) -> FoundPage:
+    """Decode a page from JSON.
+
+    Args:
+        encoded: What `page` returned, after it was written as JSON and read.
+
+    Raises:
+        ValueError: It is anything else.
+    """
+    try:
+        found = _FOUND_PAGE.validate_python(_found_page(encoded))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"is not a page of this version: {type(error).__name__}: {error}") from None
+    if page(found) != encoded:
+        raise ValueError("is not a page of this version: it has other fields, or values of other types")
+    return found
+
+
+def _found_page(encoded: Any) -> dict[str, Any]:
+    """Return the fields of a `FoundPage`."""
+    raw = encoded["raw"]
+    return {
+        "site": encoded["site"],
+        "attempt": encoded["attempt"],
+        "account": raw["account"],
+        "source": raw["source"],
+        "page": {
+            "number": encoded["page_number"],
+            "payload": raw["payload"],
+            "response_ms": raw["response_ms"],
+            "calls_used": raw["calls_used"],
+            "cursor": raw["cursor"],
+            "is_last": raw["is_last"],
+        },
+        "transformed": {
+            "version": raw["version"],
+            "transform_ms": raw["transform_ms"],
+            "completeness": raw["completeness"],
+            "items": [{field.name: item[field.name] for field in fields(Item)} for item in encoded["items"]],
+            "errors": encoded["errors"],
+        },
+        "progress": {field.name: encoded["progress"][field.name] for field in fields(Progress)},
+    }

@@ -15,16 +15,7 @@ from uuid import UUID, uuid4
 from supabase import AsyncClient
 
 from worker.database import codec
-from worker.database.answers import (
-    ClaimedItem,
-    ClaimedItems,
-    FinishedRun,
-    FinishedSite,
-    KeptPage,
-    NearDuplicates,
-    QueueStatus,
-    SavedPage,
-)
+from worker.database.answers import ClaimedItems, FinishedRun, KeptPage, NearDuplicates, QueueStatus, SavedPage
 from worker.database.client import call, open_client
 from worker.errors import SiteError
 from worker.model import (
@@ -32,12 +23,10 @@ from worker.model import (
     Json,
     Lease,
     Observed,
-    Page,
     Progress,
     Run,
     RunSite,
     SiteLimits,
-    SiteStatus,
     Transformed,
 )
 from worker.settings import Settings
@@ -93,19 +82,7 @@ class Queue:
 
     async def status(self, *, patience_seconds: float) -> QueueStatus:
         """Return how the queue is, and which version its database has."""
-        row = await self._call("worker_status", patience_seconds=patience_seconds)
-        return QueueStatus(
-            schema_version=row["schema_version"],
-            now=datetime.fromisoformat(row["now"]),
-            ready=row["ready"],
-            delayed=row["delayed"],
-            running=row["running"],
-            embedding_model=row["embedding_model"],
-            embeddings_waiting=row["embeddings_waiting"],
-            embeddings_failed=row["embeddings_failed"],
-            oldest_snapshot_seconds=row["oldest_snapshot_seconds"],
-            sees_all_snapshots=row["sees_all_snapshots"],
-        )
+        return codec.queue_status(await self._call("worker_status", patience_seconds=patience_seconds))
 
     async def site_health(self, *, patience_seconds: float) -> list[dict[str, Json]]:
         """Return how each site is that was searched: its breaker, its averages, and what is used of its quotas."""
@@ -142,7 +119,7 @@ class Queue:
             worker_id=self._worker_id,
             leases=codec.leases(leases),
         )
-        return {Lease(UUID(row["run_id"]), UUID(row["lease_token"])): row["state"] for row in rows}
+        return codec.lease_states(rows)
 
     async def start_site(self, lease: Lease, site: RunSite, limits: Mapping[str, SiteLimits]) -> float:
         """Ask to search a site; if it may be searched now, mark it so.
@@ -214,7 +191,7 @@ class Queue:
             "worker_write_progress",
             lease,
             patience_seconds=HOUSEKEEPING_SECONDS,
-            progress=codec.progress(site, progress, progress.details),
+            progress=codec.progress(site.site, progress),
         )
 
     async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
@@ -225,29 +202,10 @@ class Queue:
             found: The page.
             patience_seconds: How long to try; default: as long as for any other call of a search.
         """
-        site, page = found.site, found.page
         saved = await self._call_fenced(
-            "worker_save_page",
-            lease,
-            patience_seconds=patience_seconds,
-            site=site.site,
-            attempt=site.attempt,
-            page_number=page.number,
-            raw={
-                "source": found.source,
-                "payload": page.payload,
-                "response_ms": page.response_ms,
-                "calls_used": page.calls_used,
-                "account": site.account,
-                "cursor": page.cursor,
-                "is_last": page.is_last,
-                **codec.transform_of(found.transformed),
-            },
-            items=codec.items(found.transformed),
-            errors=codec.errors(found.transformed),
-            progress=codec.progress(site, found.progress, {"page": page.number} | found.progress.details),
+            "worker_save_page", lease, patience_seconds=patience_seconds, **codec.page(found)
         )
-        return SavedPage(**saved)
+        return codec.saved_page(saved)
 
     async def write_alert(self, lease: Lease, site: str, alert: dict[str, Json]) -> None:
         """Write into the run's events that somebody should look.
@@ -283,16 +241,7 @@ class Queue:
         rows = await self._call(
             "worker_claim_pages", patience_seconds=self._outage_seconds, sources=sorted(sources), batch=batch
         )
-        return [
-            KeptPage(
-                id=row["page_id"],
-                kind=row["kind"],
-                source=row["source"],
-                site=row["site"],
-                page=Page(row["page_number"], row["payload"], row["response_ms"], row["calls_used"]),
-            )
-            for row in rows
-        ]
+        return [codec.kept_page(row) for row in rows]
 
     async def load_page(self, page_id: int, transformed: Transformed) -> SavedPage:
         """Load the items of a page that was transformed anew into its run's results."""
@@ -300,23 +249,14 @@ class Queue:
             "worker_load_page",
             patience_seconds=self._outage_seconds,
             page_id=page_id,
-            **codec.transform_of(transformed),
-            items=codec.items(transformed),
-            errors=codec.errors(transformed),
+            **codec.transformed(transformed),
         )
-        return SavedPage(**saved)
+        return codec.saved_page(saved)
 
     async def finish_site(self, lease: Lease, site: RunSite, error: SiteError | None) -> None:
         """End a site; the database derives its status from the error and from what was found."""
         await self._call_fenced(
-            "worker_finish_site",
-            lease,
-            site=site.site,
-            account=site.account,
-            error_code=error.code if error else None,
-            error_message=error.message if error else None,
-            retryable=not error.is_final if error else None,
-            retry_after_seconds=error.retry_after_seconds if error else None,
+            "worker_finish_site", lease, site=site.site, account=site.account, **codec.site_error(error)
         )
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
@@ -325,31 +265,7 @@ class Queue:
         With sites that wait, or with attempts left and a site that failed in a way that may pass, it goes back to the
         queue for later instead.
         """
-        row = await self._call_fenced("worker_finish_run", lease)
-        retry_in_seconds = None
-        if row["run_after"] is not None:
-            # Both by the database's clock.
-            wait = datetime.fromisoformat(row["run_after"]) - datetime.fromisoformat(row["updated_at"])
-            retry_in_seconds = wait.total_seconds()
-        waiting = row["progress"]["details"]["sites"] if row["progress"].get("step") == "waiting" else []
-        waits_for = {site["site"]: site["message"] for site in waiting}
-        return FinishedRun(
-            id=lease.run_id,
-            status=row["status"],
-            jobs_found=row["jobs_found"],
-            sites=tuple(
-                FinishedSite(
-                    site["site"],
-                    SiteStatus(site["status"]),
-                    site["jobs_found"],
-                    site["error_code"],
-                    site["error_message"],
-                    waits_for.get(site["site"]),
-                )
-                for site in row["sites"]
-            ),
-            retry_in_seconds=retry_in_seconds,
-        )
+        return codec.finished_run(await self._call_fenced("worker_finish_run", lease))
 
     async def release(self, leases: Sequence[Lease], *, patience_seconds: float) -> None:
         """Give runs back for another worker to go on with; their attempt is not counted."""
@@ -377,20 +293,7 @@ class Queue:
         claimed = await self._call(
             "worker_claim_embeddings", patience_seconds=HOUSEKEEPING_SECONDS, model=model, batch=batch
         )
-        return ClaimedItems(
-            items=tuple(
-                ClaimedItem(
-                    id=UUID(row["item_id"]),
-                    title=row["title"],
-                    organization=row["organization"],
-                    location=row["location"],
-                    description=row["description"],
-                )
-                for row in claimed["items"]
-            ),
-            mark=claimed["claimed_until"],
-            due_in_seconds=claimed["due_in_seconds"],
-        )
+        return codec.claimed_items(claimed)
 
     async def save_embeddings(self, model: str, mark: str, embeddings: Mapping[UUID, Sequence[float]]) -> int:
         """Keep embeddings of claimed items; return how many were still wanted.
@@ -405,11 +308,7 @@ class Queue:
             patience_seconds=HOUSEKEEPING_SECONDS,
             model=model,
             claimed_until=mark,
-            # They are kept with 11 bits.
-            embeddings=[
-                {"item_id": str(item), "embedding": [round(number, 6) for number in embedding]}
-                for item, embedding in embeddings.items()
-            ],
+            embeddings=codec.embeddings(embeddings),
         )
         return int(saved)
 
@@ -425,12 +324,7 @@ class Queue:
     async def claim_near_duplicates(self, batch: int) -> NearDuplicates:
         """Take what up to `batch` items that were embedded may be the same thing as."""
         claimed = await self._call("worker_near_duplicates", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
-        return NearDuplicates(
-            items={UUID(item_id): codec.item(row) for item_id, row in claimed["items"].items()},
-            pairs=tuple((UUID(item_id), UUID(other_id)) for item_id, other_id in claimed["pairs"]),
-            mark=claimed["claimed_until"],
-            due_in_seconds=claimed["due_in_seconds"],
-        )
+        return codec.near_duplicates(claimed)
 
     async def merge_items(self, pairs: Iterable[tuple[UUID, UUID]]) -> int:
         """Have items that are the same thing shown as one; return how many were not before."""

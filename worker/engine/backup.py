@@ -27,7 +27,11 @@ class Backup:
 
     def keep(self, run_id: UUID, site: RunSite, page: Page) -> None:
         """Write a page as it came, before anything else is done with it. If that fails, the search goes on."""
-        path = self._folder / f"{datetime.now(UTC):%Y/%m/%d}" / f"{run_id}.{page_name(site, page)}"
+        path = (
+            self._folder
+            / f"{datetime.now(UTC):%Y/%m/%d}"
+            / f"{run_id}.{page_name(site.site, site.attempt, page.number)}"
+        )
         try:
             write_whole(path, json.dumps({"site": site.site, **asdict(page)}))
         except (OSError, ValueError, TypeError, RecursionError) as error:

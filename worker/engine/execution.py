@@ -138,7 +138,15 @@ class Execution:
         if self._backup is not None:
             self._backup.keep(run.id, site, fetched)
         page = replace(fetched, payload=storable(fetched.payload), cursor=storable(fetched.cursor))
-        return FoundPage(site, source.name, page, transform(source, site.site, page), progress)
+        return FoundPage(
+            site=site.site,
+            attempt=site.attempt,
+            account=site.account,
+            source=source.name,
+            page=page,
+            transformed=transform(source, site.site, page),
+            progress=replace(progress, details={"page": page.number} | progress.details),
+        )
 
     def _source(self, kind: str, site: str) -> Source:
         try:

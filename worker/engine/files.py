@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from worker.model import Page, RunSite
 
-
-def page_name(site: RunSite, page: Page) -> str:
+def page_name(site: str, attempt: int, number: int) -> str:
     """Return the name of a page's file within its run: in order, it is the order of a site's pages."""
-    return f"{quote(site.site, safe='')}.{site.attempt}.{page.number:06}.json"
+    return f"{quote(site, safe='')}.{attempt}.{number:06}.json"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -117,8 +117,8 @@ class PageSaver:
         try:
             saved = await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
         except CallRefusedError as error:
-            claimed = self._sites.get(found.site.site)
-            if claimed is None or claimed.attempt != found.site.attempt:
+            claimed = self._sites.get(found.site)
+            if claimed is None or claimed.attempt != found.attempt:
                 # Whoever lost the run left it here, and the site was searched again since.
                 logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
             else:
@@ -130,10 +130,10 @@ class PageSaver:
 
     def _note(self, found: FoundPage, saved: SavedPage) -> None:
         """Keep where the search of a page's site goes on, by the rules of `worker.resume_point`."""
-        site, page = self._sites.get(found.site.site), found.page
+        site, page = self._sites.get(found.site), found.page
         if site is None or page.number < site.next_page:
             return
-        has_cursor = page.cursor is not None and found.site.account == site.account
+        has_cursor = page.cursor is not None and found.account == site.account
         if page.number == site.next_page and saved.status != "failed" and (has_cursor or page.is_last):
             reached = replace(site, cursor=page.cursor, next_page=page.number + 1, is_fetched=page.is_last)
         else:
@@ -153,7 +153,7 @@ class PageSaver:
         except OSError as error:
             logger.error("Run %s: a page was refused, and cannot be kept: %s; %s", self._run.id, refusal, error)  # noqa: TRY400
         try:
-            await self._queue.write_alert(self._run.lease, found.site.site, alert)
+            await self._queue.write_alert(self._run.lease, found.site, alert)
         except LeaseLostError:
             raise
         except QueueError as error:

@@ -7,13 +7,13 @@ import logging
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
+from worker.database import codec
 from worker.engine.files import page_name, write_whole
-from worker.model import FoundPage, Item, ItemError, Page, Progress, RunSite, Transformed
+from worker.model import FoundPage
+from worker.printable import one_line
 from worker.processes.bounded_json import MOST_VALUES, JsonError, read_json
 
 logger = logging.getLogger(__name__)
@@ -67,16 +67,9 @@ class Spool:
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise JsonError(f"is larger than {LARGEST_FILE // 2**20} MiB")
-            kept: Any = read_json(path.read_bytes(), most_values=MOST_VALUES_KEPT)
-            transformed = kept["transformed"]
-            transformed["items"] = tuple(_item(item) for item in transformed["items"])
-            transformed["errors"] = tuple(ItemError(**error) for error in transformed["errors"])
-            # A page that an older version left has no progress, and nothing to go on after it with.
-            progress = Progress(**kept.get("progress", {"step": "searching"}))
-            site, page = RunSite(**kept["site"]), Page(**kept["page"])
-            return FoundPage(site, kept["source"], page, Transformed(**transformed), progress)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            logger.error("%s cannot be read, and is dropped: %s", path, error)  # noqa: TRY400 (it tells all)
+            return codec.read_page(read_json(path.read_bytes(), most_values=MOST_VALUES_KEPT))
+        except (OSError, ValueError) as error:
+            logger.error("%s cannot be read and is dropped: %s", path, one_line(str(error)))  # noqa: TRY400 (it says all)
             return None
 
     def drop(self, run_id: UUID) -> None:
@@ -102,11 +95,7 @@ class Spool:
         return self._folder / str(run_id)
 
 
-def _item(kept: dict[str, Any]) -> Item:
-    return Item(**kept | {"job_types": tuple(kept["job_types"]), "skills": tuple(kept["skills"])})
-
-
 def _write(folder: Path, found: FoundPage) -> Path:
-    path = folder / page_name(found.site, found.page)
-    write_whole(path, json.dumps(asdict(found), allow_nan=False))
+    path = folder / page_name(found.site, found.attempt, found.page.number)
+    write_whole(path, json.dumps(codec.page(found), allow_nan=False))
     return path
