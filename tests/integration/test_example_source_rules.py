@@ -19,7 +19,8 @@ EXAMPLE = Path(__file__).parents[1] / "example_source"
 def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
     """A transaction that leaves nothing behind."""
     with psycopg.connect(stack.db_url) as connection:
-        for name in ("rules.sql", "kind.sql"):
+        # Twice: it is idempotent.
+        for name in ("rules.sql", "kind.sql") * 2:
             connection.execute((EXAMPLE / name).read_bytes())
         yield connection
         connection.rollback()
@@ -28,6 +29,14 @@ def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
 def check(database: psycopg.Connection[Any], kind: str, parameters: dict[str, Any]) -> None:
     with database.transaction():
         database.execute("select worker.check_parameters(%s, %s)", (kind, Jsonb(parameters)))
+
+
+def test_a_site_is_added_once(database: psycopg.Connection[Any]) -> None:
+    row = database.execute(
+        "select cardinality(array_positions(allowed, 'hireboard')) from worker.parameter_rules "
+        "where kind = 'jobs' and name = 'sites'"
+    ).fetchone()
+    assert row == (1,)
 
 
 def test_a_new_site_and_what_it_reads_can_be_asked_for(database: psycopg.Connection[Any]) -> None:

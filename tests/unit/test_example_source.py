@@ -78,6 +78,15 @@ def test_the_package_reads_the_file_of_settings(installed: Path) -> None:
     assert "set: HIREBOARD_API_KEY" in answer.stdout
 
 
+def test_the_worker_prints_the_rules_of_the_package(installed: Path) -> None:
+    answer = command(installed, {}, "rules", "hireboard")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == (EXAMPLE / "rules.sql").read_text()
+    unknown = command(installed, {}, "rules", "hiredesk")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "'hiredesk' is not one of jobspy, " in unknown.stderr
+
+
 async def test_the_worker_searches_with_the_package(installed: Path, tmp_path: Path) -> None:
     async def play(request: Request, writer: asyncio.StreamWriter) -> None:
         assert request.headers["x-api-key"] == "s3cret"

@@ -134,6 +134,10 @@ def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     sources.add_argument("--json", action="store_true", help="print JSON")
     sources.set_defaults(command=_sources)
 
+    rules = commands.add_parser("rules", help="print the SQL by which the database knows an added source")
+    rules.add_argument("source", metavar="SOURCE", help="name of a source, as `sources` lists them")
+    rules.set_defaults(command=_rules)
+
     trial = commands.add_parser("try", help="search one site without a database, and print what it finds")
     trial.add_argument("source", metavar="SOURCE", help="name of a source, as `sources` lists them")
     trial.add_argument("--site", help="the site to search; required if the source has several")
@@ -244,6 +248,12 @@ def _sources(options: argparse.Namespace) -> int:
     # A line of its own says why the health is unknown; logs of libraries would interrupt the output.
     logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(sources(as_json=options.json))
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from worker.cli.sources import rules
+
+    return rules(options.source)
 
 
 def _try(options: argparse.Namespace) -> int:

@@ -23,7 +23,8 @@ from worker.printable import complain, one_line, printable, printable_json, say
 from worker.settings import Settings
 from worker.sources import Source
 from worker.sources.parameters import from_text
-from worker.sources.registry import load_sources
+from worker.sources.registry import BUILTIN_SOURCES, instances, load_sources
+from worker.sources.rules import rules_in_sql
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -167,6 +168,22 @@ def health_in_words(health: Health | None) -> str:
             name = bucket["bucket"].partition(":")[2]
             parts.append(f"{name + ': ' if name else ''}{bucket['quota_used'] or 0:,} of {bucket['quota']:,} used")
     return ", ".join(parts)
+
+
+# Adding one ----------------------------------------------------------------------------------------------------------
+
+
+def rules(name: str) -> int:
+    """Print the SQL that makes an added source's sites and parameters known to the database; return the exit code."""
+    try:
+        say(rules_in_sql(_source(load_sources(), name), instances(BUILTIN_SOURCES)).rstrip())
+    except WrongUseError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except ValueError as error:
+        complain(str(error))
+        return EXIT_FAILURE
+    return 0
 
 
 # Trying one ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import mapping
 from worker.sources.job_filter import JobFilter, Match, since
-from worker.sources.parameters import JobParameters
+from worker.sources.parameters import NAMES_BOARDS, JobParameters
 
 PAGE_SIZE = 100
 """Most jobs of a page: with their descriptions, one to two megabytes."""
@@ -57,8 +57,14 @@ def _is_board(name: str) -> str:
 
 
 BoardNames = Annotated[
-    list[Annotated[str, Field(max_length=100), AfterValidator(_is_board)]],
-    Field(default_factory=list, validate_default=True, min_length=1, max_length=50),
+    list[Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_is_board)]],
+    Field(
+        default_factory=list,
+        validate_default=True,
+        min_length=1,
+        max_length=50,
+        json_schema_extra={NAMES_BOARDS: True},
+    ),
 ]
 """One to fifty companies, each by the name that its board has in its address, where it is one segment of the path."""
 

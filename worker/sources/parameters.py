@@ -1,4 +1,7 @@
-"""What a run asks for, as a source reads it. The database has checked the same before (`worker.parameter_rules`)."""
+"""What a run asks for, as a source reads it.
+
+The database has checked the same before, by rules that follow from these models (`worker.sources.rules`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ _TYPES_AND_BOUNDS = frozenset({
     "bool_type", "float_type", "int_type", "list_type", "string_type", "literal_error", "greater_than_equal",
     "less_than_equal", "string_too_short", "string_too_long", "too_short", "too_long",
 })  # fmt: skip
+
+NAMES_BOARDS = "names_boards"
+"""Marks, in its JSON schema, a parameter that names boards of the source's only site. The user chooses them."""
 
 SiteName = Annotated[str, Field(min_length=1, max_length=40)]
 
