@@ -15,7 +15,7 @@ from supabase import AsyncClient
 
 from tests.conftest import SignIn
 from tests.support.realtime import Table, published_table
-from tests.support.site_limits import Limits, limits_of
+from tests.support.site_limits import TimedDatabase, timed_database
 from worker.local.supabase.gateway import gateway, serving
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.realtime.server import Realtime
@@ -102,10 +102,10 @@ async def kind(database: Connection) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def limits(stack: Endpoints) -> Iterator[Limits]:
+def timed(stack: Endpoints) -> Iterator[TimedDatabase]:
     """Runs that ask when to search a site, on a clock of their own."""
-    with limits_of(stack.db_url) as limits:
-        yield limits
+    with timed_database(stack.db_url) as timed:
+        yield timed
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from tests.support.queue import Row
-from tests.support.site_limits import NOON, Limits, Run, answer_after, connect
+from tests.support.site_limits import NOON, Run, TimedDatabase, answer_after, connect
 
 DAY = 86400
 
@@ -28,21 +28,21 @@ EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[Healt
 
 
 @pytest.fixture
-def site(limits: Limits) -> str:
-    return limits.new_site()
+def site(timed: TimedDatabase) -> str:
+    return timed.new_site()
 
 
 @pytest.fixture
-def runs(limits: Limits) -> list[Run]:
+def runs(timed: TimedDatabase) -> list[Run]:
     """Three runs; `site_of` gives them sites to search."""
-    return [limits.new_run(limits.new_site()) for _ in range(3)]
+    return [timed.new_run(timed.new_site()) for _ in range(3)]
 
 
-def site_of(runs: Sequence[Run], limits: Limits) -> str:
+def site_of(runs: Sequence[Run], timed: TimedDatabase) -> str:
     """A new site that each of the runs searches."""
-    site = limits.new_site()
+    site = timed.new_site()
     for run in runs:
-        limits.connection.execute(
+        timed.connection.execute(
             "insert into public.search_run_sites (run_id, site, position) values (%s, %s, 2)", [run.id, site]
         )
     return site
@@ -57,12 +57,12 @@ def seconds(value: float) -> timedelta:
 
 @EXAMPLES
 @given(data=st.data())
-def test_no_sequence_of_takes_exceeds_the_rate(limits: Limits, runs: list[Run], data: st.DataObject) -> None:
+def test_no_sequence_of_takes_exceeds_the_rate(timed: TimedDatabase, runs: list[Run], data: st.DataObject) -> None:
     most = data.draw(st.integers(1, 6), "requests within the period")
     period = data.draw(st.sampled_from([0.7, 3, 60]), "period")
     burst = data.draw(st.integers(1, most), "burst")
     delay = data.draw(st.sampled_from([0, 0.3, 5]), "delay")
-    limits.configure(permit_slack=data.draw(st.sampled_from(["0", "100 milliseconds"]), "slack"))
+    timed.configure(permit_slack=data.draw(st.sampled_from(["0", "100 milliseconds"]), "slack"))
     step = st.tuples(
         st.sampled_from(range(len(runs))),
         st.integers(1, min(most, 3)),
@@ -71,14 +71,14 @@ def test_no_sequence_of_takes_exceeds_the_rate(limits: Limits, runs: list[Run], 
     )
     steps = data.draw(st.lists(step, min_size=5, max_size=40), "run, requests, seconds that pass, steps of the clock")
 
-    limits.set_clock(NOON)
-    site = site_of(runs, limits)
+    timed.set_clock(NOON)
+    site = site_of(runs, timed)
     declared = {"requests": most, "period_seconds": period, "burst": burst, "min_delay_seconds": delay}
     elapsed = timedelta()
     sent: list[timedelta] = []
     for nth, asked, passing, clock_step in steps:
         elapsed += seconds(passing)
-        limits.advance(passing + clock_step)
+        timed.advance(passing + clock_step)
         answer = runs[nth].take(site, declared, requests=asked)
         if answer["granted"]:
             assert 0 <= answer["wait_seconds"] <= 5
@@ -92,41 +92,41 @@ def test_no_sequence_of_takes_exceeds_the_rate(limits: Limits, runs: list[Run], 
 
 
 @pytest.mark.parametrize("burst", [1, 4])
-def test_the_rate_is_used_up(limits: Limits, site: str, burst: int) -> None:
-    limits.configure(permit_slack="0")
-    run = limits.new_run(site)
-    started = limits.now
+def test_the_rate_is_used_up(timed: TimedDatabase, site: str, burst: int) -> None:
+    timed.configure(permit_slack="0")
+    run = timed.new_run(site)
+    started = timed.now
     for _ in range(40):
         answer = run.take(site, {"requests": 10, "period_seconds": 21, "burst": burst})
         assert answer["granted"]
-        limits.advance(answer["wait_seconds"])
+        timed.advance(answer["wait_seconds"])
     # Ten at once would make twenty within some periods: a burst costs as much of the pace between.
-    assert limits.now - started == seconds((40 - burst) * 21 / (11 - burst))
+    assert timed.now - started == seconds((40 - burst) * 21 / (11 - burst))
 
 
-def test_a_burst_is_granted_at_once(limits: Limits, site: str) -> None:
-    limits.configure(permit_slack="0")
-    run = limits.new_run(site)
+def test_a_burst_is_granted_at_once(timed: TimedDatabase, site: str) -> None:
+    timed.configure(permit_slack="0")
+    run = timed.new_run(site)
     declared = {"requests": 12, "period_seconds": 60, "burst": 3}
     assert [run.take(site, declared)["wait_seconds"] for _ in range(3)] == [0, 0, 0]
     refused = run.take(site, declared)
     assert (refused["reason"], refused["retry_in_seconds"]) == ("rate", 6)
 
 
-def test_several_requests_cost_as_much_as_one_after_another(limits: Limits, site: str) -> None:
-    limits.configure(permit_slack="0")
-    run = limits.new_run(site)
+def test_several_requests_cost_as_much_as_one_after_another(timed: TimedDatabase, site: str) -> None:
+    timed.configure(permit_slack="0")
+    run = timed.new_run(site)
     declared = {"requests": 60, "period_seconds": 60, "min_delay_seconds": 2}
     assert run.take(site, declared, requests=5)["wait_seconds"] == 0
-    limits.advance(5)
+    timed.advance(5)
     # The fifth of them is sent after eight seconds, and the next one two later.
     assert run.take(site, declared)["wait_seconds"] == 5
 
 
-def test_requests_that_are_granted_ahead_are_waited_for_in_place(limits: Limits, site: str) -> None:
-    limits.configure(permit_slack="100 milliseconds")
+def test_requests_that_are_granted_ahead_are_waited_for_in_place(timed: TimedDatabase, site: str) -> None:
+    timed.configure(permit_slack="100 milliseconds")
     declared = {"min_delay_seconds": 1.9}
-    answers = [limits.new_run(site).take(site, declared) for _ in range(4)]
+    answers = [timed.new_run(site).take(site, declared) for _ in range(4)]
     assert [answer["granted"] for answer in answers] == [True, True, True, False]
     # They differ in how long they are on their way: a little is added.
     assert [answer["wait_seconds"] for answer in answers[:3]] == [0, 2, 4]
@@ -136,23 +136,23 @@ def test_requests_that_are_granted_ahead_are_waited_for_in_place(limits: Limits,
     assert refused["message"] == "rate limit of the site reached until 2026-11-22 12:00:06 UTC"
 
 
-def test_no_limits_are_no_limits(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_no_limits_are_no_limits(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     assert [run.take(site) for _ in range(50)] == [{"granted": True, "wait_seconds": 0}] * 50
 
 
-def test_a_site_counts_some_requests_apart(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_site_counts_some_requests_apart(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     once = {"requests": 1, "period_seconds": 60}
     assert run.take(site, once)["granted"]
     assert not run.take(site, once)["granted"]
     assert run.take(site, once, bucket=f"{site}:search")["granted"]
 
 
-def test_the_operators_limits_win(limits: Limits, site: str) -> None:
-    limits.configure(permit_slack="0")
-    limits.override(site, requests=2, period_seconds=10, burst=2, searches=1)
-    run, other = limits.new_run(site), limits.new_run(site)
+def test_the_operators_limits_win(timed: TimedDatabase, site: str) -> None:
+    timed.configure(permit_slack="0")
+    timed.override(site, requests=2, period_seconds=10, burst=2, searches=1)
+    run, other = timed.new_run(site), timed.new_run(site)
     generous = {"requests": 1000, "period_seconds": 1, "searches": 50, "min_delay_seconds": 3}
     assert run.admit(site, generous)["granted"]
     assert other.admit(site, generous)["reason"] == "searches"
@@ -161,8 +161,8 @@ def test_the_operators_limits_win(limits: Limits, site: str) -> None:
     assert run.take(site, generous)["wait_seconds"] == 10
 
 
-def test_more_than_is_ever_allowed_at_once_is_refused_for_good(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_more_than_is_ever_allowed_at_once_is_refused_for_good(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     refused = run.take(site, {"requests": 5}, requests=6)
     assert (refused["granted"], refused["error_code"]) == (False, "rate_limited")
     refused = run.take(site, {"quota": 5}, requests=6)
@@ -173,14 +173,14 @@ def test_more_than_is_ever_allowed_at_once_is_refused_for_good(limits: Limits, s
 # First come, first served ---------------------------------------------------------------------------------------
 
 
-def test_everybody_is_served_in_the_order_of_waiting(limits: Limits, site: str) -> None:
+def test_everybody_is_served_in_the_order_of_waiting(timed: TimedDatabase, site: str) -> None:
     declared = {"requests": 1, "period_seconds": 1}
-    limits.configure(inline_wait="0")
-    limits.new_run(site).take(site, declared)
-    waiting = [limits.new_run(site) for _ in range(12)]
+    timed.configure(inline_wait="0")
+    timed.new_run(site).take(site, declared)
+    waiting = [timed.new_run(site) for _ in range(12)]
     due: dict[Run, datetime] = {}
     for run in waiting:
-        limits.advance(0.001)
+        timed.advance(0.001)
         due[run] = datetime.fromisoformat(run.take(site, declared)["until"])
     assert sorted(due, key=lambda run: due[run]) == waiting
 
@@ -188,10 +188,10 @@ def test_everybody_is_served_in_the_order_of_waiting(limits: Limits, site: str) 
     while due:
         # Of those that are due at the same time the last one comes first.
         now = min(due.values())
-        limits.set_clock(now)
+        timed.set_clock(now)
         run = next(run for run in reversed(waiting) if due.get(run) == now)
         # Meanwhile new ones come all the time.
-        assert not limits.new_run(site).take(site, declared)["granted"]
+        assert not timed.new_run(site).take(site, declared)["granted"]
         answer = run.take(site, declared)
         if answer["granted"]:
             served.append(run)
@@ -199,83 +199,85 @@ def test_everybody_is_served_in_the_order_of_waiting(limits: Limits, site: str) 
         else:
             due[run] = datetime.fromisoformat(answer["until"])
     assert served == waiting
-    assert limits.now - NOON < seconds(40)
+    assert timed.now - NOON < seconds(40)
 
 
-def test_nobody_overtakes_who_comes_back_in_time_and_a_dead_one_holds_nobody_up(limits: Limits, site: str) -> None:
+def test_nobody_overtakes_who_comes_back_in_time_and_a_dead_one_holds_nobody_up(
+    timed: TimedDatabase, site: str
+) -> None:
     declared = {"requests": 1, "period_seconds": 10}
-    first, second, third = (limits.new_run(site) for _ in range(3))
+    first, second, third = (timed.new_run(site) for _ in range(3))
     first.take(site, declared)
-    limits.advance(1)
+    timed.advance(1)
     due_at = datetime.fromisoformat(second.take(site, declared)["until"])
 
-    limits.set_clock(due_at + seconds(9))
+    timed.set_clock(due_at + seconds(9))
     refused = third.take(site, declared)
     assert (refused["reason"], refused["message"]) == (
         "rate",
         "rate limit of the site reached: runs ahead in the queue: 1",
     )
     # Told to come back when the other one has lost its turn, if it does not come.
-    limits.set_clock(datetime.fromisoformat(refused["until"]))
-    assert limits.now < due_at + seconds(25)
+    timed.set_clock(datetime.fromisoformat(refused["until"]))
+    assert timed.now < due_at + seconds(25)
     assert third.take(site, declared)["granted"]
     # It has not lost its place in the order.
-    fourth = limits.new_run(site)
+    fourth = timed.new_run(site)
     assert not fourth.take(site, declared)["granted"]
     assert not second.take(site, declared)["granted"]
-    limits.advance(11)
+    timed.advance(11)
     assert not fourth.take(site, declared)["granted"]
     assert second.take(site, declared)["granted"]
 
 
 @pytest.mark.parametrize("end", ["cancel", "finish"])
-def test_a_run_that_ended_waits_no_more(limits: Limits, site: str, end: str) -> None:
+def test_a_run_that_ended_waits_no_more(timed: TimedDatabase, site: str, end: str) -> None:
     declared = {"requests": 1, "period_seconds": 10}
-    first, second, third = (limits.new_run(site) for _ in range(3))
+    first, second, third = (timed.new_run(site) for _ in range(3))
     first.take(site, declared)
     second.take(site, declared)
     getattr(second, end)()
-    limits.advance(30)
+    timed.advance(30)
     assert third.take(site, declared)["granted"]
     with pytest.raises(psycopg.ProgrammingError, match=r"lease_lost|cancelled"):
         second.take(site, declared)
 
 
-def test_who_gives_up_his_place_while_he_waits_keeps_his_turn(limits: Limits, site: str) -> None:
+def test_who_gives_up_his_place_while_he_waits_keeps_his_turn(timed: TimedDatabase, site: str) -> None:
     declared = {"requests": 1, "period_seconds": 10, "searches": 3}
-    limits.configure(permit_slack="0")
-    first, second, third = (limits.new_run(site) for _ in range(3))
+    timed.configure(permit_slack="0")
+    first, second, third = (timed.new_run(site) for _ in range(3))
     assert first.admit(site, declared)["granted"]
     assert second.admit(site, declared)["granted"]
     assert first.take(site, declared)["granted"]
     assert not second.take(site, declared)["granted"]
     assert not second.has_place(site)
 
-    limits.advance(1)
+    timed.advance(1)
     assert third.admit(site, declared)["granted"]
     assert not third.take(site, declared)["granted"]
     # Let in again he is still before the third, who came later.
-    limits.advance(8.5)
+    timed.advance(8.5)
     assert second.admit(site, declared)["granted"]
-    limits.advance(0.5)
+    timed.advance(0.5)
     assert not third.take(site, declared)["granted"]
     assert second.take(site, declared)["granted"]
     assert second.wait(site) is None
     # And behind him once he has his page.
     second.note_page(site)
     assert not second.take(site, declared)["granted"]
-    limits.advance(10)
+    timed.advance(10)
     assert not second.take(site, declared)["granted"]
     assert third.take(site, declared)["granted"]
 
 
-def test_a_wait_beyond_max_site_wait_fails_the_site(limits: Limits, site: str) -> None:
-    limits.configure(max_site_wait="1 minute", permit_slack="0")
-    first, second = limits.new_run(site), limits.new_run(site)
+def test_a_wait_beyond_max_site_wait_fails_the_site(timed: TimedDatabase, site: str) -> None:
+    timed.configure(max_site_wait="1 minute", permit_slack="0")
+    first, second = timed.new_run(site), timed.new_run(site)
     declared = {"requests": 1, "period_seconds": 50}
     assert first.take(site, declared)["granted"]
     assert second.take(site, declared)["retry_in_seconds"] == 50
-    limits.advance(30)
+    timed.advance(30)
     # All waits count, not this one alone; and the same question has the same answer.
     first.observe(site, {"retry_after_seconds": 31})
     failed = {
@@ -290,9 +292,9 @@ def test_a_wait_beyond_max_site_wait_fails_the_site(limits: Limits, site: str) -
 
 
 @pytest.mark.parametrize("pages_come", [False, True])
-def test_waiting_counts_until_a_page_comes_of_it(limits: Limits, site: str, *, pages_come: bool) -> None:
-    limits.configure(max_site_wait="4 minutes", permit_slack="0")
-    run, declared = limits.new_run(site), {"requests": 1, "period_seconds": 100}
+def test_waiting_counts_until_a_page_comes_of_it(timed: TimedDatabase, site: str, *, pages_come: bool) -> None:
+    timed.configure(max_site_wait="4 minutes", permit_slack="0")
+    run, declared = timed.new_run(site), {"requests": 1, "period_seconds": 100}
     answers = []
     for _ in range(3):
         assert run.admit(site)["granted"]
@@ -300,21 +302,23 @@ def test_waiting_counts_until_a_page_comes_of_it(limits: Limits, site: str, *, p
         if pages_come:
             run.note_page(site)
         answers.append(run.take(site, declared))
-        limits.advance(100)
+        timed.advance(100)
     waiting = [answer.get("retry_in_seconds") for answer in answers]
     assert waiting == ([100, 100, 100] if pages_come else [100, 100, None])
 
 
-def pages_of_each(limits: Limits, runs: list[Run], site: str, page: Sequence[str], declared: Row) -> dict[Run, int]:
+def pages_of_each(
+    timed: TimedDatabase, runs: list[Run], site: str, page: Sequence[str], declared: Row
+) -> dict[Run, int]:
     """Let runs search side by side as workers do; return how many pages each has after ten minutes.
 
     A page takes a permit of each of its buckets. Who is put off begins it anew when it is due.
     """
     pages = dict.fromkeys(runs, 0)
     permits = dict.fromkeys(runs, -1)  # of the page so far; below 0: to be admitted
-    next_at = dict.fromkeys(runs, limits.now)
+    next_at = dict.fromkeys(runs, timed.now)
     while (now := min(next_at.values())) < NOON + timedelta(minutes=10):
-        limits.set_clock(now)
+        timed.set_clock(now)
         run = min(runs, key=lambda run: next_at[run])
         if permits[run] == len(page):
             run.note_page(site)
@@ -337,10 +341,10 @@ def pages_of_each(limits: Limits, runs: list[Run], site: str, page: Sequence[str
     ids=["two", "four", "two buckets", "two buckets and back"],
 )
 def test_a_page_that_takes_several_permits_comes_all_the_same(
-    limits: Limits, site: str, page: Sequence[str], delay: float
+    timed: TimedDatabase, site: str, page: Sequence[str], delay: float
 ) -> None:
-    runs = [limits.new_run(site) for _ in range(6)]
-    pages = pages_of_each(limits, runs, site, page, {"min_delay_seconds": delay})
+    runs = [timed.new_run(site) for _ in range(6)]
+    pages = pages_of_each(timed, runs, site, page, {"min_delay_seconds": delay})
     at_most = 10 * 60 / delay / max(page.count(bucket) for bucket in page)
     assert sum(pages.values()) > 0.75 * at_most
     assert min(pages.values()) > 0.6 * at_most / len(runs)
@@ -350,36 +354,38 @@ def test_a_page_that_takes_several_permits_comes_all_the_same(
 
 
 @pytest.mark.parametrize("jump", [-DAY, DAY])
-def test_a_jump_of_the_clock_does_no_lasting_harm(limits: Limits, site: str, jump: int) -> None:
+def test_a_jump_of_the_clock_does_no_lasting_harm(timed: TimedDatabase, site: str, jump: int) -> None:
     declared = {"requests": 2, "period_seconds": 60, "searches": 1, "quota": 1000}
-    first, *waiting = (limits.new_run(site) for _ in range(4))
+    first, *waiting = (timed.new_run(site) for _ in range(4))
     assert first.admit(site, declared)["granted"]
     assert first.take(site, declared)["granted"]
     for run in waiting:
-        limits.advance(0.001)
+        timed.advance(0.001)
         assert not run.take(site, declared)["granted"]
     assert waiting[-1].admit(site, declared)["reason"] == "searches"
-    limits.advance(jump)
+    timed.advance(jump)
 
     for run in waiting:
         # Once more as long as before the jump, at most.
         answer = run.take(site, declared)
         if not answer["granted"]:
             assert answer["retry_in_seconds"] < 60.2
-            limits.advance(answer["retry_in_seconds"])
+            timed.advance(answer["retry_in_seconds"])
             answer = run.take(site, declared)
         assert answer["granted"]
-        limits.advance(answer["wait_seconds"])
+        timed.advance(answer["wait_seconds"])
     first.end(site)
     assert waiting[-1].admit(site, declared)["granted"]
 
 
-def test_a_pause_that_a_site_asked_for_is_no_longer_after_the_clock_was_set_back(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_pause_that_a_site_asked_for_is_no_longer_after_the_clock_was_set_back(
+    timed: TimedDatabase, site: str
+) -> None:
+    run = timed.new_run(site)
     run.observe(site, {"retry_after_seconds": 600})
-    limits.advance(-DAY)
+    timed.advance(-DAY)
     assert run.take(site)["retry_in_seconds"] == 600
-    limits.advance(600)
+    timed.advance(600)
     assert run.take(site)["granted"]
 
 
@@ -388,12 +394,12 @@ def test_a_pause_that_a_site_asked_for_is_no_longer_after_the_clock_was_set_back
 
 @EXAMPLES
 @given(data=st.data())
-def test_no_sequence_of_takes_exceeds_the_quota(limits: Limits, runs: list[Run], data: st.DataObject) -> None:
+def test_no_sequence_of_takes_exceeds_the_quota(timed: TimedDatabase, runs: list[Run], data: st.DataObject) -> None:
     zone = ZoneInfo(data.draw(st.sampled_from(["UTC", "America/Los_Angeles", "Asia/Kolkata"]), "zone"))
     period = data.draw(st.sampled_from(["day", "month"]), "period")
     quota = data.draw(st.integers(1, 5), "quota")
     delay = data.draw(st.sampled_from([0, 3]), "delay")
-    limits.configure(max_site_wait="40 days")
+    timed.configure(max_site_wait="40 days")
     step = st.tuples(
         st.sampled_from(range(len(runs))),
         st.integers(1, min(quota, 2)),
@@ -402,29 +408,29 @@ def test_no_sequence_of_takes_exceeds_the_quota(limits: Limits, runs: list[Run],
     steps = data.draw(st.lists(step, min_size=5, max_size=40), "run, requests, seconds that pass")
 
     # Seconds before a midnight at which a month ends, and clocks are changed in the days after.
-    limits.set_clock(datetime(2026, 10, 31, 23, 59, 55, tzinfo=zone))
-    site = site_of(runs, limits)
+    timed.set_clock(datetime(2026, 10, 31, 23, 59, 55, tzinfo=zone))
+    site = site_of(runs, timed)
     declared = {"quota": quota, "quota_period": period, "quota_timezone": zone.key, "min_delay_seconds": delay}
     used: dict[str, int] = {}
     for nth, asked, passing in steps:
-        limits.advance(passing)
+        timed.advance(passing)
         answer = runs[nth].take(site, declared, requests=asked)
         if answer["granted"]:
-            day = (limits.now + seconds(answer["wait_seconds"])).astimezone(zone).date().isoformat()
+            day = (timed.now + seconds(answer["wait_seconds"])).astimezone(zone).date().isoformat()
             counted = day if period == "day" else day[:7]
             used[counted] = used.get(counted, 0) + asked
     assert max(used.values()) <= quota
 
 
-def test_nothing_is_granted_ahead_for_after_the_reset(limits: Limits, site: str) -> None:
+def test_nothing_is_granted_ahead_for_after_the_reset(timed: TimedDatabase, site: str) -> None:
     declared = {"quota": 2, "min_delay_seconds": 3}
-    limits.set_clock(NOON.replace(hour=23, minute=59, second=58))
-    run = limits.new_run(site)
+    timed.set_clock(NOON.replace(hour=23, minute=59, second=58))
+    run = timed.new_run(site)
     assert run.take(site, declared)["wait_seconds"] == 0
     # It would be taken from the quota of one day and sent on the next.
     refused = run.take(site, declared)
     assert (refused["reason"], refused["retry_in_seconds"]) == ("rate", 3.1)
-    limits.advance(3.1)
+    timed.advance(3.1)
     assert run.take(site, declared)["wait_seconds"] == 0
 
 
@@ -443,25 +449,25 @@ def test_nothing_is_granted_ahead_for_after_the_reset(limits: Limits, site: str)
     ],
 )
 def test_a_quota_begins_anew_at_midnight_in_its_zone(
-    limits: Limits, site: str, *, period: str, zone: str, now: str, reset: str
+    timed: TimedDatabase, site: str, *, period: str, zone: str, now: str, reset: str
 ) -> None:
-    limits.configure(max_site_wait="40 days")
-    limits.set_clock(datetime.fromisoformat(now).replace(tzinfo=ZoneInfo(zone)))
-    run = limits.new_run(site)
+    timed.configure(max_site_wait="40 days")
+    timed.set_clock(datetime.fromisoformat(now).replace(tzinfo=ZoneInfo(zone)))
+    run = timed.new_run(site)
     declared = {"quota": 2, "quota_period": period, "quota_timezone": zone}
     assert [run.take(site, declared)["granted"] for _ in range(3)] == [True, True, False]
     reset_at = datetime.fromisoformat(reset).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     refused = run.take(site, declared)
     assert (refused["reason"], datetime.fromisoformat(refused["until"])) == ("quota", reset_at)
 
-    limits.set_clock(reset_at - timedelta(microseconds=1))
+    timed.set_clock(reset_at - timedelta(microseconds=1))
     assert not run.take(site, declared)["granted"]
-    limits.set_clock(reset_at)
+    timed.set_clock(reset_at)
     assert [run.take(site, declared)["granted"] for _ in range(3)] == [True, True, False]
 
 
-def test_a_quota_that_is_used_up_for_longer_than_a_run_waits_fails_the_site(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_quota_that_is_used_up_for_longer_than_a_run_waits_fails_the_site(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     assert run.take(site, {"quota": 1})["granted"]
     assert run.take(site, {"quota": 1}) == {
         "granted": False,
@@ -473,8 +479,8 @@ def test_a_quota_that_is_used_up_for_longer_than_a_run_waits_fails_the_site(limi
 
 
 @pytest.mark.parametrize("declared", [{}, {"quota": 100}])
-def test_what_a_site_tells_is_left_moves_the_quota(limits: Limits, site: str, declared: Row) -> None:
-    run = limits.new_run(site)
+def test_what_a_site_tells_is_left_moves_the_quota(timed: TimedDatabase, site: str, declared: Row) -> None:
+    run = timed.new_run(site)
     run.take(site, declared)
     run.observe(site, {"remaining": 2, "resets_in_seconds": 1800})
     assert [run.take(site, declared)["granted"] for _ in range(2)] == [True, True]
@@ -482,39 +488,39 @@ def test_what_a_site_tells_is_left_moves_the_quota(limits: Limits, site: str, de
     run.observe(site, {"remaining": 2, "resets_in_seconds": 1800})
     refused = run.take(site, declared)
     assert (refused["reason"], refused["retry_in_seconds"]) == ("quota", 1800)
-    limits.advance(1800)
+    timed.advance(1800)
     assert run.take(site, declared)["granted"]
 
 
 def test_a_quota_that_a_site_tells_holds_instead_of_the_declared_one_but_not_of_the_operators(
-    limits: Limits, site: str
+    timed: TimedDatabase, site: str
 ) -> None:
-    run = limits.new_run(site)
+    run = timed.new_run(site)
     declared = {"quota": 1}
     run.observe(site, {"quota": 3, "remaining": 3})
     assert [run.take(site, declared)["granted"] for _ in range(4)] == [True, True, True, False]
     # The next day it holds, too, while what was left is forgotten.
-    limits.advance(DAY)
+    timed.advance(DAY)
     assert [run.take(site, declared)["granted"] for _ in range(4)] == [True, True, True, False]
-    limits.override(site, quota=2)
-    limits.advance(DAY)
+    timed.override(site, quota=2)
+    timed.advance(DAY)
     assert [run.take(site, declared)["granted"] for _ in range(3)] == [True, True, False]
 
 
-def test_a_quota_is_renewed_when_the_site_says_so(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_quota_is_renewed_when_the_site_says_so(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     run.observe(site, {"quota": 10, "remaining": 0, "resets_in_seconds": 1000})
     assert not run.take(site)["granted"]
     run.observe(site, {"quota": 10, "remaining": 9, "resets_in_seconds": 999.5})
     assert not run.take(site)["granted"]
     run.observe(site, {"quota": 10, "remaining": 2, "resets_in_seconds": 30 * DAY})
     assert [run.take(site)["granted"] for _ in range(3)] == [True, True, False]
-    (shown,) = limits.connection.execute("select * from worker.site_buckets where bucket = %s", [site]).fetchall()
+    (shown,) = timed.connection.execute("select * from worker.site_buckets where bucket = %s", [site]).fetchall()
     assert (shown["quota_used"], shown["told_quota"]) == (10, 10)
 
 
-def test_a_site_that_asks_to_be_left_alone_is_left_alone(limits: Limits, site: str) -> None:
-    run, other = limits.new_run(site), limits.new_run(site)
+def test_a_site_that_asks_to_be_left_alone_is_left_alone(timed: TimedDatabase, site: str) -> None:
+    run, other = timed.new_run(site), timed.new_run(site)
     run.observe(site, {"retry_after_seconds": 3})
     assert other.take(site)["wait_seconds"] == 3
     run.observe(site, {"retry_after_seconds": 120})
@@ -527,16 +533,16 @@ def test_a_site_that_asks_to_be_left_alone_is_left_alone(limits: Limits, site: s
     # What it says is bounded.
     run.observe(site, {"retry_after_seconds": 1e12})
     assert other.take(site)["error_code"] == "rate_limited"
-    limits.advance(DAY)
+    timed.advance(DAY)
     assert other.take(site)["granted"]
 
 
 # Searches at a time ---------------------------------------------------------------------------------------------
 
 
-def test_so_many_searches_at_a_time(limits: Limits, site: str) -> None:
+def test_so_many_searches_at_a_time(timed: TimedDatabase, site: str) -> None:
     declared = {"searches": 2}
-    first, second, third = (limits.new_run(site) for _ in range(3))
+    first, second, third = (timed.new_run(site) for _ in range(3))
     # Asked again, as after a lost answer, a run has one place.
     for _ in range(3):
         assert first.admit(site, declared) == {"granted": True, "wait_seconds": 0}
@@ -551,78 +557,80 @@ def test_so_many_searches_at_a_time(limits: Limits, site: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["cancel", "finish", "release", "expire"])
-def test_a_search_whose_run_is_over_leaves_its_place(limits: Limits, site: str, end: str) -> None:
-    first, second = limits.new_run(site), limits.new_run(site)
+def test_a_search_whose_run_is_over_leaves_its_place(timed: TimedDatabase, site: str, end: str) -> None:
+    first, second = timed.new_run(site), timed.new_run(site)
     assert first.admit(site, {"searches": 1})["granted"]
     getattr(first, end)()
     assert second.admit(site, {"searches": 1})["granted"]
 
 
-def test_a_place_is_given_in_the_order_of_waiting_and_wakes_who_waits_in_the_queue(limits: Limits, site: str) -> None:
+def test_a_place_is_given_in_the_order_of_waiting_and_wakes_who_waits_in_the_queue(
+    timed: TimedDatabase, site: str
+) -> None:
     declared = {"searches": 1}
-    first, second, third = (limits.new_run(site) for _ in range(3))
+    first, second, third = (timed.new_run(site) for _ in range(3))
     first.admit(site, declared)
     for run in (second, third):
-        limits.advance(0.001)
+        timed.advance(0.001)
         run.put_off(datetime.fromisoformat(run.admit(site, declared)["until"]))
     assert second.run_after() == NOON + seconds(30.001)
     first.end(site)
-    assert second.run_after() == limits.now
+    assert second.run_after() == timed.now
     assert third.run_after() == NOON + seconds(60.002)
 
-    limits.advance(0.001)
-    newcomer = limits.new_run(site)
+    timed.advance(0.001)
+    newcomer = timed.new_run(site)
     refused = newcomer.admit(site, declared)
     assert refused["reason"] == "searches"
     # The second does not come back: the third is woken by whoever asks, and has the place.
-    limits.advance(11)
+    timed.advance(11)
     assert not newcomer.admit(site, declared)["granted"]
-    assert third.run_after() == limits.now
+    assert third.run_after() == timed.now
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel", "release", "rescue"])
-def test_a_place_that_its_run_left_behind_wakes_the_next(limits: Limits, site: str, end: str) -> None:
-    first, second = limits.new_run(site), limits.new_run(site)
+def test_a_place_that_its_run_left_behind_wakes_the_next(timed: TimedDatabase, site: str, end: str) -> None:
+    first, second = timed.new_run(site), timed.new_run(site)
     assert first.admit(site, {"searches": 1})["granted"]
     second.put_off(datetime.fromisoformat(second.admit(site, {"searches": 1})["until"]))
-    limits.advance(1)
+    timed.advance(1)
     if end == "rescue":
         first.expire()
-        limits.rescue()
+        timed.rescue()
     else:
         getattr(first, end)()
-    assert second.run_after() == limits.now
+    assert second.run_after() == timed.now
 
 
-def test_a_place_that_may_be_free_any_time_is_waited_for_as_long_as_allowed(limits: Limits, site: str) -> None:
-    limits.configure(max_site_wait="20 seconds")
-    first, second = limits.new_run(site), limits.new_run(site)
+def test_a_place_that_may_be_free_any_time_is_waited_for_as_long_as_allowed(timed: TimedDatabase, site: str) -> None:
+    timed.configure(max_site_wait="20 seconds")
+    first, second = timed.new_run(site), timed.new_run(site)
     assert first.admit(site, {"searches": 1})["granted"]
     assert second.admit(site, {"searches": 1})["retry_in_seconds"] == 20
-    limits.advance(15)
+    timed.advance(15)
     assert second.admit(site, {"searches": 1})["retry_in_seconds"] == 5
-    limits.advance(5)
+    timed.advance(5)
     assert second.admit(site, {"searches": 1})["error_code"] == "rate_limited"
 
 
-def test_no_place_is_kept_for_who_searches_another_site_meanwhile(limits: Limits, site: str) -> None:
+def test_no_place_is_kept_for_who_searches_another_site_meanwhile(timed: TimedDatabase, site: str) -> None:
     declared = {"searches": 1}
-    first, busy, other = (limits.new_run(site) for _ in range(3))
+    first, busy, other = (timed.new_run(site) for _ in range(3))
     assert first.admit(site, declared)["granted"]
     assert not busy.admit(site, declared)["granted"]
     first.end(site)
-    limits.advance(1)
+    timed.advance(1)
     assert other.admit(site, declared)["granted"]
     # It has not lost its place in the order: back in time, it comes before those who came later.
     other.end(site)
-    limits.advance(29)
-    assert not limits.new_run(site).admit(site, declared)["granted"]
+    timed.advance(29)
+    assert not timed.new_run(site).admit(site, declared)["granted"]
     assert busy.admit(site, declared)["granted"]
 
 
-def test_searches_through_an_account_hold_up_no_other_account(limits: Limits, site: str) -> None:
+def test_searches_through_an_account_hold_up_no_other_account(timed: TimedDatabase, site: str) -> None:
     declared = {"searches_per_account": 1, "searches": 2}
-    ada, ada_again, bob, cleo = (limits.new_run(site) for _ in range(4))
+    ada, ada_again, bob, cleo = (timed.new_run(site) for _ in range(4))
     assert ada.admit(site, declared, account="ada")["granted"]
     assert ada_again.admit(site, declared, account="ada")["reason"] == "searches"
     assert bob.admit(site, declared, account="bob")["granted"]
@@ -632,9 +640,9 @@ def test_searches_through_an_account_hold_up_no_other_account(limits: Limits, si
     assert cleo.admit(site, declared, account="cleo")["granted"]
 
 
-def test_requests_through_an_account_hold_up_no_other_account(limits: Limits, site: str) -> None:
+def test_requests_through_an_account_hold_up_no_other_account(timed: TimedDatabase, site: str) -> None:
     declared = {"requests": 1, "quota": 1}
-    run = limits.new_run(site)
+    run = timed.new_run(site)
     assert run.take(site, declared, account="ada")["granted"]
     assert not run.take(site, declared, account="ada")["granted"]
     assert run.take(site, declared, account="bob")["granted"]
@@ -670,29 +678,29 @@ def test_requests_through_an_account_hold_up_no_other_account(limits: Limits, si
         ],
     ],
 )
-def test_a_take_names_the_field_that_is_wrong(limits: Limits, site: str, field: str, arguments: Row) -> None:
-    run = limits.new_run(site)
+def test_a_take_names_the_field_that_is_wrong(timed: TimedDatabase, site: str, field: str, arguments: Row) -> None:
+    run = timed.new_run(site)
     asked: Row = {"site": site, "account": None, "bucket": site, "requests": 1, "limits": {}} | arguments
     asked["limits"] = Jsonb(asked["limits"])
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=rf"^{field} "):
-        limits.connection.execute(
+        timed.connection.execute(
             """
             select public.worker_take_permit(%(run_id)s, %(lease_token)s, %(site)s, %(account)s, %(bucket)s,
-                                             %(requests)s, %(limits)s)
+                                             %(requests)s, %(timed)s)
             """,
             asked | {"run_id": run.id, "lease_token": run.token},
         )
 
 
 @pytest.mark.parametrize("nothing", [None, Jsonb(None), Jsonb({}), Jsonb({"requests": None, "quota_timezone": None})])
-def test_limits_may_be_left_out(limits: Limits, site: str, nothing: Jsonb | None) -> None:
-    run = limits.new_run(site)
+def test_limits_may_be_left_out(timed: TimedDatabase, site: str, nothing: Jsonb | None) -> None:
+    run = timed.new_run(site)
     take: LiteralString = "select public.worker_take_permit(%s, %s, %s, null, %s, 1, %s) as answer"
-    (taken,) = limits.connection.execute(take, [run.id, run.token, site, site, nothing]).fetchall()
+    (taken,) = timed.connection.execute(take, [run.id, run.token, site, site, nothing]).fetchall()
     assert taken["answer"]["granted"]
     declared = nothing and Jsonb({site: nothing.obj})
     admit: LiteralString = "select worker.admit_site(%s, %s, null, %s) as answer"
-    (admitted,) = limits.connection.execute(admit, [run.id, site, declared]).fetchall()
+    (admitted,) = timed.connection.execute(admit, [run.id, site, declared]).fetchall()
     assert admitted["answer"]["granted"]
 
 
@@ -709,14 +717,16 @@ def test_limits_may_be_left_out(limits: Limits, site: str, nothing: Jsonb | None
         ],
     ],
 )
-def test_an_observation_names_the_field_that_is_wrong(limits: Limits, site: str, field: str, observed: Row) -> None:
-    run = limits.new_run(site)
+def test_an_observation_names_the_field_that_is_wrong(
+    timed: TimedDatabase, site: str, field: str, observed: Row
+) -> None:
+    run = timed.new_run(site)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=rf"^{field} "):
         run.observe(site, observed)
 
 
-def test_who_has_lost_the_lease_takes_nothing(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_who_has_lost_the_lease_takes_nothing(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     stale = Run(run.connection, run.id, uuid4())
     with pytest.raises(psycopg.ProgrammingError, match="lease_lost"):
         stale.take(site)
@@ -734,55 +744,57 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_two_take_the_last_permit_at_once(limits: Limits, site: str, pool: ThreadPoolExecutor) -> None:
+def test_two_take_the_last_permit_at_once(timed: TimedDatabase, site: str, pool: ThreadPoolExecutor) -> None:
     declared = {"quota": 2}
-    one, other = limits.new_run(site), limits.new_run(site)
+    one, other = timed.new_run(site), timed.new_run(site)
     assert one.take(site, declared)["granted"]
-    with connect(limits.dsn) as first, connect(limits.dsn) as second:
+    with connect(timed.dsn) as first, connect(timed.dsn) as second:
         first.execute("begin")
         assert one.take(site, declared, on=first)["granted"]
         waiting = pool.submit(other.take, site, declared, on=second)
-        assert answer_after(limits, first, waiting)["error_code"] == "quota_exceeded"
+        assert answer_after(timed, first, waiting)["error_code"] == "quota_exceeded"
 
 
-def test_two_take_the_last_place_at_once(limits: Limits, site: str, pool: ThreadPoolExecutor) -> None:
+def test_two_take_the_last_place_at_once(timed: TimedDatabase, site: str, pool: ThreadPoolExecutor) -> None:
     declared = {"searches": 1}
-    one, other = limits.new_run(site), limits.new_run(site)
-    with connect(limits.dsn) as first, connect(limits.dsn) as second:
+    one, other = timed.new_run(site), timed.new_run(site)
+    with connect(timed.dsn) as first, connect(timed.dsn) as second:
         first.execute("begin")
         assert one.admit(site, declared, account="ada", on=first)["granted"]
         waiting = pool.submit(other.admit, site, declared, account="bob", on=second)
-        assert answer_after(limits, first, waiting)["reason"] == "searches"
+        assert answer_after(timed, first, waiting)["reason"] == "searches"
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel"])
-def test_a_take_that_meets_the_end_of_its_run(limits: Limits, site: str, pool: ThreadPoolExecutor, end: str) -> None:
-    run = limits.new_run(site)
-    with connect(limits.dsn) as first, connect(limits.dsn) as second:
+def test_a_take_that_meets_the_end_of_its_run(
+    timed: TimedDatabase, site: str, pool: ThreadPoolExecutor, end: str
+) -> None:
+    run = timed.new_run(site)
+    with connect(timed.dsn) as first, connect(timed.dsn) as second:
         first.execute("begin")
         assert run.take(site, {"quota": 5}, on=first)["granted"]
-        answer_after(limits, first, pool.submit(getattr(run, end), on=second))
+        answer_after(timed, first, pool.submit(getattr(run, end), on=second))
         assert not run.has_place(site)
 
-    run = limits.new_run(site)
-    with connect(limits.dsn) as first, connect(limits.dsn) as second:
+    run = timed.new_run(site)
+    with connect(timed.dsn) as first, connect(timed.dsn) as second:
         first.execute("begin")
         getattr(run, end)(on=first)
         waiting = pool.submit(run.take, site, {"quota": 5}, on=second)
         with pytest.raises(psycopg.ProgrammingError, match=r"lease_lost|cancelled"):
-            answer_after(limits, first, waiting)
+            answer_after(timed, first, waiting)
 
 
-def test_a_rescue_passes_by_a_run_that_takes(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_rescue_passes_by_a_run_that_takes(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     run.expire()
-    with connect(limits.dsn) as first:
+    with connect(timed.dsn) as first:
         first.execute("begin")
         assert run.take(site, on=first)["granted"]
-        limits.rescue()
+        timed.rescue()
         first.execute("commit")
     assert run.take(site)["granted"]
-    limits.rescue()
+    timed.rescue()
     with pytest.raises(psycopg.ProgrammingError, match="lease_lost"):
         run.take(site)
 
@@ -813,17 +825,17 @@ def search_somehow(run: Run, sites: Sequence[str], chance: random.Random) -> int
     return granted
 
 
-def test_all_of_it_at_once_without_a_deadlock(limits: Limits) -> None:
-    sites = [limits.new_site() for _ in range(2)]
-    limits.let_time_pass()
-    limits.configure(inline_wait="0", permit_slack="0")
+def test_all_of_it_at_once_without_a_deadlock(timed: TimedDatabase) -> None:
+    sites = [timed.new_site() for _ in range(2)]
+    timed.let_time_pass()
+    timed.configure(inline_wait="0", permit_slack="0")
 
     def work(seed: int) -> int:
         chance = random.Random(seed)
         granted = 0
-        with connect(limits.dsn) as connection:
+        with connect(timed.dsn) as connection:
             for _ in range(6):
-                run = limits.new_run(*sites, on=connection)
+                run = timed.new_run(*sites, on=connection)
                 granted += search_somehow(run, sites, chance)
                 match chance.choice(["cancel", "finish", "release", "expire", "put off"]):
                     case "put off":
@@ -839,21 +851,21 @@ def test_all_of_it_at_once_without_a_deadlock(limits: Limits) -> None:
 # Cost -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_take_reads_a_few_rows_however_many_there_are(limits: Limits, site: str) -> None:
-    run = limits.new_run(site)
+def test_a_take_reads_a_few_rows_however_many_there_are(timed: TimedDatabase, site: str) -> None:
+    run = timed.new_run(site)
     declared = {"requests": 1000, "quota": 1000, "searches": 10, "searches_per_account": 5}
-    with limits.connection.transaction(force_rollback=True):
-        limits.connection.execute(
+    with timed.connection.transaction(force_rollback=True):
+        timed.connection.execute(
             "insert into worker.site_health (site, account) select %s, n::text from generate_series(1, 5000) as n",
             [site],
         )
-        limits.connection.execute(
+        timed.connection.execute(
             "insert into worker.site_buckets (bucket, account) select %s, n::text from generate_series(1, 5000) as n",
             [site],
         )
         # Who waits elsewhere, through another account, or was due long ago.
-        limits.connection.execute("alter table public.search_runs disable trigger user")
-        limits.connection.execute(
+        timed.connection.execute("alter table public.search_runs disable trigger user")
+        timed.connection.execute(
             """
             insert into public.search_runs (user_id, kind, parameters, status, priority, position, fingerprint,
                                             created_at, updated_at, completed_at)
@@ -862,7 +874,7 @@ def test_a_take_reads_a_few_rows_however_many_there_are(limits: Limits, site: st
             """,
             [run.id],
         )
-        limits.connection.execute(
+        timed.connection.execute(
             """
             insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
             select run.id, other.site, 'nobody', other.bucket, worker.now() - interval '1 day', other.due_at, 'rate', ''
@@ -873,7 +885,7 @@ def test_a_take_reads_a_few_rows_however_many_there_are(limits: Limits, site: st
             """,
             {"site": site},
         )
-        limits.connection.execute("analyze worker.site_health, worker.site_buckets, worker.site_waits")
+        timed.connection.execute("analyze worker.site_health, worker.site_buckets, worker.site_waits")
         read: LiteralString = """
             select relname, (seq_tup_read + idx_tup_fetch)::integer as rows from pg_stat_xact_user_tables
             where relname in ('site_health', 'site_buckets', 'site_waits', 'site_searches', 'leases', 'bucket_limits',
@@ -884,7 +896,7 @@ def test_a_take_reads_a_few_rows_however_many_there_are(limits: Limits, site: st
             lambda: run.take(site, declared, account="17"),
             lambda: run.end(site, account="17"),
         ):
-            before = Counter({row["relname"]: row["rows"] for row in limits.connection.execute(read)})
+            before = Counter({row["relname"]: row["rows"] for row in timed.connection.execute(read)})
             ask()
-            after = Counter({row["relname"]: row["rows"] for row in limits.connection.execute(read)})
+            after = Counter({row["relname"]: row["rows"] for row in timed.connection.execute(read)})
             assert max((after - before).values()) < 20, after - before

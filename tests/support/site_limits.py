@@ -149,7 +149,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class Limits:
+class TimedDatabase:
     """The database, its clock and its runs."""
 
     dsn: str
@@ -247,11 +247,11 @@ class Limits:
 
 
 @contextmanager
-def limits_of(dsn: str) -> Iterator[Limits]:
+def timed_database(dsn: str) -> Iterator[TimedDatabase]:
     """A database with a clock that stands at noon, with a kind whose runs may name any site."""
     with connect(dsn) as connection:
-        limits = Limits(dsn, connection)
-        connection.execute("insert into worker.kinds (kind) values (%s)", [limits.kind])
+        timed = TimedDatabase(dsn, connection)
+        connection.execute("insert into worker.kinds (kind) values (%s)", [timed.kind])
         connection.execute(
             """
             insert into worker.parameter_rules (kind, name, type, is_required, minimum, maximum, default_value)
@@ -259,23 +259,23 @@ def limits_of(dsn: str) -> Iterator[Limits]:
                    (%(kind)s, 'search_term', 'text', true, 1, 200, null),
                    (%(kind)s, 'results_wanted', 'integer', false, 1, 1000, '10')
             """,
-            {"kind": limits.kind},
+            {"kind": timed.kind},
         )
         (before,) = connection.execute("select to_jsonb(settings) as settings from worker.settings").fetchall()
-        limits.set_clock(NOON)
+        timed.set_clock(NOON)
         # All of a quota for each user, but in the tests of its shares.
-        limits.configure(max_quota_share=1, manual_quota_reserve=0, scheduled_quota_reserve=0)
+        timed.configure(max_quota_share=1, manual_quota_reserve=0, scheduled_quota_reserve=0)
         try:
-            yield limits
+            yield timed
         finally:
-            limits.let_time_pass()
+            timed.let_time_pass()
             connection.execute("delete from worker.bucket_limits where bucket like 'site-%'")
             # With their runs: users that did not sign up are not what the tests of Auth expect.
             connection.execute(
                 "delete from auth.users where id in (select user_id from public.search_runs where kind = %s)",
-                [limits.kind],
+                [timed.kind],
             )
-            connection.execute("delete from worker.kinds where kind = %s", [limits.kind])
+            connection.execute("delete from worker.kinds where kind = %s", [timed.kind])
             for name in before["settings"].keys() - {"is_only_row"}:
                 restore = sql.SQL("update worker.settings set {} = %s").format(sql.Identifier(name))
                 connection.execute(restore, [before["settings"][name]])
@@ -290,8 +290,8 @@ def wait_until_blocked(connection: Connection, holder: Connection) -> None:
         time.sleep(0.01)
 
 
-def answer_after(limits: Limits, holder: Connection, waiting: Future[Row]) -> Row:
+def answer_after(timed: TimedDatabase, holder: Connection, waiting: Future[Row]) -> Row:
     """End the transaction that a call waits for; return the call's answer."""
-    wait_until_blocked(limits.connection, holder)
+    wait_until_blocked(timed.connection, holder)
     holder.execute("commit")
     return waiting.result(timeout=10)

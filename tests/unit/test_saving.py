@@ -21,7 +21,7 @@ URL = "http://supabase.test"
 LEASE_LOST, REFUSED = "PT409", "22023"
 SITE = RunSite("board", 1)
 RUN = Run(UUID(int=1), Lease(UUID(int=1), UUID(int=2)), "jobs", {}, None, (SITE,), 1, 3)
-FOUND = FoundPage(SITE, "test", Page(1, {}, 5), Transformed(1, (), (), {}, 0))
+FOUND = FoundPage("board", 1, None, "test", Page(1, {}, 5), Transformed(1, (), (), {}, 0))
 
 
 @asynccontextmanager

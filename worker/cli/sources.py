@@ -21,7 +21,7 @@ from worker.http.masking import mask
 from worker.model import Item, Page, Parameters, Progress, SiteLimits, Transformed
 from worker.printable import complain, one_line, printable, printable_json, say
 from worker.settings import Settings
-from worker.sources import Source
+from worker.sources import Source, limits_of
 from worker.sources.parameters import from_text
 from worker.sources.registry import BUILTIN_SOURCES, instances, load_sources
 from worker.sources.rules import rules_in_sql
@@ -87,7 +87,7 @@ def _row(source: Source, site: str, health: Health | None) -> dict[str, Any]:
         "site": site,
         "credentials": dict(source.credentials),
         "needs_account": source.needs_account,
-        "limits": {bucket: asdict(limits) for bucket, limits in _limits_of(source, site).items()},
+        "limits": {bucket: asdict(limits) for bucket, limits in limits_of(source, site).items()},
         "health": health,
     }
 
@@ -120,15 +120,11 @@ def credentials_in_words(source: Source) -> str:
 
 def _site_limits_in_words(source: Source, site: str) -> str:
     parts = []
-    for bucket, limits in _limits_of(source, site).items():
+    for bucket, limits in limits_of(source, site).items():
         words = limits_in_words(limits)
         _, _, name = bucket.partition(":")
         parts += [f"{name}: {words}" if name else words] if words else []
     return "; ".join(parts) or "none"
-
-
-def _limits_of(source: Source, site: str) -> dict[str, SiteLimits]:
-    return {bucket: limits for bucket, limits in source.limits.items() if bucket.partition(":")[0] == site}
 
 
 def limits_in_words(limits: SiteLimits) -> str:

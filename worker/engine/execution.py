@@ -21,9 +21,9 @@ from worker.engine.saving import PageSaver
 from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
-from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
+from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite
 from worker.processes.daemon_thread import in_daemon_thread
-from worker.sources import Search, Source
+from worker.sources import Search, Source, limits_of
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Execution:
         """Save the site's pages, each before the next one is fetched."""
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
-        limits = _limits(source, site.site)
+        limits = limits_of(source, site.site)
         await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
         if site.is_fetched:
             return
@@ -166,8 +166,3 @@ def _check(source: Source, site: RunSite, parameters: Parameters) -> None:
     if source.needs_account and site.account is None:
         raise SiteError(ErrorCode.UNAUTHORIZED, f"{site.site} is searched through an account of yours, and none is set")
     source.validate(site.site, parameters)
-
-
-def _limits(source: Source, site: str) -> dict[str, SiteLimits]:
-    """Return a source's limits for one of its sites, by bucket."""
-    return {bucket: limits for bucket, limits in source.limits.items() if bucket.partition(":")[0] == site}

@@ -27,7 +27,7 @@ LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LoopOptions:
     """How much the loop does at once, and for how long.
 
     Attributes:
@@ -57,7 +57,7 @@ class Loop:
         execution: Searches a run.
         wakeup: Decides when to poll.
         kinds: Kinds of runs to claim. Other workers may claim the others.
-        limits: How much at once, and for how long.
+        options: How much at once, and for how long.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -67,7 +67,7 @@ class Loop:
         execution: Execution,
         wakeup: Wakeup,
         kinds: frozenset[str],
-        limits: Limits,
+        options: LoopOptions,
         *,
         on_searched: Callable[[], None],
     ) -> None:
@@ -75,9 +75,9 @@ class Loop:
         self._execution = execution
         self._wakeup = wakeup
         self._kinds = kinds
-        self._limits = limits
+        self._options = options
         self._on_searched = on_searched
-        self._runs_left = limits.max_runs
+        self._runs_left = options.max_runs
         self._has_claimed = False
         self._soon_back = 0
         self._searches: dict[Lease, tuple[Run, asyncio.Task[None]]] = {}
@@ -90,20 +90,20 @@ class Loop:
         if self._stopping.is_set():
             self._releasing.set()
         else:
-            self._grace_ends_at = asyncio.get_running_loop().time() + self._limits.grace_seconds
+            self._grace_ends_at = asyncio.get_running_loop().time() + self._options.grace_seconds
         self._stopping.set()
         self._wakeup.ring()
 
     async def work(self) -> None:
-        """Work until `stop` is called or the limits are reached.
+        """Work until `stop` is called, or until `max_runs`, `max_seconds` or `until_empty` ends it.
 
         Raises:
             QueueError: The first claim was refused (a wrong key, no migrations); or, with `until_empty`, any claim
                 failed while no search was running.
         """
         timer = None
-        if self._limits.max_seconds is not None:
-            seconds = max(0, self._limits.max_seconds - CLAIM_SECONDS - RELEASE_SECONDS - EXIT_SECONDS)
+        if self._options.max_seconds is not None:
+            seconds = max(0, self._options.max_seconds - CLAIM_SECONDS - RELEASE_SECONDS - EXIT_SECONDS)
             timer = asyncio.get_running_loop().call_later(seconds, self._stop_at_once)
         heartbeats = asyncio.create_task(self._send_heartbeats())
         try:
@@ -134,13 +134,13 @@ class Loop:
                 claim.cancel()
                 return
             found_work = claim.result()
-            is_empty = self._limits.until_empty and is_idle and not found_work
+            is_empty = self._options.until_empty and is_idle and not found_work
             if is_empty or (self._runs_left == 0 and not self._searches):
                 return
             await self._wakeup.pause(found_work=found_work or bool(self._searches))
 
     async def _claim(self) -> bool:
-        slots = min(self._limits.claim_batch, self._limits.concurrency - len(self._searches))
+        slots = min(self._options.claim_batch, self._options.concurrency - len(self._searches))
         if self._runs_left is not None:
             slots = min(slots, self._runs_left)
         if slots <= 0:
@@ -149,7 +149,7 @@ class Loop:
             runs = await self._queue.claim(self._kinds, slots, held=list(self._searches))
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
-            if is_misconfigured or (self._limits.until_empty and not self._searches):
+            if is_misconfigured or (self._options.until_empty and not self._searches):
                 raise
             _log_failure("Cannot claim", error)
             return False
@@ -203,13 +203,13 @@ class Loop:
         while True:
             await asyncio.sleep(LEAST_HEARTBEAT_PAUSE_SECONDS)
             if is_reachable:
-                await self._wakeup.pause_heartbeats(self._limits.heartbeat_seconds - LEAST_HEARTBEAT_PAUSE_SECONDS)
+                await self._wakeup.pause_heartbeats(self._options.heartbeat_seconds - LEAST_HEARTBEAT_PAUSE_SECONDS)
             if not self._searches:
                 continue
             is_reachable = True
             try:
                 states = await self._queue.heartbeat(
-                    list(self._searches), patience_seconds=self._limits.heartbeat_seconds
+                    list(self._searches), patience_seconds=self._options.heartbeat_seconds
                 )
             except Exception as error:  # noqa: BLE001 (logged)
                 # The next heartbeat may succeed; without any, all leases expire.
@@ -224,7 +224,7 @@ class Loop:
 
     async def _wind_down(self) -> None:
         if self._searches and not self._releasing.is_set():
-            logger.info("Stopping: %d running searches have %.0f s", len(self._searches), self._limits.grace_seconds)
+            logger.info("Stopping: %d running searches have %.0f s", len(self._searches), self._options.grace_seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._grace_ends_at):
                 while self._searches and not self._releasing.is_set():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from worker.engine.backup import Backup
 from worker.engine.chores import Embedding, NearDuplicateMerging, Retention
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.execution import Execution
-from worker.engine.loop import EXIT_SECONDS, Limits, Loop
+from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
 from worker.http import HttpSettings, open_http
@@ -100,7 +100,7 @@ class Worker:
             SettingsError: The embedding model is not installed.
             RuntimeError: The worker works already.
         """
-        await self._work(self._limits())
+        await self._work(self._options())
 
     async def drain(self, max_seconds: float) -> None:
         """Search what is in the queue, then end; what still runs after `max_seconds` is released.
@@ -110,7 +110,7 @@ class Worker:
             SettingsError: The embedding model is not installed.
             RuntimeError: The worker works already.
         """
-        await self._work(self._limits(until_empty=True, max_seconds=max_seconds))
+        await self._work(self._options(until_empty=True, max_seconds=max_seconds))
 
     async def once(self) -> None:
         """Search the next run of the queue, if there is one, then end.
@@ -120,7 +120,7 @@ class Worker:
             SettingsError: The embedding model is not installed.
             RuntimeError: The worker works already.
         """
-        await self._work(self._limits(until_empty=True, max_runs=1))
+        await self._work(self._options(until_empty=True, max_runs=1))
 
     async def reprocess(
         self, *, since: datetime | None = None, source: str | None = None, status: str | None = None
@@ -152,19 +152,19 @@ class Worker:
                 done += batch
             return done
 
-    async def _work(self, limits: Limits) -> None:
+    async def _work(self, options: LoopOptions) -> None:
         if not self._has_ended.is_set():
             raise RuntimeError("this worker works already")
         if self._stops:
             return
         self._has_ended.clear()
         try:
-            await self._open_and_work(limits)
+            await self._open_and_work(options)
         finally:
             self._working = None
             self._has_ended.set()
 
-    async def _open_and_work(self, limits: Limits) -> None:
+    async def _open_and_work(self, options: LoopOptions) -> None:
         settings = self._settings
         clock = asyncio.get_running_loop().time
         began_at = clock()
@@ -180,15 +180,15 @@ class Worker:
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
             background, on_searched = self._background(queue, embedder)
-            loop = Loop(queue, execution, wakeup, kinds, limits, on_searched=on_searched)
+            loop = Loop(queue, execution, wakeup, kinds, options, on_searched=on_searched)
             if self._stops:
                 return
             self._working = background, loop
             with self._stopped_by_signals():
                 beside = []
-                if limits.max_runs is None:
+                if options.max_runs is None:
                     beside.append(asyncio.create_task(background.run()))
-                if not limits.until_empty:
+                if not options.until_empty:
                     beside.append(asyncio.create_task(wakeup.listen(settings.supabase_url, self._key)))
                 try:
                     await loop.work()
@@ -196,9 +196,9 @@ class Worker:
                     for task in beside:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
-                if limits.max_seconds is not None:
-                    await background.work_off(began_at + limits.max_seconds - EXIT_SECONDS - clock())
-                elif limits.until_empty:
+                if options.max_seconds is not None:
+                    await background.work_off(began_at + options.max_seconds - EXIT_SECONDS - clock())
+                elif options.until_empty:
                     await background.work_off(LAST_ROUND_SECONDS, rounds=1)
 
     def _background(self, queue: Queue, embedder: Embedder | None) -> tuple[Background, Callable[[], None]]:
@@ -214,10 +214,10 @@ class Worker:
         background = Background({EMBEDDING: embedding, MERGING: merging, **others})
         return background, lambda: background.ring(EMBEDDING)
 
-    def _limits(
+    def _options(
         self, *, until_empty: bool = False, max_runs: int | None = None, max_seconds: float | None = None
-    ) -> Limits:
-        return Limits(
+    ) -> LoopOptions:
+        return LoopOptions(
             concurrency=self._settings.concurrency,
             claim_batch=self._settings.claim_batch,
             heartbeat_seconds=self._settings.lease_seconds / HEARTBEATS_A_LEASE,

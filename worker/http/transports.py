@@ -37,11 +37,11 @@ def transports(settings: HttpSettings) -> Iterator[httpx.AsyncHTTPTransport]:
         through = None if proxy is None else httpx.Proxy(with_scheme(proxy))
         if through is not None and through.url.scheme == "https":
             through.ssl_context = context
-        yield httpx.AsyncHTTPTransport(verify=context, limits=_limits(MOST_IDLE_CONNECTIONS), proxy=through)
-    yield httpx.AsyncHTTPTransport(verify=context, limits=_limits(0))
+        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MOST_IDLE_CONNECTIONS), proxy=through)
+    yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(0))
 
 
-def _limits(idle: int) -> httpx.Limits:
+def _pool(idle: int) -> httpx.Limits:
     return httpx.Limits(
         max_connections=MOST_CONNECTIONS, max_keepalive_connections=idle, keepalive_expiry=IDLE_CONNECTION_SECONDS
     )

@@ -118,3 +118,8 @@ class Source(Protocol):
             InvalidItemError: The record is no item; with the field that is wrong.
         """
         ...
+
+
+def limits_of(source: Source, site: str) -> dict[str, SiteLimits]:
+    """Return the limits of one site of a source, by bucket."""
+    return {bucket: limits for bucket, limits in source.limits.items() if bucket.partition(":")[0] == site}
