@@ -16,16 +16,11 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError
+from worker.http.statuses import is_transient as is_transient_status
 
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_PAUSE_SECONDS = 10
-
-
-# Of the statuses below 500, those that ask to come again: Request Timeout (RFC 9110), Too Early (RFC 8470) and Too Many
-# Requests (RFC 6585). PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
-TRANSIENT_STATUSES = frozenset({408, 425, 429})
-
 
 # PostgREST's answer when its connection to Postgres closed without a message: once for each connection of its pool.
 CONNECTION_DIED = ""
@@ -75,10 +70,8 @@ def is_transient(error: BaseException) -> bool:
         error: What the client raised, in the task that sent the request.
     """
     if isinstance(error, APIError):
-        status = _last_status.get() or 0
-        return (
-            error.code == CONNECTION_DIED or status >= httpx.codes.INTERNAL_SERVER_ERROR or status in TRANSIENT_STATUSES
-        )
+        # PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
+        return error.code == CONNECTION_DIED or is_transient_status(_last_status.get() or 0)
     return isinstance(error, httpx.TransportError)
 
 
@@ -87,6 +80,16 @@ async def _note_status(response: httpx.Response) -> None:
     content_type = response.headers.get("content-type", "application/json")
     if response.is_success and "json" not in content_type:
         raise httpx.RemoteProtocolError(f"the answer is {content_type}, not JSON: something else answers here")
+
+
+def retrying(**options: Any) -> AsyncRetrying:
+    """Return a loop that retries transient failures, with exponential backoff and jitter.
+
+    Args:
+        options: Further options of `tenacity.AsyncRetrying`, such as when to stop. By default it never stops.
+    """
+    wait = wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_PAUSE_SECONDS)
+    return AsyncRetrying(retry=retry_if_exception(is_transient), wait=wait, **options)
 
 
 async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any], *, patience_seconds: float) -> Any:
@@ -108,11 +111,7 @@ async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any],
     """
     try:
         async with asyncio.timeout(patience_seconds):
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception(is_transient),
-                wait=wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_PAUSE_SECONDS),
-                before_sleep=partial(_log_retry, function),
-            ):
+            async for attempt in retrying(before_sleep=partial(_log_retry, function)):
                 _last_status.set(None)
                 with attempt:
                     return (await client.rpc(function, dict(arguments)).execute()).data

@@ -13,10 +13,10 @@ from uuid import uuid4
 
 from supabase import AsyncClient
 from supabase_auth.errors import AuthApiError
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import stop_after_delay
 
 from worker.database.changes import DEFAULT_TIMING, Binding, Change, Recheck, Timing, changes
-from worker.database.client import is_transient, open_client
+from worker.database.client import open_client, retrying
 from worker.errors import SettingsError
 from worker.settings import Settings
 
@@ -24,7 +24,6 @@ FINAL_STATUSES = frozenset({"success", "partial", "failed", "cancelled"})
 REQUEST_TIMEOUT_SECONDS = 15
 PATIENCE_SECONDS = 30
 """How long a request is repeated while Supabase does not answer it."""
-LONGEST_PAUSE_SECONDS = 10
 MAX_IDS = 100
 """Realtime refuses a filter `in` with more values (https://supabase.com/docs/guides/realtime/postgres-changes)."""
 USER_EXISTS = "user_already_exists"
@@ -184,13 +183,8 @@ class User:
 
 async def _answer(request: _Request, patience_seconds: float) -> object:
     """Send a request that is idempotent until it is answered; in the end raise what the last failure was."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception(is_transient),
-        wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS),
-        stop=stop_after_delay(patience_seconds),
-        reraise=True,
-    )
-    return (await retrying(request.execute)).data
+    send = retrying(stop=stop_after_delay(patience_seconds), reraise=True)
+    return (await send(request.execute)).data
 
 
 def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias
 
@@ -17,6 +13,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from worker.errors import SettingsError
 from worker.http.masking import mask
+from worker.http.retry_after import retry_after_seconds
+from worker.http.statuses import is_transient
 from worker.pipeline.offline_embedding import embed_offline
 from worker.printable import one_line
 from worker.processes.sandbox import SandboxError, stream
@@ -38,7 +36,6 @@ ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 30
 """What asks for a longer one is left alone for as long as it asks, and nothing waits for it."""
 
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
 # The texts may be why: too long, of a script or with a character that the model does not take. A 500 may, too.
 _STATUSES_OF_BAD_TEXTS = frozenset({400, 413, 422, 500})
 _HARMLESS_TEXT = "Software engineer"
@@ -242,7 +239,8 @@ class EndpointEmbedder:
         if self._api_key:
             text = text.replace(self._api_key, "***")
         return EmbedderError(
-            f"{self._url} answers HTTP {answer.status_code}: {text}", retry_after_seconds=_retry_after_seconds(answer)
+            f"{self._url} answers HTTP {answer.status_code}: {text}",
+            retry_after_seconds=retry_after_seconds(answer.headers),
         )
 
 
@@ -293,8 +291,7 @@ def _unit_or_refusal(numbers: Sequence[float]) -> Vector | TextRefusedError:
 def _is_worth_another_attempt(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
-        is_transient = status in _TRANSIENT_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return is_transient and (_retry_after_seconds(error.response) or 0) <= LONGEST_PAUSE_SECONDS
+        return is_transient(status) and (retry_after_seconds(error.response.headers) or 0) <= LONGEST_PAUSE_SECONDS
     return isinstance(error, httpx.TransportError)
 
 
@@ -304,19 +301,5 @@ _exponential = wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS
 def _pause_seconds(state: RetryCallState) -> float:
     assert state.outcome is not None
     error = state.outcome.exception()
-    asked = _retry_after_seconds(error.response) if isinstance(error, httpx.HTTPStatusError) else None
+    asked = retry_after_seconds(error.response.headers) if isinstance(error, httpx.HTTPStatusError) else None
     return _exponential(state) if asked is None else asked
-
-
-def _retry_after_seconds(answer: httpx.Response) -> float | None:
-    """Return what the answer asks for, as seconds or as a date (RFC 9110, 10.2.3)."""
-    asked = answer.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        pass
-    try:
-        at = parsedate_to_datetime(asked)
-    except ValueError:
-        return None
-    return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time())
