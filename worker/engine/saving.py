@@ -1,9 +1,10 @@
-"""What a run keeps of its pages while it is searched: saved at once, or on disk while the database is away."""
+"""Saves the pages of a run during its search: at once, or through the spool while the database cannot be reached."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -20,17 +21,18 @@ from worker.processes.daemon_thread import in_daemon_thread
 logger = logging.getLogger(__name__)
 
 UNREACHABLE_AFTER_SECONDS = 5
-"""Longer, and the site's own deadline would run out while a page waits."""
+"""A page is not tried for longer before it is spooled: the time that its site has for the next page is running."""
 
 
 class PageSaver:
-    """Saves the pages of one run: at once, or from the spool when the database is back.
+    """Saves the pages of one run.
 
-    The search goes on meanwhile: what is fetched waits on disk, and the site does not wait for the database.
+    While the database can be reached, each page is saved at once. When it cannot, pages are written to the spool, a
+    background task saves them in order as soon as the database is back, and the search continues meanwhile.
 
     Args:
-        queue: Where to save.
-        spool: Where pages wait.
+        queue: Where to save the pages.
+        spool: Where the pages wait.
         run: The claimed run.
     """
 
@@ -39,7 +41,7 @@ class PageSaver:
         self._spool = spool
         self._run = run
         self._sites = {site.site: site for site in run.sites}
-        self._catching_up: asyncio.Task[None] | None = None
+        self._emptying: asyncio.Task[None] | None = None
         self._refusal: CallRefusedError | None = None
 
     async def __aenter__(self) -> Self:
@@ -48,88 +50,103 @@ class PageSaver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._catching_up is not None:
-            self._catching_up.cancel()
-            await asyncio.gather(self._catching_up, return_exceptions=True)
+        if self._emptying is not None:
+            self._emptying.cancel()
+            await asyncio.gather(self._emptying, return_exceptions=True)
 
     async def save(self, found: FoundPage) -> SavedPage | None:
-        """Save a page, or keep it on disk while the database cannot be reached.
+        """Save a page, or spool it while the database cannot be reached.
 
         Returns:
-            What became of it; None if it is not saved yet, or was refused, which `settle` tells.
+            The result; None if the page is not saved yet, or was refused. `settle` raises the refusal.
 
         Raises:
-            LeaseLostError: The run is not this worker's any more.
-            QueueError: The page can neither be saved nor kept on disk.
+            LeaseLostError: The run was cancelled, or its lease expired.
+            QueueError: The page can be neither saved nor spooled.
         """
-        if self._catching_up is not None and self._catching_up.done():
-            await self._catch_up()
-        if self._catching_up is None:
-            try:
-                return await self._save(found, patience_seconds=UNREACHABLE_AFTER_SECONDS)
-            except DatabaseUnreachableError:
-                pass
-        try:
-            await in_daemon_thread(partial(self._spool.put, self._run.id, found))
-        except OSError as error:
-            logger.error("Run %s: a page cannot be kept on disk, the site waits: %s", self._run.id, error)  # noqa: TRY400
-            return await self._save(found)
-        if self._catching_up is None:
-            logger.warning("Run %s: pages wait on disk until the database is back", self._run.id)
-            self._catching_up = asyncio.create_task(self._save_spooled())
-        return None
+        if not await self._is_emptying_spool():
+            with suppress(DatabaseUnreachableError):
+                return await self._save_or_note_refusal(found, patience_seconds=UNREACHABLE_AFTER_SECONDS)
+        return await self._spool_page(found)
 
     async def settle(self) -> None:
-        """Wait until all pages are saved, also those that an earlier attempt left on this disk.
+        """Wait until all pages are saved, including those that an earlier attempt left in this spool.
 
         Raises:
-            LeaseLostError: The run is not this worker's any more. What is on disk stays for whoever claims it here.
-            DatabaseUnreachableError: The database was away for too long. What is on disk stays, too.
-            CallRefusedError: A page of this attempt was refused.
+            LeaseLostError: The run was cancelled, or its lease expired. Spooled pages stay for the next claim here.
+            DatabaseUnreachableError: The database could not be reached in time. Spooled pages stay, too.
+            CallRefusedError: The database refused a page of this attempt.
         """
-        if self._catching_up is None and self._spool.paths(self._run.id):
-            self._catching_up = asyncio.create_task(self._save_spooled())
-        await self._catch_up()
+        if self._spool.paths(self._run.id):
+            self._start_emptying_spool()
+        await self._wait_for_spool()
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             raise refusal
 
     def reached(self, site: RunSite) -> RunSite:
-        """Return a site of the run as its search goes on, after the pages of it that are saved by now."""
+        """Return a site of the run with the position at which its search resumes after the saved pages."""
         return self._sites[site.site]
 
-    async def _catch_up(self) -> None:
-        if self._catching_up is not None:
-            catching_up, self._catching_up = self._catching_up, None
-            await catching_up
+    # The spool
 
-    async def _save_spooled(self) -> None:
+    async def _spool_page(self, found: FoundPage) -> SavedPage | None:
+        try:
+            await in_daemon_thread(partial(self._spool.put, self._run.id, found))
+        except OSError as error:
+            logger.error("Run %s: a page cannot be spooled, so its search waits: %s", self._run.id, error)  # noqa: TRY400
+            return await self._save_or_note_refusal(found)
+        if self._emptying is None:
+            logger.warning("Run %s: pages wait on disk until the database is back", self._run.id)
+        self._start_emptying_spool()
+        return None
+
+    async def _is_emptying_spool(self) -> bool:
+        """Return whether pages still wait in the spool. Raises what has ended the task that saves them."""
+        if self._emptying is not None and self._emptying.done():
+            await self._wait_for_spool()
+        return self._emptying is not None
+
+    def _start_emptying_spool(self) -> None:
+        if self._emptying is None:
+            self._emptying = asyncio.create_task(self._empty_spool())
+
+    async def _wait_for_spool(self) -> None:
+        if self._emptying is not None:
+            emptying, self._emptying = self._emptying, None
+            await emptying
+
+    async def _empty_spool(self) -> None:
         while paths := self._spool.paths(self._run.id):
             for path in paths:
                 found = await in_daemon_thread(partial(self._spool.read, path))
                 if found is not None:
-                    await self._save(found)
+                    await self._save_or_note_refusal(found)
                 path.unlink(missing_ok=True)
         self._spool.drop(self._run.id)
         logger.info("Run %s: all pages that waited on disk are saved", self._run.id)
 
-    async def _save(self, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage | None:
+    # The database
+
+    async def _save_or_note_refusal(
+        self, found: FoundPage, *, patience_seconds: float | None = None
+    ) -> SavedPage | None:
         try:
             saved = await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
         except CallRefusedError as error:
             claimed = self._sites.get(found.site)
             if claimed is None or claimed.attempt != found.attempt:
-                # Whoever lost the run left it here, and the site was searched again since.
-                logger.warning("Run %s: a page of an earlier search is dropped: %s", self._run.id, error)
+                # An earlier attempt left it in the spool, and the site has been searched again since.
+                logger.warning("Run %s: a page of an earlier attempt is dropped: %s", self._run.id, error)
             else:
                 self._refusal = error
-                await self._tell_refused(found, error)
+                await self._report_refusal(found, error)
             return None
         self._note(found, saved)
         return saved
 
     def _note(self, found: FoundPage, saved: SavedPage) -> None:
-        """Keep where the search of a page's site goes on, by the rules of `worker.resume_point`."""
+        """Note where the search of a page's site resumes, by the rules of `worker.resume_point`."""
         site, page = self._sites.get(found.site), found.page
         if site is None or page.number < site.next_page:
             return
@@ -140,7 +157,8 @@ class PageSaver:
             reached = replace(site, cursor=None, next_page=1, is_fetched=False)
         self._sites[site.site] = reached
 
-    async def _tell_refused(self, found: FoundPage, refusal: CallRefusedError) -> None:
+    async def _report_refusal(self, found: FoundPage, refusal: CallRefusedError) -> None:
+        """Keep the page for an operator to look at, and write an alert into the events of the run."""
         alert: dict[str, Json] = {
             "reason": "page_refused",
             "page": found.page.number,
@@ -148,13 +166,15 @@ class PageSaver:
         }
         try:
             path = await in_daemon_thread(partial(self._spool.put_refused, self._run.id, found))
-            logger.error("Run %s: a page was refused, and is kept as %s: %s", self._run.id, path, refusal)
+            logger.error("Run %s: the database refused a page, which is kept as %s: %s", self._run.id, path, refusal)
             alert["file"] = path.name
         except OSError as error:
-            logger.error("Run %s: a page was refused, and cannot be kept: %s; %s", self._run.id, refusal, error)  # noqa: TRY400
+            logger.error(  # noqa: TRY400 (the message has all)
+                "Run %s: the database refused a page, which cannot be kept: %s; %s", self._run.id, refusal, error
+            )
         try:
             await self._queue.write_alert(self._run.lease, found.site, alert)
         except LeaseLostError:
             raise
         except QueueError as error:
-            logger.error("Run %s: the alert is not written: %s", self._run.id, error)  # noqa: TRY400
+            logger.error("Run %s: the alert cannot be written: %s", self._run.id, error)  # noqa: TRY400
