@@ -1,4 +1,4 @@
-"""One run, site by site."""
+"""Searches one run, site by site."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from worker.database.answers import FinishedRun
+from worker.database.answers import FinishedRun, SavedPage
 from worker.database.queue import Queue
 from worker.engine.backup import Backup
 from worker.engine.page_timeout import PageTimeout
@@ -21,7 +21,7 @@ from worker.engine.saving import PageSaver
 from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
-from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite
+from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source, limits_of
 
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 
 class Execution:
-    """Searches a claimed run, site by site, and writes down what it finds as it goes.
+    """Searches a claimed run, site by site, and saves each page as soon as it is fetched.
 
     Args:
-        queue: Where to write.
+        queue: The queue, which takes the pages and the result.
         sources: The sources by (kind, site).
-        spool: Where pages wait that cannot be written.
-        http: What sources send their requests with.
-        page_timeout_seconds: Time that a site has for a page.
-        backup: Where all pages are kept as files, too; None: nowhere.
+        spool: Where pages wait while the database cannot be reached.
+        http: The HTTP client of the sources.
+        page_timeout_seconds: Timeout of one page, without the waits for permits.
+        backup: Where each page is also kept as a file; None: nowhere.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Execution:
         self._backup = backup
 
     async def execute(self, run: Run) -> FinishedRun:
-        """Search all sites of `run` that are not finished, one after another, then end the run or put it off.
+        """Search the unfinished sites of a run, one after another, then end the run or return it to the queue.
 
-        A site that fails, or has to wait, never stops the others.
+        A site that fails or has to wait does not stop the others.
 
         Raises:
-            LeaseLostError: The run is not this worker's any more.
-            QueueError: The database was out of reach for too long, or refused to end the site or the run.
+            LeaseLostError: The run was cancelled, or its lease expired.
+            QueueError: The database could not be reached in time, or refused to end a site or the run.
         """
         self._spool.drop_old()
         async with PageSaver(self._queue, self._spool, run) as saver:
@@ -74,20 +74,21 @@ class Execution:
             return await self._queue.finish_run(run.lease)
 
     async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> None:
-        """Search a site and end it; one that has to wait is left for later."""
+        """Search a site and end it. A site that has to wait does not end: the run comes back for it."""
         has_to_wait = False
         failure = None
         try:
-            failure = await self._failure_of(self._save_pages(run, site, saver), run, site)
+            failure = await self._failure_of(self._start_and_search(run, site, saver), run, site)
         except SiteWaitingError as waiting:
             logger.info("Run %s: %s is left for later: %s", run.id, site.site, waiting)
             has_to_wait = True
-        # Whatever became of the search: what it fetched has to be saved before the site ends, or waits.
+        # However the search went: its pages are saved before the site ends or waits.
         unsaved = await self._failure_of(saver.settle(), run, site)
         if not has_to_wait or unsaved:
             await self._queue.finish_site(run.lease, site, failure or unsaved)
 
     async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
+        """Return the error with which the site fails; None if the step succeeds. An error of the run is raised."""
         try:
             await step
         except SiteError as error:
@@ -95,19 +96,23 @@ class Execution:
         except (SiteWaitingError, LeaseLostError, DatabaseUnreachableError):
             raise
         except Exception as error:
-            # Its text may tell of the inside of this worker, which is nobody's business who reads the run.
+            # Users read the message of the run, and the text of the error may reveal internals of this worker.
             logger.exception("Search of %s failed unexpectedly", site.site, extra={"run_id": str(run.id)})
             return SiteError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}; the worker's log has the details")
         return None
 
-    async def _save_pages(self, run: Run, site: RunSite, saver: PageSaver) -> None:
-        """Save the site's pages, each before the next one is fetched."""
+    async def _start_and_search(self, run: Run, site: RunSite, saver: PageSaver) -> None:
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
         limits = limits_of(source, site.site)
         await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
-        if site.is_fetched:
-            return
+        if not site.is_fetched:
+            await self._save_pages(source, run, site, limits, saver)
+
+    async def _save_pages(
+        self, source: Source, run: Run, site: RunSite, limits: Mapping[str, SiteLimits], saver: PageSaver
+    ) -> None:
+        """Fetch the pages of a site and save each of them before the next one is fetched."""
         timeout = PageTimeout(self._page_timeout_seconds)
         permits = DatabasePermits(self._queue, run.lease, site, limits, waiting=timeout.stopped)
         async with ProgressWriter(self._queue, run.lease, site) as progress:
@@ -128,10 +133,8 @@ class Execution:
                     progress.shown()
                     reading = partial(self._read, run, site, source, fetched, progress.latest)
                     saved = await saver.save(await in_daemon_thread(reading))
-                    if run.newer_than is None or not source.ends_without_news or saved is None:
-                        continue
-                    if saved.status != "failed" and saved.new == 0:
-                        logger.info("%s: page %d brought nothing new, the search ends", site.site, fetched.number)
+                    if run.newer_than is not None and source.ends_without_news and _has_no_news(saved):
+                        logger.info("%s: page %d has nothing new, the search ends", site.site, fetched.number)
                         return
 
     def _read(self, run: Run, site: RunSite, source: Source, fetched: Page, progress: Progress) -> FoundPage:
@@ -157,8 +160,12 @@ class Execution:
             ) from None
 
 
+def _has_no_news(saved: SavedPage | None) -> bool:
+    return saved is not None and saved.status != "failed" and saved.new == 0
+
+
 def _check(source: Source, site: RunSite, parameters: Parameters) -> None:
-    """Raise a `SiteError` for what no search of the site could do without."""
+    """Raise a `SiteError` if a search of the site lacks something that it needs, or its parameters are refused."""
     if missing := [name for name, is_there in source.credentials.items() if not is_there]:
         raise SiteError(
             ErrorCode.UNAUTHORIZED, f"{site.site} needs {' and '.join(missing)} in the worker's environment"
