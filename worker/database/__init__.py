@@ -1,1 +1,1 @@
-"""Supabase, as the worker and its users reach it: PostgREST, Auth and Realtime."""
+"""Access to Supabase for the worker and for users: PostgREST, Auth and Realtime."""

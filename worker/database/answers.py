@@ -1,4 +1,4 @@
-"""What the RPCs of the worker answer."""
+"""The answers of the RPCs of the worker."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from worker.model import Item, Page, SiteStatus
 
 @dataclass(frozen=True, slots=True)
 class FinishedSite:
-    """How a site ended, as the database derived it.
+    """The result of a site, as the database derived it.
 
     Attributes:
-        jobs_found: Results of this site.
-        error_code: Why it did not complete, if so.
-        error_message: The same in words.
-        waits_for: What it has to wait for before it can be searched, in words; None: nothing.
+        jobs_found: Number of results.
+        error_code: Why it did not complete; None if it did.
+        error_message: The same as a sentence.
+        waits_for: Why the site has to wait before it can be searched, as a sentence; None if it does not.
     """
 
     site: str
@@ -30,13 +30,13 @@ class FinishedSite:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """How a run ended, as the database derived it.
+    """The result of a run, as the database derived it.
 
     Attributes:
-        status: `success`, `partial` or `failed`; `pending` if it goes on later, at sites that failed or have to wait.
-        jobs_found: Results of all sites.
-        sites: All sites of the run, in the order in which the user named them, whichever attempt finished them.
-        retry_in_seconds: Seconds until it goes on; None if it has ended.
+        status: `success`, `partial` or `failed`; `pending` if it was returned to the queue.
+        jobs_found: Number of results of all sites.
+        sites: All sites of the run, in the order in which the user named them.
+        retry_in_seconds: Seconds until it is ready again; None if it has ended.
     """
 
     id: UUID
@@ -48,12 +48,12 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class SavedPage:
-    """What became of a page.
+    """The result of saving a page.
 
     Attributes:
-        status: `completed`, `partial` (some items were invalid) or `failed` (all were, or it could not be loaded).
-        results: Things that the run had not found before.
-        new: Things on it that no earlier run of the same search had.
+        status: `completed`, `partial` (some items were invalid) or `failed` (all items were, or loading failed).
+        results: Items that this run had not found before.
+        new: Items that no earlier run of the same search had found.
     """
 
     status: str
@@ -63,7 +63,7 @@ class SavedPage:
 
 @dataclass(frozen=True, slots=True)
 class KeptPage:
-    """A page from the database, to be transformed anew."""
+    """A stored page that is to be transformed again."""
 
     id: int
     kind: str
@@ -74,7 +74,7 @@ class KeptPage:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedItem:
-    """An item that is to be embedded, with the fields of its text."""
+    """An item that is to be embedded, with the fields that make its text."""
 
     id: UUID
     title: str
@@ -85,11 +85,11 @@ class ClaimedItem:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedItems:
-    """Items that this worker alone embeds, for five minutes.
+    """Items that are claimed to be embedded. The claim lasts five minutes.
 
     Attributes:
-        mark: Proves the claim.
-        due_in_seconds: Seconds until there is something to claim again; None: nothing waits.
+        mark: Identifies the claim.
+        due_in_seconds: Seconds until more can be claimed; None if nothing waits.
     """
 
     items: tuple[ClaimedItem, ...]
@@ -99,13 +99,13 @@ class ClaimedItems:
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """Items that may be the same things, for this worker alone to decide, for five minutes.
+    """Possible duplicates that are claimed to be compared. The claim lasts five minutes.
 
     Attributes:
         items: The items by id.
-        pairs: Which of them to compare.
-        mark: Proves the claim.
-        due_in_seconds: Seconds until there is something to claim again; None: nothing waits.
+        pairs: The pairs to compare.
+        mark: Identifies the claim.
+        due_in_seconds: Seconds until more can be claimed; None if nothing waits.
     """
 
     items: dict[UUID, Item]
@@ -116,19 +116,19 @@ class NearDuplicates:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """How the queue is.
+    """The state of the queue.
 
     Attributes:
-        schema_version: Version of the database's RPCs, to be compared with `SCHEMA_VERSION`.
-        now: The database's clock.
+        schema_version: Version of the RPCs of the database; compare with `SCHEMA_VERSION`.
+        now: Time on the clock of the database.
         ready: Runs that wait for a worker.
-        delayed: Runs that wait for their time.
+        delayed: Runs that are due later.
         running: Runs that a worker has leased.
-        embedding_model: The model of the embeddings that are kept; None while there are none.
+        embedding_model: The model of the stored embeddings; None without embeddings.
         embeddings_waiting: Items that are to be embedded.
-        embeddings_failed: Items whose embedding was given up.
+        embeddings_failed: Items that are no longer retried.
         oldest_snapshot_seconds: Age of the oldest transaction that keeps vacuum from removing rows; None without one.
-        sees_all_snapshots: Whether transactions of other roles are among them.
+        sees_all_snapshots: Whether transactions of other roles are included.
     """
 
     schema_version: int

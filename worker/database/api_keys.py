@@ -1,4 +1,4 @@
-"""Whose an API key is, as far as it says so itself. Whether it is valid, Supabase alone can tell.
+"""Who an API key is for, as far as its form shows. Only Supabase can check whether it is valid.
 
 https://supabase.com/docs/guides/api/api-keys
 """
@@ -16,7 +16,7 @@ _ROLES: dict[str, Holder] = {"service_role": "service", "anon": "browser", "auth
 
 
 def holder_of(key: str) -> Holder | None:
-    """Return who is to have a key: what serves, or everybody's browser; None if it does not say."""
+    """Return who a key is for, a service or browsers; None if its form does not show it."""
     for prefix, holder in _PREFIXES.items():
         if key.startswith(prefix):
             return holder

@@ -1,4 +1,4 @@
-"""Live changes of tables through Supabase Realtime, under a supervisor that never lets a subscription die silently."""
+"""Live changes of tables through Supabase Realtime. A subscription that is lost, even silently, is replaced."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AccessToken: TypeAlias = Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What to listen to: a table of schema `public`, with an optional filter such as `id=eq.1`."""
+    """A subscription to a table of schema `public`, with an optional filter such as `id=eq.1`."""
 
     table: str
     event: RealtimePostgresChangesListenEvent = RealtimePostgresChangesListenEvent.All
@@ -45,16 +45,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When a subscription counts as lost, and when the next one is tried. All in seconds.
+    """Timeouts and pauses of a subscription, in seconds.
 
     Attributes:
-        subscribe_seconds: Longest time from the request for an access token to the server's word that changes flow.
-            The platform takes several seconds when it has to start a project's replication.
-        heartbeat_seconds: Time between a heartbeat's answer and the next heartbeat.
-        answer_seconds: Longest time until a heartbeat is answered.
-        first_pause_seconds: Pause after the first loss; it doubles with each further one.
-        longest_pause_seconds: Longest pause.
-        recheck_seconds: Time from one `Recheck` to the next, give or take a third.
+        subscribe_seconds: Timeout from the request for an access token until the server confirms the subscription.
+            Supabase takes several seconds when it has to start the replication of a project.
+        heartbeat_seconds: Time between the answer to a heartbeat and the next heartbeat.
+        answer_seconds: Timeout of the answer to a heartbeat.
+        first_pause_seconds: Pause after the first loss; it doubles with each further loss.
+        longest_pause_seconds: Maximum of this pause.
+        recheck_seconds: Mean time between two `Recheck` events; the jitter is a third of it.
     """
 
     subscribe_seconds: float = 30
@@ -65,13 +65,13 @@ class Timing:
     recheck_seconds: float = 45
 
     def pause_seconds(self, failures: int) -> float:
-        """Return the pause after so many failures in a row, with jitter: all clients lose a server at the same time."""
-        doublings = min(failures - 1, 32)  # no float holds the power after a long outage
+        """Return the pause after that many consecutive failures. With jitter: all clients lose a server at once."""
+        doublings = min(failures - 1, 32)  # after a long outage the power would overflow
         pause = min(self.longest_pause_seconds, math.ldexp(self.first_pause_seconds, doublings))
         return pause * random.uniform(0.5, 1)  # noqa: S311 (jitter)
 
     def next_recheck_at(self) -> float:
-        """Return the time of the event loop's clock at which to recheck, with jitter as above."""
+        """Return the time of the next `Recheck` on the clock of the event loop, with jitter as above."""
         return asyncio.get_running_loop().time() + self.recheck_seconds * random.uniform(2 / 3, 4 / 3)  # noqa: S311
 
 
@@ -80,14 +80,14 @@ DEFAULT_TIMING = Timing()
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """From here on every change arrives. What changed before it has to be read from the database."""
+    """The subscription has started: later changes arrive as events. Read earlier ones from the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """Changes may have been lost in silence: what must not be missed has to be read from the database.
+    """Changes may have been lost: read from the database what must not be missed.
 
-    The platform drops the changes of a failed poll, and those above a tenant's rate, and no channel hears of it.
+    Supabase drops the changes of a failed poll, and those above a tenant's rate, without a message to the channel.
     """
 
 
@@ -100,7 +100,7 @@ class Change:
         record: The row after the change. Large columns that did not change are missing. Empty for `DELETE`.
         old_record: The primary key of the row before the change. Empty for `INSERT`.
         commit_timestamp: When it was committed, in ISO 8601.
-        is_cut: Whether the row was above the server's size limit: then its nulls and its long columns are missing, too.
+        is_cut: Whether the row exceeded the size limit of the server: then its nulls and long columns are missing, too.
     """
 
     table: str
@@ -112,7 +112,7 @@ class Change:
 
 
 class SubscriptionLostError(Exception):
-    """The subscription ended, for a reason of the network, the server or the client library."""
+    """The network, the server or the client library ended the subscription."""
 
 
 async def changes(
@@ -124,23 +124,22 @@ async def changes(
     on_lost: Callable[[], None] = lambda: None,
     timing: Timing = DEFAULT_TIMING,
 ) -> AsyncGenerator[Subscribed | Recheck | Change, None]:
-    """Yield changes for ever, each time after `Subscribed`; closing the generator ends the subscription.
+    """Yield `Subscribed`, then changes and, from time to time, `Recheck`. Closing the generator ends the subscription.
 
-    From time to time it yields `Recheck`.
+    After a loss it subscribes again and yields `Subscribed` again. It never ends by itself.
 
-    The client is thrown away and built anew at the first sign of trouble, because realtime-py 2.34 dies silently in
-    three ways: it gives up after five reconnects, an exception ends its listener while the connection looks alive,
-    and a rejoined channel is removed by its predecessor's close. Nor does it miss the answer to a heartbeat.
+    Each subscription has a new client, because realtime-py 2.34 can stop silently in three ways: it gives up after five
+    reconnects, an exception ends its listener while the connection looks alive, and the close of an old channel removes
+    the rejoined one. It also ignores a missing answer to a heartbeat.
 
     Args:
         url: Address of the Supabase project.
         key: API key.
-        bindings: What to listen to.
-        access_token: Returns a fresh token of the user on whose behalf to listen; without it, the key's role listens.
-            It is asked before each subscription. `AuthRetryableError` counts as a loss; whatever else it raises, the
-            generator raises.
-        on_lost: Called when a subscription has ended, or did not come about, and another is about to be tried.
-        timing: When a subscription counts as lost, and when the next one is tried.
+        bindings: The tables to listen to.
+        access_token: Returns a fresh access token of the user; default: listen with the role of the key. It is called
+            before each subscription. `AuthRetryableError` counts as a loss; the generator raises other errors.
+        on_lost: Called after a subscription was lost or failed, before the next attempt.
+        timing: Timeouts and pauses.
     """
     failures = 0
     while True:
@@ -162,39 +161,39 @@ async def changes(
             on_lost()
             failures += 1
             pause = timing.pause_seconds(failures)
-            logger.warning("Realtime subscription lost (%s); again in %.1f s", error, pause)
+            logger.warning("Realtime subscription lost (%s); retry in %.1f s", error, pause)
         finally:
             await subscription.close()
         await asyncio.sleep(pause)
 
 
 class _Subscription:
-    """A client of its own with a single channel, good until the first sign of trouble."""
+    """A client with one channel. It is not used again after the first error."""
 
     def __init__(self, url: str, key: str, bindings: Sequence[Binding]) -> None:
         self._received: asyncio.Queue[Subscribed | PostgresChangesPayload | SubscriptionLostError] = asyncio.Queue()
         self._heartbeats: asyncio.Task[None] | None = None
         self._client = AsyncRealtimeClient(f"{url}/realtime/v1", token=key, auto_reconnect=False)
         self._channel = self._client.channel(f"changes-{uuid4()}")
-        # The callbacks do no more than fill the queue: whatever one of them raised would end the library's listener.
+        # The callbacks only fill the queue: an exception in a callback would end the listener of the library.
         for binding in bindings:
             self._channel.on_postgres_changes(
                 binding.event, self._received.put_nowait, table=binding.table, schema="public", filter=binding.filter
             )
         self._channel.on_system(self._on_system)
-        # The library drops the answers to its own heartbeats, because no channel has their topic.
+        # Without a channel of this topic, the library drops the answers to heartbeats.
         self._phoenix = AsyncRealtimeChannel(self._client, PHOENIX_CHANNEL)
         self._client.channels[PHOENIX_CHANNEL] = self._phoenix
 
     async def start(self, access_token: AccessToken | None, timing: Timing) -> None:
-        """Return once every later change is sure to come."""
+        """Return when the server has confirmed the subscription."""
         try:
             async with asyncio.timeout(timing.subscribe_seconds):
                 if access_token is not None:
                     await self._client.set_auth(await access_token())
                 await self._join()
-                # The library says SUBSCRIBED at the answer to the join; what changes before the server's own word
-                # is lost.
+                # The library reports SUBSCRIBED at the answer to the join; changes before the confirmation of the
+                # server are lost.
                 while not isinstance(await self.next_event(), Subscribed):
                     pass
         except TimeoutError:
@@ -204,14 +203,14 @@ class _Subscription:
         self._heartbeats = asyncio.create_task(self._send_heartbeats(timing))
 
     async def next_event(self) -> Subscribed | Change:
-        """Wait for the next event, and raise when it is the loss of the subscription."""
+        """Wait for the next event. Raises `SubscriptionLostError`."""
         received = await self._received.get()
         if isinstance(received, SubscriptionLostError):
             raise received
         return received if isinstance(received, Subscribed) else _change(received)
 
     async def close(self) -> None:
-        """End the connection, and every task that the library started: also when this is cancelled meanwhile."""
+        """Close the connection and end all tasks of the library, even if this call is cancelled."""
         closing = asyncio.create_task(self._close())
         try:
             await asyncio.shield(closing)
@@ -223,27 +222,27 @@ class _Subscription:
             self._heartbeats.cancel()
         websocket = self._client._ws_connection  # noqa: SLF001 (the library has no option for what follows)
         if websocket is not None:
-            websocket.close_timeout = CLOSE_SECONDS  # by default 10 s pass until a silent server is given up
-        with suppress(Exception):  # it is given up in any case
+            websocket.close_timeout = CLOSE_SECONDS  # the default waits 10 s for a silent server
+        with suppress(Exception):  # the client is discarded in any case
             await self._client.close()
-        # The client leaves its channels' timers running.
+        # The client does not stop the timers of its channels.
         for channel in (self._channel, self._phoenix):
             channel.rejoin_timer.reset()
             for push in channel.messages_waiting_for_ack.values():
                 push.destroy()
-        await asyncio.sleep(0)  # what was cancelled ends
+        await asyncio.sleep(0)  # cancelled tasks end
 
     async def _join(self) -> None:
         try:
             await self._channel.subscribe(self._on_state)
-        except Exception as error:  # the library raises whatever its websocket raised, and bare Exception
+        except Exception as error:  # the library raises errors of its websocket, and bare Exception
             raise SubscriptionLostError(f"{type(error).__name__}: {error}") from error
 
     async def _send_heartbeats(self, timing: Timing) -> None:
         """Send heartbeats until one is not answered.
 
-        The answer shows that the connection and the server are alive and, because it comes through the library's
-        listener, that this one is too: nothing else that the library tells does.
+        An answer shows that the connection and the server work. It comes through the listener of the library, so it is
+        also the only sign that the listener works.
         """
         while True:
             await asyncio.sleep(timing.heartbeat_seconds)

@@ -1,4 +1,4 @@
-"""A Supabase client with time limits, and which of its failures may pass."""
+"""A Supabase client with timeouts, and which of its failures are retried."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ logger = logging.getLogger(__name__)
 
 LONGEST_RETRY_PAUSE_SECONDS = 10
 
-# PostgREST's answer when its connection to Postgres closed without a message: once for each connection of its pool.
+# PostgREST answers so when a connection of its pool to Postgres was closed without a message.
 CONNECTION_DIED = ""
 
 
-# supabase-py does not tell the status of an error, and the body of a gateway's has no code.
+# supabase-py does not report the status of an error, and an error of the gateway has no code in its body.
 _last_status: ContextVar[int | None] = ContextVar("_last_status", default=None)
 
 
 @asynccontextmanager
 async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIterator[AsyncClient]:
-    """Open a Supabase client that keeps no session and closes all of its connections.
+    """Open a Supabase client without a stored session. At the end all of its connections are closed.
 
     Args:
         url: Address of the Supabase project.
-        key: API key, of either family.
-        timeout_seconds: Time that a request has, from its first byte to the last of its answer.
+        key: API key: a JWT, or an `sb_...` key.
+        timeout_seconds: Timeout of one request, from its first byte to the last byte of its answer.
     """
     # HTTP/2 stays off: the platform's load balancer ends idle streams, which surfaces as "Server disconnected".
     hooks = {"response": [_note_status]}
@@ -52,7 +52,7 @@ async def open_client(url: str, key: str, *, timeout_seconds: float) -> AsyncIte
 
 
 class _Client(httpx.AsyncClient):
-    """Bounds the whole of a request: the timeouts of httpx begin again with each byte."""
+    """Limits the duration of a whole request: the timeouts of httpx restart with each byte."""
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         seconds = self.timeout.read
@@ -64,10 +64,10 @@ class _Client(httpx.AsyncClient):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request of a client that `open_client` opened may succeed when it is sent again.
+    """Whether a retry of the same request may succeed.
 
     Args:
-        error: What the client raised, in the task that sent the request.
+        error: What a client of `open_client` raised, in the task that sent the request.
     """
     if isinstance(error, APIError):
         # PostgREST answers 5xx for lost connections, deadlocks and statement timeouts.
@@ -79,7 +79,7 @@ async def _note_status(response: httpx.Response) -> None:
     _last_status.set(response.status_code)
     content_type = response.headers.get("content-type", "application/json")
     if response.is_success and "json" not in content_type:
-        raise httpx.RemoteProtocolError(f"the answer is {content_type}, not JSON: something else answers here")
+        raise httpx.RemoteProtocolError(f"the answer is {content_type}, not JSON: this is not a Supabase API")
 
 
 def retrying(**options: Any) -> AsyncRetrying:
@@ -93,21 +93,21 @@ def retrying(**options: Any) -> AsyncRetrying:
 
 
 async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any], *, patience_seconds: float) -> Any:
-    """Call an RPC that is idempotent, and repeat it while it cannot be reached.
+    """Call an idempotent RPC. Transient failures are retried.
 
     Args:
         client: A client that `open_client` opened.
         function: Name of the function.
         arguments: Its arguments by name.
-        patience_seconds: How long to try.
+        patience_seconds: For how long to retry.
 
     Returns:
-        Its answer.
+        The answer of the function, decoded from JSON.
 
     Raises:
-        LeaseLostError: The lease that it came with is no longer valid.
+        LeaseLostError: The lease of the call is no longer valid.
         CallRefusedError: The database refused the call.
-        DatabaseUnreachableError: There was no answer in time.
+        DatabaseUnreachableError: No answer came in time.
     """
     try:
         async with asyncio.timeout(patience_seconds):
@@ -123,7 +123,7 @@ async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any],
         status = _last_status.get()
         message = f"{function}: {error.code or status} {error.message}"
         raise CallRefusedError(message, status=status, code=error.code) from error
-    raise AssertionError("unreachable: an attempt returns, raises or is repeated")
+    raise AssertionError("unreachable: an attempt returns, raises or is retried")
 
 
 def _log_retry(function: str, state: RetryCallState) -> None:
@@ -134,4 +134,4 @@ def _log_retry(function: str, state: RetryCallState) -> None:
         reason = error.message or "the connection to the database was lost"
     else:
         reason = f"{type(error).__name__} {error}"
-    logger.warning("%s failed (%s), again in %.1f s", function, reason, state.next_action.sleep)
+    logger.warning("%s failed (%s), retry in %.1f s", function, reason, state.next_action.sleep)

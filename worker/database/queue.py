@@ -1,6 +1,6 @@
-"""The run queue in the database. The only module that calls the worker's RPCs.
+"""The run queue in the database. No other module calls the RPCs of the worker.
 
-Every call is idempotent on the database's side, because an answer can get lost on its way: so every call is retried.
+All calls are idempotent, and transient failures are retried: an answer can be lost on its way.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from worker.model import (
 from worker.settings import Settings
 
 SCHEMA_VERSION = 3
-"""The version of the RPCs (`worker.schema_version()`) that this worker was made for.
+"""The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
-A worker works with its own version and the next one, because at every deploy old and new workers run side by side: push
-the migrations first, then replace the workers.
+A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
+push the migrations first, then replace the workers.
 """
 
 HOUSEKEEPING_SECONDS = 10
-"""Above a statement's time limit on the platform (8 s for service_role); and no claim waits longer for it."""
+"""Retry period of calls that no search depends on. Longer than a statement may take on Supabase (8 s)."""
 
 
 @asynccontextmanager
@@ -65,13 +65,13 @@ async def open_queue(settings: Settings, *, timeout_seconds: float | None = None
 
 
 class Queue:
-    """The worker's side of the queue.
+    """The queue, with the RPCs of the worker.
 
     Args:
         client: A client with a service key.
-        worker_id: Name of this worker, kept with its leases.
-        lease_seconds: Duration of a lease, between two heartbeats.
-        outage_seconds: How long a call that a search depends on is tried while the database cannot be reached.
+        worker_id: Name of this worker in its leases.
+        lease_seconds: Duration of a lease. Each heartbeat extends it.
+        outage_seconds: For how long a call that a search depends on is retried.
     """
 
     def __init__(self, client: AsyncClient, *, worker_id: str, lease_seconds: int, outage_seconds: float) -> None:
@@ -81,11 +81,11 @@ class Queue:
         self._outage_seconds = outage_seconds
 
     async def status(self, *, patience_seconds: float) -> QueueStatus:
-        """Return how the queue is, and which version its database has."""
+        """Return the state of the queue and the version of its database."""
         return codec.queue_status(await self._call("worker_status", patience_seconds=patience_seconds))
 
     async def site_health(self, *, patience_seconds: float) -> list[dict[str, Json]]:
-        """Return how each site is that was searched: its breaker, its averages, and what is used of its quotas."""
+        """Return the health of each site that was searched: circuit breaker, averages and used quotas."""
         rows: list[dict[str, Json]] = await self._call("worker_site_health", patience_seconds=patience_seconds)
         return rows
 
@@ -93,14 +93,14 @@ class Queue:
         """Lease up to `slots` ready runs of the given kinds.
 
         Args:
-            kinds: What this worker can search.
-            slots: How many runs at most.
-            held: What this worker holds: these leases are extended first, so that after an outage it does not take
-                its own runs for a dead worker's.
+            kinds: The kinds that this worker can search.
+            slots: Maximum number of runs.
+            held: The leases of this worker. They are extended first, so that after an outage a worker does not claim
+                its own runs as those of a dead worker.
         """
         rows = await self._call(
             "worker_claim_runs",
-            # Past its duration a lease is gone, and the same claim would claim anew.
+            # After the duration of a lease, the same claim would claim other runs.
             patience_seconds=self._lease_seconds,
             worker_id=self._worker_id,
             kinds=sorted(kinds),
@@ -122,19 +122,19 @@ class Queue:
         return codec.lease_states(rows)
 
     async def start_site(self, lease: Lease, site: RunSite, limits: Mapping[str, SiteLimits]) -> float:
-        """Ask to search a site; if it may be searched now, mark it so.
+        """Ask to search a site. If it may be searched now, it is marked as running.
 
         Args:
             lease: The right to write to the run.
             site: The site.
-            limits: What the site allows, by bucket.
+            limits: The limits of the site, by bucket.
 
         Returns:
-            Seconds to wait before the search begins.
+            Seconds to wait before the search starts.
 
         Raises:
             SiteWaitingError: The site must not be searched now.
-            SiteError: It may not be searched before the run has waited for too long.
+            SiteError: The run would wait for too long.
         """
         answer = await self._call_fenced(
             "worker_start_site",
@@ -147,21 +147,21 @@ class Queue:
         return codec.seconds_until_granted(answer)
 
     async def take_permit(self, lease: Lease, site: RunSite, bucket: str, requests: int, limits: SiteLimits) -> float:
-        """Ask for the right to send requests to a site.
+        """Ask for a permit to send requests to a site.
 
         Args:
             lease: The right to write to the run.
-            site: The site, which is being searched.
-            bucket: The limit that the requests count for.
-            requests: How many there are.
-            limits: What the site allows in this bucket.
+            site: The site, whose search has started.
+            bucket: The bucket that the requests count in.
+            requests: Number of requests.
+            limits: The limits of the bucket.
 
         Returns:
-            Seconds to wait before they are sent.
+            Seconds to wait before the requests are sent.
 
         Raises:
-            SiteWaitingError: They must not be sent soon.
-            SiteError: They may not be sent before the run has waited for too long.
+            SiteWaitingError: The wait is too long for a search in progress.
+            SiteError: The run would wait for too long.
         """
         answer = await self._call_fenced(
             "worker_take_permit",
@@ -175,7 +175,7 @@ class Queue:
         return codec.seconds_until_granted(answer)
 
     async def observe_limits(self, lease: Lease, site: RunSite, bucket: str, observed: Observed) -> None:
-        """Tell all workers what a site says of its limits."""
+        """Store what a site reports of its limits, for all workers."""
         await self._call_fenced(
             "worker_observe_limits",
             lease,
@@ -186,7 +186,7 @@ class Queue:
         )
 
     async def write_progress(self, lease: Lease, site: RunSite, progress: Progress) -> None:
-        """Show how far the search of a site is, between its pages."""
+        """Write the progress of a search between two pages."""
         await self._call_fenced(
             "worker_write_progress",
             lease,
@@ -195,12 +195,12 @@ class Queue:
         )
 
     async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
-        """Save a page with its items, the place to go on after it, and the progress of the search.
+        """Save a page with its items, its cursor and the progress of the search.
 
         Args:
             lease: The right to write to the run.
             found: The page.
-            patience_seconds: How long to try; default: as long as for any other call of a search.
+            patience_seconds: For how long to retry; default: as for any other call of a search.
         """
         saved = await self._call_fenced(
             "worker_save_page", lease, patience_seconds=patience_seconds, **codec.page(found)
@@ -208,24 +208,24 @@ class Queue:
         return codec.saved_page(saved)
 
     async def write_alert(self, lease: Lease, site: str, alert: dict[str, Json]) -> None:
-        """Write into the run's events that somebody should look.
+        """Write an alert for operators into the events of a run.
 
         Args:
             lease: The right to write to the run.
-            site: The site that it is about.
-            alert: What happened: `reason` and whatever else is known.
+            site: The site concerned.
+            alert: `reason` and details.
         """
         await self._call_fenced(
             "worker_write_alert", lease, patience_seconds=HOUSEKEEPING_SECONDS, site=site, data=alert
         )
 
     async def mark_for_reprocessing(self, *, since: datetime | None, source: str | None, status: str | None) -> int:
-        """Mark pages to be transformed and loaded anew; return how many.
+        """Mark stored pages to be transformed and loaded again; return their number.
 
         Args:
-            since: Only those fetched since.
-            source: Only those of this source.
-            status: Only those that ended so: `completed`, `partial` or `failed`.
+            since: Only pages fetched since then.
+            source: Only pages of this source.
+            status: Only pages with this result: `completed`, `partial` or `failed`.
         """
         marked = await self._call(
             "worker_reprocess",
@@ -237,14 +237,14 @@ class Queue:
         return int(marked)
 
     async def claim_pages(self, sources: Iterable[str], batch: int) -> list[KeptPage]:
-        """Take up to `batch` pages that are to be transformed anew; nobody else gets them for five minutes."""
+        """Claim up to `batch` pages that are to be transformed again. The claim lasts five minutes."""
         rows = await self._call(
             "worker_claim_pages", patience_seconds=self._outage_seconds, sources=sorted(sources), batch=batch
         )
         return [codec.kept_page(row) for row in rows]
 
     async def load_page(self, page_id: int, transformed: Transformed) -> SavedPage:
-        """Load the items of a page that was transformed anew into its run's results."""
+        """Load the items of a page that was transformed again into the results of its run."""
         saved = await self._call(
             "worker_load_page",
             patience_seconds=self._outage_seconds,
@@ -254,21 +254,21 @@ class Queue:
         return codec.saved_page(saved)
 
     async def finish_site(self, lease: Lease, site: RunSite, error: SiteError | None) -> None:
-        """End a site; the database derives its status from the error and from what was found."""
+        """End a site. The database derives its status from the error and from the results."""
         await self._call_fenced(
             "worker_finish_site", lease, site=site.site, account=site.account, **codec.site_error(error)
         )
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
-        """End a run whose sites are all finished, or have to wait; the database derives its status from theirs.
+        """End a run whose sites have all ended or have to wait. The database derives its status from theirs.
 
-        With sites that wait, or with attempts left and a site that failed in a way that may pass, it goes back to the
-        queue for later instead.
+        The run returns to the queue instead if a site has to wait, or if a site failed with a retryable error and the
+        run has attempts left.
         """
         return codec.finished_run(await self._call_fenced("worker_finish_run", lease))
 
     async def release(self, leases: Sequence[Lease], *, patience_seconds: float) -> None:
-        """Give runs back for another worker to go on with; their attempt is not counted."""
+        """Release runs for another worker to resume. Their current attempt is not counted."""
         await self._call(
             "worker_release_runs",
             patience_seconds=patience_seconds,
@@ -277,18 +277,18 @@ class Queue:
         )
 
     async def delete_expired(self) -> float:
-        """Delete a batch of what is older than the database's settings allow, unless another worker just did.
+        """Delete a batch of expired rows, by the retention settings of the database, unless another worker just did.
 
         Returns:
-            Seconds until another call has something to do.
+            Seconds until there may be more to delete.
         """
         return float(await self._call("worker_delete_expired", patience_seconds=HOUSEKEEPING_SECONDS))
 
     async def claim_embeddings(self, model: str, batch: int) -> ClaimedItems:
-        """Take up to `batch` items that are to be embedded by `model`.
+        """Claim up to `batch` items that are to be embedded by `model`. The claim lasts five minutes.
 
         Raises:
-            CallRefusedError: The embeddings that are kept are another model's.
+            CallRefusedError: The database has embeddings of another model.
         """
         claimed = await self._call(
             "worker_claim_embeddings", patience_seconds=HOUSEKEEPING_SECONDS, model=model, batch=batch
@@ -296,11 +296,11 @@ class Queue:
         return codec.claimed_items(claimed)
 
     async def save_embeddings(self, model: str, mark: str, embeddings: Mapping[UUID, Sequence[float]]) -> int:
-        """Keep embeddings of claimed items; return how many were still wanted.
+        """Save the embeddings of claimed items; return how many were saved. Those of changed items are not.
 
         Args:
-            model: The model that made them.
-            mark: The claim's.
+            model: The name of the model.
+            mark: The mark of the claim.
             embeddings: 256 numbers for each item.
         """
         saved = await self._call(
@@ -313,7 +313,7 @@ class Queue:
         return int(saved)
 
     async def fail_embeddings(self, mark: str, messages: Mapping[UUID, str]) -> None:
-        """Have claimed items embedded later, which could not be for the reasons given; in the end they are given up."""
+        """Report claimed items that could not be embedded, with the reasons. They are retried, up to a maximum."""
         await self._call(
             "worker_fail_embeddings",
             patience_seconds=HOUSEKEEPING_SECONDS,
@@ -322,12 +322,12 @@ class Queue:
         )
 
     async def claim_near_duplicates(self, batch: int) -> NearDuplicates:
-        """Take what up to `batch` items that were embedded may be the same thing as."""
+        """Claim up to `batch` embedded items with their possible duplicates. The claim lasts five minutes."""
         claimed = await self._call("worker_near_duplicates", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
         return codec.near_duplicates(claimed)
 
     async def merge_items(self, pairs: Iterable[tuple[UUID, UUID]]) -> int:
-        """Have items that are the same thing shown as one; return how many were not before."""
+        """Merge items that are the same thing; return how many were not merged before."""
         merged = await self._call(
             "worker_merge_items",
             patience_seconds=HOUSEKEEPING_SECONDS,
@@ -336,7 +336,7 @@ class Queue:
         return int(merged)
 
     async def finish_near_duplicates(self, mark: str, items: Iterable[UUID]) -> None:
-        """Say that claimed items were compared."""
+        """Mark claimed items as compared."""
         await self._call(
             "worker_finish_near_duplicates",
             patience_seconds=HOUSEKEEPING_SECONDS,

@@ -1,4 +1,4 @@
-"""What a frontend does, from Python: sign in, enqueue a search, follow it live."""
+"""The client of a user: sign in, enqueue a search, follow it live."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from worker.settings import Settings
 FINAL_STATUSES = frozenset({"success", "partial", "failed", "cancelled"})
 REQUEST_TIMEOUT_SECONDS = 15
 PATIENCE_SECONDS = 30
-"""How long a request is repeated while Supabase does not answer it."""
+"""For how long a request is retried."""
 MAX_IDS = 100
-"""Realtime refuses a filter `in` with more values (https://supabase.com/docs/guides/realtime/postgres-changes)."""
+"""Maximum number of values in a filter `in` of Realtime (https://supabase.com/docs/guides/realtime/postgres-changes)."""
 USER_EXISTS = "user_already_exists"
 """https://supabase.com/docs/guides/auth/debugging/error-codes"""
 LOCAL_USER = ("you@example.com", "a-password-for-the-local-stack")
@@ -34,14 +34,14 @@ Row = dict[str, Any]
 
 
 class _Request(Protocol):
-    """A request of supabase-py, which can be sent more than once."""
+    """A request of supabase-py that can be sent more than once."""
 
     async def execute(self) -> Any: ...
 
 
 @dataclass(slots=True)
 class FollowedRun:
-    """A run and its sites as they are known now.
+    """The latest known state of a run and its sites.
 
     Attributes:
         run: The row of `search_runs`.
@@ -74,39 +74,38 @@ class User:
     async def enqueue(
         self, kind: str, parameters: Mapping[str, Any], *, idempotency_key: str | None = None, fresh: bool = False
     ) -> Row:
-        """Put a search into the queue and return its row, which another run may have answered already.
+        """Enqueue a search and return its run. The results of another run may have answered it already.
 
         Args:
-            kind: What to search for.
-            parameters: As the kind's rules allow.
-            idempotency_key: The same key again returns the same run. By default one of its own.
-            fresh: Whether a recent run of an equal search must not answer it.
+            kind: The kind of search.
+            parameters: The parameters, by the rules of the kind.
+            idempotency_key: A second call with the same key returns the same run. Default: a new key.
+            fresh: Whether to search even if a recent run of an equal search has results.
 
         Raises:
-            postgrest.APIError: The parameters were refused (code 22023), and the message names the field; or a quota is
-                used up (code PT429), and the message says for how long.
+            postgrest.APIError: The parameters are invalid (code 22023; the message names the field), or a quota is used
+                up (code PT429; the message says until when).
         """
         arguments = {
             "kind": kind,
             "parameters": dict(parameters),
-            # With a key of its own the request can be repeated: its answer may get lost on the way.
+            # The key makes the request idempotent, so that it can be retried.
             "idempotency_key": idempotency_key or str(uuid4()),
             "fresh": fresh,
         }
         return await self._row(self._client.rpc("enqueue_search", arguments))
 
     async def rerun(self, run_id: str) -> Row:
-        """Put the same search into the queue once more and return the new run.
+        """Enqueue the search of a run again and return the new run. Not idempotent, and not retried.
 
         Raises:
             postgrest.APIError: The user has no such run (code PT404), or a quota is used up (code PT429).
         """
-        # Sent once: each call makes a run.
         answer = await self._client.rpc("rerun_search", {"run_id": run_id}).execute()
         return answer.data  # type: ignore[return-value]  # the client types rows as any JSON
 
     async def cancel(self, run_id: str) -> Row:
-        """End a run at once and return it; one that has ended stays as it is.
+        """Cancel a run and return it. A run that has ended is not changed. Idempotent.
 
         Raises:
             postgrest.APIError: The user has no such run (code PT404).
@@ -114,13 +113,13 @@ class User:
         return await self._row(self._client.rpc("cancel_search", {"run_id": run_id}))
 
     async def runs(self, limit: int) -> list[Row]:
-        """Return the user's last runs with their sites, newest first."""
+        """Return the latest runs of the user with their sites, newest first."""
         query = self._client.table("search_runs").select("*,search_run_sites(*)")
         query = query.order("position", foreign_table="search_run_sites").order("created_at", desc=True)
         return await self._rows(query.limit(limit))
 
     async def items(self, run_id: str, limit: int) -> list[Row]:
-        """Return what a run found, in the order of its sites' pages."""
+        """Return the items of a run, in the order of its pages."""
         query = self._client.table("run_items").select("*").eq("run_id", run_id)
         return await self._rows(query.order("page_number").order("position").order("site").limit(limit))
 
@@ -129,12 +128,12 @@ class User:
     ) -> AsyncGenerator[dict[str, FollowedRun], None]:
         """Yield the runs by id after every change, until all have ended or are deleted.
 
-        Realtime brings the changes. Because it can lose some in silence, the runs are also read from time to time. Runs
-        that the user may not see, and those that are deleted, are left out.
+        Changes come through Realtime, which can lose some silently, so the runs are also read from time to time. Runs
+        that are deleted, or that the user may not see, are omitted.
 
         Args:
             run_ids: Ids of the runs.
-            timing: When a subscription counts as lost, and how often the runs are read.
+            timing: Timeouts of the subscription, and how often the runs are read.
         """
         ids = [*dict.fromkeys(run_ids)]
         bindings = [
@@ -163,7 +162,7 @@ class User:
         for batch in _batches(run_ids):
             query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", batch)
             query = query.order("position", foreign_table="search_run_sites")
-            # As long as it takes, as for the subscription before it: an outage is no end of a run.
+            # Without an end, as the subscription: an outage does not end a run.
             for row in await self._rows(query, patience_seconds=math.inf):
                 by_id[row["id"]] = FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")})
         return {run_id: by_id[run_id] for run_id in run_ids if run_id in by_id}
@@ -177,12 +176,12 @@ class User:
     async def _access_token(self) -> str:
         session = await self._client.auth.get_session()
         if session is None:
-            raise SettingsError("the session has ended: sign in again")
+            raise SettingsError("the session has expired: sign in again")
         return session.access_token
 
 
 async def _answer(request: _Request, patience_seconds: float) -> object:
-    """Send a request that is idempotent until it is answered; in the end raise what the last failure was."""
+    """Send an idempotent request, with retries; raise the last failure if all fail."""
     send = retrying(stop=stop_after_delay(patience_seconds), reraise=True)
     return (await send(request.execute)).data
 
@@ -193,7 +192,7 @@ def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _run_id(change: Change, followed: Mapping[str, FollowedRun]) -> str | None:
-    # Realtime sends the key of every deleted row to everybody, whatever the policies are: a random id of its own.
+    # Realtime sends the primary key of deleted rows to all subscribers, regardless of policies: it is a random id.
     if change.table == "search_runs":
         return (change.old_record if change.type == "DELETE" else change.record).get("id")
     if change.type != "DELETE":
@@ -206,7 +205,7 @@ def _deleted_site(change: Change, run: FollowedRun) -> str | None:
 
 
 def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
-    """Whether a change has all that is needed to apply it. An update may lack columns that it left as they were."""
+    """Whether a change can be applied. An update may lack columns that did not change."""
     if change.type != "UPDATE" or change.table == "search_runs":
         return not change.is_cut
     return not change.is_cut and change.record["site"] in followed[change.record["run_id"]].sites
@@ -221,7 +220,7 @@ def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
         case "search_runs", _:
             followed[run_id].run |= change.record
             if change.record.get("leader_run_id") or change.record.get("shared_run_id"):
-                # A run that another one answers has no sites of its own; their deletion passes no filter.
+                # A run that shares the results of another has no sites of its own, and no filter passes their deletion.
                 followed[run_id].sites.clear()
         case _, "DELETE":
             followed[run_id].sites.pop(_deleted_site(change, followed[run_id]) or "", None)
@@ -232,10 +231,10 @@ def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
 
 @asynccontextmanager
 async def signed_in(settings: Settings) -> AsyncIterator[User]:
-    """Sign in as the user of the settings; on a local stack, as one made for it.
+    """Sign in as the user of the settings; on a local stack, as a user that is created for it.
 
     Raises:
-        SettingsError: The key or the user is missing, or the user is refused.
+        SettingsError: The key or the user is missing, or the user cannot sign in.
     """
     if settings.supabase_email and settings.supabase_password:
         email, password = settings.supabase_email, settings.supabase_password.get_secret_value()
@@ -256,24 +255,24 @@ async def _sign_up(client: AsyncClient, email: str, password: str) -> None:
     except AuthApiError as error:
         if error.code != USER_EXISTS:
             raise
-        # Another process has made the user a moment ago; or there was one before, and the password is wrong.
+        # Another process has just created the user, or the user exists and the password is wrong.
         await client.auth.sign_in_with_password({"email": email, "password": password})
 
 
 @asynccontextmanager
 async def signed_in_as(url: str, key: str, email: str, password: str, *, create: bool = False) -> AsyncIterator[User]:
-    """Sign in with e-mail and password.
+    """Sign in with email and password.
 
     Args:
         url: Address of the Supabase project.
         key: The API key of users.
-        email: The user's e-mail.
-        password: The user's password.
-        create: Sign up, if there is no such user yet.
+        email: The email of the user.
+        password: The password of the user.
+        create: Sign up if the user does not exist.
 
     Raises:
-        SettingsError: The user is refused.
-        supabase_auth.errors.AuthError: The key is refused, or the project cannot be reached.
+        SettingsError: The user cannot sign in.
+        supabase_auth.errors.AuthError: The key is invalid, or the project cannot be reached.
     """
     async with open_client(url, key, timeout_seconds=REQUEST_TIMEOUT_SECONDS) as client:
         try:
@@ -284,7 +283,7 @@ async def signed_in_as(url: str, key: str, email: str, password: str, *, create:
                     raise
                 await _sign_up(client, email, password)
         except AuthApiError as error:
-            if error.status == HTTPStatus.UNAUTHORIZED:  # the gateway's answer to a wrong key; a wrong user gets 400
+            if error.status == HTTPStatus.UNAUTHORIZED:  # an invalid key; a wrong password gets 400
                 raise
             raise SettingsError(f"SUPABASE_EMAIL, SUPABASE_PASSWORD: {error.message}") from None
         yield User(client, url, key)

@@ -1,4 +1,4 @@
-"""When to look for work, and for cancellations. The poll is the truth; Realtime is only a hint that comes sooner."""
+"""When to poll for work and for cancellations. Realtime only makes the next poll come sooner."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ logger = logging.getLogger(__name__)
 BACKOFF_FACTOR = 2
 LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS = 5
 LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS = 1
-"""The search of a cancelled run has to end within two seconds."""
+"""The search of a cancelled run must end within two seconds."""
 
 
 class Wakeup:
-    """Paces the looks into the queue: fast while there is work, backing off when idle, at once when a run comes in.
+    """Decides when to poll the queue: often while there is work, with backoff while idle, at once for a new run.
 
-    Heartbeats are paced here, too: they tell of cancellations, which cannot wait for a third of a lease.
+    It also decides when to send heartbeats: their answers report cancellations, which must not wait for long.
 
     Args:
         poll_seconds: Pause while there is work.
-        poll_idle_seconds: Longest pause while there is none.
+        poll_idle_seconds: Maximum pause while there is none.
     """
 
     def __init__(self, *, poll_seconds: float, poll_idle_seconds: float) -> None:
@@ -38,7 +38,7 @@ class Wakeup:
         self._is_live = False
 
     def ring(self) -> None:
-        """End the current pause, or the next one at once."""
+        """End the current pause; if there is none, the next one ends at once."""
         self._rung.set()
 
     async def rung(self) -> None:
@@ -47,10 +47,10 @@ class Wakeup:
         self._rung.clear()
 
     async def pause(self, *, found_work: bool) -> None:
-        """Wait until it is time to look again.
+        """Wait until the next poll is due.
 
         Args:
-            found_work: Whether the last look found any.
+            found_work: Whether the last poll found work.
         """
         if found_work:
             self._pause_seconds = self._poll_seconds
@@ -59,13 +59,13 @@ class Wakeup:
             longest = min(longest, LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS)
         jittered = min(self._pause_seconds, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
         with suppress(TimeoutError):
-            # Not wait_for: before Python 3.12 it may swallow a cancellation.
+            # Before Python 3.12, `wait_for` may swallow a cancellation.
             async with asyncio.timeout(jittered):
                 await self.rung()
         self._pause_seconds = min(self._pause_seconds * BACKOFF_FACTOR, self._poll_idle_seconds)
 
     async def pause_heartbeats(self, longest_seconds: float) -> None:
-        """Wait until it is time for a heartbeat: at once when a run was cancelled, soon while nobody would tell."""
+        """Wait until the next heartbeat is due: at once after a cancellation, and soon without Realtime."""
         if not self._is_live:
             longest_seconds = min(longest_seconds, LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
         with suppress(TimeoutError):
@@ -74,7 +74,7 @@ class Wakeup:
         self._cancelled.clear()
 
     async def listen(self, url: str, key: str) -> None:
-        """Ring at every run that is inserted or cancelled, and whenever Realtime may have lost some."""
+        """Ring for every run that is inserted or cancelled, and when Realtime may have lost such an event."""
         bindings = [
             Binding("search_runs", RealtimePostgresChangesListenEvent.Insert),
             Binding("search_runs", RealtimePostgresChangesListenEvent.Update, filter="status=eq.cancelled"),
@@ -89,12 +89,12 @@ class Wakeup:
                         self._cancelled.set()
             except Exception:
                 self._mark_dead()
-                logger.exception("Realtime failed; runs are found by polling, and it is tried again")
+                logger.exception("Realtime failed; runs are found by polling until it works again")
                 await asyncio.sleep(self._poll_idle_seconds)
 
     def _mark_dead(self) -> None:
         if self._is_live:
             self._is_live = False
-            # Pauses under way may be longer than is right without Realtime.
+            # A current pause may be too long without Realtime.
             self.ring()
             self._cancelled.set()
