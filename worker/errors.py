@@ -8,7 +8,7 @@ from worker.printable import one_line
 
 
 class ErrorCode(StrEnum):
-    """Why a site failed. The values are the database's and the frontends' words."""
+    """Why a site failed. Database and frontends use the same values."""
 
     INVALID_PARAMETERS = "invalid_parameters"
     BLOCKED = "blocked"
@@ -24,7 +24,7 @@ class ErrorCode(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same search may succeed later, unchanged."""
+        """Whether a retry of the same search may succeed."""
         return self not in (ErrorCode.INVALID_PARAMETERS, ErrorCode.NOT_FOUND, ErrorCode.UNAUTHORIZED)
 
 
@@ -33,13 +33,13 @@ class WorkerError(Exception):
 
 
 class SiteError(WorkerError):
-    """A site could not be searched, or not to its end.
+    """The search of a site failed, at its start or after some pages.
 
     Args:
-        code: Why, as the database stores it.
-        message: What went wrong, for the person who reads the run; kept as `one_line`. It must hold no secret.
-        is_final: Whether the same search would fail again; default: as the code has it.
-        retry_after_seconds: How long the site asked to be left alone, if it did.
+        code: Why it failed.
+        message: The reason as a sentence, for the user who reads the run; kept as `one_line`. Without secrets.
+        is_final: Whether a retry would fail as well; default: not `code.retryable`.
+        retry_after_seconds: Seconds until the site accepts the next request, if it says so.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class InvalidItemError(WorkerError, ValueError):
     """A record of a page is not a valid item.
 
     Args:
-        message: What is wrong with it.
-        field: The field that is wrong, where one is.
+        message: What is wrong.
+        field: The invalid field, if it is one field.
     """
 
     def __init__(self, message: str, field: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the worker passes around: runs, sites, pages, items and the ways in which a site fails."""
+"""The data of the worker: runs, sites, pages, items and errors of items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parameters: TypeAlias = Mapping[str, Any]
 
 
 class SiteStatus(StrEnum):
-    """Status of one site of a run (`search_run_sites.status`)."""
+    """Status of a site of a run (`search_run_sites.status`)."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -29,15 +29,15 @@ class SiteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One raw answer of a site, kept as it came.
+    """One raw answer of a site, stored unchanged.
 
     Attributes:
         number: 1 for the first page of a site.
         payload: The answer as JSON: no NaN, dates in ISO 8601.
-        response_ms: Time that the site took to answer, in milliseconds.
-        calls_used: Requests that the answer cost, where known.
-        cursor: Where the next page begins, in the source's own words; None: the search cannot be gone on with here.
-        is_last: Whether the site has no more.
+        response_ms: Response time of the site in milliseconds.
+        calls_used: Number of requests to the site.
+        cursor: Where the next page starts, in a form that the source chooses; None: the search cannot resume here.
+        is_last: Whether there are no more pages.
     """
 
     number: int
@@ -50,13 +50,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the search of a site is.
+    """Progress of the search of a site.
 
     Attributes:
-        step: What happens now, in one word: `searching`, `enriching` ...
-        current: How much of it is done.
-        total: Out of how much, where known.
-        details: Whatever else a frontend may show; small.
+        step: The current step, in one word: `searching`, `enriching` ...
+        current: How much of the step is done.
+        total: How much there is to do, if known.
+        details: More for a frontend to show. Keep it small.
     """
 
     step: str
@@ -67,18 +67,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteLimits:
-    """What a site allows, over all workers. None: any.
+    """The limits of a site, which all workers share. None: no limit.
 
     Attributes:
         requests: Requests within any `period_seconds`.
-        period_seconds: That time, in seconds.
-        burst: How many of them may be sent at once.
-        min_delay_seconds: Least time between two requests, in seconds.
+        period_seconds: Length of this period in seconds.
+        burst: How many of these requests may be sent at once.
+        min_delay_seconds: Minimum time between two requests in seconds.
         quota: Requests in each `quota_period`.
         quota_period: A calendar `day` or `month`.
-        quota_timezone: The time zone (IANA) by whose midnight it begins.
-        searches: Searches at a time.
-        searches_per_account: Searches at a time through one account.
+        quota_timezone: The IANA time zone in which this period starts at midnight.
+        searches: Concurrent searches.
+        searches_per_account: Concurrent searches through one account.
     """
 
     requests: int | None = None
@@ -93,20 +93,20 @@ class SiteLimits:
 
     @property
     def pause_seconds(self) -> float:
-        """Time between two requests, in seconds, that keeps to the limits without a burst."""
+        """Time between two requests, in seconds, that respects the limits without a burst."""
         pace = 0.0 if self.requests is None else self.period_seconds / self.requests
         return max(pace, self.min_delay_seconds or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What a site tells of its limits.
+    """What a site reports of its limits.
 
     Attributes:
-        retry_after_seconds: How long it wants to be left alone.
+        retry_after_seconds: Seconds until the site accepts the next request.
         remaining: Requests that are left of the quota.
         quota: The quota.
-        resets_in_seconds: Seconds until the quota begins anew.
+        resets_in_seconds: Seconds until the quota resets.
     """
 
     retry_after_seconds: float | None = None
@@ -117,30 +117,29 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing found: a row of `items` before it has an id.
+    """One thing found: a row of `items` without its id.
 
-    A source fills in what the site told, in the site's own words; `worker.pipeline` brings them to one form and fills
-    in what is not the site's, from `city` on.
+    A source sets the fields before `city`, as the site has them. `worker.pipeline` normalizes these and sets the rest.
 
     Attributes:
-        external_id: The site's own id of it.
+        external_id: The id of the item on the site.
         posted_at: ISO 8601 date or timestamp.
         salary_interval: `yearly`, `monthly`, `weekly`, `daily` or `hourly`.
         currency: ISO 4217 code.
         description: HTML from a source, Markdown from the pipeline.
         job_types: Of `fulltime`, `parttime`, `contract`, `temporary`, `internship`, `perdiem`, `volunteer`, `other`.
-        data: Everything else that the site told.
-        city: Where the location names one.
-        region: State or province, where the location names one.
-        country: ISO 3166-1 alpha-2 code, where the location names one.
+        data: Other data of the site.
+        city: City, if the location names one.
+        region: State or province, if the location names one.
+        country: ISO 3166-1 alpha-2 code, if the location names a country.
         work_mode: `remote`, `hybrid` or `onsite`.
-        salary_yearly_min: `salary_min` in a year of full work.
-        salary_yearly_max: `salary_max` in a year of full work.
+        salary_yearly_min: `salary_min` as a full-time yearly salary.
+        salary_yearly_max: `salary_max` as a full-time yearly salary.
         skills: Skills that the description names.
-        experience_years: Least years of experience that the description asks for.
-        apply_key: Canonical form of an `apply_url` that names one job.
-        match_key: Normalised title, organization and location.
-        organization_key: Normalised organization.
+        experience_years: Minimum years of experience that the description requires.
+        apply_key: Canonical form of `apply_url`, if it identifies one job.
+        match_key: Normalized title, organization and location.
+        organization_key: Normalized organization.
     """
 
     external_id: str
@@ -173,13 +172,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """Why a record of a page, or all of it, is not among the items.
+    """Why a record of a page, or the whole page, gave no item.
 
     Attributes:
-        index: Place of the record on the page, from 0; None for the page as a whole.
-        type: Name of the error's class.
+        index: Index of the record on the page, from 0; None for the whole page.
+        type: Name of the error class.
         message: What is wrong.
-        field: The field that is wrong, where one is.
+        field: The invalid field, if it is one field.
         raw: The record as the site sent it.
     """
 
@@ -192,14 +191,14 @@ class ItemError:
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """What a page holds, by one version of its source.
+    """The items of a page, by one version of its source.
 
     Attributes:
-        version: The source's version.
-        items: Its valid items, in the order of the page.
-        errors: Why the others are not among them.
-        completeness: Share of the items, from 0 to 1, that have each of the main fields; empty without items.
-        transform_ms: Time that it took, in milliseconds.
+        version: Version of the source.
+        items: The valid items, in the order of the page.
+        errors: The invalid records.
+        completeness: For each main field, the share of items that have it, from 0 to 1; empty without items.
+        transform_ms: Duration of the transformation in milliseconds.
     """
 
     version: int
@@ -211,14 +210,14 @@ class Transformed:
 
 @dataclass(frozen=True, slots=True)
 class RunSite:
-    """One site of a claimed run that is still to be searched.
+    """An unfinished site of a claimed run.
 
     Attributes:
-        attempt: 1 for the first time that this run searches the site.
-        account: The account to search it through, where the run's user has one.
-        cursor: That of the last page that was saved; None: begin with the first page.
-        next_page: Number of the page that comes next.
-        is_fetched: Whether the last page of the site was saved already.
+        attempt: Attempt of the run to search the site, from 1.
+        account: The account to search through, if the user has one.
+        cursor: The cursor of the last saved page; None: start with the first page.
+        next_page: Number of the next page.
+        is_fetched: Whether the last page of the site is saved.
     """
 
     site: str
@@ -231,13 +230,13 @@ class RunSite:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """A page with what a source made of it.
+    """A fetched page with its items.
 
     Attributes:
-        attempt: The attempt of the run to search the site, from 1.
-        account: The account that it was fetched through, if any.
-        source: The source's name.
-        progress: How far the search was with it.
+        attempt: Attempt of the run to search the site, from 1.
+        account: The account through which the page was fetched, if any.
+        source: Name of the source.
+        progress: Progress of the search with this page.
     """
 
     site: str
@@ -262,9 +261,9 @@ class Run:
     """A claimed run.
 
     Attributes:
-        newer_than: Ask only for what is newer, where a site can; None: for everything.
-        sites: The sites that are not finished yet, in the order in which to search them.
-        attempt: 1 for the run's first attempt.
+        newer_than: Search only for items newer than this, if the site supports it; None: for all.
+        sites: The unfinished sites, in the order in which to search them.
+        attempt: Attempt of the run, from 1.
     """
 
     id: UUID

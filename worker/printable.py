@@ -1,7 +1,7 @@
-"""Which characters may reach a terminal: the one place that decides.
+"""Makes text safe to print on a terminal.
 
-What a site or a user writes may hold what moves the cursor, forges lines, has the terminal type for its user, or turns
-the order of what is read (https://www.unicode.org/reports/tr9/).
+Text of a site or of a user may contain control characters that move the cursor, forge lines or inject input, and marks
+that change the reading direction (https://www.unicode.org/reports/tr9/).
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _REFUSED = re.compile(f"[{_C0}{_DELETE_AND_C1}{_DIRECTIONS}{_SEPARATORS_AND_MARK
 
 
 def printable_lines(text: str) -> str:
-    """Return text as it may be printed, its lines as they are."""
+    """Return text that is safe to print. Line breaks are kept."""
     return _REFUSED.sub(REPLACEMENT, text.expandtabs())
 
 
 def printable(text: str) -> str:
-    """Return text as it may be printed, on one line."""
+    """Return text that is safe to print, on one line."""
     return printable_lines(" ".join(text.split()))
 
 
 def printable_json(value: object, *, indent: int | None = None) -> str:
-    """Return a value as JSON that may be printed, and that means the same; what is no JSON as text."""
+    """Return a value as equivalent JSON that is safe to print. Values that are not JSON become strings."""
     written = json.dumps(value, ensure_ascii=False, default=str, indent=indent)
     return _REFUSED.sub(lambda found: json.dumps(found[0])[1:-1], written).replace("\x7f", "\\u007f")
 
 
 def say(text: str) -> None:
-    """Write lines to standard output, at once."""
+    """Write lines to standard output and flush it."""
     sys.stdout.write(f"{printable_lines(text)}\n")
     sys.stdout.flush()
 
@@ -50,10 +50,10 @@ MESSAGE_LENGTH = 300
 
 
 def one_line(text: str) -> str:
-    """Return text as PostgreSQL can store and a table can show it.
+    """Return text that PostgreSQL can store and a table can show.
 
-    What a site sends ends up in messages: without NUL, lone surrogates and what a terminal obeys, on one line, of 300
-    characters at most.
+    Messages may contain text of a site. NUL, lone surrogates and control characters are removed or replaced, line
+    breaks become spaces, and the text is cut at 300 characters.
     """
     storable = text.replace("\0", "").encode("utf-8", "replace").decode()
     line = printable(storable)

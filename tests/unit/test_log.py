@@ -64,7 +64,7 @@ def test_a_lost_subscription_is_told_once() -> None:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     (line,) = map(json.loads, answer.stderr.splitlines())
     assert (line["level"], line["logger"]) == ("WARNING", "worker.database.changes")
-    assert "again in" in line["message"]
+    assert "retry in" in line["message"]
 
 
 REQUEST_WITH_A_KEY = """

@@ -31,7 +31,7 @@ def test_each_site_has_its_mark_and_its_count_or_reason() -> None:
 def test_a_run_that_is_searched_again_says_when() -> None:
     blocked = FinishedSite("indeed", SiteStatus.PENDING, 0, "blocked", "response status code 403")
     assert summary(FinishedRun(RUN_ID, "pending", 0, (blocked,), 31.4)).splitlines() == [
-        f"Run {RUN_ID}: pending, and in 31 s searched again",
+        f"Run {RUN_ID}: pending, retry in 31 s",
         "  · indeed  pending    blocked: response status code 403",
         "  Sites completed: 0 of 1, failed: 0. Total found: 0",
     ]
@@ -41,7 +41,7 @@ def test_a_site_that_has_to_wait_says_for_what() -> None:
     message = "site paused until 2026-11-22 10:15 UTC (blocked)"
     waiting = FinishedSite("indeed", SiteStatus.PENDING, 3, None, None, message)
     assert summary(FinishedRun(RUN_ID, "pending", 3, (waiting,), -0.2)).splitlines() == [
-        f"Run {RUN_ID}: pending, and in 0 s searched again",
+        f"Run {RUN_ID}: pending, retry in 0 s",
         f"  · indeed  waits      {message}",
         "  Sites completed: 0 of 1, failed: 0. Total found: 3",
     ]

@@ -1,1 +1,1 @@
-"""The worker: it claims runs, searches them site by site and saves what it finds."""
+"""The worker: claims runs, searches them site by site and saves the results."""

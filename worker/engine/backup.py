@@ -1,4 +1,4 @@
-"""Every page as a file, for whoever wants to keep what the sites sent longer than the database does."""
+"""Copies of all pages as files, for users who keep raw pages longer than the database does."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ logger = logging.getLogger(__name__)
 
 
 class Backup:
-    """A folder of pages, by day: `YYYY/MM/DD/RUN.SITE.ATTEMPT.PAGE.json`, in UTC. Nothing here is ever deleted.
+    """A folder of pages, by day: `YYYY/MM/DD/RUN.SITE.ATTEMPT.PAGE.json`, in UTC. The worker never deletes them.
 
     Args:
-        folder: Where to keep them; made when the first page comes.
+        folder: The folder; created with the first page.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def keep(self, run_id: UUID, site: RunSite, page: Page) -> None:
-        """Write a page as it came, before anything else is done with it. If that fails, the search goes on."""
+        """Write a page as the site sent it. A failure is logged, and the search continues."""
         path = (
             self._folder
             / f"{datetime.now(UTC):%Y/%m/%d}"
@@ -35,4 +35,4 @@ class Backup:
         try:
             write_whole(path, json.dumps({"site": site.site, **asdict(page)}))
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            logger.warning("%s is not written: %s", path, error)
+            logger.warning("%s cannot be written: %s", path, error)

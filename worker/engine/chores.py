@@ -1,4 +1,4 @@
-"""What a worker does beside its searches: embed, merge what turns out to be the same, delete what is old."""
+"""The background chores of a worker: embed items, merge near-duplicates, delete expired rows."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from worker.processes.daemon_thread import in_daemon_thread
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600
-"""Other workers load items, too, and some have no model. Often enough for those, and nothing beside the poll."""
+"""Pause while nothing is known to be due: other workers load items, too, and do not notify this one."""
 EMBED_SECONDS = 240
-"""Less than a claim lasts: the rest of its five minutes is for saving."""
+"""Timeout of embedding a batch. A claim lasts five minutes; the rest of them is for saving."""
 LONGEST_RETRY_PAUSE_SECONDS = 3600
 NEAR_DUPLICATES_BATCH = 20
 
 
 class Retention:
-    """Deletes what is older than the database's settings allow, which also say when to come again.
+    """Deletes expired rows, by the retention settings of the database.
 
     Args:
         queue: The queue.
@@ -37,12 +37,12 @@ class Retention:
         self._queue = queue
 
     async def __call__(self) -> float:
-        """Delete a batch, unless another worker just did."""
+        """Delete a batch, unless another worker just did; return the seconds until the next one is due."""
         return await self._queue.delete_expired()
 
 
 class Embedding:
-    """Embeds items whose text is new or has changed.
+    """Embeds items whose text is new or changed.
 
     Args:
         queue: The queue.
@@ -56,7 +56,7 @@ class Embedding:
         self._on_saved = on_saved
 
     async def __call__(self) -> float:
-        """Embed a batch of items; those that the model refuses come again later, or are given up."""
+        """Embed a batch of items. Items that the model refuses are retried later, up to a maximum."""
         claimed = await self._queue.claim_embeddings(self._embedder.name, self._embedder.batch)
         if claimed.items:
             await self._embed(claimed)
@@ -83,7 +83,7 @@ class Embedding:
                 embeddings[item.id] = answer
         if refusals:
             logger.warning(
-                "%d of %d items are not embedded: %s", len(refusals), len(texts), next(iter(refusals.values()))
+                "%d of %d items cannot be embedded: %s", len(refusals), len(texts), next(iter(refusals.values()))
             )
             await self._queue.fail_embeddings(claimed.mark, refusals)
         if embeddings:
@@ -93,11 +93,11 @@ class Embedding:
 
 
 class NearDuplicateMerging:
-    """Merges items of an organization that mean the same, if their texts say so as well.
+    """Merges near-duplicates: items of one organization with similar embeddings, if their texts agree.
 
     Args:
         queue: The queue.
-        are_duplicates: Tells by their texts whether two items are the same thing.
+        are_duplicates: Whether two items are the same thing, by their texts.
     """
 
     def __init__(self, queue: Queue, are_duplicates: Callable[[Item, Item], bool]) -> None:
@@ -105,7 +105,7 @@ class NearDuplicateMerging:
         self._are_duplicates = are_duplicates
 
     async def __call__(self) -> float:
-        """Compare a batch of items with those that are near."""
+        """Compare a batch of items with their candidates."""
         claimed = await self._queue.claim_near_duplicates(NEAR_DUPLICATES_BATCH)
         if claimed.pairs:
             same = await in_daemon_thread(partial(self._confirmed, claimed))

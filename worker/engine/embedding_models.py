@@ -1,4 +1,4 @@
-"""What turns texts into vectors: a small model that needs no network, or any endpoint that speaks OpenAI's protocol."""
+"""Embedding models: a small offline model, or any endpoint with OpenAI's API for embeddings."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Vector: TypeAlias = list[float]
 DIMENSIONS = 256
 
 OFFLINE_BATCH = 250
-"""Starting a child takes as long as embedding some 400 texts."""
+"""Texts of one child process. Starting it takes as long as embedding about 400 texts."""
 OFFLINE_SECONDS = 120
 
 LONGEST_REQUEST = 100_000
-"""Characters of all texts of one request. OpenAI takes 300,000 tokens, and a character is seldom three of them."""
+"""Characters of all texts of one request. OpenAI accepts 300,000 tokens; a character is rarely three of them."""
 REQUEST_SECONDS = 60
-"""Timeout of one: a machine of one's own may have to load the model first."""
+"""Timeout of one request. A self-hosted server may have to load the model first."""
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 30
-"""What asks for a longer one is left alone for as long as it asks, and nothing waits for it."""
+"""Maximum pause between two attempts. If `Retry-After` is longer, the request fails at once."""
 
-# The texts may be why: too long, of a script or with a character that the model does not take. A 500 may, too.
+# The texts may be the reason, also of a 500: too long, or with characters that the model does not accept.
 _STATUSES_OF_BAD_TEXTS = frozenset({400, 413, 422, 500})
 _HARMLESS_TEXT = "Software engineer"
 
 
 class EmbedderError(Exception):
-    """Nothing can be embedded now: the model is out of reach, or is not set up as it should be.
+    """The model cannot be used: it cannot be reached, or is not configured correctly.
 
     Args:
-        message: Why; without the key. The password of an address is taken out.
-        retry_after_seconds: When to come again, where the endpoint says so.
+        message: The reason, without the key. Passwords in addresses are removed.
+        retry_after_seconds: When to retry, if the endpoint says so.
     """
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
@@ -55,15 +55,15 @@ class EmbedderError(Exception):
 
 
 class TextRefusedError(Exception):
-    """One text cannot be embedded, while others can."""
+    """This text cannot be embedded; others can."""
 
 
 class Embedder(Protocol):
     """Embeds texts.
 
     Attributes:
-        name: The model's name: vectors of different ones cannot be compared.
-        batch: Texts that it takes at a time, to be quick.
+        name: Name of the model. Vectors of different models cannot be compared.
+        batch: Number of texts for one call.
     """
 
     @property
@@ -76,10 +76,10 @@ class Embedder(Protocol):
         """Embed texts.
 
         Returns:
-            For each text, in order, its vector of `DIMENSIONS` numbers and length 1, or why it has none.
+            For each text, in order, its vector of `DIMENSIONS` numbers with length 1, or the error.
 
         Raises:
-            EmbedderError: None of them can be embedded now.
+            EmbedderError: The model cannot be used.
         """
         ...
 
@@ -101,17 +101,17 @@ class OfflineEmbedder:
 
 
 class EndpointEmbedder:
-    """Embeds with an endpoint that speaks OpenAI's protocol: `POST {url}/embeddings`.
+    """Embeds with an endpoint that has OpenAI's API: `POST {url}/embeddings`.
 
     https://platform.openai.com/docs/api-reference/embeddings
 
     Args:
-        http: The connections to use.
-        model: The model's name there.
-        url: Address up to the version, such as `https://api.openai.com/v1`.
-        api_key: The key, if one is needed.
-        batch: Texts of one request at most.
-        sends_dimensions: Whether to ask for vectors of 256 dimensions, which not every endpoint understands.
+        http: The HTTP client.
+        model: Name of the model.
+        url: Base URL with the version, such as `https://api.openai.com/v1`.
+        api_key: The API key, if the endpoint needs one.
+        batch: Maximum number of texts of one request.
+        sends_dimensions: Whether to request vectors of 256 dimensions. Not every endpoint knows the parameter.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class EndpointEmbedder:
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in _STATUSES_OF_BAD_TEXTS:
                 raise self._failure(error) from error
-        # What refuses even this is not refusing these texts.
+        # If this is refused as well, the texts are not the reason.
         try:
             await self._request([_HARMLESS_TEXT])
         except httpx.HTTPStatusError as error:
@@ -182,11 +182,11 @@ class EndpointEmbedder:
         return embedded
 
     async def _request(self, texts: Sequence[str]) -> list[Vector]:
-        """Embed texts with one request, sent again while it is worth it.
+        """Embed texts with one request. Transient failures are retried.
 
         Raises:
-            httpx.HTTPStatusError: It was refused.
-            EmbedderError: It was not answered, or not with such vectors.
+            httpx.HTTPStatusError: The endpoint refused the request.
+            EmbedderError: The endpoint did not answer, or not with vectors of 256 dimensions.
         """
         body: dict[str, Any] = {"model": self.name, "input": list(texts)}
         if self._sends_dimensions:
@@ -205,11 +205,11 @@ class EndpointEmbedder:
                     return self._vectors(answer, len(texts))
         except httpx.TransportError as error:
             raise EmbedderError(f"{self._url}: {str(error) or type(error).__name__}") from error
-        raise AssertionError("unreachable: an attempt returns, raises or is repeated")
+        raise AssertionError("unreachable: an attempt returns, raises or is retried")
 
     def _vectors(self, answer: httpx.Response, count: int) -> list[Vector]:
         try:
-            # The order of the answer is not promised.
+            # The order of the answer is not guaranteed.
             vectors = {entry["index"]: entry["embedding"] for entry in answer.json()["data"]}
             ordered = [vectors[index] for index in range(count)]
         except (ValueError, KeyError, TypeError) as error:
@@ -246,7 +246,7 @@ class EndpointEmbedder:
 
 @asynccontextmanager
 async def open_embedder(settings: Settings) -> AsyncIterator[Embedder | None]:
-    """Open what the settings embed with; None if nothing is to be embedded.
+    """Open the embedding model of the settings; None if they name none.
 
     Raises:
         SettingsError: The model is not installed.

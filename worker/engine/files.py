@@ -7,15 +7,15 @@ from urllib.parse import quote
 
 
 def page_name(site: str, attempt: int, number: int) -> str:
-    """Return the name of a page's file within its run: in order, it is the order of a site's pages."""
+    """Return the file name of a page within its run. Sorted by name, the pages of a site are in order."""
     return f"{quote(site, safe='')}.{attempt}.{number:06}.json"
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file such that whoever reads it sees all of it, or none; its folder is made, for this user alone.
+    """Write a file atomically. Its folder is created, with access for this user only.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")

@@ -1,4 +1,4 @@
-"""The time that a site has for a page."""
+"""The timeout of a page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from worker.model import Page
 
 
 class PageTimeout:
-    """Gives up a search that brings no page for too long. While it waits for a permit, the time stands still.
+    """Cancels a search that yields no page in time. The clock is stopped while the search waits for a permit.
 
     Args:
-        seconds: Time for a page.
+        seconds: Timeout of each page.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -24,10 +24,10 @@ class PageTimeout:
         self._seconds_left = seconds
 
     async def next_page(self, pages: AsyncGenerator[Page, None]) -> Page | None:
-        """Return the next page of a search; None: there is none.
+        """Return the next page of a search; None at its end.
 
         Raises:
-            SiteError: `timeout`, it did not come in time. The search was cancelled, and has ended.
+            SiteError: `timeout`: the page did not come in time. The search was cancelled and has ended.
         """
         timeout = self._timeout = asyncio.timeout(self._seconds)
         try:
@@ -44,10 +44,10 @@ class PageTimeout:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let the time stand still. A search may wait for several things at once."""
+        """Stop the clock. Calls may overlap: a search may wait for several permits at once."""
         timeout, clock = self._timeout, asyncio.get_running_loop().time
         if timeout is None or timeout.expired():
-            yield  # the search is cleaning up, or does something beside its pages
+            yield  # the search is cleaning up, or no page is being fetched
             return
         if self._waits == 0 and (ends_at := timeout.when()) is not None:
             self._seconds_left = ends_at - clock()

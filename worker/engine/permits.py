@@ -1,4 +1,4 @@
-"""The right to ask a site: how often, how much and how many at a time is decided for all workers together."""
+"""Permits for requests to a site. The limits of a site hold for all workers together."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from worker.model import Lease, Observed, RunSite, SiteLimits
 
-if TYPE_CHECKING:  # a source, which gets permits, knows no database
+if TYPE_CHECKING:  # sources get permits, and do not depend on the database
     from worker.database.queue import Queue
 
 logger = logging.getLogger(__name__)
 
 
 class LocalPermits:
-    """Permits of one process, where there is no database to ask: the pace is kept, quotas are left to the site.
+    """Permits of one process, without a database. They keep the pace of the requests, but do not count quotas.
 
     Args:
         site: The site.
-        limits: The source's limits.
+        limits: The limits of the source, by bucket.
     """
 
     def __init__(self, site: str, limits: Mapping[str, SiteLimits]) -> None:
@@ -30,7 +30,7 @@ class LocalPermits:
         self._next_at: dict[str, float] = {}
 
     async def take(self, bucket: str | None = None, requests: int = 1) -> None:
-        """Wait until the pace of the bucket allows so many requests."""
+        """Wait until the pace of the bucket allows the requests."""
         name = bucket or self._site
         pause = self._limits.get(name, SiteLimits()).pause_seconds
         clock = asyncio.get_running_loop().time
@@ -39,7 +39,7 @@ class LocalPermits:
         await asyncio.sleep(starts_at - clock())
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
-        """Keep away for as long as the site asks to."""
+        """Send no request until the time that the site asks for has passed."""
         if observed.retry_after_seconds is not None:
             ready_at = asyncio.get_running_loop().time() + observed.retry_after_seconds
             name = bucket or self._site
@@ -47,14 +47,14 @@ class LocalPermits:
 
 
 class DatabasePermits:
-    """Permits that all workers share.
+    """Permits from the database, which all workers share.
 
     Args:
-        queue: Where to ask.
+        queue: The queue.
         lease: The right to write to the run.
-        site: The site of the run that is being searched.
-        limits: What the site allows, by bucket.
-        waiting: Surrounds the time in which the search waits for a permit, or for the database.
+        site: The site of the run.
+        limits: The limits of the site, by bucket.
+        waiting: Makes a context manager that is entered while the search waits for a permit or for the database.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class DatabasePermits:
         self._waiting = waiting
 
     async def take(self, bucket: str | None = None, requests: int = 1) -> None:
-        """Wait until so many requests may be sent, if that is soon.
+        """Wait until the requests may be sent, if the wait is short.
 
-        A bucket of which neither the source nor, during this search, the site has told anything needs no permit.
+        A bucket without limits, of the source or reported by the site during this search, needs no permit.
 
         Raises:
-            SiteWaitingError: It is not soon.
-            SiteError: It is later than a run waits.
-            LeaseLostError: The run is not this worker's any more.
-            QueueError: The database was out of reach for too long.
+            SiteWaitingError: The wait is too long for a search in progress.
+            SiteError: The run would wait for too long.
+            LeaseLostError: The run was cancelled, or its lease expired.
+            QueueError: The database could not be reached in time.
         """
         name = bucket or self._site.site
         if (limits := self._limits.get(name)) is None:
@@ -89,11 +89,11 @@ class DatabasePermits:
             await asyncio.sleep(await self._queue.take_permit(self._lease, self._site, name, requests, limits))
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
-        """Pass on what the site tells of its limits, for all workers to keep to.
+        """Store what the site reports of its limits, for all workers.
 
         Raises:
-            LeaseLostError: The run is not this worker's any more.
-            QueueError: The database refused it, or was out of reach.
+            LeaseLostError: The run was cancelled, or its lease expired.
+            QueueError: The database refused the call, or could not be reached in time.
         """
         name = bucket or self._site.site
         self._limits.setdefault(name, SiteLimits())

@@ -1,4 +1,4 @@
-"""What a search tells of its progress between its pages, for those who watch it."""
+"""The progress of a search between two pages, for the users who watch it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from worker.model import Lease, Progress, RunSite
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1
-"""Each write costs a check of rights for every subscriber."""
+"""Minimum time between two writes. Realtime checks the policies of every subscriber for each write."""
 
 
 class ProgressWriter:
-    """Writes the latest that a search tells, beside it: the search neither waits for it nor fails with it.
+    """Writes the latest progress of a search in the background. The search neither waits for it nor fails with it.
 
     Args:
-        queue: Where to write.
+        queue: The queue.
         lease: The right to write to the run.
-        site: The site that is searched.
+        site: The site.
 
     Attributes:
-        latest: The latest that was told.
+        latest: The latest progress.
     """
 
     def __init__(self, queue: Queue, lease: Lease, site: RunSite) -> None:
@@ -36,7 +36,7 @@ class ProgressWriter:
         self._queue = queue
         self._lease = lease
         self._site = site
-        self._told = asyncio.Event()
+        self._reported = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._writing = asyncio.create_task(self._write())
@@ -49,23 +49,23 @@ class ProgressWriter:
         await asyncio.gather(self._writing, return_exceptions=True)
 
     async def report(self, progress: Progress) -> None:
-        """Take what a search tells. It is written within a second, unless something later is."""
+        """Take the progress of the search. It is written within a second, unless a later one replaces it."""
         details = storable(progress.details)
         assert isinstance(details, dict)
         self.latest = replace(progress, details=details)
-        self._told.set()
+        self._reported.set()
 
     def shown(self) -> None:
-        """Note that the latest is written, with a page."""
-        self._told.clear()
+        """Note that the latest progress is written with a page."""
+        self._reported.clear()
 
     async def _write(self) -> None:
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._reported.wait()
+            self._reported.clear()
             try:
                 await self._queue.write_progress(self._lease, self._site, self.latest)
             except QueueError as error:
-                # The heartbeat tells of a lost lease, and whatever else is wrong concerns the pages, too.
-                logger.debug("The progress of %s is not written: %s", self._site.site, error)
+                # The heartbeat reports a lost lease, and other failures show when a page is saved.
+                logger.debug("The progress of %s cannot be written: %s", self._site.site, error)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""A raw page becomes items, or reasons why not."""
+"""Turns a raw page into items and errors."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from worker.printable import one_line
 from worker.sources import Source
 
 MAIN_FIELDS = ("organization", "location", "posted_at", "description")
-"""What a good item has besides its title and address, which all have."""
+"""The fields by which the completeness of items is measured. All items have a title and a URL."""
 
 LONGEST_ID = 500
-"""Characters of a site's id: an index entry of the database holds at most 2,704 bytes."""
+"""Maximum length of the id of an item. An index entry of PostgreSQL holds at most 2,704 bytes."""
 
 MOST_LEVELS = 100
-"""Levels of lists and objects in each other that are stored; a few hundred are more than Python's own JSON takes."""
+"""Maximum nesting of JSON that is stored. Python's own JSON fails at some hundred levels."""
 
 RAW_LENGTH = 20_000
-"""Characters of an invalid record that are kept with its error; the page has all of it."""
+"""Characters of an invalid record that are stored with its error. The page has all of it."""
 
 
 def transform(source: Source, site: str, page: Page) -> Transformed:
     """Turn a page into items.
 
-    The same page and version of the source always give the same. Whatever a source's code raises is an error of the
-    record that it was raised for, or of the page: nothing is raised here.
+    Deterministic: the same page and version of the source give the same result. An exception in the code of the source
+    becomes an error of the record or of the page.
 
     Args:
-        source: The source that fetched the page, or a later version of it.
-        site: The site that sent it.
+        source: The source that fetched the page, in this version or an earlier one.
+        site: The site that sent the page.
         page: The page.
     """
     started = time.monotonic()
@@ -57,10 +57,10 @@ def transform(source: Source, site: str, page: Page) -> Transformed:
 
 
 def storable(value: Json, levels: int = MOST_LEVELS) -> Json:
-    """Return JSON that PostgreSQL can store: without NUL, half characters, numbers that are none, and too deep levels.
+    """Return JSON that PostgreSQL can store: without NUL, lone surrogates, NaN, infinities and too deep nesting.
 
     Raises:
-        TypeError: It is no JSON.
+        TypeError: The value is not JSON.
     """
     match value:
         case str():
@@ -76,7 +76,7 @@ def storable(value: Json, levels: int = MOST_LEVELS) -> Json:
         case None | bool() | int() | float():
             return value
         case _:
-            raise TypeError(f"{type(value).__name__} is no JSON")
+            raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _records(source: Source, site: str, page: Page, errors: list[ItemError]) -> Sequence[Json]:
@@ -99,7 +99,7 @@ def _item(source: Source, site: str, record: Json) -> Item:
         raise InvalidItemError("must be an object", "data")
     if not isinstance(item.is_remote, bool | None):
         raise InvalidItemError("must be true, false or null", "is_remote")
-    # Two people of one name and place are not one person, as two jobs are one job.
+    # Jobs with the same title and place are one job. People with the same name and place are not one person.
     found = keys(item) if source.kind == JOBS else Keys(None, None, None)
     return replace(
         item,

@@ -1,4 +1,4 @@
-"""Transform and load kept pages anew, with today's version of their sources and no request to any site."""
+"""Transforms and loads stored pages again, with the current version of their sources. No site is asked."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from worker.sources import Source
 logger = logging.getLogger(__name__)
 
 BATCH = 5
-"""Pages in one answer: a page may be a megabyte."""
+"""Pages of one claim. A page can have a megabyte."""
 
 PAUSE_SECONDS = 600
-"""Until a worker looks again for pages that somebody else has marked."""
+"""Pause until the next look for marked pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reprocessed:
-    """What came of some pages.
+    """Counts of processed pages.
 
     Attributes:
-        invalid: Items that could not be read.
-        failed: Pages of which nothing could be read or loaded.
+        invalid: Records that are not valid items.
+        failed: Pages that could not be transformed or loaded.
     """
 
     pages: int = 0
@@ -43,11 +43,11 @@ class Reprocessed:
 
 
 class Reprocessor:
-    """Works off the pages that are marked to be processed anew, alone or beside others.
+    """Processes marked pages again. Several workers may do so at the same time.
 
     Args:
-        queue: Where the pages are.
-        sources: The sources whose pages to take.
+        queue: The queue.
+        sources: The sources whose pages are processed.
     """
 
     def __init__(self, queue: Queue, sources: Iterable[Source]) -> None:
@@ -55,10 +55,10 @@ class Reprocessor:
         self._sources = {source.name: source for source in sources}
 
     async def batch(self) -> Reprocessed:
-        """Process the next few pages; none if there are none.
+        """Process the next pages, if there are any.
 
         Raises:
-            QueueError: The database was out of reach. What is not loaded comes again.
+            QueueError: The database could not be reached in time. Pages that are not loaded are claimed again later.
         """
         done = Reprocessed()
         for kept in await self._queue.claim_pages(self._sources, BATCH):
@@ -67,13 +67,13 @@ class Reprocessor:
             try:
                 is_loaded = (await self._queue.load_page(kept.id, transformed)).status != "failed"
             except CallRefusedError as error:
-                # The others go on. It may have been deleted meanwhile; else it comes again.
-                logger.error("Page %d is not loaded: %s", kept.id, error)  # noqa: TRY400 (it tells all)
+                # The page may be deleted by now; otherwise it is claimed again later.
+                logger.error("Page %d cannot be loaded: %s", kept.id, error)  # noqa: TRY400 (the message has all)
                 is_loaded = False
             invalid = sum(error.index is not None for error in transformed.errors)
             done += Reprocessed(1, len(transformed.items), invalid, int(not is_loaded))
         return done
 
     async def __call__(self) -> float:
-        """Process the next few pages; return the seconds until there may be more."""
+        """Process the next pages; return the seconds until there may be more."""
         return 0 if (await self.batch()).pages else PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""The summary that is logged at the end of each run, site by site."""
+"""The summary in the log at the end of each run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKS = {
 
 
 def log_summary(run: FinishedRun) -> None:
-    """Log how a run ended: a text for people, and the same as fields for JSON logs."""
+    """Log the result of a run, as text and as fields for JSON logs."""
     fields = {
         "run_id": str(run.id),
         "status": run.status,
@@ -33,11 +33,11 @@ def log_summary(run: FinishedRun) -> None:
 
 
 def summary(run: FinishedRun) -> str:
-    """Return a line for each site with its mark, status and count or reason, and the totals."""
+    """Return one line for each site with its status and its count or reason, then the totals."""
     width = max(len(printable(site.site)) for site in run.sites)
     completed = sum(site.status == SiteStatus.COMPLETED for site in run.sites)
     failed = sum(site.status == SiteStatus.FAILED for site in run.sites)
-    again = "" if run.retry_in_seconds is None else f", and in {max(0, run.retry_in_seconds):.0f} s searched again"
+    again = "" if run.retry_in_seconds is None else f", retry in {max(0, run.retry_in_seconds):.0f} s"
     lines = [f"Run {run.id}: {run.status}{again}"]
     lines += [f"  {MARKS[site.status]} {printable(site.site):<{width}}  {_outcome(site)}" for site in run.sites]
     lines += [f"  Sites completed: {completed} of {len(run.sites)}, failed: {failed}. Total found: {run.jobs_found}"]
