@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support.postgres import POSTGRES_15, throwaway_postgres
+from tools.postgres import POSTGRES_15, throwaway_postgres
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 
 TESTS = Path(__file__).parents[1] / "supabase" / "tests" / "database"

@@ -21,7 +21,7 @@ from psycopg import sql
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from tests.compare_rest.recorder import Recorder, recording, trust
-from tests.support.postgres import POSTGRES_15
+from tools.postgres import POSTGRES_15
 from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries, free_port
 from worker.local.supabase.stack import Endpoints

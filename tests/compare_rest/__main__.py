@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from tests.compare_rest import databases, records, report
 from tests.compare_rest.replay import Comparison, Side, compare, uuid_of
-from tests.support.postgres import throwaway_postgres
+from tools.postgres import throwaway_postgres
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import Tokens

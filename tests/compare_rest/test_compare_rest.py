@@ -25,7 +25,7 @@ from tests.compare_rest.__main__ import within
 from tests.compare_rest.recorder import Recorder
 from tests.compare_rest.records import RESET, Record
 from tests.compare_rest.replay import Comparison, Side, compare
-from tests.support.postgres import throwaway_postgres
+from tools.postgres import throwaway_postgres
 from worker.local.supabase.gateway import serving
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes

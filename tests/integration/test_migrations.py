@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from tests.integration.test_local_migrations import new_database
-from tests.support.postgres import POSTGRES_15, throwaway_postgres
 from tests.support.queue import CLI, needs_cli
-from tests.support.schema.document import DOCUMENT, describe_schema
+from tools.postgres import POSTGRES_15, throwaway_postgres
+from tools.schema.document import DOCUMENT, describe_schema
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 

@@ -13,7 +13,7 @@ from supabase import AsyncClient
 
 from tests.integration.conftest import Configure, Connection
 from tests.support.queue import Row, call, claim, enqueue, search, user_id
-from tests.support.schema.document import describe_schema
+from tools.schema.document import describe_schema
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
 

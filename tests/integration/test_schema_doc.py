@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.schema.document import DOCUMENT, describe_schema
+from tools.schema.document import DOCUMENT, describe_schema
 from worker.local.supabase.stack import Endpoints
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.schema.difference import difference
-from tests.support.schema.files import (
+from tools.schema.difference import difference
+from tools.schema.files import (
     PROJECT,
     ReleasedMigrationError,
     make_migrations,
@@ -16,7 +16,7 @@ from tests.support.schema.files import (
     released_migrations,
     schema_files,
 )
-from tests.support.schema.update import update_project
+from tools.schema.update import update_project
 from worker.local.supabase.postgres import Postgres
 
 NEW_FUNCTION = """\

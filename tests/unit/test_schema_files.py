@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.schema.files import PROJECT, SchemaFile, make_migrations, released_migrations, schema_files
+from tools.schema.files import PROJECT, SchemaFile, make_migrations, released_migrations, schema_files
 from worker.local.supabase.migrations import split_statements
 
 FILES = schema_files()

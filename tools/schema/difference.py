@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.support.schema.document import describe_schema
-from tests.support.schema.files import schema_files, write_migrations
+from tools.schema.document import describe_schema
+from tools.schema.files import schema_files, write_migrations
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 

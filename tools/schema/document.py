@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.support.schema.files import PROJECT
+from tools.schema.files import PROJECT
 
 DOCUMENT = PROJECT / "SCHEMA.md"
 

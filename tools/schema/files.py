@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[3] / "supabase"
+PROJECT = Path(__file__).parents[2] / "supabase"
 
 # The folder of the schema files whose migration creates an extension. A server without it leaves that migration out.
 _OPTIONAL = "embeddings"

@@ -1,12 +1,13 @@
-"""Makes the migrations and `supabase/SCHEMA.md` from `supabase/schemas/`."""
+"""The command `scripts/schema`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
-from tests.support.schema.files import PROJECT, release_migrations
-from tests.support.schema.update import update_project
+from tools.schema.files import PROJECT, release_migrations
+from tools.schema.update import update_project
 
 _DESCRIPTION = """\
 Makes supabase/migrations from supabase/schemas, and describes the database in supabase/SCHEMA.md. Once migrations are
@@ -14,11 +15,11 @@ released, it never rewrites them: a change of the schema then needs a migration 
 """
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="./scripts/schema", description=_DESCRIPTION)
     parser.add_argument("--release", action="store_true", help="mark all migrations as released")
-    if parser.parse_args().release:
+    if parser.parse_args(arguments).release:
         release_migrations(PROJECT)
         return 0
     if problem := update_project(PROJECT):

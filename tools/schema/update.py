@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.postgres import throwaway_postgres
-from tests.support.schema.difference import difference
-from tests.support.schema.document import describe_schema
-from tests.support.schema.files import ReleasedMigrationError, released_migrations, schema_files, write_migrations
+from tools.postgres import throwaway_postgres
+from tools.schema.difference import difference
+from tools.schema.document import describe_schema
+from tools.schema.files import ReleasedMigrationError, released_migrations, schema_files, write_migrations
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import embedded_binaries
 

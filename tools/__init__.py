@@ -1,0 +1,1 @@
+"""Python behind `scripts/` that the tests use as well."""

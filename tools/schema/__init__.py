@@ -1,0 +1,1 @@
+"""Makes the migrations and `supabase/SCHEMA.md` from `supabase/schemas/`."""
