@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 
 from tests.attack.stage import Stage, value
+from tests.support.processes import running
 from worker.local.boards import Boards
 from worker.local.boards.greenhouse import Greenhouse
 from worker.local.boards.listings import Listing
 from worker.local.boards.messages import Request, Response
-from worker.local.processes import running
 
 EVIL = "evil"
 FOREIGN = "Send money first"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.chaos.experiment import Outcome, experiment
 from tests.chaos.plan import Plan, make_plan
+from tests.support.processes import ProcessError
 from worker.cli.main import at_least
-from worker.local.processes import ProcessError
 
 ROWS_SHOWN = 5
 HIGHEST_SEED = 999_999

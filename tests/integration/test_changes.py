@@ -17,8 +17,8 @@ from supabase_auth.errors import AuthRetryableError
 from tests.support.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
 from worker.database.changes import Binding, Change, Recheck, Subscribed, Timing, changes
 from worker.database.user import signed_in_as
-from worker.local.processes import ready, running
 from worker.local.supabase.postgres import free_port
+from worker.local.supabase.stack import local_stack
 
 QUICK = Timing(first_pause_seconds=0.01, longest_pause_seconds=0.05)
 IMPATIENT = replace(QUICK, subscribe_seconds=1)
@@ -335,23 +335,20 @@ async def test_closing_ends_the_connection_and_leaves_nothing_behind(is_half_ope
     assert asyncio.all_tasks() == tasks
 
 
-async def test_a_restart_of_the_local_stack(data_folder: Path, tmp_path: Path) -> None:
-    port = str(free_port())
-    stack = partial(
-        running, "worker", "local", "--json", "--port", port, "--data", str(data_folder), log=tmp_path / "log"
-    )
+async def test_a_restart_of_the_local_stack(data_folder: Path) -> None:
+    stack = partial(local_stack, data_folder, port=free_port())
     async with AsyncExitStack() as first:
-        endpoints = await ready(await first.enter_async_context(stack()))
-        events = changes(endpoints["url"], endpoints["service_role_key"], [Binding("search_runs")])
+        endpoints = await first.enter_async_context(stack())
+        events = changes(endpoints.url, endpoints.service_role_key, [Binding("search_runs")])
         async with aclosing(events):
             assert isinstance(await anext(events), Subscribed)
             following = asyncio.create_task(anext(events))
             await first.aclose()
             async with stack() as second:
-                assert await ready(second) == endpoints
+                assert second == endpoints
                 assert isinstance(await following, Subscribed)
-                key = endpoints["anon_key"]
-                async with signed_in_as(endpoints["url"], key, "ada@example.com", "correct horse", create=True) as user:
+                key = endpoints.anon_key
+                async with signed_in_as(endpoints.url, key, "ada@example.com", "correct horse", create=True) as user:
                     run = await user.enqueue("jobs", {"search_term": "engineer"})
                 change = await anext(events)
                 assert isinstance(change, Change)

@@ -1,4 +1,4 @@
-"""Runs our own commands as processes: for the demo, the benchmarks and the tests."""
+"""Runs `python -m ...` commands of this project as child processes: for the demo, the experiments and the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ STOP_SECONDS = 20
 
 
 class ProcessError(Exception):
-    """A process did not start, or ended too soon."""
+    """A process did not start, or it ended early."""
 
 
 @asynccontextmanager
 async def running(*command: str, log: Path, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run `python -m COMMAND` in the background; at the end stop it with SIGTERM, or SIGKILL if that takes too long.
+    """Run `python -m COMMAND` in the background. On exit, send SIGTERM, and SIGKILL after 20 s.
 
     Args:
         command: Module and arguments.
-        log: File that its standard error is appended to.
-        environment: Environment variables on top of this process's own.
+        log: File to which its standard error is appended.
+        environment: Environment variables added to those of this process.
     """
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -37,7 +37,7 @@ async def running(*command: str, log: Path, **environment: str) -> AsyncGenerato
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env=os.environ | environment,
-            # Ctrl-C on the terminal reaches the caller alone, which then stops its processes in order.
+            # Ctrl-C in the terminal reaches only the caller, which then stops its child processes in order.
             start_new_session=True,
         )
     try:
@@ -58,7 +58,7 @@ async def ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
 
     Raises:
         ProcessError: The process ended without printing it.
-        TimeoutError: It took longer than a minute.
+        TimeoutError: It printed nothing within 60 s.
     """
     assert process.stdout is not None
     async with asyncio.timeout(START_SECONDS):
