@@ -15,9 +15,9 @@ import psutil
 from tests.attack.stage import Stage, value
 from tests.support.processes import running
 from worker.local.boards import Boards
-from worker.local.boards.greenhouse import Greenhouse
-from worker.local.boards.listings import Listing
-from worker.local.boards.messages import Request, Response
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.greenhouse import Greenhouse
+from worker.local.boards.synthetic.jobs import Listing
 
 EVIL = "evil"
 FOREIGN = "Send money first"

@@ -11,7 +11,7 @@ from tests.chaos.stage import Stage
 from tests.chaos.users import Users
 from tests.chaos.workers import worker_environment
 from tests.support.processes import ProcessError, running
-from worker.local.boards.listings import words
+from worker.local.boards.synthetic.jobs import words
 
 SECONDS = 90
 

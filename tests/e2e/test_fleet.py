@@ -16,7 +16,7 @@ from supabase import AsyncClient
 from tests.conftest import connect, running_stack
 from tests.support.queue import call, user_id
 from tests.support.workers import PlayedSites, played_sites, until, watching, workers
-from worker.local.boards.people import EVERYBODY
+from worker.local.boards.synthetic.people import EVERYBODY
 from worker.local.supabase.stack import Endpoints
 
 Connection = psycopg.AsyncConnection[Any]

@@ -15,7 +15,7 @@ from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure, Listing
-from worker.local.boards.listings import JobType, Workplace
+from worker.local.boards.synthetic.jobs import JobType, Workplace
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.fields import mapping

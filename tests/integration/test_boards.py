@@ -28,8 +28,8 @@ from jobspy.util import RotatingProxySession
 
 from worker.local.boards import SITES as PLAYED
 from worker.local.boards import Boards, Failure, FailurePlan, Listing
-from worker.local.boards import server as boards_server
-from worker.local.boards.listings import JobType, Workplace
+from worker.local.boards import proxy as boards_proxy
+from worker.local.boards.synthetic.jobs import JobType, Workplace
 from worker.sources.jobspy import JobSpySource
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -457,7 +457,7 @@ async def test_a_board_that_hangs_runs_into_the_timeout(
 @pytest.mark.parametrize("site", CURL_SITES)
 async def test_curl_gives_a_dripping_answer_up(boards: Boards, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RotatingProxySession, "request_timeout", 0.5)
-    monkeypatch.setattr(boards_server, "DRIP_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(boards_proxy, "DRIP_INTERVAL_SECONDS", 0.05)
     boards.fail(site, Failure.DRIP)
     jobs = await scrape(boards, site)
     assert_error(jobs, site, Failure.DRIP)
@@ -467,7 +467,7 @@ async def test_curl_gives_a_dripping_answer_up(boards: Boards, site: str, monkey
 async def test_a_dripping_answer_holds_requests_until_it_is_cut(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     timeout = 1.0
     monkeypatch.setattr(RotatingProxySession, "request_timeout", timeout)
-    monkeypatch.setattr(boards_server, "DRIP_INTERVAL_SECONDS", timeout / 20)
+    monkeypatch.setattr(boards_proxy, "DRIP_INTERVAL_SECONDS", timeout / 20)
     async with Boards(failures={site: Failure.DRIP}) as boards:
         search = asyncio.create_task(scrape(boards, site))
         await boards.wait_for_requests(site, 1)

@@ -12,8 +12,8 @@ from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
 from worker.local.boards import Boards, Failure
-from worker.local.boards.people import EVERYBODY
-from worker.local.boards.youtube import SEARCHES_A_DAY
+from worker.local.boards.sites.youtube import SEARCHES_A_DAY
+from worker.local.boards.synthetic.people import EVERYBODY
 from worker.model import Page
 from worker.sources import Source
 from worker.sources.unipile import UnipileSettings, UnipileSource

@@ -1,4 +1,4 @@
-"""Runs `python -m ...` commands of this project as child processes: for the demo, the experiments and the benchmarks."""
+"""Runs commands of this project as child processes: for the demo, the experiments and the benchmarks."""
 
 from __future__ import annotations
 

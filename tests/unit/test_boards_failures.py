@@ -13,14 +13,14 @@ from worker.local.boards.failures import FailurePlans
 
 def test_a_site_without_an_order_answers() -> None:
     plans = FailurePlans()
-    plans.order("indeed", FailurePlan(failure=Failure.BLOCKED))
+    plans.set("indeed", FailurePlan(failure=Failure.BLOCKED))
     assert plans.take("linkedin", 1) is None
 
 
 @given(count=st.integers(1, 20), asked=st.integers(0, 40))
 def test_a_counted_failure_ends(count: int, asked: int) -> None:
     plans = FailurePlans()
-    plans.order("indeed", FailurePlan(failure=Failure.RESET, requests=count))
+    plans.set("indeed", FailurePlan(failure=Failure.RESET, requests=count))
     taken = [plans.take("indeed", 1) for _ in range(asked)]
     assert taken == [Failure.RESET] * min(count, asked) + [None] * max(asked - count, 0)
     left = plans.current().get("indeed")
@@ -30,21 +30,21 @@ def test_a_counted_failure_ends(count: int, asked: int) -> None:
 @given(from_page=st.integers(1, 5), page=st.none() | st.integers(1, 8))
 def test_a_failure_starts_with_a_page(from_page: int, page: int | None) -> None:
     plans = FailurePlans()
-    plans.order("indeed", FailurePlan(failure=Failure.CAPTCHA, from_page=from_page))
+    plans.set("indeed", FailurePlan(failure=Failure.CAPTCHA, from_page=from_page))
     is_due = from_page == 1 if page is None else page >= from_page
     assert (plans.take("indeed", page) is not None) is is_due
 
 
 def test_pages_before_the_failure_are_not_counted() -> None:
     plans = FailurePlans()
-    plans.order("indeed", FailurePlan(failure=Failure.HANG, from_page=2, requests=1))
+    plans.set("indeed", FailurePlan(failure=Failure.HANG, from_page=2, requests=1))
     assert [plans.take("indeed", page) for page in (1, 1, 2, 2)] == [None, None, Failure.HANG, None]
 
 
 def test_a_later_order_replaces_an_earlier_one() -> None:
     plans = FailurePlans()
-    plans.order("indeed", FailurePlan(failure=Failure.HANG))
-    plans.order("indeed", FailurePlan(failure=Failure.EMPTY))
+    plans.set("indeed", FailurePlan(failure=Failure.HANG))
+    plans.set("indeed", FailurePlan(failure=Failure.EMPTY))
     assert plans.take("indeed", 1) is Failure.EMPTY
     plans.cancel("indeed")
     assert plans.current() == {}

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from jobspy.indeed import Indeed as Scraper
 from jobspy.model import ScraperInput
 
-from worker.local.boards.indeed import Indeed
-from worker.local.boards.listings import generate
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.indeed import Indeed
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.listings import generate_listings
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-LISTINGS = [listing for listing in generate(1, NOW) if listing.site == "indeed"]
+LISTINGS = [listing for listing in generate_listings(1, NOW) if listing.site == "indeed"]
 
 
 def ask(query: str) -> Response:

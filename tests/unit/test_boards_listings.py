@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.local.boards.listings import Listing, Vacancy, Workplace, generate, words
-from worker.local.boards.search import PLACES, Search, find_places, is_in
-from worker.local.boards.vocabulary import Place
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import Listing, Vacancy, Workplace, words
+from worker.local.boards.synthetic.listings import generate_listings
+from worker.local.boards.synthetic.places import PLACES, Place, find_places, is_in
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
 
 @cache
 def listings(seed: int = 1) -> tuple[Listing, ...]:
-    return generate(seed, NOW)
+    return generate_listings(seed, NOW)
 
 
 @cache
@@ -28,12 +29,12 @@ def vacancies() -> tuple[Vacancy, ...]:
 
 
 def test_a_seed_gives_the_same_listings_every_time() -> None:
-    assert generate(1, NOW) == listings(1)
-    assert generate(2, NOW) != listings(1)
+    assert generate_listings(1, NOW) == listings(1)
+    assert generate_listings(2, NOW) != listings(1)
 
 
 def test_only_dates_depend_on_the_time() -> None:
-    later = generate(1, NOW + timedelta(days=3))
+    later = generate_listings(1, NOW + timedelta(days=3))
     assert [listing.id for listing in later] == [listing.id for listing in listings()]
     assert [listing.title for listing in later] == [listing.title for listing in listings()]
 

@@ -1,16 +1,19 @@
 """Job boards and APIs on loopback: sources search them unchanged, with certificates verified.
 
-The server is an HTTP proxy. It answers CONNECT for the hosts of the sites with a certificate of its own authority
-and plays the host behind it; any other host is refused, so nothing leaves the machine:
+A request of a source goes through `server` (listens) -> `proxy` (answers CONNECT with a certificate of its own) ->
+`failures` (is the site set to fail?) -> `request_log` -> the site's module in `sites`, which answers from `synthetic`
+data. `control` lets another process set failures and read the log. `http` reads requests and writes answers.
 
     async with Boards(failures={"glassdoor": Failure.BLOCKED}) as boards:
         scrape_jobs("indeed", search_term="nurse", proxies=[boards.proxy_url], ca_cert=boards.ca_cert)
 
-`python -m worker.local.boards` runs it as a process of its own.
+`python -m worker.local.boards` runs the boards as a process of their own.
 """
 
 from worker.local.boards.failures import Failure, FailurePlan
-from worker.local.boards.listings import Listing
-from worker.local.boards.server import SITES, BoardRequest, Boards
+from worker.local.boards.request_log import BoardRequest
+from worker.local.boards.server import Boards
+from worker.local.boards.sites import SITES
+from worker.local.boards.synthetic.jobs import Listing
 
 __all__ = ["SITES", "BoardRequest", "Boards", "Failure", "FailurePlan", "Listing"]

@@ -1,4 +1,4 @@
-"""`python -m worker.local.boards`: play the job boards and APIs until told to stop."""
+"""`python -m worker.local.boards`: plays the job boards and APIs until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from worker.local.boards.failures import Failure, FailurePlan
-from worker.local.boards.server import SITES, Boards
+from worker.local.boards.server import Boards
+from worker.local.boards.sites import SITES
 
 
 def main() -> None:
@@ -55,13 +56,13 @@ async def _run(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worker.local.boards",
-        description="Play job boards and APIs on loopback, for JOBSPY_PROXIES and WORKER_HTTP_PROXIES.",
+        description="Play job boards and APIs on loopback: a proxy for JOBSPY_PROXIES and WORKER_HTTP_PROXIES.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(
-        "--ca-cert", type=Path, metavar="FILE", help="where to write the CA certificate (default: temporary)"
+        "--ca-cert", type=Path, metavar="FILE", help="file for the CA certificate (default: a temporary file)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="what the listings are made from (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the listings (default: 1)")
     parser.add_argument(
         "--fail",
         type=_site_failure,
@@ -70,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SITE=FAILURE[:FROM_PAGE]",
         help=f"let a site fail; repeatable. Sites: {', '.join(SITES)}. Failures: {', '.join(Failure)}",
     )
-    parser.add_argument("--latency-ms", type=_latency, default=0, help="hold every answer back (default: 0)")
-    parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
+    parser.add_argument("--latency-ms", type=_latency, default=0, help="delay of every answer (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     return parser
 
 
@@ -79,13 +80,13 @@ def _site_failure(text: str) -> tuple[str, FailurePlan]:
     site, _, rest = text.partition("=")
     failure, _, from_page = rest.partition(":")
     if site not in SITES:
-        raise argparse.ArgumentTypeError(f"site {site!r} is none of {', '.join(SITES)}")
+        raise argparse.ArgumentTypeError(f"site {site!r} is not one of {', '.join(SITES)}")
     if failure not in list(Failure):
-        raise argparse.ArgumentTypeError(f"failure {failure!r} is none of {', '.join(Failure)}")
+        raise argparse.ArgumentTypeError(f"failure {failure!r} is not one of {', '.join(Failure)}")
     try:
         return site, FailurePlan(failure=Failure(failure), from_page=int(from_page or 1))
     except (ValidationError, ValueError):
-        raise argparse.ArgumentTypeError(f"from_page {from_page!r} is no page number from 1") from None
+        raise argparse.ArgumentTypeError(f"from_page {from_page!r} is not a page number from 1") from None
 
 
 def _latency(text: str) -> int:

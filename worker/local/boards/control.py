@@ -1,72 +1,89 @@
-"""The control endpoint: failures are ordered, and requests read, over plain HTTP on the proxy's port."""
+"""The control endpoint: sets failures and shows requests, over plain HTTP on the proxy's port."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from worker.local.boards.failures import FailurePlan
-from worker.local.boards.messages import Request, Response
-
-if TYPE_CHECKING:
-    from worker.local.boards.server import Boards
+from worker.local.boards.failures import FailurePlan, FailurePlans
+from worker.local.boards.http import Request, Response
+from worker.local.boards.request_log import RequestLog
+from worker.local.boards.sites import SITES, check_site
 
 _USAGE = "PUT, DELETE /control/failures/{site}; GET, DELETE /control/failures; GET, DELETE /control/requests"
 
 
-def control(boards: Boards, request: Request) -> Response:
-    """Carry out a request to the control endpoint, and answer with the failures or the requests that stand."""
+def control(request: Request, failures: FailurePlans, log: RequestLog) -> Response:
+    """Carry out a request to the control endpoint, and answer with the current failures or requests."""
     match request.path.strip("/").split("/"):
-        case ["control", "failures", *site] if len(site) <= 1:
-            return _failures(boards, request, *site)
+        case ["control", "failures"]:
+            return _all_failures(request, failures)
+        case ["control", "failures", site]:
+            return _failure(request, failures, site)
         case ["control", "requests"]:
-            return _requests(boards, request)
+            return _requests(request, log)
         case _:
             return _error(HTTPStatus.NOT_FOUND, _USAGE)
 
 
-def _failures(boards: Boards, request: Request, site: str | None = None) -> Response:
+def _all_failures(request: Request, failures: FailurePlans) -> Response:
+    match request.method:
+        case "GET":
+            pass
+        case "DELETE":
+            failures.cancel(*SITES)
+        case _:
+            return _error(HTTPStatus.METHOD_NOT_ALLOWED, _USAGE)
+    return _current(failures)
+
+
+def _failure(request: Request, failures: FailurePlans, site: str) -> Response:
     try:
-        match request.method, site:
-            case "GET", None:
-                pass
-            case "PUT", str():
-                boards.order(site, FailurePlan.model_validate_json(request.body))
-            case "DELETE", _:
-                boards.heal(site)
+        match request.method:
+            case "PUT":
+                plan = FailurePlan.model_validate_json(request.body)
+                check_site(site)
+                failures.set(site, plan)
+            case "DELETE":
+                check_site(site)
+                failures.cancel(site)
             case _:
                 return _error(HTTPStatus.METHOD_NOT_ALLOWED, _USAGE)
     except ValidationError as error:
         return _error(HTTPStatus.BAD_REQUEST, *_messages(error))
     except ValueError as error:
         return _error(HTTPStatus.NOT_FOUND, str(error))
-    return Response.json({name: plan.model_dump(mode="json") for name, plan in boards.current_failures().items()})
+    return _current(failures)
 
 
-def _requests(boards: Boards, request: Request) -> Response:
+def _current(failures: FailurePlans) -> Response:
+    return Response.json({site: plan.model_dump(mode="json") for site, plan in failures.current().items()})
+
+
+def _requests(request: Request, log: RequestLog) -> Response:
     match request.method:
         case "GET":
             pass
         case "DELETE":
-            boards.forget_requests()
+            log.clear()
         case _:
             return _error(HTTPStatus.METHOD_NOT_ALLOWED, _USAGE)
-    answer: dict[str, Any] = {"sites": {}, "refused": boards.refused}
-    for site in boards.sites:
-        asked = boards.requests(site)
-        answer["sites"][site] = {
-            "count": len(asked),
-            "paths": [request.path for request in asked],
-            "at": [request.at for request in asked],
+    sites = {
+        site: {
+            "count": len(requests),
+            "paths": [request.path for request in requests],
+            "at": [request.at for request in requests],
         }
-    return Response.json(answer)
+        for site, requests in log.by_site().items()
+    }
+    return Response.json({"sites": sites, "refused": log.refused})
 
 
 def _error(status: HTTPStatus, *messages: str) -> Response:
     return Response.json({"errors": messages}, status)
 
 
-def _messages(error: ValidationError) -> list[str]:
+def _messages(error: ValidationError) -> Sequence[str]:
     return [f"{'.'.join(map(str, part['loc'])) or 'body'}: {part['msg']}" for part in error.errors()]

@@ -1,4 +1,4 @@
-"""The ways in which a played site fails, and which of them is due."""
+"""The ways in which a played site fails, and the failure that each site is set to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Failure(StrEnum):
-    """What a site does instead of answering. Only sites with plans have a quota to exceed."""
+    """What a site does instead of answering. `QUOTA_EXCEEDED` is meant for sites with a quota."""
 
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
@@ -26,11 +26,11 @@ class Failure(StrEnum):
 
 
 class FailurePlan(BaseModel):
-    """A failure that was ordered for a site.
+    """A failure, and the requests that it applies to.
 
     Attributes:
-        from_page: From 1 on every request fails; from a later page on only requests for search pages do.
-        requests: How many requests fail before the board is well again; `None` for all until it is healed.
+        from_page: With 1, every request fails. With a later page, only requests for that search page and later ones.
+        requests: How many requests fail before the site answers again. `None`: all of them, until it is healed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,41 +41,42 @@ class FailurePlan(BaseModel):
 
 
 @dataclass(slots=True)
-class _Order:
+class _State:
     plan: FailurePlan
     left: int | None
 
 
 class FailurePlans:
-    """The failure ordered for each site, at most one."""
+    """The failure plan of each site. A site has at most one."""
 
     def __init__(self) -> None:
-        self._orders: dict[str, _Order] = {}
+        self._states: dict[str, _State] = {}
 
-    def order(self, site: str, plan: FailurePlan) -> None:
-        """Let `site` fail from now on, in place of an earlier order."""
-        self._orders[site] = _Order(plan, plan.requests)
+    def set(self, site: str, plan: FailurePlan) -> None:
+        """Let `site` fail from now on. Replaces an earlier plan."""
+        self._states[site] = _State(plan, plan.requests)
 
-    def cancel(self, site: str) -> None:
-        """Let `site` answer again."""
-        self._orders.pop(site, None)
+    def cancel(self, *sites: str) -> None:
+        """Let these sites answer again."""
+        for site in sites:
+            self._states.pop(site, None)
 
     def current(self) -> dict[str, FailurePlan]:
-        """Return the orders that still stand, with the requests that are left to fail."""
-        return {site: order.plan.model_copy(update={"requests": order.left}) for site, order in self._orders.items()}
+        """Return the current plan of each site that fails, with the number of requests that are left to fail."""
+        return {site: state.plan.model_copy(update={"requests": state.left}) for site, state in self._states.items()}
 
     def take(self, site: str, page: int | None) -> Failure | None:
-        """Return the failure of a request, and count it.
+        """Return the failure for a request, and count it. `None` if the site has to answer.
 
         Args:
-            site: The site that was asked.
-            page: The search page asked for, from 1; `None` for any other request.
+            site: The requested site.
+            page: The number of the requested search page, from 1. `None` for any other request.
         """
-        order = self._orders.get(site)
-        if order is None or (page or 1) < order.plan.from_page:
+        state = self._states.get(site)
+        if state is None or (page or 1) < state.plan.from_page:
             return None
-        if order.left is not None:
-            order.left -= 1
-            if order.left == 0:
+        if state.left is not None:
+            state.left -= 1
+            if state.left == 0:
                 self.cancel(site)
-        return order.plan.failure
+        return state.plan.failure

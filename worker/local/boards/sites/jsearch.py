@@ -1,19 +1,21 @@
-"""JSearch at both of its hosts, both of its versions, ten jobs a page of which the first one repeats, and its plan."""
+"""JSearch, in both versions and at both hosts: ten jobs a page, and a monthly quota.
+
+The first job of a page repeats the last job of the page before.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
 from worker.local.boards.failures import Failure
-from worker.local.boards.listings import JobType, Listing, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.cursor import decode_cursor, encode_cursor
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Workplace
 
 _RAPIDAPI, _OPENWEB_NINJA = "jsearch.p.rapidapi.com", "api.openwebninja.com"
 _PATHS = {
@@ -52,14 +54,14 @@ class JSearch(Board):
     _requests = 0
 
     def page(self, request: Request) -> int | None:
-        """Return the page that the number (v1) or the cursor (v2) stands for."""
+        """Return the page that the page number (v1) or the cursor (v2) asks for."""
         version = _PATHS[request.host].get(request.path)
         if version is None:
             return None
         return request.number("page", 1) if version == "v1" else _start(request) // _STEP + 1
 
     def answer(self, request: Request) -> Response:
-        """Answer a search to who has a key for the host."""
+        """Answer a search, if the request has a key for the host."""
         if refusal := _refusal(request):
             return refusal
         version = _PATHS[request.host].get(request.path)
@@ -71,14 +73,14 @@ class JSearch(Board):
         found = self._find(_search(request))
         start = (request.number("page", 1) - 1) * _STEP if version == "v1" else _start(request)
         jobs = [self._job(listing) for listing in found[start : start + _PAGE_SIZE]]
-        more = start + _PAGE_SIZE < len(found)
+        cursor = encode_cursor(start + _STEP) if start + _PAGE_SIZE < len(found) else None
         self._requests += 1
         return Response.json(
             {
                 "status": "OK",
                 "request_id": f"played-{self._requests}",
                 "parameters": {name: values[0] for name, values in request.query.items()},
-                "data": jobs if version == "v1" else {"jobs": jobs, "cursor": _cursor(start + _STEP) if more else None},
+                "data": jobs if version == "v1" else {"jobs": jobs, "cursor": cursor},
             },
             headers=self._plan(_PLAN - self._requests),
         )
@@ -99,7 +101,7 @@ class JSearch(Board):
                 return super().failed(failure)
 
     def _plan(self, remaining: int) -> dict[str, str]:
-        """Return what is left until the first of the next month."""
+        """Return the headers of the quota, which resets at the start of the next month."""
         next_month = (self.now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0, minute=0, second=0)
         return {
             "x-ratelimit-requests-limit": str(_PLAN),
@@ -112,7 +114,7 @@ class JSearch(Board):
         google = f"https://www.google.com/search?q=jobs&udm=8#vhid=vt%3D20/docid%3D{listing.id}"
         board = f"https://jobs.example/{listing.id}?utm_campaign=google_jobs_apply&utm_source=google_jobs_apply"
         employment_type, label = _EMPLOYMENT_TYPES[vacancy.job_type]
-        posted = self._told_time(listing.posted)
+        posted = self._shown_time(listing.posted)
         around = (listing.city, place.region if place and listing.city else None, vacancy.country.name)
         return {
             "job_id": listing.id,
@@ -150,8 +152,8 @@ class JSearch(Board):
             "job_highlights": {},
         }
 
-    def _told_time(self, posted: datetime) -> datetime:
-        """Google tells the hour of today's jobs ("5 hours ago"), and the day of older ones."""
+    def _shown_time(self, posted: datetime) -> datetime:
+        """Round a time as Google does: to the hour for today's jobs ("5 hours ago"), to the day for older ones."""
         if self.now - posted < timedelta(days=1):
             return posted.replace(minute=0, second=0, microsecond=0)
         return posted.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -171,13 +173,8 @@ def _refusal(request: Request) -> Response | None:
     return None
 
 
-def _cursor(start: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"start": start}).encode()).decode()
-
-
 def _start(request: Request) -> int:
-    cursor = request.parameter("cursor")
-    return int(json.loads(base64.urlsafe_b64decode(cursor))["start"]) if cursor else 0
+    return decode_cursor(request.parameter("cursor"))
 
 
 def _search(request: Request) -> Search:

@@ -1,4 +1,4 @@
-"""Glassdoor: a list of places, and GraphQL for the search and for descriptions."""
+"""Glassdoor: a lookup of places, and GraphQL for the search and for descriptions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import PLACES, Search, find_places
-from worker.local.boards.vocabulary import Place
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval, Workplace
+from worker.local.boards.synthetic.places import PLACES, Place, find_places
 
 _PLACES_PATH = "/autocomplete/location"
 _FIRST_PLACE_NUMBER = 1_130_000
@@ -49,21 +49,21 @@ _PAY_PERIODS = {
 
 
 class Glassdoor(Board):
-    """www.glassdoor.com and its sisters in other countries."""
+    """www.glassdoor.com, and its hosts for other countries."""
 
     site = "glassdoor"
     hosts = frozenset(_COUNTRIES_BY_HOST)
     renamed: ClassVar[Mapping[str, str]] = {'"jobTitleText":': '"normalizedJobTitle":'}
 
     def page(self, request: Request) -> int | None:
-        """Return the page number among the search's variables."""
+        """Return the page number in the variables of a search."""
         operation = _operation(request)
         if operation.get("operationName") != "JobSearchResultsQuery":
             return None
         return int(operation["variables"].get("pageNumber") or 1)
 
     def answer(self, request: Request) -> Response:
-        """Answer a look-up of places, a search, or a query for descriptions."""
+        """Answer a lookup of places, a search, or a query for descriptions."""
         if request.path == _PLACES_PATH:
             return Response.json([_place(place) for place in find_places(request.parameter("term"))])
         operation = _operation(request)
@@ -81,7 +81,7 @@ class Glassdoor(Board):
         found = self._find(
             Search(
                 term=variables.get("keyword") or "",
-                location=_full_name(PLACES[place_number - _FIRST_PLACE_NUMBER]) if place_number else "",
+                location=PLACES[place_number - _FIRST_PLACE_NUMBER].full_name if place_number else "",
                 countries=None if place_number else frozenset({_COUNTRIES_BY_HOST[request.host]}),
                 max_age=timedelta(days=int(filters["fromAge"])) if "fromAge" in filters else None,
                 job_types=frozenset({JobType(filters["jobType"])}) if "jobType" in filters else None,
@@ -144,7 +144,7 @@ class Glassdoor(Board):
 
 
 def _operation(request: Request) -> dict[str, Any]:
-    """Return the first operation of the batch in the body; an empty one if there is none."""
+    """Return the first operation of the batch in the body. Empty if there is none."""
     try:
         operation: dict[str, Any] = json.loads(request.body)[0]
     except (ValueError, LookupError, TypeError):
@@ -156,15 +156,11 @@ def _location_type(place: Place) -> str:
     return "C" if place.city else "S" if place.region else "N"
 
 
-def _full_name(place: Place) -> str:
-    return ", ".join(part for part in (place.city, place.region, place.country.name) if part)
-
-
 def _place(place: Place) -> dict[str, Any]:
     return {
         "locationId": _PLACE_NUMBERS[place],
         "locationType": _location_type(place),
-        "label": _full_name(place),
+        "label": place.full_name,
     }
 
 

@@ -1,4 +1,4 @@
-"""Ashby's job posting API: a company's jobs with one answer, also those that its board does not show."""
+"""Ashby's job posting API: the jobs of a company in one answer, with those that its board does not show."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import NAMESPACE_URL, uuid5
 
-from worker.local.boards.company_board import CompanyBoard, location_of
-from worker.local.boards.listings import JobType, Listing, Pay, Workplace
-from worker.local.boards.messages import Request, Response
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.company_board import CompanyBoard, location_of
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, Workplace, strip_tags
 
 _EMPLOYMENT_TYPES = {
     JobType.FULL_TIME: "FullTime",
@@ -31,7 +31,7 @@ class Ashby(CompanyBoard):
     path: ClassVar[re.Pattern[str]] = re.compile(r"/posting-api/job-board/(?P<board>[^/]+)")
 
     def board(self, name: str, listed: Sequence[Listing], request: Request) -> Response:
-        """Answer with a board, with pay if asked for it."""
+        """Answer with a board, with pay if requested."""
         jobs = [_job(listing, name) for listing in listed]
         if request.parameter("includeCompensation") == "true":
             jobs = [job | {"compensation": _pay(listing.pay)} for job, listing in zip(jobs, listed, strict=True)]
@@ -62,15 +62,15 @@ def _job(listing: Listing, board: str) -> dict[str, Any]:
         "jobUrl": url,
         "applyUrl": f"{url}/application",
         "descriptionHtml": listing.description or "",
-        "descriptionPlain": re.sub("<[^>]+>", " ", listing.description or ""),
+        "descriptionPlain": strip_tags(listing.description or ""),
     }
 
 
 def _pay(pay: Pay | None) -> dict[str, Any]:
     if pay is None:
         return {"compensationTierSummary": None, "compensationTiers": [], "summaryComponents": []}
-    most = pay.maximum or pay.minimum
-    summary = f"{pay.currency} {pay.minimum:,.0f} to {most:,.0f}"
+    maximum = pay.maximum or pay.minimum
+    summary = f"{pay.currency} {pay.minimum:,.0f} to {maximum:,.0f}"
     component = {
         "id": str(uuid5(NAMESPACE_URL, summary)),
         "summary": summary,
@@ -78,7 +78,7 @@ def _pay(pay: Pay | None) -> dict[str, Any]:
         "interval": f"1 {pay.interval.upper()}",
         "currencyCode": pay.currency,
         "minValue": pay.minimum,
-        "maxValue": most,
+        "maxValue": maximum,
     }
     return {
         "compensationTierSummary": summary,

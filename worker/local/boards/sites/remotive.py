@@ -1,4 +1,4 @@
-"""Remotive's API: all of its remote jobs with one answer, newest first."""
+"""Remotive's API: all of its remote jobs in one answer, newest first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, words
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval
 
 _PATH = "/api/remote-jobs"
 _JOB_TYPES = {
@@ -28,11 +28,11 @@ class Remotive(Board):
     renamed: ClassVar[Mapping[str, str]] = {'"title":': '"name":'}
 
     def page(self, request: Request) -> int | None:
-        """Return 1 for the board: it has one page."""
+        """Return 1 for the board, which has one page."""
         return 1 if request.path == _PATH else None
 
     def answer(self, request: Request) -> Response:
-        """Answer with the board."""
+        """Answer with all jobs."""
         if request.path != _PATH:
             return Response.json({"error": "not found"}, HTTPStatus.NOT_FOUND)
         jobs = [_job(listing) for listing in self._find(Search(newest_first=True))]
@@ -49,10 +49,9 @@ class Remotive(Board):
 def _job(listing: Listing) -> dict[str, Any]:
     vacancy = listing.vacancy
     category = vacancy.field.name.lower().replace(" ", "-")
-    slug = "-".join([*sorted(words(listing.title)), listing.id])
     return {
         "id": int(listing.id),
-        "url": f"https://remotive.com/remote-jobs/{category}/{slug}",
+        "url": f"https://remotive.com/remote-jobs/{category}/{listing.slug}",
         "title": listing.title,
         "company_name": listing.company or "",
         "company_logo": f"https://remotive.com/job/{listing.id}/logo",
@@ -67,7 +66,7 @@ def _job(listing: Listing) -> dict[str, Any]:
 
 
 def _salary(pay: Pay | None) -> str:
-    """Return yearly pay in dollars, as most of the board's texts have it; of other pay nothing is told."""
+    """Return yearly pay in dollars, as most of the board's texts do. Other pay is left out."""
     if pay is None or pay.currency != "USD" or pay.interval is not PayInterval.YEAR:
         return ""
     return f"${pay.minimum:,.0f}" + (f" - ${pay.maximum:,.0f}" if pay.maximum and pay.maximum > pay.minimum else "")

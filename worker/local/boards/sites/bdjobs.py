@@ -1,4 +1,4 @@
-"""BDJobs' JSON search, fifty jobs in Bangladesh a page, and JSON a job."""
+"""BDJobs' JSON search, with fifty jobs in Bangladesh a page, and JSON for each job."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, Workplace
 
 _SEARCH_PATH = "/Jobs/api/JobSearch/GetJobSearch"
 _JOB_PATH = "/jobapply/api/JobSubsystem/Job-Details"
@@ -50,7 +50,7 @@ class BDJobs(Board):
         return request.number("pg", 1) if request.path == _SEARCH_PATH else None
 
     def answer(self, request: Request) -> Response:
-        """Answer a search or a job."""
+        """Answer a search, or a request for a job."""
         if request.path == _SEARCH_PATH:
             return self._search(request)
         if request.path == _JOB_PATH:

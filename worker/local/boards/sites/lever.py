@@ -1,4 +1,4 @@
-"""Lever's Postings API: a company's postings in parts, at one address for the EU and one for all others."""
+"""Lever's Postings API: the postings of a company, page by page, at one host for the EU and one for all others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from worker.local.boards.company_board import CompanyBoard, location_of
-from worker.local.boards.listings import Company, JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.company_board import CompanyBoard, location_of
+from worker.local.boards.synthetic.jobs import Company, JobType, Listing, Pay, PayInterval, Workplace, strip_tags
 
 _HOST, _EU_HOST = "api.lever.co", "api.eu.lever.co"
 _EU_COUNTRIES = frozenset({"DE", "FR", "NL", "ES", "IE"})
@@ -41,16 +41,16 @@ class Lever(CompanyBoard):
     path: ClassVar[re.Pattern[str]] = re.compile(r"/v0/postings/(?P<board>[^/]+)")
 
     def page(self, request: Request) -> int | None:
-        """Return the number of the part that is asked for."""
+        """Return the page of `skip` and `limit`."""
         skip, limit = request.number("skip", 0), request.number("limit", _DEFAULT_LIMIT)
         return skip // max(limit, 1) + 1 if super().page(request) else None
 
     def has(self, company: Company, request: Request) -> bool:
-        """Companies from the EU have their boards there."""
+        """Return whether the company has its board at the host: those from the EU have theirs at the EU host."""
         return (request.host == _EU_HOST) == (company.headquarters.country.code in _EU_COUNTRIES)
 
     def board(self, name: str, listed: Sequence[Listing], request: Request) -> Response:
-        """Answer with `limit` postings, from `skip` on."""
+        """Answer with `limit` postings after the first `skip`."""
         skip, limit = request.number("skip", 0), request.number("limit", _DEFAULT_LIMIT)
         return Response.json([_posting(listing, name, request.host) for listing in listed[skip : skip + limit]])
 
@@ -78,10 +78,10 @@ def _posting(listing: Listing, board: str, host: str) -> dict[str, Any]:
         "hostedUrl": url,
         "applyUrl": f"{url}/apply",
         "description": head,
-        "descriptionPlain": re.sub("<[^>]+>", " ", head),
+        "descriptionPlain": strip_tags(head),
         "lists": [{"text": "", "content": content}] if content else [],
         "additional": tail,
-        "additionalPlain": re.sub("<[^>]+>", " ", tail),
+        "additionalPlain": strip_tags(tail),
     } | pay
 
 

@@ -1,18 +1,18 @@
-"""Indeed's GraphQL search, as its mobile app asks it: a hundred jobs a page, descriptions included."""
+"""Indeed's GraphQL search for its mobile app: a hundred jobs a page, with descriptions."""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import Company, JobType, Listing, Pay, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.cursor import decode_cursor, encode_cursor
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import Company, JobType, Listing, Pay, Workplace
 
 _ATTRIBUTES = {
     JobType.FULL_TIME: "CF3CP",
@@ -35,11 +35,11 @@ class Indeed(Board):
     renamed: ClassVar[Mapping[str, str]] = {'"title":': '"displayTitle":'}
 
     def page(self, request: Request) -> int | None:
-        """Return the page that the cursor in the query stands for."""
+        """Return the page of the cursor in the query."""
         arguments = _arguments(request)
         if arguments is None:
             return None
-        return _start(arguments) // _limit(arguments) + 1
+        return decode_cursor(arguments.get("cursor")) // _limit(arguments) + 1
 
     def answer(self, request: Request) -> Response:
         """Answer a `jobSearch` query."""
@@ -47,13 +47,13 @@ class Indeed(Board):
         if arguments is None:
             return Response.json({"errors": [{"message": "no jobSearch in the query"}]}, 400)
         found = self._find(_search(arguments, country=request.headers.get("indeed-co", "US")))
-        start, limit = _start(arguments), _limit(arguments)
+        start, limit = decode_cursor(arguments.get("cursor")), _limit(arguments)
         more = start + limit < len(found)
         return Response.json(
             {
                 "data": {
                     "jobSearch": {
-                        "pageInfo": {"nextCursor": _cursor(start + limit) if more else None},
+                        "pageInfo": {"nextCursor": encode_cursor(start + limit) if more else None},
                         "results": [{"job": _job(listing)} for listing in found[start : start + limit]],
                     }
                 }
@@ -61,17 +61,8 @@ class Indeed(Board):
         )
 
 
-def _cursor(start: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"start": start}).encode()).decode()
-
-
 def _limit(arguments: dict[str, Any]) -> int:
     return int(arguments.get("limit", _DEFAULT_PAGE_SIZE))
-
-
-def _start(arguments: dict[str, Any]) -> int:
-    cursor = arguments.get("cursor")
-    return int(json.loads(base64.urlsafe_b64decode(cursor))["start"]) if cursor else 0
 
 
 def _search(arguments: dict[str, Any], country: str) -> Search:
@@ -183,7 +174,7 @@ def _arguments(request: Request) -> dict[str, Any] | None:
     except (ValueError, TypeError, KeyError):
         return None
     tokens = iter(_TOKEN.findall(query))
-    # Looking for the field uses up what is before it.
+    # The search for the field consumes the tokens before it.
     if "jobSearch" not in tokens or next(tokens, "") != "(":
         return None
     return _fields(tokens, end=")")

@@ -1,4 +1,4 @@
-"""The YouTube Data API v3: channels by a topic, what they are like, what they uploaded. With its quotas of a day."""
+"""The YouTube Data API v3: searches for channels, their details and their uploads, with daily quotas."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.channels import Channel, channels
 from worker.local.boards.failures import Failure
-from worker.local.boards.listings import Listing, words
-from worker.local.boards.messages import Request, Response
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.synthetic.channels import Channel, channels
+from worker.local.boards.synthetic.jobs import Listing, words
 
 SEARCHES_A_DAY, UNITS_A_DAY = 100, 10_000
 
 _KEY = "played-youtube-key"
 _ROOT = "/youtube/v3"
-_MOST_RESULTS = 50
+_MAX_RESULTS = 50
 _FAILURES: Mapping[Failure, tuple[HTTPStatus, str]] = {
     Failure.RATE_LIMITED: (HTTPStatus.FORBIDDEN, "rateLimitExceeded"),
     Failure.QUOTA_EXCEEDED: (HTTPStatus.FORBIDDEN, "quotaExceeded"),
@@ -30,7 +30,7 @@ _FAILURES: Mapping[Failure, tuple[HTTPStatus, str]] = {
 
 
 class YouTube(Board):
-    """www.googleapis.com/youtube/v3. It lists channels instead of jobs, from the seed alone. Its day never ends."""
+    """www.googleapis.com/youtube/v3. It lists channels instead of jobs, generated from the seed. Quotas never reset."""
 
     site = "youtube"
     hosts = frozenset({"www.googleapis.com"})
@@ -43,13 +43,13 @@ class YouTube(Board):
         self._spent: Counter[str] = Counter()
 
     def page(self, request: Request) -> int | None:
-        """Return the page that the page token stands for."""
+        """Return the page of the page token."""
         if request.path != f"{_ROOT}/search":
             return None
         return (_start(request) or 0) // max(request.number("maxResults", 5), 1) + 1
 
     def answer(self, request: Request) -> Response:
-        """Answer one of the four lists, as long as its quota lasts."""
+        """Answer with one of the four lists, until its quota is exceeded."""
         lists: dict[str, Callable[[Request], Response]] = {
             "search": self._search,
             "channels": self._list_channels,
@@ -68,22 +68,22 @@ class YouTube(Board):
         return lists[name](request)
 
     def empty(self, request: Request) -> Response:  # noqa: ARG002
-        """Answer that nothing was found."""
+        """Answer without results."""
         return _found([], 0, None)
 
     def failed(self, failure: Failure) -> Response:
-        """Answer with one of the API's own errors."""
+        """Answer with one of the API's errors."""
         return _error(*_FAILURES[failure])
 
     def _search(self, request: Request) -> Response:
         start, count = _start(request), request.number("maxResults", 5)
         if start is None:
             return _error(HTTPStatus.BAD_REQUEST, "invalidPageToken")
-        if request.parameter("type") != "channel" or not 0 < count <= _MOST_RESULTS:
+        if request.parameter("type") != "channel" or not 0 < count <= _MAX_RESULTS:
             return _error(HTTPStatus.BAD_REQUEST, "invalidParameter")
         wanted = words(request.parameter("q"))
         found = [channel for channel in self._channels if wanted <= words(f"{channel.title} {channel.description}")]
-        # Results in the language asked for come first; others are not left out.
+        # Results in the requested language come first. Others follow.
         found.sort(key=lambda channel: channel.language != request.parameter("relevanceLanguage", channel.language))
         shown = found[start : start + count]
         end = start + len(shown)
@@ -99,7 +99,7 @@ class YouTube(Board):
 
     def _list_channels(self, request: Request) -> Response:
         wanted = request.parameter("id").split(",")
-        # In no order that anybody asked for.
+        # In the order of the API, not in that of the request.
         found = [_channel(channel) for channel in self._channels if channel.id in wanted]
         return _found(found, len(found), None)
 
@@ -132,7 +132,7 @@ class YouTube(Board):
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
-    """Return a channel as the API tells it, where numbers are texts and what is not known is left out."""
+    """Return a channel as the API does: numbers are strings, and unknown values are left out."""
     snippet: dict[str, Any] = {
         "title": channel.title,
         "description": channel.description,
@@ -162,7 +162,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _start(request: Request) -> int | None:
-    """Return the place of the first result asked for, from 0; `None` if the page token is none."""
+    """Return the position of the first requested result, from 0. `None` if the page token is invalid."""
     token = request.parameter("pageToken")
     try:
         return int(base64.urlsafe_b64decode(token).decode()) if token else 0

@@ -1,4 +1,4 @@
-"""What the played applicant tracking systems share: a board of each company, with all of its jobs."""
+"""The base of the played applicant tracking systems: one board for each company, with all of its jobs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import Company, Listing
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import Company, Listing
 
 
 class CompanyBoard(Board):
-    """A site with a board of each company. A company's board has its `slug` for a name.
+    """A site with one board for each company. The name of a board is the `slug` of its company.
 
     Attributes:
-        path: The path of a board, with the group `board`.
+        path: Pattern of a board's path. Its group `board` is the name.
     """
 
     path: ClassVar[re.Pattern[str]]
@@ -27,23 +27,23 @@ class CompanyBoard(Board):
         return 1 if self.path.fullmatch(request.path) else None
 
     def answer(self, request: Request) -> Response:
-        """Answer with a board. One that no company has is a 404."""
+        """Answer with a board, or with 404 if no company has it."""
         asked = self.path.fullmatch(request.path)
         listed = [
             listing for listing in self._find(Search(newest_first=True)) if asked and _is_on(asked["board"], listing)
         ]
         company = listed[0].vacancy.company if listed else None
-        # A site that lists nothing at all is one that was made to forget its jobs, not its companies.
+        # `Board.empty` makes a site without any listings: its companies exist, but have no jobs.
         if asked is None or (self._listings and (company is None or not self.has(company, request))):
             return Response.json({"ok": False, "error": "not found"}, HTTPStatus.NOT_FOUND)
         return self.board(asked["board"], listed, request)
 
     def has(self, company: Company, request: Request) -> bool:  # noqa: ARG002
-        """Tell whether the company's board is at the host that was asked."""
+        """Return whether the board of a company is at the requested host."""
         return True
 
     def board(self, name: str, listed: Sequence[Listing], request: Request) -> Response:
-        """Answer with what a company lists, newest first."""
+        """Answer with the listings of a company, newest first."""
         raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ def _is_on(board: str, listing: Listing) -> bool:
 
 
 def location_of(listing: Listing) -> str:
-    """Return where a job is, as employers write it: `Lyon, France`, `Remote - France`, `Remote`."""
+    """Return the place of a job, as employers write it: `Lyon, France`, `Remote - France`, `Remote`."""
     vacancy = listing.vacancy
     parts = (listing.city, vacancy.country.name) if vacancy.place else ()
     place = ", ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""HelloWork: search pages of thirty cards in French, and a page a job."""
+"""HelloWork: search pages with thirty cards in French, and one page for each job."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from html import escape
 from typing import ClassVar
 from zoneinfo import ZoneInfo
 
-from worker.local.boards.board import Board, json_ld
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board, json_ld
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval, Workplace
 
 _SEARCH_PATH = "/fr-fr/emploi/recherche.html"
 _JOB_PATH = "/fr-fr/emplois/"
@@ -117,7 +117,7 @@ def _card(listing: Listing, now: datetime) -> str:
 
 
 def _age(age: timedelta) -> str:
-    """Return `il y a 3 heures` and the like."""
+    """Return the age, such as `il y a 3 heures`."""
     if age < _ONE_HOUR:
         return "moins d'une heure"
     count, unit = (age // _ONE_HOUR, "heure") if age < _ONE_DAY else (age // _ONE_DAY, "jour")
@@ -125,7 +125,7 @@ def _age(age: timedelta) -> str:
 
 
 def _salary(pay: Pay | None) -> str:
-    """Return `45 000 - 60 000 € / an`; HelloWork states no weekly pay."""
+    """Return `45 000 - 60 000 € / an`. HelloWork does not state weekly pay."""
     if pay is None or pay.interval not in _PAY_UNITS:
         return ""
     low, high = _amount(pay.minimum), _amount(pay.maximum if pay.maximum is not None else pay.minimum)
@@ -133,7 +133,7 @@ def _salary(pay: Pay | None) -> str:
 
 
 def _amount(amount: float) -> str:
-    """Write an amount in French: a no-break space between thousands, and a decimal comma."""
+    """Write an amount in French: with a no-break space between thousands and a decimal comma."""
     text = f"{amount:,.2f}".removesuffix(".00")
     return text.replace(",", "\u202f").replace(".", ",")
 
@@ -145,7 +145,7 @@ def _job_page(listing: Listing) -> str:
         "@type": "JobPosting",
         "title": listing.title,
         "description": listing.description,
-        # Paris time under the name of UTC, as the board writes it.
+        # Paris time, marked as UTC: so does the board.
         "datePosted": listing.posted.astimezone(_PARIS).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "hiringOrganization": {
             "name": listing.company,

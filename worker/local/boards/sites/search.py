@@ -1,4 +1,4 @@
-"""What all played boards share in searching: words, places, filters and order."""
+"""The search of the played boards: words, places, filters and order."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.local.boards.listings import JobType, Listing, Workplace, words
-from worker.local.boards.vocabulary import CITIES, REGIONS, WHOLE_COUNTRIES, Place
-
-PLACES = (*CITIES, *REGIONS, *WHOLE_COUNTRIES.values())
+from worker.local.boards.synthetic.jobs import JobType, Listing, Workplace, words
+from worker.local.boards.synthetic.places import is_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What a board was asked for. A field left alone filters nothing.
+    """A search. A field with its default does not filter.
 
     Attributes:
-        term: Every word of it occurs in the title, the company, the skills or the description.
-        location: `City`, `City, Region`, `Region`, `Country` and so on, or `Remote`. Distances are not played.
+        term: Words that all occur in the title, the company, the skills or the description.
+        location: `City`, `City, Region`, `Region`, `Country` and so on, or `Remote`. Distances are ignored.
         countries: ISO codes of the countries whose jobs the board shows.
-        max_age: How long ago a listing may have been posted.
-        newest_first: Order by date alone; else listings whose title has the words come first.
+        max_age: Maximum age of a listing.
+        newest_first: Order by date only. Otherwise, listings with more of the words in their title come first.
     """
 
     term: str = ""
@@ -70,34 +68,3 @@ class Search:
         if asked == "remote":
             return listing.vacancy.workplace is Workplace.REMOTE
         return listing.place is not None and is_in(listing.place, self.location)
-
-
-def is_in(place: Place, location: str) -> bool:
-    """Tell whether every comma-separated part of `location` names the place's city, region or country."""
-    own = (place.city, *place.spellings)
-    return all(part in _folded(*own, *_around(place)) for part in _parts(location))
-
-
-def find_places(location: str) -> list[Place]:
-    """Return the cities, then the regions, then the countries that a location may mean."""
-    first, *rest = _parts(location) or [""]
-
-    def is_meant(place: Place) -> bool:
-        country = (place.country.name, *place.country.aliases)
-        region = (place.region, place.region_code)
-        own = (place.city, *place.spellings) if place.city else region if place.region else country
-        return first in _folded(*own) and all(part in _folded(*_around(place)) for part in rest)
-
-    return [place for place in PLACES if is_meant(place)]
-
-
-def _parts(location: str) -> list[str]:
-    return [part.strip().casefold() for part in location.split(",") if part.strip()]
-
-
-def _around(place: Place) -> tuple[str | None, ...]:
-    return (place.region, place.region_code, place.country.name, *place.country.aliases)
-
-
-def _folded(*names: str | None) -> frozenset[str]:
-    return frozenset(name.casefold() for name in names if name)

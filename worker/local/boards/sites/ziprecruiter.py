@@ -1,4 +1,4 @@
-"""ZipRecruiter: pages whose data is streamed to their JavaScript, twenty jobs a page."""
+"""ZipRecruiter: pages that stream their data to JavaScript, with twenty jobs a page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, Workplace
 
 _SEARCH_PATH = "/jobs-search"
 _PAGE_SIZE = 20
@@ -84,7 +84,7 @@ class ZipRecruiter(Board):
 
 
 def _page(*rows: str) -> str:
-    """Return a page that pushes `rows` to its JavaScript, in two chunks that split anywhere."""
+    """Return a page that pushes `rows` to its JavaScript, in two chunks that split at any character."""
     data = "".join(rows)
     middle = len(data) // 2
     chunks = (json.dumps(data[:middle]), json.dumps(data[middle:]))
@@ -127,7 +127,7 @@ def _job(listing: Listing) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """Double a leading dollar sign: a single one refers to a text row."""
+    """Double a leading dollar sign, because a single one is a reference to a text row."""
     return f"${text}" if text.startswith("$") else text
 
 
@@ -144,7 +144,7 @@ def _pay(pay: Pay | None) -> dict[str, Any]:
 
 
 def _redirect(url: str | None) -> str | None:
-    """Return a link whose token carries the employer's link as a length-prefixed protobuf string."""
+    """Return a link whose token contains the employer's link as a length-prefixed protobuf string."""
     if url is None:
         return None
     data = f"{url}?utm_source=ziprecruiter".encode()

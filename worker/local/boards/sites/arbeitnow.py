@@ -1,4 +1,4 @@
-"""Arbeitnow's API: the whole board page by page, newest first. Its pages are shorter than the real ones: 50 jobs."""
+"""Arbeitnow's API: the whole board page by page, newest first. Pages have 50 jobs; the real ones have more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Workplace, words
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Workplace
 
 _ADDRESS = "https://www.arbeitnow.com/api/job-board-api"
 _PATH = "/api/job-board-api"
@@ -31,11 +31,11 @@ class Arbeitnow(Board):
     renamed: ClassVar[Mapping[str, str]] = {'"slug":': '"id":'}
 
     def page(self, request: Request) -> int | None:
-        """Return the page asked for."""
+        """Return the `page` parameter."""
         return request.number("page", 1) if request.path == _PATH else None
 
     def answer(self, request: Request) -> Response:
-        """Answer with a page of the board; one past the last is empty."""
+        """Answer with a page of the board. A page after the last one is empty."""
         if request.path != _PATH:
             return Response.json({"message": "Not Found"}, HTTPStatus.NOT_FOUND)
         page = request.number("page", 1)
@@ -64,14 +64,13 @@ class Arbeitnow(Board):
 
 def _job(listing: Listing) -> dict[str, Any]:
     vacancy, company = listing.vacancy, listing.vacancy.company
-    slug = "-".join([*sorted(words(listing.title)), listing.id])
     return {
-        "slug": slug,
+        "slug": listing.slug,
         "company_name": listing.company or "",
         "title": listing.title,
         "description": listing.description or "",
         "remote": vacancy.workplace is Workplace.REMOTE,
-        "url": f"https://www.arbeitnow.com/jobs/companies/{company.slug if company else 'unnamed'}/{slug}",
+        "url": f"https://www.arbeitnow.com/jobs/companies/{company.slug if company else 'unnamed'}/{listing.slug}",
         "tags": [vacancy.field.name],
         "job_types": _JOB_TYPES.get(vacancy.job_type, []),
         "location": listing.city or (vacancy.country.name if listing.place else ""),

@@ -1,4 +1,4 @@
-"""Bayt: search pages with country, words and city in the path, thirty cards a page, and a page a job."""
+"""Bayt: search pages with country, words and city in the path and thirty cards a page, and one page for each job."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from html import escape
 from typing import ClassVar
 from urllib.parse import unquote
 
-from worker.local.boards.board import Board, json_ld
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
-from worker.local.boards.vocabulary import CITIES, COUNTRIES
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board, json_ld
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval, Workplace
+from worker.local.boards.synthetic.places import CITIES, COUNTRIES
 
 _SEARCH_PATH = re.compile(r"/en/(?P<country>[^/]+)/jobs/(?:(?:(?P<term>[^/]+)-)?jobs(?:-in-(?P<city>[^/]+))?/)?")
 _JOB_PATH = "/en/job/"
@@ -62,7 +62,7 @@ class Bayt(Board):
     def answer(self, request: Request) -> Response:
         """Answer with a search page or a job's page.
 
-        A country or a city that is not known is a 404; a page past the last leads back to the first.
+        An unknown country or city is a 404. A page after the last one redirects to the first.
         """
         if asked := _SEARCH_PATH.fullmatch(request.path):
             return self._search(request, asked["country"], asked["term"] or "", asked["city"])
@@ -147,7 +147,7 @@ def _card(listing: Listing) -> str:
 
 
 def _salary(pay: Pay | None) -> str:
-    """Return `AED 29,380 - AED 33,053`, or in dollars `$3,000 - $4,000`; Bayt states monthly ranges alone."""
+    """Return `AED 29,380 - AED 33,053`, or in dollars `$3,000 - $4,000`. Bayt states monthly ranges only."""
     if pay is None or pay.maximum is None or pay.interval is not PayInterval.MONTH:
         return ""
     sign = "$" if pay.currency == "USD" else f"{pay.currency} "

@@ -1,4 +1,4 @@
-"""LinkedIn's search for guests: HTML fragments of ten cards, and a page a job."""
+"""LinkedIn's search without login: HTML fragments with ten cards, and one page for each job."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import timedelta
 from html import escape
 from typing import ClassVar
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval
 
 _SEARCH_PATH = "/jobs-guest/jobs/api/seeMoreJobPostings/search"
 _JOB_PATH = "/jobs/view/"
@@ -38,11 +38,11 @@ class LinkedIn(Board):
     renamed: ClassVar[Mapping[str, str]] = {"base-search-card__title": "job-card__headline"}
 
     def page(self, request: Request) -> int | None:
-        """Return the page that `start` falls on."""
+        """Return the page of the parameter `start`."""
         return request.number("start", 0) // _PAGE_SIZE + 1 if request.path == _SEARCH_PATH else None
 
     def answer(self, request: Request) -> Response:
-        """Answer a search with cards, or a job's address with its page."""
+        """Answer a search with cards, or a job's URL with its page."""
         if request.path == _SEARCH_PATH:
             return self._search(request)
         listing = self._by_id.get(request.path.removeprefix(_JOB_PATH).rpartition("-")[2])
@@ -146,7 +146,7 @@ def _job_page(listing: Listing) -> str:
 
 
 def _salary(pay: Pay | None) -> str:
-    """Return `$117,000.00/yr - $234,000.00/yr`; LinkedIn states neither days, weeks nor open ends."""
+    """Return `$117,000.00/yr - $234,000.00/yr`. LinkedIn states no pay by day or week, and no open ranges."""
     if pay is None or pay.maximum is None or pay.interval not in _PAY_UNITS:
         return ""
     sign = _CURRENCY_SIGNS.get(pay.currency, f"{pay.currency} ")

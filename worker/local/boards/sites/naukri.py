@@ -1,4 +1,4 @@
-"""Naukri's JSON search, twenty jobs in India a page, and JSON a job."""
+"""Naukri's JSON search, with twenty jobs in India a page, and JSON for each job."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from worker.local.boards.board import Board
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval, Workplace
 
 _SEARCH_PATH = "/jobapi/v3/search"
 _JOB_PATH = "/jobapi/v4/job/"
@@ -38,7 +38,7 @@ class Naukri(Board):
         return request.number("pageNo", 1) if request.path == _SEARCH_PATH else None
 
     def answer(self, request: Request) -> Response:
-        """Answer a search or a job. A page past the last is a 400."""
+        """Answer a search, or a request for a job. A page after the last one is a 400."""
         if request.path == _SEARCH_PATH:
             return self._search(request)
         listing = self._by_id.get(request.path.removeprefix(_JOB_PATH))
@@ -47,7 +47,7 @@ class Naukri(Board):
         return Response.json({"jobDetails": _details(listing)})
 
     def captcha(self) -> Response:
-        """Naukri asks for a captcha with a status of its own."""
+        """Answer with the status that Naukri uses for captchas."""
         return Response.json({"message": "recaptcha required", "statusCode": 406}, HTTPStatus.NOT_ACCEPTABLE)
 
     def _search(self, request: Request) -> Response:
@@ -120,7 +120,7 @@ def _salary(pay: Pay | None) -> dict[str, Any]:
 
 
 def _salary_label(pay: Pay | None) -> str:
-    """Return a stipend as Naukri words it; yearly pay is in `salaryDetail`."""
+    """Return a stipend as Naukri writes it. Yearly pay is in `salaryDetail`."""
     if pay and pay.interval is PayInterval.MONTH:
         return f"{pay.minimum:,.0f}/month"
     return "Not disclosed"

@@ -1,7 +1,7 @@
-"""Unipile's API v1 for LinkedIn: searches for people through an account, and the ids of places.
+"""Unipile's API v1 for LinkedIn: searches for people through an account, and ids of places.
 
-Every account that is not one of `SPECIAL_ACCOUNTS` is connected and has all subscriptions. All of them see the same
-people, each from another distance.
+Every account is connected and has all subscriptions, except for three special ones. All accounts find the same people,
+each at a different network distance.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from worker.local.boards.board import Board
 from worker.local.boards.failures import Failure
-from worker.local.boards.listings import words
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.people import Person, name_of, people
-from worker.local.boards.search import PLACES, find_places, is_in
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.board import Board
+from worker.local.boards.synthetic.jobs import words
+from worker.local.boards.synthetic.people import Person, people
+from worker.local.boards.synthetic.places import PLACES, find_places, is_in
 
-SPECIAL_ACCOUNTS = frozenset({"classic-only", "disconnected", "unknown"})
-"""One without subscriptions, one that its owner must reconnect, and one that there is not."""
+_WITHOUT_SUBSCRIPTIONS, _DISCONNECTED_ACCOUNT, _UNKNOWN_ACCOUNT = "classic-only", "disconnected", "unknown"
 
 _KEY = "played-unipile-key"
 _SEARCH, _PARAMETERS = "/api/v1/linkedin/search", "/api/v1/linkedin/search/parameters"
-_LIMITS = {"classic": 50, "sales_navigator": 100, "recruiter": 100}
-_MOST = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
+_MAX_PAGE_SIZES = {"classic": 50, "sales_navigator": 100, "recruiter": 100}
+_MAX_RESULTS = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
 _ID_PREFIXES = {"classic": "ACo", "sales_navigator": "ACw", "recruiter": "AEM"}
 _FIRST_PLACE_ID = 100_000_000
 _DISTANCES = {1: "DISTANCE_1", 2: "DISTANCE_2", 3: "DISTANCE_3"}
@@ -49,7 +48,7 @@ _FAILURES: Mapping[Failure, _Problem] = {
 
 
 class Unipile(Board):
-    """api1.unipile.com:13443, where an operator's own port is. It lists people instead of jobs, from the seed alone."""
+    """api1.unipile.com, at the port of one operator. It lists people instead of jobs, generated from the seed only."""
 
     site = "unipile"
     hosts = frozenset({"api1.unipile.com"})
@@ -61,20 +60,20 @@ class Unipile(Board):
     }
 
     def page(self, request: Request) -> int | None:
-        """Return the page that the cursor stands for."""
+        """Return the page of the cursor."""
         if request.path != _SEARCH:
             return None
         asked = _asked(request)
         return 1 if asked is None else asked["start"] // max(asked["limit"], 1) + 1
 
     def answer(self, request: Request) -> Response:
-        """Answer a search, or a look-up of places."""
+        """Answer a search, or a lookup of places."""
         account = request.parameter("account_id")
         if request.headers.get("x-api-key") != _KEY:
             return _problem(_NO_KEY)
-        if account in ("", "unknown"):
+        if account in ("", _UNKNOWN_ACCOUNT):
             return _problem(_UNKNOWN)
-        if account == "disconnected":
+        if account == _DISCONNECTED_ACCOUNT:
             return _problem(_DISCONNECTED)
         match request.method, request.path:
             case "POST", path if path == _SEARCH:
@@ -85,11 +84,11 @@ class Unipile(Board):
                 return _problem(_INVALID)
 
     def empty(self, request: Request) -> Response:  # noqa: ARG002
-        """Answer that nobody was found."""
+        """Answer without results."""
         return _found([], {}, 0, 0, None)
 
     def failed(self, failure: Failure) -> Response:
-        """Answer with one of the API's own errors."""
+        """Answer with one of the API's errors."""
         headers = {"retry-after": "60"} if failure is Failure.RATE_LIMITED else {}
         return _problem(_FAILURES[failure], headers)
 
@@ -99,13 +98,13 @@ class Unipile(Board):
             return _problem(_INVALID)
         params, start, limit = asked["params"], asked["start"], asked["limit"]
         api = params["api"]
-        if account == "classic-only" and api != "classic":
+        if account == _WITHOUT_SUBSCRIPTIONS and api != "classic":
             return _problem(_NOT_SUBSCRIBED)
-        if not 0 < limit <= _LIMITS[api]:
+        if not 0 < limit <= _MAX_PAGE_SIZES[api]:
             return _problem(_INVALID)
         everybody = zip(people(self.seed), _distances(self.seed, account), strict=True)
         found = [(person, distance) for person, distance in everybody if _matches(person, distance, params)]
-        found = found[: _MOST[api]]
+        found = found[: _MAX_RESULTS[api]]
         shown = [_result(person, distance, api) for person, distance in found[start : start + limit]]
         end = start + len(shown)
         cursor = _cursor({**asked, "start": end}) if end < len(found) else None
@@ -114,13 +113,13 @@ class Unipile(Board):
 
 @cache
 def _distances(seed: int, account: str) -> tuple[int, ...]:
-    """Return how far everybody is from an account, from 1 to 3."""
+    """Return the network distance of each person from an account, from 1 to 3."""
     rng = random.Random(f"{seed} {account}")  # noqa: S311 - repeatable, not secret
     return tuple(rng.choices((1, 2, 3), (0.1, 0.4, 0.5), k=len(people(seed))))
 
 
 def _asked(request: Request) -> dict[str, Any] | None:
-    """Return account, parameters, start and limit of a search; `None` if it is none that the API takes."""
+    """Return account, parameters, start and limit of a search. `None` if the API does not accept it."""
     try:
         body = json.loads(request.body)
         if "cursor" not in body:
@@ -129,7 +128,9 @@ def _asked(request: Request) -> dict[str, Any] | None:
             asked = json.loads(base64.b64decode(body["cursor"], validate=True))
         asked["limit"] = request.number("limit", 10)
         params = asked["params"]
-        is_known = params["api"] in _LIMITS and params["category"] == "people" and isinstance(asked["start"], int)
+        is_known = (
+            params["api"] in _MAX_PAGE_SIZES and params["category"] == "people" and isinstance(asked["start"], int)
+        )
     except (ValueError, TypeError, KeyError):
         return None
     return asked if is_known else None
@@ -146,7 +147,7 @@ def _matches(person: Person, distance: int, params: dict[str, Any]) -> bool:
 
 
 def _filters(params: dict[str, Any]) -> tuple[list[str], str]:
-    """Return names of places, and the title, in which each of the three searches has another shape."""
+    """Return the places and the title. Each of the three searches has another shape for them."""
     match params["api"]:
         case "classic":
             ids, title = params.get("location", []), params.get("advanced_keywords", {}).get("title", "")
@@ -156,7 +157,7 @@ def _filters(params: dict[str, Any]) -> tuple[list[str], str]:
         case _:
             ids = [place["id"] for place in params.get("location", [])]
             title = " ".join(role["keywords"] for role in params.get("role", []))
-    return [name_of(PLACES[int(place_id) - _FIRST_PLACE_ID]) for place_id in ids], title
+    return [PLACES[int(place_id) - _FIRST_PLACE_ID].full_name for place_id in ids], title
 
 
 def _result(person: Person, distance: int, api: str) -> dict[str, Any]:
@@ -207,7 +208,11 @@ def _cursor(asked: dict[str, Any]) -> str:
 def _places(request: Request) -> Response:
     found = find_places(request.parameter("keywords"))[: request.number("limit", 10)]
     items = [
-        {"object": "LinkedinSearchParameter", "id": str(_FIRST_PLACE_ID + PLACES.index(place)), "title": name_of(place)}
+        {
+            "object": "LinkedinSearchParameter",
+            "id": str(_FIRST_PLACE_ID + PLACES.index(place)),
+            "title": place.full_name,
+        }
         for place in found
     ]
     answer = {"object": "LinkedinSearchParametersList", "items": items, "paging": {"page_count": len(items)}}

@@ -1,4 +1,4 @@
-"""Greenhouse's Job Board API: a company's jobs with one answer, their descriptions escaped."""
+"""Greenhouse's Job Board API: the jobs of a company in one answer, with escaped descriptions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from worker.local.boards.company_board import CompanyBoard, location_of
-from worker.local.boards.listings import JobType, Listing, Pay, PayInterval, Workplace
-from worker.local.boards.messages import Request, Response
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.company_board import CompanyBoard, location_of
+from worker.local.boards.synthetic.jobs import JobType, Listing, Pay, PayInterval, Workplace
 
 _EMPLOYMENT_TYPES = {
     JobType.FULL_TIME: "Full-time",
@@ -39,7 +39,7 @@ class Greenhouse(CompanyBoard):
     path: ClassVar[re.Pattern[str]] = re.compile(r"/v1/boards/(?P<board>[^/]+)/jobs")
 
     def board(self, name: str, listed: Sequence[Listing], request: Request) -> Response:
-        """Answer with a board, with descriptions and pay if asked for them."""
+        """Answer with a board, with descriptions and pay if requested."""
         jobs = [_job(listing, name) for listing in listed]
         if request.parameter("content") == "true":
             jobs = [job | _content(listing) for job, listing in zip(jobs, listed, strict=True)]
@@ -74,8 +74,7 @@ def _job(listing: Listing, board: str) -> dict[str, Any]:
 
 def _content(listing: Listing) -> dict[str, Any]:
     place = listing.place
-    parts = (place.city, place.region, place.country.name) if place else ()
-    office = {"id": 1, "name": listing.city or "Remote", "location": ", ".join(filter(None, parts)) or None}
+    office = {"id": 1, "name": listing.city or "Remote", "location": place.full_name if place else None}
     return {
         "content": html.escape(listing.description or ""),
         "departments": [{"id": 1, "name": listing.vacancy.field.name, "parent_id": None, "child_ids": []}],

@@ -1,4 +1,4 @@
-"""The people that a played network of professionals has: 2,500, made up from a seed."""
+"""Generates the 2,500 people of the played LinkedIn search."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from worker.local.boards.listings import words
-from worker.local.boards.vocabulary import CITIES, FIELDS, FIRST_COMPANY_WORDS, Field, Place
+from worker.local.boards.synthetic.chance import happens
+from worker.local.boards.synthetic.jobs import words
+from worker.local.boards.synthetic.places import CITIES, Place
+from worker.local.boards.synthetic.vocabulary import FIELDS, FIRST_COMPANY_WORDS, Field
 
 EVERYBODY = "professional"
-"""A word that is in everybody's profile."""
+"""A word that is in every profile."""
 
 _FIRST_NAMES = (
     "Ada Alma Anouk Aziz Bela Bruno Carla Cem Chidi Daria Dewi Elif Emil Farah Femi Gita Goran Hana Henrik Ines "
@@ -30,13 +32,13 @@ _ID_CHARACTERS = string.ascii_letters + string.digits + "-_"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a profile.
+    """A person with a profile.
 
     Attributes:
-        id: What the ids of the three searches end in.
-        number: LinkedIn's own number of the person.
-        is_private: Whether the person shows no name to strangers.
-        words: Those of the profile that a search finds.
+        id: The end of the ids; each of the three searches has a prefix of its own.
+        number: LinkedIn's number of the person.
+        is_private: Whether people outside the network do not see the name.
+        words: The words of the profile, which a search compares.
     """
 
     id: str
@@ -52,28 +54,23 @@ class Person:
 
     @property
     def headline(self) -> str:
-        """What stands below the name."""
+        """The line below the name."""
         return f"{self.role} at {self.company}"
 
     @property
     def location(self) -> str:
         """The place, as a profile shows it."""
-        return name_of(self.place)
+        return self.place.full_name
 
     @property
     def slug(self) -> str:
-        """The last part of the profile's address."""
+        """The last part of the profile's URL."""
         return f"{self.first_name}-{self.last_name}-{self.number:x}".lower()
-
-
-def name_of(place: Place) -> str:
-    """Return a place with what it is in."""
-    return ", ".join(filter(None, (place.city, place.region, place.country.name)))
 
 
 @cache
 def people(seed: int) -> tuple[Person, ...]:
-    """Make up everybody. Equal seeds give equal people."""
+    """Generate the people. Equal seeds give equal people."""
     rng = random.Random(f"{seed} people")  # noqa: S311 - repeatable, not secret
     names = list(product(_FIRST_NAMES.split(), _LAST_NAMES.split()))
     rng.shuffle(names)
@@ -84,7 +81,9 @@ def _person(rng: random.Random, number: int, first_name: str, last_name: str) ->
     field = rng.choice(FIELDS)
     role, place = rng.choice(field.roles), rng.choice(CITIES)
     company = f"{rng.choice(FIRST_COMPANY_WORDS)} {rng.choice(field.company_words)}"
-    profile = " ".join((first_name, last_name, role, company, field.industry, *field.skills, name_of(place), EVERYBODY))
+    profile = " ".join(
+        (first_name, last_name, role, company, field.industry, *field.skills, place.full_name, EVERYBODY)
+    )
     return Person(
         id="AA" + "".join(rng.choices(_ID_CHARACTERS, k=34)),
         number=number,
@@ -94,6 +93,6 @@ def _person(rng: random.Random, number: int, first_name: str, last_name: str) ->
         field=field,
         company=company,
         place=place,
-        is_private=rng.random() < 0.04,  # noqa: PLR2004
+        is_private=happens(rng, 0.04),
         words=words(profile),
     )

@@ -1,4 +1,4 @@
-"""What a played site is: a few hosts and their answers, good and bad."""
+"""The base of a played site: its hosts, and its answers to requests and to failures."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from http import HTTPStatus
 from typing import ClassVar
 
 from worker.local.boards.failures import Failure
-from worker.local.boards.listings import Listing
-from worker.local.boards.messages import Request, Response
-from worker.local.boards.search import Search
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.search import Search
+from worker.local.boards.synthetic.jobs import Listing
 
 
 class Board(ABC):
-    """One site, as far as the source that searches it goes.
+    """One site, as far as the source that searches it uses it.
 
     Args:
-        listings: What it lists, where it lists jobs.
-        now: The time by which the age of what it lists is told.
-        seed: What it makes up for itself is made from.
+        listings: The jobs that it lists.
+        now: The time by which ages are computed.
+        seed: Seed of the data that it generates itself.
 
     Attributes:
-        site: The source's name of it.
-        hosts: The hosts that it answers for.
-        port: The port that it answers at.
-        renamed: Names in its answers and what they become when the schema drifts.
-        credentials: What it takes for its users' credentials, by the environment variable that the worker reads.
+        site: The name that sources use.
+        hosts: The hosts that it plays.
+        port: The port of these hosts.
+        renamed: Names in its answers, and the names that replace them when the schema drifts.
+        credentials: Credentials that it accepts, by the environment variable that the worker reads.
     """
 
     site: ClassVar[str]
@@ -45,18 +45,18 @@ class Board(ABC):
 
     @abstractmethod
     def page(self, request: Request) -> int | None:
-        """Return the number of the search page asked for, from 1; `None` if it is none."""
+        """Return the number of the requested search page, from 1. `None` for any other request."""
 
     @abstractmethod
     def answer(self, request: Request) -> Response:
         """Answer a request."""
 
     def empty(self, request: Request) -> Response:
-        """Answer a request as the board would if it listed nothing."""
+        """Answer a request as if there were no listings."""
         return type(self)((), self.now, self.seed).answer(request)
 
     def failed(self, failure: Failure) -> Response:
-        """Answer with an error: a page for people, unless the board has words of its own for machines.
+        """Answer with an error: an HTML page, unless the site overrides this method with its own format.
 
         Args:
             failure: One with an answer: `RATE_LIMITED`, `QUOTA_EXCEEDED`, `BLOCKED`, `BAD_GATEWAY` or `SERVER_ERROR`.
@@ -64,7 +64,7 @@ class Board(ABC):
         return _ERROR_ANSWERS[failure]
 
     def captcha(self) -> Response:
-        """Answer with what the board shows to those whom it takes for robots."""
+        """Answer with the page for suspected robots."""
         return Response.html(
             "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><main>"
             "<h1>Verify you are human</h1><p>Complete the check below to go on.</p>"
@@ -73,7 +73,7 @@ class Board(ABC):
         )
 
     def drifted(self, response: Response) -> Response:
-        """Return an answer as it would be after the board has renamed a part of it."""
+        """Return an answer after a change of the schema: with the names of `renamed`."""
         body = response.body.decode()
         for name, new_name in self.renamed.items():
             body = body.replace(name, new_name)
@@ -84,7 +84,7 @@ class Board(ABC):
 
 
 def error_page(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the page that a web server shows in place of an answer."""
+    """Return the error page of a web server."""
     title = f"{status.value} {status.phrase}"
     return Response.html(
         f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>",
@@ -103,6 +103,6 @@ _ERROR_ANSWERS = {
 
 
 def json_ld(value: Mapping[str, object]) -> str:
-    """Return a script element with linked data, safe to stand in HTML."""
+    """Return a script element with linked data, escaped for HTML."""
     text = json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
     return f'<script type="application/ld+json">{text}</script>'

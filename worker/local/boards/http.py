@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a stream: one request in, one answer out, read and written by h11."""
+"""HTTP/1.1 on a stream: reads requests and writes responses, with h11."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _READ_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as a board sees it.
+    """A request to a board.
 
     Attributes:
         host: Without the port.
-        target: Path and query as they were sent.
+        target: Path and query, as sent.
         headers: By name in lower case.
     """
 
@@ -38,7 +38,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query's values by name."""
+        """The values of the query parameters, by name."""
         return parse_qs(urlsplit(self.target).query)
 
     def parameter(self, name: str, default: str = "") -> str:
@@ -46,14 +46,14 @@ class Request:
         return self.query.get(name, [default])[0]
 
     def number(self, name: str, default: int) -> int:
-        """Return a query parameter that counts something; `default` where it is missing or no number."""
+        """Return a query parameter as a number. `default` if it is missing or not a number."""
         value = self.parameter(name)
         return int(value) if value.isdecimal() else default
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer with its whole body."""
+    """A response with its whole body."""
 
     status: int
     content_type: str
@@ -62,26 +62,26 @@ class Response:
 
     @classmethod
     def html(cls, text: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-        """Answer with a page."""
+        """Return a page."""
         return cls(status, "text/html; charset=utf-8", text.encode(), headers or {})
 
     @classmethod
     def json(cls, value: Any, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-        """Answer with JSON."""
+        """Return JSON."""
         return cls(status, "application/json", json.dumps(value, ensure_ascii=False).encode(), headers or {})
 
     @classmethod
     def redirect(cls, location: str) -> Response:
-        """Answer that the page is elsewhere."""
+        """Return a redirect."""
         return cls.html("", HTTPStatus.FOUND, {"location": location})
 
     @classmethod
     def not_found(cls) -> Response:
-        """Answer that there is no such page."""
+        """Return a 404."""
         return cls.html("<!DOCTYPE html><title>Page not found</title>", HTTPStatus.NOT_FOUND)
 
     def head(self) -> h11.Response:
-        """Return status and headers, with the length of the whole body."""
+        """Return the status and the headers, with the length of the whole body."""
         headers = {
             "content-type": self.content_type,
             "content-length": str(len(self.body)),
@@ -96,7 +96,7 @@ class Exchange:
     """The server's end of one connection.
 
     Args:
-        host: The host that the connection is for, once it is known from a CONNECT.
+        host: The host of the CONNECT request. Empty before it.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str = "") -> None:
@@ -106,10 +106,10 @@ class Exchange:
         self._host = host
 
     async def receive(self) -> Request | None:
-        """Return the next request, or `None` when the client has closed.
+        """Return the next request. `None` if the client has closed the connection.
 
         Raises:
-            h11.RemoteProtocolError: What came is not HTTP.
+            h11.RemoteProtocolError: The client did not send HTTP.
         """
         if self.http.our_state is h11.DONE:
             self.http.start_next_cycle()
@@ -136,7 +136,7 @@ class Exchange:
         return None
 
     async def send(self, response: Response) -> None:
-        """Answer, with head and body in one write."""
+        """Send a response, with head and body in one write."""
         head = self.http.send(response.head()) or b""
         data = self.http.send(h11.Data(data=response.body)) or b""
         end = self.http.send(h11.EndOfMessage()) or b""
@@ -144,24 +144,24 @@ class Exchange:
         await self.writer.drain()
 
     async def accept_tunnel(self) -> None:
-        """Answer a CONNECT; what follows on the stream is no longer this exchange's."""
+        """Accept a CONNECT. The caller reads and writes the rest of the stream."""
         accepted = h11.Response(status_code=HTTPStatus.OK, headers=[], reason="Connection established")
         self.writer.write(self.http.send(accepted) or b"")
         await self.writer.drain()
 
     async def hang(self) -> None:
-        """Answer nothing until the client goes or the task is cancelled."""
+        """Send nothing until the client disconnects or the task is cancelled."""
         while await self._reader.read(_READ_BYTES):
             pass
 
-    async def send_cut_off(self, response: Response) -> None:
-        """Promise the whole body, send its first half. The caller closes the connection."""
+    async def send_truncated(self, response: Response) -> None:
+        """Announce the whole body, but send only its first half. The caller closes the connection."""
         head = self.http.send(response.head()) or b""
         self.writer.write(head + response.body[: len(response.body) // 2])
         await self.writer.drain()
 
     async def drip(self, interval_seconds: float) -> None:
-        """Send a body that never ends, a byte at a time. Ends when the client goes or the task is cancelled."""
+        """Send an endless body, one byte at a time, until the client disconnects or the task is cancelled."""
         head = h11.Response(
             status_code=HTTPStatus.OK,
             headers=[("content-type", "text/html; charset=utf-8"), ("transfer-encoding", "chunked")],
