@@ -739,11 +739,11 @@ async def test_a_file_that_cannot_be_written_is_explained(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fail", "google=hang"], "site 'google' is none of linkedin, indeed"),
-        (["--fail", "indeed=sulking"], "failure 'sulking' is none of rate_limited"),
-        (["--fail", "indeed"], "failure '' is none of rate_limited"),
-        (["--fail", "indeed=hang:0"], "from_page '0' is no page number from 1"),
-        (["--fail", "indeed=hang:x"], "from_page 'x' is no page number from 1"),
+        (["--fail", "google=hang"], "site 'google' is not one of linkedin, indeed"),
+        (["--fail", "indeed=sulking"], "failure 'sulking' is not one of rate_limited"),
+        (["--fail", "indeed"], "failure '' is not one of rate_limited"),
+        (["--fail", "indeed=hang:0"], "from_page '0' is not a page number from 1"),
+        (["--fail", "indeed=hang:x"], "from_page 'x' is not a page number from 1"),
         (["--latency-ms", "-5"], "must not be negative"),
     ],
 )
