@@ -22,9 +22,9 @@ from starlette.routing import WebSocketRoute
 
 from scripts.realtime_cases import ALICE, BOB, CASES, Case
 from scripts.supabase_realtime import SupabaseRealtime
+from worker.local.loopback import bind
 from worker.local.supabase.gateway import serving
-from worker.local.supabase.postgres import bind
-from worker.local.supabase.realtime.identity import RefusedError
+from worker.local.supabase.realtime.errors import RefusedError
 from worker.local.supabase.realtime.server import Realtime
 from worker.local.supabase.tokens import Tokens
 

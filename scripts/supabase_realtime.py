@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import set_json_loads
 
-from worker.local.supabase.realtime.identity import RefusedError
-from worker.local.supabase.realtime.subscriptions import Binding
+from worker.local.supabase.realtime.bindings import Binding
+from worker.local.supabase.realtime.errors import RefusedError
 
 NO_TABLE = ""  # the server names what it was asked for
 SLOT = "comparison"

@@ -22,8 +22,9 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from tests.compare_rest.recorder import Recorder, recording, trust
 from tools.postgres import POSTGRES_15
+from worker.local.loopback import free_port
 from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
-from worker.local.supabase.postgres import Postgres, embedded_binaries, free_port
+from worker.local.supabase.postgres import Postgres, embedded_binaries
 from worker.local.supabase.stack import Endpoints
 
 # The server under test: `scripts/test --postgres` names another one than the embedded one.

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.loopback import free_port
+from worker.local.supabase.postgres import Postgres
 
 # Where Debian and Ubuntu put the oldest version that Supabase still hosts.
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")

@@ -26,7 +26,8 @@ from scripts.bench.queue_claims import ClaimCost, add_bare_table, claim_costs, h
 from scripts.bench.queue_databases import create_database, dsn_of, held_snapshot
 from scripts.bench.queue_peers.contender import CONCURRENCY
 from tests.support.processes import ready, running
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.loopback import free_port
+from worker.local.supabase.postgres import Postgres
 
 PEERS = Path(".local", "bench", "peers")
 NODE = Path(".local", "bench", "node")

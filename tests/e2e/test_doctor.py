@@ -18,8 +18,8 @@ import pytest
 
 from tests.conftest import running_stack
 from worker.database.queue import SCHEMA_VERSION
+from worker.local.loopback import free_port
 from worker.local.supabase.faulty_gateway import FaultyGateway
-from worker.local.supabase.postgres import free_port
 from worker.local.supabase.stack import Endpoints
 
 CHECKS = [

@@ -17,7 +17,7 @@ from supabase_auth.errors import AuthRetryableError
 from tests.support.phoenix import COMMITTED_AT, JoinAnswer, Phoenix, Subscriber
 from worker.database.changes import Binding, Change, Recheck, Subscribed, Timing, changes
 from worker.database.user import signed_in_as
-from worker.local.supabase.postgres import free_port
+from worker.local.loopback import free_port
 from worker.local.supabase.stack import local_stack
 
 QUICK = Timing(first_pause_seconds=0.01, longest_pause_seconds=0.05)

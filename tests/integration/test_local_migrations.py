@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.queue import CLI, needs_cli
+from worker.local.errors import LocalError
 from worker.local.supabase.migrations import apply_migrations, split_statements
-from worker.local.supabase.postgres import LocalError, Postgres
+from worker.local.supabase.postgres import Postgres
 
 # Every way to hide a semicolon. `RECORDED` is what CLI 3.1.0 writes into its history for it.
 TRICKY = r"""

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import served
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.loopback import free_port
+from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.stack import Endpoints
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse"}

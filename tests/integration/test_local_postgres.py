@@ -12,8 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from worker.local.errors import LocalError
+from worker.local.loopback import free_port
 from worker.local.supabase.migrations import available_extensions
-from worker.local.supabase.postgres import LocalError, Postgres, embedded_binaries, free_port
+from worker.local.supabase.postgres import Postgres, embedded_binaries
 
 PASSWORD = "a-password-of-the-stack"
 
@@ -225,7 +227,7 @@ def test_a_version_that_supabase_does_not_host_any_more_is_refused(tmp_path: Pat
 def test_an_installation_that_the_servers_user_cannot_reach_is_copied(
     tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.local.supabase.postgres._CACHE", data_folder / "cache")
+    monkeypatch.setattr("worker.local.supabase.postgres.account._CACHE", data_folder / "cache")
     data_folder.chmod(0o755)
     package = embedded_binaries().parents[1]
     closed = tmp_path / "closed"

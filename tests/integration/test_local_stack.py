@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import websockets
 
-from worker.local.supabase.postgres import free_port
+from worker.local.loopback import free_port
 from worker.local.supabase.stack import Endpoints, local_stack
 
 
@@ -178,7 +178,7 @@ def test_missing_extra_is_an_error_without_traceback(data_folder: Path) -> None:
 import sys
 sys.modules["psycopg"] = None
 from pathlib import Path
-from worker.local.supabase.stack import run_local
+from worker.local.supabase.command import run_local
 sys.exit(run_local(port=0, data=Path({str(data_folder)!r}), as_json=True))
 """
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

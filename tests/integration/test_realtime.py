@@ -30,7 +30,8 @@ from tests.support.realtime import (
     token,
     wire,
 )
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.loopback import free_port
+from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.realtime import server as realtime
 from worker.local.supabase.stack import Endpoints
 

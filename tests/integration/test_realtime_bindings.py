@@ -276,7 +276,7 @@ async def test_a_filter_that_would_cost_the_platform_its_changes_is_refused(
         told = (await client.receive()).payload
 
         assert told["status"] == "error"
-        assert told["message"].endswith("(the platform takes this filter, and loses changes because of it)")
+        assert told["message"].endswith("(the platform accepts this filter, and then loses changes)")
 
 
 async def test_a_value_that_a_domain_refuses_harms_nobody(stack: Endpoints, table: Table) -> None:

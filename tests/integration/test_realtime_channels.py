@@ -26,8 +26,9 @@ from tests.support.realtime import (
     token,
     wire,
 )
+from worker.local.loopback import free_port
 from worker.local.supabase.gateway import MAX_FRAME_BYTES
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.realtime import socket as realtime_socket
 from worker.local.supabase.stack import Endpoints
 from worker.local.supabase.tokens import Tokens
@@ -287,7 +288,7 @@ async def test_a_client_that_does_not_read_is_closed_and_holds_up_nobody(
                 for number in range(60):
                     await table.insert(number, ALICE, body="x" * 900_000)
                     assert (await reading.change())["data"]["record"]["id"] == number
-            assert await soon(log) == "a WebSocket is closed: its client does not read"
+            assert await soon(log) == "closed a WebSocket whose client does not read"
 
             received = 0
             with contextlib.suppress(websockets.ConnectionClosedError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.local.supabase.rest.hints import closest
+from worker.local.supabase.rest.not_found import closest
 
 SIGNATURES = ["(name, param, val)", "(attr, id)"]
 
@@ -31,5 +31,5 @@ def test_what_is_closest(text: str, known: list[str], found: list[str]) -> None:
 
 def test_names_have_to_be_closer() -> None:
     assert closest("other", ["another"]) == ["another"]
-    assert closest("other", ["another"], least_score=0.75) == []
-    assert closest("projecxx", ["projects"], least_score=0.75) == ["projects"]
+    assert closest("other", ["another"], min_score=0.75) == []
+    assert closest("projecxx", ["projects"], min_score=0.75) == ["projects"]

@@ -290,7 +290,7 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _local(options: argparse.Namespace) -> int:
-    from worker.local.supabase.stack import run_local
+    from worker.local.supabase.command import run_local
 
     return run_local(
         port=options.port,

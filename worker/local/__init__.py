@@ -1,1 +1,5 @@
-"""Supabase and job boards on one machine, to try the worker and to test it."""
+"""A local Supabase and played job boards, to try the worker and to test it.
+
+`supabase` runs Supabase on this machine without Docker, `boards` plays the sites that the worker searches. Neither
+knows the other, nor the worker. They share `errors` and `loopback`.
+"""

@@ -15,7 +15,8 @@ from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 
 from tests.support.books import error
-from worker.local.supabase.postgres import Postgres, free_port
+from worker.local.loopback import free_port
+from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import Tokens
 

@@ -93,7 +93,7 @@ def test_the_table_of_what_is_refused_is_complete() -> None:
     for *_, what in REFUSED:
         assert any(re.fullmatch(pattern, what) for pattern in patterns), what
     sources = "".join(path.read_text() for path in Path(rest.__file__).parent.glob("*.py"))
-    raised = re.findall(r"unknown\(\s*f?\"(.*?)\"\s*\)", sources)
+    raised = re.findall(r"unsupported\(\s*f?\"(.*?)\"\s*\)", sources)
     assert len(raised) > 30
     for message in raised:
         what = re.sub(r"'?\{[^}]*\}'?", "…", message)

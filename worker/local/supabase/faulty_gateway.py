@@ -1,4 +1,4 @@
-"""A gateway that fails on demand, in front of a stack's own: for the tests and the chaos experiment."""
+"""A gateway in front of that of a stack, which fails on demand: for the tests and the chaos experiment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-PATIENCE_SECONDS = 30
+from worker.local.loopback import HOST
 
-# As an API gateway answers whose upstream is gone: JSON, but none of PostgREST's.
+FAILURE_TIMEOUT_SECONDS = 30
+
+# The answer of an API gateway that does not reach its upstream: JSON, but not that of PostgREST.
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 36\r\n"
     b'connection: close\r\n\r\n{"message":"name resolution failed"}'
@@ -24,25 +26,25 @@ _CHUNK_BYTES = 65536
 
 
 class Outage(StrEnum):
-    """What becomes of a request."""
+    """How a request fails."""
 
     UNAVAILABLE = "503"
     HANG_UP = "hang-up"
     SILENCE = "silence"
     LOST_ANSWER = "lost answer"
-    """It is carried out, but the connection ends before the answer."""
+    """The request is carried out, but the connection closes before the answer."""
     DEAD_CONNECTION = "dead connection"
-    """PostgREST's connection to Postgres closed without a message."""
+    """The answer of PostgREST whose connection to Postgres was closed without a message."""
 
 
 class FaultyGateway:
-    """Passes everything on, until told to fail.
+    """Passes everything on, until `fail` is called.
 
     Args:
         upstream: Address of the stack.
 
     Attributes:
-        url: Where it listens, once entered.
+        url: Its address, once entered.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -55,41 +57,41 @@ class FaultyGateway:
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        self.url = f"http://{HOST}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening, and cut every connection."""
+        """Stop listening, and close every connection."""
         self._server.close()
         self._hang_up()
         await asyncio.gather(*self._conversations)
 
     def fail(self, outage: Outage | bytes) -> None:
-        """Cut the connections that are open, and treat every request like this from now on.
+        """Close the open connections, and let every request fail in this way from now on.
 
         Args:
-            outage: What becomes of them, or the bytes that each is answered with.
+            outage: How requests fail, or the bytes to answer them with.
         """
         self._outage = outage
         self._failures = asyncio.Semaphore(0)
         self._hang_up()
 
     def heal(self) -> None:
-        """Pass everything on again. What was met with silence is cut, as by a proxy that is restarted."""
+        """Pass everything on again. Closes the open connections, as a restarted proxy does."""
         self._outage = None
         self._hang_up()
 
-    async def failed(self, times: int) -> None:
-        """Wait until so many requests have failed.
+    async def failed(self, count: int) -> None:
+        """Wait until this number of requests has failed.
 
         Raises:
-            TimeoutError: They did not come within 30 s.
+            TimeoutError: They did not fail within 30 s.
         """
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            for _ in range(times):
+        async with asyncio.timeout(FAILURE_TIMEOUT_SECONDS):
+            for _ in range(count):
                 await self._failures.acquire()
 
     def _hang_up(self) -> None:
@@ -104,7 +106,7 @@ class FaultyGateway:
         try:
             await self._treat(reader, writer)
         except OSError:
-            pass  # aborted, by either side or by `fail`
+            pass  # closed by either side, or by `fail`
         finally:
             self._writers.discard(writer)
             await _closed(writer)
@@ -132,7 +134,7 @@ class FaultyGateway:
             case Outage.DEAD_CONNECTION:
                 writer.write(_DEAD_CONNECTION)
             case Outage.SILENCE:
-                await reader.read()  # until somebody hangs up
+                await reader.read()  # until one side closes the connection
 
     async def _lose(self, from_upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await from_upstream.read(_CHUNK_BYTES):
@@ -146,7 +148,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
             writer.write(data)
             await writer.drain()
     except OSError:
-        pass  # aborted, by either side or by `fail`
+        pass  # closed by either side, or by `fail`
     finally:
         await _closed(writer)
 

@@ -1,4 +1,4 @@
-"""The one HTTP server of a local stack: REST, Auth and Realtime behind the check of the API key."""
+"""The HTTP server of a local stack: REST, Auth and Realtime, behind the check of the API key."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from worker.local.supabase.auth import auth_routes
+from worker.local.supabase.auth.api import auth_routes
 from worker.local.supabase.realtime.server import Realtime
 from worker.local.supabase.rest.api import configure, rest_routes
-from worker.local.supabase.tokens import Tokens
+from worker.local.supabase.tokens import ANON, SERVICE_ROLE, Tokens
 
 _POOL_TIMEOUT_SECONDS = 10.0
 _GRACE_SECONDS = 3
@@ -33,11 +33,11 @@ MAX_FRAME_BYTES = 5_000_000  # of a WebSocket, as on the platform
 
 @asynccontextmanager
 async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[Starlette]:
-    """Run what the gateway needs behind it, and yield the ASGI application. Its `state.realtime` is for tests.
+    """Run the services behind the gateway, and yield the ASGI application. Its `state.realtime` is for tests.
 
     Args:
-        dsn: Gives the connection URL of a database role.
-        tokens: What signs and verifies the stack's tokens.
+        dsn: Returns the connection URL of a database role.
+        tokens: Signs and verifies the tokens of the stack.
     """
     realtime = Realtime(dsn("supabase_admin"), tokens)
     rest = AsyncConnectionPool(
@@ -69,9 +69,9 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
                     Middleware(
                         CORSMiddleware, allow_origins=_ANY, allow_methods=_ANY, allow_headers=_ANY, expose_headers=_ANY
                     ),
-                    Middleware(_ApiKeyMiddleware, keys={tokens.api_key(role) for role in ("anon", "service_role")}),
+                    Middleware(_ApiKeyMiddleware, keys={tokens.api_key(role) for role in (ANON, SERVICE_ROLE)}),
                 ],
-                # A client that hangs up amid its request is no error of ours; nobody reads the answer.
+                # A client that disconnects during its request is not an error. The response is not read.
                 exception_handlers={ClientDisconnect: lambda _request, _error: Response(status_code=400)},
             )
             app.state.realtime = realtime
@@ -83,7 +83,7 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
 
 @asynccontextmanager
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on a bound socket. At the end WebSockets are closed, and requests have 3 s to be answered."""
+    """Serve `app` on a bound socket. On exit, close the WebSockets, and give running requests 3 s to end."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -95,7 +95,7 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
-    # From here on the kernel accepts connections: a client may come before the server's first turn.
+    # From here on the kernel accepts connections: a client may connect before the server task has started.
     listener.listen()
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -108,14 +108,14 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # Signals are the stack's: it stops this server, and Postgres after it.
+        # The stack handles signals: it stops this server, and then Postgres.
         yield
 
 
 class _ApiKeyMiddleware:
-    """Lets only requests with one of the stack's API keys through, as the platform's gateway does.
+    """Refuses requests without one of the API keys of the stack, as the gateway of the platform does.
 
-    A request without a token of its own is made with its key's role. Realtime checks its keys itself.
+    A request without a token has the role of its key. Realtime checks its keys itself.
     """
 
     def __init__(self, app: ASGIApp, keys: set[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from worker.local.supabase.postgres import LocalError
+from worker.local.errors import LocalError
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,16 @@ from typing import Any
 
 import jwt
 
+ANON, SERVICE_ROLE = "anon", "service_role"
+"""The roles of the two API keys."""
+
 ALGORITHM = "HS256"
 ISSUER = "supabase-local"
 ACCESS_TOKEN_LIFETIME_SECONDS = 3600
 
-_CACHED_TOKENS = 64
+MAX_CACHED_TOKENS = 64
 
-# Fixed, so that a stack's keys are the same at each start: people keep them in their `.env` files.
+# Fixed, so that the keys of a stack are the same at each start: developers keep them in `.env` files.
 _KEY_ISSUED_AT = 1_767_225_600  # 2026-01-01
 _KEY_EXPIRES_AT = 2_398_377_600  # 2046-01-01
 
@@ -26,7 +29,7 @@ class TokenError(Exception):
 
 
 class ExpiredTokenError(TokenError):
-    """It was valid until `expired_at`, a Unix time."""
+    """A token expired at `expired_at`, a Unix time in seconds."""
 
     def __init__(self, expired_at: int) -> None:
         super().__init__("JWT expired")
@@ -34,7 +37,7 @@ class ExpiredTokenError(TokenError):
 
 
 class ForgedTokenError(TokenError):
-    """Its signature is not of this stack's secret."""
+    """The signature of a token was not made with the secret of this stack."""
 
 
 class Tokens:
@@ -46,8 +49,8 @@ class Tokens:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
-        # The times in a token are whole seconds (PyJWT rounds them): within one it is either valid or not.
-        self._claims_at = lru_cache(_CACHED_TOKENS)(self._decode)
+        # The times in a token are whole seconds (PyJWT rounds them), so the result holds for the current second.
+        self._claims_at = lru_cache(MAX_CACHED_TOKENS)(self._decode)
 
     def api_key(self, role: str) -> str:
         """Return the legacy API key of `role` (`anon` or `service_role`): a long-lived JWT without a subject."""
@@ -62,14 +65,14 @@ class Tokens:
         """Return the claims of a valid token.
 
         Raises:
-            ExpiredTokenError: With the message that the platform gives: `JWT expired`.
+            ExpiredTokenError: It has expired. The message is that of the platform: `JWT expired`.
             ForgedTokenError: The signature is wrong.
             TokenError: Anything else is wrong.
         """
         return self._claims_at(token, int(time.time()))
 
     def is_signature(self, signature: bytes, signed: bytes) -> bool:
-        """Whether `signature` is what this secret makes of the bytes of a token that are signed."""
+        """Return whether `signature` is the signature of these bytes."""
         return hmac.compare_digest(signature, hmac.digest(self._secret.encode(), signed, hashlib.sha256))
 
     def _decode(self, token: str, _second: int) -> dict[str, Any]:

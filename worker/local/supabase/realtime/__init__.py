@@ -1,1 +1,9 @@
-"""The part of Realtime that the clients of this project use."""
+"""The part of Supabase Realtime that clients use here: `postgres_changes`.
+
+A client opens a `socket`. Its messages are read by `messages`; a `join` makes a `channel` with the `identity` of its
+token. `server` then checks the channel's `bindings`, with their `filters`, against the published tables.
+
+A change goes the other way: `server` polls the WAL, `wal` decodes it, and `delivery` finds the channels for each
+change. `published_table` writes the values as JSON with the SQL of `columns`, applies filters and row level security,
+and leaves out long values if the change exceeds the limit in `record_size`. The channel sends the result.
+"""

@@ -1,4 +1,4 @@
-"""The filters of Realtime's subscriptions: read as its server reads them, checked and applied as its SQL does."""
+"""The filters of subscriptions: read as the server of Realtime does, checked and applied as its SQL does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import psycopg
 from psycopg import sql
 
-from worker.local.supabase.realtime.identity import RefusedError
+from worker.local.supabase.realtime.errors import RefusedError
 
 MAX_IN_VALUES = 100
 PATTERNS = {"like": "like", "ilike": "ilike", "match": "~", "imatch": "~*"}
@@ -21,7 +21,7 @@ OPERATORS = PATTERNS | {
 TRUTH_VALUES = ("null", "true", "false", "unknown")
 QUOTED = r'"(?:\\.|[^"\\])*"'
 
-# Which columns a pattern may be applied to: those whose very type has the operator.
+# A pattern may be applied to a column if its type itself has the operator.
 LIKE = "select from pg_operator where oprname = '~~' and oprleft = {type}::regtype"
 MATCH = (
     "select from pg_operator where oprname = {operator} and oprleft = {type}::regtype and oprright = {type}::regtype"
@@ -41,10 +41,10 @@ class Filter(NamedTuple):
 
     @classmethod
     def parse_all(cls, text: str) -> tuple[Filter, ...]:
-        """Read what clients write: conditions with commas between them, or nothing.
+        """Read conditions with commas between them. The text may be empty.
 
         Raises:
-            RefusedError: One of them is none.
+            RefusedError: One of them is not a condition.
         """
         return tuple(map(cls.parse, _split(text.strip()))) if text.strip() else ()
 
@@ -53,7 +53,7 @@ class Filter(NamedTuple):
         """Read one condition.
 
         Raises:
-            RefusedError: It is none.
+            RefusedError: It is not a condition.
         """
         text = text.strip()
         if not text:
@@ -84,11 +84,11 @@ class Filter(NamedTuple):
         return sql.SQL("not ") + test if self.negated else test
 
     async def check(self, connection: Connection, types: Mapping[str, str]) -> None:
-        """Refuse what the platform's trigger refuses, and what would end its stream of changes later.
+        """Refuse what the trigger of the platform refuses, and what would break its stream of changes later.
 
         Args:
-            connection: Where Postgres is.
-            types: Type of each column that may be filtered by.
+            connection: Connection to the database.
+            types: Types of the columns that may be filtered, by name.
 
         Raises:
             RefusedError: It does not fit the columns.
@@ -105,7 +105,7 @@ class Filter(NamedTuple):
             [(number,)] = await _ask(connection, count.format(self.value, sql.SQL(f"{type_name}[]")))
             if number > MAX_IN_VALUES:
                 raise raised(f"too many values for `in` filter. Maximum {MAX_IN_VALUES}")
-        elif type_name != "bytea":  # of which the trigger takes any text
+        elif type_name != "bytea":  # for which the trigger accepts any text
             await _ask(connection, sql.SQL("select {}::{} is null").format(self.value, sql.SQL(type_name)))
         await self._check_that_it_runs(connection, type_name)
 
@@ -128,7 +128,7 @@ class Filter(NamedTuple):
                 raise raised(message) from None
 
     async def _check_that_it_runs(self, connection: Connection, type_name: str) -> None:
-        # The platform applies it to a value's JSON as text. With an array or a composite, that fails at any value.
+        # The platform applies the filter to the JSON of a value, as text. For arrays and composites this always fails.
         category = sql.SQL("select from pg_type where oid = {}::regtype and typcategory in ('A', 'C')")
         operand = sql.SQL("{}::{}").format("" if self.operator in PATTERNS else None, sql.SQL(type_name))
         reason = ""
@@ -140,11 +140,11 @@ class Filter(NamedTuple):
             except RefusedError as error:
                 reason = str(error)
         if reason:
-            raise RefusedError(f"{reason} (the platform takes this filter, and loses changes because of it)")
+            raise RefusedError(f"{reason} (the platform accepts this filter, and then loses changes)")
 
 
 def raised(message: str) -> RefusedError:
-    """Return the error for what a trigger of the platform raises itself."""
+    """Return an error that the trigger of the platform raises itself."""
     return RefusedError(f"ERROR P0001 (raise_exception) {message}")
 
 
@@ -163,7 +163,7 @@ async def _ask(connection: Connection, query: sql.Composed) -> Sequence[tuple[An
 
 
 def _split(filters: str) -> list[str]:
-    """Split at the commas outside of parentheses, and of quotes, which open after `.`, `(` or `,`."""
+    """Split at the commas outside of parentheses and of quotes. Quotes open after `.`, `(` or `,`."""
     parts, depth = [""], 0
     for piece in re.findall(rf"(?<=[.(,]){QUOTED}|.", filters, re.DOTALL):
         depth = max(0, depth + (piece == "(") - (piece == ")"))

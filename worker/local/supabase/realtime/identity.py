@@ -1,4 +1,4 @@
-"""Whom a Realtime channel reads as, and how a token that says so is refused."""
+"""The identity that a channel reads with: the role and the claims of its token."""
 
 from __future__ import annotations
 
@@ -6,41 +6,20 @@ import json
 import time
 from typing import NamedTuple
 
+from worker.local.supabase.realtime.errors import TokenRefusedError
 from worker.local.supabase.tokens import ExpiredTokenError, ForgedTokenError, TokenError, Tokens
 
 
-class RefusedError(Exception):
-    """A token, a join or a subscription is refused, with the platform's message."""
-
-
-class TokenRefusedError(RefusedError):
-    """A token is refused. The platform says so in other words at each place.
-
-    Attributes:
-        at_handshake: When the WebSocket is opened.
-        at_join: When a channel is joined.
-        at_refresh: In the channel's last message, when its token is replaced.
-    """
-
-    def __init__(
-        self, code: str, message: str, *, at_handshake: str | None = None, at_refresh: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.at_handshake = at_handshake or message
-        self.at_join = f"{code}: {message}"
-        self.at_refresh = at_refresh or message
-
-
 class Identity(NamedTuple):
-    """Whom a channel reads as: a role, a token's claims as JSON, and the Unix time at which both end."""
+    """A role, the claims of a token as JSON, and the Unix time in seconds at which the token expires."""
 
     role: str
     claims: str
     expires_at: int
 
     @classmethod
-    def of(cls, token: str, tokens: Tokens) -> Identity:
-        """Return whom a token speaks for.
+    def of_token(cls, token: str, tokens: Tokens) -> Identity:
+        """Return the identity of a token.
 
         Raises:
             TokenRefusedError: It is malformed, forged or expired, or lacks a claim.

@@ -1,72 +1,34 @@
-"""What a client sends on a WebSocket of Realtime, and what of a join the local stack refuses."""
+"""The request to join a channel, and what the local stack refuses of it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from worker.local.supabase.realtime.identity import RefusedError
+from worker.local.supabase.realtime.errors import RefusedError
+from worker.local.supabase.realtime.messages import TOPIC_PREFIX, Message
 
-TOPIC_PREFIX = "realtime:"
-BROADCAST_FRAMES = (0, 3)  # kinds of binary frames that clients send
-SECRET_KEY_PREFIX = "sb_"  # noqa: S105 - of keys that are no JWT
-
-
-class Message(NamedTuple):
-    """A message of a client."""
-
-    join_ref: str | None
-    ref: str | None
-    topic: str
-    event: str
-    payload: dict[str, Any]
-
-    @classmethod
-    def parse(cls, protocol: str, text: str) -> Message | None:
-        """Return None for what is no message."""
-        try:
-            parts = json.loads(text)
-            if protocol == "1.0.0":
-                parts = [parts.get("join_ref"), *(parts[name] for name in ("ref", "topic", "event", "payload"))]
-            join_ref, ref, topic, event, payload = parts[:5]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return None
-        is_message = isinstance(topic, str) and isinstance(event, str) and isinstance(payload, dict)
-        return cls(join_ref, ref, topic, event, payload) if is_message else None
-
-    @classmethod
-    def parse_bytes(cls, frame: bytes) -> Message | None:
-        """Return whose broadcast it is, without what it says. Protocol 2.0.0 sends nothing else in bytes."""
-        lengths, kind_and_lengths = frame[1:4], 5 if frame[:1] == b"\x00" else 7
-        if not frame or frame[0] not in BROADCAST_FRAMES or len(frame) < kind_and_lengths + sum(lengths):
-            return None
-        parts, position = [], kind_and_lengths
-        for length in lengths:
-            parts.append(frame[position : position + length].decode(errors="replace"))
-            position += length
-        join_ref, ref, topic = parts
-        return cls(join_ref or None, ref or None, topic, "broadcast", {})
+SECRET_KEY_PREFIX = "sb_"  # noqa: S105 - of API keys that are not a JWT
 
 
 @dataclass(frozen=True)
 class Join:
-    """What a client asks of a channel that it joins.
+    """The parameters of a join.
 
     Attributes:
-        items: What of `postgres_changes` it wants to hear of.
-        token: What it reads with. None for the API key of its socket.
+        items: Its subscriptions: the items of `postgres_changes`.
+        token: Its token. `None` if it uses the API key of its socket.
     """
 
     items: list[dict[str, Any]]
     token: str | None
 
     @classmethod
-    def of(cls, message: Message) -> Join:
-        """Read a join.
+    def parse(cls, message: Message) -> Join:
+        """Read the message of a join.
 
         Raises:
-            RefusedError: The channel has no name, or the join is one of the first protocol.
+            RefusedError: The channel has no name, or the join is that of realtime-js 1.
         """
         if not message.topic.startswith(TOPIC_PREFIX):
             raise RefusedError("unmatched topic")
@@ -80,11 +42,11 @@ class Join:
         return cls(items, _token(message.payload))
 
 
-def refuse_what_is_missing(message: Message) -> None:
-    """Refuse what needs tables or services that the local stack does not have, once the token is found good.
+def refuse_unsupported(message: Message) -> None:
+    """Refuse what needs tables or services that the local stack does not have. To be called after the token is checked.
 
     Raises:
-        RefusedError: With the platform's message where a new project of it refuses the same.
+        RefusedError: With the message of the platform if a new project there refuses the same.
     """
     config = message.payload["config"]
     name = message.topic.removeprefix(TOPIC_PREFIX)

@@ -1,97 +1,83 @@
-"""The slice of Supabase Realtime that the clients use here: `postgres_changes`.
-
-One task follows the WAL and works out who may see what. `realtime_socket` talks to the clients.
-"""
+"""Follows the WAL, admits channels and publishes changes to them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Sequence
 
 import psycopg
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from worker.local.supabase.realtime import wal
+from worker.local.supabase.realtime.bindings import PUBLICATION, Binding
+from worker.local.supabase.realtime.channel import Channel
+from worker.local.supabase.realtime.delivery import deliveries
+from worker.local.supabase.realtime.errors import RefusedError, TokenRefusedError
 from worker.local.supabase.realtime.filters import Connection
-from worker.local.supabase.realtime.identity import Identity, RefusedError, TokenRefusedError
-from worker.local.supabase.realtime.socket import Channel, Socket
-from worker.local.supabase.realtime.subscriptions import PUBLICATION, Binding
-from worker.local.supabase.realtime.tables import PublishedTable, Rendering
+from worker.local.supabase.realtime.identity import Identity
+from worker.local.supabase.realtime.socket import Socket
 from worker.local.supabase.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
 PROTOCOLS = ("1.0.0", "2.0.0")
 
-# The platform polls every 100 ms, and 500 ms after an empty poll: it carries many projects. Here one developer watches
-# a screen. A change waits half of the interval on average, and empty polls take about 3 % of a core.
+# The platform polls every 100 ms, and 500 ms after an empty poll, because it serves many projects. Here one developer
+# watches a screen. A change waits half of the interval on average, and empty polls take about 3 % of a core.
 POLL_SECONDS = 0.05
-IDLE_SECONDS = 10.0  # with nobody listening, the slot only has to let go of old WAL
+IDLE_SECONDS = 10.0  # without listening channels: the slot only has to release old WAL
 CHANGES_PER_POLL = 100  # the platform's `poll_max_changes`; Postgres rounds it up to whole transactions
 RECONNECT_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 5
-# How values are written must not depend on the settings of the database.
+# The format of values must not depend on the settings of the database.
 SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex -c statement_timeout=30s"
-
-
-class _Draft(NamedTuple):
-    """A change that a channel's filters let through: by the bindings that select the same of it."""
-
-    rendering: Rendering
-    channel: Channel
-    identity: Identity
-    select: tuple[str, ...] | None
-    ids: list[int]
 
 
 class Realtime:
     """Follows the WAL of one database for the subscribers of one gateway.
 
     Args:
-        dsn: Connects as a superuser, who may hold a replication slot and take on any role.
+        dsn: Connection URL of a superuser, who may use a replication slot and set any role.
         tokens: Verifies API keys and access tokens.
     """
 
     def __init__(self, dsn: str, tokens: Tokens) -> None:
         self._dsn = dsn
         self._tokens = tokens
-        self._joining: set[Channel] = set()  # still to be told "Subscribed to PostgreSQL"
+        self._joining: set[Channel] = set()  # "Subscribed to PostgreSQL" is still to be sent
         self._listening: set[Channel] = set()
         self._woken = asyncio.Event()
-        self._loses = False
+        self._is_losing = False
         self._switches: list[tuple[bool, asyncio.Future[None]]] = []
 
     async def run(self) -> None:
         """Follow the WAL until cancelled.
 
-        Outlives the database, and any failure. Channels stay joined meanwhile. When it is back they are told again
-        that they are subscribed, which is the moment to read what they may have missed.
+        After an error of the database, or any other one, it connects again. Channels stay joined. They then receive
+        "Subscribed to PostgreSQL" again, so that clients can read what they may have missed.
         """
         while True:
             self._joining |= self._listening
             self._listening.clear()
             try:
-                # Postgres drops a temporary slot at the first error of its session. So nothing else is done in it.
+                # Postgres drops a temporary slot at the first error in its session. So this session does nothing else.
                 async with await self._connect() as holder, await self._connect() as connection:
                     await self._follow(holder, connection)
             except psycopg.Error as error:
-                logger.warning("the WAL is out of reach, next try in %s s: %s", RECONNECT_SECONDS, error)
+                logger.warning("cannot read the WAL, retrying in %s s: %s", RECONNECT_SECONDS, error)
             except Exception:
-                logger.exception("the WAL is read again in %s s", RECONNECT_SECONDS)
+                logger.exception("failed to publish changes, retrying in %s s", RECONNECT_SECONDS)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def websocket(self, websocket: WebSocket) -> None:
-        """Serve one client, from its handshake to its end.
+        """Serve one client, from its handshake until the WebSocket closes.
 
         Args:
-            websocket: Not accepted yet. A missing or invalid `apikey` is answered with HTTP 401, a `vsn` other than
-                1.0.0 and 2.0.0 with 403.
+            websocket: A WebSocket that is not accepted yet. It is refused with HTTP 401 without a valid `apikey`, and
+                with 403 for a `vsn` other than 1.0.0 and 2.0.0.
         """
         protocol = websocket.query_params.get("vsn", PROTOCOLS[0])
         key = websocket.query_params.get("apikey", "")
@@ -109,18 +95,18 @@ class Realtime:
         await Socket(self, websocket, protocol, key, identity).serve()
 
     def identify(self, token: str) -> Identity:
-        """Return whom a token speaks for.
+        """Return the identity of a token.
 
         Raises:
             TokenRefusedError: It is malformed, forged or expired, or lacks a claim.
         """
-        return Identity.of(token, self._tokens)
+        return Identity.of_token(token, self._tokens)
 
     @contextlib.asynccontextmanager
     async def losing_changes(self) -> AsyncIterator[None]:
-        """Lose what is committed meanwhile, and tell no channel.
+        """Lose what is committed meanwhile, without a message to any channel. For tests.
 
-        So does the platform when an error amid a poll drops its slot, or above 100 deliveries a second.
+        The platform does so when an error in a poll drops its slot, or above 100 deliveries a second.
         """
         await self._switch(loses=True)
         try:
@@ -129,12 +115,12 @@ class Realtime:
             await self._switch(loses=False)
 
     def subscribe(self, channel: Channel) -> None:
-        """Validate the channel's bindings, tell it, and send it from then on what it may see."""
+        """Check the bindings of a channel, send it the result, and then the changes that it may see."""
         self._joining.add(channel)
         self._woken.set()
 
     def unsubscribe(self, channel: Channel) -> None:
-        """Send the channel nothing more."""
+        """Send nothing more to a channel."""
         self._joining.discard(channel)
         self._listening.discard(channel)
 
@@ -152,19 +138,19 @@ class Realtime:
             changes = await self._read(holder, slot)
             for start in range(0, len(changes), CHANGES_PER_POLL):
                 await self._publish(connection, changes[start : start + CHANGES_PER_POLL])
-            # After what was committed before they came, and before what is committed once they are told.
+            # After the changes committed before they joined, and before those committed after the confirmation.
             for channel in joining & self._joining:
                 await self._admit(connection, channel)
             if changes:
-                self._switches[:0] = switches  # there may be more that was committed before
+                self._switches[:0] = switches  # more changes may have been committed before
                 continue
-            for self._loses, done in switches:
+            for self._is_losing, done in switches:
                 done.set_result(None)
             await self._wait(POLL_SECONDS if self._listening else IDLE_SECONDS)
 
     async def _read(self, holder: Connection, slot: str) -> list[wal.Change]:
-        """Return what was committed, and let go of the WAL. With nobody to tell, that is all."""
-        if self._loses or not self._listening:
+        """Return what was committed, and release the WAL. Without listening channels, only release it."""
+        if self._is_losing or not self._listening:
             await holder.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,))
             return []
         cursor = await holder.cursor(binary=True).execute(
@@ -175,7 +161,7 @@ class Realtime:
         return list(wal.decode(data for (data,) in await cursor.fetchall()))
 
     async def _switch(self, *, loses: bool) -> None:
-        """Return once what was committed before has been read in the former way."""
+        """Switch the mode, and return when everything committed before has been read in the earlier mode."""
         done = asyncio.get_running_loop().create_future()
         self._switches.append((loses, done))
         self._woken.set()
@@ -192,7 +178,7 @@ class Realtime:
         self._listening.add(channel)
         try:
             channel.bindings = [Binding.parse(item) for item in channel.items]
-            for binding in reversed(channel.bindings):  # as the platform does, which names the last bad one
+            for binding in reversed(channel.bindings):  # as the platform does, which reports the last invalid one
                 await binding.check(connection, channel.identity.role)
         except RefusedError as error:
             self._listening.discard(channel)
@@ -201,67 +187,8 @@ class Realtime:
             channel.send_system("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     async def _publish(self, connection: Connection, changes: Sequence[wal.Change]) -> None:
-        by_table: defaultdict[int, dict[int, wal.Change]] = defaultdict(dict)
-        for position, change in enumerate(changes):
-            by_table[change.relation.oid][position] = change
-        outbox = [message for part in by_table.values() for message in await self._address(connection, part)]
-        for _, channel, binding_ids, data in sorted(outbox, key=lambda message: message[0]):
-            if channel in self._listening:  # it may have left meanwhile
-                channel.send_change(binding_ids, data)
-
-    async def _address(
-        self, connection: Connection, changes: Mapping[int, wal.Change]
-    ) -> list[tuple[int, Channel, list[int], str]]:
-        """Work out whom to send one table's changes: position, channel, ids of its bindings, and the JSON."""
-        relation = next(iter(changes.values())).relation
-        listeners = [
-            (channel, channel.identity, bindings)
-            for channel in self._listening
-            if (bindings := [b for b in channel.bindings if b.covers(relation.schema, relation.table)])
-        ]
-        bindings_of_all = [binding for _, _, bindings in listeners for binding in bindings]
-        events = {binding.event for binding in bindings_of_all}
-        changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
-        if not changes:
-            return []
-        filters = {f for binding in bindings_of_all for f in binding.filters}
-        drafts: list[_Draft] = []
-        doubtful: defaultdict[Identity, dict[int, Rendering]] = defaultdict(dict)
-        try:
-            table = await PublishedTable.read(connection, relation.oid, {identity.role for _, identity, _ in listeners})
-            if not table.columns:
-                return []
-            renderings = await table.render(connection, changes, filters)
-            for (channel, identity, bindings), rendering in itertools.product(listeners, renderings):
-                error = table.error(rendering.change, identity.role)
-                for select, ids in _wanting(bindings, rendering, ignore_filters=error is not None):
-                    drafts.append(_Draft(rendering, channel, identity, select, ids))
-                    if table.has_rls and not error and rendering.change.type != "DELETE":
-                        doubtful[identity][rendering.position] = rendering
-            hidden = {who: await table.hidden(connection, who, [*asked.values()]) for who, asked in doubtful.items()}
-        except psycopg.Error:
-            if connection.closed:
-                raise
-            # A filter does not fit the table any more, or the table was altered after the change.
-            logger.exception("changes of %s.%s are lost", relation.schema, relation.table)
-            self._joining |= self._listening.intersection(channel for channel, _, _ in listeners)
-            return []
-        return [
-            (draft.rendering.position, draft.channel, draft.ids, table.data(draft.rendering, role, draft.select))
-            for draft in drafts
-            if draft.rendering.position not in hidden.get(draft.identity, ())
-            for role in (draft.identity.role,)
-        ]
-
-
-def _wanting(
-    bindings: Sequence[Binding], rendering: Rendering, *, ignore_filters: bool
-) -> Iterator[tuple[tuple[str, ...] | None, list[int]]]:
-    """Yield the ids of those bindings that want a change, by what they select of it: each is a message of its own."""
-    ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for binding in bindings:
-        is_wanted = ignore_filters or rendering.passed.issuperset(binding.filters)
-        if is_wanted and binding.event in ("*", rendering.change.type):
-            ids[tuple(sorted(binding.select or ()))].append(binding.id)
-    for select in sorted(ids, key=",".join):
-        yield select or None, ids[select]
+        found, losing = await deliveries(connection, changes, frozenset(self._listening))
+        self._joining |= self._listening & losing
+        for delivery in found:
+            if delivery.channel in self._listening:  # it may have left since
+                delivery.channel.send_change(delivery.binding_ids, delivery.data)

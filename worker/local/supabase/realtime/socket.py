@@ -1,6 +1,6 @@
-"""The WebSockets of Realtime, over protocols 1.0.0 and 2.0.0: the channels joined on them, and what they are sent.
+"""The WebSocket of one client: the channels that are joined on it, and the frames to be sent.
 
-What is sent, and when, follows https://github.com/supabase/realtime (2.129) and, for the channel protocol,
+The messages and their order follow https://github.com/supabase/realtime (2.129) and, for the channel protocol,
 https://github.com/phoenixframework/phoenix (`lib/phoenix/socket.ex`).
 """
 
@@ -11,91 +11,47 @@ import contextlib
 import itertools
 import json
 import logging
-import time
 from typing import Any, Protocol
 
 from starlette.status import WS_1013_TRY_AGAIN_LATER
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from worker.local.supabase.realtime.identity import Identity, RefusedError, TokenRefusedError
-from worker.local.supabase.realtime.join import SECRET_KEY_PREFIX, TOPIC_PREFIX, Join, Message, refuse_what_is_missing
-from worker.local.supabase.realtime.subscriptions import Binding
-from worker.local.supabase.realtime.tables import json_object
+from worker.local.supabase.realtime.channel import Channel
+from worker.local.supabase.realtime.errors import RefusedError, TokenRefusedError
+from worker.local.supabase.realtime.identity import Identity
+from worker.local.supabase.realtime.join import SECRET_KEY_PREFIX, Join, refuse_unsupported
+from worker.local.supabase.realtime.json_text import json_object
+from worker.local.supabase.realtime.messages import Message
 
 logger = logging.getLogger(__name__)
 
-MAX_CHANNELS = 100  # of one client, the platform's `max_channels_per_client`
-MAX_BACKLOG_LENGTH = 16 * 1024 * 1024  # a few of the largest records, tens of thousands of ordinary ones
-STALL_SECONDS = 5.0  # with a longer backlog, and not one frame taken: the client does not read
+MAX_CHANNELS = 100  # for each client, as the platform's `max_channels_per_client`
+MAX_BACKLOG_LENGTH = 16 * 1024 * 1024  # characters: a few of the largest records, or tens of thousands of ordinary ones
+STALL_SECONDS = 5.0  # with a longer backlog, without one frame sent: then the client does not read
 CLOSE_SECONDS = 1.0
 
 BINDING_IDS = itertools.count(1)
 
 
 class Publisher(Protocol):
-    """Who knows tokens, and sends changes to channels."""
+    """Checks tokens, and sends changes to channels."""
 
     def identify(self, token: str) -> Identity:
-        """Return whom a token speaks for."""
+        """Return the identity of a token."""
 
     def subscribe(self, channel: Channel) -> None:
-        """Validate the channel's bindings, tell it, and send it from then on what it may see."""
+        """Check the bindings of a channel, send it the result, and then the changes that it may see."""
 
     def unsubscribe(self, channel: Channel) -> None:
-        """Send the channel nothing more."""
-
-
-class Channel:
-    """One topic, joined on one socket."""
-
-    def __init__(self, socket: Socket, topic: str, join_ref: str | None, items: list[dict[str, Any]]) -> None:
-        self.topic = topic
-        self.join_ref = join_ref
-        self.items = items
-        self.bindings: list[Binding] = []
-        self.token: str
-        self.identity: Identity
-        self._socket = socket
-        self._expiry: asyncio.TimerHandle | None = None
-
-    def authorize(self, token: str, identity: Identity) -> None:
-        """Read as `identity` from now on, and until it expires."""
-        self.stop_clock()
-        self.token, self.identity = token, identity
-        self._expiry = asyncio.get_running_loop().call_later(
-            max(0.0, identity.expires_at - time.time()),
-            lambda: self._socket.shut_down(
-                self, f"Token has expired {int(time.time()) - identity.expires_at} seconds ago"
-            ),
-        )
-
-    def stop_clock(self) -> None:
-        """Let the token expire unnoticed."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-
-    def send_system(self, extension: str, status: str, message: str) -> None:
-        """Say how an extension of the channel does, or why it ends."""
-        name = self.topic.removeprefix(TOPIC_PREFIX)
-        payload = {"extension": extension, "status": status, "message": message, "channel": name}
-        self._socket.send(self.topic, "system", json.dumps(payload), join_ref=self.join_ref)
-
-    def send_close(self) -> None:
-        """Say that it has ended."""
-        self._socket.send(self.topic, "phx_close", "{}", ref=self.join_ref, join_ref=self.join_ref)
-
-    def send_change(self, binding_ids: list[int], data: str) -> None:
-        """Tell those bindings of a change, which is JSON."""
-        payload = json_object({"ids": json.dumps(binding_ids), "data": data})
-        self._socket.send(self.topic, "postgres_changes", payload)
+        """Send nothing more to a channel."""
 
 
 class _StalledError(Exception):
-    """The client takes nothing of a long backlog."""
+    """The client does not read a long backlog."""
 
 
 class Socket:
-    """One client's WebSocket: the channels that it joined, and the frames that it is still to be sent."""
+    """The WebSocket of one client."""
 
     def __init__(self, publisher: Publisher, websocket: WebSocket, protocol: str, key: str, identity: Identity) -> None:
         self._publisher = publisher
@@ -109,7 +65,7 @@ class Socket:
         self._taken = asyncio.Event()
 
     async def serve(self) -> None:
-        """Read and write until either side ends it."""
+        """Read and write until either side closes the WebSocket."""
         await self._websocket.accept()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -118,7 +74,7 @@ class Socket:
         except* WebSocketDisconnect:
             pass
         except* _StalledError:
-            logger.warning("a WebSocket is closed: its client does not read")
+            logger.warning("closed a WebSocket whose client does not read")
             with contextlib.suppress(TimeoutError, WebSocketDisconnect):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._websocket.close(WS_1013_TRY_AGAIN_LATER)
@@ -129,7 +85,7 @@ class Socket:
     def send(
         self, topic: str, event: str, payload: str, *, ref: str | None = None, join_ref: str | None = None
     ) -> None:
-        """Queue a message, whose payload is JSON."""
+        """Queue a message. The payload is JSON."""
         if self._protocol == "1.0.0":
             head = {"topic": topic, "event": event, "ref": ref}
             frame = json_object({name: json.dumps(value) for name, value in head.items()} | {"payload": payload})
@@ -141,7 +97,7 @@ class Socket:
             self._overflowed.set()
 
     def shut_down(self, channel: Channel, message: str) -> None:
-        """End a channel, and tell why."""
+        """End a channel, and send the reason."""
         channel.send_system("system", "error", message)
         self._close(channel)
 
@@ -183,7 +139,7 @@ class Socket:
         elif channel is None and message.event != "phx_leave":
             self._reply(message, "error", {"reason": "unmatched topic"})
         elif channel and message.join_ref not in (None, channel.join_ref):
-            logger.debug("ignored: a message to a channel that has been joined again since")
+            logger.debug("ignored a message for an earlier join of the channel")
         elif message.event == "phx_leave":
             self._reply(message, "ok", {})
             if channel:
@@ -191,7 +147,7 @@ class Socket:
         elif channel and message.event == "access_token":
             self._refresh(channel, message.payload.get("access_token"))
         elif message.event in ("broadcast", "presence"):
-            logger.warning("refused: a %s on %s, which the local stack does not have", message.event, message.topic)
+            logger.warning("refused a %s on %s: the local stack does not have it", message.event, message.topic)
             self._reply(message, "error", {"reason": f"{message.event} is not part of the local stack"})
 
     def _join(self, message: Message) -> None:
@@ -208,16 +164,16 @@ class Socket:
             self._reply(message, "ok", {"postgres_changes": channel.items})
             if channel.items:
                 self._publisher.subscribe(channel)
-        if replaced:  # Phoenix tells of the old channel's end after the new one's beginning
+        if replaced:  # Phoenix ends the old channel after it has joined the new one
             replaced.send_close()
 
     def _admit(self, message: Message) -> Channel:
-        join = Join.of(message)
+        join = Join.parse(message)
         if len(self._channels) >= MAX_CHANNELS:
             raise RefusedError("ChannelRateLimitReached: Too many channels")
         token = join.token or self._key
         identity = self._publisher.identify(token) if join.token else self._key_identity
-        refuse_what_is_missing(message)
+        refuse_unsupported(message)
         items = [{**item, "id": next(BINDING_IDS)} for item in join.items]
         channel = Channel(self, message.topic, message.join_ref, items)
         channel.authorize(token, identity)
@@ -240,7 +196,7 @@ class Socket:
 
     def _release(self, channel: Channel) -> None:
         del self._channels[channel.topic]
-        channel.stop_clock()
+        channel.stop_expiry()
         self._publisher.unsubscribe(channel)
 
     def _reply(self, message: Message, status: str, response: dict[str, Any]) -> None:

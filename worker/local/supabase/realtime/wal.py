@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 Row: TypeAlias = dict[str, str | None]
-"""Values in Postgres's text form, by column. A value that the WAL does not hold (unchanged TOAST) is missing."""
+"""Values as Postgres's text, by column. A value that the WAL does not have (unchanged TOAST) is missing."""
 
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 KEY_FLAG = 1
@@ -24,7 +24,7 @@ class Relation:
 
     Attributes:
         columns: Names, in the order of the table.
-        identity: The names that `old_record` consists of: the primary key, by default.
+        identity: Names of the columns of `old_record`. By default those of the primary key.
         has_whole_identity: Whether the table has `replica identity full`.
     """
 
@@ -38,14 +38,14 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row's change.
+    """The change of one row.
 
     Attributes:
-        committed_at: When the change's transaction was committed.
-        record: The row after the change; empty for `DELETE`.
-        old_record: The row's identity before the change; empty for `INSERT`. The whole row where the table
+        committed_at: When its transaction was committed.
+        record: The row after the change. Empty for `DELETE`.
+        old_record: The identity of the row before the change. Empty for `INSERT`. The whole row if the table
             has `replica identity full`.
-        unchanged: Those of `record` that the WAL holds in the old row alone (TOAST).
+        unchanged: The columns of `record` that the WAL has in the old row only (TOAST).
     """
 
     type: Literal["INSERT", "UPDATE", "DELETE"]
@@ -60,8 +60,8 @@ def decode(messages: Iterable[bytes]) -> Iterator[Change]:
     """Yield the row changes of whole transactions, in commit order.
 
     Args:
-        messages: What `pg_logical_slot_get_binary_changes` returned, in order. Each call of that function
-            describes the relations again, so nothing is remembered from one `decode` to the next.
+        messages: The result of `pg_logical_slot_get_binary_changes`, in order. Each call of that function
+            describes the relations again, so no state is kept between calls of `decode`.
     """
     relations: dict[int, Relation] = {}
     committed_at = POSTGRES_EPOCH
@@ -80,7 +80,7 @@ def decode(messages: Iterable[bytes]) -> Iterator[Change]:
 
 
 class _Reader:
-    """Takes one message apart, front to back."""
+    """Reads one message from front to back."""
 
     def __init__(self, message: bytes) -> None:
         self._message = message
@@ -120,7 +120,7 @@ class _Reader:
         part = self.character()
         if part in "KO":
             old_record = self._row(relation)
-            if part == "K":  # the other columns are there, but as nulls
+            if part == "K":  # the other columns are present, but null
                 old_record = {name: value for name, value in old_record.items() if name in relation.identity}
             if kind == "D":
                 return Change("DELETE", relation, committed_at, {}, old_record)
@@ -128,7 +128,7 @@ class _Reader:
         record = self._row(relation)
         if kind == "I":
             return Change("INSERT", relation, committed_at, record, {})
-        # Without an old row the identity has not changed. With a whole one, it holds the unchanged TOAST values.
+        # Without an old row, the identity has not changed. A whole old row has the unchanged TOAST values.
         old_record = old_record or {name: record[name] for name in record if name in relation.identity}
         unchanged = frozenset(old_record.keys() - record.keys())
         return Change("UPDATE", relation, committed_at, old_record | record, old_record, unchanged)

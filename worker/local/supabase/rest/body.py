@@ -1,4 +1,4 @@
-"""The body of a request: JSON whose values are for Postgres to read."""
+"""The body of a request: JSON, whose values Postgres reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from psycopg.sql import SQL, Composable, Identifier
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
 from worker.local.supabase.rest.sql import joined, sql
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -21,8 +21,8 @@ class Body:
     """One object, or an array of objects with the same keys.
 
     Attributes:
-        text: JSON, or what the request calls so.
-        names: Names of those members that count.
+        text: The text of the body, which should be JSON.
+        names: Names of the members that are used.
     """
 
     text: str
@@ -33,9 +33,9 @@ class Body:
         """Read a body as PostgREST does.
 
         Args:
-            body: As it was sent.
-            columns: The members that count, if the query string says so: then Postgres alone looks at the body.
-            is_rpc: Whether it holds a function's arguments: then no body is an object without members.
+            body: The body, as sent.
+            columns: The members that are used, if the query string names them. Then only Postgres reads the body.
+            is_rpc: Whether it has the arguments of a function. Then an empty body is an object without members.
 
         Raises:
             RestError: It is not JSON, or its objects differ in their keys (PGRST102).
@@ -44,7 +44,7 @@ class Body:
             try:
                 return cls(body.decode(), columns)
             except UnicodeDecodeError:
-                raise unknown("bodies that are not UTF-8, with the parameter columns") from None
+                raise unsupported("bodies that are not UTF-8, with the parameter columns") from None
         document = {} if is_rpc and not body else _document(body)
         if isinstance(document, dict):
             return cls(body.decode() or "{}", sorted(document))
@@ -59,14 +59,14 @@ class Body:
 
     @property
     def is_object(self) -> bool:
-        """Whether it looks like one object, rather than an array."""
+        """Whether it starts like an object, not like an array."""
         return self.text.lstrip(" \t\n\r").startswith("{")
 
     def rows(self, types: Mapping[str, str]) -> Composable:
-        """Return its objects as rows, `pgrst_body`. Without names, they are as many rows of nothing.
+        """Return the SQL of its objects as rows `pgrst_body`. Without names, the rows have no columns.
 
         Args:
-            types: Type of each member.
+            types: Types of the members, by name.
         """
         if not self.names and self.is_object:
             return SQL("(values (1)) as pgrst_body")
@@ -80,12 +80,12 @@ class Body:
 def _document(body: bytes) -> Any:
     try:
         text = body.decode()
-        # The digits of a number are Postgres's concern.
+        # Postgres reads the digits of numbers.
         document = json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
         if _SURROGATE.search(text):
-            json.dumps(document, ensure_ascii=False).encode()  # half of a pair is no text
+            json.dumps(document, ensure_ascii=False).encode()  # raises for half of a surrogate pair
     except RecursionError:
-        raise unknown("bodies that are nested so deeply") from None
+        raise unsupported("bodies that are nested so deeply") from None
     except ValueError:
         raise RestError(400, "PGRST102", "Empty or invalid json") from None
     return document

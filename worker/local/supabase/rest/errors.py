@@ -1,4 +1,4 @@
-"""What PostgREST answers when a request fails: its error body, and the HTTP status of every SQLSTATE."""
+"""The response when a request fails: the error body of PostgREST, and the HTTP status of each SQLSTATE."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import psycopg
 import psycopg_pool
 from starlette.responses import Response
 
+from worker.local.supabase.tokens import ANON
+
 REFUSED = "LOCAL"
-"""Code of what PostgREST would answer, and the local stack does not."""
+"""Code of requests that PostgREST answers, but the local stack does not."""
 
 # https://docs.postgrest.org/en/v14/references/errors.html: the longest matching prefix decides.
 _STATUS_OF_SQLSTATE = {
@@ -54,7 +56,7 @@ class RestError(Exception):
 
     @property
     def body(self) -> str:
-        """The JSON that tells of it."""
+        """The body of the response."""
         return json.dumps(self._body)
 
     def response(self) -> Response:
@@ -62,14 +64,14 @@ class RestError(Exception):
         return Response(self.body, self._status, self._headers)
 
 
-def unknown(what: str) -> RestError:
-    """Return the refusal of something that PostgREST may answer, and the local stack does not."""
+def unsupported(what: str) -> RestError:
+    """Return the refusal of something that PostgREST supports, but the local stack does not."""
     hint = "docs/local-supabase.md lists what the local stack refuses."
     return RestError(400, REFUSED, f"the local stack does not know {what}", hint=hint)
 
 
 def from_psycopg(error: psycopg.Error, *, role: str) -> RestError:
-    """Return the answer when Postgres, or the way to it, raised `error` in a request of `role`."""
+    """Return the error of a request of `role` in which Postgres, or the connection to it, raised `error`."""
     if (sqlstate := error.diag.sqlstate) is not None:
         return _from_postgres(sqlstate, error.diag, role)
     if isinstance(error, psycopg_pool.PoolTimeout):
@@ -78,17 +80,17 @@ def from_psycopg(error: psycopg.Error, *, role: str) -> RestError:
         return RestError(400, "22021", 'invalid byte sequence for encoding "UTF8": 0x00')
     if isinstance(error, psycopg_pool.PoolClosed):
         return RestError(503, "PGRST001", "Database client error. Retrying the connection.", details=str(error))
-    # A pooled connection was closed without a word. PostgREST takes that for a message with nothing in it.
+    # A pooled connection was closed without a message. PostgREST then answers with an empty error.
     return RestError(400, "", "")
 
 
 def _from_postgres(sqlstate: str, diagnostic: psycopg.errors.Diagnostic, role: str) -> RestError:
     if sqlstate == "PGRST":
-        return unknown("answers that are raised with sqlstate 'PGRST'")
+        return unsupported("answers that are raised with sqlstate 'PGRST'")
     message = diagnostic.message_primary or ""
     status = _status(sqlstate, message, role)
     if status is None:
-        return unknown(f"the status of sqlstate '{sqlstate}'")
+        return unsupported(f"the status of sqlstate '{sqlstate}'")
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None  # noqa: PLR2004 - Unauthorized
     details, hint = diagnostic.message_detail, diagnostic.message_hint
     return RestError(status, sqlstate, message, details=details, hint=hint, headers=headers)
@@ -101,7 +103,7 @@ def _status(sqlstate: str, message: str, role: str) -> int | None:
             return 500
         return int(status) if "200" <= status < "600" else None
     no_such_role = message.startswith("role") and message.endswith("does not exist")
-    if (sqlstate == "42501" and role == "anon") or (sqlstate == "22023" and no_such_role):
+    if (sqlstate == "42501" and role == ANON) or (sqlstate == "22023" and no_such_role):
         return 401
     if sqlstate == "21000" and message.endswith("requires a WHERE clause"):
         return 400

@@ -1,12 +1,12 @@
-"""The `Prefer` header: what it asks for, and what of it was applied."""
+"""The `Prefer` header."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.scanner import INTEGER
 
 _KNOWN = {
     "resolution": ("merge-duplicates", "ignore-duplicates"),
@@ -16,19 +16,18 @@ _KNOWN = {
     "handling": ("strict", "lenient"),
 }
 _REFUSED = ("missing=default", "return=headers-only", "count=planned", "count=estimated")
-# PostgREST takes them, and does nothing about them unless it is configured to.
+# PostgREST accepts them, and ignores them unless it is configured to apply them.
 _WITHOUT_EFFECT = ("tx=commit", "tx=rollback")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a request prefers.
+    """The preferences of a request.
 
     Attributes:
-        values: By name, without those that PostgREST passes over.
-        max_affected: How many rows a change may affect. No limit if None.
-        invalid: What PostgREST does not know either.
+        values: The values by name, without those that PostgREST ignores.
+        max_affected: How many rows may be affected. `None` without a limit.
+        invalid: Preferences that PostgREST does not know either.
     """
 
     values: dict[str, str]
@@ -37,10 +36,10 @@ class Preferences:
 
     @classmethod
     def parse(cls, headers: Iterable[str]) -> Preferences:
-        """Read the header, which may be sent more than once. Of equal names the first one counts.
+        """Read the header, which may be sent more than once. The first value of a name is used.
 
         Raises:
-            RestError: It has what PostgREST knows, and the local stack does not.
+            RestError: PostgREST knows a preference that the local stack does not support.
         """
         values: dict[str, str] = {}
         limits: list[str] = []
@@ -48,57 +47,42 @@ class Preferences:
         for preference in (part.strip() for header in headers if header for part in header.split(",")):
             name, _, value = preference.partition("=")
             if preference in _REFUSED or name == "timezone":
-                raise unknown(f"the preference {preference}")
+                raise unsupported(f"the preference {preference}")
             if value in _KNOWN.get(name, ()):
                 values.setdefault(name, value)
             elif name == "max-affected":
                 limits.append(value)
             elif preference not in _WITHOUT_EFFECT:
                 invalid.append(preference)
-        is_number = bool(limits) and _INTEGER.fullmatch(limits[0])
+        is_number = bool(limits) and INTEGER.fullmatch(limits[0])
         return cls(values, int(limits[0]) if is_number else None, tuple(invalid))
 
     @property
     def is_strict(self) -> bool:
-        """Whether what is not known, or exceeded, is an error."""
+        """Whether an unknown preference, or an exceeded limit, is an error."""
         return self.values.get("handling") == "strict"
 
     @property
     def counts(self) -> bool:
-        """Whether to count what matches."""
+        """Whether to count the matching rows."""
         return "count" in self.values
 
     @property
     def wants_rows(self) -> bool:
-        """Whether a change answers with the rows that it changed."""
+        """Whether the response to a change has the changed rows."""
         return self.values.get("return") == "representation"
 
     @property
     def resolution(self) -> str | None:
-        """What becomes of a row that there is already."""
+        """What to do with an inserted row that exists already."""
         return self.values.get("resolution")
 
     def check(self) -> None:
-        """Check that nothing invalid is handled strictly.
+        """Check that no preference is invalid, if they are handled strictly.
 
         Raises:
-            RestError: There is (PGRST122).
+            RestError: One is invalid (PGRST122).
         """
         if self.invalid and self.is_strict:
             details = f"Invalid preferences: {', '.join(self.invalid)}"
             raise RestError(400, "PGRST122", "Invalid preferences given with handling=strict", details=details)
-
-    def applied(self, *, method: str, is_rpc: bool, has_conflict_target: bool) -> str:
-        """Return what of it is applied to such a request, as the header `Preference-Applied` says it."""
-        is_change = not is_rpc and method in ("POST", "PATCH", "DELETE")
-        applies = {
-            "resolution": is_change and method == "POST" and has_conflict_target,
-            "missing": is_change and method != "DELETE",
-            "return": is_change,
-            "count": True,
-            "handling": True,
-        }
-        parts = [f"{name}={self.values[name]}" for name in _KNOWN if name in self.values and applies[name]]
-        if self.max_affected is not None and self.is_strict and (is_rpc or method in ("PATCH", "DELETE")):
-            parts.append(f"max-affected={self.max_affected}")
-        return ", ".join(parts)

@@ -1,23 +1,23 @@
-"""Which rows of a result are asked for, and how the answer says which they are."""
+"""Ranges of rows: the requested one, and the header `Content-Range` of the response."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.scanner import INTEGER
 
-MAX_ROWS = 1000  # a Supabase project's default
+MAX_ROWS = 1000  # the default of a Supabase project
 
 _HEADER = re.compile(r"([0-9]+)-([0-9]*)")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 class Range(NamedTuple):
-    """Rows by their place, which begins with 0.
+    """A range of rows, by their positions from 0.
 
     Attributes:
-        upper: The last one. No end if None.
+        upper: The last position. `None` for an open range.
     """
 
     lower: int = 0
@@ -25,11 +25,11 @@ class Range(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no row in it."""
+        """Whether it has no rows."""
         return self.upper is not None and self.upper < self.lower
 
     def capped(self) -> Range:
-        """Return that of its rows which one answer may hold."""
+        """Return the range, limited to the rows that one response may have."""
         last = self.lower + MAX_ROWS - 1
         return Range(self.lower, last if self.upper is None else min(self.upper, last))
 
@@ -37,19 +37,19 @@ class Range(NamedTuple):
 _NO_ROW = Range(0, -1)
 
 
-def of_parameters(limit: str | None, offset: str | None) -> Range:
-    """Return what the parameters `limit` and `offset` say."""
+def range_of_parameters(limit: str | None, offset: str | None) -> Range:
+    """Return the range of the parameters `limit` and `offset`."""
     first = 0 if offset is None else _integer(offset)
     return Range(first, None if limit is None else first + _integer(limit) - 1)
 
 
-def requested(limit: str | None, offset: str | None, header: str | None) -> Range:
-    """Return the rows that are asked for by parameters and by the header `Range`, where both agree.
+def requested_range(limit: str | None, offset: str | None, header: str | None) -> Range:
+    """Return the intersection of the range of the parameters and that of the header `Range`.
 
     Raises:
-        RestError: There can be no such row (PGRST103).
+        RestError: It is empty (PGRST103).
     """
-    parameters, of_header = of_parameters(limit, offset), _of_header(header)
+    parameters, of_header = range_of_parameters(limit, offset), _of_header(header)
     if parameters.upper == _NO_ROW.upper:  # `limit=0` is allowed, and wins
         return _NO_ROW
     uppers = [upper for upper in (parameters.upper, of_header.upper) if upper is not None]
@@ -63,18 +63,18 @@ def requested(limit: str | None, offset: str | None, header: str | None) -> Rang
 
 
 def is_past_the_end(rows: Range, total: int | None) -> bool:
-    """Whether the first row that is asked for is beyond one after the last that there is."""
+    """Return whether a range starts more than one row after the last row."""
     return total is not None and rows.lower > total
 
 
 def past_the_end(rows: Range, total: int | None) -> RestError:
-    """Return the error that says so."""
+    """Return the error that a range starts after the last row (PGRST103)."""
     details = f"An offset of {rows.lower} was requested, but there are only {total} rows."
     return _not_satisfiable(details)
 
 
 def content_range(lower: int, upper: int, total: int | None) -> str:
-    """Return the header `Content-Range` of the rows between two places."""
+    """Return the header `Content-Range` of the rows between two positions."""
     shown = f"{lower}-{upper}" if total != 0 and lower <= upper else "*"
     return f"{shown}/{'*' if total is None else total}"
 
@@ -87,8 +87,8 @@ def _of_header(header: str | None) -> Range:
 
 
 def _integer(value: str) -> int:
-    if not _INTEGER.fullmatch(value):
-        raise unknown(f"the limit or offset '{value}'")
+    if not INTEGER.fullmatch(value):
+        raise unsupported(f"the limit or offset '{value}'")
     return int(value)
 
 

@@ -1,4 +1,4 @@
-"""How tables of schema `public` are related, and which of these relationships an embed means."""
+"""The relationships of the tables of schema `public`, and the one that an embed refers to."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.local.supabase.rest.errors import RestError, unknown
-from worker.local.supabase.rest.query import Embed
+from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.select import Embed
 
 
 class Cardinality(StrEnum):
-    """How many rows of each end belong together, in PostgREST's words."""
+    """The cardinality of a relationship, with PostgREST's names."""
 
     ONE_TO_MANY = "one-to-many"
     MANY_TO_ONE = "many-to-one"
@@ -22,14 +22,14 @@ class Cardinality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """A foreign key, seen from one of its ends; or two of them, through a table between.
+    """A foreign key, seen from one of its ends, or two foreign keys of a junction table.
 
     Attributes:
-        target: The table at the other end. For a computed one, the function.
-        constraint: Name of the foreign key; of a table between, its name and those of its two.
-        columns: Pairs of columns that are equal: of this end, and of the target. Through a table between: the pairs
-            of this end and of that table.
-        target_columns: Through a table between, the pairs of the target and of that table.
+        target: The table at the other end. For a computed relationship, the function.
+        constraint: Name of the foreign key. For a junction table, its name and those of its two foreign keys.
+        columns: Pairs of columns that are equal, of this end and of the target. For a junction table, the pairs of
+            this end and of that table.
+        target_columns: For a junction table, the pairs of the target and of that table.
     """
 
     target: str
@@ -44,16 +44,16 @@ class Relationship:
 
     @property
     def is_to_one(self) -> bool:
-        """Whether there is at most one row at the other end."""
+        """Whether the other end has at most one row."""
         return self.cardinality in (Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_ONE)
 
     @property
     def is_by_key(self) -> bool:
-        """Whether it is one foreign key."""
+        """Whether it is a single foreign key."""
         return self.cardinality not in (Cardinality.MANY_TO_MANY, Cardinality.COMPUTED)
 
-    def is_meant(self, target: str, hint: str | None) -> bool:
-        """Whether an embed with this target and hint means it, by the rules of PostgREST."""
+    def matches(self, target: str, hint: str | None) -> bool:
+        """Return whether an embed with this target and hint refers to it, by the rules of PostgREST."""
         if self.cardinality is Cardinality.COMPUTED:
             return target == self.target
         column, target_column = self._single_columns()
@@ -75,7 +75,7 @@ class Relationship:
         return None, None
 
     def description(self, origin: str) -> dict[str, str]:
-        """Tell of it, as the error PGRST201 does."""
+        """Return its description in the error PGRST201."""
         ours, theirs = ([pair[side] for pair in self.columns] for side in (0, 1))
         if self.cardinality is Cardinality.MANY_TO_MANY:
             others = [pair[1] for pair in self.target_columns]
@@ -91,32 +91,32 @@ class Relationship:
         }
 
 
-def choose(found: Sequence[Relationship], origin: str, embed: Embed) -> Relationship | None:
-    """Return the relationship that an embed means, if there is one.
+def choose_relationship(found: Sequence[Relationship], origin: str, embed: Embed) -> Relationship | None:
+    """Return the relationship that an embed refers to. `None` if there is none.
 
     Raises:
-        RestError: There is more than one (PGRST201), or it is of a sort that the local stack does not know.
+        RestError: There is more than one (PGRST201), or the local stack does not support its cardinality.
     """
-    meant = [relationship for relationship in found if relationship.is_meant(embed.target, embed.hint)]
-    if not meant:
+    matching = [relationship for relationship in found if relationship.matches(embed.target, embed.hint)]
+    if not matching:
         return None
-    if len(meant) > 1:
+    if len(matching) > 1:
         target = embed.target
         message = f"Could not embed because more than one relationship was found for '{origin}' and '{target}'"
-        hints = ", ".join(f"'{relationship.target}!{relationship.constraint[0]}'" for relationship in meant)
+        hints = ", ".join(f"'{relationship.target}!{relationship.constraint[0]}'" for relationship in matching)
         raise RestError(
             300,
             "PGRST201",
             message,
-            details=[relationship.description(origin) for relationship in meant],
+            details=[relationship.description(origin) for relationship in matching],
             hint=f"Try changing '{target}' to one of the following: {hints}. "
             "Find the desired relationship in the 'details' key.",
         )
-    if meant[0].cardinality is Cardinality.MANY_TO_MANY:
-        raise unknown("many-to-many relationships")
-    if meant[0].cardinality is Cardinality.COMPUTED:
-        raise unknown("computed relationships")
-    return meant[0]
+    if matching[0].cardinality is Cardinality.MANY_TO_MANY:
+        raise unsupported("many-to-many relationships")
+    if matching[0].cardinality is Cardinality.COMPUTED:
+        raise unsupported("computed relationships")
+    return matching[0]
 
 
 # In PostgREST's order: by the other end, then by cardinality, then by the foreign key.
@@ -176,7 +176,7 @@ _ORDER = {cardinality: place for place, cardinality in enumerate(Cardinality)}
 
 
 def in_order(found: Sequence[Relationship]) -> list[Relationship]:
-    """Return relationships in the order in which PostgREST tells of them."""
+    """Return relationships in the order in which PostgREST lists them."""
     return sorted(
         found, key=lambda one: (one.target, one.is_self, _ORDER[one.cardinality], one.constraint, one.columns)
     )

@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
 
 _T = TypeVar("_T")
+
+INTEGER = re.compile(r"-?[0-9]{1,18}")
+"""An integer that surely fits into 64 bits."""
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rf"[ \t]*({_QUOTED}|(?:[\w$ ]|-(?!>))+)", re.DOTALL)
@@ -19,9 +22,9 @@ class Scanner:
     """Reads one text.
 
     Args:
-        text: What is read.
-        what: What it is, for messages.
-        shown: The text in messages, if it is not `text` itself.
+        text: The text to read.
+        what: Name of the text in messages.
+        shown: The text in messages. By default `text`.
     """
 
     def __init__(self, text: str, what: str, shown: str | None = None) -> None:
@@ -30,38 +33,38 @@ class Scanner:
         self._position = 0
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Read what `pattern` matches, if it does."""
+        """Read a match of `pattern`, if there is one here."""
         found = pattern.match(self._text, self._position)
         if found:
             self._position = found.end()
         return found
 
     def take(self, literal: str) -> bool:
-        """Read `literal`, with spaces before it, if it is there."""
+        """Read `literal` and the spaces before it, if it is here. Return whether it is."""
         return self.match(re.compile(rf"[ \t]*{re.escape(literal)}")) is not None
 
     def sees(self, literal: str) -> bool:
-        """Whether `literal` comes next."""
+        """Return whether `literal` comes next."""
         return self._text.startswith(literal, self._position)
 
     def expect(self, literal: str) -> None:
-        """Read `literal`, which has to be there."""
+        """Read `literal`, which has to be here."""
         if not self.take(literal):
             self.fail(f'"{literal}"')
 
     def rest(self) -> str:
-        """Read all that is left."""
+        """Read the rest of the text."""
         start, self._position = self._position, len(self._text)
         return self._text[start:]
 
     def is_at_end(self) -> bool:
-        """Whether nothing but spaces is left."""
+        """Return whether only spaces are left."""
         return not self._text[self._position :].strip()
 
     def end(self) -> None:
-        """Check that nothing is left. PostgREST passes over it."""
+        """Check that only spaces are left. PostgREST ignores the rest."""
         if not self.is_at_end():
-            raise unknown(f"what '{self._text[self._position :]}' says at the end of {self._what}")
+            raise unsupported(f"what '{self._text[self._position :]}' says at the end of {self._what}")
 
     def separated(self, item: Callable[[], _T]) -> list[_T]:
         """Read items with commas between them."""
@@ -78,13 +81,13 @@ class Scanner:
         return _unquoted(found[1].strip())
 
     def value(self) -> str:
-        """Read a value within a list: in quotes, in braces, or up to what ends it."""
+        """Read a value in a list: in quotes, in braces, or up to the end of the item."""
         found = self.match(_VALUE)
         assert found is not None, "it matches the empty string"
         return found[0] if found[1] is None else _unquoted(found[1])
 
     def fail(self, expected: str) -> NoReturn:
-        """Say that the text does not follow the grammar (PGRST100)."""
+        """Raise the error that the text does not follow the grammar (PGRST100)."""
         message = f'"failed to parse {self._what}" (line 1, column {self._position + 1})'
         found = f'"{self._text[self._position]}"' if self._position < len(self._text) else "end of input"
         raise RestError(400, "PGRST100", message, details=f"unexpected {found} expecting {expected}")

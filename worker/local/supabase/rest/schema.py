@@ -1,14 +1,11 @@
-"""What a REST request has to know of schema `public`. It is read for each request, so that it is never out of date.
-
-For that it has to be quick: its queries are prepared on each connection, and sent with what begins the transaction.
-"""
+"""The tables and functions of schema `public`, and which of the functions of one name takes given arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +13,8 @@ class Table:
     """A table or view.
 
     Attributes:
-        types: Type of each column, as it is written in a column list.
-        has_representations: Whether a column's domain has an implicit cast, which PostgREST would apply.
+        types: Types of the columns by name, as in a column list.
+        has_representations: Whether the domain of a column has an implicit cast, which PostgREST would apply.
     """
 
     name: str
@@ -32,11 +29,11 @@ class Function:
     """A function.
 
     Attributes:
-        optional_arguments: How many of its arguments, the last ones, have a default.
-        is_volatile: Whether it may change something; else it is called in a transaction that only reads.
-        returns_composite: Whether it returns rows of columns, rather than plain values.
+        optional_arguments: How many of its arguments have a default. They are the last ones.
+        is_volatile: Whether it may change something. Otherwise it is called in a read-only transaction.
+        returns_composite: Whether it returns rows with columns, not plain values.
         returned_type: Name of the type of these rows: that of a table, or `record`.
-        peculiarity: What it has that the local stack does not know, if anything.
+        unsupported_feature: A feature of it that the local stack does not support, if any.
     """
 
     name: str
@@ -48,25 +45,25 @@ class Function:
     returns_void: bool
     returns_composite: bool
     returned_type: str
-    peculiarity: str | None
+    unsupported_feature: str | None
 
     @property
     def types(self) -> dict[str, str]:
-        """Types of the arguments by name."""
+        """Types of the arguments, by name."""
         return dict(zip(self.argument_names, self.argument_types, strict=True))
 
     @property
     def label(self) -> str:
-        """What its rows are called within a statement."""
+        """Alias of its rows in a statement."""
         return self.returned_type if self.returns_composite else self.name
 
     @property
     def takes_a_body(self) -> bool:
-        """Whether it takes the whole body as its one argument, which has no name."""
+        """Whether its only argument has no name, and takes the whole body."""
         return self.argument_names == [""]
 
     def accepts(self, arguments: set[str]) -> bool:
-        """Whether it can be called with just these named arguments."""
+        """Return whether it can be called with exactly these named arguments."""
         required = self.argument_names[: len(self.argument_names) - self.optional_arguments]
         return arguments.issuperset(required) and arguments.issubset(self.argument_names)
 
@@ -74,15 +71,15 @@ class Function:
         return f"public.{self.name}({', '.join(f'{name} => {type_}' for name, type_ in self.types.items())})"
 
 
-def chosen(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
-    """Return the one that takes these arguments among the functions of one name, if there is one.
+def choose_function(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
+    """Return the function that takes these arguments, among those of one name. `None` if there is none.
 
     Raises:
-        RestError: There is more than one (PGRST203), or it is of a sort that the local stack does not know.
+        RestError: There is more than one (PGRST203), or the local stack does not support it.
     """
     accepting = [function for function in found if function.accepts(arguments)]
     if not accepting and is_post and any(function.takes_a_body for function in found):
-        raise unknown("functions with a single unnamed parameter")
+        raise unsupported("functions with a single unnamed parameter")
     if not accepting:
         return None
     if len(accepting) > 1:
@@ -91,8 +88,8 @@ def chosen(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> 
             "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
         )
         raise RestError(300, "PGRST203", message, hint=hint)
-    if accepting[0].peculiarity:
-        raise unknown(accepting[0].peculiarity)
+    if accepting[0].unsupported_feature:
+        raise unsupported(accepting[0].unsupported_feature)
     return accepting[0]
 
 
@@ -126,7 +123,7 @@ select p.proname as name, i.names as argument_names, i.types as argument_types,
         when p.provariadic > 0 then 'variadic functions'
         when p.proconfig::text ~ '(statement_timeout|plan_filter.statement_cost_limit|default_transaction_isolation)='
             then 'functions that set statement_timeout or default_transaction_isolation'
-    end as peculiarity
+    end as unsupported_feature
 from pg_proc p
 join pg_type r on r.oid = p.prorettype
 join pg_type t on t.oid = case when r.typtype = 'd' then r.typbasetype else r.oid end

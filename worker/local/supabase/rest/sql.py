@@ -1,4 +1,4 @@
-"""Small pieces of SQL. Names become quoted identifiers; values become literals, whose type Postgres infers."""
+"""Builds SQL. Names become quoted identifiers, values become literals whose type Postgres infers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMA = "public"
 
 
 def sql(template: str, *parts: Composable | str) -> Composed:
-    """Return `template` with its `{}` replaced: by SQL, or by a value."""
+    """Return `template` with each `{}` replaced by SQL or by a value."""
     return SQL(template).format(*parts)
 
 
@@ -20,16 +20,16 @@ def joined(separator: str, parts: Iterable[Composable]) -> Composed:
 
 
 def where(conditions: Sequence[Composable]) -> Composable:
-    """Return the `where` clause of these conditions; empty without any."""
+    """Return the `where` clause of these conditions. Empty without conditions."""
     return sql(" where {}", joined(" and ", conditions)) if conditions else SQL("")
 
 
 def column(label: str, name: str) -> Composable:
-    """Return a column of the rows with this label; all of them for `*`."""
+    """Return a column of the rows with this alias. All columns for `*`."""
     return sql("{}.*", Identifier(label)) if name == "*" else Identifier(label, name)
 
 
 def array_literal(values: Iterable[str]) -> str:
-    """Return the text of an array of these values."""
+    """Return the text of an array with these values."""
     escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return "{" + ",".join(f'"{value}"' for value in escaped) + "}"

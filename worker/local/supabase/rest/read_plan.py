@@ -1,4 +1,4 @@
-"""From a query to SQL: what is read of a table, or of a function's rows, with what is embedded in it."""
+"""From a query string to SQL: which columns and rows to read of a table or a function, with embedded resources."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from dataclasses import dataclass, field
 
 from psycopg.sql import SQL, Composable, Composed, Identifier
 
-from worker.local.supabase.rest.errors import RestError, unknown
-from worker.local.supabase.rest.query import OPERATORS, Column, Embed, Filter, Logic, Order, Part, Query
-from worker.local.supabase.rest.ranges import Range, of_parameters
+from worker.local.supabase.rest.conditions import OPERATORS, Filter, Logic
+from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.query import Order, Part, Query
+from worker.local.supabase.rest.ranges import Range, range_of_parameters
 from worker.local.supabase.rest.relationships import Relationship
+from worker.local.supabase.rest.select import Column, Embed
 from worker.local.supabase.rest.sql import SCHEMA, array_literal, column, joined, sql, where
 
 
 @dataclass(slots=True)
-class Resource:
-    """What is read, and what of it.
+class ReadPlan:
+    """Which columns and rows to read of one resource.
 
     Attributes:
-        label: What its rows are called within the statement.
-        selected: The columns that are asked for.
-        names: Of the columns that are needed for that, and for what is embedded; `*` stands for all.
-        filtered: Names of the columns that conditions are about.
-        rows: Which of the rows that match. All of them if None.
+        label: Alias of its rows in the statement.
+        selected: The selected columns.
+        names: Names of the columns that these, and the embedded resources, need. `*` stands for all.
+        filtered: Names of the columns in conditions.
+        rows: The range of the matching rows. `None` for all.
     """
 
     label: str
     selected: list[Column]
     names: list[str] = field(default_factory=list)
     filtered: list[str] = field(default_factory=list)
-    embedded: list[_Embedded] = field(default_factory=list)
+    embedded: list[_EmbeddedPlan] = field(default_factory=list)
     conditions: list[Composable] = field(default_factory=list)
     order: list[Composable] = field(default_factory=list)
     rows: Range | None = None
 
     def select(self, source: Composable) -> Composable:
-        """Return the query of its rows, read from `source`."""
+        """Return the query of its rows from `source`."""
         items = [_item(self.label, item) for item in self.selected]
         items += [sql("{} as {}", inner.value(), Identifier(inner.key)) for inner in self.embedded]
         selected = joined(", ", items)
@@ -49,50 +51,50 @@ class Resource:
         return Composed(parts)
 
     def count(self, source: Composable) -> Composable:
-        """Return the expression of how many rows match, whatever the limit."""
+        """Return the expression of the number of matching rows, without the limit."""
         return sql("(select count(*) from {} as {}{})", source, Identifier(self.label), where(self.conditions))
 
 
 @dataclass(frozen=True, slots=True)
-class _Embedded:
-    """A resource within another one, whose rows are joined to it by its conditions."""
+class _EmbeddedPlan:
+    """An embedded resource. Its conditions join it to the outer resource."""
 
     key: str
     table: str
     is_to_one: bool
-    resource: Resource
+    plan: ReadPlan
 
     def value(self) -> Composable:
-        """Return the JSON of its rows in the row that it is embedded in."""
-        rows = self.resource.select(Identifier(SCHEMA, self.table))
+        """Return the SQL of its rows as JSON, in a row of the outer resource."""
+        rows = self.plan.select(Identifier(SCHEMA, self.table))
         if self.is_to_one:
             return sql("(select row_to_json(pgrst_row)::jsonb from ({}) as pgrst_row)", rows)
         return sql("coalesce((select json_agg(pgrst_row)::jsonb from ({}) as pgrst_row), '[]')", rows)
 
 
-def resource(
+def plan_read(
     label: str, query: Query, related: Sequence[tuple[Embed, Relationship]], *, is_changed: bool = False
-) -> Resource:
-    """Return what `query` asks of the rows with this label.
+) -> ReadPlan:
+    """Return the plan of a query string.
 
     Args:
-        label: Of the table, or of the function's rows.
+        label: Alias of the rows of the table or the function.
         query: The query string.
-        related: What is embedded, and by which relationship.
-        is_changed: Whether rows are changed: then limits count for nothing.
+        related: The embeds, each with its relationship.
+        is_changed: Whether rows are changed. Then limits are ignored.
 
     Raises:
-        RestError: It asks something of what is not embedded (PGRST108).
+        RestError: It has a condition on a resource that is not embedded (PGRST108).
     """
-    root = Resource(label, query.selected, [item.name for item in query.selected])
-    inner: dict[str, Resource] = {}
+    root = ReadPlan(label, query.select.columns, [item.name for item in query.select.columns])
+    inner: dict[str, ReadPlan] = {}
     for embed, relationship in related:
-        child = Resource(f"{relationship.target}_1", embed.columns)
+        child = ReadPlan(f"{relationship.target}_1", embed.columns)
         for ours, theirs in relationship.columns:
             root.names.append(ours)
             child.conditions.append(sql("{} = {}", column(child.label, theirs), column(label, ours)))
         child.rows = None if is_changed else Range().capped()
-        root.embedded.append(_Embedded(embed.key, relationship.target, relationship.is_to_one, child))
+        root.embedded.append(_EmbeddedPlan(embed.key, relationship.target, relationship.is_to_one, child))
         for name in (embed.target, embed.key):
             inner.setdefault(name, child)
     for path, part in query.parts.items():
@@ -107,7 +109,7 @@ def resource(
     return root
 
 
-def _found(path: tuple[str, ...], embedded: dict[str, Resource]) -> Resource:
+def _found(path: tuple[str, ...], embedded: dict[str, ReadPlan]) -> ReadPlan:
     missing = path[0] if path[0] not in embedded else path[1] if len(path) > 1 else None
     if missing is None:
         return embedded[path[0]]
@@ -120,24 +122,24 @@ def _found(path: tuple[str, ...], embedded: dict[str, Resource]) -> Resource:
 
 
 def _embedded_range(part: Part) -> Range:
-    rows = of_parameters(part.limit, part.offset)
+    rows = range_of_parameters(part.limit, part.offset)
     if rows.lower < 0 or (rows.upper is not None and rows.upper < rows.lower - 1):
-        raise unknown("negative limits and offsets of what is embedded")
+        raise unsupported("negative limits and offsets of what is embedded")
     return rows.capped()
 
 
 def _check_conditions(part: Part, keys: list[str]) -> None:
-    """Refuse conditions that are about whether something embedded is there."""
+    """Refuse conditions on whether an embedded resource is null."""
     conditions = list(part.conditions)
     while conditions:
         condition = conditions.pop()
         if isinstance(condition, Logic):
             conditions += condition.conditions
         elif condition.column in keys and (condition.operator, condition.operand) == ("is", "null"):
-            raise unknown("filters on whether something embedded is null")
+            raise unsupported("filters on whether something embedded is null")
 
 
-def _add(asked: Resource, part: Part) -> None:
+def _add(asked: ReadPlan, part: Part) -> None:
     asked.conditions += [_condition(asked, condition) for condition in part.conditions]
     asked.order = [_order(asked.label, order) for order in part.order]
 
@@ -152,7 +154,7 @@ def _order(label: str, order: Order) -> Composable:
     return sql(f"{{}} {order.direction}{order.nulls}", column(label, order.column))
 
 
-def _condition(asked: Resource, condition: Filter | Logic) -> Composable:
+def _condition(asked: ReadPlan, condition: Filter | Logic) -> Composable:
     negation = "not " if condition.is_negated else ""
     if isinstance(condition, Logic):
         parts = [_condition(asked, part) for part in condition.conditions]

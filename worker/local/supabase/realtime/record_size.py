@@ -1,4 +1,4 @@
-"""How long a change is in the platform's eyes: the text that `wal2json` writes of it, once Postgres has read it."""
+"""The size of a change on the platform: that of the text that `wal2json` writes, after Postgres has read it as JSON."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from worker.local.supabase.realtime import wal
+from worker.local.supabase.realtime.columns import FLOATING_TYPES
 
 MAX_RECORD_BYTES = 1024 * 1024  # the platform's `poll_max_record_bytes`
-NUMBERS = ("int2", "int4", "int8", "float4", "float8", "numeric")
+NUMERIC_TYPES = ("int2", "int4", "int8", *FLOATING_TYPES)
 
 
 class LoggedColumn(NamedTuple):
-    """A value of a change, with what is written beside it.
+    """A value of a change, with what `wal2json` writes about its column.
 
     Attributes:
-        text: As Postgres writes it. None for a null, and for what Postgres does not publish.
-        rendered: As JSON.
+        text: The value as text. `None` for a null, and for a generated value, which Postgres does not publish.
+        rendered: The value as JSON.
     """
 
     name: str
@@ -31,7 +32,7 @@ class LoggedColumn(NamedTuple):
 
 
 def is_too_large(change: wal.Change, new: Sequence[LoggedColumn], old: Sequence[LoggedColumn]) -> bool:
-    """Whether the platform sends it without its long values."""
+    """Return whether the platform sends the change without its long values."""
     committed_at = change.committed_at.isoformat(sep=" ").replace("+00:00", "")
     timestamp = (committed_at.rstrip("0") if "." in committed_at else committed_at) + "+00"
     head = {
@@ -56,7 +57,7 @@ def _size_of_value(column: LoggedColumn) -> int:
         return len("null")
     if column.text is None or column.label == "bool":
         return len(column.rendered.encode())
-    if column.label in NUMBERS:
+    if column.label in NUMERIC_TYPES:
         return len(format(Decimal(column.text), "f"))
     return _size(column.text[2:] if column.label == "bytea" else column.text)
 

@@ -1,10 +1,10 @@
-"""Which representation a request asks for, and what its body is."""
+"""The media types of the response, and of the body of a request."""
 
 from __future__ import annotations
 
 import re
 
-from worker.local.supabase.rest.errors import RestError, unknown
+from worker.local.supabase.rest.errors import RestError, unsupported
 
 JSON = "application/json"
 SINGLE_OBJECT = "application/vnd.pgrst.object+json"
@@ -22,10 +22,10 @@ _PARAMETER_OF_A_FUNCTION = ("text/plain", "text/xml", "application/octet-stream"
 
 
 def representation(accept: str | None) -> str:
-    """Return the media type of the answer: the first of those accepted that there is.
+    """Return the media type of the response: the first accepted one that is available.
 
     Raises:
-        RestError: There is none of them (PGRST107), or the first is one that the local stack does not know.
+        RestError: None is available (PGRST107), or the local stack does not support the first one.
     """
     accepted = _in_order(accept or "*/*")
     for media_type in accepted:
@@ -34,10 +34,10 @@ def representation(accept: str | None) -> str:
             return JSON
         if name in (*_SINGLE_OBJECTS, *_ARRAYS):
             if _STRIPPED.search(media_type):
-                raise unknown("nulls=stripped")
+                raise unsupported("nulls=stripped")
             return SINGLE_OBJECT if name in _SINGLE_OBJECTS else JSON
         if _REFUSED.fullmatch(name):
-            raise unknown(f"the media type {name}")
+            raise unsupported(f"the media type {name}")
     shown = ", ".join(map(_shown, accepted))
     raise RestError(406, "PGRST107", f"None of these media types are available: {shown}")
 
@@ -46,13 +46,13 @@ def check_content_type(content_type: str | None, *, is_rpc: bool) -> None:
     """Check that a body is JSON.
 
     Raises:
-        RestError: It is something else, which PostgREST does not accept (PGRST102), or the local stack does not know.
+        RestError: PostgREST does not accept the type (PGRST102), or the local stack does not support it.
     """
     name = _name(content_type or JSON)
     if name == JSON or (name in _ARRAYS and not _STRIPPED.search(content_type or "")):
         return
     if name in _PARSED_ELSEWHERE or (is_rpc and name in _PARAMETER_OF_A_FUNCTION):
-        raise unknown(f"bodies of the type {name}")
+        raise unsupported(f"bodies of the type {name}")
     raise RestError(400, "PGRST102", f"Content-Type not acceptable: {_shown(content_type or JSON)}")
 
 
@@ -61,13 +61,13 @@ def _name(media_type: str) -> str:
 
 
 def _shown(media_type: str) -> str:
-    """Return a media type as messages have it: without parameters, if PostgREST knows it."""
+    """Return a media type as messages show it: without parameters, if PostgREST knows it."""
     name = _name(media_type)
     return name if name in _KNOWN else media_type
 
 
 def _in_order(accept: str) -> list[str]:
-    """Return the media types by their quality, and then by how specific they are."""
+    """Return the media types, sorted by quality, and then by specificity."""
 
     def rank(part: str) -> tuple[float, int, str]:
         media_type, _, rest = part.replace(" ", "").partition(";q=")

@@ -1,4 +1,4 @@
-"""What PostgREST says of a table, function or relationship that is not there: what comes closest to it."""
+"""The errors for missing tables, functions and relationships, with a hint to the most similar name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from worker.local.supabase.rest.errors import RestError
 from worker.local.supabase.rest.schema import Function
 
-# All that may have been meant. Views and computed relationships count, although the local stack does not follow them.
+# All names that a hint may suggest, also those of views, although the local stack does not embed them.
 TABLES = """
 select relname::text from pg_class
 where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'f', 'p') and not relispartition
@@ -33,14 +33,14 @@ select exists (
 )
 """
 
-_LEAST_SCORE, _LEAST_SCORE_OF_NAMES = 0.33, 0.75
+_MIN_SCORE, _MIN_SCORE_OF_NAMES = 0.33, 0.75
 _GRAM_SIZES = (3, 2)
-_CANDIDATES = 50
+_MAX_CANDIDATES = 50
 
 
 def no_table(name: str, tables: Sequence[str]) -> RestError:
-    """Return the error that there is no such table."""
-    close = closest(name, tables, least_score=_LEAST_SCORE_OF_NAMES)
+    """Return the error that there is no such table (PGRST205)."""
+    close = closest(name, tables, min_score=_MIN_SCORE_OF_NAMES)
     hint = f"Perhaps you meant the table 'public.{close[0]}'" if close else None
     return RestError(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache", hint=hint)
 
@@ -48,7 +48,7 @@ def no_table(name: str, tables: Sequence[str]) -> RestError:
 def no_function(
     name: str, arguments: Iterable[str], namesakes: Sequence[Function], functions: Sequence[str], *, is_post: bool
 ) -> RestError:
-    """Return the error that no function of this name takes these arguments."""
+    """Return the error that no function of this name takes these arguments (PGRST202)."""
     names = ", ".join(sorted(arguments))
     called, searched = f"({names})", f" with parameter{'s' if ',' in names else ''} {names}"
     if not names:
@@ -58,7 +58,7 @@ def no_function(
         signatures = [f"({', '.join(sorted(function.argument_names))})" for function in namesakes]
         close = [f"{name}{signature}" for signature in closest(f"({names})", signatures)]
     else:
-        close = closest(name, functions, least_score=_LEAST_SCORE_OF_NAMES)
+        close = closest(name, functions, min_score=_MIN_SCORE_OF_NAMES)
     return RestError(
         404,
         "PGRST202",
@@ -70,7 +70,7 @@ def no_function(
 
 
 def no_relationship(origin: str, target: str, hint: str | None, related: Sequence[tuple[str, str]]) -> RestError:
-    """Return the error that two tables are not related."""
+    """Return the error that two tables are not related (PGRST200)."""
     targets = [other for table, other in related if table == origin]
     if targets:
         meant, named = [close for close in closest(target, targets) if close.lower() != target.lower()], target
@@ -87,10 +87,10 @@ def no_relationship(origin: str, target: str, hint: str | None, related: Sequenc
     )
 
 
-def closest(text: str, known: Iterable[str], *, least_score: float = _LEAST_SCORE) -> list[str]:
-    """Return those of the known texts that are most like `text`, the closest first.
+def closest(text: str, known: Iterable[str], *, min_score: float = _MIN_SCORE) -> list[str]:
+    """Return the known texts that are most similar to `text`, the most similar first.
 
-    They are found by the pairs and triples of characters that they have in common, and ranked by edit distance.
+    Candidates are found by common trigrams, or else bigrams, and ranked by edit distance.
     """
     lower = text.lower()
     by_key = {entry.lower(): entry for entry in sorted(known)}
@@ -99,9 +99,9 @@ def closest(text: str, known: Iterable[str], *, least_score: float = _LEAST_SCOR
     for size in _GRAM_SIZES:
         grams = _grams(lower, size)
         scored = [(_cosine(grams, _grams(key, size)), key) for key in by_key]
-        candidates = sorted([pair for pair in scored if pair[0] > 0], key=lambda pair: -pair[0])[:_CANDIDATES]
-        ranked = sorted(((_likeness(lower, key), key) for _, key in candidates), key=lambda pair: -pair[0])
-        if found := [by_key[key] for score, key in ranked if score >= least_score]:
+        candidates = sorted([pair for pair in scored if pair[0] > 0], key=lambda pair: -pair[0])[:_MAX_CANDIDATES]
+        ranked = sorted(((_similarity(lower, key), key) for _, key in candidates), key=lambda pair: -pair[0])
+        if found := [by_key[key] for score, key in ranked if score >= min_score]:
             return found
     return []
 
@@ -117,8 +117,8 @@ def _cosine(one: Counter[str], other: Counter[str]) -> float:
     return shared / math.hypot(*one.values()) / math.hypot(*other.values()) if shared else 0.0
 
 
-def _likeness(one: str, other: str) -> float:
-    """Return 1 for equal texts, down to 0 by the number of edits between them."""
+def _similarity(one: str, other: str) -> float:
+    """Return the similarity by edit distance: 1 for equal texts, 0 if every character differs."""
     row = list(range(len(other) + 1))
     for place, character in enumerate(one, 1):
         diagonal, row[0] = row[0], place

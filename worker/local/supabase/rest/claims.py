@@ -1,4 +1,4 @@
-"""The claims of a request, read from its token as PostgREST reads them, with a message for each thing that is wrong."""
+"""The claims of a request, read from its token as PostgREST does, with its message for each error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from worker.local.supabase.rest.errors import RestError
-from worker.local.supabase.tokens import ALGORITHM, Tokens
-
-ANONYMOUS = "anon"
+from worker.local.supabase.tokens import ALGORITHM, ANON, MAX_CACHED_TOKENS, Tokens
 
 _PARTS = 3
 _LEEWAY_SECONDS = 30
-_CACHED_TOKENS = 64
-_LARGEST_INTEGER = 2**63 - 1
+_MAX_INTEGER = 2**63 - 1
 _BASE64 = re.compile(rb"[A-Za-z0-9_-]*")
 _ALGORITHMS = frozenset(
     ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -30,29 +27,29 @@ class Claims:
     """Reads the claims of requests.
 
     Args:
-        tokens: What signs the tokens.
+        tokens: Verifies the signatures.
     """
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._signed = lru_cache(_CACHED_TOKENS)(self._verified)
+        self._signed = lru_cache(MAX_CACHED_TOKENS)(self._verified)
 
-    def of(self, authorization: str | None) -> dict[str, Any]:
-        """Return the claims by the header `Authorization`, with the role in any case.
+    def of_header(self, authorization: str | None) -> dict[str, Any]:
+        """Return the claims of the header `Authorization`. They always have a role.
 
         Raises:
-            RestError: The token is malformed or forged (PGRST301), or its claims do not hold now (PGRST303).
+            RestError: The token is malformed or forged (PGRST301), or its claims are not valid now (PGRST303).
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
-            return {"role": ANONYMOUS}
+            return {"role": ANON}
         claims = json.loads(self._signed(token.strip()))
         _check(claims, int(time.time()))
-        role = claims.get("role", ANONYMOUS)
+        role = claims.get("role", ANON)
         return {**claims, "role": role if isinstance(role, str) else json.dumps(role)}
 
     def _verified(self, token: str) -> str:
-        """Return the claims of a token that is signed, as JSON."""
+        """Return the claims of a token as JSON, after checking its signature."""
         if not token:
             raise _refused("PGRST301", "Empty JWT is sent in Authorization header")
         encoded = token.encode().split(b".")
@@ -87,7 +84,7 @@ def _check(claims: dict[str, Any], now: int) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _refused("PGRST303", f"The JWT '{name}' claim must be a number")
-        is_whole = abs(value) <= _LARGEST_INTEGER and value == int(value)
+        is_whole = abs(value) <= _MAX_INTEGER and value == int(value)
         at = int(value) if is_whole else 0
         if (at < now - _LEEWAY_SECONDS) if name == "exp" else (at > now + _LEEWAY_SECONDS):
             raise _refused("PGRST303", message)

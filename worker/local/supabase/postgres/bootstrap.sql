@@ -1,5 +1,5 @@
--- What a fresh Supabase project has, as far as the worker and its clients can tell. Run once, by `supabase_admin`, in
--- one transaction, on PostgreSQL 15 or later. Passwords are set by the caller.
+-- What a new Supabase project has, as far as the worker and its clients use it. Run once, by `supabase_admin`, in one
+-- transaction, on PostgreSQL 15 or later. The caller sets the passwords.
 
 -- Roles ---------------------------------------------------------------------------------------------------------
 
@@ -9,7 +9,7 @@ create role service_role nologin bypassrls;
 create role authenticator login noinherit;
 grant anon, authenticated, service_role to authenticator;
 
--- The owner of what migrations make. No superuser, as on the platform: a migration that needs one fails here too.
+-- The owner of what migrations create. Not a superuser, as on the platform: a migration that needs one fails here, too.
 create role postgres login createdb createrole replication bypassrls;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
@@ -27,14 +27,14 @@ alter role authenticator set lock_timeout = '8s';
 grant all on database postgres to postgres;
 alter database postgres owner to postgres;
 
--- No default privileges in `public`: new tables are reached through the API by explicit grants alone.
+-- No default privileges in `public`: the API reaches new tables only with explicit grants.
 grant all on schema public to postgres;
 grant usage on schema public to anon, authenticated, service_role;
 
 create schema extensions authorization postgres;
 grant usage on schema extensions to anon, authenticated, service_role;
 
--- Not a trusted extension. On the platform `postgres` may create it; here it is there already, if Postgres has it.
+-- Not a trusted extension. On the platform `postgres` may create it. Here it exists already, if Postgres has it.
 do $$
 begin
     if exists (select from pg_available_extensions where name = 'vector') then
@@ -105,7 +105,7 @@ alter table auth.refresh_tokens enable row level security;
 grant all on all tables in schema auth to postgres;
 grant all on all sequences in schema auth to postgres;
 
--- PostgREST hands the token's claims over as one JSON setting; its old form is one setting a claim.
+-- PostgREST passes the claims of the token as one JSON setting. Older versions passed one setting for each claim.
 create function auth.uid() returns uuid language sql stable as $$
     select coalesce(
         nullif(current_setting('request.jwt.claim.sub', true), ''),
@@ -138,6 +138,6 @@ reset role;
 
 -- Realtime ------------------------------------------------------------------------------------------------------
 
--- Empty, and the migrations' to fill.
+-- Empty: migrations add the tables.
 create publication supabase_realtime;
 alter publication supabase_realtime owner to postgres;

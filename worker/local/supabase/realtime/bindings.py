@@ -1,4 +1,4 @@
-"""What a Realtime channel asks to hear of: the items of its join, read and checked as the platform does."""
+"""The bindings of a channel: the subscriptions of its join, read and checked as the platform does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from worker.local.supabase.realtime.errors import RefusedError
 from worker.local.supabase.realtime.filters import Connection, Filter, raised
-from worker.local.supabase.realtime.identity import RefusedError
-from worker.local.supabase.realtime.tables import PublishedTable
+from worker.local.supabase.realtime.published_table import PublishedTable
 
 PUBLICATION = "supabase_realtime"
 EVENTS = ("INSERT", "UPDATE", "DELETE")
@@ -18,12 +18,12 @@ REFUSAL = "Unable to subscribe to changes with given parameters."
 
 
 class Binding(NamedTuple):
-    """One item of a join's `postgres_changes`: what a channel wants to hear of.
+    """A subscription: one item of `postgres_changes` in a join.
 
     Attributes:
-        schema: A name, or a pattern of SQL's `like`; `*` for all.
-        table: The same.
-        select: The columns that it wants, beside the primary key. None for all.
+        schema: A name, or a pattern of SQL's `like`. `*` for all.
+        table: As `schema`.
+        select: The columns to be sent in addition to the primary key. `None` for all.
     """
 
     id: int
@@ -35,10 +35,10 @@ class Binding(NamedTuple):
 
     @classmethod
     def parse(cls, item: Mapping[str, Any]) -> Binding:
-        """Read an item that has got its id.
+        """Read an item, with its id.
 
         Raises:
-            RefusedError: It lacks a part, or its filter or its selection is none.
+            RefusedError: A part is missing, or its filter or its selection is not valid.
         """
         select = _selection(item.get("select"))
         schema, table, filters = item.get("schema", "public"), item.get("table", "*"), item.get("filter", "")
@@ -60,14 +60,14 @@ class Binding(NamedTuple):
         return cls(item["id"], event if event in EVENTS else "*", schema, table, parsed, select)
 
     def covers(self, schema: str, table: str) -> bool:
-        """Whether it is about this table."""
+        """Return whether it covers a table."""
         return bool(_like(self.schema).fullmatch(schema) and _like(self.table).fullmatch(table))
 
     async def check(self, connection: Connection, role: str) -> None:
-        """Check that there is something to hear of.
+        """Check that it covers a published table, and that its filters and its selection fit.
 
         Raises:
-            RefusedError: No published table is meant, or a filter or the selection does not fit one.
+            RefusedError: It does not.
         """
         cursor = await connection.execute(
             "select schemaname, tablename, format('%%I.%%I', schemaname, tablename)::regclass::oid"
@@ -108,7 +108,7 @@ async def _check_role(connection: Connection, role: str) -> None:
 
 
 def inspect(value: Any) -> str:
-    """Write JSON as the platform's language, Elixir, shows it in messages."""
+    """Write JSON as Elixir, the language of the platform's server, shows it in messages."""
     if value is None:
         return "nil"
     if isinstance(value, dict):

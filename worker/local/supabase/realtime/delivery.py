@@ -1,0 +1,154 @@
+"""Finds out which channels receive which of the committed changes, and what each of them may see."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import psycopg
+
+from worker.local.supabase.realtime import wal
+from worker.local.supabase.realtime.bindings import Binding
+from worker.local.supabase.realtime.channel import Channel
+from worker.local.supabase.realtime.filters import Connection
+from worker.local.supabase.realtime.identity import Identity
+from worker.local.supabase.realtime.published_table import PublishedTable, Rendering
+
+logger = logging.getLogger(__name__)
+
+
+class Delivery(NamedTuple):
+    """A change to be sent to a channel.
+
+    Attributes:
+        position: Position of the change in its batch.
+        binding_ids: The bindings of the channel that receive it.
+        data: The change, as JSON.
+    """
+
+    position: int
+    channel: Channel
+    binding_ids: Sequence[int]
+    data: str
+
+
+class _Listener(NamedTuple):
+    """A channel with bindings that cover a table."""
+
+    channel: Channel
+    identity: Identity
+    bindings: Sequence[Binding]
+
+
+class _Draft(NamedTuple):
+    """A change that the filters of a channel accept, for the bindings that select the same columns."""
+
+    rendering: Rendering
+    listener: _Listener
+    select: tuple[str, ...] | None
+    binding_ids: Sequence[int]
+
+
+_Changes: TypeAlias = Mapping[int, wal.Change]
+"""Changes of one table, by their position in the batch."""
+
+
+async def deliveries(
+    connection: Connection, changes: Sequence[wal.Change], channels: Collection[Channel]
+) -> tuple[list[Delivery], set[Channel]]:
+    """Return what to send, in the order of the changes, and the channels that lose changes because of an error.
+
+    Args:
+        connection: Connection as a superuser.
+        changes: A batch of committed changes, in order.
+        channels: The channels with checked bindings.
+
+    Raises:
+        psycopg.Error: The connection is closed.
+    """
+    by_table: defaultdict[int, dict[int, wal.Change]] = defaultdict(dict)
+    for position, change in enumerate(changes):
+        by_table[change.relation.oid][position] = change
+    found: list[Delivery] = []
+    losing: set[Channel] = set()
+    for part in by_table.values():
+        relation = next(iter(part.values())).relation
+        listeners = _listeners(channels, relation)
+        try:
+            found += await _deliveries_of_table(connection, part, listeners)
+        except psycopg.Error:
+            if connection.closed:
+                raise
+            # A filter no longer fits the table, or the table was altered after the change.
+            logger.exception("lost changes of %s.%s", relation.schema, relation.table)
+            losing.update(listener.channel for listener in listeners)
+    return sorted(found, key=lambda delivery: delivery.position), losing
+
+
+def _listeners(channels: Collection[Channel], relation: wal.Relation) -> list[_Listener]:
+    return [
+        _Listener(channel, channel.identity, bindings)
+        for channel in channels
+        if (bindings := [b for b in channel.bindings if b.covers(relation.schema, relation.table)])
+    ]
+
+
+async def _deliveries_of_table(
+    connection: Connection, changes: _Changes, listeners: Sequence[_Listener]
+) -> list[Delivery]:
+    bindings = [binding for listener in listeners for binding in listener.bindings]
+    events = {binding.event for binding in bindings}
+    changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
+    if not changes:
+        return []
+    oid = next(iter(changes.values())).relation.oid
+    table = await PublishedTable.read(connection, oid, {listener.identity.role for listener in listeners})
+    if not table.columns:
+        return []
+    renderings = await table.render(connection, changes, {f for binding in bindings for f in binding.filters})
+    drafts = list(_drafts(table, listeners, renderings))
+    hidden = await _hidden(connection, table, drafts)
+    return [
+        Delivery(rendering.position, listener.channel, ids, table.data(rendering, listener.identity.role, select))
+        for rendering, listener, select, ids in drafts
+        if rendering.position not in hidden.get(listener.identity, ())
+    ]
+
+
+def _drafts(table: PublishedTable, listeners: Sequence[_Listener], renderings: Sequence[Rendering]) -> Iterator[_Draft]:
+    for listener, rendering in itertools.product(listeners, renderings):
+        has_error = table.error(rendering.change, listener.identity.role) is not None
+        for select, ids in _by_selection(listener.bindings, rendering, ignore_filters=has_error):
+            yield _Draft(rendering, listener, select, ids)
+
+
+async def _hidden(
+    connection: Connection, table: PublishedTable, drafts: Sequence[_Draft]
+) -> Mapping[Identity, Collection[int]]:
+    """Return the positions of the changes that row level security hides from each identity."""
+    if not table.has_rls:
+        return {}
+    protected: defaultdict[Identity, dict[int, Rendering]] = defaultdict(dict)
+    for rendering, listener, *_ in drafts:
+        if rendering.change.type != "DELETE" and not table.error(rendering.change, listener.identity.role):
+            protected[listener.identity][rendering.position] = rendering
+    return {
+        identity: await table.hidden(connection, identity, [*renderings.values()])
+        for identity, renderings in protected.items()
+    }
+
+
+def _by_selection(
+    bindings: Sequence[Binding], rendering: Rendering, *, ignore_filters: bool
+) -> Iterator[tuple[tuple[str, ...] | None, list[int]]]:
+    """Yield the ids of the bindings that receive a change, by the columns that they select: one message for each."""
+    ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for binding in bindings:
+        is_accepted = ignore_filters or rendering.passed.issuperset(binding.filters)
+        if is_accepted and binding.event in ("*", rendering.change.type):
+            ids[tuple(sorted(binding.select or ()))].append(binding.id)
+    for select in sorted(ids, key=",".join):
+        yield select or None, ids[select]

@@ -1,0 +1,128 @@
+"""Begins the transaction of a request, and looks up what its name means in the catalog.
+
+The catalog is read for each request, so that it is never out of date. To be fast, the queries are prepared on each
+connection, and sent together with what begins the transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+from worker.local.supabase.rest import not_found, relationships, schema
+from worker.local.supabase.rest.api_request import ApiRequest
+from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.relationships import Relationship, choose_relationship, in_order
+from worker.local.supabase.rest.schema import Function, Table, choose_function
+from worker.local.supabase.rest.select import Embed
+
+Connection = psycopg.AsyncConnection[Any]
+_T = TypeVar("_T")
+
+# `alter role ... set` applies to the role that connects. PostgREST applies the setting of the role that it switches to.
+_PREPARE_SETTINGS = """
+prepare pgrst_settings as select
+    set_config('search_path', 'public, extensions', true), set_config('role', $1, true),
+    set_config('request.jwt.claims', $2, true), set_config('request.method', $3, true),
+    set_config('request.path', $4, true), set_config('request.headers', $5, true),
+    set_config('request.cookies', $6, true), set_config('transaction_read_only', $7, true),
+    (
+        select set_config('statement_timeout', split_part(setting, '=', 2), true)
+        from pg_roles, unnest(rolconfig) as setting where rolname = $1 and setting like 'statement_timeout=%'
+    );
+"""
+PREPARE = _PREPARE_SETTINGS + schema.PREPARE + relationships.PREPARE
+"""Statements that prepare the queries of this module on a connection."""
+
+
+async def begin_with_table(connection: Connection, request: ApiRequest) -> Table:
+    """Begin the transaction, and return the table of the request.
+
+    Raises:
+        RestError: There is no such table (PGRST205).
+    """
+    found = await _begin(connection, request, Table)
+    if not found:
+        raise not_found.no_table(request.name, await _names(connection, not_found.TABLES))
+    if found[0].has_representations:
+        raise unsupported("columns whose domain is cast to JSON or text")
+    return found[0]
+
+
+async def begin_with_function(connection: Connection, request: ApiRequest) -> Function:
+    """Begin the transaction, and return the function that takes the arguments of the request.
+
+    Raises:
+        RestError: There is no such function (PGRST202), or more than one (PGRST203).
+    """
+    names = request.query.arguments if request.body is None else request.body.names
+    is_post = not request.is_read
+    found = await _begin(connection, request, Function)
+    function = choose_function(found, set(names), is_post=is_post)
+    if function is None:
+        functions = await _names(connection, not_found.FUNCTIONS)
+        raise not_found.no_function(request.name, names, found, functions, is_post=is_post)
+    return function
+
+
+async def find_relationships(
+    connection: Connection, request: ApiRequest, origin: str
+) -> Sequence[tuple[Embed, Relationship]]:
+    """Return the relationship of each embed of the request.
+
+    Args:
+        connection: In the transaction of the request.
+        request: The request.
+        origin: Name of the table in whose rows the resources are embedded.
+
+    Raises:
+        RestError: There is no such relationship (PGRST200), or more than one (PGRST201).
+    """
+    if not request.query.select.embeds:
+        return ()
+    cursor = connection.cursor(row_factory=class_row(Relationship))
+    await cursor.execute("execute pgrst_relationship(%s)", (origin,))
+    found = in_order(await cursor.fetchall())
+    related = []
+    for embed in request.query.select.embeds:
+        relationship = choose_relationship(found, origin, embed)
+        if relationship is None:
+            raise await _no_relationship(connection, origin, embed)
+        related.append((embed, relationship))
+    return related
+
+
+async def _begin(connection: Connection, request: ApiRequest, kind: type[_T]) -> list[_T]:
+    """Begin the transaction with the role of the request, and return what has its name."""
+    settings = (
+        request.role,
+        json.dumps(request.claims),
+        request.method,
+        request.path,
+        json.dumps(request.headers),
+        json.dumps(request.cookies),
+        "on" if request.is_read else "off",
+    )
+    cursor = connection.cursor(row_factory=class_row(kind))
+    begin = f"begin; execute pgrst_settings(%s, %s, %s, %s, %s, %s, %s); execute pgrst_{kind.__name__}(%s)"
+    await cursor.execute(begin, (*settings, request.name))
+    while cursor.nextset():
+        pass
+    return await cursor.fetchall()
+
+
+async def _no_relationship(connection: Connection, origin: str, embed: Embed) -> RestError:
+    if any(await _names(connection, not_found.IS_VIEW, [origin, embed.target])):
+        return unsupported("relationships of views")
+    related = await (await connection.execute(not_found.RELATED)).fetchall()
+    return not_found.no_relationship(origin, embed.target, embed.hint, related)
+
+
+async def _names(connection: Connection, query: str, *parameters: Any) -> list[str]:
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(query, parameters)
+    return await cursor.fetchall()
