@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-_RECORDED = Path(__file__).parents[2] / "recorded"
+_RECORDED = Path(__file__).parents[1] / "compare_rest"
 SCHEMA = (_RECORDED / "rest_schema.sql").read_text()
 ROWS = (_RECORDED / "rest_rows.sql").read_text()
 
