@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from worker.model import Item, Page, SiteStatus
+from worker.model import Item, Page, RunSite, SiteStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,13 @@ class SavedPage:
         status: `completed`, `partial` (some items were invalid) or `failed` (all items were, or loading failed).
         results: Items that this run had not found before.
         new: Items that no earlier run of the same search had found.
+        pending_site: While the site is pending: the site with the position at which its search starts.
     """
 
     status: str
     results: int
     new: int
+    pending_site: RunSite | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -85,7 +84,7 @@ class PageSaver:
             raise refusal
 
     def reached(self, site: RunSite) -> RunSite:
-        """Return a site of the run with the position at which its search resumes after the saved pages."""
+        """Return a site of the run with the position at which its search starts, after the saved pages."""
         return self._sites[site.site]
 
     # The spool
@@ -142,20 +141,9 @@ class PageSaver:
                 self._refusal = error
                 await self._report_refusal(found, error)
             return None
-        self._note(found, saved)
+        if saved.pending_site is not None:
+            self._sites[saved.pending_site.site] = saved.pending_site
         return saved
-
-    def _note(self, found: FoundPage, saved: SavedPage) -> None:
-        """Note where the search of a page's site resumes, by the rules of `worker.resume_point`."""
-        site, page = self._sites.get(found.site), found.page
-        if site is None or page.number < site.next_page:
-            return
-        has_cursor = page.cursor is not None and found.account == site.account
-        if page.number == site.next_page and saved.status != "failed" and (has_cursor or page.is_last):
-            reached = replace(site, cursor=page.cursor, next_page=page.number + 1, is_fetched=page.is_last)
-        else:
-            reached = replace(site, cursor=None, next_page=1, is_fetched=False)
-        self._sites[site.site] = reached
 
     async def _report_refusal(self, found: FoundPage, refusal: CallRefusedError) -> None:
         """Keep the page for an operator to look at, and write an alert into the events of the run."""

@@ -1,24 +1,15 @@
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, sharing/leader_ended, sites/accounts, sites/rank, runs/resume, runs/rescue, runs/promote,
---   runs/heartbeat, runs/running_limit.
+-- Calls: kernel/clock, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote, runs/heartbeat,
+--   runs/running_limit.
 
 create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
     return (
-        select coalesce(jsonb_agg(jsonb_build_object(
-            'site', site.site, 'attempt', site.attempts + 1,
-            'account', worker.account_of(site.run_id, site.site),
-            'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
-            'is_fetched', coalesce(point.is_fetched, false)
-        ) order by ranked.rank), '[]')
+        select coalesce(jsonb_agg(worker.site_to_search(site) order by ranked.rank), '[]')
         from public.search_run_sites as site
         join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = site.site
-        -- Only for sites that have been searched before, which few claims have.
-        left join lateral (
-            select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
-        ) as point on true
         where site.run_id = sites_to_search.run_id and site.completed_at is null
     );
 end;

@@ -25,3 +25,23 @@ end;
 comment on function worker.resume_point is
     'Returns where the search of a site continues: after its last saved page, or that all pages are there. No row: '
     'it begins with the first page. A cursor is valid only for the account that returned it.';
+
+create function worker.site_to_search(site public.search_run_sites) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select jsonb_build_object(
+            'site', site.site, 'attempt', site.attempts + 1, 'account', worker.account_of(site.run_id, site.site),
+            'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
+            'is_fetched', coalesce(point.is_fetched, false))
+        from (select) as nothing
+        -- Only for sites that have been searched before, which few claims have.
+        left join lateral (
+            select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
+        ) as point on true
+    );
+end;
+$$;
+comment on function worker.site_to_search is
+    'Returns how the next search of an unfinished site starts: {site, attempt, account, cursor, next_page, '
+    'is_fetched}.';
