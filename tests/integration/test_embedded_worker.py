@@ -21,7 +21,7 @@ from tests.conftest import running_stack
 from tests.example_embedding import application, lifespan
 from worker import Item, Json, Page, Search, SearchParameters, Settings, Source, Worker
 from worker.database.user import FollowedRun, User, signed_in_as
-from worker.local.supabase.postgres import free_port
+from worker.local.loopback import free_port
 from worker.local.supabase.stack import Endpoints
 
 ROOT = Path(__file__).parents[2]
