@@ -3987,10 +3987,10 @@ create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
     return (
-        select coalesce(jsonb_agg(worker.site_to_search(site) order by ranked.rank), '[]')
-        from public.search_run_sites as site
-        join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = site.site
-        where site.run_id = sites_to_search.run_id and site.completed_at is null
+        select coalesce(jsonb_agg(worker.site_to_search(unfinished) order by ranked.rank), '[]')
+        from public.search_run_sites as unfinished
+        join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = unfinished.site
+        where unfinished.run_id = sites_to_search.run_id and unfinished.completed_at is null
     );
 end;
 $$;
