@@ -686,7 +686,7 @@ def test_a_take_names_the_field_that_is_wrong(timed: TimedDatabase, site: str, f
         timed.connection.execute(
             """
             select public.worker_take_permit(%(run_id)s, %(lease_token)s, %(site)s, %(account)s, %(bucket)s,
-                                             %(requests)s, %(timed)s)
+                                             %(requests)s, %(limits)s)
             """,
             asked | {"run_id": run.id, "lease_token": run.token},
         )
