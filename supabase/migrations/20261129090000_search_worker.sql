@@ -3210,18 +3210,12 @@ comment on function public.worker_take_permit is
 -- What changes when a site reports its limits in a response? Its pause and its remaining quota, for all workers.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/buckets.
 
-create function public.worker_observe_limits(
-    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
-) returns void
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
+create function worker.read_observed(
+    observed jsonb, out retry_after interval, out resets_in interval, out remaining integer, out quota integer
+)
+language plpgsql immutable set search_path = '' as $$
 declare
-    wrong record;
-    reported record;
-    held worker.site_buckets;
-    now timestamptz;
-    resets_at timestamptz;
-    is_renewed boolean;
+    wrong text;
 begin
     if jsonb_typeof(observed) is distinct from 'object' then
         raise sqlstate '22023' using message = 'observed must be an object';
@@ -3237,14 +3231,14 @@ begin
     if found then
         raise sqlstate '22023' using message = format(
             'observed.%s must be retry_after_seconds, remaining, quota or resets_in_seconds, and a number from 0 to 1e12',
-            wrong.name);
+            wrong);
     end if;
     -- Sites may send any number: limit pauses to a day, and quota periods to 31 days.
-    select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')) as retry_after,
-           make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')) as resets_in,
-           min(bounded.requests) filter (where bounded.name = 'remaining') as remaining,
-           min(bounded.requests) filter (where bounded.name = 'quota') as quota
-    into reported
+    select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')),
+           make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')),
+           min(bounded.requests) filter (where bounded.name = 'remaining'),
+           min(bounded.requests) filter (where bounded.name = 'quota')
+    into retry_after, resets_in, remaining, quota
     from (
         select field.name, least(field.value::text::numeric, 1000000000)::integer as requests,
                least(field.value::text::double precision,
@@ -3252,7 +3246,23 @@ begin
         from jsonb_each(observed) as field (name, value)
         where field.value <> 'null'
     ) as bounded;
+end;
+$$;
+comment on function worker.read_observed is
+    'Returns the limits that a site reported, within bounds. Raises 22023 (HTTP 400) if they are not valid.';
 
+create function public.worker_observe_limits(
+    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
+) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    reported record := worker.read_observed(worker_observe_limits.observed);
+    held worker.site_buckets;
+    now timestamptz;
+    resets_at timestamptz;
+    is_renewed boolean;
+begin
     perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
@@ -3686,6 +3696,27 @@ end;
 $$;
 comment on function worker.finish_run is 'Gives a run its final status.';
 
+create function worker.site_outcomes(
+    run_id uuid, out all_finished boolean, out others_wait boolean, out all_completed boolean, out any_completed boolean,
+    out any_retryable boolean, out error_code text, out error_message text
+)
+language sql stable set search_path = ''
+begin atomic
+    select bool_and(site.completed_at is not null),
+           bool_and(site.completed_at is not null or wait.site is not null),
+           bool_and(site.status = 'completed'),
+           bool_or(site.status in ('completed', 'partial')),
+           bool_or(site.retryable),
+           (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
+           string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
+                filter (where site.error_code is not null)
+    from public.search_run_sites as site
+    left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
+    where site.run_id = site_outcomes.run_id;
+end;
+comment on function worker.site_outcomes is
+    'Returns how the sites of a run have ended, all together, with the first error code and all error messages.';
+
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -3703,20 +3734,7 @@ begin
     ) then
         perform worker.lock_lease(worker_finish_run.run_id, lease_token);
 
-        select bool_and(site.completed_at is not null) as all_finished,
-               bool_and(site.completed_at is not null or wait.site is not null) as others_wait,
-               bool_and(site.status = 'completed') as all_completed,
-               bool_or(site.status in ('completed', 'partial')) as any_completed,
-               bool_or(site.retryable) as any_retryable,
-               (array_agg(site.error_code order by site.position)
-                    filter (where site.error_code is not null))[1] as error_code,
-               string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
-                    filter (where site.error_code is not null) as error_message
-        into strict sites
-        from public.search_run_sites as site
-        left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
-        where site.run_id = worker_finish_run.run_id;
-
+        sites := worker.site_outcomes(worker_finish_run.run_id);
         if sites.others_wait is not true then
             raise sqlstate '22023' using
                 message = 'run_id must be the id of a run whose sites have all finished or wait';
@@ -4031,13 +4049,36 @@ $$;
 comment on function worker.start_runs is
     'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer.';
 
-create function public.worker_claim_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
-) returns table (
-    run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
-    max_attempts integer, sites jsonb
-)
-language plpgsql security definer set search_path = '' as $$
+create function worker.lock_ready_runs(kinds text[], full_users uuid[], most integer) returns uuid[]
+language plpgsql set search_path = '' as $$
+begin
+    return (
+        select array_agg(locked.id)
+        from (
+            select run.id from public.search_runs as run
+            where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+              and run.kind = any (kinds)
+              -- Not `exists`, for which the planner may read the followers of all runs.
+              and (run.user_id <> all (full_users)
+                   or (select true from public.search_runs as follower
+                       where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
+                       order by follower.user_id
+                       limit 1))
+            order by run.priority desc, run.position
+            limit most
+            for no key update skip locked
+        ) as locked
+    );
+end;
+$$;
+comment on function worker.lock_ready_runs is
+    'Locks the first ready runs of the given kinds, without those whose owner and followers are all among full_users. '
+    'Null if there are none.';
+
+create function worker.start_ready_runs(
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+) returns void
+language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     free_slots integer := slots;
@@ -4046,6 +4087,42 @@ declare
     payers uuid[];
     full_users uuid[];
     passed uuid[] := array[]::uuid[];
+begin
+    -- Repeat, because runs whose users have reached max_running_per_user leave slots to other runs.
+    loop
+        full_users := passed || array(
+            select lease.user_id from worker.leases as lease
+            group by lease.user_id
+            having count(*) >= (select max_running_per_user from worker.settings));
+        ready := worker.lock_ready_runs(start_ready_runs.kinds, full_users, free_slots);
+        exit when ready is null;
+
+        -- Not within the update, which would call it for each row and count the runs that it just started.
+        with room as materialized (
+            select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
+        )
+        select array(select room.run_id from room where room.user_id is not null order by room.run_id),
+               array(select room.user_id from room where room.user_id is not null order by room.run_id),
+               passed || array(select unnest(room.asked) from room where room.user_id is null)
+        into startable, payers, passed;
+
+        perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
+                                  make_interval(secs => lease_seconds));
+        exit when startable @> ready;
+        free_slots := free_slots - cardinality(startable);
+    end loop;
+end;
+$$;
+comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
+
+create function public.worker_claim_runs(
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
+) returns table (
+    run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
+    max_attempts integer, sites jsonb
+)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
 begin
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
@@ -4065,44 +4142,8 @@ begin
         perform worker.rescue_expired_leases();
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
-
-        -- Repeat, because runs whose users have reached max_running_per_user leave slots to other runs.
-        loop
-            full_users := passed || array(
-                select lease.user_id from worker.leases as lease
-                group by lease.user_id
-                having count(*) >= (select max_running_per_user from worker.settings));
-            select array_agg(locked.id) into ready
-            from (
-                select run.id from public.search_runs as run
-                where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
-                  and run.kind = any (worker_claim_runs.kinds)
-                  -- Not `exists`, for which the planner may read the followers of all runs.
-                  and (run.user_id <> all (full_users)
-                       or (select true from public.search_runs as follower
-                           where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
-                           order by follower.user_id
-                           limit 1))
-                order by run.priority desc, run.position
-                limit free_slots
-                for no key update skip locked
-            ) as locked;
-            exit when ready is null;
-
-            -- Not within the update, which would call it for each row and count the runs that it just started.
-            with room as materialized (
-                select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
-            )
-            select array(select room.run_id from room where room.user_id is not null order by room.run_id),
-                   array(select room.user_id from room where room.user_id is not null order by room.run_id),
-                   passed || array(select unnest(room.asked) from room where room.user_id is null)
-            into startable, payers, passed;
-
-            perform worker.start_runs(startable, payers, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
-                                      make_interval(secs => lease_seconds));
-            exit when startable @> ready;
-            free_slots := free_slots - cardinality(startable);
-        end loop;
+        perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
+                                        worker_claim_runs.claim_id);
     end if;
 
     return query
@@ -4177,6 +4218,73 @@ comment on function public.worker_start_site is
 -- otherwise.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
 
+create function worker.unreadable_pages(run_id uuid, site text) returns text
+language sql stable set search_path = ''
+begin atomic
+    select format('%s of %s pages could not be read; they are stored for reprocessing',
+                  count(*) filter (where page.status = 'failed'), count(*))
+    from worker.pages_of_search(unreadable_pages.run_id, unreadable_pages.site) as page
+    having bool_or(page.status = 'failed');
+end;
+comment on function worker.unreadable_pages is
+    'Returns how many pages of a site could not be read, as a sentence; null if all could.';
+
+create function worker.asked_site(
+    run_id uuid, site text, error_code text, out was_asked boolean, out response_ms real
+)
+language sql stable set search_path = ''
+begin atomic
+    -- The outcome counts only if the site was asked: not if it was refused, or waited for longer than max_site_wait, or
+    -- if all its pages were saved before.
+    select searched.status = 'running' and not exists (
+               select from worker.site_waits as wait, worker.settings as settings
+               where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
+           ) and (
+               asked_site.error_code is not null or count(*) filter (where page.attempt = searched.attempts) > 0
+               or not coalesce(bool_or(page.is_last), false)),
+           avg(page.response_ms) filter (where page.attempt = searched.attempts)
+    from public.search_run_sites as searched
+    left join worker.pages_of_search(asked_site.run_id, asked_site.site) as page on true
+    where searched.run_id = asked_site.run_id and searched.site = asked_site.site
+    group by searched.id;
+end;
+comment on function worker.asked_site is
+    'Returns whether the current attempt asked the site, so that its outcome counts for the site, and the mean response '
+    'time of its pages.';
+
+create function worker.end_site(
+    run_id uuid, site text, error_code text, error_message text, retryable boolean
+) returns public.site_status
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    found_here integer;
+    outcome public.site_status;
+begin
+    select count(*) into found_here from public.search_results as result
+    where result.run_id = end_site.run_id and result.site = end_site.site;
+    outcome := case when end_site.error_code is null then 'completed'
+                    when found_here > 0 then 'partial'
+                    else 'failed' end::public.site_status;
+
+    -- Status and count in one write, because Realtime broadcasts each write.
+    update public.search_run_sites as finished
+    set status = outcome, jobs_found = found_here, error_code = end_site.error_code,
+        error_message = end_site.error_message,
+        retryable = case when end_site.error_code is not null then end_site.retryable end,
+        -- For a completed site, jobs_found is enough, and the last progress may be a second old.
+        progress = case outcome when 'completed' then '{"step": "finished"}'
+                                else worker.with_step(finished.progress, 'finished') end,
+        completed_at = worker.now()
+    where finished.run_id = end_site.run_id and finished.site = end_site.site
+      and finished.completed_at is null;
+    return case when found then outcome end;
+end;
+$$;
+comment on function worker.end_site is
+    'Gives a site its final status, derived from its error and its results, and returns it; null if the site ended '
+    'before.';
+
 create function public.worker_finish_site(
     run_id uuid, lease_token uuid, site text, account text default null,
     error_code text default null, error_message text default null, retryable boolean default null,
@@ -4185,55 +4293,23 @@ create function public.worker_finish_site(
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
-    found_here integer;
-    was_asked boolean;
-    response_ms real;
+    asked record;
     outcome public.site_status;
 begin
     perform worker.lock_lease(worker_finish_site.run_id, lease_token);
     perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
 
     if worker_finish_site.error_code is null then
-        select 'unverified', true, format('%s of %s pages could not be read; they are stored for reprocessing',
-                                          count(*) filter (where page.status = 'failed'), count(*))
-        into worker_finish_site.error_code, worker_finish_site.retryable, worker_finish_site.error_message
-        from worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page
-        having bool_or(page.status = 'failed');
+        error_message := worker.unreadable_pages(worker_finish_site.run_id, worker_finish_site.site);
+        if worker_finish_site.error_message is not null then
+            error_code := 'unverified';
+            retryable := true;
+        end if;
     end if;
-
-    -- The outcome counts only if the site was asked: not if it was refused, or waited for longer than max_site_wait, or
-    -- if all its pages were saved before.
-    select searched.status = 'running' and not exists (
-               select from worker.site_waits as wait, worker.settings as settings
-               where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
-           ) and (
-               worker_finish_site.error_code is not null or count(*) filter (where page.attempt = searched.attempts) > 0
-               or not coalesce(bool_or(page.is_last), false)),
-           avg(page.response_ms) filter (where page.attempt = searched.attempts)
-    into was_asked, response_ms
-    from public.search_run_sites as searched
-    left join worker.pages_of_search(worker_finish_site.run_id, worker_finish_site.site) as page on true
-    where searched.run_id = worker_finish_site.run_id and searched.site = worker_finish_site.site
-    group by searched.id;
-
-    select count(*) into found_here from public.search_results as result
-    where result.run_id = worker_finish_site.run_id and result.site = worker_finish_site.site;
-    outcome := case when worker_finish_site.error_code is null then 'completed'
-                    when found_here > 0 then 'partial'
-                    else 'failed' end::public.site_status;
-
-    -- Status and count in one write, because Realtime broadcasts each write.
-    update public.search_run_sites as finished
-    set status = outcome, jobs_found = found_here, error_code = worker_finish_site.error_code,
-        error_message = worker_finish_site.error_message,
-        retryable = case when worker_finish_site.error_code is not null then worker_finish_site.retryable end,
-        -- For a completed site, jobs_found is enough, and the last progress may be a second old.
-        progress = case outcome when 'completed' then '{"step": "finished"}'
-                                else worker.with_step(finished.progress, 'finished') end,
-        completed_at = worker.now()
-    where finished.run_id = worker_finish_site.run_id and finished.site = worker_finish_site.site
-      and finished.completed_at is null;
-    if not found then
+    asked := worker.asked_site(worker_finish_site.run_id, worker_finish_site.site, worker_finish_site.error_code);
+    outcome := worker.end_site(worker_finish_site.run_id, worker_finish_site.site, worker_finish_site.error_code,
+                               worker_finish_site.error_message, worker_finish_site.retryable);
+    if outcome is null then
         return;
     end if;
 
@@ -4247,10 +4323,10 @@ begin
 
     delete from worker.site_waits as wait
     where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
-    if was_asked then
+    if asked.was_asked then
         perform worker.record_site_outcome(worker_finish_site.run_id, worker_finish_site.site,
-                                     coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
-                                     worker_finish_site.retry_after_seconds, response_ms);
+                                           coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
+                                           worker_finish_site.retry_after_seconds, asked.response_ms);
     end if;
 end;
 $$;

@@ -318,6 +318,44 @@ comment on function public.worker_fail_embeddings is
 -- Which items may be near-duplicates? Items of one organization with similar embeddings.
 -- Calls: kernel/clock.
 
+create function worker.near_pairs(item_ids uuid[]) returns table (item_id uuid, other_id uuid)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
+    select distinct least(item.id, nearest.id), greatest(item.id, nearest.id)
+    from public.items as item
+    join public.item_embeddings as embedded on embedded.item_id = item.id
+    cross join lateral (
+        select other.id
+        from public.items as other
+        join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
+        where left(other.organization_key, 100) = left(item.organization_key, 100)
+          and other.organization_key = item.organization_key
+          and coalesce(other.posted_at, other.first_seen_at)
+              between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
+                  and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+          and other.kind = item.kind
+          and other.owner_id is not distinct from item.owner_id
+          and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
+          and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
+          and not exists (
+              select from worker.kept_apart as split
+              where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
+        -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
+        -- two of the text, so that the same job in other words is farther away than the same text with another
+        -- city.
+        order by lower(other.city) is distinct from lower(item.city),
+                 other_embedded.embedding operator(extensions.<=>) embedded.embedding
+        limit 20
+    ) as nearest
+    where item.id = any (item_ids);
+end;
+$$;
+comment on function worker.near_pairs is
+    'Returns pairs of each item with the items that may be the same thing, up to 20 for each: of the same kind, owner and '
+    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never split.';
+
 create function public.worker_near_duplicates(batch integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -344,34 +382,8 @@ begin
     )
     select array_agg(leased.item_id) into claimed from leased;
 
-    with pairs as (
-        select distinct least(item.id, nearest.id) as item_id, greatest(item.id, nearest.id) as other_id
-        from public.items as item
-        join public.item_embeddings as embedded on embedded.item_id = item.id
-        cross join lateral (
-            select other.id
-            from public.items as other
-            join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
-            where left(other.organization_key, 100) = left(item.organization_key, 100)
-              and other.organization_key = item.organization_key
-              and coalesce(other.posted_at, other.first_seen_at)
-                  between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
-                      and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
-              and other.kind = item.kind
-              and other.owner_id is not distinct from item.owner_id
-              and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
-              and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
-              and not exists (
-                  select from worker.kept_apart as split
-                  where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
-            -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
-            -- two of the text, so that the same job in other words is farther away than the same text with another
-            -- city.
-            order by lower(other.city) is distinct from lower(item.city),
-                     other_embedded.embedding operator(extensions.<=>) embedded.embedding
-            limit 20
-        ) as nearest
-        where item.id = any (claimed)
+    with pairs as materialized (
+        select near.item_id, near.other_id from worker.near_pairs(claimed) as near
     ), compared_items as (
         select pairs.item_id as id from pairs union select pairs.other_id from pairs
     )
@@ -539,6 +551,7 @@ create policy "Embeddings of public items and own items" on public.item_embeddin
 
 revoke all on function
     worker.change_embedding_model(text), worker.check_embedding_model(text), worker.continue_embedding_backfill(integer),
+    worker.near_pairs(uuid[]),
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
     public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
     public.worker_finish_near_duplicates(timestamptz, uuid[]), public.similar_items(uuid, integer),

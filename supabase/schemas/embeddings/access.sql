@@ -12,6 +12,7 @@ create policy "Embeddings of public items and own items" on public.item_embeddin
 
 revoke all on function
     worker.change_embedding_model(text), worker.check_embedding_model(text), worker.continue_embedding_backfill(integer),
+    worker.near_pairs(uuid[]),
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
     public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
     public.worker_finish_near_duplicates(timestamptz, uuid[]), public.similar_items(uuid, integer),

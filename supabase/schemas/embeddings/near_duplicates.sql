@@ -1,6 +1,44 @@
 -- Which items may be near-duplicates? Items of one organization with similar embeddings.
 -- Calls: kernel/clock.
 
+create function worker.near_pairs(item_ids uuid[]) returns table (item_id uuid, other_id uuid)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
+    select distinct least(item.id, nearest.id), greatest(item.id, nearest.id)
+    from public.items as item
+    join public.item_embeddings as embedded on embedded.item_id = item.id
+    cross join lateral (
+        select other.id
+        from public.items as other
+        join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
+        where left(other.organization_key, 100) = left(item.organization_key, 100)
+          and other.organization_key = item.organization_key
+          and coalesce(other.posted_at, other.first_seen_at)
+              between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
+                  and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+          and other.kind = item.kind
+          and other.owner_id is not distinct from item.owner_id
+          and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
+          and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
+          and not exists (
+              select from worker.kept_apart as split
+              where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
+        -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
+        -- two of the text, so that the same job in other words is farther away than the same text with another
+        -- city.
+        order by lower(other.city) is distinct from lower(item.city),
+                 other_embedded.embedding operator(extensions.<=>) embedded.embedding
+        limit 20
+    ) as nearest
+    where item.id = any (item_ids);
+end;
+$$;
+comment on function worker.near_pairs is
+    'Returns pairs of each item with the items that may be the same thing, up to 20 for each: of the same kind, owner and '
+    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never split.';
+
 create function public.worker_near_duplicates(batch integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -27,34 +65,8 @@ begin
     )
     select array_agg(leased.item_id) into claimed from leased;
 
-    with pairs as (
-        select distinct least(item.id, nearest.id) as item_id, greatest(item.id, nearest.id) as other_id
-        from public.items as item
-        join public.item_embeddings as embedded on embedded.item_id = item.id
-        cross join lateral (
-            select other.id
-            from public.items as other
-            join public.item_embeddings as other_embedded on other_embedded.item_id = other.id
-            where left(other.organization_key, 100) = left(item.organization_key, 100)
-              and other.organization_key = item.organization_key
-              and coalesce(other.posted_at, other.first_seen_at)
-                  between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
-                      and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
-              and other.kind = item.kind
-              and other.owner_id is not distinct from item.owner_id
-              and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
-              and other_embedded.embedding operator(extensions.<=>) embedded.embedding < 0.05
-              and not exists (
-                  select from worker.kept_apart as split
-                  where split.item_id = least(item.id, other.id) and split.other_id = greatest(item.id, other.id))
-            -- The most likely pairs of a company's hundreds of jobs with the same template. The city is only a word or
-            -- two of the text, so that the same job in other words is farther away than the same text with another
-            -- city.
-            order by lower(other.city) is distinct from lower(item.city),
-                     other_embedded.embedding operator(extensions.<=>) embedded.embedding
-            limit 20
-        ) as nearest
-        where item.id = any (claimed)
+    with pairs as materialized (
+        select near.item_id, near.other_id from worker.near_pairs(claimed) as near
     ), compared_items as (
         select pairs.item_id as id from pairs union select pairs.other_id from pairs
     )
@@ -78,10 +90,9 @@ begin
 end;
 $$;
 comment on function public.worker_near_duplicates is
-    'Claims up to batch embedded items, and looks for items that may be the same thing: of the same kind, owner and '
-    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never '
-    'split. Returns {pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as '
-    'in worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
+    'Claims up to batch embedded items, and looks for items that may be the same thing (worker.near_pairs). Returns '
+    '{pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as in '
+    'worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
     'worker_finish_near_duplicates is called.';
 
 create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer

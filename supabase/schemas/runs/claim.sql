@@ -51,13 +51,36 @@ $$;
 comment on function worker.start_runs is
     'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer.';
 
-create function public.worker_claim_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
-) returns table (
-    run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
-    max_attempts integer, sites jsonb
-)
-language plpgsql security definer set search_path = '' as $$
+create function worker.lock_ready_runs(kinds text[], full_users uuid[], most integer) returns uuid[]
+language plpgsql set search_path = '' as $$
+begin
+    return (
+        select array_agg(locked.id)
+        from (
+            select run.id from public.search_runs as run
+            where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+              and run.kind = any (kinds)
+              -- Not `exists`, for which the planner may read the followers of all runs.
+              and (run.user_id <> all (full_users)
+                   or (select true from public.search_runs as follower
+                       where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
+                       order by follower.user_id
+                       limit 1))
+            order by run.priority desc, run.position
+            limit most
+            for no key update skip locked
+        ) as locked
+    );
+end;
+$$;
+comment on function worker.lock_ready_runs is
+    'Locks the first ready runs of the given kinds, without those whose owner and followers are all among full_users. '
+    'Null if there are none.';
+
+create function worker.start_ready_runs(
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+) returns void
+language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     free_slots integer := slots;
@@ -66,6 +89,42 @@ declare
     payers uuid[];
     full_users uuid[];
     passed uuid[] := array[]::uuid[];
+begin
+    -- Repeat, because runs whose users have reached max_running_per_user leave slots to other runs.
+    loop
+        full_users := passed || array(
+            select lease.user_id from worker.leases as lease
+            group by lease.user_id
+            having count(*) >= (select max_running_per_user from worker.settings));
+        ready := worker.lock_ready_runs(start_ready_runs.kinds, full_users, free_slots);
+        exit when ready is null;
+
+        -- Not within the update, which would call it for each row and count the runs that it just started.
+        with room as materialized (
+            select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
+        )
+        select array(select room.run_id from room where room.user_id is not null order by room.run_id),
+               array(select room.user_id from room where room.user_id is not null order by room.run_id),
+               passed || array(select unnest(room.asked) from room where room.user_id is null)
+        into startable, payers, passed;
+
+        perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
+                                  make_interval(secs => lease_seconds));
+        exit when startable @> ready;
+        free_slots := free_slots - cardinality(startable);
+    end loop;
+end;
+$$;
+comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
+
+create function public.worker_claim_runs(
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
+) returns table (
+    run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
+    max_attempts integer, sites jsonb
+)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
 begin
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
@@ -85,44 +144,8 @@ begin
         perform worker.rescue_expired_leases();
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
-
-        -- Repeat, because runs whose users have reached max_running_per_user leave slots to other runs.
-        loop
-            full_users := passed || array(
-                select lease.user_id from worker.leases as lease
-                group by lease.user_id
-                having count(*) >= (select max_running_per_user from worker.settings));
-            select array_agg(locked.id) into ready
-            from (
-                select run.id from public.search_runs as run
-                where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
-                  and run.kind = any (worker_claim_runs.kinds)
-                  -- Not `exists`, for which the planner may read the followers of all runs.
-                  and (run.user_id <> all (full_users)
-                       or (select true from public.search_runs as follower
-                           where follower.leader_run_id = run.id and follower.user_id <> all (full_users)
-                           order by follower.user_id
-                           limit 1))
-                order by run.priority desc, run.position
-                limit free_slots
-                for no key update skip locked
-            ) as locked;
-            exit when ready is null;
-
-            -- Not within the update, which would call it for each row and count the runs that it just started.
-            with room as materialized (
-                select known.* from worker.users_with_capacity(ready, full_users, may_wait => passed = '{}') as known
-            )
-            select array(select room.run_id from room where room.user_id is not null order by room.run_id),
-                   array(select room.user_id from room where room.user_id is not null order by room.run_id),
-                   passed || array(select unnest(room.asked) from room where room.user_id is null)
-            into startable, payers, passed;
-
-            perform worker.start_runs(startable, payers, worker_claim_runs.worker_id, worker_claim_runs.claim_id,
-                                      make_interval(secs => lease_seconds));
-            exit when startable @> ready;
-            free_slots := free_slots - cardinality(startable);
-        end loop;
+        perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
+                                        worker_claim_runs.claim_id);
     end if;
 
     return query

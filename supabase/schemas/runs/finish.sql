@@ -17,6 +17,27 @@ end;
 $$;
 comment on function worker.finish_run is 'Gives a run its final status.';
 
+create function worker.site_outcomes(
+    run_id uuid, out all_finished boolean, out others_wait boolean, out all_completed boolean, out any_completed boolean,
+    out any_retryable boolean, out error_code text, out error_message text
+)
+language sql stable set search_path = ''
+begin atomic
+    select bool_and(site.completed_at is not null),
+           bool_and(site.completed_at is not null or wait.site is not null),
+           bool_and(site.status = 'completed'),
+           bool_or(site.status in ('completed', 'partial')),
+           bool_or(site.retryable),
+           (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
+           string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
+                filter (where site.error_code is not null)
+    from public.search_run_sites as site
+    left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
+    where site.run_id = site_outcomes.run_id;
+end;
+comment on function worker.site_outcomes is
+    'Returns how the sites of a run have ended, all together, with the first error code and all error messages.';
+
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -34,20 +55,7 @@ begin
     ) then
         perform worker.lock_lease(worker_finish_run.run_id, lease_token);
 
-        select bool_and(site.completed_at is not null) as all_finished,
-               bool_and(site.completed_at is not null or wait.site is not null) as others_wait,
-               bool_and(site.status = 'completed') as all_completed,
-               bool_or(site.status in ('completed', 'partial')) as any_completed,
-               bool_or(site.retryable) as any_retryable,
-               (array_agg(site.error_code order by site.position)
-                    filter (where site.error_code is not null))[1] as error_code,
-               string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
-                    filter (where site.error_code is not null) as error_message
-        into strict sites
-        from public.search_run_sites as site
-        left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
-        where site.run_id = worker_finish_run.run_id;
-
+        sites := worker.site_outcomes(worker_finish_run.run_id);
         if sites.others_wait is not true then
             raise sqlstate '22023' using
                 message = 'run_id must be the id of a run whose sites have all finished or wait';

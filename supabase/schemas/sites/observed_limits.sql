@@ -1,18 +1,12 @@
 -- What changes when a site reports its limits in a response? Its pause and its remaining quota, for all workers.
 -- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/buckets.
 
-create function public.worker_observe_limits(
-    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
-) returns void
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
+create function worker.read_observed(
+    observed jsonb, out retry_after interval, out resets_in interval, out remaining integer, out quota integer
+)
+language plpgsql immutable set search_path = '' as $$
 declare
-    wrong record;
-    reported record;
-    held worker.site_buckets;
-    now timestamptz;
-    resets_at timestamptz;
-    is_renewed boolean;
+    wrong text;
 begin
     if jsonb_typeof(observed) is distinct from 'object' then
         raise sqlstate '22023' using message = 'observed must be an object';
@@ -28,14 +22,14 @@ begin
     if found then
         raise sqlstate '22023' using message = format(
             'observed.%s must be retry_after_seconds, remaining, quota or resets_in_seconds, and a number from 0 to 1e12',
-            wrong.name);
+            wrong);
     end if;
     -- Sites may send any number: limit pauses to a day, and quota periods to 31 days.
-    select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')) as retry_after,
-           make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')) as resets_in,
-           min(bounded.requests) filter (where bounded.name = 'remaining') as remaining,
-           min(bounded.requests) filter (where bounded.name = 'quota') as quota
-    into reported
+    select make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'retry_after_seconds')),
+           make_interval(secs => min(bounded.seconds) filter (where bounded.name = 'resets_in_seconds')),
+           min(bounded.requests) filter (where bounded.name = 'remaining'),
+           min(bounded.requests) filter (where bounded.name = 'quota')
+    into retry_after, resets_in, remaining, quota
     from (
         select field.name, least(field.value::text::numeric, 1000000000)::integer as requests,
                least(field.value::text::double precision,
@@ -43,7 +37,23 @@ begin
         from jsonb_each(observed) as field (name, value)
         where field.value <> 'null'
     ) as bounded;
+end;
+$$;
+comment on function worker.read_observed is
+    'Returns the limits that a site reported, within bounds. Raises 22023 (HTTP 400) if they are not valid.';
 
+create function public.worker_observe_limits(
+    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
+) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    reported record := worker.read_observed(worker_observe_limits.observed);
+    held worker.site_buckets;
+    now timestamptz;
+    resets_at timestamptz;
+    is_renewed boolean;
+begin
     perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
