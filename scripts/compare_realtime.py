@@ -1,4 +1,4 @@
-"""Asks the local Realtime and Supabase's own SQL the same, on one database, and shows where they differ."""
+"""Compares the messages of the local Realtime with those of Supabase's own SQL, for the same subscriptions and changes."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ CLAIMS: Mapping[str, dict[str, Any]] = {
 }
 
 Answer = list[Any]
-"""What a subscription was sent: the changes, or why it was refused."""
+"""The messages to a subscription: the changes, or the refusal."""
 
 
 @dataclass
 class Client:
-    """Subscribes to the local Realtime: each item on a channel of its own, all on one socket."""
+    """Subscribes to the local Realtime, with one channel for each item, all on one socket."""
 
     connection: websockets.ClientConnection
     tokens: Tokens
     answers: defaultdict[str, Answer] = field(default_factory=lambda: defaultdict(list))
 
     async def subscribe(self, topic: str, claims: Mapping[str, Any], item: Mapping[str, Any]) -> None:
-        """Return when later changes are sure to arrive, or when it was refused."""
+        """Wait until the subscription is confirmed or refused."""
         payload = {"config": {"postgres_changes": [item]}, "access_token": self.tokens.issue(dict(claims))}
         await self._send(topic, "phx_join", payload)
         while (message := await self._receive())[3] != "system":
@@ -77,7 +77,7 @@ class Client:
             self.answers[topic].append(HEAD.sub("", message[4]["message"]))
 
     async def listen(self) -> None:
-        """Note all changes until the last table has one."""
+        """Record all changes until that of the last table."""
         while True:
             _, _, topic, event, payload = await self._receive()
             if topic == END and event == "postgres_changes":
@@ -129,7 +129,7 @@ class Comparison:
 
     Attributes:
         database: Connects as a superuser, in autocommit mode.
-        url: Where the local Realtime is.
+        url: URL of the local Realtime.
     """
 
     database: psycopg.Connection[tuple[Any, ...]]
@@ -138,7 +138,7 @@ class Comparison:
     tokens: Tokens
 
     async def ask_both(self, case: Case) -> list[tuple[str, Answer, Answer]]:
-        """Return who is answered differently: by Supabase's SQL, and by the local Realtime."""
+        """Return the subscribers with different messages: those of Supabase's SQL, and those of the local Realtime."""
         policy = "owner = (select auth.uid())" if "owner" in case.columns else "true"
         self._execute(SCHEMA.format(columns=case.columns, policy=policy), *case.before)
         items = [{"event": "*", "schema": "public", "table": "t", **item} for item in ({}, *case.items)]
@@ -181,7 +181,7 @@ def _difference(theirs: object, ours: object) -> Iterator[str]:
 
 
 async def compare(dsn: str, pattern: str) -> int:
-    """Ask all that is named like `pattern`; return the number of cases that differ."""
+    """Run the cases whose names match `pattern`. Return the number of cases that differ."""
     with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as database, SupabaseRealtime(dsn) as supabase:
         database.execute(TYPES.encode())
         tokens = Tokens(SECRET)
@@ -205,7 +205,7 @@ def _report(case: Case, differences: list[tuple[str, Answer, Answer]]) -> bool:
 
 
 def main() -> int:
-    """Compare; return 0 if all is the same, 1 otherwise."""
+    """Run the comparison. Return 0 if all messages are equal, 1 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--real",

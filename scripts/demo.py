@@ -31,15 +31,15 @@ SEARCHES: Sequence[tuple[str, dict[str, Any]]] = (
 )
 BLOCKED_BOARD = "glassdoor"
 KEYED_SITE = "jsearch"
-"""It needs a key: the played one has one."""
+"""This site needs an API key, which only the played site provides."""
 RETRY_DELAY = "1 second"
-"""It stays blocked for all three attempts, and nobody wants to wait for them."""
+"""The blocked board stays blocked for all three attempts: this keeps the demo short."""
 
-GO_ON = """\
-[bold]How to go on[/bold]
+NEXT_STEPS = """\
+[bold]Next steps[/bold]
   . .venv/bin/activate
   By hand:      python -m worker local      starts Supabase here, prints its keys
-                python -m worker run        searches what comes in
+                python -m worker run        searches the runs that are enqueued
                 python -m worker enqueue "data engineer" --watch
   Real boards:  ./scripts/demo --live
   Production:   push the migrations to your Supabase project, set SUPABASE_URL,
@@ -50,12 +50,12 @@ console = Console()
 
 
 async def demo(folder: Path, log: Path, *, live: bool) -> int:
-    """Run the demo; return its exit code.
+    """Run the demo. Return its exit code.
 
     Args:
-        folder: Where the data goes.
-        log: Where the processes log to.
-        live: Search the real boards.
+        folder: Folder for the data.
+        log: Log file of the processes.
+        live: Whether to search the real boards.
     """
     async with AsyncExitStack() as resources:
 
@@ -117,7 +117,7 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
         for name, run_ids in runs_of.items():
             console.print(f"[bold]Found for {titles[run_ids[0]]}[/bold]")
             console.print(items_table(await users[name].items(run_ids[0], ITEMS_SHOWN)))
-        console.print(GO_ON)
+        console.print(NEXT_STEPS)
 
         statuses = [run.run["status"] for run in followed.values()]
         return 0 if is_clean and (live or statuses == ["success", "partial", "success", "success"]) else 1
@@ -126,7 +126,7 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
 async def watch(
     followers: Sequence[tuple[User, list[str]]], titles: dict[str, str], worker: asyncio.subprocess.Process
 ) -> dict[str, FollowedRun]:
-    """Show the runs of several users live until all have ended; return them in the order of `titles`."""
+    """Show the runs of several users live until all have ended. Return them in the order of `titles`."""
     followed: dict[str, FollowedRun] = {}
     with Live(console=console, auto_refresh=False) as live:
 
@@ -153,7 +153,7 @@ async def watch(
 
 
 async def until_signalled(folder: Path, log: Path, *, live: bool) -> int:
-    """Run the demo until it ends or the first SIGINT or SIGTERM; later ones do not disturb the cleaning up."""
+    """Run the demo until it ends, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
     task = asyncio.create_task(demo(folder, log, live=live))
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, lambda: task.cancelling() or task.cancel())

@@ -17,7 +17,7 @@ EXIT_MISSING = 2
 
 
 def main() -> int:
-    """Run the tests given as arguments, or all of them; return 0 passed, 1 failed, 2 something is not installed."""
+    """Run the given tests, or all tests. Return 0 if they pass, 1 if they fail, 2 if a package is missing."""
     missing = _missing_packages()
     if missing:
         sys.stderr.write(f"Missing Debian packages: {' '.join(missing)}\n")

@@ -1,4 +1,4 @@
-"""What is asked of both: a table, who subscribes to it and how, and the statements that change it."""
+"""The cases of the comparison: a table, the subscriptions to it, and the statements that change it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Case:
     """One comparison.
 
     Attributes:
-        columns: Of the table `t`, which has row level security with a policy of its column `owner`, where it has one.
+        columns: Columns of the table `t`. It has row level security, with a policy for a column `owner`.
         changes: Statements, each a transaction.
-        items: What is subscribed to, beside everything.
-        before: Statements before anybody subscribes.
+        items: Subscriptions in addition to the one for all changes.
+        before: Statements before the subscriptions.
     """
 
     name: str

@@ -16,7 +16,7 @@ from psycopg.types.json import set_json_loads
 from worker.local.supabase.realtime.bindings import Binding
 from worker.local.supabase.realtime.errors import RefusedError
 
-NO_TABLE = ""  # the server names what it was asked for
+NO_TABLE = ""  # the server adds the parameters
 SLOT = "comparison"
 MAX_CHANGES = 10_000
 MAX_RECORD_BYTES = 1024 * 1024
@@ -25,18 +25,18 @@ Change = dict[str, Any]
 
 
 class SupabaseRealtime:
-    """The functions and the table of subscriptions, and a slot of `wal2json`, as the platform's server uses them.
+    """The functions, the table of subscriptions and a slot of `wal2json`, as the server of the platform uses them.
 
     Args:
-        dsn: A superuser's, of a database with the schema `realtime` that no server uses meanwhile.
+        dsn: Connection URL of a superuser, for a database with the schema `realtime` that no server uses.
     """
 
     def __init__(self, dsn: str) -> None:
         self._connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
-        # Postgres drops a temporary slot at the first error of its session: subscriptions are refused in the other.
+        # Postgres drops a temporary slot at the first error in its session. Refusals are raised in the other one.
         self._slot = psycopg.connect(dsn, autocommit=True, connect_timeout=10)
         set_json_loads(partial(json.loads, parse_float=Decimal), self._slot)
-        # Since 2026 Postgres has to be told which plugins of others it may use.
+        # Since 2026, Postgres uses only the output plugins that this setting lists.
         self._slot.execute(
             "select set_config(name, 'wal2json', false) from pg_settings where name = 'output_plugin_libraries'"
         )
@@ -50,7 +50,7 @@ class SupabaseRealtime:
         self._connection.close()
 
     def subscribe(self, claims: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-        """Subscribe as the server does, but for reading the filter; return the subscription's id.
+        """Subscribe as the server does, with a filter that is read already. Return the id of the subscription.
 
         Raises:
             RefusedError: With the message of the database.
@@ -84,7 +84,7 @@ class SupabaseRealtime:
         self._connection.execute("delete from realtime.subscription")
 
     def changes(self) -> Iterator[tuple[Sequence[str], Change]]:
-        """Yield what was committed since the last call: the ids of subscriptions, and what they are sent."""
+        """Yield the changes committed since the last call: the ids of the subscriptions, and their message."""
         rows = self._slot.execute(
             "select wal, subscription_ids::text[], errors from realtime.list_changes('supabase_realtime', %s, %s, %s)",
             [SLOT, MAX_CHANGES, MAX_RECORD_BYTES],

@@ -1,1 +1,1 @@
-"""What hostile users and a hostile board do to an honest user."""
+"""An experiment: hostile users and a hostile board try to slow down an honest user."""

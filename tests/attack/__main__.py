@@ -1,4 +1,4 @@
-"""Two hostile users and a hostile board against one honest user, all at once: is he served as well as when alone?"""
+"""Two hostile users and a hostile board against one honest user: is he served as well as without them?"""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from tests.attack.stage import KIND, Stage, set_up
 from worker.cli.main import at_least
 
 MOST = 3.0
-"""So many times as long as in quiet may what the honest user does take."""
-LEAST_SECONDS = 0.005
-"""What takes less in quiet counts as so long: below, a busy processor makes the difference."""
+"""Maximum ratio between the times of the honest user with and without the attack."""
+MIN_SECONDS = 0.005
+"""Shorter times count as this one. Below it, the load of the processor decides."""
 COMPANY = "eastmarrow-cloud"
 CONCURRENCY = 4
 """Runs that are searched at a time, as by one worker."""
@@ -48,7 +48,7 @@ console = Console(highlight=False, soft_wrap=True, markup=False)
 async def phase(
     stage: Stage, worker: psutil.Process, seconds: float, hostile: tuple[str, ...]
 ) -> tuple[Figures, dict[str, Any]]:
-    """Let the honest user live for so long, alone or not; return his figures, and what the others did."""
+    """Run the honest user for a while, alone or under attack. Return his figures, and those of the others."""
     figures, stop = Figures(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(live(stage, HONEST, figures, stop))
@@ -74,7 +74,7 @@ async def _attack(stage: Stage, seconds: float, names: tuple[str, ...]) -> dict[
 
 
 async def calm(stage: Stage) -> list[str]:
-    """Search what is left; return the honest user's runs that do not end."""
+    """Search the remaining runs. Return the runs of the honest user that do not end."""
     figures, stop = Figures(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks, stage.owner() as database:
         tasks.create_task(work(stage, stage.ids[HONEST], figures, stop))
@@ -97,7 +97,7 @@ async def _unended(stage: Stage, database: Any) -> list[str]:
 
 
 async def foreign_results(stage: Stage) -> list[str]:
-    """Return what the honest user's runs show that is not of his searches."""
+    """Return the items in the honest user's runs that his searches did not find."""
     async with stage.user(HONEST) as connection:
         answer = await connection.execute(
             """
@@ -112,7 +112,7 @@ async def foreign_results(stage: Stage) -> list[str]:
 
 
 async def experiment(folder: Path, seconds: float, *, any_speed: bool) -> bool:
-    """Run both phases and print what came of it; return whether the honest user was served."""
+    """Run both phases and print the figures. Return whether the honest user was served."""
     async with set_up(folder, HONEST, *HOSTILE) as stage, worker_at_boards(stage, folder) as worker:
         quiet, _ = await phase(stage, worker, seconds, ())
         attacked, attacks = await phase(stage, worker, seconds, HOSTILE)
@@ -125,24 +125,24 @@ async def experiment(folder: Path, seconds: float, *, any_speed: bool) -> bool:
     console.print("| what | times | quiet | attacked | ratio |\n| --- | ---: | ---: | ---: | ---: |")
     for what in MEASURED:
         before, after = quiet.p95(what), attacked.p95(what)
-        ratio = after / max(before, LEAST_SECONDS)
+        ratio = after / max(before, MIN_SECONDS)
         times = len(attacked.seconds[what])
         console.print(f"| {what} | {times} | {before * 1000:.1f} ms | {after * 1000:.1f} ms | {ratio:.1f} |")
         if ratio > MOST and not any_speed:
-            problems.append(f"{what} takes {ratio:.1f} times as long as in quiet")
+            problems.append(f"{what} takes {ratio:.1f} times as long as without the attack")
     memory = attacks["memory"] / MIB
     console.print(f"\nThe worker that searches the hostile board took at most {memory:.0f} MB.")
     if memory > MAX_MEMORY_MB:
-        problems.append(f"the worker took {memory:.0f} MB; at most {MAX_MEMORY_MB} are right")
+        problems.append(f"the worker took {memory:.0f} MB; the limit is {MAX_MEMORY_MB} MB")
     console.print("\nAttacks: " + ", ".join(f"{name} {times}" for name, times in sorted(attacks["times"].items())))
     for error, times in sorted(attacks["errors"].items(), key=itemgetter(1), reverse=True)[:ERRORS_SHOWN]:
         console.print(f"  {times:5}  {error}")
-    console.print("\n" + ("\n".join(problems) or "The honest user was served as in quiet."))
+    console.print("\n" + ("\n".join(problems) or "The honest user was served as without the attack."))
     return not problems
 
 
 def main() -> int:
-    """Parse the options and run; return 0 if the honest user was served, else 1."""
+    """Run the experiment. Return 0 if the honest user was served, else 1."""
     parser = argparse.ArgumentParser(prog="scripts/attack", description=__doc__)
     parser.add_argument("--seconds", type=at_least(2), default=30, help="length of each phase (default: 30)")
     parser.add_argument("--any-speed", action="store_true", help="let him wait longer than that, as on a busy machine")

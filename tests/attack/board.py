@@ -30,10 +30,10 @@ _turn = count()
 
 
 class HostileGreenhouse(Greenhouse):
-    """Plays Greenhouse, with one board more."""
+    """Plays Greenhouse, with one more board."""
 
     def answer(self, request: Request) -> Response:
-        """Answer as Greenhouse does; at the hostile board with something else each time."""
+        """Answer as Greenhouse does. The hostile board answers differently each time."""
         asked = self.path.fullmatch(request.path)
         if asked and asked["board"] == EVIL:
             return _ANSWERS[next(_turn) % len(_ANSWERS)](self._listings)
@@ -49,7 +49,7 @@ def _depth(_: Sequence[Listing]) -> Response:
 
 
 def _impostor(listings: Sequence[Listing]) -> Response:
-    """Every job that others list, under their ids and addresses, with other words."""
+    """Return every job of the other boards, with their ids and addresses, but with other texts."""
     jobs = [
         {
             "id": int(listing.id),
@@ -87,13 +87,13 @@ async def worker_at_boards(stage: Stage, folder: Path) -> AsyncIterator[psutil.P
 
 
 async def search(stage: Stage, name: str, board: str, stop: asyncio.Event) -> None:
-    """Search a company's board again and again until told to stop."""
+    """Search the board of a company repeatedly until stopped."""
     async with stage.user(name) as connection:
         for turn in count():
             if stop.is_set():
                 return
             parameters = {
-                # Another one each time, so that none is answered with the last.
+                # Another term each time, so that no search is answered with the results of the one before.
                 "search_term": "engineer", "results_wanted": 20 + turn % 900,
                 "sites": ["greenhouse"], "greenhouse_boards": [board],
             }  # fmt: skip
@@ -102,7 +102,7 @@ async def search(stage: Stage, name: str, board: str, stop: asyncio.Event) -> No
 
 
 async def most_memory(process: psutil.Process, stop: asyncio.Event) -> int:
-    """Return the most memory that a process takes until told to stop, in bytes."""
+    """Return the peak memory of a process until stopped, in bytes."""
     most = 0
     while not stop.is_set():
         most = max(most, process.memory_info().rss)

@@ -1,4 +1,4 @@
-"""The honest user and the worker that searches for him: what they do, and how long each thing takes."""
+"""The honest user and the worker that searches for him, with the time of each operation."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ PAUSE_SECONDS = 0.05
 TURN_SECONDS = 0.2
 SLOTS = 2
 GIBBERISH = "gibberish"
-LEAST_TIMES = 5
+MIN_COUNT = 5
 
 _T = TypeVar("_T")
 
 
 def term(ahead: int = 0) -> str:
-    """Return what the honest user searches for now, or so many turns from now: everybody may guess it."""
+    """Return the term that the honest user searches for now, or `ahead` turns later. Others can guess it."""
     return f"turn {int(time.time() / TURN_SECONDS) + ahead}"
 
 
 @dataclass(slots=True)
 class Figures:
-    """How long things took, in seconds, by what they were; and what went wrong."""
+    """The times of operations, in seconds, and the errors."""
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
 
     def p95(self, what: str) -> float:
-        """Return the 95th percentile of the seconds of one thing; infinity if it hardly happened."""
-        if len(self.seconds[what]) < LEAST_TIMES:
+        """Return the 95th percentile of the times of an operation. Infinity if there are too few."""
+        if len(self.seconds[what]) < MIN_COUNT:
             return math.inf
         return statistics.quantiles(self.seconds[what], n=20)[18]
 
     async def timed(self, what: str, doing: Awaitable[_T]) -> _T:
-        """Do it, and note how long it took."""
+        """Run an operation, and record its time."""
         started = time.perf_counter()
         try:
             return await doing
@@ -57,7 +57,7 @@ class Figures:
 
 
 async def live(stage: Stage, name: str, figures: Figures, stop: asyncio.Event) -> None:
-    """Search, and cancel every other run, until told to stop."""
+    """Enqueue searches, and cancel every other one, until stopped."""
     async with stage.user(name) as connection:
         for number in count():
             if stop.is_set():
@@ -76,7 +76,7 @@ async def live(stage: Stage, name: str, figures: Figures, stop: asyncio.Event) -
 
 
 async def work(stage: Stage, honest: str, figures: Figures, stop: asyncio.Event) -> None:
-    """Search everybody's runs, one after the other, until told to stop."""
+    """Search the runs of all users, one after the other, until stopped."""
     async with stage.service() as connection:
         connection.row_factory = dict_row
         while not stop.is_set():
@@ -85,7 +85,7 @@ async def work(stage: Stage, honest: str, figures: Figures, stop: asyncio.Event)
                 try:
                     await _search(connection, run, figures, "" if run["user_id"] == honest else " for others")
                 except psycopg.Error as error:
-                    if error.sqlstate != "PT409":  # cancelled meanwhile, as for any worker
+                    if error.sqlstate != "PT409":  # cancelled in the meantime
                         figures.errors[f"worker, {error.sqlstate}: {error}"] += 1
             if not claimed:
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What hostile users do, each thing again and again."""
+"""The attacks of hostile users. Each attack is repeated until the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.attack.honest import GIBBERISH, ITEMS, Figures, term
 from tests.attack.stage import KIND, SITE, Connection, Stage, value
 
 PAUSE_SECONDS = 1.0
-"""Between two requests of one kind: each user sends some nine a second."""
+"""Pause between two requests of one kind. Each user sends some nine requests a second."""
 HELD_SECONDS = 1.0
 BATCH, BATCHES = 20, 4
 
@@ -41,7 +41,7 @@ Attack: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def repeat(stage: Stage, name: str, attack: Attack, figures: Figures, stop: asyncio.Event) -> None:
-    """Do one thing as a user until told to stop. It may be refused."""
+    """Repeat an attack as a user until stopped. Its requests may be refused."""
     async with stage.user(name) as connection:
         while not stop.is_set():
             try:
@@ -71,19 +71,19 @@ async def huge_numbers(connection: Connection) -> None:
 
 
 async def huge_context(connection: Connection) -> None:
-    """The same where nothing is looked into."""
+    """The same in a field that is not validated."""
     context = f'{{"numbers": [{",".join([HUGE] * 8200)}]}}'
     parameters = json.dumps({"search_term": "a"})
     await value(connection, "select id from public.enqueue_search(%s, %s, %s)", KIND, parameters, context)
 
 
 async def bulk(connection: Connection) -> None:
-    """One search that follows the honest user's, and thousands more that hold it until they are refused."""
+    """One search that follows that of the honest user, and thousands more that hold its lock until they are refused."""
     await connection.execute(INSERT, [_searches([term(-1), *(f"bulk {n}" for n in range(6000))])])
 
 
 async def ignored_duplicates(connection: Connection) -> None:
-    """Thousands of rows that are there already."""
+    """Thousands of rows that exist already."""
     await connection.execute(INSERT_OR_IGNORE, [_searches([term(-1)] * 3000)])
 
 
@@ -94,13 +94,13 @@ async def saved_searches(connection: Connection) -> None:
 
 
 async def popular(connection: Connection) -> None:
-    """What the honest user is about to search for, before he does: every third turn."""
+    """The next searches of the honest user, before he enqueues them: every third turn."""
     for ahead in range(0, 6, 3):
         await connection.execute(INSERT, [_searches([term(ahead)])])
 
 
 async def held_rows(connection: Connection) -> None:
-    """Rows that follow the honest user's runs, locked as a slow update locks them."""
+    """Rows that follow the runs of the honest user, locked as by a slow update."""
     await connection.execute(INSERT, [_searches([term(-1), term(0)])])
     async with connection.transaction():
         await connection.execute("update public.search_runs set cancel_requested_at = null where completed_at is null")
@@ -128,7 +128,7 @@ ATTACKS: Sequence[Attack] = (
 
 
 async def attack(db_url: str, ids: dict[str, str], names: Sequence[str], seconds: float) -> Figures:
-    """Let users do all of it for so long."""
+    """Run all attacks as several users for a while."""
     stage, figures, stop = Stage(db_url, ids), Figures(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for name in names:
@@ -140,7 +140,7 @@ async def attack(db_url: str, ids: dict[str, str], names: Sequence[str], seconds
 
 
 if __name__ == "__main__":
-    # A process of its own: what it computes must not delay what is measured.
+    # A process of its own, so that it does not delay the measured user.
     asked = json.load(sys.stdin)
     done = asyncio.run(attack(**asked))
     json.dump({"times": {name: len(times) for name, times in done.seconds.items()}, "errors": done.errors}, sys.stdout)

@@ -1,6 +1,6 @@
-"""Where it happens: a local stack's Postgres, reached as PostgREST reaches it, with users and a kind of search.
+"""The stage: the Postgres of a local stack, used as PostgREST does, with users and a kind of search.
 
-Not through the local gateway: that is one Python process, which would be what is measured.
+Without the local gateway, because the figures would be those of its one Python process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Stage:
 
     @asynccontextmanager
     async def owner(self) -> AsyncIterator[Connection]:
-        """Connect as the owner of the tables; each statement is a transaction, unless one is begun."""
+        """Connect as the owner of the tables, in autocommit mode."""
         async with await self._connect() as connection:
             yield connection
 
@@ -70,18 +70,18 @@ class Stage:
 
 
 async def value(connection: Connection, query: LiteralString, *arguments: Any) -> Any:
-    """Return the first column of the first row; None without one."""
+    """Return the first column of the first row. `None` without rows."""
     row = await (await connection.execute(query, arguments)).fetchone()
     return None if row is None else row[0]
 
 
 @asynccontextmanager
 async def set_up(folder: Path, *names: str) -> AsyncIterator[Stage]:
-    """Start a stack, and make its users.
+    """Start a stack, and create its users.
 
     Args:
-        folder: Where the data goes.
-        names: Of the users.
+        folder: Folder for the data.
+        names: Names of the users.
     """
     command = ("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
     async with running(*command, log=folder / "stack.log") as process:
@@ -100,9 +100,9 @@ async def set_up(folder: Path, *names: str) -> AsyncIterator[Stage]:
                 """,
                 [KIND],
             )
-            # The honest user is measured, and asks more often than any user does.
+            # The honest user enqueues more often than a real user, in order to be measured.
             await database.execute("update worker.settings set max_per_hour_per_user = 100000")
-            # A played board needs no rest.
+            # A played board needs no delay between requests.
             await database.execute(
                 "insert into worker.bucket_limits (bucket, min_delay_seconds) values ('greenhouse', 0)"
             )

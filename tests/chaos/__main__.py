@@ -1,4 +1,4 @@
-"""Runs the experiment, and prints what came of it."""
+"""Runs the experiment, and prints the results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.processes import ProcessError
 from worker.cli.main import at_least
 
 ROWS_SHOWN = 5
-HIGHEST_SEED = 999_999
+MAX_SEED = 999_999
 EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Parse the options and run; return 0 if all invariants hold, 1 if one is broken, 130 if interrupted."""
+    """Run the experiment. Return 0 if all invariants hold, 1 if one is broken, 130 after a signal."""
     options = _parser().parse_args()
     command = f"scripts/chaos --runs {options.runs} --workers {options.workers} --seed {options.seed}"
     print(command, flush=True)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 async def _until_signalled(plan: Plan, folder: Path) -> Outcome:
-    """Run until the end or the first SIGINT or SIGTERM; later ones do not disturb the cleaning up."""
+    """Run until the end, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
     task = asyncio.create_task(experiment(plan, folder))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
@@ -67,15 +67,15 @@ def _report(outcome: Outcome) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
-    parser.add_argument("--runs", type=at_least(1), default=200, help="searches that are disturbed (default: 200)")
-    parser.add_argument("--workers", type=at_least(1), default=4, help="worker processes at a time (default: 4)")
+    parser.add_argument("--runs", type=at_least(1), default=200, help="number of searches (default: 200)")
+    parser.add_argument("--workers", type=at_least(1), default=4, help="number of worker processes (default: 4)")
     parser.add_argument(
         "--seed",
         type=at_least(0),
-        default=random.randint(0, HIGHEST_SEED),
-        help="what everything is planned from (default: another one each time)",
+        default=random.randint(0, MAX_SEED),
+        help="seed of the plan (default: a random one)",
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the data and the logs here")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder in which to keep the data and the logs")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What happened, in figures."""
+"""Counts of what happened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.chaos.plan import BoardFault, Fault, GatewayFault, Plan, PostgresFaul
 from tests.chaos.stage import Stage
 
 Counts: TypeAlias = dict[str, dict[str, int]]
-"""How often, by name, in groups."""
+"""Counts by name, in groups."""
 
 _QUERIES = {
     "runs": "select status::text, count(*) from public.search_runs group by 1 order by 1",
@@ -40,7 +40,7 @@ _QUERIES = {
 
 
 async def count(stage: Stage, plan: Plan) -> Counts:
-    """Return the plan's faults, and what the database knows."""
+    """Return the counts of the plan's faults, and of the rows in the database."""
     counts = {"faults": dict(sorted(Counter(_name(fault) for fault in plan.faults).items()))}
     async with stage.database() as database:
         for group, query in _QUERIES.items():

@@ -1,4 +1,4 @@
-"""The experiment: searches, faults, calm, and what must hold all the same."""
+"""The experiment: it runs searches while faults happen, waits until all have ended, and checks the invariants."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it."""
+    """The result of an experiment."""
 
     counts: Counts
     broken: Broken
 
 
 async def experiment(plan: Plan, folder: Path) -> Outcome:
-    """Carry a plan out.
+    """Carry out a plan.
 
     Args:
-        plan: What happens when.
-        folder: Where the data and the logs go.
+        plan: The searches and the faults, with their times.
+        folder: Folder for the data and the logs.
 
     Raises:
-        ProcessError: Already undisturbed it does not work.
+        ProcessError: The searches fail even without faults.
     """
-    tell = _teller()
+    report = _progress_printer()
     _log_to(folder / "stack.log")
     broken: Broken = {}
-    async with set_up(folder, tell) as stage, signed_up(stage.url, stage.anon_key, USERS) as users:
+    async with set_up(folder, report) as stage, signed_up(stage.url, stage.anon_key, USERS) as users:
         await _set_limits(stage)
-        tell(f"undisturbed: {len(plan.references)} searches of {len(SITES)} boards")
+        report(f"without faults: {len(plan.references)} searches of {len(SITES)} boards")
         wanted = await search_undisturbed(stage, users, plan.references, folder / "reference.log")
-        # Not before: at the pace of zip_recruiter, the last of eight searches waits for about 15 s by itself.
+        # Only now: at the rate limit of zip_recruiter, the last of eight searches waits for about 15 s without faults.
         await _set_longest_wait(stage)
 
-        tell(f"{plan.workers} workers start; {len(plan.searches)} searches, {len(plan.faults)} faults")
-        places = [Place(number, worker_environment(stage), folder, tell) for number in range(plan.workers)]
+        report(f"{plan.workers} workers start; {len(plan.searches)} searches, {len(plan.faults)} faults")
+        places = [Place(number, worker_environment(stage), folder, report) for number in range(plan.workers)]
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(_look_on(stage, broken))
             for place in places:
@@ -75,7 +75,7 @@ async def experiment(plan: Plan, folder: Path) -> Outcome:
                     chaos.create_task(users.search(search))
                 for fault in plan.faults:
                     chaos.create_task(_strike(fault, stage, places))
-            tell("calm")
+            report("no more faults")
             unended = await stage.unended(CALM_SECONDS + len(plan.searches) * CALM_SECONDS_A_RUN)
             unseen = await _unseen(stage, users)
             looking.cancel()
@@ -94,20 +94,20 @@ async def experiment(plan: Plan, folder: Path) -> Outcome:
         counts = await count(stage, plan)
 
     broken |= {
-        "every run ends once there is calm": unended,
-        "who watches a run sees it end as it ends": unseen,
-        "a worker ends when it is told to, and only then": [text for place in places for text in place.problems],
+        "every run ends after the faults": unended,
+        "a watcher sees how the run ends": unseen,
+        "a worker ends when it receives a signal, and only then": [text for place in places for text in place.problems],
         "no process outlives its worker": await asyncio.to_thread(
             left_over, {group for place in places for group in place.groups}
         ),
-        "logs hold nothing unexpected": [
+        "logs have no tracebacks and only JSON": [
             text for log in (folder / "stack.log", *(place.log for place in places)) for text in problems_of_log(log)
         ],
     }
     return Outcome(counts, {name: rows for name, rows in broken.items() if rows})
 
 
-def _teller() -> Callable[[str], None]:
+def _progress_printer() -> Callable[[str], None]:
     started = time.monotonic()
     return lambda text: print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
 
@@ -130,7 +130,7 @@ async def _set_limits(stage: Stage) -> None:
         await database.execute(
             "update worker.breaker_rules set failures = 2, pause = '1 second', max_pause = '5 seconds'"
         )
-        # A run that waits for a place comes back after half a minute, which is longer than it waits here.
+        # A run that waits for a free search slot is due after 30 s, which is longer than the maximum wait here.
         await database.execute(
             "insert into worker.bucket_limits (bucket, searches) select site, 100 from unnest(%s::text[]) as site",
             [[*SITES]],
@@ -156,7 +156,7 @@ async def _strike(fault: Fault, stage: Stage, places: Sequence[Place]) -> None:
 
 
 async def _look_on(stage: Stage, broken: Broken) -> None:
-    """Check again and again what holds at all times."""
+    """Check repeatedly the invariants that hold at all times."""
     while True:
         with suppress(psycopg.OperationalError):  # Postgres is being restarted
             async with stage.database() as database:
@@ -167,7 +167,7 @@ async def _look_on(stage: Stage, broken: Broken) -> None:
 
 
 async def _unseen(stage: Stage, users: Users) -> list[str]:
-    """Return the runs that ended otherwise than their watchers saw."""
+    """Return the runs that ended in another way than their watchers saw."""
     seen = await users.watched(WATCH_SECONDS)
     async with stage.database() as database:
         cursor = await database.execute(

@@ -1,4 +1,4 @@
-"""What must hold, whatever happens: each invariant is a query for what breaks it."""
+"""The invariants. Each of them is a query that returns the rows that break it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 Broken: TypeAlias = dict[str, list[str]]
-"""What breaks each invariant that does not hold, by its name."""
+"""The rows that break an invariant, by the name of the invariant."""
 
 _EXPECTATION = """
 create temporary table asked (user_id uuid, key text);
@@ -33,7 +33,7 @@ AT_ALL_TIMES: dict[str, str] = {
         from public.search_runs as run left join worker.leases as lease on lease.run_id = run.id
         where (run.status = 'running') <> (lease.run_id is not null)
     """,
-    "no user has more running than is allowed": """
+    "no user has more running runs than allowed": """
         select format('%s: %s', user_id, count(*)) from worker.leases
         group by user_id
         having count(*) > (select max_running_per_user from worker.settings)
@@ -43,14 +43,14 @@ AT_ALL_TIMES: dict[str, str] = {
         from public.search_runs as run join public.search_run_sites as site on site.run_id = run.id
         where run.completed_at is not null and site.completed_at is null
     """,
-    "equal searches are one at a time": """
+    "of equal searches, one runs at a time": """
         select format('%s, newer than %s: %s', fingerprint, newer_than, string_agg(id::text, ', '))
         from public.search_runs
         where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null)
         group by fingerprint, newer_than
         having count(*) > 1
     """,
-    "a follower waits for a run that is active, and as far back as it needs": """
+    "a follower waits for an active run that searches as far back as it needs": """
         select format('%s: %s, follows %s: %s', run.id, run.status, leader.id, leader.status)
         from public.search_runs as run left join public.search_runs as leader on leader.id = run.leader_run_id
         where run.leader_run_id is not null and (
@@ -59,17 +59,17 @@ AT_ALL_TIMES: dict[str, str] = {
             or ((leader.id is null or leader.completed_at is not null)
                 and run.leader_run_id not in (select run_id from worker.ended_leaders)))
     """,
-    "a run is answered by one that has searched for the same, and ended as it": """
+    "a run is answered by a run that searched for the same and ended in the same way": """
         select format('%s: %s, answered by %s: %s', run.id, run.status, answer.id, answer.status)
         from public.search_runs as run join public.search_runs as answer on answer.id = run.shared_run_id
         where run.fingerprint <> answer.fingerprint or answer.shared_run_id is not null
            or (run.status, run.jobs_found, run.error_code, run.error_message)
               is distinct from (answer.status, answer.jobs_found, answer.error_code, answer.error_message)
     """,
-    "a run has its sites if it searches itself, and only then": """
+    "a run has sites if it searches itself, and only then": """
         select format('%s: %s', run.id, string_agg(site.site, ', '))
         from public.search_runs as run left join public.search_run_sites as site on site.run_id = run.id
-        -- One that followed another was cancelled without any.
+        -- A cancelled follower never had any.
         where run.status <> 'cancelled' or run.started_at is not null or site.run_id is not null
         group by run.id
         having array_remove(array_agg(site.site order by site.position), null) <> case
@@ -77,19 +77,19 @@ AT_ALL_TIMES: dict[str, str] = {
             else array(select asked.site from worker.sites_of(run.kind, run.parameters) as asked order by asked.ordinal)
             end
     """,
-    "only an active run waits, and no longer than a run may": """
+    "only an active run waits, and not beyond the maximum wait": """
         select format('%s %s: %s, waited %s, until %s', run.id, wait.site, run.status, wait.waited, wait.due_at)
         from worker.site_waits as wait
         join public.search_runs as run on run.id = wait.run_id
         cross join worker.settings as settings
         where run.completed_at is not null
-           -- A site may have been refused for good, and be about to end: while it is searched, or when its worker died.
+           -- A site may be refused finally, but not have ended yet: while it is searched, or after its worker died.
            or (run.status = 'pending' and (wait.waited > settings.max_site_wait
                                            or wait.due_at > worker.now() + settings.max_site_wait)
                and (select event.event not in ('rescued', 'released') from public.run_events as event
                     where event.run_id = run.id order by event.id desc limit 1))
     """,
-    "a site is tried after a pause by a run that is searching it": """
+    "the run that probes a site after a pause is searching it": """
         select format('%s: %s', health.site, health.prober_run_id)
         from worker.site_health as health
         where health.prober_run_id is not null and not exists (
@@ -100,7 +100,7 @@ AT_ALL_TIMES: dict[str, str] = {
 
 AT_THE_END: dict[str, str] = {
     # Runs
-    "every search that was asked for is one run, and there is no other": """
+    "every requested search is one run, and there are no other runs": """
         select format('%s of %s: %s runs', coalesce(asked.key, run.idempotency_key),
                       coalesce(asked.user_id, run.user_id), count(run.id))
         from asked full join runs as run on (run.user_id, run.idempotency_key) = (asked.user_id, asked.key)
@@ -111,7 +111,7 @@ AT_THE_END: dict[str, str] = {
         select format('%s: %s', id, status) from runs
         where status in ('pending', 'running') or completed_at is null or run_after is not null
     """,
-    "only a cancelled run has sites that were skipped": """
+    "only a cancelled run has skipped sites": """
         select format('%s %s: %s', run.id, site.site, run.status)
         from runs as run join public.search_run_sites as site on site.run_id = run.id
         where site.status = 'skipped' and run.status <> 'cancelled'
@@ -119,7 +119,7 @@ AT_THE_END: dict[str, str] = {
     "no lease is left": """
         select format('%s: %s', run_id, worker_id) from worker.leases
     """,
-    "nobody waits for a site, and none is searched": """
+    "no run waits for a site, and no site is being searched": """
         select format('%s %s: waits for %s', run_id, site, reason) from worker.site_waits
         union all
         select format('%s %s: is searched', run_id, site) from worker.site_searches
@@ -136,25 +136,25 @@ AT_THE_END: dict[str, str] = {
             when bool_or(site.status in ('completed', 'partial')) then 'partial'
             else 'failed' end::public.run_status
     """,
-    "what may pass is tried again while attempts are left": """
+    "a retryable failure is retried while attempts are left": """
         select format('%s: %s after %s of %s attempts', run.id, run.status, run.attempts, run.max_attempts)
         from runs as run
         where run.status in ('partial', 'failed') and run.attempts < run.max_attempts
-          -- One that takes its workers with it is given up whatever its sites say.
+          -- A run that crashes its workers fails whatever its sites say.
           and run.error_code is distinct from 'worker_lost' and exists (
             select from public.search_run_sites as site
             where site.run_id = run.id and site.status in ('partial', 'failed') and site.retryable)
     """,
-    "a run is given up as lost only after too many rescues": """
+    "a run fails with worker_lost only after too many rescues": """
         select format('%s: %s, %s rescues', run.id, coalesce(run.error_code, 'no error'), run.rescues)
         from runs as run, worker.settings as settings
         where run.rescues > settings.max_rescues + 1
            or (run.status <> 'cancelled' and run.shared_run_id is null
                and (run.rescues > settings.max_rescues) <> (run.error_code is not distinct from 'worker_lost'))
     """,
-    "attempts and rescues are within their limits, and as many as the events tell": """
+    "attempts and rescues are within their limits, and match the events": """
         select format('%s: %s attempts, %s rescues, but %s claimed, %s released, %s deferred, %s rescued', run.id,
-                      run.attempts, run.rescues, told.claimed, told.released, told.deferred, told.rescued)
+                      run.attempts, run.rescues, counted.claimed, counted.released, counted.deferred, counted.rescued)
         from runs as run
         join lateral (
             select count(*) filter (where event = 'claimed') as claimed,
@@ -162,9 +162,9 @@ AT_THE_END: dict[str, str] = {
                    count(*) filter (where event = 'deferred') as deferred,
                    count(*) filter (where event = 'rescued') as rescued
             from public.run_events as event where event.run_id = run.id
-        ) as told on true
-        where run.attempts <> told.claimed - told.released - told.deferred - told.rescued
-           or run.attempts > run.max_attempts or run.rescues <> told.rescued
+        ) as counted on true
+        where run.attempts <> counted.claimed - counted.released - counted.deferred - counted.rescued
+           or run.attempts > run.max_attempts or run.rescues <> counted.rescued
     """,
     # Counts
     "a run's jobs_found is the number of its results": """
@@ -185,7 +185,7 @@ AT_THE_END: dict[str, str] = {
         where is_final and status <> 'cancelled' and progress_current is distinct from progress_total
     """,
     # Results
-    "a completed site has each result that is wanted, once": """
+    "a completed site has each expected result once": """
         select format('%s %s: %s %s times', run.id, site.site, wanted.external_id, count(found.external_id))
         from runs as run
         join public.search_run_sites as site on site.run_id = run.id and site.status = 'completed'
@@ -194,7 +194,7 @@ AT_THE_END: dict[str, str] = {
         group by run.id, site.site, wanted.external_id
         having count(found.external_id) <> 1
     """,
-    # More than is wanted may be found: JobSpy reads on beyond jobs that it cannot read.
+    # There may be more results than expected: JobSpy continues after jobs that it cannot read.
     "no site has a result that its board does not list": """
         select format('%s %s: %s', run.id, found.site, coalesce(found.external_id, 'an item of no known source'))
         from found join runs as run on run.id = found.run_id
@@ -203,24 +203,25 @@ AT_THE_END: dict[str, str] = {
            and listed.id = substr(found.external_id, strpos(found.external_id, '-') + 1)
         where listed.id is null
     """,
-    # By this run, or by the leader that it followed until that one ended.
-    "a result is on a page that was saved": """
+    # Saved by this run, or by the leader that it followed until the leader ended.
+    "a result is on a saved page": """
         select format('%s %s: page %s', run.id, result.site, result.page_number)
         from public.search_results as result join runs as run on run.id = result.run_id
         where not exists (
             select from worker.raw_collections as page
             where (page.query_hash, page.site, page.page_number) = (run.fingerprint, result.site, result.page_number))
     """,
-    # Saved when it began: a page of an earlier attempt may come later, from the disk of the worker that lost the run.
-    "an attempt goes on after the last page that was saved, and saves each page once, without a gap": """
+    # Only pages that were saved before the attempt started: pages of an earlier attempt may come later, from the spool.
+    "an attempt continues after the last saved page, and saves each page once, without gaps": """
         select format('%s %s, attempt %s after page %s: %s', run_id, site, attempt, former_page, pages)
         from (
-            select *, lag(last_page) over life as former_page, lag(goes_on and not is_unreadable) over life as may_go_on
+            select *, lag(last_page) over life as former_page,
+                   lag(continues and not is_unreadable) over life as may_continue
             from (
                 select run_id, site, attempt, array_agg(page_number order by id) as pages,
                        min(page_number) as first_page, max(page_number) as last_page,
                        bool_or(status = 'failed') as is_unreadable,
-                       (array_agg(is_last or cursor is not null order by page_number desc))[1] as goes_on
+                       (array_agg(is_last or cursor is not null order by page_number desc))[1] as continues
                 from worker.raw_collections as page
                 where not exists (
                     select from public.run_events as event
@@ -231,9 +232,9 @@ AT_THE_END: dict[str, str] = {
             window life as (partition by run_id, site order by attempt)
         ) as searched
         where pages <> array(select generate_series(first_page, last_page))
-           or first_page <> case when may_go_on then former_page + 1 else 1 end
+           or first_page <> case when may_continue then former_page + 1 else 1 end
     """,
-    "users see each thing that a run found once": """
+    "users see each item of a run once": """
         select format('%s: %s of %s things, %s results', run.id, seen.items, found.things, run.jobs_found)
         from runs as run
         join lateral (
@@ -249,7 +250,7 @@ AT_THE_END: dict[str, str] = {
            or (seen.items = 0) <> (run.jobs_found = 0)
     """,
     # Failures
-    "a site fails only in a way in which its board did": """
+    "a site fails only with an error that its board caused": """
         select format('%s %s: %s, %s: %s', site.run_id, site.site, site.status, coalesce(site.error_code, 'no error'),
                       site.error_message)
         from public.search_run_sites as site
@@ -257,13 +258,13 @@ AT_THE_END: dict[str, str] = {
         where case when site.status in ('partial', 'failed') then possible.error_code is null
                    when site.status = 'completed' then site.error_code is not null end
     """,
-    "partial is what has results and failed what has none": """
+    "a partial site has results, a failed site has none": """
         select format('%s %s: %s with %s results', run_id, site, status, jobs_found)
         from public.search_run_sites
         where (status = 'partial' and jobs_found = 0) or (status = 'failed' and jobs_found > 0)
     """,
     # Events
-    "events are those of a life, in order": """
+    "events follow the life cycle of a run": """
         select format('%s: %s', run.id, string_agg(event.event, ' ' order by event.id))
         from runs as run join public.run_events as event on event.run_id = run.id
         group by run.id, run.shared_run_id
@@ -273,7 +274,7 @@ AT_THE_END: dict[str, str] = {
             '( claimed( site_started| site_finished)*( rescued)? finished|',
             '( claimed( site_started| site_finished)*)? cancelled)$') else '^created finished$' end
     """,
-    "events tell how the run ended": """
+    "the last event matches the status of the run": """
         select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)
         from runs as run
         join lateral (
@@ -283,7 +284,7 @@ AT_THE_END: dict[str, str] = {
             when run.status = 'cancelled' then last.event <> 'cancelled'
             else last.event <> 'finished' or last.data ->> 'status' <> run.status::text end
     """,
-    "events' times are in their order": """
+    "the times of events are in order": """
         select format('%s: %s at %s, %s at %s', run_id, former, former_at, event, created_at)
         from (
             select *, lag(event) over life as former, lag(created_at) over life as former_at
@@ -292,7 +293,7 @@ AT_THE_END: dict[str, str] = {
         ) as event
         where created_at < former_at
     """,
-    "a site that is finished was started right before, unless it could not wait any longer": """
+    "a finished site was started right before, unless it exceeded the maximum wait": """
         select format('%s: %s finished after %s %s', run_id, site, former, former_site)
         from (
             select *, lag(event) over life as former, lag(site) over life as former_site
@@ -302,7 +303,7 @@ AT_THE_END: dict[str, str] = {
         where event = 'site_finished' and (former, former_site) is distinct from ('site_started', site)
           and data ->> 'error_code' is null
     """,
-    "a site's attempts are counted one by one": """
+    "the attempts of a site are counted without gaps": """
         select format('%s %s: %s attempts, but started as %s', site.run_id, site.site, site.attempts,
                       array_agg((started.data ->> 'attempt')::integer order by started.id))
         from public.search_run_sites as site
@@ -310,10 +311,10 @@ AT_THE_END: dict[str, str] = {
             on (started.run_id, started.site) = (site.run_id, site.site) and started.event = 'site_started'
         group by site.run_id, site.site, site.attempts
         having array_remove(array_agg((started.data ->> 'attempt')::integer order by started.id), null)
-            -- An heir goes on counting.
+            -- A new leader continues the count.
             <> array(select generate_series(site.attempts - count(started.id)::integer + 1, site.attempts))
     """,
-    "nothing is written after the end": """
+    "nothing is written after a run has ended": """
         select format('%s ended at %s: %s at %s', run.id, run.completed_at, later.what, later.at)
         from runs as run
         join lateral (
@@ -334,13 +335,13 @@ AT_THE_END: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the database cannot know by itself.
+    """What the database does not contain.
 
     Attributes:
-        asked: What users asked for: (user id, idempotency key).
-        wanted: What an undisturbed search finds: (search term, site, external id).
-        listed: What the boards have for a search: (search term, site, the board's id).
-        possible_errors: How sites may have failed: (site, error code).
+        asked: The requested searches: (user id, idempotency key).
+        wanted: The results of a search without faults: (search term, site, external id).
+        listed: The listings that the boards have for a search: (search term, site, the board's id).
+        possible_errors: The possible errors: (site, error code).
         unheard: Workers that ended before they could have claimed anything: (worker id,).
     """
 
@@ -352,11 +353,11 @@ class Expectation:
 
 
 async def violations(database: psycopg.AsyncConnection[Any], expectation: Expectation) -> Broken:
-    """Return what breaks each invariant that does not hold.
+    """Return the rows that break an invariant, by its name.
 
     Args:
-        database: An idle connection of the owner of the tables. Nothing stays of what is made in it.
-        expectation: What the database cannot know.
+        database: An idle connection of the owner of the tables. Everything created in it is rolled back.
+        expectation: What the database does not contain.
     """
     async with database.transaction(force_rollback=True):
         await database.execute(_EXPECTATION)
@@ -369,7 +370,7 @@ async def violations(database: psycopg.AsyncConnection[Any], expectation: Expect
 
 
 async def violations_so_far(database: psycopg.AsyncConnection[Any]) -> Broken:
-    """Return what breaks each of the invariants that hold at all times.
+    """Return the rows that break an invariant that holds at all times, by its name.
 
     Args:
         database: A connection of the owner of the tables.

@@ -1,4 +1,4 @@
-"""What will happen and when, all of it from one seed."""
+"""The plan: which searches and faults happen at which time. It depends only on a seed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
 TERMS = ("engineer", "manager", "designer", "nurse", "analyst", "teacher", "accountant", "developer")
 USERS = 8
 LEASE_SECONDS = 5
-"""The least that `worker_claim_runs` takes, so that as much as possible happens in a short time."""
+"""The minimum of `worker_claim_runs`, so that much happens in a short time."""
 
 SECONDS_A_RUN = 0.7
-LEAST_SECONDS = 14.0
+MIN_SECONDS = 14.0
 SHARE_AT_ONCE = 0.3
 SHARE_CANCELLED = 0.1
 SHARE_WATCHED = 0.1
@@ -36,11 +36,11 @@ POSSIBLE_ERRORS: dict[Failure, frozenset[ErrorCode]] = {
     Failure.HANG: frozenset({ErrorCode.TIMEOUT}),
     Failure.DRIP: frozenset({ErrorCode.TIMEOUT}),
 }
-"""How a search ends that meets a failing board. An empty board is left out: it looks like one that has nothing."""
+"""The error code of a search of a failing board. Empty boards are left out: they look like boards without listings."""
 
 
 class Blow(StrEnum):
-    """What happens to a worker's process."""
+    """What happens to the process of a worker."""
 
     KILL = "SIGKILL"
     PAUSE = "SIGSTOP"
@@ -48,7 +48,7 @@ class Blow(StrEnum):
 
 
 class Shutdown(StrEnum):
-    """How Postgres goes down: `immediate` is as after a crash, and is followed by a recovery."""
+    """How Postgres is shut down. `immediate` is like a crash: the next start recovers."""
 
     FAST = "fast"
     IMMEDIATE = "immediate"
@@ -56,7 +56,7 @@ class Shutdown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerFault:
-    """A signal to a worker; a paused one goes on after `seconds`, which is longer than a lease."""
+    """A signal to a worker. A paused worker continues after `seconds`, which is longer than a lease."""
 
     at: float
     worker: int
@@ -66,7 +66,7 @@ class WorkerFault:
 
 @dataclass(frozen=True, slots=True)
 class GatewayFault:
-    """The way to Supabase is out of order for `seconds`."""
+    """The gateway of Supabase fails for `seconds`."""
 
     at: float
     outage: Outage
@@ -75,7 +75,7 @@ class GatewayFault:
 
 @dataclass(frozen=True, slots=True)
 class PostgresFault:
-    """Postgres is shut down, and started again after `seconds`."""
+    """Postgres is shut down, and restarted after `seconds`."""
 
     at: float
     shutdown: Shutdown
@@ -96,19 +96,19 @@ class BoardFault:
 Fault: TypeAlias = WorkerFault | GatewayFault | PostgresFault | BoardFault
 Card: TypeAlias = Blow | type[GatewayFault] | type[PostgresFault] | type[BoardFault]
 DECK: Sequence[Card] = (*Blow, *Blow, GatewayFault, PostgresFault, *(4 * (BoardFault,)))
-"""How often each kind of fault comes up, next to the others."""
+"""The relative frequency of each kind of fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A run that a user asks for.
+    """A search of a user.
 
     Attributes:
-        at: Seconds from the beginning.
+        at: Seconds from the start.
         user: Number of the user.
         key: Its idempotency key.
-        cancelled_after: Seconds until the user cancels it; None: never.
-        is_watched: Whether the user follows it live to its end.
+        cancelled_after: Seconds until the user cancels it. `None`: never.
+        is_watched: Whether the user follows it until it ends.
     """
 
     at: float
@@ -121,10 +121,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is decided before the beginning. All times are seconds from it.
+    """Everything that is decided before the start. All times are seconds from the start.
 
     Attributes:
-        references: Searches of every site for every term, made undisturbed: what they find is what has to be found.
+        references: Searches of every site for every term, made without faults. Their results are the expected ones.
     """
 
     seed: int
@@ -135,15 +135,15 @@ class Plan:
 
     @property
     def possible_errors(self) -> frozenset[tuple[str, str]]:
-        """How each site may have failed: (site, error code)."""
+        """The possible errors: (site, error code)."""
         ordered = {
             (fault.site, str(code))
             for fault in self.faults
             if isinstance(fault, BoardFault)
             for code in POSSIBLE_ERRORS[fault.failure]
         }
-        # Also where no board fails: a search takes as long as its worker is paused or its pages cannot be saved, and
-        # others may be before it for longer than a run waits.
+        # Also without failing boards: a search may time out while its worker is paused or its pages cannot be saved, or
+        # wait for other searches for longer than the maximum wait.
         codes = (str(ErrorCode.TIMEOUT), str(ErrorCode.RATE_LIMITED), "worker_lost")
         anywhere = {(site, code) for site in SITES for code in codes}
         return frozenset(ordered | anywhere)
@@ -154,11 +154,11 @@ def make_plan(*, seed: int, runs: int, workers: int) -> Plan:
 
     Args:
         seed: Equal seeds give equal plans.
-        runs: Runs that are disturbed.
-        workers: Worker processes at a time.
+        runs: Number of searches.
+        workers: Number of worker processes.
     """
     rng = random.Random(seed)
-    seconds = max(LEAST_SECONDS, runs * SECONDS_A_RUN)
+    seconds = max(MIN_SECONDS, runs * SECONDS_A_RUN)
     terms = rng.sample(TERMS, min(len(TERMS), 2 + runs // 10))
     wanted = {term: rng.randint(10, 40) for term in terms}
     references = tuple(
@@ -207,7 +207,7 @@ def _faults(rng: random.Random, seconds: float, workers: int) -> Iterator[Fault]
 
 
 def _cards(rng: random.Random) -> Iterator[Card]:
-    """Deal from shuffled decks, without end: each kind of fault comes up, however short the experiment is."""
+    """Yield faults from shuffled decks, endlessly. So each kind of fault happens even in a short experiment."""
     while True:
         yield from rng.sample(DECK, len(DECK))
 

@@ -1,4 +1,4 @@
-"""What has to be found: searches that nothing disturbs, and what the boards list."""
+"""The expected results: those of searches without faults, and the listings of the boards."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from worker.local.boards.synthetic.jobs import words
 SECONDS = 90
 
 Findings: TypeAlias = list[tuple[str, str, str]]
-"""(search term, site, id of what was found)"""
+"""(search term, site, id of the result)"""
 
 
 async def search_undisturbed(stage: Stage, users: Users, searches: Sequence[Search], log: Path) -> Findings:
-    """Let a worker search while all is well; return what it found, by the source's ids.
+    """Let a worker search without faults. Return its results, with the ids of the source.
 
     Raises:
-        ProcessError: A search did not succeed, or a board has nothing for a term, so that nothing could get lost.
+        ProcessError: A search did not succeed, or a board has no results for a term.
     """
     for search in searches:
         await users.search(search)
     environment = worker_environment(stage) | {"WORKER_LEASE_SECONDS": str(SECONDS)}
-    # Not `drain`: the last of the searches may wait for its place at a site for longer than that waits for a run.
+    # Not `drain`: the last search may wait for a site for longer than `drain` waits for a run.
     async with running("worker", "run", log=log, **environment):
         await stage.unended(SECONDS)
     async with stage.database() as database:
@@ -44,12 +44,12 @@ async def search_undisturbed(stage: Stage, users: Users, searches: Sequence[Sear
         found: Findings = await cursor.fetchall()
     asked = {(search.parameters["search_term"], site) for search in searches for site in SITES}
     if missing := asked - {(term, site) for term, site, _ in found}:
-        raise ProcessError(f"Undisturbed searches found nothing: {sorted(missing)}. Their log ends with:\n{_end(log)}")
+        raise ProcessError(f"no results without faults: {sorted(missing)}. The log ends with:\n{_end(log)}")
     return found
 
 
 def listed(stage: Stage, searches: Sequence[Search]) -> Findings:
-    """Return all that the boards have for the terms of some searches, by the boards' own ids."""
+    """Return all listings of the boards for the terms of some searches, with the ids of the boards."""
     return [
         (term, listing.site, listing.id)
         for term in {search.parameters["search_term"] for search in searches}

@@ -1,4 +1,4 @@
-"""Where it happens: a stack whose Postgres can be restarted, with a faulty gateway in front of it, and job boards."""
+"""The stage: a stack whose Postgres can be restarted, with a faulty gateway in front of it, and played job boards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.local.supabase.tokens import Tokens
 
 LOOK_SECONDS = 0.2
 LATENCY_MS = 100
-"""Of the boards: a search that takes no time is never in the way of a fault."""
+"""Latency of the boards: without it, a search would be too short to meet a fault."""
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class Stage:
     """Everything around the workers.
 
     Attributes:
-        folder: Where the data goes.
+        folder: Folder for the data.
         url: Address of the stack, through the faulty gateway.
-        tell: Prints a line of progress.
+        report: Prints a line of progress.
     """
 
     folder: Path
@@ -44,14 +44,14 @@ class Stage:
     postgres: Postgres
     front: FaultyGateway
     boards: Boards
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     _gateway_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _postgres_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _board_faults: dict[str, int] = field(default_factory=dict)
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """Connect past the gateway, as the owner of the tables."""
+        """Connect directly to the database, as the owner of the tables."""
         connecting = psycopg.AsyncConnection.connect(
             self.postgres.dsn("postgres"), autocommit=True, connect_timeout=10, options="-c statement_timeout=20s"
         )
@@ -59,7 +59,7 @@ class Stage:
             yield connection
 
     async def unended(self, seconds: float) -> list[str]:
-        """Wait until every run has ended; return those that do not in time."""
+        """Wait until every run has ended. Return the runs that did not end in time."""
         deadline = time.monotonic() + seconds
         async with self.database() as database:
             while True:
@@ -74,7 +74,7 @@ class Stage:
     async def break_gateway(self, fault: GatewayFault) -> None:
         """Let the gateway fail for a while."""
         async with self._gateway_lock:
-            self.tell(f"gateway: {fault.outage} for {fault.seconds:.1f} s")
+            self.report(f"gateway: {fault.outage} for {fault.seconds:.1f} s")
             self.front.fail(fault.outage)
             try:
                 await asyncio.sleep(fault.seconds)
@@ -82,19 +82,19 @@ class Stage:
                 self.front.heal()
 
     async def restart_postgres(self, fault: PostgresFault) -> None:
-        """Shut Postgres down, and start it again."""
+        """Shut down Postgres, and restart it."""
         async with self._postgres_lock:
-            self.tell(f"Postgres: {fault.shutdown} shutdown, {fault.seconds:.1f} s down")
+            self.report(f"Postgres: {fault.shutdown} shutdown, {fault.seconds:.1f} s down")
             await asyncio.to_thread(self.postgres.stop, immediately=fault.shutdown is Shutdown.IMMEDIATE)
             await asyncio.sleep(fault.seconds)
             started = time.monotonic()
             await asyncio.to_thread(self.postgres.start)
-            self.tell(f"Postgres: back after {time.monotonic() - started:.1f} s")
+            self.report(f"Postgres: back after {time.monotonic() - started:.1f} s")
 
     async def break_board(self, fault: BoardFault) -> None:
-        """Let a job board fail for a while; a later failure takes the place of an earlier one."""
+        """Let a job board fail for a while. Replaces an earlier failure."""
         page = f" from page {fault.from_page}" if fault.from_page > 1 else ""
-        self.tell(f"{fault.site}: {fault.failure}{page} for {fault.seconds:.1f} s")
+        self.report(f"{fault.site}: {fault.failure}{page} for {fault.seconds:.1f} s")
         number = self._board_faults[fault.site] = self._board_faults.get(fault.site, 0) + 1
         self.boards.fail(fault.site, fault.failure, from_page=fault.from_page)
         await asyncio.sleep(fault.seconds)
@@ -103,12 +103,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(folder: Path, tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_up(folder: Path, report: Callable[[str], None]) -> AsyncIterator[Stage]:
     """Start everything but the workers.
 
     Args:
-        folder: Where the data goes.
-        tell: Prints a line of progress.
+        folder: Folder for the data.
+        report: Prints a line of progress.
     """
     tokens = Tokens(secrets.token_hex(32))
     async with AsyncExitStack() as resources:
@@ -128,5 +128,5 @@ async def set_up(folder: Path, tell: Callable[[str], None]) -> AsyncIterator[Sta
             postgres=postgres,
             front=front,
             boards=await resources.enter_async_context(Boards(latency_ms=LATENCY_MS)),
-            tell=tell,
+            report=report,
         )

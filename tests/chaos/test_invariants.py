@@ -20,33 +20,33 @@ KEYS = ("finished", "answered", "cancelled")
 IDS = {"linkedin": ["li-1", "li-2", "li-3"], "indeed": ["in-1", "in-2"]}
 
 PLANTED = {
-    "equal searches are one at a time":
+    "of equal searches, one runs at a time":
         "update search_runs set status = 'pending', completed_at = null, shared_run_id = null",
-    "a follower waits for a run that is active, and as far back as it needs": """
+    "a follower waits for an active run that searches as far back as it needs": """
         update search_runs
         set status = 'pending', completed_at = null, leader_run_id = shared_run_id, shared_run_id = null
         where shared_run_id is not null
     """,
-    "a run is answered by one that has searched for the same, and ended as it":
+    "a run is answered by a run that searched for the same and ended in the same way":
         "update search_runs set status = 'partial' where shared_run_id is not null",
-    "a run has its sites if it searches itself, and only then": "delete from search_run_sites where site = 'indeed'",
-    "every search that was asked for is one run, and there is no other":
+    "a run has sites if it searches itself, and only then": "delete from search_run_sites where site = 'indeed'",
+    "every requested search is one run, and there are no other runs":
         "update search_runs set idempotency_key = idempotency_key || '!'",
     "every run is final": "update search_runs set status = 'pending', completed_at = null",
     "no run is final with a site that is not":
         "update search_run_sites set status = 'running', completed_at = null where site = 'indeed'",
-    "only a cancelled run has sites that were skipped": "update search_run_sites set status = 'skipped'",
-    "only an active run waits, and no longer than a run may": """
+    "only a cancelled run has skipped sites": "update search_run_sites set status = 'skipped'",
+    "only an active run waits, and not beyond the maximum wait": """
         insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
         select id, 'indeed', '', 'indeed', now(), now(), 'paused', '' from search_runs
     """,
-    "a site is tried after a pause by a run that is searching it": """
+    "the run that probes a site after a pause is searching it": """
         insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
         select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs limit 1;
         insert into worker.site_health (site, account, prober_run_id)
         select 'indeed', 'tried', run_id from worker.leases
     """,
-    "nobody waits for a site, and none is searched": """
+    "no run waits for a site, and no site is being searched": """
         insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
         select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs limit 1;
         insert into worker.site_searches (run_id, site, account) select run_id, 'indeed', '' from worker.leases
@@ -57,48 +57,48 @@ PLANTED = {
     """,
     "a run has a lease while it runs, and only then":
         "update search_runs set status = 'running', completed_at = null",
-    "no user has more running than is allowed": """
+    "no user has more running runs than allowed": """
         update worker.settings set max_running_per_user = 1;
         insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
         select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs
     """,
     "a run's status follows from its sites": "update search_runs set status = 'partial'",
-    "what may pass is tried again while attempts are left": """
+    "a retryable failure is retried while attempts are left": """
         update search_runs set status = 'partial' where status = 'success';
         update search_run_sites set status = 'partial', error_code = 'network', retryable = true where site = 'indeed'
     """,
-    "a run is given up as lost only after too many rescues":
+    "a run fails with worker_lost only after too many rescues":
         "update search_runs set status = 'failed', error_code = 'worker_lost'",
-    "attempts and rescues are within their limits, and as many as the events tell":
+    "attempts and rescues are within their limits, and match the events":
         "update search_runs set attempts = attempts + 1",
     "a run's jobs_found is the number of its results": "update search_runs set jobs_found = jobs_found - 1",
     "a site's jobs_found is the number of its results": "update search_run_sites set jobs_found = jobs_found + 1",
     "the progress of a run that was not cancelled ends at its total":
         "update search_runs set progress_current = progress_total - 1",
-    "a completed site has each result that is wanted, once": """
+    "a completed site has each expected result once": """
         delete from search_results
         where item_id = (select item_id from item_sources where external_id = 'li-2')
     """,
     "no site has a result that its board does not list": "delete from item_sources where external_id = 'in-1'",
-    "a result is on a page that was saved": "update search_results set page_number = 7",
-    "an attempt goes on after the last page that was saved, and saves each page once, without a gap":
+    "a result is on a saved page": "update search_results set page_number = 7",
+    "an attempt continues after the last saved page, and saves each page once, without gaps":
         "delete from worker.raw_collections where site = 'linkedin' and page_number = 1",
-    "users see each thing that a run found once": "update search_runs set shared_run_id = gen_random_uuid()",
-    "a site fails only in a way in which its board did": """
+    "users see each item of a run once": "update search_runs set shared_run_id = gen_random_uuid()",
+    "a site fails only with an error that its board caused": """
         update search_run_sites set status = 'partial', error_code = 'blocked' where site = 'indeed'
     """,
-    "partial is what has results and failed what has none": "update search_run_sites set status = 'failed'",
-    "events are those of a life, in order": """
+    "a partial site has results, a failed site has none": "update search_run_sites set status = 'failed'",
+    "events follow the life cycle of a run": """
         insert into run_events (run_id, event, created_at) select id, 'released', now() from search_runs
     """,
-    "events tell how the run ended":
+    "the last event matches the status of the run":
         """update run_events set data = '{"status": "failed"}' where event = 'finished'""",
-    "events' times are in their order":
+    "the times of events are in order":
         "update run_events set created_at = created_at - interval '1 second' where event = 'site_finished'",
-    "a site that is finished was started right before, unless it could not wait any longer":
+    "a finished site was started right before, unless it exceeded the maximum wait":
         "update run_events set site = 'glassdoor' where event = 'site_finished' and site = 'indeed'",
-    "a site's attempts are counted one by one": "update search_run_sites set attempts = 2 where site = 'indeed'",
-    "nothing is written after the end":
+    "the attempts of a site are counted without gaps": "update search_run_sites set attempts = 2 where site = 'indeed'",
+    "nothing is written after a run has ended":
         "update search_results set created_at = created_at + interval '1 minute' where site = 'indeed'",
     "a worker that never listened never claimed":
         """update run_events set data = data || '{"worker_id": "unheard"}' where event = 'claimed'""",

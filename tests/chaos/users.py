@@ -1,4 +1,4 @@
-"""What users do: ask for searches, watch them and cancel them, again and again until it is answered."""
+"""The users: they enqueue, watch and cancel searches, and retry each request until it succeeds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RETRY_SECONDS = 0.5
 
 
 class Users:
-    """Users who are signed in.
+    """Signed-in users.
 
     Args:
         users: The users.
@@ -37,7 +37,7 @@ class Users:
         self._watchers: dict[str, asyncio.Task[str]] = {}
 
     async def search(self, search: Search) -> None:
-        """Put a search into the queue when the plan says so, and watch or cancel it if it says so."""
+        """Enqueue a search at its time, and watch or cancel it as planned."""
         await asyncio.sleep(search.at)
         user = self._users[search.user]
         run = await _insist(partial(user.enqueue, "jobs", search.parameters, idempotency_key=search.key))
@@ -48,7 +48,7 @@ class Users:
             await _insist(partial(user.cancel, run["id"]))
 
     async def watched(self, seconds: float) -> dict[str, str]:
-        """Give the watchers time to see the ends of their runs; return what each saw, by run."""
+        """Wait until the watchers have seen the ends of their runs. Return the status that each saw, by run."""
         if self._watchers:
             await asyncio.wait(self._watchers.values(), timeout=seconds)
         for watcher in self._watchers.values():
@@ -76,12 +76,12 @@ async def _insist(call: Callable[[], Awaitable[Row]]) -> Row:
 
 @asynccontextmanager
 async def signed_up(url: str, key: str, count: int) -> AsyncIterator[Users]:
-    """Sign up so many users.
+    """Sign up users.
 
     Args:
         url: Address of the stack.
-        key: The API key of users.
-        count: How many.
+        key: The API key for users.
+        count: Number of users.
     """
     async with AsyncExitStack() as resources:
         users, ids = [], []

@@ -1,4 +1,4 @@
-"""The platform: keeps worker processes running, as Render or Kubernetes would, and tells how they end."""
+"""The platform: restarts worker processes, as Render or Kubernetes would, and reports how they end."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ from tests.support.processes import STOP_SECONDS, running
 
 RESTART_SECONDS = 0.2
 ORPHAN_SECONDS = 5
-# What multiprocessing prints when a worker is killed between asking for a child and telling it what to do.
+# What multiprocessing prints when a worker is killed while it starts a child process.
 _HALF_STARTED_CHILD = re.compile(
     r"^Traceback .*multiprocessing/forkserver\.py.*^EOFError: Ran out of input$", re.MULTILINE | re.DOTALL
 )
 
 
 class Place:
-    """A place for one worker: as a process ends, the next one starts.
+    """A place for one worker: when a process ends, the next one starts.
 
     Args:
         number: Its number.
         environment: Environment variables of the workers.
-        folder: Where its log goes.
-        tell: Prints a line of progress.
+        folder: Folder for its log.
+        report: Prints a line of progress.
 
     Attributes:
-        problems: What the workers did that they must not do.
-        unheard: Workers that ended before they listened to signals, and so before they could have claimed anything.
-        groups: Process groups of all workers that have been.
+        problems: Violations of the rules for ending.
+        unheard: Workers that ended before they listened to signals, so before they could claim anything.
+        groups: Process groups of all workers so far.
     """
 
-    def __init__(self, number: int, environment: Mapping[str, str], folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, number: int, environment: Mapping[str, str], folder: Path, report: Callable[[str], None]
+    ) -> None:
         self.problems: list[str] = []
         self.unheard: list[str] = []
         self.groups: set[int] = set()
         self.log = folder / f"worker-{number}.log"
         self._number = number
         self._environment = environment
-        self._tell = tell
+        self._report = report
         self._blow: Blow | None = None
         self._process: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
         self._lock = asyncio.Lock()
@@ -69,14 +71,14 @@ class Place:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def strike(self, fault: WorkerFault) -> None:
-        """Do to the worker what the plan says; wait until it has ended or goes on."""
+        """Send the planned signal to the worker. Wait until it has ended or continues."""
         async with self._lock:
             process = await self._process
             if fault.blow is not Blow.PAUSE:
-                self._tell(f"worker {self._number}: {fault.blow}")
+                self._report(f"worker {self._number}: {fault.blow}")
                 await self._end(process, fault.blow)
                 return
-            self._tell(f"worker {self._number}: {fault.blow} for {fault.seconds:.1f} s")
+            self._report(f"worker {self._number}: {fault.blow} for {fault.seconds:.1f} s")
             _send(process, signal.SIGSTOP)
             try:
                 await asyncio.sleep(fault.seconds)
@@ -84,7 +86,7 @@ class Place:
                 _send(process, signal.SIGCONT)
 
     async def close(self) -> None:
-        """Tell the worker to stop, and start no other."""
+        """Stop the worker, and do not start another one."""
         async with self._lock:
             process = await self._process
             self._is_closed = True
@@ -111,12 +113,12 @@ class Place:
 
 
 def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it has ended by itself, which `_judge` tells
+    with suppress(ProcessLookupError):  # it has ended by itself, which `_judge` reports
         process.send_signal(number)
 
 
 def problems_of_log(log: Path) -> list[str]:
-    """Return what a log says that it must not: tracebacks, and anything but JSON."""
+    """Return the tracebacks in a log, and the lines that are not JSON."""
     problems: list[str] = []
     for is_json, lines in groupby(log.read_text(errors="replace").splitlines(), key=lambda line: line.startswith("{")):
         if is_json:
@@ -148,7 +150,7 @@ def _processes(groups: set[int]) -> list[str]:
 
 
 def worker_environment(stage: Stage) -> dict[str, str]:
-    """Return the settings of the workers: everything that waits is short."""
+    """Return the settings of the workers, with short waits."""
     return {
         "SUPABASE_URL": stage.url,
         "SUPABASE_SERVICE_ROLE_KEY": stage.service_role_key,

@@ -37,19 +37,21 @@ PGRST_JWT_SECRET='{secret}' \\
 postgrest
 """
 _OF_THE_LOCAL_ONE = """\
-The server at {url} stands for the local one: it has to serve
+The server at {url} is compared as the local one. It has to serve
 {dsn} with the same secret.
 """
 
 
 def main() -> int:
-    """Run the command. Returns 0 if there is no difference but what the local stack says it does not know."""
+    """Run the command. Return 0 if the answers are equal, except for requests that the local stack refuses."""
     parser = argparse.ArgumentParser(prog="compare-rest", description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--real", metavar="URL", help="address of a PostgREST that will serve the printed database")
+    which.add_argument("--real", metavar="URL", help="URL of a PostgREST that will serve the printed database")
     which.add_argument("--dry", action="store_true", help="compare the local gateway with itself")
-    parser.add_argument("--local", metavar="URL", help="a running REST API instead of one within this command")
-    parser.add_argument("--records", type=Path, default=records.FILE, help="what to send (default: %(default)s)")
+    parser.add_argument("--local", metavar="URL", help="URL of a running REST API, instead of one in this process")
+    parser.add_argument(
+        "--records", type=Path, default=records.FILE, help="file of the requests (default: %(default)s)"
+    )
     options = parser.parse_args()
     with throwaway_postgres() as postgres:
         comparison = asyncio.run(_compared(postgres, options.records, local=options.local, real=options.real))
@@ -83,7 +85,7 @@ async def _compared(postgres: Postgres, path: Path, *, local: str | None, real: 
 
 @asynccontextmanager
 async def within(dsn: str, tokens: Tokens) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the local REST API, which runs within this process."""
+    """Yield a client of the local REST API, which runs in this process."""
     async with psycopg_pool.AsyncConnectionPool(dsn, min_size=1, max_size=2, configure=configure, open=False) as pool:
         transport = httpx.ASGITransport(Starlette(routes=rest_routes(pool, tokens)))
         async with httpx.AsyncClient(transport=transport, base_url="http://local", timeout=_TIMEOUT_SECONDS) as client:
@@ -91,7 +93,7 @@ async def within(dsn: str, tokens: Tokens) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def _answering(client: httpx.AsyncClient) -> None:
-    """Wait until a server answers, other than that it is not ready."""
+    """Wait until a server answers, and is ready."""
     async with asyncio.timeout(_WAIT_SECONDS):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Two equal databases on one server: a write that is sent to both servers happens once in each."""
+"""Two equal databases, one for each compared server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ values (%s, 'authenticated', 'authenticated', %s, now(), now())
 
 
 def make(postgres: Postgres, users: Iterable[str]) -> None:
-    """Make both databases: the project's migrations, the tables of the tests, and these users."""
+    """Create both databases, with the project's migrations, the tables of the tests, and these users."""
     apply_migrations(postgres.dsn("postgres"), migrations_folder())
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         connection.execute(records.SCHEMA.read_bytes())
@@ -39,7 +39,7 @@ def dsn(postgres: Postgres, database: str, role: str) -> str:
 
 
 def reset(postgres: Postgres) -> None:
-    """Fill the tables of the tests, in both databases."""
+    """Fill the tables of the tests in both databases."""
     for database in (LOCAL, REAL):
         with psycopg.connect(dsn(postgres, database, "postgres"), autocommit=True) as connection:
             connection.execute(records.ROWS.read_bytes())

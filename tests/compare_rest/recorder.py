@@ -1,6 +1,6 @@
-"""Records what the tests' clients send to the REST API, where the environment variable RECORD_REST names a file.
+"""Records the requests of the tests to the REST API, if the environment variable RECORD_REST names a file.
 
-`scripts/compare-rest` sends it to two servers. One process has to run the tests: `RECORD_REST=FILE pytest tests/...`.
+`scripts/compare-rest` sends them to two servers. One process has to run the tests: `RECORD_REST=FILE pytest tests/...`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from worker.local.supabase.tokens import ISSUER
 
 _API = "/rest/v1"
 _LONGEST_BODY = 3000
-# Tests make kinds of their own, which a new database lacks: they have the rules of the one that they are named after.
+# Tests create kinds that a new database lacks. Their rules are those of the kind that they are named after.
 _OWN_KIND = re.compile(rf"\b(jobs|people|creators)-{UUID.pattern}")
-# It ends the connection of the server that is compared.
+# It closes the connection of the compared server.
 _NEVER = ("/rpc/cut_connection",)
 
 
@@ -33,10 +33,10 @@ _running: list[Recorder] = []
 
 
 class Recorder:
-    """Keeps each request once, with placeholders for UUIDs.
+    """Records each request once, with placeholders for UUIDs.
 
     Args:
-        path: The file that is written.
+        path: The file to write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,12 +48,12 @@ class Recorder:
         path.write_text("")
 
     def trust(self, secret: str) -> None:
-        """Know the secret of a stack, whose tokens are then kept by their claims."""
+        """Add the secret of a stack. Its tokens are recorded as claims."""
         self._secrets.add(secret)
 
     @contextmanager
     def probing(self) -> Iterator[None]:
-        """Keep every request, rather than one of each shape, after the tables are filled."""
+        """Record every request from now on, not only one of each shape. The tables were just filled."""
         self._write(RESET)
         self._probed = set()
         try:
@@ -62,7 +62,7 @@ class Recorder:
             self._probed = None
 
     def note(self, request: httpx.Request, response: httpx.Response) -> None:
-        """Keep a request, unless one like it was kept before."""
+        """Record a request, unless one like it was recorded before."""
         path = request.url.raw_path.decode()
         if not path.startswith(_API) or len(request.content) > _LONGEST_BODY:
             return
@@ -104,7 +104,7 @@ class Recorder:
             now = int(time.time())
             times = {name: claims[name] - now for name in ("exp", "nbf", "iat") if type(claims.get(name)) is int}
             claims = json.loads(self._placed(json.dumps(claims | times)))
-            # Whose sign-up it was does not matter, but that the token lasts does.
+            # The session does not matter, but the lifetime of the token does.
             claims = {"role": claims["role"], "sub": claims["sub"], "exp": 3600} if "session_id" in claims else claims
         return Record("", claims=claims)
 
@@ -125,7 +125,7 @@ class Recorder:
 
 
 def _shape(record: Record) -> str:
-    """Return what requests have in common that differ in their values alone."""
+    """Return the shape of a request: requests of one shape differ only in their values."""
     path = re.sub(r"=(not\.)?([a-z]+)\.[^&]*", r"=\1\2", record.path)
     try:
         body = json.loads(record.body or "null")
@@ -157,6 +157,6 @@ def recording(path: Path) -> Iterator[Recorder]:
 
 
 def trust(secret: str) -> None:
-    """Know the secret of a stack, if requests are recorded."""
+    """Add the secret of a stack to the recorder, if requests are recorded."""
     for recorder in _running:
         recorder.trust(secret)

@@ -1,4 +1,4 @@
-"""Recorded requests: one line of JSON each, with placeholders for what differs from one database to the next."""
+"""Recorded requests: one line of JSON for each, with placeholders for values that differ between databases."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Record:
     """A request, or the point where the tables of `rest_rows.sql` are filled.
 
     Attributes:
-        path: With the query string, below the API's address.
-        role: `anon` or `service_role`, for a request with that API key alone.
-        claims: Of a token that is signed with the right secret; times are seconds from now.
-        authorization: The header as it was sent, where it is no such token.
-        uuids: Numbers of those that the recorded answer held, in their order.
+        path: The path below the URL of the API, with the query string.
+        role: `anon` or `service_role`, for a request with only that API key.
+        claims: Claims of a token with a valid signature. Times are seconds from now.
+        authorization: The header as sent, if it is another token.
+        uuids: Numbers of the UUIDs in the recorded response, in order.
     """
 
     method: str
@@ -49,7 +49,7 @@ class Record:
         return self.method == "RESET"
 
     def line(self) -> str:
-        """Return it as it is kept."""
+        """Return its line in the file."""
         return json.dumps({name: value for name, value in asdict(self).items() if value not in (None, "", [], {})})
 
 
@@ -57,7 +57,7 @@ RESET = Record("RESET")
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Read what was recorded."""
+    """Read recorded requests."""
     for line in path.read_text().splitlines():
         yield Record(**json.loads(line))
 

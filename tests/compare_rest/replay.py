@@ -1,4 +1,4 @@
-"""Sends each recorded request to two servers, and tells where their answers differ."""
+"""Sends each recorded request to two servers, and compares their responses."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ COMPARED_HEADERS = (
 )  # fmt: skip
 _TIMESTAMP = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-9:.]+(?:[+-][0-9:]+|Z)")
 _RECENT = timedelta(days=400)
-# The platform loads the extension `safeupdate`, which a plain server lacks: it would change every row.
+# The platform loads the extension `safeupdate`. A server without it would change every row.
 _SAFEUPDATE = "requires a WHERE clause"
-# PostgREST repeats these without end.
+# PostgREST retries these endlessly.
 _REPEATED = "40001"
 
 
 class Side:
-    """A server, and what its database calls the placeholders of the records.
+    """A server, and the values of the placeholders in its database.
 
     Args:
-        client: Sends to it.
+        client: Client of the server.
         tokens: Signs the tokens of requests.
     """
 
@@ -63,7 +63,7 @@ class Side:
         return response
 
     def normal(self, text: str) -> str:
-        """Return a text without what differs between two equal databases."""
+        """Return a text without values that differ between two equal databases."""
         text = UUID.sub(lambda found: f"<uuid {self._seen.setdefault(found[0], len(self._seen))}>", text)
         return _TIMESTAMP.sub(_recent, text)
 
@@ -80,7 +80,7 @@ class Side:
 
 
 def uuid_of(number: int) -> str:
-    """Return what stands for a UUID that no answer held before."""
+    """Return the UUID of a placeholder that no response had before."""
     return str(uuid5(NAMESPACE_URL, f"record/{number}"))
 
 
@@ -104,10 +104,10 @@ def _recent(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that two answers differ in.
+    """One difference between two responses.
 
     Attributes:
-        kind: What it is: differences of a kind are counted together.
+        kind: Its kind. Differences of one kind are counted together.
     """
 
     kind: str
@@ -118,7 +118,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Comparison:
-    """What came of all requests.
+    """The results of all requests.
 
     Attributes:
         refused: Requests that the local stack does not know, and whether the other server answers them, as far as
@@ -136,12 +136,12 @@ class Comparison:
 async def compare(
     local: Side, real: Side, records: Iterable[Record], reset: Callable[[], Awaitable[None]]
 ) -> Comparison:
-    """Send every request to both, first to the local server.
+    """Send every request to both servers, first to the local one.
 
     Args:
         local: The local gateway.
-        real: The server that it is compared with.
-        records: In their order.
+        real: The server to compare it with.
+        records: The requests, in order.
         reset: Fills the tables of both databases.
     """
     comparison = Comparison()
@@ -166,7 +166,7 @@ async def compare(
 
 
 def _body(response: httpx.Response) -> Any:
-    # The digits of numbers are compared, too.
+    # Numbers are compared with all their digits.
     try:
         return json.loads(response.content, parse_int=str, parse_float=str) if response.content else None
     except ValueError:
@@ -178,7 +178,7 @@ def _left_out(response: httpx.Response) -> str | None:
     if isinstance(body, dict) and str(body.get("message")).endswith(_SAFEUPDATE):
         return "changes of everything, which the extension safeupdate refuses on the platform"
     if isinstance(body, dict) and body.get("code") == _REPEATED:
-        return "sqlstate 40001, which PostgREST 14 repeats without end"
+        return "sqlstate 40001, which PostgREST 14 retries endlessly"
     return None
 
 
@@ -212,5 +212,5 @@ def _comparable(text: str) -> Any:
     except ValueError:
         return text
     if isinstance(body, dict) and body.get("code") == "PGRST100":
-        return {"code": "PGRST100"}  # each parser has words of its own
+        return {"code": "PGRST100"}  # each parser has its own message
     return body

@@ -1,4 +1,4 @@
-"""Tells what came of a comparison."""
+"""The report of a comparison."""
 
 from __future__ import annotations
 
