@@ -1,4 +1,4 @@
-"""Compares the messages of the local Realtime with those of Supabase's own SQL, for the same subscriptions and changes."""
+"""Compares the messages of the local Realtime with those of Supabase's own SQL: same subscriptions, same changes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Figures of the worker, measured on this machine."""
+"""Benchmarks of the worker."""

@@ -1,4 +1,4 @@
-"""Precision and recall of deduplication on labelled duplicates made from a CSV of real listings."""
+"""Measures precision and recall of deduplication, on labelled duplicates made from a CSV of real listings."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ console = Console(highlight=False, soft_wrap=True)
 
 @dataclass
 class Figures:
-    """Pairs of sightings, counted.
+    """Counts of pairs of sightings.
 
     Attributes:
-        duplicates: Pairs of one thing, by the two kinds.
-        missed: Of these, the ones in two groups.
+        duplicates: Pairs of sightings of one thing, by their two kinds.
+        missed: Of these, the pairs in two groups.
         merged: Pairs in one group.
-        false: Of these, the ones of two things, by the two kinds.
+        false: Of these, the pairs of two things, by their two kinds.
     """
 
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -45,26 +45,26 @@ class Figures:
 
     @property
     def recall(self) -> float:
-        """Share of the pairs of one thing that are in one group."""
+        """Recall: share of the pairs of one thing that are in one group."""
         return 1 - sum(map(len, self.missed.values())) / self.duplicates.total()
 
     @property
     def precision(self) -> float:
-        """Share of the pairs in one group that are one thing."""
+        """Precision: share of the pairs in one group that are of one thing."""
         return 1 - sum(map(len, self.false.values())) / self.merged
 
 
 def main() -> int:
-    """Parse the arguments, make the corpus, have it merged and print the figures."""
+    """Make the corpus, merge it and print the figures."""
     arguments = argparse.ArgumentParser(prog="scripts/bench/dedupe", description=__doc__)
     arguments.add_argument("data", type=Path, metavar="DATA.csv", help="listings with the columns of JobSpy")
-    arguments.add_argument("--seed", type=int, default=1, help="of all that is made at random (default: 1)")
+    arguments.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
     options = arguments.parse_args()
     if find_spec("wordllama") is None:
         raise SystemExit("The model of the embeddings is not installed: ./scripts/setup dev")
     listings = read_listings(options.data)
     undecidable = undecidable_pairs(listings)
-    console.print(f"{len(listings)} listings, seed {options.seed}; not counted, because the file does not tell whether")
+    console.print(f"{len(listings)} listings, seed {options.seed}; not counted, because the file does not say whether")
     console.print(f"they are one job: {len(undecidable)} pairs of listings of one title, place and text")
     by_id = {listing.id: listing for listing in listings}
     for pair in undecidable:
@@ -108,7 +108,7 @@ def summarize(corpus: Sequence[Sighting], figures: Figures) -> None:
 
 
 def report(corpus: Sequence[Sighting], figures: Figures) -> None:
-    """Print precision and recall of each kind, and what went wrong."""
+    """Print precision and recall of each kind, and the mistakes."""
     summarize(corpus, figures)
     nameless = sum(not pair[0].item.organization for pairs in figures.missed.values() for pair in pairs)
     console.print(
@@ -132,8 +132,8 @@ def compare(corpus: Sequence[Sighting], groups: Sequence[str], undecidable: set[
 
     Args:
         corpus: Labelled sightings.
-        groups: The group of each.
-        undecidable: Pairs of listings; what was made of one and of the other counts neither for nor against.
+        groups: The group of each sighting.
+        undecidable: Pairs of listings. Pairs of their sightings are not counted.
     """
     figures = Figures()
     by_thing, by_group = defaultdict(list), defaultdict(list)

@@ -1,4 +1,4 @@
-"""Real listings from a CSV with JobSpy's columns, and which of them may be one job."""
+"""Reads real listings from a CSV with JobSpy's columns, and finds those that may be one job."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Listing:
 
     Attributes:
         id: The site's id.
-        place: City and state as the file has them, such as `("Chicago", "IL")`; the city is empty where only the
-            state is told.
+        place: City and state as the file has them, such as `("Chicago", "IL")`. The city is empty if only the
+            state is given.
         description: In Markdown.
-        pay: Least and greatest.
+        pay: Minimum and maximum.
     """
 
     id: str
@@ -46,12 +46,12 @@ def read_listings(path: Path) -> list[Listing]:
     """Read a CSV.
 
     Raises:
-        SystemExit: It has not the columns of JobSpy.
+        SystemExit: It does not have the columns of JobSpy.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if missing := set(_COLUMNS).difference(rows.fieldnames or ()):
-            raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}; these are to be JobSpy's")
+            raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}; the columns of JobSpy are needed")
         return [_listing(row) for row in rows]
 
 
@@ -80,10 +80,10 @@ def _date(text: str) -> date:
 
 
 def undecidable_pairs(listings: Sequence[Listing]) -> set[frozenset[str]]:
-    """Find pairs of listings that may be one job, as nobody can tell from the file: ids of same title and place.
+    """Find pairs of listings of the same title and place that may be one job. The file does not say whether they are.
 
-    The company does not count (an employer lists under several names), and the measure is not the one under test: at
-    least half of all runs of five words in common.
+    The company is ignored, because an employer may use several names. The measure is not the one under test: at least
+    half of all sequences of five words are the same.
     """
     shingles = {listing.id: _shingles(listing.description) for listing in listings}
     return {
@@ -96,7 +96,7 @@ def undecidable_pairs(listings: Sequence[Listing]) -> set[frozenset[str]]:
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Return a text's words, in whichever order and case."""
+    """Return the words of a text, without order and case."""
     return frozenset(re.findall(r"\w+", text.casefold()))
 
 

@@ -1,4 +1,4 @@
-"""What is one thing, as the worker and the database decide it: sightings to groups."""
+"""Merges sightings into groups, with the worker and the database."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ Connection = psycopg.AsyncConnection[Any]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of sightings.
+    """The groups of sightings.
 
     Attributes:
-        groups: The group of each: equal ones are one thing.
+        groups: The group of each sighting. Sightings of one group are one thing.
         searched_seconds: Time until all pages were transformed, saved and their keys compared.
-        seconds: Time until all items were embedded and compared with those that are near, too.
+        seconds: Time until all items were also embedded and compared with similar ones.
     """
 
     groups: list[str]
@@ -54,16 +54,16 @@ class Merged:
 
 
 async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
-    """Let a worker find sightings, site by site, on a local stack, until nothing is left to be merged.
+    """Let a worker find sightings, site by site, on a local stack, until nothing is left to merge.
 
     Args:
-        sightings: What it finds.
-        folder: An empty folder, for the stack's data.
+        sightings: The sightings.
+        folder: An empty folder for the data of the stack.
 
     Raises:
         SettingsError: The model is not installed.
         RuntimeError: Not all sightings became items.
-        TimeoutError: It takes more than `TIMEOUT_SECONDS`.
+        TimeoutError: It takes longer than `TIMEOUT_SECONDS`.
         KeyboardInterrupt: Ctrl-C.
     """
     source = SightingSource(sightings)
@@ -78,7 +78,7 @@ async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
 
 
 async def _work_off(worker: Worker, database: Connection) -> tuple[float, float]:
-    """Let a worker work until nothing is left; return after how many seconds all was searched, and all compared."""
+    """Run a worker until nothing is left. Return the seconds until all was searched, and until all was compared."""
     working = asyncio.create_task(worker.run())
     watching = asyncio.create_task(_watch(database))
     try:
@@ -86,7 +86,7 @@ async def _work_off(worker: Worker, database: Connection) -> tuple[float, float]
             await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             await working
-            raise KeyboardInterrupt  # nothing else ends it: the signal went to the worker
+            raise KeyboardInterrupt  # nothing else ends it: the worker received the signal
     finally:
         for task in (working, watching):
             task.cancel()
@@ -103,7 +103,7 @@ async def _watch(database: Connection) -> tuple[float, float]:
 
 
 def _settings(stack: Mapping[str, str], folder: Path) -> Settings:
-    """Return a worker's settings for a stack: the defaults, but for the model and a place of its own on the disk."""
+    """Return the settings of a worker: the defaults, except for the model and the spool folder."""
     os.environ |= {
         "SUPABASE_URL": stack["url"],
         "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
@@ -123,7 +123,7 @@ async def _enqueue(database: Connection, source: SightingSource) -> None:
 
 
 async def _until_none(database: Connection, query: str) -> None:
-    while (await database.execute(query.encode())).rowcount:  # noqa: ASYNC110 (what happens elsewhere)
+    while (await database.execute(query.encode())).rowcount:  # noqa: ASYNC110 (the database has no event)
         await asyncio.sleep(LOOK_SECONDS)
 
 

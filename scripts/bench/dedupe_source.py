@@ -1,4 +1,4 @@
-"""A source for the dedupe bench: it finds sightings that were made before."""
+"""A source for the dedupe benchmark, which returns prepared sightings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PAGE_ITEMS = 100
 
 
 class SightingSource(Source):
-    """Finds on each site all of its sightings, whatever is searched for.
+    """Finds all sightings of a site, for any search.
 
     Args:
-        sightings: Of any sites.
+        sightings: Sightings of all sites.
     """
 
     name = "bench"

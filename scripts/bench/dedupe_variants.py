@@ -1,4 +1,4 @@
-"""Labelled sightings made from real listings: the same job as other boards show it, and other jobs of its template."""
+"""Makes labelled sightings from real listings: the same job as other boards show it, and other jobs of its template."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Sighting:
     """One thing as one site shows it.
 
     Attributes:
-        item: What a source's `parse` makes of it, not normalised.
-        thing: The label: two sightings are duplicates if and only if it is the same.
+        item: The item, as `parse` of a source returns it.
+        thing: The label. Two sightings are duplicates if their labels are equal.
         listing: Id of the real listing from which it was made.
-        kind: What was done to the listing.
+        kind: How the listing was changed.
     """
 
     site: str
@@ -47,10 +47,10 @@ def sightings(listings: Sequence[Listing], seed: int) -> list[Sighting]:
     """Make the corpus. The same seed gives the same corpus.
 
     Args:
-        listings: What it is made from; each is in it as it is, too.
-        seed: Of all that is chosen at random.
+        listings: The real listings. Each of them is also included unchanged.
+        seed: Random seed.
     """
-    # No two things may have one title, company and place: such another job exists already, or was made already.
+    # No two things may have the same title, company and place.
     taken = {_identity(listing): listing.id for listing in listings}
     made: list[Sighting] = []
     for listing in listings:
@@ -158,7 +158,7 @@ def _place(listing: Listing) -> str:
 
 
 def _rewritten(listing: Listing, other: Listing) -> str:
-    """Return the description with the other job's title, city and company in place of this one's."""
+    """Return the description with the title, the city and the company of the other job."""
     text = listing.description
     for old, new in (
         (listing.title, other.title),
@@ -171,7 +171,7 @@ def _rewritten(listing: Listing, other: Listing) -> str:
 
 
 def _tracked(random: Random, url: str | None) -> str | None:
-    """Return an address as another board passes it on."""
+    """Return a URL as another board links it."""
     if url is None or "indeed.com/" in url.lower().partition("?")[0]:
         return url
     board = random.choice(("linkedin", "glassdoor", "ziprecruiter", "google_jobs_apply"))
@@ -185,11 +185,11 @@ def _tracked(random: Random, url: str | None) -> str | None:
 
 
 def _other_posting(url: str | None, number: int) -> str | None:
-    """Return the address of another job on the same site: with other digits in its path and query.
+    """Return the URL of another job on the same site, with other digits in its path and query.
 
     Args:
-        url: The address of a job.
-        number: From 1 to 9, each for another job.
+        url: The URL of a job.
+        number: A number from 1 to 9. Each stands for another job.
     """
     if url is None or "%" in url or not re.search(r"\d{3}", url):
         return None
@@ -200,6 +200,6 @@ def _other_posting(url: str | None, number: int) -> str | None:
 
 
 def _front_page(listing: Listing) -> str | None:
-    """Return the page with all of a company's jobs, which is where some boards send applicants."""
+    """Return the URL of the page with all jobs of a company, to which some boards link."""
     name = re.sub(r"\W", "", listing.company or "").lower()
     return f"https://www.{name}.com/careers?utm_source=board" if name else None

@@ -1,4 +1,4 @@
-"""The ways in which boards spell, format and reword what is one job, and what makes two jobs of one template."""
+"""How boards spell, format and reword one job, and how the jobs of one template differ."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ _markdown = MarkdownIt("commonmark")
 
 
 def as_html(markdown: str) -> str:
-    """Return a description as boards give it that send HTML."""
+    """Return a description as HTML."""
     rendered: str = _markdown.render(markdown)
     return rendered
 
 
 def as_plain_text(markdown: str) -> str:
-    """Return a description as boards give it that know no markup."""
+    """Return a description as text without markup."""
     text = re.sub(r"^\s*[*+-] ", "• ", markdown, flags=re.MULTILINE)
     return re.sub(r"\n{2,}", "\n", re.sub(r"\*\*|__|(?<!\w)\*|\*(?!\w)|\\|^#+ ", "", text, flags=re.MULTILINE))
 
@@ -73,12 +73,12 @@ def formatted(random: Random, markdown: str) -> str:
 
 
 def truncated(random: Random, markdown: str) -> str:
-    """Return the beginning of a description, as a board's list of results shows it."""
+    """Return the start of a description, as in a list of results."""
     return as_plain_text(markdown)[: random.randint(150, 600)].rsplit(" ", 1)[0] + " …"
 
 
 def reworded(random: Random, markdown: str) -> str:
-    """Return a description in other words: synonyms, bullets in another order, here and there a line less."""
+    """Return a reworded description: with synonyms, bullets in another order, and some lines left out."""
     lines = markdown.split("\n")
     kept = [line for line in lines if random.random() > _SHARE_OF_LOST_LINES or len(lines) < _FEW_LINES]
     shuffled: list[str] = []
@@ -142,7 +142,7 @@ def title_spelled(random: Random, title: str) -> str:
 
 
 def retitled(random: Random, listing: Listing) -> str:
-    """Return a title in other words, which still names the same job."""
+    """Return a reworded title of the same job."""
     title, (city, state) = listing.title, listing.place
     titles = [
         f"{title} - R{random.randint(100000, 999999)}",
@@ -176,7 +176,7 @@ def retitled(random: Random, listing: Listing) -> str:
 
 
 def another_level(random: Random, title: str) -> str:
-    """Return the title of another job on the same ladder."""
+    """Return the title of a job of another level."""
     level = random.choice(_LEVELS)
     if present := re.search(rf"\b({'|'.join(_LEVELS)})\b", title, re.IGNORECASE):
         return (title[: present.start()] + random.choice(("", level)) + title[present.end() :]).strip()
@@ -194,5 +194,5 @@ def another_shift(random: Random, title: str) -> str:
 
 
 def another_number(random: Random, title: str) -> str:
-    """Return the title with another store's, unit's or route's number; the same title where it has none."""
+    """Return the title with another number, such as that of a store. Without a number, return it unchanged."""
     return re.sub(r"\d+", lambda number: str(int(number[0]) + random.randint(1, 60)), title)

@@ -1,4 +1,4 @@
-"""Items saved a second through `worker_save_page`, against COPY of the same rows into the same indexed tables."""
+"""Measures the items saved a second with `worker_save_page`, and with COPY of the same rows into the same tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Bench:
     """One run of the bench.
 
     Args:
-        stack: What `local --json` prints.
+        stack: The JSON that `local --json` prints.
         options: Sizes, as parsed from the command line.
     """
 
@@ -42,7 +42,7 @@ class Bench:
         async with await connect(self._stack) as database:
             await self._print_setting(database)
             await self._fill(database)
-            # In turns, so that whatever else the machine does befalls all of them.
+            # In turns, so that other load on the machine affects all of them.
             ways: dict[str, Callable[[Connection], Awaitable[float]]] = {
                 "COPY, a transaction for each page": self._copy_pages,
                 "COPY, all pages in one": self._copy_at_once,
@@ -168,7 +168,7 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
-    """Parse the arguments and run the bench."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/load", description=__doc__)
     parser.add_argument("--pages", type=_positive, default=50, help="pages in a round (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Pages for the load bench: realistic items, as the worker sends them and as the rows that they become."""
+"""Makes pages for the load benchmark: items as the worker sends them, and their rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ITEMS = 100
 """Items on a page."""
 
 DUPLICATE_EACH = 10
-"""One item of so many is the same thing as another of its page, by its match_key."""
+"""One item in this many is a duplicate of another item of its page, by its match_key."""
 
 _WORDS = [
     "".join(random.Random(number).choices("aaabcdeeefghiiiklmnnooprrsstttuvwy", k=2 + number % 9))  # noqa: S311
@@ -53,13 +53,13 @@ class BenchPage:
 
 
 def make_page(number: int, seed: int) -> BenchPage:
-    """Return a page of items that no other page has.
+    """Return a page whose items are on no other page.
 
     Descriptions have about 3 kB, and compress as prose does; the raw payload has about as much for each item.
 
     Args:
         number: The page's number, from 1.
-        seed: Another one for each page.
+        seed: Random seed, which must differ for each page.
     """
     chosen = random.Random(seed)  # noqa: S311
     items = [_item(chosen, seed * ITEMS + position, position) for position in range(1, ITEMS + 1)]
@@ -137,7 +137,7 @@ def _text(chosen: random.Random, words: int) -> str:
 
 
 def copied_rows(page: BenchPage, run_id: UUID, kind: str) -> dict[str, bytes]:
-    """Return the rows that a page becomes, in the text format of COPY, by the table and its columns.
+    """Return the rows of a page in the text format of COPY, by table and columns.
 
     Args:
         page: A page of the site `indeed`.

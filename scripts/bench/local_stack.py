@@ -1,4 +1,4 @@
-"""What the benches of the RPCs share: a local stack of their own, and runs that are being searched on it."""
+"""The local stack of the RPC benchmarks, and runs that are being searched on it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Lease: TypeAlias = tuple[UUID, UUID]
 
 
 def on_local_stack(bench: Callable[[dict[str, str]], Awaitable[None]]) -> None:
-    """Run a bench on a stack of its own.
+    """Run a benchmark on a new stack.
 
     Args:
-        bench: Gets what `local --json` prints.
+        bench: The benchmark. It receives the JSON that `local --json` prints.
     """
 
     async def run(folder: Path) -> None:
@@ -45,7 +45,7 @@ async def connect(stack: dict[str, str]) -> Connection:
 
 
 async def start_run(database: Connection, site: str) -> Lease:
-    """Return the lease of a new run, of a user of its own, that searches a site."""
+    """Return the lease of a new run of a new user, which searches a site."""
     user_id = uuid4()
     await database.execute("insert into auth.users (id, email) values (%s, %s)", [user_id, f"{user_id}@example.com"])
     await database.execute(

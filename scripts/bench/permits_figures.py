@@ -1,4 +1,4 @@
-"""What a permit costs, against the page that it is for, and how many workers together get of one site."""
+"""Measures the cost of a permit, compared with its page, and how many permits several workers get for one site."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.database.client import open_client
 
 SITES = ("linkedin", "indeed", "glassdoor", "zip_recruiter", "bayt", "naukri", "bdjobs", "hellowork")
 LIMITS = {"requests": 1_000_000, "period_seconds": 1, "burst": 1_000_000}
-"""A bucket that is counted, and refuses nothing."""
+"""A bucket that is counted, but has no limit."""
 
 TAKE_PERMIT = "select public.worker_take_permit(%s, %s, %s, '', %s, 1, %s)"
 SAVE_PAGE = """
@@ -33,7 +33,7 @@ class Bench:
     """One run of the bench.
 
     Args:
-        stack: What `local --json` prints.
+        stack: The JSON that `local --json` prints.
         options: Sizes, as parsed from the command line.
     """
 
@@ -47,14 +47,14 @@ class Bench:
         """Measure in turns and print the figures."""
         async with AsyncExitStack() as stack:
             connections = [await stack.enter_async_context(await connect(self._stack)) for _ in SITES]
-            # Below worker_claim_runs' own rules for one user there would be no eight searches at a time.
+            # With the default limits for one user, eight searches could not run at the same time.
             await connections[0].execute("update worker.settings set permit_slack = '0', max_running_per_user = null")
             ways: dict[str, Callable[[Sequence[Connection]], Awaitable[float]]] = {
                 f"worker_save_page, {ITEMS} items": self._save,
                 "worker_take_permit": self._take,
                 "worker_take_permit, through the local gateway": self._take_through_gateway,
-                f"{len(SITES)} at once, each at a site of its own": self._take_apart,
-                f"{len(SITES)} at once, all at one site": self._take_together,
+                f"{len(SITES)} at once, each for its own site": self._take_apart,
+                f"{len(SITES)} at once, all for one site": self._take_together,
             }
             milliseconds: dict[str, list[float]] = {way: [] for way in ways}
             for _ in range(self._rounds):
@@ -115,7 +115,7 @@ class Bench:
 
 
 def main() -> int:
-    """Parse the arguments and run the bench."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/permits", description=__doc__)
     parser.add_argument("--calls", type=int, default=200, help="calls in a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""What a claim costs in SQL: the worker's RPC, and the bare statement that no queue on Postgres can do without."""
+"""Measures the cost of a claim in SQL: of the worker's RPC, and of the bare statement that every queue needs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True, slots=True)
 class ClaimCost:
-    """Mean time of a claim, median of the rounds.
+    """The time of a claim: the median of the means of the rounds.
 
     Attributes:
-        slots: Runs claimed at a time.
+        slots: Runs of one claim.
         history: Finished runs in the table.
-        is_held: Whether a snapshot was held meanwhile.
-        rpc: Of `worker_claim_runs`, in milliseconds.
-        bare: Of the statement alone, on the same table without triggers, in milliseconds.
+        is_held: Whether a snapshot was held.
+        rpc: Milliseconds of `worker_claim_runs`.
+        bare: Milliseconds of the bare statement, on the same table without triggers.
     """
 
     slots: int
@@ -62,17 +62,17 @@ def claim_costs(dsns: dict[int, str], runs: int, rounds: int) -> Iterator[ClaimC
     """Yield the cost of claims under each condition.
 
     Args:
-        dsns: By the number of finished runs, a database with `bench.runs` that nobody else uses.
+        dsns: By the number of finished runs, a database with `bench.runs`, without other clients.
         runs: Runs in a full queue. They are all claimed, one claim after another.
-        rounds: Full queues for each condition. The databases take turns, so that whatever else the machine does
-            befalls all of them.
+        rounds: Full queues for each condition. The databases take turns, so that other load on the machine
+            affects all of them.
     """
     for slots, is_held in product(SLOTS, (False, True)):
         with ExitStack() as snapshots:
             for dsn in dsns.values():
                 snapshots.enter_context(held_snapshot(dsn, is_held))
                 if is_held:
-                    _claim_all(dsn, slots, runs)  # what this leaves behind is dead, and cannot be vacuumed
+                    _claim_all(dsn, slots, runs)  # the dead rows of this round cannot be vacuumed
             means = [[_claim_all(dsn, slots, runs) for dsn in dsns.values()] for _ in range(rounds)]
         for history, costs in zip(dsns, zip(*means, strict=True), strict=True):
             rpc, bare = (statistics.median(values) for values in zip(*costs, strict=True))
@@ -80,7 +80,7 @@ def claim_costs(dsns: dict[int, str], runs: int, rounds: int) -> Iterator[ClaimC
 
 
 def _claim_all(dsn: str, slots: int, runs: int) -> tuple[float, float]:
-    """Fill and empty both queues; return the mean milliseconds of a claim with the RPC, and of a bare one."""
+    """Fill and empty both queues. Return the mean milliseconds of a claim with the RPC, and of a bare claim."""
     with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as database:
         database.execute(ENQUEUE, {"runs": runs})
         database.execute("insert into bench.runs select * from public.search_runs where status = 'pending'")
@@ -114,7 +114,7 @@ def _pgbench(script: str, dsn: str, slots: int, runs: int) -> float:
 def history_medians(empty_dsn: str, full_dsn: str, claims: int) -> dict[int, tuple[float, float]]:
     """Return the median milliseconds of a claim, with an empty table and a full one, by the number of slots.
 
-    The two take turns, so that whatever else the machine does befalls both.
+    The two take turns, so that other load on the machine affects both.
     """
     medians = {}
     with (
@@ -130,7 +130,7 @@ def history_medians(empty_dsn: str, full_dsn: str, claims: int) -> dict[int, tup
 
 
 def _time_claim(database: Connection, slots: int) -> float:
-    # The same two statements that pgbench is given.
+    # The same two statements as in the script of pgbench.
     claim, end, _ = (_FOLDER / _RPC).read_bytes().replace(b":slots", b"%d" % slots).split(b";\n")
     started = time.perf_counter()
     claimed = database.execute(claim, prepare=True).rowcount

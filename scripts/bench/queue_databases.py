@@ -1,4 +1,4 @@
-"""The databases of the bench, all on the local stack's own Postgres."""
+"""The databases of the queue benchmark, all on the Postgres of the local stack."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def dsn_of(dsn: str, database: str) -> str:
 
 
 def create_database(dsn: str, name: str, *, template: str = "template1") -> None:
-    """Make a database that the role `postgres` owns.
+    """Create a database owned by the role `postgres`.
 
     Args:
-        dsn: Where and as whom, in whichever database.
+        dsn: Connection URL of any database of the server.
         name: Its name.
-        template: What it is a copy of; nobody may be connected to that.
+        template: The database to copy, which must have no connections.
     """
     with psycopg.connect(dsn_of(dsn, "template1"), autocommit=True, connect_timeout=10) as server:
         server.execute(
@@ -30,11 +30,11 @@ def create_database(dsn: str, name: str, *, template: str = "template1") -> None
 
 @contextmanager
 def held_snapshot(dsn: str, is_held: bool) -> Iterator[None]:
-    """Hold a snapshot of the database, as a long report does: what dies meanwhile cannot be vacuumed.
+    """Hold a snapshot of the database, as a long report does: dead rows cannot be vacuumed in the meantime.
 
     Args:
-        dsn: The database.
-        is_held: Whether to, at all.
+        dsn: Connection URL of the database.
+        is_held: Whether to hold it.
     """
     if not is_held:
         yield

@@ -1,4 +1,4 @@
-"""This worker and its peers on one Postgres: throughput, latency, claims; with a history, and under a held snapshot."""
+"""Compares this worker with other queues on one Postgres: throughput, latency and claims."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Contender:
     """A queue to measure.
 
     Attributes:
-        command: What takes the commands of `queue_peers/contender.py`.
+        command: The program that accepts the commands of `queue_peers/contender.py`.
         database: Its database.
-        keeps: What it keeps of a finished job; empty if nothing.
-        settings: How it is run, in words.
+        keeps: What it keeps of a finished job. Empty if nothing.
+        settings: A description of its settings.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured of one contender under one condition.
+    """The figures of one queue under one condition.
 
     Attributes:
         jobs_per_second: Median of the rounds.
-        milliseconds: From insert to start, of each job.
+        milliseconds: The time from insert to start of each job.
     """
 
     contender: Contender
@@ -88,7 +88,7 @@ class Figures:
 
 
 def this_worker() -> Contender:
-    """Return this worker, in the local stack's own database."""
+    """Return this worker, with the database of the local stack."""
     return Contender(
         "this worker",
         "this tree",
@@ -133,8 +133,8 @@ class Bench:
     """One run of the bench in a folder of its own.
 
     Args:
-        folder: Holds the stack's data and the log of everything.
-        contenders: What is measured, this worker first.
+        folder: Folder for the data of the stack and the log.
+        contenders: The queues to measure, this worker first.
         options: Sizes, as parsed from the command line.
     """
 
@@ -145,7 +145,7 @@ class Bench:
         self._options = options
 
     async def run(self) -> None:
-        """Measure everything and print it."""
+        """Measure and print all figures."""
         figures: list[Figures] = []
         async with self._stack() as stack:
             self._print_setting(stack["db_url"])
@@ -170,12 +170,12 @@ class Bench:
             yield await ready(process)
 
     async def _measure(self, stack: dict[str, str], *, history: int) -> AsyncIterator[Figures]:
-        # The contenders take turns, so that whatever else the machine does befalls all of them.
+        # The queues take turns, so that other load on the machine affects all of them.
         for is_held in (False, True):
             rates: dict[Contender, list[float]] = {contender: [] for contender in self._contenders}
             for number, contender in product(range(self._options.rounds), self._contenders):
                 with held_snapshot(dsn_of(stack["db_url"], contender.database), is_held):
-                    # Under a snapshot, once before: what that leaves behind is dead, and cannot be vacuumed.
+                    # Once before with a held snapshot: its dead rows cannot be vacuumed.
                     for _ in range(2 if is_held else 1):
                         rate = await self._ask(
                             contender, "throughput", stack["db_url"], self._options.runs, stack=stack
@@ -189,7 +189,7 @@ class Bench:
                 self._tell(contender, history, is_held, f"start after {statistics.median(samples):.1f} ms")
 
     async def _add_history(self) -> None:
-        """Fill the tables, while no gateway reads the WAL; leave an empty copy of the worker's database beside it."""
+        """Fill the tables while no gateway reads the WAL. Keep an empty copy of the worker's database."""
         password = json.loads((self._data / "secrets.json").read_text())["database_password"]
         with Postgres(self._data, free_port(), password=password) as postgres:
             superuser = postgres.dsn()
@@ -213,7 +213,7 @@ class Bench:
         stack: dict[str, str] | None = None,
         seconds: float = _MEASURE_SECONDS,
     ) -> Any:
-        """Return what a contender answers, or end it when it takes too long."""
+        """Return the answer of a queue, or stop it if it takes too long."""
         environment = {
             "SUPABASE_URL": stack["url"] if stack else "http://127.0.0.1",
             "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"] if stack else "unused",
@@ -270,7 +270,7 @@ def _condition(history: int, is_held: bool) -> str:
 
 
 def print_figures(figures: Iterable[Figures]) -> None:
-    """Print throughput and latency; ratios are to this worker under the same condition."""
+    """Print throughput and latency. Ratios are relative to this worker under the same condition."""
     rows = list(figures)
     ours = {(row.history, row.is_held): row for row in rows if row.contender.database == LOCAL_DATABASE}
     console.print("| queue | finished jobs | snapshot | jobs/s | to ours | insert to start, p50 | p99 | p50 to ours |")
@@ -286,7 +286,7 @@ def print_figures(figures: Iterable[Figures]) -> None:
 
 
 def print_claim_costs(costs: Iterable[ClaimCost]) -> None:
-    """Print what a claim costs in SQL; the ratio is to the bare statement."""
+    """Print the cost of a claim in SQL. The ratio is relative to the bare statement."""
     console.print("| claim in SQL | finished runs | snapshot | RPC | runs/s | bare | runs/s | RPC to bare |")
     console.print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     for cost in costs:
@@ -299,7 +299,7 @@ def print_claim_costs(costs: Iterable[ClaimCost]) -> None:
 
 
 def print_history_medians(medians: dict[int, tuple[float, float]]) -> None:
-    """Print how much longer a claim takes with a history than without."""
+    """Print the times of a claim with a history and without."""
     for slots, (empty, full) in medians.items():
         console.print(
             f"A claim of {slots}, in turns: {empty:.2f} ms with an empty table, {full:.2f} ms with the history, "
@@ -315,7 +315,7 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
-    """Parse the arguments and run the bench."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/queue", description=__doc__)
     parser.add_argument("--runs", type=_positive, default=2000, help="jobs in a full queue (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=3, help="full queues each (default: %(default)s)")
@@ -330,7 +330,7 @@ def main() -> int:
         if unknown := set(names) - {peer.name for peer in found}:
             parser.error(f"--peers: {', '.join(sorted(unknown))}: not one of {', '.join(peer.name for peer in found)}")
         found = [peer for peer in found if peer.name in names]
-    # SIGTERM ends what was started too, as Ctrl-C does.
+    # SIGTERM also stops the child processes, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""What it costs a frontend to read the results of a run: all of them, a page of them, and how many there are."""
+"""Measures how long a frontend needs to read the results of a run: all of them, a page of them, and their number."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ READINGS: Mapping[str, tuple[LiteralString, LiteralString]] = {
     "a list's columns of the first 50": (LISTED, "order by page_number, position, site limit 50"),
     "a list's columns of the last 50": (LISTED, "order by page_number, position, site limit 50 offset 850"),
     "one item": ("*", "limit 1"),
-    "how many there are": ("count(*)", ""),
+    "their number": ("count(*)", ""),
 }
-"""Columns, and which rows."""
+"""A query, by its columns and its rows."""
 
-# As PostgREST sends it: the rows as one JSON text.
+# As PostgREST does: the rows as one JSON text.
 READ = """
 select coalesce(json_agg(row), '[]')::text from (select {} from public.run_items where run_id = %s {}) as row
 """
@@ -39,7 +39,7 @@ console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 async def measure(stack: dict[str, str], options: argparse.Namespace) -> None:
-    """Print the time of each reading, on a connection of its own: the first one, and the median of the others."""
+    """Print the times of each query on a new connection: the first time, and the median of the others."""
     async with await connect(stack) as database:
         run_id, user_id = await _searched_run(database, options.results)
         await database.execute("analyze")
@@ -82,7 +82,7 @@ async def _become(database: Connection, user_id: str) -> None:
 
 
 def main() -> int:
-    """Parse the arguments and run the bench."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/run_items", description=__doc__)
     parser.add_argument("--results", type=int, default=1000, help="results of the run (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, help="readings after the first (default: %(default)s)")

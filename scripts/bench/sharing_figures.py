@@ -1,7 +1,7 @@
-"""What 1,000 users' scheduled searches cost where equal ones share one, against one scrape a run.
+"""Compares the cost of the scheduled searches of 1,000 users with and without sharing of equal searches.
 
-Both on a local stack of their own, with a real worker and a source that answers at once: what a scrape costs at a site
-comes on top, for each of them.
+Both run on a new local stack, with a real worker and a source that answers at once. The time of a scrape at a real site
+is to be added for each of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from worker.settings import Settings
 
 SEARCHES_A_USER = 6
 BATCH = 500
-"""Rows that a schedule inserts with one request."""
+"""Rows of one insert request."""
 
 TIMEOUT_SECONDS = 60
 LOOK_SECONDS = 0.2
@@ -72,14 +72,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of a number of runs.
+    """The figures of a number of runs.
 
     Attributes:
         scrapes: Searches of a site.
         enqueued_seconds: Time until all runs were inserted.
         seconds: Time until all of them had ended.
-        statuses: How many ended how: `searched` or `shared`, with the status.
-        written: By table.
+        statuses: Number of runs by `searched` or `shared`, and status.
+        written: Rows written, by table.
     """
 
     runs: int
@@ -91,13 +91,13 @@ class Figures:
 
 
 async def measure(folder: Path, *, users: int, searches: int, is_shared: bool) -> Figures:
-    """Let users' schedules insert all of their searches, and a worker end them.
+    """Insert all scheduled searches of the users, and let a worker finish them.
 
     Args:
-        folder: An empty folder, for the data.
-        users: How many users.
-        searches: How many distinct searches there are among all of theirs.
-        is_shared: Whether equal searches share one; else each run's fingerprint is another.
+        folder: An empty folder for the data.
+        users: Number of users.
+        searches: Number of distinct searches.
+        is_shared: Whether equal searches are shared. Otherwise each run has another fingerprint.
     """
     log = folder / "log"
     source = CountingSource()
@@ -144,7 +144,7 @@ async def measure(folder: Path, *, users: int, searches: int, is_shared: bool) -
 
 
 def worker_settings(stack: Mapping[str, str], folder: Path) -> Settings:
-    """Return a worker's settings for a stack: the defaults, but for a place of its own on the disk."""
+    """Return the settings of a worker: the defaults, except for the spool folder."""
     os.environ |= {
         "SUPABASE_URL": stack["url"],
         "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
@@ -154,7 +154,7 @@ def worker_settings(stack: Mapping[str, str], folder: Path) -> Settings:
 
 
 async def enqueue(schedule: AsyncClient, users: int, searches: int) -> int:
-    """Insert all searches of all users, in batches, as a schedule with the service key does; return how many."""
+    """Insert all searches of all users in batches, as a schedule with the service key does. Return their number."""
     runs = list(asked(users, searches))
     for start in range(0, len(runs), BATCH):
         await schedule.table("search_runs").insert(runs[start : start + BATCH]).execute()
@@ -162,7 +162,7 @@ async def enqueue(schedule: AsyncClient, users: int, searches: int) -> int:
 
 
 def asked(users: int, searches: int) -> Iterator[Row]:
-    """Yield users' searches. They are written as people write: in any case, with blanks, the sites in any order."""
+    """Yield users' searches. Their parameters vary as users write them: in case, whitespace and order of the sites."""
     chance = random.Random(users)  # noqa: S311 (repeatable, not secret)
     for user in range(1, users + 1):
         for number in chance.sample(range(searches), min(SEARCHES_A_USER, searches)):
@@ -180,24 +180,24 @@ def asked(users: int, searches: int) -> Iterator[Row]:
 
 
 async def all_ended(database: psycopg.AsyncConnection[Any]) -> None:
-    """Return once every run has ended."""
-    while (await database.execute(_UNFINISHED)).rowcount:  # noqa: ASYNC110 (what happens elsewhere)
+    """Wait until every run has ended."""
+    while (await database.execute(_UNFINISHED)).rowcount:  # noqa: ASYNC110 (the database has no event)
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def rows_written(database: psycopg.AsyncConnection[Any]) -> dict[str, Written]:
-    """Return what was written to each table since the database was made."""
+    """Return the rows written to each table since the database was created."""
     answer = await database.execute(_ROWS_WRITTEN.encode())
     return {table: Written(*counts) for table, *counts in await answer.fetchall()}
 
 
 def difference(after: Written, before: Written) -> Written:
-    """Return what was written in between."""
+    """Return the rows written in between."""
     return Written(after.inserted - before.inserted, after.updated - before.updated, after.deleted - before.deleted)
 
 
 def print_figures(shared: Figures, alone: Figures) -> None:
-    """Print both side by side; the figures of fewer runs also as they would be for as many."""
+    """Print both side by side. The figures of fewer runs are also scaled to the same number of runs."""
     factor = shared.runs / alone.runs
     console.print(f"\nShared: {describe(shared)}")
     console.print(f"One scrape a run: {describe(alone)}")
@@ -222,7 +222,7 @@ def print_figures(shared: Figures, alone: Figures) -> None:
 
 
 def describe(figures: Figures) -> str:
-    """Return what happened, in a sentence."""
+    """Return a summary in one sentence."""
     statuses = "; ".join(f"{count:,} {status}" for status, count in figures.statuses.items())
     return (
         f"{figures.runs:,} runs ({statuses}), {figures.scrapes:,} scrapes of a site; inserted within "
@@ -231,13 +231,13 @@ def describe(figures: Figures) -> str:
 
 
 def parts(written: Written, factor: float) -> str:
-    """Return what was written to a table, in its parts."""
+    """Return the rows written to a table, by kind."""
     counts = (written.inserted, written.updated, written.deleted)
     return " + ".join(f"{count * factor:,.0f}" for count in counts)
 
 
 def ratio(whole: float, part: float) -> str:
-    """Return how many times as much it is."""
+    """Return the ratio."""
     return f"{whole / part:.1f}" if part else "-"
 
 
@@ -249,7 +249,7 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
-    """Parse the arguments and run the bench."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/sharing", description=__doc__)
     parser.add_argument("--users", type=_positive, default=1000, help="users who share (default: %(default)s)")
     parser.add_argument("--searches", type=_positive, default=40, help="distinct searches (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""A source for the sharing bench: realistic pages at once, and how often it was asked for them."""
+"""A source for the sharing benchmark: it returns realistic pages at once, and counts its searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.sources.parameters import SearchParameters
 SITES = ("linkedin", "indeed")
 PAGES = 2
 ITEMS = 20
-"""On a page. Two sites of two pages have the 40 results that the runs of the bench want of each site."""
+"""Items on a page. Two pages have the 40 results that each run wants of each site."""
 
 _NEWEST = datetime(2026, 11, 22, tzinfo=UTC)
 _WORDS = (
@@ -25,10 +25,10 @@ _CITIES = ("Austin, TX", "Berlin, Germany", "London, UK", "Toronto, ON", "Remote
 
 
 class CountingSource(Source):
-    """Finds the same things for the same search, whoever asks and however it is written.
+    """Finds the same items for equal searches, independent of the user and the notation.
 
     Attributes:
-        scrapes: Searches so far, of one site each.
+        scrapes: Number of site searches so far.
     """
 
     name = "bench"

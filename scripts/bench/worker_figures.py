@@ -1,4 +1,4 @@
-"""Figures of the worker on a local stack: start time, memory, latencies, and the events that one run causes."""
+"""Measures a worker on a local stack: start time, memory, latencies, and the events of one run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ console = Console(highlight=False)
 
 
 async def main(folder: Path) -> None:
-    """Start a stack, the boards and a worker; print the figures."""
+    """Start a stack, the boards and a worker, and print the figures."""
     log = folder / "log"
     async with AsyncExitStack() as resources:
         stack = await ready(
@@ -57,7 +57,7 @@ async def main(folder: Path) -> None:
 
 
 def measure_start(environment: dict[str, str]) -> None:
-    """Print how long a worker takes from its start to its first claim, and its resident memory when idle."""
+    """Print the time from the start of a worker to its first claim, and its resident memory when idle."""
     seconds, megabytes = [], []
     for _ in range(STARTS):
         started = time.monotonic()
@@ -76,10 +76,10 @@ def measure_start(environment: dict[str, str]) -> None:
 
 
 async def measure_pickup(user: User) -> None:
-    """Print how long an inserted run waits for an idle worker, and a committed change for the subscriber."""
+    """Print the time from an insert until an idle worker claims the run, and from a commit to the message."""
     pickups, messages = [], []
     for number in range(SAMPLES):
-        # A site that the country rules out fails before anything is fetched: only the queue is measured.
+        # A site that does not support the country fails before any request: only the queue is measured.
         run = await user.enqueue(
             "jobs", {"search_term": f"{number}", "sites": ["naukri"], "country": "usa", "results_wanted": 1}
         )
@@ -93,7 +93,7 @@ async def measure_pickup(user: User) -> None:
 
 
 async def measure_events(user: User, stack: dict[str, str]) -> None:
-    """Print the changes that a subscriber of all published tables gets for one run of 3 sites and 300 results."""
+    """Print the changes that a subscriber of all published tables receives for one run of 3 sites and 300 results."""
     counted: Counter[str] = Counter()
     bindings = [Binding(table) for table in TABLES]
     run_id = None
@@ -120,7 +120,7 @@ def milliseconds(start: str, end: str) -> float:
 
 
 def percentiles(values: Sequence[float]) -> str:
-    """Return the 50th and the 95th percentile in words."""
+    """Return the 50th and the 95th percentile as text."""
     cuts = statistics.quantiles(values, n=20)
     return f"p50 {statistics.median(values):.0f} ms, p95 {cuts[18]:.0f} ms of {len(values)}"
 

@@ -114,17 +114,17 @@ async def foreign_results(stage: Stage) -> list[str]:
 async def experiment(folder: Path, seconds: float, *, any_speed: bool) -> bool:
     """Run both phases and print the figures. Return whether the honest user was served."""
     async with set_up(folder, HONEST, *HOSTILE) as stage, worker_at_boards(stage, folder) as worker:
-        quiet, _ = await phase(stage, worker, seconds, ())
+        alone, _ = await phase(stage, worker, seconds, ())
         attacked, attacks = await phase(stage, worker, seconds, HOSTILE)
         unended, foreign = await calm(stage), await foreign_results(stage)
     problems = [f"a run has not ended: {run}" for run in unended]
     problems += [f"shown although another user's search found it: {title}" for title in foreign]
-    for figures in (quiet, attacked):
+    for figures in (alone, attacked):
         problems += [f"{times} times: {error}" for error, times in figures.errors.items()]
-    console.print(f"p95 of {seconds:g} s in quiet and as long under attack.\n")
-    console.print("| what | times | quiet | attacked | ratio |\n| --- | ---: | ---: | ---: | ---: |")
+    console.print(f"p95 of {seconds:g} s without the attack, and as long under attack.\n")
+    console.print("| operation | times | alone | attacked | ratio |\n| --- | ---: | ---: | ---: | ---: |")
     for what in MEASURED:
-        before, after = quiet.p95(what), attacked.p95(what)
+        before, after = alone.p95(what), attacked.p95(what)
         ratio = after / max(before, MIN_SECONDS)
         times = len(attacked.seconds[what])
         console.print(f"| {what} | {times} | {before * 1000:.1f} ms | {after * 1000:.1f} ms | {ratio:.1f} |")

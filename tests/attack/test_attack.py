@@ -15,4 +15,4 @@ def test_an_honest_user_is_served_all_the_same() -> None:
         capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert attack.returncode == 0, attack.stdout + attack.stderr
-    assert "The honest user was served as in quiet." in attack.stdout
+    assert "The honest user was served as without the attack." in attack.stdout

@@ -1,1 +1,1 @@
-"""The queues that `scripts/bench/queue` measures: each in a process of its own, driven by the same commands."""
+"""The queues that `scripts/bench/queue` measures. Each runs in its own process, and accepts the same commands."""

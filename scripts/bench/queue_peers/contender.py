@@ -1,4 +1,4 @@
-"""What each queue of the bench can be asked to do, and how it is timed. Needs nothing but the standard library."""
+"""The commands of the queues in the benchmark, and their timing. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ CONCURRENCY = 10
 
 _POLL_SECONDS = 0.005
 _REST_SECONDS = 0.05
-_JOB_SECONDS = 60  # after which something is broken
+_JOB_SECONDS = 60  # afterwards something is broken
 _WARM_UPS = 10
 
 
 class Contender(Protocol):
-    """A queue in a database of its own. Its jobs do nothing but tell that they have started."""
+    """A queue in its own database. Its jobs only report that they have started."""
 
     async def install(self) -> None:
-        """Make what the queue needs in an empty database."""
+        """Create the schema of the queue in an empty database."""
         ...
 
     async def keep_history(self, jobs: int) -> None:
-        """Add finished jobs, as the queue itself leaves them behind."""
+        """Add finished jobs, as the queue leaves them."""
         ...
 
     async def enqueue(self) -> None:
-        """Put one job into the queue with the queue's own client."""
+        """Enqueue one job with the client of the queue."""
         ...
 
     async def enqueue_many(self, jobs: int) -> None:
-        """Put jobs into the queue, in whatever way is fast."""
+        """Enqueue jobs in the fastest way."""
         ...
 
     async def is_empty(self) -> bool:
-        """Return whether every job is finished, as the database has it."""
+        """Return whether every job is finished, according to the database."""
         ...
 
     def working(self, on_start: Callable[[], None]) -> AbstractAsyncContextManager[None]:
-        """Run the queue's own worker meanwhile.
+        """Run the worker of the queue in the meantime.
 
         Args:
             on_start: Called by each job as its first and only statement.
@@ -52,9 +52,9 @@ class Contender(Protocol):
 
 
 async def jobs_per_second(contender: Contender, jobs: int) -> float:
-    """Return how fast a worker works a full queue off, from the start of the first job to the finish of the last.
+    """Return the jobs a second of a worker on a full queue, from the start of the first job to the end of the last.
 
-    Nobody else talks to the database until the last job has started.
+    There are no other queries until the last job has started.
     """
     await contender.enqueue_many(jobs)
     starts: list[float] = []
@@ -75,7 +75,7 @@ async def jobs_per_second(contender: Contender, jobs: int) -> float:
 
 
 async def milliseconds_to_start(contender: Contender, samples: int) -> list[float]:
-    """Return the times from the client's call that inserts a job to the job's first statement, in milliseconds.
+    """Return the times from the call of the client to the first statement of the job, in milliseconds.
 
     Each job finds an idle worker.
     """
@@ -101,11 +101,11 @@ def main(
     connect: Callable[[str], AbstractAsyncContextManager[Contender]],
     run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
 ) -> None:
-    """Do what the arguments say, and print the answer as JSON.
+    """Run the command in the arguments, and print the answer as JSON.
 
     Args:
         connect: Opens the queue in the database with that URL.
-        run: What runs the event loop.
+        run: Runs the event loop.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["install", "history", "throughput", "latency"])

@@ -1,5 +1,5 @@
-// graphile-worker, with the batching that its documentation recommends for ten jobs at a time, and answers at once.
-// The commands and what is timed are those of contender.py.
+// graphile-worker, with the batching that its documentation recommends for ten jobs at a time and short latency.
+// The commands and their timing are those of contender.py.
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 

@@ -1,4 +1,4 @@
-"""PgQueuer with asyncpg and uvloop, as its command runs it. Jobs are taken, and logged as done, ten at a time."""
+"""PgQueuer with asyncpg and uvloop, as its command runs it. It claims and finishes ten jobs at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _HISTORY_SECONDS = 3600
 
 
 class Pgqueuer:
-    """It deletes finished jobs from the queue, and keeps what happened to them in a log.
+    """Deletes finished jobs from the queue, and keeps their events in a log.
 
     Args:
-        worker: Connection of the worker, which is one by its own advice.
+        worker: Connection of the worker: one, as its documentation advises.
         producer: Connection of the client.
-        database: A connection of the bench's own.
+        database: A connection of the benchmark.
     """
 
     def __init__(self, worker: asyncpg.Connection, producer: asyncpg.Connection, database: asyncpg.Connection) -> None:
@@ -36,7 +36,7 @@ class Pgqueuer:
         self._on_start()
 
     async def install(self) -> None:
-        """Make its tables, with the autovacuum settings that its manual recommends."""
+        """Create its tables, with the autovacuum settings that its manual recommends."""
         await self._queries.install()
         await self._queries.optimize_autovacuum()
 
@@ -63,7 +63,7 @@ class Pgqueuer:
         await self._queries.enqueue(["nothing"] * jobs, [None] * jobs, [0] * jobs)
 
     async def is_empty(self) -> bool:
-        """Return whether no job waits or runs: those that are done are deleted."""
+        """Return whether no job waits or runs. Finished jobs are deleted."""
         return bool(await self._database.fetchval("select not exists (select from pgqueuer)"))
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""procrastinate with psycopg. Each job is fetched and finished with a call of its own; there is nothing to batch."""
+"""procrastinate with psycopg. It fetches and finishes each job with a call of its own; it has no batches."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import psycopg
 
 from scripts.bench.queue_peers.contender import CONCURRENCY, main
 
-# One for each job, one that fetches, one that listens: with the default of 4, jobs wait for a connection to finish.
+# One connection for each job, one to fetch and one to listen. With the default of 4, jobs wait for a connection.
 _CONNECTIONS = CONCURRENCY + 2
 
 
 class Procrastinate:
-    """It keeps finished jobs and their events, as by default.
+    """Keeps finished jobs and their events, which is the default.
 
     Args:
         app: An open application.
-        database: A connection of the bench's own.
+        database: A connection of the benchmark.
     """
 
     def __init__(self, app: procrastinate.App, database: psycopg.AsyncConnection[Any]) -> None:
@@ -39,7 +39,7 @@ class Procrastinate:
 
     async def keep_history(self, jobs: int) -> None:
         """Add jobs that succeeded, each with its three events."""
-        # The triggers would write the events row by row, all of them now.
+        # The triggers would write the events row by row, with the current time.
         await self._database.execute("set session_replication_role = replica")
         await self._database.execute(
             """

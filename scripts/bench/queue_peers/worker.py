@@ -1,6 +1,6 @@
-"""This worker, over the gateway. A run has one site that yields no page.
+"""This worker, over the gateway. A run has one site without pages.
 
-It is claimed, its site is started and finished, and it is ended: each a request, but for claims of several runs.
+A run takes four requests: claim (for several runs), start of the site, end of the site, end of the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KIND, _SITE = "jobs", "linkedin"
 
 
 class Nothing(Source):
-    """A source that finds nothing, at once.
+    """A source that finds nothing, without delay.
 
     Args:
         on_start: Called at the start of a search.
@@ -52,21 +52,21 @@ class Nothing(Source):
             yield page
 
     def records(self, site: str, page: Page) -> Sequence[Json]:
-        """Never called: there is no page."""
+        """Never called, because there are no pages."""
         raise NotImplementedError
 
     def parse(self, site: str, record: Json) -> Item:
-        """Never called: there is no record."""
+        """Never called, because there are no records."""
         raise NotImplementedError
 
 
 class ThisWorker:
-    """It keeps finished runs for 90 days and their events for 30, as by default.
+    """Keeps finished runs for 90 days and their events for 30 days, which is the default.
 
     Args:
         client: A client with the service key.
-        database: A connection of the bench's own.
-        settings: Of the worker.
+        database: A connection of the benchmark.
+        settings: Settings of the worker.
     """
 
     def __init__(self, client: AsyncClient, database: psycopg.AsyncConnection[Any], settings: Settings) -> None:
@@ -75,7 +75,7 @@ class ThisWorker:
         self._settings = settings
 
     async def install(self) -> None:
-        """Add users, and let each of them have any number of running searches."""
+        """Add users, without a limit of running searches."""
         await self._database.execute(
             """
             insert into auth.users (id, email)
@@ -86,8 +86,8 @@ class ThisWorker:
         await self._database.execute("update worker.settings set max_running_per_user = null")
 
     async def keep_history(self, jobs: int) -> None:
-        """Add what finished runs leave behind: the run, its site and its events, as old as they get."""
-        # Without the triggers, and without foreign keys that are right by construction.
+        """Add finished runs with their site and their events, up to the maximum age."""
+        # Without triggers and without checks of foreign keys.
         await self._database.execute("set session_replication_role = replica")
         await self._database.execute(_HISTORY, {"runs": jobs})
         await self._database.execute("vacuum analyze public.search_runs, public.search_run_sites, public.run_events")
@@ -116,7 +116,7 @@ class ThisWorker:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-# Many users, as there are in a full queue; of schedules, which no quota holds back.
+# Many users, as in a full queue, and scheduled runs, which have no quota.
 ENQUEUE: LiteralString = """
 insert into public.search_runs (user_id, kind, source, parameters)
 select owners.ids[1 + number %% cardinality(owners.ids)], 'jobs', 'cron',
@@ -124,14 +124,14 @@ select owners.ids[1 + number %% cardinality(owners.ids)], 'jobs', 'cron',
 from generate_series(1, %(runs)s) as number, (select array_agg(id) as ids from auth.users) as owners
 """
 
-# Partial indexes alone: a finished history must not slow down the bench itself.
+# Only partial indexes: a history must not slow down the benchmark itself.
 _IS_EMPTY: LiteralString = """
 select not exists (select from worker.leases)
    and not exists (select from public.search_runs
                    where status = 'pending' and run_after is null and leader_run_id is null)
 """
 
-# What searches without results leave behind: runs are kept for 90 days, and their events for 30.
+# The rows of searches without results: runs are kept for 90 days, events for 30 days.
 _HISTORY: LiteralString = """
 with run as (
     insert into public.search_runs (
