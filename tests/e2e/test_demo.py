@@ -42,7 +42,7 @@ def test_it_ends_by_itself_with_a_partial_run_and_tables_of_jobs(mark: dict[str,
     assert answer.stdout.count("Sites completed: 3 of 3, failed: 0") == 2
     assert answer.stdout.count(": success  shared search") == 1
     assert "Found for ada: engineer" in answer.stdout
-    assert "How to go on" in answer.stdout
+    assert "Next steps" in answer.stdout
 
 
 @pytest.mark.parametrize("moment", ["Starting Supabase", "Supabase is at", "Signed in", "completed"])
