@@ -16,7 +16,7 @@ import psycopg
 from rich.console import Console
 from rich.live import Live
 
-from tests.support.processes import ProcessError, ready, running
+from tools.processes import ProcessError, ready, running
 from worker.cli.terminal import items_table, live_view, run_summary
 from worker.database.user import FollowedRun, User, signed_in_as
 

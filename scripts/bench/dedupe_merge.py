@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from scripts.bench.dedupe_source import SightingSource
 from scripts.bench.dedupe_variants import Sighting
-from tests.support.processes import ready, running
+from tools.processes import ready, running
 from worker.engine.worker import Worker
 from worker.settings import OFFLINE_MODEL, Settings
 

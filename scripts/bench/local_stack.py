@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from tests.support.processes import ready, running
+from tools.processes import ready, running
 
 KIND = "jobs"
 

@@ -25,7 +25,7 @@ from rich.table import Table
 from supabase import AsyncClient
 
 from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
-from tests.support.processes import ready, running
+from tools.processes import ready, running
 from worker.database.client import open_client
 from worker.engine.worker import Worker
 from worker.settings import Settings

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.support.processes import ready, running
+from tools.processes import ready, running
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.user import User, signed_in_as
 

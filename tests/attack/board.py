@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.attack.stage import Stage, value
-from tests.support.processes import running
+from tools.processes import running
 from worker.local.boards import Boards
 from worker.local.boards.http import Request, Response
 from worker.local.boards.sites.greenhouse import Greenhouse

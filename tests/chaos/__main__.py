@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.chaos.experiment import Outcome, experiment
 from tests.chaos.plan import Plan, make_plan
-from tests.support.processes import ProcessError
+from tools.processes import ProcessError
 from worker.cli.main import at_least
 
 ROWS_SHOWN = 5

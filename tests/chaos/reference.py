@@ -10,7 +10,7 @@ from tests.chaos.plan import SITES, Search
 from tests.chaos.stage import Stage
 from tests.chaos.users import Users
 from tests.chaos.workers import worker_environment
-from tests.support.processes import ProcessError, running
+from tools.processes import ProcessError, running
 from worker.local.boards.synthetic.jobs import words
 
 SECONDS = 90
