@@ -101,10 +101,10 @@ async def clients_of(url: str, tokens: Tokens) -> AsyncIterator[dict[str, Client
     async with AsyncExitStack() as sockets:
         address = f"{url}/realtime/v1/websocket?apikey={tokens.api_key('anon')}&vsn=2.0.0"
         yield {
-            who: Client(
+            name: Client(
                 await sockets.enter_async_context(websockets.connect(address, max_size=None, compression=None)), tokens
             )
-            for who in CLAIMS
+            for name in CLAIMS
         }
 
 
@@ -146,16 +146,16 @@ class Comparison:
         answered: dict[str, Answer] = {}
         subscribers: dict[str, str] = {}
         async with clients_of(self.url, self.tokens) as clients:
-            for (who, client), item in itertools.product(clients.items(), items):
-                topic = f"{who} {len(expected)} {json.dumps(item)[:150]}"
+            for (name, client), item in itertools.product(clients.items(), items):
+                topic = f"{name} {len(expected)} {json.dumps(item)[:150]}"
                 expected[topic], answered[topic] = [], client.answers[topic]
-                await client.subscribe(topic, CLAIMS[who], item)
+                await client.subscribe(topic, CLAIMS[name], item)
                 try:
-                    subscribers[self.supabase.subscribe(CLAIMS[who], item)] = topic
+                    subscribers[self.supabase.subscribe(CLAIMS[name], item)] = topic
                 except RefusedError as error:
                     expected[topic].append(str(error))
-            for who, client in clients.items():
-                await client.subscribe(END, CLAIMS[who], {"event": "*", "schema": "public", "table": END})
+            for name, client in clients.items():
+                await client.subscribe(END, CLAIMS[name], {"event": "*", "schema": "public", "table": END})
             list(self.supabase.changes())
             self._execute(*case.changes, CHANGE_AT_THE_END)
             for client in clients.values():

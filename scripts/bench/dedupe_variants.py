@@ -176,12 +176,12 @@ def _tracked(random: Random, url: str | None) -> str | None:
         return url
     board = random.choice(("linkedin", "glassdoor", "ziprecruiter", "google_jobs_apply"))
     bare, _, query = url.partition("#")[0].partition("?")
-    told = [part for part in query.split("&") if part and not re.search(r"(?i)utm_|indeed|=IN(DE)?$|^s=in$|^~$", part)]
-    told += random.sample(
+    kept = [part for part in query.split("&") if part and not re.search(r"(?i)utm_|indeed|=IN(DE)?$|^s=in$|^~$", part)]
+    kept += random.sample(
         (f"utm_source={board}", "utm_campaign=jobs-2024", f"source={board}", "gclid=Cj0KCQ", f"ref={board}"), k=2
     )
     bare = random.choice((bare, bare.rstrip("/") + "/" if "." not in bare.rsplit("/", 1)[-1] else bare))
-    return f"{bare}?{'&'.join(told)}"
+    return f"{bare}?{'&'.join(kept)}"
 
 
 def _other_posting(url: str | None, number: int) -> str | None:

@@ -125,7 +125,7 @@ async def database(stack: Endpoints) -> AsyncIterator[Connection]:
 
 @pytest.fixture(scope="module")
 def expectation(stack: Endpoints) -> Expectation:
-    """Runs of a user: one that finished, one that it answered, one that was cancelled amid its second attempt."""
+    """Runs of a user: one that finished, one that it answered, one that was cancelled during its second attempt."""
     return asyncio.run(searched(stack))
 
 

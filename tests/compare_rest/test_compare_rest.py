@@ -117,13 +117,13 @@ async def test_a_header_that_differs(postgres: Postgres) -> None:
     comparison, _ = await compared(postgres, alter, BOOKS, PRICE)
     assert kinds(comparison) == ["header Content-Range"] * 2
     assert (comparison.differences[0].local, comparison.differences[0].real) == ("0-1/*", "0-9/*")
-    told = list(report.lines(comparison))
-    assert told[2:5] == [
+    printed = list(report.lines(comparison))
+    assert printed[2:5] == [
         "2 x header Content-Range",
         "    GET /books?select=id,title&order=id&id=lt.3 [service_role]",
         "        local: 0-1/*",
     ]
-    assert told[-1] == "2 differences"
+    assert printed[-1] == "2 differences"
 
 
 @pytest.mark.parametrize(
@@ -192,26 +192,26 @@ async def test_the_command_waits_for_the_other_server(tmp_path: Path, alter: Alt
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = await run("--real", url, "--records", file)
         assert process.stdout is not None
-        told = b""
-        while b"\npostgrest\n" not in told:
-            told += await process.stdout.readline()
-        found = dict(re.findall(r"PGRST_(DB_URI|JWT_SECRET)='(.*)'", told.decode()))
+        printed = b""
+        while b"\npostgrest\n" not in printed:
+            printed += await process.stdout.readline()
+        found = dict(re.findall(r"PGRST_(DB_URI|JWT_SECRET)='(.*)'", printed.decode()))
         tokens = Tokens(found["JWT_SECRET"])
         async with psycopg_pool.AsyncConnectionPool(
             found["DB_URI"], min_size=1, configure=configure, open=False
         ) as pool:
             app = Altered(Starlette(routes=rest_routes(pool, tokens)), alter)
             async with serving(app, listener):
-                told, _ = await process.communicate()
-    assert process.returncode == exit_code, told.decode()
-    assert f"\n{'1 differences' if exit_code else 'no difference'}\n".encode() in told
+                printed, _ = await process.communicate()
+    assert process.returncode == exit_code, printed.decode()
+    assert f"\n{'1 differences' if exit_code else 'no difference'}\n".encode() in printed
 
 
 async def test_the_local_gateway_equals_itself() -> None:
     process = await run("--dry")
-    told, _ = await process.communicate()
-    assert process.returncode == 0, told.decode()
-    requests, succeeded = re.findall(rb"[0-9]+", told)[:2]
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed.decode()
+    requests, succeeded = re.findall(rb"[0-9]+", printed)[:2]
     assert int(requests) > 700
     assert int(succeeded) > 250
 

@@ -67,7 +67,7 @@ class Board(ABC):
         """Answer with the page for suspected robots."""
         return Response.html(
             "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><main>"
-            "<h1>Verify you are human</h1><p>Complete the check below to go on.</p>"
+            "<h1>Verify you are human</h1><p>Complete the check below to continue.</p>"
             '<form id="challenge-form" method="post"><input type="hidden" name="token" value="x"></form>'
             "</main></body></html>"
         )

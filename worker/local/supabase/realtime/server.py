@@ -104,7 +104,7 @@ class Realtime:
 
     @contextlib.asynccontextmanager
     async def losing_changes(self) -> AsyncIterator[None]:
-        """Lose what is committed meanwhile, without a message to any channel. For tests.
+        """For tests: lose the changes committed in the meantime, without a message to any channel.
 
         The platform does so when an error in a poll drops its slot, or above 100 deliveries a second.
         """
