@@ -16,7 +16,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from worker.model import Json
-from worker.processes.sandbox import let_read, stream
+from worker.processes.sandbox import allow_read, stream
 from worker.settings import Settings, forget_environment
 
 # The secret itself is not in this file: only what it looks like.
@@ -125,7 +125,7 @@ async def main(hidden_file: str, shown_file: str) -> None:
     """Look, with the settings read as a worker does."""
     settings = Settings()
     forget_environment([Settings])
-    let_read(Path(shown_file))
+    allow_read(Path(shown_file))
     async with aclosing(stream(look, hidden_file, shown_file, deadline_seconds=100)) as values:
         found = [value async for value in values]
     assert settings.require("supabase_service_role_key").startswith("needle-")

@@ -18,7 +18,14 @@ from worker.errors import ErrorCode, SiteError
 from worker.http.bodies import LONGEST_BODY
 from worker.http.response import Response
 from worker.model import Json
-from worker.processes.bounded_json import DEEPEST, MOST_VALUES, READ_AT_ONCE, JsonError, read_json, read_json_aside
+from worker.processes.bounded_json import (
+    MAX_DEPTH,
+    MAX_INLINE_BYTES,
+    MOST_VALUES,
+    JsonError,
+    read_json,
+    read_json_in_thread,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -78,7 +85,7 @@ def test_what_holds_too_much_is_refused(name: str) -> None:
         read_json(BOMBS[name])
 
 
-@pytest.mark.parametrize("levels", [DEEPEST + 1, 100_000, LONGEST_BODY // 2])
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 100_000, LONGEST_BODY // 2])
 @pytest.mark.parametrize(
     ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"\\ud800":', b"}")], ids=["[", "{", "half"]
 )
@@ -157,8 +164,8 @@ async def test_a_long_answer_is_read_in_a_thread_and_once(monkeypatch: pytest.Mo
         return read_json(data)
 
     monkeypatch.setattr("worker.http.response.read_json", noted)
-    long = Response(200, httpx.Headers(), b" [" + b'"x",' * READ_AT_ONCE + b"1]", 0)
-    response = await long.read_aside()
+    long = Response(200, httpx.Headers(), b" [" + b'"x",' * MAX_INLINE_BYTES + b"1]", 0)
+    response = await long.parsed_in_thread()
     assert response.json() == response.json()
     assert len(readers) == 1
     assert readers[0] is not threading.main_thread()
@@ -173,15 +180,15 @@ async def test_what_is_long_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch)
         return value
 
     monkeypatch.setattr("worker.processes.bounded_json.from_json", noted)
-    assert await read_json_aside(b"[1]") == [1]
-    await asyncio.gather(read_json_aside(b'"%s"' % (b"x" * READ_AT_ONCE)))
+    assert await read_json_in_thread(b"[1]") == [1]
+    await asyncio.gather(read_json_in_thread(b'"%s"' % (b"x" * MAX_INLINE_BYTES)))
     assert [reader is threading.main_thread() for reader in readers] == [True, False]
 
 
 @pytest.mark.parametrize("data", [b"[" * 500, BOMBS["objects"], b"{}," * MOST_VALUES])
 async def test_an_answer_that_is_too_much_is_the_sites_failure(data: bytes) -> None:
     response = Response(200, httpx.Headers({"content-type": "application/json"}), data, 0)
-    for answer in (response, await response.read_aside()):
+    for answer in (response, await response.parsed_in_thread()):
         with pytest.raises(SiteError, match=r"^the answer \(status 200, application/json\) ") as raised:
             answer.json()
         assert raised.value.code is ErrorCode.UPSTREAM

@@ -1,4 +1,4 @@
-"""What a child that a hostile site has taken over finds of its worker's secrets: nothing, as root and as any user."""
+"""A compromised child process finds none of its worker's secrets, whether the worker is root or any other user."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_of_an_ordinary_user(look: Look) -> None:
     assert answer["told"] == ""
 
 
-def test_who_looks_does_find_what_a_child_is_given(look: Look) -> None:
+def test_the_search_finds_a_secret_that_a_child_is_given(look: Look) -> None:
     answer = look(own_python(), os.getuid(), HTTPS_PROXY="http://{needle}@127.0.0.1:1")
     assert "environ of itself" in answer["found"] or "memory of itself" in answer["found"]
 
@@ -145,24 +145,24 @@ print([line for line in status if line.startswith(("CapEff", "NoNewPrivs"))])
 def confined_without(system: str) -> tuple[str, str]:
     command = [sys.executable, "-c", WITHOUT, system]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    left, status = ran.stdout.splitlines()
-    return left, status
+    gaps, status = ran.stdout.splitlines()
+    return gaps, status
 
 
-def test_what_an_old_kernel_leaves_is_told() -> None:
-    left, status = confined_without("linux")
-    assert "it may read the files of " in left
-    assert ".env: Landlock: Function not implemented" in left
+def test_a_kernel_without_landlock_is_reported() -> None:
+    gaps, status = confined_without("linux")
+    assert "they can read the files of " in gaps
+    assert ".env (Landlock: Function not implemented)" in gaps
     assert f"CapEff:\\t{0:016x}" in status
     assert "NoNewPrivs:\\t1" in status
 
 
-def test_what_another_system_leaves_is_told() -> None:
-    left, _ = confined_without("another")
-    assert left == "[(30, 'linux has no means against it that this worker knows')]"
+def test_a_system_without_confinement_is_reported() -> None:
+    gaps, _ = confined_without("another")
+    assert gaps == "[(30, 'confinement is not supported on linux')]"
 
 
-def test_nothing_but_a_child_confines_itself_by_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_confined_outside_a_child_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "worker.processes.confined", raising=False)
     with pytest.raises(KeyError, match="WORKER_CHILD_NEEDS"):
         importlib.import_module("worker.processes.confined")

@@ -208,11 +208,11 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("proxy", "message"),
         [
-            ("http://a.example:1,http://b.example:2", "holds a space, a comma or a semicolon"),
-            ("http://user:sekret@ proxy.example", "holds a space, a comma or a semicolon"),
-            ("", "is not [scheme://]"),
-            ("http://", "is not [scheme://]"),
-            ("http://user:sekret@proxy.example:99999", "is not [scheme://]"),
+            ("http://a.example:1,http://b.example:2", "must not contain a space, a comma or a semicolon"),
+            ("http://user:sekret@ proxy.example", "must not contain a space, a comma or a semicolon"),
+            ("", "must be [scheme://]"),
+            ("http://", "must be [scheme://]"),
+            ("http://user:sekret@proxy.example:99999", "must be [scheme://]"),
             ("ftp://user:sekret@proxy.example", "has the scheme 'ftp'"),
         ],
     )

@@ -176,7 +176,7 @@ def test_an_account_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     answer = command(tmp_path, "try", "remotive", WORKER_HTTP_PROXIES="http://u:hunter2@h:99999")
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert answer.stderr == "WORKER_HTTP_PROXIES: number 1 is not [scheme://][user:password@]host[:port]\n"
+    assert answer.stderr == "WORKER_HTTP_PROXIES: number 1 must be [scheme://][user:password@]host[:port]\n"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""HTTP for sources: one client a process, and with it the rules that every request keeps to."""
+"""HTTP for sources: one client per process, which applies the same rules to every request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies of answers, read and unpacked within bounds."""
+"""Reads and decompresses response bodies with limits on size."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ import httpx
 from worker.errors import ErrorCode, SiteError
 
 LONGEST_BODY = 32 * 2**20
-"""Of an answer, in bytes, both as it is sent and unpacked."""
+"""Largest body in bytes, both compressed and decompressed."""
 
-UNPACKED = "gzip"
-"""What can be unpacked, in the form of `Accept-Encoding`."""
+ACCEPT_ENCODING = "gzip"
+"""Content encodings that `read_body` decompresses."""
 
-_UNPACKED_AT_ONCE = 2**20
+_CHUNK_SIZE = 2**20
 
 
 async def read_body(answer: httpx.Response) -> bytes:
-    """Read an answer, as much as is allowed.
+    """Read and decompress a response body.
 
-    By hand: httpx unpacks whatever arrived at once, a thousandfold for each of the encodings that an answer names.
+    httpx does not limit the decompressed size: each encoding that a response lists may expand it a thousandfold.
+
+    Raises:
+        SiteError: `upstream`: the body is larger than `LONGEST_BODY`, incomplete, or cannot be decompressed.
     """
     encoding = answer.headers.get("content-encoding", "").lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise SiteError(ErrorCode.UPSTREAM, f"the answer is packed as {encoding}, which was not asked for")
+        raise SiteError(ErrorCode.UPSTREAM, f"the answer has the unsupported encoding {encoding}")
     gzip = _Gunzip() if encoding.endswith("gzip") else None
     body, length = bytearray(), 0
     try:
         async for sent in answer.aiter_raw():
             length += len(sent)
             _check_length(length)
-            for part in (sent,) if gzip is None else gzip.unpack(sent):
+            for part in (sent,) if gzip is None else gzip.decompress(sent):
                 body += part
                 _check_length(len(body))
-                # A small piece may unpack to much: others have their turn between.
+                # A small chunk may expand to many: let other tasks run between them.
                 await asyncio.sleep(0)
     except zlib.error:
-        raise SiteError(ErrorCode.UPSTREAM, "the answer cannot be unpacked") from None
+        raise SiteError(ErrorCode.UPSTREAM, "the answer cannot be decompressed") from None
     if length > 0 and gzip is not None and not gzip.is_complete:
-        raise SiteError(ErrorCode.UPSTREAM, "the answer is cut off")
+        raise SiteError(ErrorCode.UPSTREAM, "the answer is incomplete")
     return bytes(body)
 
 
@@ -51,7 +54,7 @@ def _check_length(length: int) -> None:
 
 
 class _Gunzip:
-    """Unpacks what was packed with gzip (RFC 1952), a bounded piece at a time."""
+    """Decompresses gzip (RFC 1952) in chunks of at most `_CHUNK_SIZE` bytes."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -60,11 +63,11 @@ class _Gunzip:
     def is_complete(self) -> bool:
         return self._member.eof
 
-    def unpack(self, packed: bytes) -> Iterator[bytes]:
-        # What follows the end is padding: a server of an API sends no second member.
-        is_more = not self._member.eof
-        while is_more:
-            part = self._member.decompress(packed, _UNPACKED_AT_ONCE)
-            yield part
-            packed = self._member.unconsumed_tail
-            is_more = not self._member.eof and (bool(packed) or len(part) == _UNPACKED_AT_ONCE)
+    def decompress(self, compressed: bytes) -> Iterator[bytes]:
+        # Bytes after the first member are ignored: API servers send no second member.
+        has_more = not self._member.eof
+        while has_more:
+            chunk = self._member.decompress(compressed, _CHUNK_SIZE)
+            yield chunk
+            compressed = self._member.unconsumed_tail
+            has_more = not self._member.eof and (bool(compressed) or len(chunk) == _CHUNK_SIZE)

@@ -1,4 +1,4 @@
-"""The one client of a process, and what it sends through."""
+"""The HTTP client that all searches of a process share."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import httpx
 from worker.http.bodies import read_body
 from worker.http.masking import mask, proxy_secrets
 from worker.http.settings import HttpSettings
-from worker.http.transports import Rotation, transports
+from worker.http.transports import RotatingTransport, transports
 
 CONNECT_SECONDS = 10
 
 
 class HttpClient:
-    """The one client of a process. Use `open_http`.
+    """The HTTP client that all searches of a process share. Use `open_http` to create it.
 
-    It sends through httpx's transports rather than through its client, which logs every address with the keys in its
-    query, and carries cookies from one user's search to another's.
+    It uses httpx's transports and not `httpx.AsyncClient`, which logs each URL with the keys in its query and shares
+    cookies between searches of different users.
 
     Args:
-        settings: How to send requests.
-        transport: Sends to the sites.
-        direct: Sends to hosts that users named: never through a proxy, where nobody can see which address a name leads
-            to, and with a connection for each request: one is checked for its host's name, but reused by address.
+        settings: Timeouts, proxies and certificates.
+        transport: The transport for requests to sites.
+        direct: The transport for requests to hosts that users name. It uses no proxy, because a proxy would resolve the
+            name itself. It reuses no connection, because httpcore finds connections by address, while TLS verified
+            another host's name.
     """
 
     def __init__(
@@ -39,23 +40,26 @@ class HttpClient:
         self._direct = direct
 
     async def send(self, request: httpx.Request, address: str | None = None) -> tuple[httpx.Response, bytes]:
-        """Send a request once, and read the answer, which is closed then.
+        """Send a request once, without retries.
 
         Args:
-            request: With the address as the source gave it.
-            address: The IP address to connect to.
+            request: The request, with the host name in its URL.
+            address: The IP address to connect to instead of resolving the name; None: resolve it.
+
+        Returns:
+            The closed response and its decompressed body.
 
         Raises:
-            TimeoutError: The answer was not there in time.
-            httpx.TransportError: None came, or not all of it.
-            SiteError: `upstream`, it is too large, or cannot be unpacked.
+            TimeoutError: The response was not complete within `timeout_seconds`.
+            httpx.TransportError: No complete response arrived.
+            SiteError: `upstream`: the body is too large or cannot be decompressed.
         """
         seconds = self.settings.timeout_seconds
         phases = httpx.Timeout(seconds, connect=self.connect_seconds)
         extensions: dict[str, Any] = {"timeout": phases.as_dict()}
         transport, url = self._transport, request.url
         if address is not None:
-            # The header `Host`, which the request has already, and the certificate remain those of the name.
+            # The `Host` header is already set; SNI and the certificate must also use the name.
             transport, url = self._direct, request.url.copy_with(host=address)
             extensions["sni_hostname"] = request.url.host
         sent = httpx.Request(
@@ -69,18 +73,21 @@ class HttpClient:
                 await answer.aclose()
 
     def masked(self, text: str, secrets: Iterable[str]) -> str:
-        """Return text without the passwords of the proxies, and without a request's secrets."""
+        """Return text with the proxies' credentials and these secrets masked."""
         return mask(text, (*proxy_secrets(self.settings.proxies), *secrets))
 
 
 @asynccontextmanager
 async def open_http(settings: HttpSettings | None = None) -> AsyncIterator[HttpClient]:
-    """Open the client of a process, and close it with all of its connections.
+    """Open an HTTP client, and close it with all its connections on exit.
+
+    Args:
+        settings: Timeouts, proxies and certificates; None: the defaults.
 
     Raises:
-        OSError: The file of certificates cannot be read.
+        OSError: The certificate file cannot be read.
     """
     settings = settings or HttpSettings()
     async with AsyncExitStack() as opened:
         *shared, direct = [await opened.enter_async_context(transport) for transport in transports(settings)]
-        yield HttpClient(settings, Rotation(shared), direct)
+        yield HttpClient(settings, RotatingTransport(shared), direct)

@@ -1,4 +1,4 @@
-"""What no message and no log line may show: the one place that takes secrets out of text."""
+"""Masks secrets in messages and log lines."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _USER_INFO = re.compile(r"//[^/\s@]+@")
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return text without secrets, also where they are percent-encoded, and without the users of addresses.
+    """Return text with secrets and the credentials in URLs replaced by `MASK`.
 
     Args:
-        text: Any text, such as what a library says of its failure.
-        secrets: What must not show.
+        text: Any text, such as the message of a library's exception.
+        secrets: The secrets. Their percent-encoded forms are masked, too.
     """
     written = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote_plus(secret)) if form}
     if written:
-        # In one pass, the longest first: of a secret that holds another one, nothing is left.
+        # In one pass, longest first: a secret that contains another one is masked as a whole.
         longest_first = sorted(written, key=len, reverse=True)
         text = re.sub("|".join(map(re.escape, longest_first)), MASK, text)
     return _USER_INFO.sub(f"//{MASK}@", text)
 
 
 def proxy_secrets(proxies: Iterable[str]) -> Iterator[str]:
-    """Yield what is secret of proxies: user and password together, and the password alone.
+    """Yield the secrets of proxies: `user:password` and the password alone.
 
     Args:
-        proxies: `[scheme://][user:password@]host[:port]`, each.
+        proxies: Each `[scheme://][user:password@]host[:port]`.
     """
     for proxy in proxies:
         credentials = proxy.rpartition("@")[0].rpartition("//")[2]
@@ -41,10 +41,10 @@ def proxy_secrets(proxies: Iterable[str]) -> Iterator[str]:
 
 
 def request_secrets(*named: Mapping[str, object] | None) -> Iterator[str]:
-    """Yield the values of headers or query parameters that are credentials, by their names."""
+    """Yield the values of headers or query parameters whose names are those of credentials."""
     for values in filter(None, named):
         for name, value in values.items():
             if _SECRET_NAME.search(name):
                 yield str(value)
-                # `Authorization: Bearer TOKEN`: the token alone is as secret.
+                # `Authorization: Bearer TOKEN`: mask the token alone as well.
                 yield str(value).rpartition(" ")[2]

@@ -1,4 +1,4 @@
-"""The right to ask a site, as a search takes it."""
+"""Permits: the right to send requests to a site within its rate limits."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from worker.model import Observed
 
 
 class Permits(Protocol):
-    """What a search asks before it asks its site."""
+    """The rate limits of one site, which all workers share."""
 
     async def take(self, bucket: str | None = None, requests: int = 1) -> None:
-        """Wait until so many requests may be sent, if that is soon.
+        """Wait until the limits allow these requests, if the wait is short.
 
         Args:
-            bucket: One of the source's `limits`; None: the site's own.
-            requests: How many requests.
+            bucket: A bucket of the source's `limits`; None: the site's own.
+            requests: Number of requests.
 
         Raises:
-            SiteWaitingError: It is not soon.
-            SiteError: It is later than a run waits.
+            SiteWaitingError: The wait is too long to stay in place; the site is deferred.
+            SiteError: The wait is longer than a run may wait.
         """
         ...
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
-        """Pass on what the site tells of its limits, for all workers to keep to."""
+        """Report limits that the site sent, so that all workers respect them."""
         ...

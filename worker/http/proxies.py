@@ -1,4 +1,4 @@
-"""Lists of proxies: how they are written, and what each client accepts."""
+"""Parses and validates lists of proxies for the HTTP libraries that use them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pydantic_settings import NoDecode
 
 @dataclass(frozen=True, slots=True)
 class SocksSupport:
-    """How a client takes SOCKS proxies.
+    """How an HTTP library supports SOCKS proxies.
 
     Attributes:
-        schemes: The schemes that it knows.
-        module: The module that it needs for them.
-        package: What to install to have it.
+        schemes: The SOCKS schemes that it accepts.
+        module: The module that it imports for them.
+        package: The package that installs the module.
     """
 
     schemes: tuple[str, ...]
@@ -57,31 +57,33 @@ def checked_proxies(value: tuple[str, ...], socks: SocksSupport) -> tuple[str, .
 
 
 def problem_of_proxies(proxies: Sequence[str], socks: SocksSupport) -> str | None:
-    """Tell what a client would fail with, if anything. No value is shown: it may hold a password.
+    """Return what is wrong with the first invalid proxy, or None if all are valid.
+
+    The message gives the proxy's number, not its value, which may contain a password.
 
     Args:
-        proxies: `[scheme://][user:password@]host[:port]`, each; without a scheme it is `http`.
-        socks: How the client takes SOCKS proxies.
+        proxies: Each `[scheme://][user:password@]host[:port]`; the default scheme is `http`.
+        socks: The SOCKS support of the library that uses them.
     """
     problems = ((number, _problem_of_proxy(proxy, socks)) for number, proxy in enumerate(proxies, start=1))
     return next((f"number {number} {problem}" for number, problem in problems if problem), None)
 
 
 def with_scheme(proxy: str) -> str:
-    """Return a proxy's address with its scheme."""
+    """Return a proxy's address with a scheme; the default is `http`."""
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _problem_of_proxy(proxy: str, socks: SocksSupport) -> str | None:
     if re.search(r"[\s,;]", proxy):
-        return "holds a space, a comma or a semicolon: each proxy is an entry of its own"
+        return "must not contain a space, a comma or a semicolon; list each proxy as a separate entry"
     try:
         url = urlsplit(with_scheme(proxy))
         complete = bool(url.hostname) and url.port != 0
     except ValueError:
         complete = False
     if not complete:
-        return "is not [scheme://][user:password@]host[:port]"
+        return "must be [scheme://][user:password@]host[:port]"
     if url.scheme in ("http", "https"):
         return None
     if url.scheme not in socks.schemes:

@@ -1,4 +1,4 @@
-"""What a site answered, and which failure its status is."""
+"""A site's response, and the error code of each HTTP status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.errors import ErrorCode, SiteError
 from worker.http.masking import mask
 from worker.http.retry_after import retry_after_seconds
 from worker.model import Json
-from worker.processes.bounded_json import READ_AT_ONCE, JsonError, read_json
+from worker.processes.bounded_json import MAX_INLINE_BYTES, JsonError, read_json
 from worker.processes.daemon_thread import in_daemon_thread
 
 _ERROR_CODES: Mapping[int, ErrorCode] = {
@@ -27,42 +27,45 @@ _ERROR_CODES: Mapping[int, ErrorCode] = {
     HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.RATE_LIMITED,
     HTTPStatus.GATEWAY_TIMEOUT: ErrorCode.TIMEOUT,
 }
-# Below 500 a status blames the request, which will be the same next time; but for these (RFC 9110, RFC 8470, RFC 4918).
-_PASSING_REFUSALS = frozenset({
+# A 4xx status means that the same request would fail again, except for these (RFC 9110, RFC 8470, RFC 4918).
+_RETRYABLE_CLIENT_ERRORS = frozenset({
     HTTPStatus.CONFLICT, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.LOCKED, HTTPStatus.TOO_EARLY,
 })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class ReadBody:
-    """A body as JSON.
+class ParsedBody:
+    """A body parsed as JSON.
 
     Attributes:
-        problem: Why it is none; None: it is.
+        value: The value; None if the body is not valid.
+        problem: Why the body is not valid; None: it is.
     """
 
     value: Json = None
     problem: str | None = None
 
 
-def _read(body: bytes) -> ReadBody:
+def _parse(body: bytes) -> ParsedBody:
     try:
-        return ReadBody(read_json(body))
+        return ParsedBody(read_json(body))
     except JsonError as error:
-        return ReadBody(problem=str(error))
+        return ParsedBody(problem=str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer of a site, whatever its status.
+    """A site's response with any status.
 
     Attributes:
-        headers: By name, in any case.
-        elapsed_ms: Time from the first request to the end of the answer, in milliseconds, without waiting for permits
-            and without the pauses between tries.
-        requests: Requests that it took, with those that were repeated or redirected.
-        read: The body as JSON, or why it is none, where it was read already.
-        secrets: Credentials of the request, which no message may repeat.
+        status: HTTP status code.
+        headers: Headers by case-insensitive name.
+        body: The decompressed body.
+        elapsed_ms: Time that the site took to respond, in milliseconds, over all requests; without waiting for permits
+            and without backoff.
+        requests: Requests sent, including retries and redirects.
+        secrets: Credentials of the request, masked in messages.
+        parsed: The body as JSON, if it was parsed in advance.
     """
 
     status: int
@@ -71,53 +74,57 @@ class Response:
     elapsed_ms: int
     requests: int = 1
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    read: ReadBody | None = field(default=None, repr=False, compare=False)
+    parsed: ParsedBody | None = field(default=None, repr=False, compare=False)
 
-    async def read_aside(self) -> Response:
-        """Return this answer with its body read, where it is long JSON: in a thread, and not where it is asked for."""
-        if len(self.body) <= READ_AT_ONCE or not self.body[:100].lstrip().startswith((b"{", b"[")):
+    async def parsed_in_thread(self) -> Response:
+        """Return this response with its body parsed, if it is a long JSON body.
+
+        The parser runs in a thread, so that `json` does not block the event loop.
+        """
+        if len(self.body) <= MAX_INLINE_BYTES or not self.body[:100].lstrip().startswith((b"{", b"[")):
             return self
-        return replace(self, read=await in_daemon_thread(partial(_read, self.body)))
+        return replace(self, parsed=await in_daemon_thread(partial(_parse, self.body)))
 
     def json(self) -> Json:
         """Return the body as JSON.
 
         Raises:
-            SiteError: `upstream`, it is none, or too much of it.
+            SiteError: `upstream`: the body is not JSON, or exceeds the limits of `read_json`.
         """
-        read = self.read or _read(self.body)
-        if read.problem is not None:
-            kind = self.headers.get("content-type", "of no type")
-            what = "is not JSON" if read.problem.startswith("is not JSON") else read.problem
-            raise SiteError(ErrorCode.UPSTREAM, f"the answer (status {self.status}, {kind}) {what}")
-        return read.value
+        parsed = self.parsed or _parse(self.body)
+        if parsed.problem is not None:
+            content_type = self.headers.get("content-type", "no content type")
+            # The parser's own message quotes the body.
+            problem = "is not JSON" if parsed.problem.startswith("is not JSON") else parsed.problem
+            raise SiteError(ErrorCode.UPSTREAM, f"the answer (status {self.status}, {content_type}) {problem}")
+        return parsed.value
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """How long the site asks to be left alone (`Retry-After`, RFC 9110, 10.2.3), in seconds."""
+        """Seconds until the site accepts requests again (`Retry-After`, RFC 9110, 10.2.3); None: not given."""
         return retry_after_seconds(self.headers)
 
     def failure(self, message: str | None = None) -> SiteError:
-        """Return what the status says, as it is told where a source knows nothing better.
+        """Return the error for this status. Sources that know more about a failure raise their own.
 
         Args:
-            message: What the site says of it.
+            message: The site's own message, which is appended; secrets in it are masked.
         """
         code = _ERROR_CODES.get(self.status)
-        blames_request = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        is_client_error = HTTPStatus.BAD_REQUEST <= self.status < HTTPStatus.INTERNAL_SERVER_ERROR
         text = f"response status code {self.status}" + (f": {mask(message, self.secrets)}" if message else "")
         return SiteError(
             code or ErrorCode.UPSTREAM,
             text,
-            is_final=True if code is None and blames_request and self.status not in _PASSING_REFUSALS else None,
+            is_final=True if code is None and is_client_error and self.status not in _RETRYABLE_CLIENT_ERRORS else None,
             retry_after_seconds=self.retry_after_seconds,
         )
 
     def checked(self) -> Response:
-        """Return this answer if its status is a success.
+        """Return this response if its status is 2xx.
 
         Raises:
-            SiteError: It is not; as `failure` tells.
+            SiteError: The status is not 2xx (see `failure`).
         """
         if HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
             return self

@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone."""
+"""Parses the `Retry-After` header."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 31 * 24 * 3600
-"""A quota of a month is the longest that a server may mean; what is above it is a mistake."""
+"""Longest wait in seconds: a monthly quota. Longer values are capped."""
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return what `Retry-After` asks for, in seconds; None if it asks for nothing that makes sense.
+    """Return the value of `Retry-After` in seconds, from 0 to `LONGEST_SECONDS`; None if it is missing or invalid.
 
-    It is a number of seconds or a date (RFC 9110, 10.2.3), which counts from the answer's own `Date`: by the clock that
-    both are from, right or wrong.
+    The value is a number of seconds or a date (RFC 9110, 10.2.3). A date is compared with the response's `Date`
+    header, because both come from the server's clock.
 
     Args:
-        headers: The answer's, by name in any case.
+        headers: The response's headers by case-insensitive name.
     """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):

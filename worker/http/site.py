@@ -1,4 +1,4 @@
-"""Requests of one search: each with its permit, and within the rules for all of them."""
+"""Requests of one search: permits, retries, redirects and checks of addresses."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from tenacity import (
 
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http.addresses import public_addresses
-from worker.http.bodies import UNPACKED
+from worker.http.bodies import ACCEPT_ENCODING
 from worker.http.client import HttpClient
 from worker.http.masking import request_secrets
 from worker.http.permits import Permits
 from worker.http.response import Response
 from worker.model import Json, Observed
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 LONGEST_PAUSE_SECONDS = 5
-"""Between two tries. A site that asks for more (`Retry-After`) gets it from the limits that all workers keep to."""
+"""Longest backoff between two attempts. A longer `Retry-After` is reported to the site's shared limits instead."""
 
 MOST_REDIRECTS = 5
 HTTPS_PORT = 443
 
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": UNPACKED}
-# The failures of a server that may have passed a moment later. Of those below 500 none has: they say what is wrong with
-# the request, or ask for more time than a moment.
-_PASSING_STATUSES = frozenset({
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": ACCEPT_ENCODING}
+# Server errors that may be over within seconds. A 4xx status is not retried here: it reports an error in the request or
+# a longer wait.
+_TRANSIENT_STATUSES = frozenset({
     HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 })  # fmt: skip
@@ -49,10 +49,10 @@ _REDIRECTS = frozenset({
 
 
 class SiteHttp:
-    """Requests of one search, each with its permit; transient failures are repeated, with a permit each.
+    """Sends the requests of one search. Each request and each retry takes a permit.
 
     Args:
-        client: Sends them.
+        client: The HTTP client.
         permits: The limits of the search's site, which all workers share.
     """
 
@@ -72,28 +72,28 @@ class SiteHttp:
         cost: int = 1,
         is_user_given: bool = False,
     ) -> Response:
-        """Ask the site, and return its answer whatever its status; a search may always be asked for again.
+        """Send a request to the site and return its response with any status.
 
-        A failure of the network, and an answer that says that the server failed (500, 502, 503, 504), is tried up to
-        three times in all. Redirects are followed to the same host alone.
+        Network errors and the statuses 500, 502, 503 and 504 are retried, up to `MAX_ATTEMPTS` attempts in all; every
+        request must therefore be safe to repeat. Redirects are followed only to the same host.
 
         Args:
             method: `GET` or `POST`.
-            url: Absolute `https` address.
+            url: Absolute `https` URL.
             params: Query parameters to add.
-            headers: Headers to add; credentials among them appear in no log or message.
+            headers: Headers to add. Credentials in them do not appear in logs or messages.
             json: Body.
-            bucket: The limit that the request counts for; None: the site's own.
-            cost: How much of it.
-            is_user_given: Whether a user chose the host: it must then be a public one, and is asked directly, whatever
-                the proxies are.
+            bucket: The bucket that the request counts against; None: the site's own.
+            cost: Permits that the request takes.
+            is_user_given: Whether a user chose the host. Its addresses must then be public, and the request bypasses
+                the proxies.
 
         Raises:
-            SiteError: No answer came (`timeout`, `network`), it is too large, leads to another host, or must not be
-                asked for.
-            SiteWaitingError: The site must not be asked now.
+            SiteError: No response arrived (`timeout`, `network`), the response is too large or redirects to another
+                host (`upstream`), or the URL is not allowed (`invalid_parameters`, `internal`).
+            SiteWaitingError: The site's limits do not allow a request now.
         """
-        asking = _Asking(
+        attempts = _Attempts(
             self._client,
             self._permits,
             bucket,
@@ -107,22 +107,22 @@ class SiteHttp:
             all_headers.update(headers)
             request = httpx.Request(method, target, headers=all_headers, json=json)
         except (httpx.InvalidURL, ValueError):
-            # The library would quote what is wrong, which may be a credential.
+            # The library's message quotes the invalid value, which may be a credential.
             code = ErrorCode.INVALID_PARAMETERS if is_user_given else ErrorCode.INTERNAL
             raise SiteError(code, "the address or a header of the request is not valid") from None
-        return await asking.answer(request)
+        return await attempts.run(request)
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
-        """Pass on what the site tells of its limits."""
+        """Report limits that the site sent, so that all workers respect them."""
         await self._permits.observe(observed, bucket)
 
 
-class _PassingError(SiteError):
-    """No answer came; one may come to the same request a moment later."""
+class _TransientError(SiteError):
+    """No response arrived; a retry may succeed."""
 
 
-class _Asking:
-    """One request of a source: its tries, and the redirects of each."""
+class _Attempts:
+    """The attempts at one request of a source, each with its redirects."""
 
     def __init__(
         self,
@@ -140,34 +140,34 @@ class _Asking:
         self._cost = cost
         self._secrets = secrets
         self._is_user_given = is_user_given
-        self._tries = self._requests = 0
-        self._failed: Future | None = None
+        self._attempts = self._requests = 0
+        self._last_failure: Future | None = None
         self._elapsed_seconds = 0.0
 
-    async def answer(self, request: httpx.Request) -> Response:
-        """Return the site's answer; raise what is left of a failure after the last try."""
+    async def run(self, request: httpx.Request) -> Response:
+        """Return the site's response, or raise the failure of the last attempt."""
         _check_address(request.url, ErrorCode.INVALID_PARAMETERS if self._is_user_given else ErrorCode.INTERNAL)
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_PassingError) | retry_if_result(_has_failed),
-            wait=self._pause_seconds,
-            stop=stop_after_attempt(TRIES),
-            before_sleep=self._keep,
-            retry_error_callback=_outcome,
+            retry=retry_if_exception_type(_TransientError) | retry_if_result(_is_transient),
+            wait=self._backoff_seconds,
+            stop=stop_after_attempt(MAX_ATTEMPTS),
+            before_sleep=self._keep_failure,
+            retry_error_callback=_last_outcome,
         )
         try:
-            response: Response = await retrying(self._try, request)
+            response: Response = await retrying(self._attempt, request)
         except SiteWaitingError:
-            if self._failed is None:
+            if self._last_failure is None:
                 raise
-            # Put off, the search would ask the same again, behind all others: it would fail as often, and never end.
-            response = self._failed.result()
+            # Deferring would repeat the same failing request for as long as the site fails: the search would never end.
+            response = self._last_failure.result()
         return response
 
-    def _keep(self, state: RetryCallState) -> None:
-        self._failed = state.outcome
+    def _keep_failure(self, state: RetryCallState) -> None:
+        self._last_failure = state.outcome
 
-    async def _try(self, request: httpx.Request) -> Response:
-        self._tries += 1
+    async def _attempt(self, request: httpx.Request) -> Response:
+        self._attempts += 1
         for _ in range(1 + MOST_REDIRECTS):
             response = await self._send(request)
             location = response.headers.get("location")
@@ -198,7 +198,7 @@ class _Asking:
         )
         if response.retry_after_seconds is not None:
             await self._permits.observe(Observed(retry_after_seconds=response.retry_after_seconds), self._bucket)
-        return await response.read_aside()
+        return await response.parsed_in_thread()
 
     async def _address(self, url: httpx.URL) -> str:
         try:
@@ -206,47 +206,47 @@ class _Asking:
                 addresses = await public_addresses(url.host, url.port or HTTPS_PORT)
         except TimeoutError as error:
             raise self._failure(url.host, error) from None
-        return addresses[(self._tries - 1) % len(addresses)]
+        return addresses[(self._attempts - 1) % len(addresses)]
 
     def _failure(self, host: str, error: TimeoutError | httpx.TransportError) -> SiteError:
-        """Return why no answer came, without what the library quotes of the request."""
+        """Return the error for a missing response; secrets that the library quotes are masked."""
         if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
             return SiteError(ErrorCode.INTERNAL, f"the request to {host} is not valid HTTP")
         if isinstance(error, httpx.ConnectTimeout):
-            return _PassingError(
+            return _TransientError(
                 ErrorCode.TIMEOUT, f"no connection to {host} within {self._client.connect_seconds:g} s"
             )
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             seconds = self._client.settings.timeout_seconds
-            return _PassingError(ErrorCode.TIMEOUT, f"no answer of {host} within {seconds:g} s")
+            return _TransientError(ErrorCode.TIMEOUT, f"no answer from {host} within {seconds:g} s")
         proxy = "proxy: " if isinstance(error, httpx.ProxyError) else ""
         reason = self._client.masked(str(error) or type(error).__name__, self._secrets)
-        failure = SiteError if _is_untrusted(error) else _PassingError
+        failure = SiteError if _is_certificate_error(error) else _TransientError
         return failure(ErrorCode.NETWORK, f"{host}: {proxy}{reason}")
 
-    def _pause_seconds(self, state: RetryCallState) -> float:
+    def _backoff_seconds(self, state: RetryCallState) -> float:
         assert state.outcome is not None
         backoff = wait_random_exponential(multiplier=self._client.settings.backoff_seconds, max=LONGEST_PAUSE_SECONDS)
-        asked = None if state.outcome.failed else state.outcome.result().retry_after_seconds
-        return max(backoff(state), asked or 0.0)
+        retry_after = None if state.outcome.failed else state.outcome.result().retry_after_seconds
+        return max(backoff(state), retry_after or 0.0)
 
 
 def _check_address(url: httpx.URL, code: ErrorCode) -> None:
     if url.scheme != "https" or not url.host:
-        raise SiteError(code, f"{url.host or 'the address'}: only absolute https addresses are asked")
+        raise SiteError(code, f"{url.host or 'the address'}: must be an absolute https address")
     if url.userinfo:
-        raise SiteError(code, f"{url.host}: an address must not hold a user")
+        raise SiteError(code, f"{url.host}: the address must not contain a user or a password")
 
 
 def _redirected(request: httpx.Request, status: int, location: str) -> httpx.Request:
-    """Return the request that a redirect asks for: the same, but for its address (and `See Other`, which is a GET)."""
+    """Return the request to the redirect's target. A 303 (`See Other`) turns it into a GET without a body."""
     host = request.url.host
     try:
         target = request.url.join(location)
     except (httpx.InvalidURL, ValueError):
-        raise SiteError(ErrorCode.UPSTREAM, f"{host} redirects to what is no address") from None
+        raise SiteError(ErrorCode.UPSTREAM, f"{host} redirects to an invalid address") from None
     if (target.host, target.port) != (host, request.url.port):
-        raise SiteError(ErrorCode.UPSTREAM, f"{host} redirects to {target.host}, another host, which is not asked")
+        raise SiteError(ErrorCode.UPSTREAM, f"{host} redirects to another host: {target.host or 'none'}")
     _check_address(target, ErrorCode.UPSTREAM)
     headers = {name: value for name, value in request.headers.items() if name not in ("host", "content-length")}
     if status == HTTPStatus.SEE_OTHER:
@@ -254,7 +254,7 @@ def _redirected(request: httpx.Request, status: int, location: str) -> httpx.Req
     return httpx.Request(request.method, target, headers=headers, content=request.content)
 
 
-def _is_untrusted(error: BaseException) -> bool:
+def _is_certificate_error(error: BaseException) -> bool:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -263,12 +263,12 @@ def _is_untrusted(error: BaseException) -> bool:
     return False
 
 
-def _has_failed(response: Response) -> bool:
-    """Whether the server failed, and did not ask for more time than a search waits in place."""
-    return response.status in _PASSING_STATUSES and (response.retry_after_seconds or 0) <= LONGEST_PAUSE_SECONDS
+def _is_transient(response: Response) -> bool:
+    """Return whether to retry after this response: a transient status without a long `Retry-After`."""
+    return response.status in _TRANSIENT_STATUSES and (response.retry_after_seconds or 0) <= LONGEST_PAUSE_SECONDS
 
 
-def _outcome(state: RetryCallState) -> Any:
-    """Return the last answer, or raise the last failure, when there are no tries left."""
+def _last_outcome(state: RetryCallState) -> Any:
+    """Return the response of the last attempt, or raise its error."""
     assert state.outcome is not None
     return state.outcome.result()

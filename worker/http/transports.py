@@ -1,4 +1,4 @@
-"""Connections to sites: pools of them, directly or through proxies in turn."""
+"""Connection pools to sites: one direct pool, or one per proxy, used in rotation."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ MOST_IDLE_CONNECTIONS = 20
 IDLE_CONNECTION_SECONDS = 30
 
 
-class Rotation(httpx.AsyncBaseTransport):
-    """Transports taken in turn, one a request."""
+class RotatingTransport(httpx.AsyncBaseTransport):
+    """Sends each request through the next of several transports (round robin)."""
 
     def __init__(self, transports: Sequence[httpx.AsyncBaseTransport]) -> None:
-        self._turns = cycle(transports)
+        self._transports = cycle(transports)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the next one."""
-        return await next(self._turns).handle_async_request(request)
+        """Send a request through the next transport."""
+        return await next(self._transports).handle_async_request(request)
 
 
 def transports(settings: HttpSettings) -> Iterator[httpx.AsyncHTTPTransport]:
-    """Yield one for each proxy, or one without, and last the one that keeps no connection."""
-    # HTTP/2 stays off. A search that is cancelled in the middle of an answer leaves its stream open in httpcore: what
-    # still comes for it uses up the connection's window, and every later request on that connection gets no answer.
-    # With HTTP/1.1 it takes its own connection with it and no other; one search sends one request at a time anyway.
+    """Yield a transport for each proxy, or one without a proxy; last a direct one that keeps no connections alive."""
+    # HTTP/2 stays off. When a search is cancelled in the middle of a response, httpcore leaves the stream open: its
+    # data uses up the connection's flow-control window, and later requests on that connection get no response. With
+    # HTTP/1.1, a cancelled search only closes its own connection. A search sends one request at a time anyway.
     context = ssl.create_default_context(cafile=settings.ca_cert) if settings.ca_cert else httpx.create_ssl_context()
     for proxy in settings.proxies or (None,):
-        through = None if proxy is None else httpx.Proxy(with_scheme(proxy))
-        if through is not None and through.url.scheme == "https":
-            through.ssl_context = context
-        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MOST_IDLE_CONNECTIONS), proxy=through)
+        via = None if proxy is None else httpx.Proxy(with_scheme(proxy))
+        if via is not None and via.url.scheme == "https":
+            via.ssl_context = context
+        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MOST_IDLE_CONNECTIONS), proxy=via)
     yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(0))
 
 
-def _pool(idle: int) -> httpx.Limits:
+def _pool(max_idle: int) -> httpx.Limits:
     return httpx.Limits(
-        max_connections=MOST_CONNECTIONS, max_keepalive_connections=idle, keepalive_expiry=IDLE_CONNECTION_SECONDS
+        max_connections=MOST_CONNECTIONS, max_keepalive_connections=max_idle, keepalive_expiry=IDLE_CONNECTION_SECONDS
     )

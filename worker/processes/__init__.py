@@ -1,1 +1,1 @@
-"""Child processes and threads: what would block or burden the event loop runs there."""
+"""Child processes and threads for work that would block the event loop."""

@@ -1,4 +1,4 @@
-"""JSON of others, read within bounds: a value in memory takes up to fifty times as many bytes as it is written with."""
+"""Parses untrusted JSON with limits: a parsed value takes up to fifty times as many bytes in memory as its text."""
 
 from __future__ import annotations
 
@@ -12,74 +12,75 @@ from worker.model import Json
 from worker.processes.daemon_thread import in_daemon_thread
 
 MOST_VALUES = 1_000_000
-"""Of one answer. 3,000 jobs with a hundred fields each are a third of it; in memory it is some 130 MB at the worst."""
+"""Most values in one document: about 130 MB in memory. 3,000 jobs with a hundred fields each have a third of that."""
 
-DEEPEST = 200
-"""Levels of arrays and objects in one another; the parser's own bound."""
+MAX_DEPTH = 200
+"""Deepest nesting of arrays and objects; the limit of pydantic's parser."""
 
-READ_AT_ONCE = 2**18
-"""Bytes that are read within some milliseconds. Longer ones are read in a thread."""
+MAX_INLINE_BYTES = 2**18
+"""Longest JSON that is parsed on the event loop, which takes some milliseconds. Longer JSON is parsed in a thread."""
 
-_BEFORE_A_VALUE = (b"[", b"{", b",", b":")
-# What is in a string does not count. Each part is taken once and for all: no piece is looked at a second time.
-_OUTSIDE_OF_STRINGS = rb'(?:(?:[^"\[{,:]++|"(?:[^"\\]++|\\.)*+")*+[\[{,:]){%d}+'
+# Each value follows one of these. Counting them is fast, but includes those within strings.
+_VALUE_STARTS = (b"[", b"{", b",", b":")
+# Skips strings. Possessive quantifiers keep the match linear.
+_STARTS_OUTSIDE_STRINGS = rb'(?:(?:[^"\[{,:]++|"(?:[^"\\]++|\\.)*+")*+[\[{,:]){%d}+'
 
 
 class JsonError(ValueError):
-    """This is no JSON, or too much of it. The message says which."""
+    """A document is not valid JSON or exceeds a limit. The message continues a sentence: `is not JSON: ...`."""
 
 
 def read_json(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
-    """Read JSON, unless it would take too much memory, or is too deep for what works on it.
+    """Parse JSON.
 
     Args:
-        data: In UTF-8; or in another encoding that `json.loads` takes.
-        most_values: How many values, keys and all, it may hold at most.
+        data: JSON in UTF-8, or in another encoding that `json.loads` accepts.
+        most_values: Most values that it may contain, including keys.
 
     Raises:
-        JsonError: It is no JSON, holds more values, or is nested deeper than `DEEPEST`.
+        JsonError: `data` is not JSON, contains too many values, or is nested deeper than `MAX_DEPTH`.
     """
-    if sum(map(data.count, _BEFORE_A_VALUE)) > most_values and _holds_more(data, most_values):
+    if sum(map(data.count, _VALUE_STARTS)) > most_values and _has_more_values(data, most_values):
         raise JsonError(f"holds more than {most_values:,} values")
     try:
         value: Json = from_json(data)
     except ValueError:
-        value = _read_with_halves_of_characters(data)
+        value = _read_leniently(data)
     return value
 
 
-async def read_json_aside(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
-    """Read JSON as `read_json` does; in a thread, where it takes long.
+async def read_json_in_thread(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
+    """Parse JSON like `read_json`; in a thread if it is longer than `MAX_INLINE_BYTES`.
 
     Raises:
-        JsonError: As `read_json`.
+        JsonError: See `read_json`.
     """
-    if len(data) <= READ_AT_ONCE:
+    if len(data) <= MAX_INLINE_BYTES:
         return read_json(data, most_values=most_values)
     return await in_daemon_thread(partial(read_json, data, most_values=most_values))
 
 
-def _holds_more(data: bytes, most_values: int) -> bool:
-    return re.match(_OUTSIDE_OF_STRINGS % (most_values + 1), data, re.DOTALL) is not None
+def _has_more_values(data: bytes, most_values: int) -> bool:
+    return re.match(_STARTS_OUTSIDE_STRINGS % (most_values + 1), data, re.DOTALL) is not None
 
 
-def _read_with_halves_of_characters(data: bytes) -> Json:
-    """Read what the quick parser does not: lone surrogates, a byte order mark, UTF-16."""
+def _read_leniently(data: bytes) -> Json:
+    """Parse JSON that pydantic's parser rejects: lone surrogates, a byte order mark, UTF-16."""
     try:
         value: Json = json.loads(data)
     except RecursionError:
-        raise JsonError(f"is nested deeper than {DEEPEST} levels") from None
+        raise JsonError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise JsonError(f"is not JSON: {error}") from None
     level: list[Json] = [value]
-    for _ in range(DEEPEST + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for parent in level for child in _children(parent)]
         if not level:
             return value
-    raise JsonError(f"is nested deeper than {DEEPEST} levels")
+    raise JsonError(f"is nested deeper than {MAX_DEPTH} levels")
 
 
-def _inside(value: Json) -> list[Json]:
+def _children(value: Json) -> list[Json]:
     if isinstance(value, dict):
         return [*value.values()]
     return value if isinstance(value, list) else []

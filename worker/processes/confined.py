@@ -1,7 +1,7 @@
-"""Importing this confines the process for good.
+"""Importing this module confines the process permanently (see `confinement`).
 
-The forkserver does, after all the modules that its children need and before the first child: it takes no other orders.
-A child does where the forkserver did not find it.
+The forkserver accepts only a list of modules to import. It imports this one last, after the modules that its children
+need. A child imports it again in case the forkserver could not find it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ import os
 
 from worker.processes.confinement import Needs, confine
 
-# Its parent names them. Without, this is no child.
-left = confine(Needs(**json.loads(os.environ["WORKER_CHILD_NEEDS"])))
-"""What could not be taken from it, in words."""
+# The parent sets the variable. Without it, this process is not a child, and must not be confined.
+gaps = confine(Needs(**json.loads(os.environ["WORKER_CHILD_NEEDS"])))
+"""What `confine` returned."""

@@ -1,8 +1,8 @@
-"""What keeps a child process, also one that a hostile site has taken over, from the secrets of its parent.
+"""Keeps the parent's secrets from its child processes, even if a hostile site takes control of one.
 
-The parent conceals itself: root alone may read its memory and its environment. The process that the children come from
-is confined: another user where the parent is root, no capability, no program to run, no file but what Python and TLS
-need, and no other process. Elsewhere than on Linux there is neither, which `confine` tells.
+The parent protects its memory: only root can read its memory and its environment. The forkserver, and with it each
+child, is confined: if the parent is root, it becomes another user; it has no capabilities, runs no programs, reads only
+the files that Python and TLS need, and reaches no other process. Both need Linux; `confine` returns what is missing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _NOBODY = 65534
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
-# What the C library, TLS and time zones are read from. Neither /etc nor /run as a whole: platforms put secrets there.
-_SYSTEM = (
+# Files of the C library, TLS and time zones. Not all of /etc or /run: platforms mount secrets there.
+_SYSTEM_PATHS = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/nix/store", "/proc", "/sys", "/dev/urandom", "/dev/random",
     *(
         f"/etc/{name}"
@@ -40,17 +40,18 @@ _SYSTEM = (
         )
     ),
 )  # fmt: skip
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_FOLDERS = ("TZDIR", "LD_LIBRARY_PATH")
+_PATH_VARIABLES = (
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "TZDIR", "LD_LIBRARY_PATH",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a child has to read for its work.
+    """The files that a child reads.
 
     Attributes:
         required: Files and folders without which it cannot work.
-        path: Where modules are looked for, as in `sys.path`; there, what is hidden is not to be read.
+        path: Folders of modules, as in `sys.path`. Hidden files in them are not readable.
     """
 
     required: Sequence[str]
@@ -58,8 +59,8 @@ class Needs:
 
 
 def needs(files: Iterable[str]) -> Needs:
-    """Return what a child of this process needs: Python, the installed packages, this one, and these files."""
-    named = (part for name in (*_CERTIFICATES, *_FOLDERS) for part in os.environ.get(name, "").split(os.pathsep))
+    """Return what a child of this process needs: Python, the installed packages, this package and `files`."""
+    named = (part for name in _PATH_VARIABLES for part in os.environ.get(name, "").split(os.pathsep))
     installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     required = (*installed, str(Path(__file__).parents[1]), *files, *filter(None, named))
     present = (path for path in map(Path, required) if path.exists())
@@ -68,10 +69,10 @@ def needs(files: Iterable[str]) -> Needs:
     )
 
 
-def conceal() -> None:
-    """Let no other process of this user read this one's memory or environment, and leave no core dump.
+def protect_memory() -> None:
+    """Keep other processes of this user from reading this process's memory and environment; disable core dumps.
 
-    Elsewhere than on Linux only the dump is prevented.
+    Outside Linux, it only disables core dumps.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
@@ -80,38 +81,37 @@ def conceal() -> None:
 
 
 def confine(needed: Needs) -> list[tuple[int, str]]:
-    """Confine this process, and all that it starts, for good.
+    """Confine this process, and all processes that it starts, permanently.
 
     Returns:
-        What could not be taken from it, each with the level of `logging` at which an operator should hear of it; empty
-        where nothing is left.
+        The restrictions that could not be applied, each with the `logging` level to report it at. Empty if all are.
     """
     if not IS_LINUX:
-        conceal()
-        return [(logging.WARNING, f"{sys.platform} has no means against it that this worker knows")]
-    stays = _become_nobody(needed) if os.geteuid() == 0 else None
-    # The folder may have been root's alone: another one is chosen then.
+        protect_memory()
+        return [(logging.WARNING, f"confinement is not supported on {sys.platform}")]
+    root_reason = _become_nobody(needed) if os.geteuid() == 0 else None
+    # The temporary folder may be accessible to root only: choose it again for the new user.
     tempfile.tempdir = None
     try:
         _drop_capabilities()
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        conceal()  # a change of user ends it
+        protect_memory()  # a change of user reset it
         landlock.restrict(readable=_readable(needed), writable=(tempfile.gettempdir(), "/dev/null"))
     except OSError as error:
-        user = f"root, which they stay because {stays}" if stays else "their user"
-        return [(logging.WARNING, f"it may read the files of {user}, such as .env: Landlock: {error.strerror}")]
-    return [(logging.INFO, f"it stays root, without capabilities, because {stays}")] if stays else []
+        user = f"root ({root_reason})" if root_reason else "their user"
+        return [(logging.WARNING, f"they can read the files of {user}, such as .env (Landlock: {error.strerror})")]
+    return [(logging.INFO, f"they run as root, without capabilities: {root_reason}")] if root_reason else []
 
 
 def _readable(needed: Needs) -> Iterator[str]:
-    yield from _SYSTEM
+    yield from _SYSTEM_PATHS
     yield from needed.required
-    # Written as a whole, and renamed, by what keeps it: often elsewhere.
-    names = Path("/etc/resolv.conf").resolve()
-    if not names.is_relative_to("/etc"):
-        yield str(names.parent)
+    # Often a link to a file that a resolver replaces atomically: its folder has to be readable.
+    resolver = Path("/etc/resolv.conf").resolve()
+    if not resolver.is_relative_to("/etc"):
+        yield str(resolver.parent)
     for prefix in {sys.prefix, sys.base_prefix}:
-        # Some make the environment in the folder of the project, where `.env` is.
+        # The virtual environment may be the project's folder itself, where `.env` is.
         yield from (str(found) for found in Path(prefix).iterdir() if not found.name.startswith("."))
     for entry in map(Path, needed.path):
         with suppress(OSError):
@@ -119,7 +119,7 @@ def _readable(needed: Needs) -> Iterator[str]:
 
 
 def _modules_in(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder of modules but for what is hidden; where people keep other things, modules alone."""
+    """Yield the visible entries of a folder of modules; only modules, if the folder contains the user's home."""
     home = Path(os.environ.get("HOME", "/"))
     for found in folder.iterdir():
         is_module = found.suffix in (".py", ".so") or (found / "__init__.py").is_file()
@@ -128,7 +128,7 @@ def _modules_in(folder: Path) -> Iterator[Path]:
 
 
 def _become_nobody(needed: Needs) -> str | None:
-    """Become the user `nobody` for good, or stay who one is and tell why."""
+    """Become the user `nobody` permanently, or stay root and return the reason."""
     user, group = _nobody()
     groups = os.getgroups()
     try:
@@ -136,11 +136,11 @@ def _become_nobody(needed: Needs) -> str | None:
         os.setegid(group)
         os.seteuid(user)
     except OSError as error:
-        problem: str | None = f"they cannot become another user: {error.strerror}"
+        problem: str | None = f"cannot become another user: {error.strerror}"
     else:
-        # Tried under its rights, while there is a way back.
+        # Check the access as `nobody` before the change becomes irreversible.
         unreadable = [path for path in needed.required if not _may_read(path)]
-        problem = f"nobody cannot read {unreadable[0]}" if unreadable else None
+        problem = f"the user nobody cannot read {unreadable[0]}" if unreadable else None
     os.seteuid(0)
     if problem:
         os.setegid(os.getgid())

@@ -1,4 +1,4 @@
-"""Work beside the event loop that nobody has to wait for."""
+"""Runs blocking work in a daemon thread, which does not delay the end of the process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ T = TypeVar("T")
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """Do work that takes the processor, such that it delays no heartbeat, nor the end of the process.
+    """Run CPU-bound work in a daemon thread, so that it delays neither heartbeats nor the end of the process.
 
-    The threads of `asyncio.to_thread`, as those of any executor, are waited for at exit.
+    `asyncio.to_thread` would not do: Python waits at exit for the threads of an executor.
+
+    Args:
+        work: The function to call. Cancelling the caller does not stop it.
+
+    Returns:
+        What `work` returned.
 
     Raises:
-        RuntimeError: The work raised what neither a future nor a worker survives: StopIteration, SystemExit.
+        RuntimeError: `work` raised StopIteration, or a BaseException such as SystemExit. Other exceptions are raised
+            unchanged.
     """
     done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # from here on nobody cancels it, only the waiting for it
+    done.set_running_or_notify_cancel()  # the future cannot be cancelled any more, only the await
 
     def run() -> None:
         try:

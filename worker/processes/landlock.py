@@ -1,7 +1,4 @@
-"""Landlock: a process gives up files, programs and signals for good, by itself and without being root.
-
-https://docs.kernel.org/userspace-api/landlock.html
-"""
+"""Restricts a process with Landlock, which needs no root: https://docs.kernel.org/userspace-api/landlock.html."""
 
 from __future__ import annotations
 
@@ -10,19 +7,19 @@ import os
 import stat
 from collections.abc import Iterable
 
-# The system calls have these numbers on every architecture that Python's wheels are made for.
+# Numbers of the system calls, equal on all architectures for which Python wheels exist.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_TELL_VERSION = 1
+_CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 
 _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _READ = _READ_FILE | _READ_DIR
-_OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
-# Rights over files, by the version that knows them first: all up to making symbolic links; to move to another folder;
-# to truncate. All of them are taken, and no rule gives back the one to run a program.
+_FILE_RIGHTS = _WRITE_FILE | _READ_FILE | _TRUNCATE
+# Rights by the ABI version that introduced them: version 1 has all up to MAKE_SYM, 2 has REFER, 3 has TRUNCATE. The
+# ruleset handles all of them, and no rule grants EXECUTE.
 _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: _TRUNCATE}
-_RUN_PROGRAM = 1 << 0
-# No signal to, and no abstract socket of, a process outside.
+_EXECUTE = 1 << 0
+# Scopes: no abstract sockets of, and no signals to, processes outside.
 _SCOPES_SINCE, _SCOPES = 6, 0b11
 _NETWORK_SINCE = 4
 
@@ -41,19 +38,20 @@ class _PathBeneath(ctypes.Structure):
 
 
 def restrict(*, readable: Iterable[str], writable: Iterable[str]) -> None:
-    """Leave this thread, and the processes that it starts, no file but these, no program, and no process outside.
+    """Restrict this thread, and the processes that it starts, to these files.
 
-    What is open stays open. No process outside can be traced, nor its memory and its environment be read, of any user;
-    where the kernel is 6.12 or newer, none can be sent a signal either. The thread must have set `no_new_privs`.
+    They cannot run programs. They cannot trace processes outside, nor read their memory and environment, whichever user
+    these belong to; on Linux 6.12 or newer they cannot send them signals either. Open files stay open. The thread must
+    have set `no_new_privs`.
 
     Args:
-        readable: Files, and folders with all that is below. Those that are missing are left out.
-        writable: The same, to be read as well.
+        readable: Files, and folders with their contents. Missing ones are ignored.
+        writable: Files and folders to write and read.
 
     Raises:
-        OSError: The kernel has no Landlock, or does not let this process use it.
+        OSError: The kernel does not support Landlock, or refuses it.
     """
-    version = _call(_CREATE_RULESET, None, 0, _TELL_VERSION)
+    version = _call(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
     rights = sum(right for since, right in _RIGHTS.items() if since <= version)
     ruleset = _Ruleset(rights, 0, _SCOPES if version >= _SCOPES_SINCE else 0)
     fields = 3 if version >= _SCOPES_SINCE else 2 if version >= _NETWORK_SINCE else 1
@@ -62,7 +60,7 @@ def restrict(*, readable: Iterable[str], writable: Iterable[str]) -> None:
         for path in readable:
             _allow(rules, path, _READ)
         for path in writable:
-            _allow(rules, path, rights & ~_RUN_PROGRAM)
+            _allow(rules, path, rights & ~_EXECUTE)
         _call(_RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)
@@ -75,7 +73,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
         return
     try:
         if not stat.S_ISDIR(os.fstat(opened).st_mode):
-            rights &= _OF_FILES
+            rights &= _FILE_RIGHTS
         rule = _PathBeneath(rights, opened)
         _call(_ADD_RULE, rules, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
     finally:

@@ -1,10 +1,9 @@
-"""Runs a blocking generator in a child process that can be killed at any moment.
+"""Runs a blocking generator in a child process that can be killed at any time.
 
-The children come from a `forkserver` that has imported the heavy modules once; it starts with the first stream,
-so that a worker that never scrapes stays lean. A child speaks to its parent through a pipe, one JSON value a
-frame: whatever a hostile page makes of the child, the parent unpickles nothing, and the child finds no secret in its
-environment, in its memory, in a file or in another process (`confinement.py`). Nobody outlives anybody: a closed
-stream kills its child, and a child whose parent is gone ends by itself, and the forkserver with the last of them.
+A `forkserver` imports the heavy modules once and forks the children. It starts with the first stream, so that a worker
+that never scrapes uses no memory for it. A child sends JSON frames through a pipe: the parent unpickles nothing. The
+child is confined (`confinement.py`), so that a hostile page that takes control of it finds no secrets. Closing a stream
+kills its child. A child exits when its parent is gone, and the forkserver when all children are gone.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ from typing import Any, TypeVar, cast
 from worker.errors import ErrorCode, SiteError
 from worker.model import Json
 from worker.printable import one_line
-from worker.processes.bounded_json import JsonError, read_json_aside
-from worker.processes.confinement import conceal, needs
+from worker.processes.bounded_json import JsonError, read_json_in_thread
+from worker.processes.confinement import needs, protect_memory
 
 logger = logging.getLogger(__name__)
 
 _context = multiprocessing.get_context("forkserver")
 _preloaded: list[str] = []
 _readable: list[Path] = []
-# The last one leaves the forkserver, and all of its children, nothing but their work.
+# `confined` comes last: it confines the forkserver and with it all children.
 _LAST_PRELOADED = (__name__, "worker.processes.confined")
 _NEEDS = "WORKER_CHILD_NEEDS"
-# multiprocessing reads a child's exit code once, and from whichever thread starts or joins any child.
-_bookkeeping = threading.Lock()
+# Starting or joining any child makes multiprocessing reap all of them, and an exit code can be read only once.
+_reap_lock = threading.Lock()
 Value = TypeVar("Value")
 _frame_length = struct.Struct("!I")
 
 LONGEST_FRAME = 64 * 2**20
-"""Bytes of one value that are read from a child at most."""
+"""Longest value in bytes that the parent reads from a child."""
 
-# What Python, its libraries and TLS need, and nothing that is anybody's key.
+# Variables that Python, its libraries and TLS need. None of them holds a secret.
 _CHILD_ENVIRONMENT = re.compile(
     r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TEMP|TMP|PYTHON\w*|LD_LIBRARY_PATH|DYLD_\w+"
     r"|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?i:\w+_proxy)"
@@ -59,23 +58,23 @@ _CHILD_ENVIRONMENT = re.compile(
 
 
 class SandboxError(Exception):
-    """The child failed: its function raised, or the process died by itself."""
+    """The child failed: its function raised an exception, or its process died."""
 
 
 def preload(*modules: str) -> None:
-    """Name modules that the forkserver imports before the first child starts, so that every child has them.
+    """Add modules that the forkserver imports before it starts the first child.
 
     Args:
-        modules: Full module names. Without effect once a stream has run in this process.
+        modules: Full module names. They have no effect once a stream has run in this process.
     """
     _preloaded.extend(module for module in modules if module not in _preloaded)
 
 
-def let_read(*files: Path) -> None:
-    """Name files, or folders, that the children have to read besides Python and what is installed.
+def allow_read(*files: Path) -> None:
+    """Add files that the children may read besides Python and the installed packages.
 
     Args:
-        files: Their paths. Without effect once a stream has run in this process.
+        files: Files or folders. They have no effect once a stream has run in this process.
     """
     _readable.extend(files)
 
@@ -83,39 +82,38 @@ def let_read(*files: Path) -> None:
 async def stream(
     function: Callable[..., Iterator[Value]], *args: Any, deadline_seconds: float
 ) -> AsyncGenerator[Value, None]:
-    """Run a generator function in a child process and yield what it yields, as it comes.
+    """Run a generator function in a child process and yield its values as they arrive.
 
-    Closing the generator, or cancelling the task that reads it, kills the child at once and reaps it. Use
-    `contextlib.aclosing`, so that leaving the loop early closes it.
+    Closing the generator, or cancelling the task that reads it, kills and reaps the child. Use `contextlib.aclosing`,
+    so that leaving the loop early closes it.
 
     Args:
-        function: A top-level generator function, which the child imports by name. What it yields
-            must be JSON: tuples become lists, and keys strings.
-        args: Its arguments; they are pickled.
-        deadline_seconds: Seconds from now after which the child is killed, whatever it or the reader is doing.
+        function: A top-level generator function, which the child imports by name. It must yield JSON values; tuples
+            become lists and keys become strings.
+        args: The function's arguments; they are pickled.
+        deadline_seconds: Seconds from now after which the child is killed.
 
     Yields:
-        Each value, in order. What the child sent before a failure or before the deadline is yielded first.
+        Each value, in order. Values that the child sent before a failure or the deadline are yielded first.
 
     Raises:
-        SiteError: The function raised it; it comes through unchanged.
-        SandboxError: The function raised something else, the child died by itself, or a value is longer than
-            `LONGEST_FRAME`.
-        TimeoutError: The deadline came first.
+        SiteError: The function raised it.
+        SandboxError: The function raised another exception, the child died, or a value is longer than `LONGEST_FRAME`.
+        TimeoutError: The deadline passed.
     """
     loop = asyncio.get_running_loop()
     child = _Child(function, args)
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), child.receiver)
-    # One thread, so that reaping waits its turn behind a start that nobody awaits any more.
+    # One thread, so that `reap` runs after a `start` whose caller was cancelled.
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox")
     deadline = loop.call_later(deadline_seconds, child.expire)
     try:
         await loop.run_in_executor(thread, child.start)
         while (frame := await _receive(reader)) is not None:
             match frame:
-                case ["left", int(level), str(what)]:
-                    _tell_left(level, one_line(what))
+                case ["gap", int(level), str(gap)]:
+                    _log_gap(level, one_line(gap))
                 case ["value", value]:
                     yield cast("Value", value)
                 case ["end"]:
@@ -149,18 +147,18 @@ class _Child:
         self.expired = False
 
     def start(self) -> None:
-        with _bookkeeping, self._sender:
-            conceal()
+        with _reap_lock, self._sender:
+            protect_memory()
             _context.set_forkserver_preload([*_preloaded, *_LAST_PRELOADED])
             with _environment_of_children():
-                # The forkserver and its children inherit blocked signals from the thread that starts them: Ctrl-C on
-                # the terminal, and a SIGTERM to the process group, are the parent's to handle. The tracker's own
-                # start would unblock them again.
+                # The forkserver and its children inherit the blocked signals of this thread: only the parent handles
+                # Ctrl-C and a SIGTERM to the process group. The resource tracker starts first, because its start would
+                # unblock them.
                 resource_tracker.ensure_running()
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
                 forkserver.ensure_running()
             self._process.start()
-        # multiprocessing ends what is left at exit with SIGTERM, and waits for it.
+        # At exit, multiprocessing sends SIGTERM, which the child blocks, and waits for the child.
         atexit.register(self._kill)
         self._started = True
         if self.expired:
@@ -176,21 +174,21 @@ class _Child:
             return None
         self._kill()
         atexit.unregister(self._kill)
-        with _bookkeeping:
+        with _reap_lock:
             self._process.join()
             exit_code = self._process.exitcode
             self._process.close()
         return exit_code
 
     def _kill(self) -> None:
-        # A dead child's number may already be another process's.
+        # Another process may already have the PID of a dead child.
         if not wait([self._process.sentinel], timeout=0):
             self._process.kill()
 
 
 @contextmanager
 def _environment_of_children() -> Iterator[None]:
-    """Hide the rest of the environment from processes that are started meanwhile: they show it to each other."""
+    """Reduce the environment to what children need: a child can read the environment of its siblings."""
     hidden = {name: value for name, value in os.environ.items() if not _CHILD_ENVIRONMENT.fullmatch(name)}
     for name in hidden:
         del os.environ[name]
@@ -203,18 +201,18 @@ def _environment_of_children() -> Iterator[None]:
 
 
 @cache
-def _tell_left(level: int, what: str) -> None:
-    """Log once what a child could not be deprived of."""
-    logger.log(min(level, logging.WARNING), "Should a hostile site take over a child process, %s", what)
+def _log_gap(level: int, gap: str) -> None:
+    """Log, once per process, a restriction that could not be applied to child processes."""
+    logger.log(min(level, logging.WARNING), "Child processes are not fully confined: %s", gap)
 
 
 async def _receive(reader: asyncio.StreamReader) -> Json:
-    """Read one frame; None once the child is gone."""
+    """Read one frame; return None at the end of the pipe."""
     try:
         (length,) = _frame_length.unpack(await reader.readexactly(_frame_length.size))
         if length > LONGEST_FRAME:
-            raise SandboxError(f"the child sent a value of {length} bytes; at most {LONGEST_FRAME} are read")
-        return await read_json_aside(await reader.readexactly(length))
+            raise SandboxError(f"the child sent a value of {length} bytes; the limit is {LONGEST_FRAME}")
+        return await read_json_in_thread(await reader.readexactly(length))
     except asyncio.IncompleteReadError:
         return None
     except JsonError as error:
@@ -228,7 +226,7 @@ def _describe_exit(exit_code: int | None) -> str:
 
 
 def _run(sender: Connection, function: Callable[..., Iterator[Any]], args: tuple[Any, ...]) -> None:
-    """Run in the child: send what the function yields, then how it ended."""
+    """Run in the child: send the values of the function, then its outcome."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with open(sender.fileno(), "wb", closefd=False) as pipe:
 
@@ -237,20 +235,20 @@ def _run(sender: Connection, function: Callable[..., Iterator[Any]], args: tuple
             try:
                 pipe.write(_frame_length.pack(len(data)) + data)
                 pipe.flush()
-            except BrokenPipeError:  # nobody reads any more
+            except BrokenPipeError:  # the parent closed the stream
                 os._exit(os.EX_UNAVAILABLE)
 
-        # Done by now, unless the forkserver has not found it: that does not look everywhere for modules.
-        from worker.processes import confined  # noqa: PLC0415 (it confines whoever imports it)
+        # Usually imported by the forkserver, which searches fewer folders for modules than a child.
+        from worker.processes import confined  # noqa: PLC0415 (importing it confines the process)
 
-        for level, what in confined.left:
-            send("left", level, what)
+        for level, gap in confined.gaps:
+            send("gap", level, gap)
         try:
             for value in function(*args):
                 send("value", value)
         except SiteError as error:
             send("site_error", error.code, error.message)
-        except Exception as error:  # noqa: BLE001 (told to the parent, which raises it)
+        except Exception as error:  # noqa: BLE001 (the parent raises it)
             send("error", f"{type(error).__name__}: {error}")
         else:
             send("end")

@@ -107,7 +107,7 @@ class JobSpySource(Source):
         self.limits = shared_limits(self._settings.page_delay_seconds)
         sandbox.preload(__name__, f"{__name__}_scrape")
         if self._settings.ca_cert:
-            sandbox.let_read(self._settings.ca_cert)
+            sandbox.allow_read(self._settings.ca_cert)
 
     def validate(self, site: str, parameters: Parameters) -> None:
         """Check a run's parameters against what `site` can do, before anything is fetched.
