@@ -1,8 +1,8 @@
-"""Addresses to apply at: which of them name one job, and when two spellings are one address.
+"""Canonical keys for application URLs, used to find duplicates.
 
-An address that names no single job (a careers page, a company's site) is shared by different jobs and says nothing.
-When in doubt an address names no job: a duplicate that is missed here may still be found by its title or its text,
-while two jobs taken for one are lost to whoever searches.
+A URL gets a key only if it identifies a single job. A careers page or a company's site is shared by different jobs and
+gets none. In doubt there is no key: a missed duplicate may still be found by its title or its text, while merging two
+different jobs hides one of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 from worker.pipeline.urls import clean_url
 
 LONGEST_KEY = 500
-"""Longest key in characters. Four bytes each at most stay below what a B-tree index takes (2,704 bytes a row)."""
+"""Longest key in characters. At four bytes each, it stays below the limit of a B-tree index (2,704 bytes a row)."""
 
 _NESTED_REDIRECTS = 3
 
-# A posting of these has several addresses: on the board's own domain, embedded in an employer's page (`gh_jid`,
-# `ashby_jid`), in several languages, with and without its title. Matched against host, path and query.
+# Boards whose postings have several URLs: on the board's own domain, embedded in an employer's page (`gh_jid`,
+# `ashby_jid`), in several languages, with and without a title. The patterns match `host/path?query`.
 _POSTINGS = (
     ("linkedin.com", r"^(?:\w+\.)?linkedin\.com/jobs/view/(?:[^/?]*-)?(\d{6,})(?:[/?]|$)"),
     ("indeed.com", r"^(?:\w+\.)?indeed\.com/(?:job/(?:[^/?]*-)?|[^?]*\?(?:.*&)?v?jk=)([0-9a-f]{16})(?:[/?&]|$)"),
@@ -41,14 +41,14 @@ _POSTINGS = (
 
 _BOARDS = frozenset({"linkedin.com", "indeed.com"})
 
-# Sellers of clicks: their token stands for a job and a publisher, so that each board has another one for the same job.
+# Click trackers: their token identifies a job and a publisher, so that each board has a different one for the same job.
 _CLICK_TRACKERS = re.compile(
     r"(?:^|\.)(?:appcast\.io|jobsync\.io|recruitics\.com|joveo\.com|ht-jobs\.net|arla\.ai|talroo\.com|pandologic\.com"
     r"|jobadx\.com|jooble\.org|neuvoo\.com|talent\.com|adzuna\.\w+(?:\.\w+)?)$"
 )
 _REDIRECTS = re.compile(r"/(?:redirect|redir|track|click|clk|out|go|url)\b", re.IGNORECASE)
 
-# Besides what `clean_url` removes: names that could mean something, but hardly another job.
+# Parameters that `clean_url` keeps, because they may select a page. They hardly ever select a different job.
 _TRACKING = re.compile(
     r"(?:rx|tm|trk|cmp|at|ns)_\w*|ref|refid|referer|campaign|campaignid|channel|medium|feedid|feed|posteddate|ashby_src|"
     r"tz|tzname|lang|language|locale|mode|mobile|width|height|bga|needsredirect|jan1offset|jun1offset|"
@@ -72,7 +72,7 @@ _JOB_WORD = re.compile(
     r"j|details?|jobdetails?|view|viewjob\w*|opportunitydetail|recrutement|ats|hr)(?:[^a-z]|$)"
 )
 _LISTS = re.compile(r"jobs|careers|openings|positions|vacancies", re.IGNORECASE)
-# What stands behind these names a board, an employer or a selection of jobs.
+# An id after one of these segments identifies a board, an employer or a list of jobs.
 _NO_JOB = re.compile(
     r"(?:jobs?)?boards?|all|clients?|compan(?:y|ies)|employers?|org(?:anization)?s?|search|categor(?:y|ies)|"
     r"locations?|departments?|teams?|pages?|accounts?|tenants?|groups?|stores?|campaigns?|brands?|tags?|blog|news",
@@ -88,26 +88,25 @@ _WEAK_ID = re.compile(r"(?!(?:19|20)\d\d$)\d{4,5}|(?=[a-z\d]*[a-z])(?=(?:[a-z]*\
 
 
 def apply_key(url: str | None) -> str | None:
-    """Return the one form of an address to apply at, if it names one job.
+    """Return the canonical form of an application URL, if it identifies a single job.
 
-    Scheme, case of the host, `www.`, port, fragment, trailing slash, language and what only tells where the visitor
-    comes from do not matter; nor does what follows the id in the path (a title, `/apply`). Redirects that name their
-    target are followed, in the text alone.
+    The key ignores scheme, case of the host, `www.`, port, fragment, trailing slash, language, tracking parameters, and
+    path segments after the id (a title, `/apply`). The target of a redirect is read from its query; no request is sent.
 
     Args:
         url: Any text.
 
     Returns:
-        `host/path?query`, at most `LONGEST_KEY` ASCII characters; None if it is no web address, names no single job, or
-        names it differently to every publisher.
+        `host/path?query`, at most `LONGEST_KEY` ASCII characters. None if `url` is not a web address, does not identify
+        a single job, or differs for each publisher.
     """
     return _key(url, _NESTED_REDIRECTS) if url else None
 
 
-def name_two_postings(a: str | None, b: str | None) -> bool:
-    """Tell whether two keys are different postings of one employer's site, so that they cannot be one job.
+def are_different_postings(a: str | None, b: str | None) -> bool:
+    """Return whether two keys are different postings on the same employer's site, and so different jobs.
 
-    A job board proves nothing: an employer may have posted a job there twice.
+    Two postings on a job board are not enough: an employer may post one job there twice.
     """
     if a is None or b is None or a == b:
         return False
@@ -147,17 +146,17 @@ def _known_posting(host: str, address: SplitResult) -> str | None:
 
 def _posting(host: str, path: str, query: Sequence[tuple[str, str]]) -> str | None:
     segments = [segment for segment in unquote(path).split("/") if segment and not _LOCALE.fullmatch(segment)]
-    told = [(name, value) for name, value in query if not _is_tracking(name, value)]
+    kept = [(name, value) for name, value in query if not _is_tracking(name, value)]
     is_about_jobs = _is_about_jobs([host, *segments])
-    if any(_names_a_job(name, value, is_about_jobs) for name, value in told):
-        # Which of the other parameters belong to the name is not known: all are kept.
-        names = "&".join(sorted(f"{_quoted(name)}={_quoted(value)}" for name, value in told))
-        return f"{_address(host, segments)}?{names}"
-    ends = [end for end in range(1, len(segments) + 1) if _ends_at_a_job(segments, end)]
+    if any(_is_job_parameter(name, value, is_about_jobs) for name, value in kept):
+        # The id may depend on the other parameters: keep all of them.
+        parameters = "&".join(sorted(f"{_quoted(name)}={_quoted(value)}" for name, value in kept))
+        return f"{_address(host, segments)}?{parameters}"
+    ends = [end for end in range(1, len(segments) + 1) if _is_job_path(segments, end)]
     return _address(host, segments[: ends[-1]]) if ends else None
 
 
-def _ends_at_a_job(segments: Sequence[str], end: int) -> bool:
+def _is_job_path(segments: Sequence[str], end: int) -> bool:
     *before, segment = segments[:end]
     if segment.endswith(".careers") or any(_NO_JOB.fullmatch(word) for word in before[-1:]):
         return False
@@ -174,15 +173,15 @@ def _is_tracking(name: str, value: str) -> bool:
     return _TRACKING.fullmatch(name) is not None or _BOARD_NAMES.search(value) is not None
 
 
-def _names_a_job(name: str, value: str, is_about_jobs: bool) -> bool:
+def _is_job_parameter(name: str, value: str, is_about_jobs: bool) -> bool:
     if _JOB_PARAMETER.fullmatch(name):
         return _is_id(value, is_about_jobs)
-    # ADP's `r` and Jobvite's `j` are too short to tell by name.
+    # ADP's `r` and Jobvite's `j` are too short to match by name.
     return len(name) == 1 and is_about_jobs and _STRONG_ID.fullmatch(value) is not None
 
 
 def _is_id(text: str, is_about_jobs: bool) -> bool:
-    """Tell whether a text holds an id: a strong one anywhere, a weak one only where the address is about jobs."""
+    """Return whether text contains an id. A weak id counts only in a URL about jobs."""
     parts = [text, *re.split(r"[-_.~]", text)]
     return any(_STRONG_ID.fullmatch(part) or (is_about_jobs and _WEAK_ID.fullmatch(part)) for part in parts)
 

@@ -1,4 +1,4 @@
-"""Dates as sites write them, as ISO 8601."""
+"""Converts dates in the formats of different sites to ISO 8601."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST = 64
 
 _NUMBER = re.compile(r"(\d{10})(?:\d{3})?(?:\.\d{1,9})?", re.ASCII)
 _FLAGS = re.ASCII | re.IGNORECASE
-_WRITTEN = (
+_FORMATS = (
     re.compile(r"(?P<month>[a-z]{3})[a-z]{0,6}\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?P<year>\d{4})", _FLAGS),
     re.compile(r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\.? (?P<month>[a-z]{3})[a-z]{0,6}\.?,? (?P<year>\d{4})", _FLAGS),
     re.compile(r"(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})", re.ASCII),
@@ -22,18 +22,18 @@ _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
 
 
 def to_iso(text: str | None) -> str | None:
-    """Return a date or a time as ISO 8601, or None for anything that is no date from 1970 to 2100.
+    """Return a date or a time as ISO 8601, or None if `text` is not a date from 1970 to 2100.
 
-    A date stays a date; a time is given in UTC, and one without a zone is taken to be in UTC. Understood are ISO 8601,
+    A date stays a date. A time is converted to UTC; without a zone it is assumed to be in UTC. Supported are ISO 8601,
     seconds or milliseconds since 1970, the dates of e-mail and HTTP (RFC 5322), `September 11, 2024`, `11 Sep 2024`,
-    `2024/09/11`, `11.09.2024`, and `12/16/2024` if only one order makes it a date. What depends on the day of the
-    search (`3 days ago`) is not guessed.
+    `2024/09/11`, `11.09.2024`, and `12/16/2024` if only one order of day and month is possible. Relative dates
+    (`3 days ago`) are not supported.
     """
     if text is None or len(text) > _LONGEST:
         return None
     text = re.sub(r" ?(?:UTC|GMT)$", " +0000", " ".join(text.split()))
     try:
-        found = _epoch(text) or _iso(text) or _written(text) or _slashed(text) or _mailed(text)
+        found = _epoch(text) or _iso(text) or _formatted(text) or _slashed(text) or _rfc5322(text)
         if isinstance(found, datetime):
             found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
@@ -58,9 +58,9 @@ def _iso(text: str) -> date | datetime | None:
     return None
 
 
-def _written(text: str) -> date | None:
-    for form in _WRITTEN:
-        if match := form.fullmatch(text):
+def _formatted(text: str) -> date | None:
+    for pattern in _FORMATS:
+        if match := pattern.fullmatch(text):
             month = match["month"]
             number = int(month) if month.isdecimal() else _MONTHS.index(month.lower()) + 1
             return date(int(match["year"]), number, int(match["day"]))
@@ -76,5 +76,5 @@ def _slashed(text: str) -> date | None:
     return date(year, second, first) if first > 12 >= second else None  # noqa: PLR2004
 
 
-def _mailed(text: str) -> datetime | None:
+def _rfc5322(text: str) -> datetime | None:
     return parsedate_to_datetime(text) if re.search(r"\d \w{3} \d{4} \d\d:", text, re.ASCII) else None

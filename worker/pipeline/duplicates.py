@@ -1,10 +1,10 @@
-"""When two sightings are one thing: equal keys, or texts too alike for two.
+"""Decides whether two sightings are the same item, by equal keys or by similar texts.
 
-The database compares the keys in this order: site and id; `apply`; `match`. For what is left it proposes pairs of one
-`organization` whose embeddings are close, and `are_duplicates` decides. Jobs of one company are often written from one
-template, so that closeness alone proves nothing: what titles, places and requisitions say against it counts.
+The database compares keys in this order: site and id; `apply`; `match`. For the remaining sightings it proposes pairs
+of one `organization` with close embeddings, and `are_duplicates` decides. Companies often write jobs from one template,
+so that similar texts are not enough: titles, places and requisition numbers must not contradict each other.
 
-Wherever it is unclear, two things stay two: a duplicate shown twice is a nuisance, a job merged away is lost.
+In doubt, two items stay separate: a duplicate is a nuisance, while merging two different jobs hides one of them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import unicodedata
 from dataclasses import dataclass
 
 from worker.model import Item
-from worker.pipeline.apply_keys import LONGEST_KEY, apply_key, name_two_postings
+from worker.pipeline.apply_keys import LONGEST_KEY, apply_key, are_different_postings
 
 LEAST_SIMILARITY = 80.0
-"""Least `token_set_ratio` of two descriptions of one job, of 100.
+"""Least `token_set_ratio` (0 to 100) of two descriptions of the same job.
 
-Measured on 137 real listings (`scripts/bench/dedupe`): texts of strangers reach 69, those of one job in other words 87
-to 100. Other jobs of one template reach 88 to 100 as well: against these the title and the place decide, not the text.
+Measured on 137 real listings (`scripts/bench/dedupe`): unrelated descriptions reach 69, rewordings of the same job 87
+to 100. Different jobs from one template also reach 88 to 100; title and place tell these apart.
 """
 
 _COMPARED_LENGTH = 4000
-"""Characters of a description that are compared: what follows is benefits and legal text."""
+"""Characters of a description that are compared. What follows is mostly benefits and legal text."""
 
 _LEGAL_FORMS = frozenset({
     "inc", "incorporated", "llc", "llp", "lp", "pllc", "pc", "pbc", "ltd", "limited", "corp", "corporation",
@@ -45,7 +45,7 @@ _GENDERS = re.compile(
 )
 _APOSTROPHES = re.compile("['`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}]")
 _INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}")
-# South and South-East Asian vowels are marks, not letters. A sign counts where it makes another word: C, C++ and C#.
+# South and South-East Asian vowels are marks, not letters. `++` and `#` are part of a word: C, C++ and C# differ.
 _WORD = re.compile(r"(?:[^\W_]|[\u0900-\u109f\u1780-\u17ff])+(?:\+\+|#)?")
 
 _REMOTE = frozenset({
@@ -60,21 +60,21 @@ _APPEALS = frozenset({
     "bonuses", "great", "good", "excellent", "competitive", "benefits", "pay", "salary", "paid", "weekly", "daily",
     "up", "per", "hr", "hour", "hourly", "year", "yr", "tips", "see", "read", "job", "description", "details",
 })  # fmt: skip
-_EMPTY_WORDS = _FILLERS | _APPEALS
+_STOP_WORDS = _FILLERS | _APPEALS
 _MONEY = re.compile(r"[$€£]\s*(\d+(?:[.,]\d+)*k?)", re.IGNORECASE)
 _REQUISITION = re.compile(r"[a-z]{0,3}\d{5,}")
-_EMPLOYMENT = frozenset({"full", "part", "time"})
+_WORKING_TIME = frozenset({"full", "part", "time"})
 _PLACE_SPELLINGS = {"st": "saint", "ste": "sainte", "mt": "mount", "ft": "fort"}
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What makes two sightings the same thing, where equal. None equals nothing, not even None.
+    """Keys of a sighting. Two sightings with an equal `apply` or `match` are the same item; None equals nothing.
 
     Attributes:
-        apply: The one form of the address to apply at, if it names one job.
-        match: Title, organization and place.
-        organization: The organization, within which near-duplicates are looked for.
+        apply: Canonical form of the application URL, if it identifies a single job (see `apply_key`).
+        match: Normalized title, organization and place.
+        organization: Normalized organization. Near-duplicates are searched only within one organization.
     """
 
     apply: str | None
@@ -83,11 +83,11 @@ class Keys:
 
 
 def keys(item: Item) -> Keys:
-    """Return the keys of an item. They hold no NUL, no lone surrogate and at most `LONGEST_KEY` characters each.
+    """Return the keys of an item. A key has at most `LONGEST_KEY` characters, no NUL and no lone surrogates.
 
     Args:
-        item: An item, best normalised: a place is compared by its city and region where these are known, and as it is
-            written otherwise.
+        item: An item, preferably normalized. The place is compared by city and region if these are known, otherwise by
+            the text of the location.
     """
     organization = _organization(item.organization)
     title = " ".join(_core(item))
@@ -97,26 +97,24 @@ def keys(item: Item) -> Keys:
 
 
 def are_duplicates(a: Item, b: Item) -> bool:
-    """Tell whether two items of about the same text are the same thing.
-
-    The order of the two does not matter.
+    """Return whether two items with close embeddings are the same item. Symmetric.
 
     Args:
-        a: An item of which the database found the embedding close to that of `b`.
-        b: The other one, of about the same date.
+        a: An item.
+        b: An item of about the same date, whose embedding is close to that of `a`.
 
     Returns:
-        True if organization, place, title and pay do not tell them apart, nor their requisitions, and at least
-        `LEAST_SIMILARITY` of their descriptions is the same.
+        True if the organizations are equal, if place, title, pay and posting do not contradict each other, and if the
+        similarity of the descriptions is at least `LEAST_SIMILARITY`.
     """
     organization = _organization(a.organization)
     return (
         organization is not None
         and organization == _organization(b.organization)
-        and not name_two_postings(apply_key(a.apply_url), apply_key(b.apply_url))
-        and _may_be_one_place(a, b)
-        and _may_be_one_title(a, b)
-        and _may_be_one_pay(a, b)
+        and not are_different_postings(apply_key(a.apply_url), apply_key(b.apply_url))
+        and _places_agree(a, b)
+        and _titles_agree(a, b)
+        and _pay_agrees(a, b)
         and _similarity(a.description, b.description) >= LEAST_SIMILARITY
     )
 
@@ -139,7 +137,7 @@ def _title_words(title: str) -> list[str]:
 
 
 def _core(item: Item) -> list[str]:
-    """Return the words of a title that name the job: neither its place nor that somebody is wanted."""
+    """Return the words of a title that name the job, without its place and without filler words."""
     words = _title_words(item.title)
     city, region = _city(item), _words(item.region)
     for place in (city + region, city):
@@ -164,17 +162,17 @@ def _place(item: Item) -> str | None:
     if item.work_mode == "remote" or item.is_remote:
         return " ".join(["remote", *sorted(set(_words(item.country or item.location)) - _REMOTE)])
     if item.region or item.country:
-        # One title at one company all over a state is seldom one job.
+        # Without a city, equal titles within one state are rarely the same job.
         return None
     return " ".join(_words(item.location)) or None
 
 
-def _may_be_one_place(a: Item, b: Item) -> bool:
+def _places_agree(a: Item, b: Item) -> bool:
     if {a.work_mode, b.work_mode} == {"remote", "onsite"}:
         return False
     cityless = [item for item in (a, b) if not _city(item)]
     if len(cityless) == 1 and cityless[0].location:
-        # Anywhere in a state or a country is not that city.
+        # A location such as a state or a country does not match a city within it.
         return False
     known = [
         (_city(a), _city(b)),
@@ -187,25 +185,25 @@ def _may_be_one_place(a: Item, b: Item) -> bool:
     return words_of_a <= words_of_b or words_of_b <= words_of_a
 
 
-def _may_be_one_title(a: Item, b: Item) -> bool:
-    """Tell whether all that one title says and the other does not is said elsewhere, or means nothing."""
+def _titles_agree(a: Item, b: Item) -> bool:
+    """Return whether two titles differ only by words without meaning or words that the items have in other fields."""
     places = {word for item in (a, b) for text in _places(item) for word in _words(text)}
     of_a, of_b = (sorted(_singular(word) for word in _distinctive(item) if word not in places) for item in (a, b))
     if not (of_a and of_b):
         return _title_words(a.title) == _title_words(b.title)
     requisitions = {word for word in of_a + of_b if _REQUISITION.fullmatch(word)}
-    for aside in (_EMPLOYMENT, requisitions):
-        # A board may leave out part-time or a requisition's number, but none makes another one of it.
-        if aside.isdisjoint(of_a) or aside.isdisjoint(of_b):
-            of_a, of_b = ([word for word in words if word not in aside] for words in (of_a, of_b))
+    for optional in (_WORKING_TIME, requisitions):
+        # A board may omit the working time or the requisition number, but does not change it.
+        if optional.isdisjoint(of_a) or optional.isdisjoint(of_b):
+            of_a, of_b = ([word for word in words if word not in optional] for words in (of_a, of_b))
     return of_a == of_b
 
 
 def _distinctive(item: Item) -> list[str]:
-    """Return the words of a title without its organization's name and without what is said to please."""
+    """Return the words of a title without pay, stop words and the organization's name."""
     words = _title_words(_MONEY.sub(" ", item.title))
     return [
-        word for word in _without(words, (_organization(item.organization) or "").split()) if word not in _EMPTY_WORDS
+        word for word in _without(words, (_organization(item.organization) or "").split()) if word not in _STOP_WORDS
     ]
 
 
@@ -217,9 +215,9 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004
 
 
-def _may_be_one_pay(a: Item, b: Item) -> bool:
-    named_by_a, named_by_b = _amounts(a.title), _amounts(b.title)
-    if named_by_a and named_by_b and named_by_a != named_by_b:
+def _pay_agrees(a: Item, b: Item) -> bool:
+    amounts_of_a, amounts_of_b = _amounts(a.title), _amounts(b.title)
+    if amounts_of_a and amounts_of_b and amounts_of_a != amounts_of_b:
         return False
     pay_of_a, pay_of_b = _yearly_pay(a), _yearly_pay(b)
     if not pay_of_a or not pay_of_b or a.currency != b.currency:
@@ -237,19 +235,19 @@ def _yearly_pay(item: Item) -> tuple[float, float] | None:
 
 
 def _similarity(a: str | None, b: str | None) -> float:
-    from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB that a worker which embeds nothing need not load)
+    from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB of memory, used only with embeddings)
 
     texts = [" ".join(_words((text or "")[:_COMPARED_LENGTH])) for text in (a, b)]
     return fuzz.token_set_ratio(*texts) if all(texts) else 0.0
 
 
 def _words(text: str | None) -> list[str]:
-    """Split text into words that are the same however they are written: case, accents, punctuation, abbreviations."""
+    """Split text into words, ignoring case, accents, punctuation and the dots of initials."""
     spelled = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), _folded(text or ""))
     return _WORD.findall(_APOSTROPHES.sub("", spelled).replace("&", " and "))
 
 
 def _folded(text: str) -> str:
-    """Return text without case and accents. Other marks stay: they tell one Japanese or Indian word from another."""
+    """Return text in lower case without accents. Other marks stay: they distinguish Japanese and Indic words."""
     bare = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.casefold()))
     return unicodedata.normalize("NFKC", bare)

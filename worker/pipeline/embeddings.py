@@ -1,4 +1,4 @@
-"""The text that stands for an item's meaning."""
+"""Builds the text of an item that is embedded."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from typing import Protocol
 
 LONGEST_TEXT = 4000
-"""Characters that are embedded; what comes later is the company's boilerplate more often than the job."""
+"""Most characters that are embedded. What follows is mostly the company's boilerplate."""
 
 
-class Described(Protocol):
-    """What has the fields of an item's text."""
+class Embeddable(Protocol):
+    """An object with the fields of an item that are embedded."""
 
     @property
     def title(self) -> str: ...  # noqa: D102
@@ -22,11 +22,11 @@ class Described(Protocol):
     def description(self) -> str | None: ...  # noqa: D102
 
 
-def embedding_text(item: Described) -> str:
-    """Return what is embedded of an item: the words of its title, organization, location and description.
+def embedding_text(item: Embeddable) -> str:
+    """Return the words of an item's title, organization, location and description.
 
-    Without the punctuation, which is another one on each board: with it, only 46 to 72 % of the sightings of one job in
-    other formats are nearer than a cosine of 0.95 (`scripts/bench/dedupe`).
+    Punctuation is removed because it differs between boards: with it, only 46 to 72 % of the sightings of one job in
+    different formats have a cosine similarity above 0.95 (`scripts/bench/dedupe`).
     """
     fields = (item.title, item.organization, item.location, item.description)
     return re.sub(r"\W+", " ", " ".join(filter(None, fields))).strip()[:LONGEST_TEXT].strip()

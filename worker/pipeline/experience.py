@@ -1,4 +1,4 @@
-"""Years of experience that a description asks for."""
+"""Extracts the years of experience that a job description requires."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from itertools import islice
 
 MOST_YEARS = 20
-"""More than this is what a company says of itself."""
+"""Larger numbers are a company's own age or experience."""
 
-_BRAGGED_YEARS = 10
+_COMPANY_YEARS = 10
 _CLAUSE_LENGTH = 120
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -27,13 +27,13 @@ _DEMAND = re.compile(
     r"(?i)\b(?:minimum(?: of)?|min\.?|at least|experience(?: required)?|requires?|required|must have)"
     r"(?: an?| the)?[ :]*$"
 )
-_OCCUPATION = re.compile(r"(?i)^ (?:in|as|working|with|recent|hands-on)\b|^[.,;]? ?$")
-_WISH = re.compile(
+_FIELD_OF_WORK = re.compile(r"(?i)^ (?:in|as|working|with|recent|hands-on)\b|^[.,;]? ?$")
+_PREFERENCE = re.compile(
     r"(?i)\bpreferred\b|\ba plus\b|\bnice to have\b|\bdesir|\bideally\b|\bmay be substituted\b|\bin lieu\b"
     r"|\bcombined (?:with|exp)"
 )
 _PERIOD_BEFORE = re.compile(r"(?i)\b(?:past|last|next|first|within(?: the)?|after|every|for the)\s*$")
-_BRAG_BEFORE = re.compile(
+_COMPANY_BEFORE = re.compile(
     r"(?i)\b(?:over|nearly|almost|more than|celebrating|(?:we|us|our \w+|company|team) (?:have|has|bring|brings))\s*$"
 )
 _ALTERNATIVE_BEFORE = re.compile(r"(?i)\bor(?: a)?(?: minimum of| at least)?\s*$")
@@ -43,23 +43,22 @@ _MOST_MENTIONS = 50
 
 
 def experience_years(description: str) -> int | None:
-    """Return the least number of years of experience that a description asks for, or None.
+    """Return the least number of years of experience that a description requires, or None.
 
-    Each line is a demand of its own, so that the greatest counts; where a line offers an alternative (`3 years with a
-    degree or 5 years`), the least of it does. What is only preferred, ages, and what a company says of itself are no
-    demands.
+    Each line is a requirement, and the greatest one counts. If a line offers an alternative (`3 years with a degree or
+    5 years`), its least number counts. Preferences, ages and the company's own years are not requirements.
 
     Args:
         description: Plain text.
     """
-    demands = []
-    is_wish_list = False
+    requirements = []
+    is_preferred_section = False
     for line in description.split("\n"):
         if _is_heading(line):
-            is_wish_list = bool(_WISH.search(line))
-        if not is_wish_list and (years := _years_of_line(line)) is not None:
-            demands.append(years)
-    return max(demands, default=None)
+            is_preferred_section = bool(_PREFERENCE.search(line))
+        if not is_preferred_section and (years := _years_of_line(line)) is not None:
+            requirements.append(years)
+    return max(requirements, default=None)
 
 
 def _is_heading(line: str) -> bool:
@@ -68,30 +67,30 @@ def _is_heading(line: str) -> bool:
 
 
 def _years_of_line(line: str) -> int | None:
-    demand: int | None = None
+    required: int | None = None
     for mention in islice(_YEARS.finditer(line), _MOST_MENTIONS):
         before = _CLAUSE_END.split(line[max(0, mention.start() - _CLAUSE_LENGTH) : mention.start()])[-1]
         after = _CLAUSE_END.split(line[mention.end() : mention.end() + _CLAUSE_LENGTH], maxsplit=1)[0]
         years = _to_number(mention["least"])
-        if not _is_asked(before, after, years):
+        if not _is_requirement(before, after, years):
             continue
         if not _ALTERNATIVE_BEFORE.search(before):
-            demand = max(years, demand or 0)
-        elif demand is not None:
-            demand = min(years, demand)
-    return demand
+            required = max(years, required or 0)
+        elif required is not None:
+            required = min(years, required)
+    return required
 
 
 def _to_number(word: str) -> int:
     return int(word) if word.isdecimal() else _NUMBERS.index(word.lower()) + 1
 
 
-def _is_asked(before: str, after: str, years: int) -> bool:
-    if years > MOST_YEARS or _PERIOD_BEFORE.search(before) or _WISH.search(before):
+def _is_requirement(before: str, after: str, years: int) -> bool:
+    if years > MOST_YEARS or _PERIOD_BEFORE.search(before) or _PREFERENCE.search(before):
         return False
-    if (wish := _WISH.search(after)) and not re.search(r"(?i)\brequired\b", after[: wish.start()]):
+    if (preference := _PREFERENCE.search(after)) and not re.search(r"(?i)\brequired\b", after[: preference.start()]):
         return False
-    if years >= _BRAGGED_YEARS and _BRAG_BEFORE.search(before):
+    if years >= _COMPANY_YEARS and _COMPANY_BEFORE.search(before):
         return False
-    is_listed = _REQUIRED.match(after) or (_DEMAND.search(before) and _OCCUPATION.match(after))
+    is_listed = _REQUIRED.match(after) or (_DEMAND.search(before) and _FIELD_OF_WORK.match(after))
     return bool(is_listed or _EXPERIENCE.match(after))

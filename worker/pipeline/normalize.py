@@ -1,4 +1,4 @@
-"""An item in one vocabulary, whatever site it comes from."""
+"""Normalizes an item: one vocabulary and one format for the items of all sites."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from worker.pipeline.urls import clean_url, host_of
 from worker.pipeline.vocabulary import job_types, work_mode
 
 JOBS = "jobs"
-"""The kind whose texts tell of pay, places, skills and how one works."""
+"""The kind whose texts are searched for pay, place, skills, experience and work mode."""
 
 
 def normalize(item: Item, kind: str) -> Item:
-    """Return an item with clean texts and addresses; a job also with what its texts say in fields of their own.
+    """Return an item with clean texts and URLs. For a job, also fill missing fields from its texts.
 
-    Pure and idempotent. What the source gave in a field of its own is kept, in the one vocabulary, and texts only fill
-    what it left open. `title` and `url` are empty if nothing readable, or no web address, is left of them. `data`,
-    `external_id` and the keys for deduplication are left alone.
+    Pure and idempotent. Values that the source gave are normalized and kept; texts only fill missing ones. `title` is
+    empty if it has no readable text, `url` if it is not a web address. `data`, `external_id` and the keys for
+    deduplication do not change.
 
     Args:
-        item: The item.
-        kind: What it is, as in `search_runs.kind`.
+        item: The item as the source parsed it.
+        kind: Its kind, as in `search_runs.kind`.
     """
     url = clean_url(item.url) or ""
     title, location = clean_line(item.title) or "", clean_line(item.location)
     description = to_markdown(item.description)
-    told = _Told(title, location, to_plain(description or "")) if kind == JOBS else _Told("", None, "")
-    place = _place(item, told.location, site_country(url))
-    salary = _salary(item, told.description, place.country)
-    mode = work_mode(item.work_mode, item.is_remote, told.title, told.location, told.description)
+    texts = _Texts(title, location, to_plain(description or "")) if kind == JOBS else _Texts("", None, "")
+    place = _place(item, texts.location, site_country(url))
+    salary = _salary(item, texts.description, place.country)
+    mode = work_mode(item.work_mode, item.is_remote, texts.title, texts.location, texts.description)
     yearly_min, yearly_max = salary.yearly
     return replace(
         item,
@@ -61,13 +61,13 @@ def normalize(item: Item, kind: str) -> Item:
         salary_yearly_max=yearly_max,
         apply_url=clean_url(item.apply_url),
         description=description,
-        skills=find_skills(told.description, item.skills),
-        experience_years=_experience_years(item, told.description),
+        skills=find_skills(texts.description, item.skills),
+        experience_years=_experience_years(item, texts.description),
     )
 
 
-class _Told(NamedTuple):
-    """The texts to read what the source left open from."""
+class _Texts(NamedTuple):
+    """The texts from which missing fields are filled; empty for other kinds than jobs."""
 
     title: str
     location: str | None
@@ -78,7 +78,7 @@ _COUNTRY_HOST = re.compile(r"([a-z]{2})\.(?:indeed|linkedin|jooble|talent)\.(?:c
 
 
 def site_country(url: str) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of the country that a board's address is for (`de.indeed.com`), or None."""
+    """Return the ISO 3166-1 alpha-2 code of the country in a board's host (`de.indeed.com`), or None."""
     match = _COUNTRY_HOST.fullmatch(host_of(url))
     return country_code(match[1]) if match else None
 

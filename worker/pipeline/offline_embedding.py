@@ -1,4 +1,4 @@
-"""What runs in the child process that embeds without a network: the model is not for the worker's own memory."""
+"""Embeds texts offline in a child process, so that the model does not use the worker's own memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _LOWEST_PRIORITY = 19
 
 
 def embed_offline(texts: Sequence[str]) -> Iterator[list[float]]:
-    """Embed texts with the model that `wordllama` has in its wheel, at the lowest priority of all processes.
+    """Embed texts with the model in the wheel of `wordllama`, at the lowest CPU priority.
 
     Args:
-        texts: Any; of one that it knows no part of, the vector is zero.
+        texts: Any texts. A text without known tokens has a zero vector.
 
     Yields:
-        Each text's vector of 256 dimensions and of any length.
+        The vector of each text: 256 dimensions, not normalized.
     """
     os.nice(_LOWEST_PRIORITY)
     import wordllama  # noqa: PLC0415 (in the child alone)
 
-    # Where the wheel keeps weights and tokenizer, in the layout of a download's cache.
+    # The wheel contains weights and tokenizer in the layout of wordllama's download cache.
     bundled = Path(wordllama.__file__).parent
     model = wordllama.WordLlama.load(cache_dir=bundled, disable_download=True)
     yield from model.embed(list(texts)).tolist()

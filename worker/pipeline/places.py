@@ -1,4 +1,4 @@
-"""Where a thing is: city, region and country, where a location's text says so, and not otherwise."""
+"""Parses locations into city, region and country, without guessing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from worker.pipeline.text import clean_line
 
 
 class Place(NamedTuple):
-    """A place, as far as it is known.
+    """A place. Unknown parts are None.
 
     Attributes:
-        region: Its usual short code in the US, Canada and Australia (`WI`, `ON`, `NSW`), its name elsewhere.
+        city: Name of the city.
+        region: Short code in the US, Canada and Australia (`WI`, `ON`, `NSW`), name elsewhere.
         country: ISO 3166-1 alpha-2 code.
     """
 
@@ -34,11 +35,11 @@ _NOWHERE = Place()
 
 _CITIES_THAT_ARE_REGIONS = frozenset({"berlin", "hamburg", "bremen", "delhi", "chandigarh"})
 _CITIES_AND_REGIONS = _CITIES_THAT_ARE_REGIONS | {"new york", "washington", "victoria"}
-"""Regions that share their name with a city: alone, or with the country alone, it is the city that is meant."""
+"""Regions that share their name with a city. Alone, or before a country, the name means the city."""
 
 _CITY_STATES = {"singapore": "SG", "hong kong": "HK", "monaco": "MC"}
 _AMBIGUOUS_NAMES = frozenset({"georgia", "punjab"})
-"""Names of two things in different countries: a country and a state, two provinces."""
+"""Names of places in different countries: a country and a US state, two provinces."""
 
 _NO_PLACES = frozenset({
     "africa", "americas", "anywhere", "apac", "asia", "asia pacific", "asia-pacific", "bay area", "dach", "emea",
@@ -76,15 +77,15 @@ _MOST_PARTS = 8
 
 
 def find_place(text: str | None, near: str | None = None) -> Place:
-    """Read a location such as `Houston, TX, US`, `London, England, United Kingdom` or `Remote - Germany`.
+    """Parse a location such as `Houston, TX, US`, `London, England, United Kingdom` or `Remote - Germany`.
 
-    Nothing is guessed: `Paris` is a city in no known country, `Georgia` is nothing at all. Of several locations only
-    what they have in common counts.
+    Ambiguous names are not resolved: `Paris` is a city in an unknown country, `Georgia` is an unknown place. For
+    several locations, the result has only the parts that they share.
 
     Args:
-        text: The location in a site's words.
-        near: ISO 3166-1 alpha-2 code of the country that the site itself is for. It decides between two readings of
-            `Berlin, DE` (Germany, Delaware); without it, the state is meant.
+        text: The location as the site writes it.
+        near: ISO 3166-1 alpha-2 code of the site's own country. It decides whether `Berlin, DE` is in Germany or in
+            Delaware; without it, a US state takes precedence.
     """
     places = set(find_places(text, near))
     if len(places) <= 1:
@@ -96,7 +97,7 @@ def find_place(text: str | None, near: str | None = None) -> Place:
 
 
 def find_places(text: str | None, near: str | None = None) -> frozenset[Place]:
-    """Read each one of several locations, such as `Berlin, Germany; Remote - Spain`, as `find_place` does."""
+    """Parse a list of locations, such as `Berlin, Germany; Remote - Spain`. See `find_place`."""
     line = clean_line(text)
     if line is None:
         return frozenset()
@@ -106,7 +107,7 @@ def find_places(text: str | None, near: str | None = None) -> frozenset[Place]:
 
 
 def country_code(text: str | None) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of a country given by its code or name, or None."""
+    """Return the ISO 3166-1 alpha-2 code for a country's code or name, or None if it is unknown."""
     line = clean_line(text)
     if line is None:
         return None
@@ -114,7 +115,7 @@ def country_code(text: str | None) -> str | None:
 
 
 def region_label(text: str | None, country: str | None) -> str | None:
-    """Return a region as `Place.region` has it: any text, where the country's regions are not known."""
+    """Return a region in the form of `Place.region`. Unknown regions are returned as they are."""
     line = clean_line(text)
     if line is None or country is None:
         return line
@@ -143,7 +144,7 @@ def _one_place(text: str, near: str | None) -> Place:
 
 
 def _country_or_region(parts: list[str], near: str | None) -> tuple[str | None, _Region | None]:
-    """Read the last part as a country or as a region that tells its country."""
+    """Parse the last part as a country, or as a region of a known country."""
     last = parts[-1]
     if _key(last) in _AMBIGUOUS_NAMES:
         return None, None
@@ -158,7 +159,7 @@ def _country_or_region(parts: list[str], near: str | None) -> tuple[str | None, 
 
 
 def _read_code(parts: list[str], near: str | None) -> tuple[str | None, _Region | None]:
-    """Tell a country's code from a region's, as far as the parts before it or the site do."""
+    """Parse a code as a country or a region, using the parts before it and the site's country."""
     code = parts[-1]
     regions = [region for country in ("US", "CA", "AU") if (region := _regions()[country].get(code))]
     is_country = code in _country_codes()
@@ -177,14 +178,14 @@ def _country_alone(name: str, country: str) -> Place:
 
 
 def _within(parts: list[str], country: str) -> Place:
-    """Read what stands before a country: a city, a region, or both."""
+    """Parse the parts before a country: a city, a region, or both."""
     last = parts[-1]
     region = _region_of(last, country)
     if region is not None and not (len(parts) == 1 and _key(last) in _CITIES_AND_REGIONS):
         return Place(_city(parts[:-1]), region.label, country)
     if len(parts) == 1 or _key(last) == _key(parts[-2]):
         return Place(city=_city(parts), country=country)
-    # In a country whose regions are known, what is none of them is a county or a district. Britons write counties.
+    # In a country with listed regions, any other name is a county or a district. British locations name counties.
     is_region = country not in _regions() or country == "GB"
     label = last if is_region and not _SHORT_CODE.fullmatch(last) else None
     return Place(_city(parts[:-1]), label, country)
@@ -213,7 +214,7 @@ def _key(name: str) -> str:
 
 @cache
 def _countries() -> dict[str, str]:
-    """Countries' codes by their names, in lower case."""
+    """Country codes by lower-case names."""
     return {_key(name): code for code, names in _lines("countries.txt") for name in names}
 
 
@@ -224,7 +225,7 @@ def _country_codes() -> frozenset[str]:
 
 @cache
 def _regions() -> dict[str, dict[str, _Region]]:
-    """Each listed country's regions by their codes (upper case) and by their names (lower case)."""
+    """The regions of each listed country by upper-case code and by lower-case name."""
     regions: dict[str, dict[str, _Region]] = {}
     country = written = ""
     for code, names in _lines("regions.txt"):

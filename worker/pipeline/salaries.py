@@ -1,4 +1,4 @@
-"""Pay: amounts, period and currency in one vocabulary, a yearly figure, and pay that only the description tells."""
+"""Normalizes pay (amounts, interval, currency, yearly amounts) and extracts it from descriptions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from worker.pipeline.text import words
 
 YEARLY_FACTORS = {"yearly": 1, "monthly": 12, "weekly": 52, "daily": 260, "hourly": 2080}
-"""Periods of work in a year of 52 weeks of five days of eight hours."""
+"""Intervals in a year of 52 weeks of five days of eight hours."""
 
-HIGHEST_AMOUNT = 1e12
+MAX_AMOUNT = 1e12
 
 _INTERVALS = {
     "yearly": "yearly year years yr yrs annual annually annum peryear perannum pa ayear pro jahr projahr jahr jährlich "
@@ -25,7 +25,7 @@ _INTERVALS = {
 }
 _INTERVAL_OF = {word: interval for interval, listed in _INTERVALS.items() for word in words(listed)}
 
-# ISO 4217, the codes in use.
+# ISO 4217: the codes of national currencies in use.
 _CURRENCIES = words(
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
     "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL "
@@ -51,11 +51,11 @@ _SYMBOLS_BY_COUNTRY = {
 
 
 class Salary(NamedTuple):
-    """Pay for one interval, and for a year.
+    """Pay per interval.
 
     Attributes:
-        least: What is paid at least; None if that is not told.
-        most: What is paid at most; None if that is not told.
+        least: The least pay; None: unknown.
+        most: The most pay; None: unknown.
         interval: `yearly`, `monthly`, `weekly`, `daily` or `hourly`.
         currency: ISO 4217 code.
     """
@@ -67,7 +67,7 @@ class Salary(NamedTuple):
 
     @property
     def yearly(self) -> tuple[float | None, float | None]:
-        """Least and most in a year, by `YEARLY_FACTORS`; None where the interval is not known."""
+        """Least and most pay per year, by `YEARLY_FACTORS`; None if the interval or the amount is unknown."""
         factor = YEARLY_FACTORS.get(self.interval or "")
         return _times(self.least, factor), _times(self.most, factor)
 
@@ -78,14 +78,17 @@ NO_SALARY = Salary()
 def clean_salary(
     least: float | None, most: float | None, interval: str | None, currency: str | None, country: str | None
 ) -> Salary:
-    """Return pay that a site gave in fields of its own; `NO_SALARY` if it gave no amount.
+    """Normalize pay that a site gave in separate fields.
 
     Args:
-        least: What is paid at least. An amount that is not positive and finite does not count.
-        most: What is paid at most. If it is less than `least`, the two are exchanged.
-        interval: In any words (`per hour`, `ANNUAL`).
+        least: The least pay. An amount that is not positive and finite is ignored.
+        most: The most pay. If it is less than `least`, the two are swapped.
+        interval: The interval in any wording (`per hour`, `ANNUAL`).
         currency: ISO 4217 code or a symbol.
-        country: ISO 3166-1 alpha-2 code, which tells whose dollar `$` is.
+        country: ISO 3166-1 alpha-2 code. It decides which currency `$` is.
+
+    Returns:
+        The pay; `NO_SALARY` if there is no valid amount.
     """
     least, most = _amount(least), _amount(most)
     if least is None and most is None:
@@ -96,7 +99,7 @@ def clean_salary(
 
 
 def currency_code(text: str | None, country: str | None) -> str | None:
-    """Return the ISO 4217 code of a currency given by its code or symbol; None for `$` in an unknown country."""
+    """Return the ISO 4217 code for a currency's code or symbol; None if unknown, such as `$` without a country."""
     if text is None:
         return None
     symbol = text.strip().upper()
@@ -106,7 +109,7 @@ def currency_code(text: str | None, country: str | None) -> str | None:
 
 
 def _amount(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) and 0 < value < HIGHEST_AMOUNT else None
+    return float(value) if value is not None and math.isfinite(value) and 0 < value < MAX_AMOUNT else None
 
 
 def _times(amount: float | None, factor: int | None) -> float | None:
@@ -121,7 +124,7 @@ def _interval(text: str | None) -> str | None:
 
 _SIGNS = ("$", "€", "£", "USD", "EUR", "GBP", "CAD", "AUD", "CHF", "NZD", "SGD")
 _CURRENCY = r"(?:(?:US|CA|C|AU|A|NZ|S|HK)?\$|€|£|(?:USD|EUR|GBP|CAD|AUD|CHF|NZD|SGD)\b)"
-# Not possessive: of a group, Python before 3.11.5 loses what it should give back (gh-106052).
+# Not possessive: before Python 3.11.5, a possessive quantifier on a group is matched incorrectly (gh-106052).
 _FIGURE = r"\d{1,9}(?:[.,]\d{3})*(?:[.,]\d{1,2})?(?![\d:]|[.,]\d)"
 _THOUSANDS = r"(?: ?k\b)?"
 _PERIOD = (
@@ -155,20 +158,20 @@ _PLAUSIBLE = {
     "yearly": (8_000, 2_000_000),
 }  # fmt: skip
 _CERTAINLY_YEARLY = 20_000
-_WIDEST = 4
+_MAX_RATIO = 4
 _MOST_AMOUNTS = 200
 
 
 def find_salary(description: str, country: str | None) -> Salary:
-    """Return the pay that a description states beyond doubt, else `NO_SALARY`.
+    """Return the pay that a description states unambiguously, else `NO_SALARY`.
 
-    Beyond doubt is an amount with a currency and a period that such an amount can be paid for, in words of pay and not
-    of a bonus, a premium or the like. A description that states different amounts (for places, shifts or levels) leaves
-    a doubt, unless one of its ranges holds all of them.
+    An amount counts if it has a currency and an interval, is plausible for the interval, and stands in the context of
+    pay and not of a bonus, a premium or the like. Several different amounts (for places, shifts or levels) are
+    ambiguous, unless one range contains all of them.
 
     Args:
         description: Plain text.
-        country: ISO 3166-1 alpha-2 code, which tells whose dollar `$` is.
+        country: ISO 3166-1 alpha-2 code. It decides which currency `$` is.
     """
     found = list(_salaries(description, country))
     if not found:
@@ -207,7 +210,7 @@ def _salary(match: re.Match[str], before: str, country: str | None) -> Salary | 
     if interval is None:
         return None
     lowest, highest = _PLAUSIBLE[interval]
-    if not (lowest <= least <= highest and (most is None or least <= most <= min(highest, _WIDEST * least))):
+    if not (lowest <= least <= highest and (most is None or least <= most <= min(highest, _MAX_RATIO * least))):
         return None
     code = currency_code(match["after"] or match["currency"], country)
     if most is not None:
@@ -219,7 +222,7 @@ def _salary(match: re.Match[str], before: str, country: str | None) -> Salary | 
 
 
 def _figure(text: str, *, has_k: bool) -> float:
-    """Read `1,234.50` and `1.234,50`: what two digits at most follow is the decimal point."""
+    """Parse `1,234.50` and `1.234,50`. A separator before at most two last digits is the decimal point."""
     whole, _, cents = text.replace(",", ".").rpartition(".")
     if len(cents) > 2 or not whole:  # noqa: PLR2004 (cents)
         whole, cents = whole + cents, "0"

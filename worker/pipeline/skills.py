@@ -1,4 +1,4 @@
-"""Skills that a description names, of the list in `skills.txt`."""
+"""Finds the skills of the list in `skills.txt` in a description."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from worker.pipeline.text import clean_line
 MOST_SKILLS = 50
 SKILL_LENGTH = 100
 
-# A word with what belongs to it: `C++`, `C#`, `.NET`, `Node.js`, `driver's`. Other signs part words.
+# Words include the signs in `C++`, `C#`, `.NET`, `Node.js` and `driver's`. Other signs separate words.
 _WORD = re.compile(r"(?:(?<!\w)\.(?=[A-Za-z]))?[^\W_]+(?:[.'\u2019][^\W_]+)*(?:\+\+|#(?!\w))?")
 _WITHIN = re.compile(r" ?[-/&]? ?")
 _BESIDE = re.compile(r" ?[,/|&()] ?(?:and |or |& )?| (?:and|or|und|oder|et|ou) ")
 
 
-class _Way(NamedTuple):
-    """One way to write a skill.
+class _Spelling(NamedTuple):
+    """One spelling of a skill.
 
     Attributes:
-        words: Its words, in lower case.
-        exact: Its words as they must be written; None: in any case.
-        is_ambiguous: Whether it is also a word of another meaning, so that it counts only beside another skill.
+        skill: Name of the skill.
+        words: Its words in lower case.
+        exact: Its words in the required case; None: the case does not matter.
+        is_ambiguous: Whether the word has other meanings. It then counts only next to another skill.
     """
 
     skill: str
@@ -43,14 +44,14 @@ class _Mention(NamedTuple):
 
 
 def find_skills(description: str, named: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the skills that a site names and those that a description does, each once, `MOST_SKILLS` at most.
+    """Return the skills that a site names, then those in a description, each once, at most `MOST_SKILLS`.
 
     Args:
-        description: Plain text. Only skills of the list are found in it, as whole words.
-        named: Skills in the site's words. Those that are not of the list stay as they are.
+        description: Plain text. Only listed skills are found in it, as whole words.
+        named: Skills that the site names. Skills that are not listed are kept as they are.
     """
     lines = (line for word in named if (line := clean_line(word)) and len(line) <= SKILL_LENGTH)
-    skills = dict.fromkeys(_listed(line) or line for line in lines)
+    skills = dict.fromkeys(_listed_name(line) or line for line in lines)
     mentions = list(_mentions(description))
     certain = [not mention.is_ambiguous for mention in mentions]
     beside = [_BESIDE.fullmatch(description, a.end, b.start) for a, b in pairwise(mentions)]
@@ -62,52 +63,52 @@ def find_skills(description: str, named: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(skills)[:MOST_SKILLS]
 
 
-def _listed(line: str) -> str | None:
+def _listed_name(line: str) -> str | None:
     words = tuple(match[0].lower() for match in _WORD.finditer(line))
-    ways = _ways().get(words[0], ()) if words else ()
-    return next((way.skill for way in ways if way.words == words), None)
+    spellings = _spellings().get(words[0], ()) if words else ()
+    return next((spelling.skill for spelling in spellings if spelling.words == words), None)
 
 
 def _mentions(text: str) -> Iterator[_Mention]:
     words = list(_WORD.finditer(text))
-    ways = _ways()
+    spellings = _spellings()
     index = 0
     while index < len(words):
         end = index + 1
-        for way in ways.get(words[index][0].lower(), ()):
-            if _is_at(way, text, words, index):
-                end = index + len(way.words)
-                yield _Mention(way.skill, words[index].start(), words[end - 1].end(), way.is_ambiguous)
+        for spelling in spellings.get(words[index][0].lower(), ()):
+            if _matches(spelling, text, words, index):
+                end = index + len(spelling.words)
+                yield _Mention(spelling.skill, words[index].start(), words[end - 1].end(), spelling.is_ambiguous)
                 break
         index = end
 
 
-def _is_at(way: _Way, text: str, words: list[re.Match[str]], index: int) -> bool:
-    found = words[index : index + len(way.words)]
-    if way.exact is not None and tuple(word[0] for word in found) != way.exact:
+def _matches(spelling: _Spelling, text: str, words: list[re.Match[str]], index: int) -> bool:
+    found = words[index : index + len(spelling.words)]
+    if spelling.exact is not None and tuple(word[0] for word in found) != spelling.exact:
         return False
-    return tuple(word[0].lower() for word in found) == way.words and all(
+    return tuple(word[0].lower() for word in found) == spelling.words and all(
         _WITHIN.fullmatch(text, first.end(), second.start()) for first, second in pairwise(found)
     )
 
 
 @cache
-def _ways() -> dict[str, tuple[_Way, ...]]:
-    """The ways to write skills by their first word in lower case, the longest first."""
-    ways: dict[str, list[_Way]] = {}
+def _spellings() -> dict[str, tuple[_Spelling, ...]]:
+    """The spellings of skills by their first word in lower case, longest first."""
+    spellings: dict[str, list[_Spelling]] = {}
     for line in files(__package__).joinpath("skills.txt").read_text("utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
         name, *others = line.split(", ")
         is_restricted = any(other.lstrip("~=").lower() == name.lower() for other in others)
         for written in others if is_restricted else [name, *others]:
-            way = _way(name, written)
-            ways.setdefault(way.words[0], []).append(way)
-    return {word: tuple(sorted(found, key=lambda way: -len(way.words))) for word, found in ways.items()}
+            spelling = _parse_spelling(name, written)
+            spellings.setdefault(spelling.words[0], []).append(spelling)
+    return {word: tuple(sorted(found, key=lambda one: -len(one.words))) for word, found in spellings.items()}
 
 
-def _way(skill: str, written: str) -> _Way:
+def _parse_spelling(skill: str, written: str) -> _Spelling:
     is_ambiguous = written.startswith("~")
     is_exact = written.removeprefix("~").startswith("=")
     words = tuple(_WORD.findall(written.lstrip("~=")))
-    return _Way(skill, tuple(word.lower() for word in words), words if is_exact else None, is_ambiguous)
+    return _Spelling(skill, tuple(word.lower() for word in words), words if is_exact else None, is_ambiguous)

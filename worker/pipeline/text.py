@@ -1,4 +1,4 @@
-"""Text as sites write it, made readable: no markup, no invisible characters, one way to write the same thing."""
+"""Cleans text: removes markup and invisible characters, and normalizes whitespace and Unicode."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 import unicodedata
 
 LINE_LENGTH = 500
-"""Most characters of a title, an organisation or a location. Longer ones are cut."""
+"""Most characters of a title, an organization or a location. Longer texts are truncated."""
 
 _RAW_LINE_LENGTH = 4 * LINE_LENGTH
 
 
 def words(text: str) -> frozenset[str]:
-    """Return the words of a text that lists them."""
+    """Return the whitespace-separated words of a text."""
     return frozenset(text.split())
 
 
@@ -28,20 +28,20 @@ BLOCK_TAGS = words(
     "p param picture pre progress script search section select slot source style summary svg table tbody td template "
     "textarea tfoot th thead title tr track ul video"
 )
-"""The elements of HTML, with the obsolete ones: https://html.spec.whatwg.org/multipage/indices.html. A word in angle
-brackets that is none of them, such as `List<String>`, is text."""
+"""HTML elements, including obsolete ones: https://html.spec.whatwg.org/multipage/indices.html. Any other word in angle
+brackets, such as `List<String>`, is text."""
 
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(?=[\s/>])[^<>]*+>")
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
-# What shows nothing: controls (tabs and line ends aside), soft hyphens, zero-width spaces, marks of writing direction,
-# byte order marks, and surrogates, which UTF-8 has no place for.
+# Control characters except tabs and line ends, soft hyphens, zero-width spaces, directional marks, byte order marks,
+# and surrogates, which UTF-8 cannot encode.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+"
 )
-# Persian, Indic scripts and emoji need their zero-width joiners; between other characters they are noise.
+# Zero-width joiners have a meaning in Persian, Indic scripts and emoji only.
 _STRAY_JOINERS = re.compile(
     "(?<![\u0600-\u200b\u200e-\U0010ffff\u200c\u200d])[\u200c\u200d]++"
     "|[\u200c\u200d]++(?![\u0600-\u200b\u200e-\U0010ffff])"
@@ -53,10 +53,10 @@ _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
 def clean_line(text: str | None) -> str | None:
-    """Return text as one line without markup, or None if nothing readable is left.
+    """Return text as one line without markup, or None if no readable text is left.
 
-    HTML entities are decoded (also those that were encoded twice), tags of HTML and invisible characters removed,
-    whitespace made single spaces, letters composed (Unicode NFC). At most `LINE_LENGTH` characters are kept.
+    HTML entities are decoded, even if encoded twice. HTML tags and invisible characters are removed. Whitespace becomes
+    single spaces, and letters are composed (Unicode NFC). At most `LINE_LENGTH` characters are kept.
     """
     if text is None:
         return None
@@ -80,10 +80,10 @@ def _in_place_of_tag(tag: re.Match[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """Return text in Unicode NFC, without characters that show nothing, its line ends as newlines.
+    """Return text in Unicode NFC, without invisible characters, with newlines as line ends.
 
-    Sequences of combining marks are cut at 30, the limit of Unicode's stream-safe format (UAX 15): normalising takes
-    time that grows with their square.
+    Sequences of combining marks are cut at 30, the limit of Unicode's stream-safe format (UAX 15), because the time of
+    normalization grows with the square of their length.
     """
     text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
     if text.isascii():
@@ -109,10 +109,10 @@ def _stream_safe(symbols: re.Match[str]) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """Return visible text with its whitespace in order, as Markdown wants it.
+    """Normalize the whitespace of Markdown.
 
-    Words are one space apart, paragraphs one blank line. Indentation at the start of a line is kept (it nests lists),
-    and so are two spaces before a line end (a line break).
+    Words are separated by one space, and paragraphs by one blank line. Indentation (nested lists) and two spaces before
+    a line end (a line break) are kept.
     """
     lines = []
     for line in text.expandtabs(4).split("\n"):

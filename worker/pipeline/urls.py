@@ -1,4 +1,4 @@
-"""Web addresses without what only tells who followed them."""
+"""Removes tracking from URLs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 from worker.pipeline.text import words
 
 URL_LENGTH = 4_000
-"""Longer addresses are none that a browser would surely open."""
+"""Longest URL in characters. Some browsers and servers reject longer ones."""
 
 TRACKING_PREFIXES = ("utm_", "hsa_", "mtm_", "pk_", "piwik_", "matomo_", "_hs", "oly_", "vero_")
 TRACKING_PARAMETERS = words(
@@ -22,8 +22,8 @@ TRACKING_PARAMETERS = words(
     "referer_source referral_source referrer ref_source jobboard board_source indeed-apply-token trackingid trk "
     "trkinfo lipi rltr rx_source rx_medium rx_campaign rx_ch rx_group rx_viewer rx_ts rx_r"
 )
-"""Query parameters, in lower case, that change what a site counts, never what it shows. `ref` is not among them: it is
-one unless its value holds a digit, because sites also give a job's reference number under that name."""
+"""Query parameters, in lower case, that do not change the page. `ref` is not listed: sites also use it for a job's
+reference number, so that it counts as tracking only if its value has no digit."""
 
 _TRACKING_BY_SITE = {
     "linkedin.com": words("position pagenum refid original_referer ebp recommendedflavor"),
@@ -35,11 +35,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def clean_url(url: str | None) -> str | None:
-    """Return a web address without tracking, or None for what is no `http` or `https` address.
+    """Return a URL without tracking, or None if it is not an `http` or `https` URL.
 
-    Scheme and host are in lower case, default ports, session ids in the path and known tracking parameters are
-    removed (`TRACKING_PARAMETERS`, `TRACKING_PREFIXES`). Other parameters stay, in their order and spelling. A
-    fragment goes, unless it names the page: a route (`#/jobs/1`, `#!jobs/1`) or something with a number (`#job-17`).
+    Scheme and host become lower case. Default ports, session ids in the path and known tracking parameters
+    (`TRACKING_PARAMETERS`, `TRACKING_PREFIXES`) are removed. Other parameters keep their order and spelling. The
+    fragment is removed, unless it identifies the page: a route (`#/jobs/1`, `#!jobs/1`) or a number (`#job-17`).
     """
     if url is None:
         return None
@@ -59,12 +59,12 @@ def clean_url(url: str | None) -> str | None:
     place = userinfo + at + (name if port is None or port == _DEFAULT_PORTS[parts.scheme] else f"{name}:{port}")
     path = re.sub(r"(?i);jsessionid=[^/;?]*", "", parts.path) or "/"
     query = "&".join(part for part in parts.query.split("&") if part and not _is_tracking(part, host))
-    cleaned = urlunsplit((parts.scheme, place, path, query, parts.fragment if _names_page(parts.fragment) else ""))
+    cleaned = urlunsplit((parts.scheme, place, path, query, parts.fragment if _identifies_page(parts.fragment) else ""))
     return cleaned if len(cleaned) <= URL_LENGTH else None
 
 
 def host_of(url: str) -> str:
-    """Return the host of an address that `clean_url` gave."""
+    """Return the host of a URL that `clean_url` returned."""
     return urlsplit(url).hostname or ""
 
 
@@ -73,14 +73,14 @@ def _is_tracking(parameter: str, host: str) -> bool:
     name = unquote_plus(name).lower()
     if name == "ref":
         return re.search(r"\d", value) is None
-    return name in TRACKING_PARAMETERS or name.startswith(TRACKING_PREFIXES) or _is_sites_tracking(name, host)
+    return name in TRACKING_PARAMETERS or name.startswith(TRACKING_PREFIXES) or _is_site_tracking(name, host)
 
 
-def _is_sites_tracking(name: str, host: str) -> bool:
+def _is_site_tracking(name: str, host: str) -> bool:
     return any(name in names for site, names in _TRACKING_BY_SITE.items() if host == site or host.endswith(f".{site}"))
 
 
-def _names_page(fragment: str) -> bool:
+def _identifies_page(fragment: str) -> bool:
     if fragment.startswith((":~:", "utm_")):
         return False
     return fragment.startswith(("/", "!")) or bool(re.search(r"\d", fragment.partition("?")[0]))

@@ -1,4 +1,4 @@
-"""The words for how and where one works: one of each, whatever a site calls it."""
+"""Maps the words of different sites for job types and work modes to one vocabulary."""
 
 from __future__ import annotations
 
@@ -104,9 +104,13 @@ _DESCRIPTION_MODES = (
 
 
 def job_types(named: Iterable[str]) -> tuple[str, ...]:
-    """Return the types of employment that a site's words stand for, each once, in the order of `JOB_TYPES`.
+    """Return the job types that a site's words stand for, each once, in the order of `JOB_TYPES`.
 
-    A text may name several (`Full-time, Contract`). Words that name none are left out, or are `other` if all do.
+    Args:
+        named: The site's words. One text may name several types (`Full-time, Contract`).
+
+    Returns:
+        The known types; `("other",)` if the site names only unknown ones; `()` if it names none.
     """
     lines = [line for word in named if (line := clean_line(word))][:_MOST_WORDS]
     found = {job_type for line in lines for job_type in _job_types_of(line)}
@@ -125,17 +129,16 @@ def _job_types_of(line: str) -> set[str]:
 def work_mode(
     word: str | None, is_remote: bool | None, title: str, location: str | None, description: str
 ) -> str | None:
-    """Tell where the work is done: `remote`, `hybrid`, `onsite`, or None where nothing says so.
+    """Return the work mode: `remote`, `hybrid`, `onsite`, or None if it is unknown.
 
-    The site's own word counts most, then title and location, then the description, if it is unmistakable and does not
-    contradict itself. A site's `is_remote` counts unless a text says `hybrid` or `onsite`; a False alone says nothing,
-    for sites set it wherever they were not told.
+    The site's own word takes precedence, then the title, the location, and the description if it is unambiguous. A
+    site's `is_remote` counts last, and only if it is True: many sites send False as a default.
 
     Args:
-        word: The site's word for it.
-        is_remote: Whether the site calls it remote.
-        title: One line.
-        location: One line, as the site gives it.
+        word: The site's word for the work mode.
+        is_remote: Whether the site marks the job as remote.
+        title: One line of text.
+        location: One line of text, as the site gives it.
         description: Plain text.
     """
     line = clean_line(word)
@@ -147,14 +150,14 @@ def work_mode(
     for mode, pattern in _LOCATION_MODES:
         if location and pattern.search(location):
             return mode
-    lines = [line for line in description.split("\n") if _may_tell_mode(line.lower())]
+    lines = [line for line in description.split("\n") if _may_name_mode(line.lower())]
     described = {mode for mode, pattern in _DESCRIPTION_MODES if any(map(pattern.search, lines))}
     if len(described) == 1:
         return described.pop()
     return "remote" if is_remote and not described else None
 
 
-def _may_tell_mode(line: str) -> bool:
+def _may_name_mode(line: str) -> bool:
     return any(cue in line for cue in ("remote", "hybrid", "site", "person", "office", "work from home"))
 
 
