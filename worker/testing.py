@@ -1,4 +1,4 @@
-"""A search of one site without a database: for tests of sources, and for the command `try`. Public."""
+"""Runs one search of one site without a database, for tests of sources and for the command `try`. Public."""
 
 from __future__ import annotations
 
@@ -46,15 +46,18 @@ async def search(
         site: One of its sites.
         parameters: The parameters of the search.
         http: The client to send requests with, from `open_http`.
-        newer_than: Search only for what was published since then.
-        cursor: The cursor of an earlier page, to resume after it.
-        next_page: Number of the first page.
+        newer_than: Only results published since then, if the site can filter; None: any.
+        cursor: Cursor of an earlier page to resume after; None: the first page.
+        next_page: Number of the first page to yield.
         account: The account to search through, if the source needs one.
         timeout_seconds: Time limit for one page, as `Search.timeout_seconds`.
         progress: Receives the progress that the search reports.
 
+    Yields:
+        Each page as it would be stored, and its items.
+
     Raises:
-        SiteError: The parameters are wrong, or the site failed. Earlier pages are valid.
+        SiteError: The parameters are invalid, or the site failed. Pages yielded before remain valid.
     """
 
     async def report(reported: Progress) -> None:
@@ -63,7 +66,7 @@ async def search(
 
     source.validate(site, parameters)
     permits = LocalPermits(site, source.limits)
-    asked = Search(
+    request = Search(
         site=site,
         parameters=parameters,
         http=SiteHttp(http, permits),
@@ -75,7 +78,7 @@ async def search(
         account=account,
         timeout_seconds=timeout_seconds,
     )
-    async with aclosing(source.fetch(asked)) as pages:
+    async with aclosing(source.fetch(request)) as pages:
         async for page in pages:
             stored = replace(page, payload=storable(page.payload))
             yield stored, transform(source, site, stored)

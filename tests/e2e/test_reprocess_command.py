@@ -50,7 +50,7 @@ async def test_what_could_not_be_read_is_read_once_it_can_be(stack: Endpoints, e
         assert reprocess() == (0, "Pages: 2, failed: 1. Items: 9, invalid: 1\n", "")
         logged = database.execute("select item_index, field, message from worker.processing_log order by item_index")
         assert logged.fetchall() == [
-            (0, "title", "is missing, or not what it should be"),
+            (0, "title", "is missing or invalid"),
             (None, "rows", "must be a list"),
         ]
         alerts = database.execute(

@@ -19,7 +19,7 @@ from worker.http import HttpSettings, SiteHttp, open_http
 from worker.model import Item, Observed, Page, Progress
 from worker.sources import Search
 from worker.sources.ashby import AshbySource
-from worker.sources.company_boards import POLITE, CompanyBoards, organization_of
+from worker.sources.company_boards import DEFAULT_LIMITS, CompanyBoards, organization_of
 from worker.sources.greenhouse import GreenhouseSource
 from worker.sources.job_filter import JobFilter
 from worker.sources.lever import LeverSource
@@ -393,7 +393,7 @@ def test_names_of_companies() -> None:
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_what_a_source_tells_of_itself(source: type[CompanyBoards]) -> None:
-    assert (source.kind, source.limits, source.credentials) == ("jobs", {source.name: POLITE}, {})
+    assert (source.kind, source.limits, source.credentials) == ("jobs", {source.name: DEFAULT_LIMITS}, {})
 
 
 # Anything ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.sources.creator_score import WEIGHTS, Creator, Wish, fits_activity, fits_language, language_of, score
+from worker.sources.creator_score import WEIGHTS, Creator, Criteria, fits_activity, fits_language, language_of, score
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 TIMES = st.datetimes(timezones=st.just(UTC))
@@ -26,7 +26,7 @@ CREATORS = st.builds(
     upload_titles=st.none() | st.lists(st.text(), max_size=4).map(tuple),
 )
 WISHES = st.builds(
-    Wish,
+    Criteria,
     topic=st.text(),
     keywords=st.lists(st.text(), max_size=4).map(tuple),
     active_within_days=st.none() | st.integers(0, 10**15),
@@ -34,21 +34,21 @@ WISHES = st.builds(
 )
 
 
-@given(creator=CREATORS, wish=WISHES, now=TIMES)
-def test_a_score_is_from_0_to_100_and_always_the_same(creator: Creator, wish: Wish, now: datetime) -> None:
-    found = score(creator, wish, now)
-    assert found == score(creator, wish, now)
+@given(creator=CREATORS, criteria=WISHES, now=TIMES)
+def test_a_score_is_from_0_to_100_and_always_the_same(creator: Creator, criteria: Criteria, now: datetime) -> None:
+    found = score(creator, criteria, now)
+    assert found == score(creator, criteria, now)
     assert 0 <= found.total <= 100
     assert set(found.parts) <= set(WEIGHTS)
     assert all(0 <= part <= 1 for part in found.parts.values())
-    assert fits_activity(creator, wish, now) in (True, False)
-    assert fits_language(creator, wish) in (True, False)
+    assert fits_activity(creator, criteria, now) in (True, False)
+    assert fits_language(creator, criteria) in (True, False)
 
 
 @given(fewer=st.integers(0, 10**8), more=st.integers(0, 10**8))
 def test_more_subscribers_never_score_less(fewer: int, more: int) -> None:
     fewer, more = sorted((fewer, more))
-    small, large = (score(Creator(title="x", subscribers=count), Wish(topic="y"), NOW) for count in (fewer, more))
+    small, large = (score(Creator(title="x", subscribers=count), Criteria(topic="y"), NOW) for count in (fewer, more))
     assert small.total <= large.total
 
 
@@ -58,7 +58,7 @@ def test_an_older_upload_never_scores_more(younger: int, older: int) -> None:
     creators = [
         Creator(title="x", newest_upload=NOW - timedelta(days=age), upload_titles=("y",)) for age in (younger, older)
     ]
-    new, old = (score(creator, Wish(topic="z"), NOW).total for creator in creators)
+    new, old = (score(creator, Criteria(topic="z"), NOW).total for creator in creators)
     assert new >= old
 
 
@@ -80,28 +80,28 @@ def test_an_older_upload_never_scores_more(younger: int, older: int) -> None:
     ],
 )
 def test_what_a_word_of_the_topic_counts(creator: Creator, topic: str, part: float) -> None:
-    assert score(creator, Wish(topic=topic), NOW).parts["topic"] == part
+    assert score(creator, Criteria(topic=topic), NOW).parts["topic"] == part
 
 
 def test_keywords_may_be_phrases() -> None:
     creator = Creator(title="x", description="We speak of the\nQueen's  Gambit here")
-    found = score(creator, Wish(topic="chess", keywords=("queen's gambit", "endgame")), NOW)
+    found = score(creator, Criteria(topic="chess", keywords=("queen's gambit", "endgame")), NOW)
     assert found.parts["keywords"] == 0.3
 
 
 def test_the_parts_count_by_their_weights() -> None:
     creator = Creator(title="Chess", subscribers=10_000_000, newest_upload=NOW, upload_titles=("x",))
-    assert score(creator, Wish(topic="chess", keywords=("chess",)), NOW).total == 100
-    without_keyword = score(creator, Wish(topic="chess", keywords=("go",)), NOW)
+    assert score(creator, Criteria(topic="chess", keywords=("chess",)), NOW).total == 100
+    without_keyword = score(creator, Criteria(topic="chess", keywords=("go",)), NOW)
     assert without_keyword.total == 100 - WEIGHTS["keywords"] == 75
     month_ago = replace(creator, newest_upload=NOW - timedelta(days=30))
-    assert score(month_ago, Wish(topic="chess", keywords=("go",)), NOW).parts["activity"] == 0.5
+    assert score(month_ago, Criteria(topic="chess", keywords=("go",)), NOW).parts["activity"] == 0.5
 
 
 def test_what_is_not_known_counts_nothing() -> None:
-    found = score(Creator(title="Chess"), Wish(topic="chess"), NOW)
+    found = score(Creator(title="Chess"), Criteria(topic="chess"), NOW)
     assert (found.total, found.parts) == (100, {"topic": 1.0})
-    assert score(Creator(title="Chess"), Wish(topic="!"), NOW).total == 0
+    assert score(Creator(title="Chess"), Criteria(topic="!"), NOW).total == 0
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_the_language(language: str | None, country: str | None, told: str | Non
 
 
 def test_a_wish_for_any_language_and_activity_fits_everybody() -> None:
-    creator, wish = Creator(title="x"), Wish(topic="y")
-    assert fits_language(creator, wish)
-    assert fits_activity(creator, wish, NOW)
-    assert not fits_language(creator, replace(wish, language="en"))
-    assert not fits_activity(creator, replace(wish, active_within_days=3650), NOW)
+    creator, criteria = Creator(title="x"), Criteria(topic="y")
+    assert fits_language(creator, criteria)
+    assert fits_activity(creator, criteria, NOW)
+    assert not fits_language(creator, replace(criteria, language="en"))
+    assert not fits_activity(creator, replace(criteria, active_within_days=3650), NOW)

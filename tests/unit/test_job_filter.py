@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.model import Item, Json
-from worker.sources.job_filter import JobFilter, Match, since
+from worker.sources.job_filter import JobFilter, Match, published_since
 from worker.sources.parameters import JobParameters
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -20,9 +20,9 @@ def job(title: str = "Software Engineer", **fields: Any) -> Item:
     return Item(external_id="1", title=title, url="https://example.com/1", **fields)
 
 
-def match(item: Item, published_since: datetime | None = None, **parameters: Any) -> Match | None:
+def match(item: Item, oldest: datetime | None = None, **parameters: Any) -> Match | None:
     wanted = JobParameters.read({"search_term": "engineer", **parameters})
-    return JobFilter(wanted, published_since).match(item)
+    return JobFilter(wanted, oldest).match(item)
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,16 @@ def test_age(posted_at: str | None, is_match: bool) -> None:
     assert (match(job(posted_at=posted_at), NOW) is not None) is is_match
 
 
-def test_since() -> None:
+def test_published_since() -> None:
     two_hours = JobParameters.read({"search_term": "x", "hours_old": 2})
     any_age = JobParameters.read({"search_term": "x"})
-    assert since(any_age, None, NOW) is None
-    assert since(any_age, NOW, NOW) == NOW
-    assert since(two_hours, None, NOW) == datetime(2026, 11, 20, 10, tzinfo=UTC)
-    assert since(two_hours, datetime(2026, 11, 20, 11, tzinfo=UTC), NOW) == datetime(2026, 11, 20, 11, tzinfo=UTC)
-    assert since(two_hours, datetime(2026, 11, 1, tzinfo=UTC), NOW) == datetime(2026, 11, 20, 10, tzinfo=UTC)
+    assert published_since(any_age, None, NOW) is None
+    assert published_since(any_age, NOW, NOW) == NOW
+    assert published_since(two_hours, None, NOW) == datetime(2026, 11, 20, 10, tzinfo=UTC)
+    assert published_since(two_hours, datetime(2026, 11, 20, 11, tzinfo=UTC), NOW) == datetime(
+        2026, 11, 20, 11, tzinfo=UTC
+    )
+    assert published_since(two_hours, datetime(2026, 11, 1, tzinfo=UTC), NOW) == datetime(2026, 11, 20, 10, tzinfo=UTC)
 
 
 def test_the_best_come_first() -> None:

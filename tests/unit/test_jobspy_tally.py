@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.errors import ErrorCode
 from worker.model import Json
 from worker.sources.jobspy_parameters import JobSpyParameters
-from worker.sources.jobspy_tally import HOPELESS_PAGES, Answer, Tally
+from worker.sources.jobspy_tally import UNREADABLE_PAGES, Answer, Tally
 
 
 def asking(results_wanted: int = 1000, **parameters: Any) -> JobSpyParameters:
@@ -88,7 +88,7 @@ def test_a_page_that_failed_is_not_passed_over() -> None:
 def test_pages_that_nobody_can_read_end_a_search() -> None:
     tally = Tally("linkedin", asking(), None)
     added(tally, *[answer(*range(page * 10, page * 10 + 10)) for page in range(50)])
-    for _ in range(HOPELESS_PAGES):
+    for _ in range(UNREADABLE_PAGES):
         assert not tally.has_ended
         added(tally, answer(skipped=10, skip_reason="no title"))
     assert tally.has_ended

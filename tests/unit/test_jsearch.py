@@ -317,7 +317,7 @@ def test_parameters_that_are_wrong(parameters: dict[str, Any], message: str) -> 
             httpx.Response(401, json={"message": f"Invalid API key {KEY}."}),
             ErrorCode.UNAUTHORIZED,
             None,
-            r"^JSEARCH_API_KEY: jsearch.p.rapidapi.com does not know the key: Invalid API key \*\*\*\.$",
+            r"^JSEARCH_API_KEY: jsearch.p.rapidapi.com does not accept the key: Invalid API key \*\*\*\.$",
         ),
         (
             httpx.Response(403, json={"message": "You are not subscribed to this API."}),
@@ -329,13 +329,13 @@ def test_parameters_that_are_wrong(parameters: dict[str, Any], message: str) -> 
             httpx.Response(404, json={"message": "Endpoint '/search-v2' does not exist"}),
             ErrorCode.NOT_FOUND,
             None,
-            "^JSEARCH_VERSION: .* has no /search-v2 for the key; set v1",
+            "^JSEARCH_VERSION: .* does not offer /search-v2 for the key; set v1",
         ),
         (
             httpx.Response(400, json={"status": "ERROR", "error": {"message": "Bad country", "code": 400}}),
             ErrorCode.INVALID_PARAMETERS,
             None,
-            "^JSearch takes no such search: Bad country$",
+            "^JSearch refused the search: Bad country$",
         ),
         (
             httpx.Response(
@@ -357,19 +357,19 @@ def test_parameters_that_are_wrong(parameters: dict[str, Any], message: str) -> 
             httpx.Response(429, json={}, headers={"x-ratelimit-requests-remaining": "0"}),
             ErrorCode.QUOTA_EXCEEDED,
             None,
-            "used up: without a word",
+            "used up: no reason given",
         ),
         (
             httpx.Response(429, json={"message": "Too many requests"}, headers={"retry-after": "7"}),
             ErrorCode.RATE_LIMITED,
             7,
-            "^too many requests at a time: Too many requests$",
+            "^too many requests: Too many requests$",
         ),
         (
             httpx.Response(429, text="slow down", headers={"x-ratelimit-reset": "30"}),
             ErrorCode.RATE_LIMITED,
             30,
-            "too many requests at a time",
+            "too many requests",
         ),
         (httpx.Response(418, json={"message": "teapot"}), ErrorCode.UPSTREAM, None, "418: teapot"),
         (

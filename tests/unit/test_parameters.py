@@ -17,7 +17,9 @@ SEARCH = {"search_term": "nurse"}
 
 def _is_short(name: str) -> str:
     if len(name) > 3:
-        raise PydanticCustomError("board", "'{name}' names no board; allowed: 1 to 3 letters", {"name": name})
+        raise PydanticCustomError(
+            "board", "'{name}' is not the name of a board; allowed: 1 to 3 letters", {"name": name}
+        )
     return name
 
 
@@ -33,7 +35,7 @@ class Parameters(SearchParameters):
     @classmethod
     def _is_tag(cls, value: str | None) -> str | None:
         if value == "??":
-            raise ValueError("must be the code of a language, such as en")
+            raise ValueError("must be a language code, such as en")
         return value
 
 
@@ -78,13 +80,13 @@ def test_an_error_names_the_field_and_what_is_allowed(parameters: dict[str, Any]
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"boards": ["a", "abcd"]}, "boards: 'abcd' names no board; allowed: 1 to 3 letters"),
+        ({"boards": ["a", "abcd"]}, "boards: 'abcd' is not the name of a board; allowed: 1 to 3 letters"),
         ({"boards": ["a", "b", "c"]}, "boards: must be a list of at most 2 texts"),
         ({"distances": [4]}, "distances: must be a list of 1 to 3 of 1, 2, 3"),
         ({"ids": [0]}, "ids: must be a list of integers of at least 1"),
         ({"share": 1.5}, "share: must be a number from 0 to 1"),
         ({"most": 10}, "most: must be an integer of at most 9"),
-        ({"language": "??"}, "language: must be the code of a language, such as en"),
+        ({"language": "??"}, "language: must be a language code, such as en"),
         ({"language": 3}, "language: must be a text"),
     ],
 )

@@ -142,7 +142,7 @@ async def test_a_missing_key_is_named() -> None:
         ({"min_subscribers": -1}, "min_subscribers: must be an integer from 0 to 1000000000"),
         ({"min_subscribers": 9, "max_subscribers": 8}, "max_subscribers: "),
         ({"language": "German"}, "language: "),
-        ({"language": "d1"}, "must be the code of a language, such as en or pt-BR"),
+        ({"language": "d1"}, "must be a language code, such as en or pt-BR"),
         ({"active_within_days": 0}, "active_within_days"),
         ({"results_wanted": 501}, "results_wanted: must be an integer from 1 to 500"),
     ],

@@ -1,7 +1,8 @@
-"""Jobs in Germany and around, from Arbeitnow's public API, which needs no key and searches nothing itself.
+"""Searches Arbeitnow, a job board for Germany, through its public API.
 
-Parameters, shapes and order are those of https://www.arbeitnow.com/blog/job-board-api and of `meta` in each answer. Its
-terms (https://www.arbeitnow.com/terms) ask for a link to the site: each item has it in `data.attribution`.
+The API needs no key and has no search: the source reads the whole board and filters it. Its parameters, shapes and
+order are described at https://www.arbeitnow.com/blog/job-board-api and in `meta` of each response. Its terms
+(https://www.arbeitnow.com/terms) require a link to the site: each item has it in `data.attribution`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import flag, link, mapping, number, required, text, texts
 from worker.sources.harvest import Harvest
-from worker.sources.job_filter import JobFilter, since
+from worker.sources.job_filter import JobFilter, published_since
 from worker.sources.parameters import JobParameters
 
 ADDRESS = "https://www.arbeitnow.com/api/job-board-api"
@@ -26,7 +27,7 @@ ADDRESS = "https://www.arbeitnow.com/api/job-board-api"
 ATTRIBUTION: Mapping[str, Json] = {"name": "Arbeitnow", "url": "https://www.arbeitnow.com/"}
 
 MOST_PAGES = 30
-"""Pages of one search at most: the whole board, with 100 jobs on a page."""
+"""Most pages of one search. With 100 jobs per page, this covers the whole board."""
 
 _ITEM_FIELDS = frozenset({
     "slug", "title", "url", "company_name", "location", "remote", "created_at", "description", "job_types",
@@ -34,43 +35,43 @@ _ITEM_FIELDS = frozenset({
 
 
 class ArbeitnowSource(Source):
-    """Searches Arbeitnow: reads its pages, newest jobs first, and picks out what is asked for."""
+    """Reads the pages of Arbeitnow, newest jobs first, and selects the matching jobs."""
 
     name = "arbeitnow"
     kind = "jobs"
     sites: Sequence[str] = ("arbeitnow",)
     parameters = JobParameters
-    # "Please do not abuse", say its terms, without a figure; the board changes once an hour.
+    # The terms ask clients not to abuse the API, without giving a limit. The board is updated once an hour.
     limits: Mapping[str, SiteLimits] = {"arbeitnow": SiteLimits(min_delay_seconds=2, searches=2)}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Read the board, page by page, until there are enough jobs, the others are too old, or it has no more.
+        """Read the board page by page, until enough jobs are found, the remaining ones are too old, or it ends.
 
-        A page's payload is the answer with those of its jobs that are asked for and that no page before it had.
+        A page's payload is the response, reduced to the matching jobs that no earlier page had.
 
         Raises:
-            SiteError: Arbeitnow refused or failed. Pages that came before it are good.
+            SiteError: Arbeitnow refused the request or failed. Pages yielded before remain valid.
         """
-        asked = self.parameters.read(search.parameters)
-        oldest = since(asked, search.newer_than, datetime.now(UTC))
-        wanted = JobFilter(asked, oldest)
+        parameters = self.parameters.read(search.parameters)
+        oldest = published_since(parameters, search.newer_than, datetime.now(UTC))
+        wanted = JobFilter(parameters, oldest)
         page, found_ids, read = _resumed(search.cursor)
         harvest = Harvest(
             lambda record: self.parse(search.site, record),
             lambda item: wanted.match(item) is not None,
-            asked.results_wanted,
+            parameters.results_wanted,
             found_ids,
         )
-        await search.report(Progress("searching", harvest.found, asked.results_wanted, {"read": read}))
+        await search.report(Progress("searching", harvest.found, parameters.results_wanted, {"read": read}))
         for page_number in count(search.next_page):
             response = (await search.http.request("GET", ADDRESS, params={"page": page})).checked()
             answer = response.json()
-            jobs = await in_daemon_thread(partial(harvest.pick, _jobs(answer)))
+            jobs = await in_daemon_thread(partial(harvest.select, _jobs(answer)))
             read += harvest.read
             is_enough = not harvest.has_news or harvest.is_complete or page_number >= MOST_PAGES
             is_last = harvest.drift is None and (is_enough or _is_end(answer, oldest))
             page += 1
-            await search.report(Progress("searching", harvest.found, asked.results_wanted, {"read": read}))
+            await search.report(Progress("searching", harvest.found, parameters.results_wanted, {"read": read}))
             yield Page(
                 page_number,
                 mapping(answer) | {"data": jobs} if harvest.drift is None else answer,
@@ -90,7 +91,7 @@ class ArbeitnowSource(Source):
         """Return the jobs of a page.
 
         Raises:
-            InvalidItemError: The answer has no list of jobs.
+            InvalidItemError: The response has no list of jobs.
         """
         jobs = _jobs(page.payload)
         if jobs is None:
@@ -101,7 +102,7 @@ class ArbeitnowSource(Source):
         """Turn a job into an item.
 
         Raises:
-            InvalidItemError: It is no job: one has a slug, a title and a web address.
+            InvalidItemError: The record has no slug, no title or no URL.
         """
         if not isinstance(record, dict):
             raise InvalidItemError("a job must be an object")
@@ -129,15 +130,15 @@ def _jobs(answer: Json) -> list[Json] | None:
 
 
 def _resumed(cursor: Json) -> tuple[int, Sequence[str], int]:
-    """Return the page to go on with, the ids of the jobs that were found, and how many were read."""
+    """Return the next page, the ids of the jobs found so far, and the number of jobs read."""
     kept = mapping(cursor)
     page = number(kept.get("page"))
     return (page, texts(kept.get("found_ids")), number(kept.get("read")) or 0) if page else (1, (), 0)
 
 
 def _is_end(answer: Json, oldest: datetime | None) -> bool:
-    """Tell whether no page after this one can have a job that is wanted: they come newest first."""
-    # The link is not followed: it may name another host, and pages are numbered.
+    """Return whether later pages cannot have matching jobs. Pages are sorted by date, newest first."""
+    # Only the presence of the link counts: its URL could name another host.
     if text(mapping(mapping(answer).get("links")).get("next")) is None:
         return True
     posted = [_time(job) for job in _jobs(answer) or ()]

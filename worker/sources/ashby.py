@@ -1,4 +1,4 @@
-"""Ashby: companies' boards by its public job posting API: https://developers.ashbyhq.com/docs/public-job-posting-api."""
+"""Searches company boards at Ashby: https://developers.ashbyhq.com/docs/public-job-posting-api."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from worker.model import Item, Json, SiteLimits
 from worker.pipeline.salaries import Salary
-from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, listed_jobs, organization_of, widest
+from worker.sources.company_boards import (
+    DEFAULT_LIMITS,
+    BoardNames,
+    CompanyBoards,
+    listed_jobs,
+    organization_of,
+    widest,
+)
 from worker.sources.fields import amount, link, mapping, required, sequence, text
 from worker.sources.parameters import JobParameters
 
@@ -14,32 +21,35 @@ _INTERVALS = {"1 HOUR": "hourly", "1 DAY": "daily", "1 WEEK": "weekly", "1 MONTH
 
 
 class AshbyParameters(JobParameters):
-    """What a search of Ashby reads.
+    """Parameters of a search at Ashby.
 
     Attributes:
-        ashby_boards: The companies, each by the name in its board's address: `jobs.ashbyhq.com/NAME`.
+        ashby_boards: Names of the boards, as in `jobs.ashbyhq.com/NAME`.
     """
 
     ashby_boards: BoardNames
 
 
 class AshbySource(CompanyBoards):
-    """Searches the boards of companies at Ashby. It needs no key. A board is one answer, with descriptions and pay."""
+    """Searches company boards at Ashby. It needs no key. One response has a whole board, with descriptions and pay."""
 
     name = "ashby"
     sites: Sequence[str] = ("ashby",)
     parameters = AshbyParameters
-    limits: Mapping[str, SiteLimits] = {"ashby": POLITE}
+    limits: Mapping[str, SiteLimits] = {"ashby": DEFAULT_LIMITS}
     boards = "ashby_boards"
     addresses = ("https://api.ashbyhq.com/posting-api/job-board/{}",)
     query: Mapping[str, str] = {"includeCompensation": "true"}
 
     def jobs(self, answer: Json) -> Sequence[Json]:
-        """Return the jobs that the board shows. Others are in its answer too: they are for those who have the link."""
+        """Return the listed jobs. Unlisted jobs, which are shared only by link, are left out."""
         return [job for job in listed_jobs(answer) if mapping(job).get("isListed") is not False]
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a job into an item. The address is that of the first location; of several, it is not the job's."""
+        """Turn a job into an item.
+
+        The postal address belongs to the first location, so that a job with several locations is left without it.
+        """
         locations = list(_locations(job))
         address = mapping(mapping(job.get("address")).get("postalAddress")) if len(locations) <= 1 else {}
         is_remote = job.get("isRemote")
@@ -81,7 +91,7 @@ def _locations(job: dict[str, Json]) -> Iterator[str]:
 
 
 def _salaries(compensation: dict[str, Json]) -> Iterator[Salary]:
-    """Yield the salaries: of the summary, else of each tier. Equity, bonus and commission are components, too."""
+    """Yield the salaries of the summary, else of each tier. Equity, bonus and commission are left out."""
     tiers = map(mapping, sequence(compensation.get("compensationTiers")))
     components = sequence(compensation.get("summaryComponents")) or [
         component for tier in tiers for component in sequence(tier.get("components"))

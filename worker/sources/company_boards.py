@@ -1,8 +1,7 @@
-"""Sources whose site is many boards, one of each company, that answer with all of their jobs and search nothing."""
+"""Base class of sources whose site hosts one job board per company and has no search of its own."""
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from abc import abstractmethod
@@ -17,7 +16,7 @@ from operator import itemgetter
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
@@ -26,38 +25,39 @@ from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
+from worker.sources.company_boards_cursor import Cursor, Position
 from worker.sources.fields import mapping
-from worker.sources.job_filter import JobFilter, Match, since
+from worker.sources.job_filter import JobFilter, Match, published_since
 from worker.sources.parameters import NAMES_BOARDS, JobParameters
 
 PAGE_SIZE = 100
-"""Most jobs of a page: with their descriptions, one to two megabytes."""
+"""Most jobs on a page. With descriptions, that is one to two megabytes."""
 
-POLITE = SiteLimits(min_delay_seconds=1, searches=4)
-"""None of these APIs publishes a limit for reading. Lever's robots.txt asks for a second between two requests; where an
-answer is a whole board, more than that would be rude as well."""
+DEFAULT_LIMITS = SiteLimits(min_delay_seconds=1, searches=4)
+"""None of these APIs publishes a rate limit for reading. Lever's robots.txt asks for one second between requests, which
+is also appropriate where a response has a whole board."""
 
 MOST_FAILURES_IN_A_ROW = 3
-"""So many boards that fail one after another, as all do at a site that is down, mean that it is."""
+"""After this many consecutive boards with errors of `_SITE_ERRORS`, the site counts as down."""
 
-_DOWN = frozenset({ErrorCode.BLOCKED, ErrorCode.NETWORK, ErrorCode.TIMEOUT, ErrorCode.UPSTREAM})
+_SITE_ERRORS = frozenset({ErrorCode.BLOCKED, ErrorCode.NETWORK, ErrorCode.TIMEOUT, ErrorCode.UPSTREAM})
 
 _BOARD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]*[A-Za-z0-9_-])?")
 _UNREADABLE = Match(sys.maxsize, 0, 0)
 
 
-def _is_board(name: str) -> str:
+def _valid_board(name: str) -> str:
     if _BOARD.fullmatch(name) and ".." not in name:
         return name
     raise PydanticCustomError(
         "board",
-        "'{name}' names no board; allowed: letters, digits, spaces, - _ and . as in the address of the board",
+        "'{name}' is not the name of a board; allowed: letters, digits, spaces, - _ and . as in the board's address",
         {"name": name},
     )
 
 
 BoardNames = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_is_board)]],
+    list[Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_valid_board)]],
     Field(
         default_factory=list,
         validate_default=True,
@@ -66,27 +66,28 @@ BoardNames = Annotated[
         json_schema_extra={NAMES_BOARDS: True},
     ),
 ]
-"""One to fifty companies, each by the name that its board has in its address, where it is one segment of the path."""
+"""Names of one to fifty boards. A board's name is one path segment of its URL."""
 
 
 class CompanyBoards(Source):
-    """Searches the boards of the companies that a run names, one after another.
+    """Searches the company boards that a run names, one after another.
 
-    A board answers with all of its jobs, whatever is asked for: `JobFilter` chooses among them. A page holds at most
-    `PAGE_SIZE` matching jobs of one answer, best first, each as it came: `{"board": name, "jobs": [...]}`. An answer
-    without a matching job is a page without jobs, so that a search that goes on does not ask for it again.
+    A board returns all its jobs; `JobFilter` selects the matching ones. A page has at most `PAGE_SIZE` matching jobs of
+    one response, best first, unchanged: `{"board": name, "jobs": [...]}`. A response without matching jobs becomes a
+    page without jobs, so that a resumed search does not request it again.
 
-    `results_wanted` counts for all boards together. Each may give an equal share of it; what it leaves goes to those
-    after it. Progress counts boards.
+    `results_wanted` is the total over all boards. Each board may contribute an equal share; the unused part of a share
+    passes to the boards after it. Progress counts boards.
 
-    A board that fails keeps no other from being searched: the site fails in the end, and names it. A search that goes
-    on then asks the boards that failed. Only where the site itself wants less, or is down, it fails at once.
+    If a board fails, the search continues with the next one, and fails at the end with a message that names the failed
+    boards. When it is resumed, it requests only these. If the site limits the rate or is down, the search fails
+    immediately.
 
     Attributes:
-        boards: The parameter with the boards' names.
-        addresses: Where boards are, `{}` in place of the name. What is not known at one is looked for at the next.
+        boards: Name of the parameter with the names of the boards.
+        addresses: URLs of a board with `{}` for its name. After a 404 the next URL is tried.
         query: Query parameters of each request.
-        answer_size: How many jobs to ask for at a time; None: a board has one answer.
+        answer_size: Jobs to request at a time; None: a response has the whole board.
     """
 
     kind = "jobs"
@@ -97,28 +98,30 @@ class CompanyBoards(Source):
     answer_size: int | None = None
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Search the boards that are not searched yet.
+        """Search the remaining boards.
 
         Raises:
-            SiteError: Boards failed: `not_found` if no board that failed is known, else the first cause that may pass.
+            SiteError: One or more boards failed. The code is that of the first retryable failure, else of the first.
         """
-        asked = self.parameters.read(search.parameters)
-        boards = list(dict.fromkeys(getattr(asked, self.boards)))
-        cursor = _Cursor.of(search.cursor) or _Cursor(published_since=since(asked, search.newer_than, _now()))
-        job_filter = JobFilter(asked, cursor.published_since)
+        parameters = self.parameters.read(search.parameters)
+        boards = list(dict.fromkeys(getattr(parameters, self.boards)))
+        cursor = Cursor.of(search.cursor) or Cursor(
+            published_since=published_since(parameters, search.newer_than, datetime.now(UTC))
+        )
+        job_filter = JobFilter(parameters, cursor.published_since)
         left = [board for board in boards if not cursor.at(board).is_done]
         failures = _Failures()
         number = search.next_page
-        while left and cursor.found < asked.results_wanted:
+        while left and cursor.found < parameters.results_wanted:
             board = left[0]
             await search.report(Progress("searching", len(boards) - len(left), len(boards), {"board": board}))
-            cursor = cursor.with_share(board, asked.results_wanted, len(left))
+            cursor = cursor.with_share(board, parameters.results_wanted, len(left))
             left.remove(board)
             try:
                 async with aclosing(self._search_board(search.http, job_filter, board, cursor.at(board))) as answers:
                     async for jobs, response_ms, requests, position in answers:
                         cursor = cursor.moved(board, position)
-                        is_over = position.is_done and (not left or cursor.found >= asked.results_wanted)
+                        is_over = position.is_done and (not left or cursor.found >= parameters.results_wanted)
                         if is_over:
                             await search.report(Progress("searching", len(boards) - len(left), len(boards)))
                         yield Page(
@@ -139,7 +142,7 @@ class CompanyBoards(Source):
                     break
         if failures:
             await search.report(Progress("searching", len(boards) - len(left), len(boards)))
-            raise failures.in_one(len(boards))
+            raise failures.combined(len(boards))
 
     def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
         """Return the jobs of a page, each as `{"board": name, "job": {...}}`."""
@@ -161,38 +164,42 @@ class CompanyBoards(Source):
         item = self.item(board, job)
         return replace(
             item,
-            # A board may say any id: those of another board's jobs must not be among them.
+            # A board chooses the ids of its jobs: the prefix keeps them apart from those of other boards.
             external_id=f"{board.casefold()}/{item.external_id}",
             data={"board": board, **{name: value for name, value in item.data.items() if value}},
         )
 
     @abstractmethod
     def jobs(self, answer: Json) -> Sequence[Json]:
-        """Return the jobs of a board's answer that the public may see.
+        """Return the public jobs of a response.
 
         Raises:
-            SiteError: `unverified`, the answer is none of a board's.
+            SiteError: `unverified`: the response does not have the expected format.
         """
         ...
 
     @abstractmethod
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a job into an item, in the board's own words. What is empty in `data` is left out.
+        """Turn a job into an item, without normalization. `parse` removes empty values of `data`.
 
         Raises:
-            InvalidItemError: It is no job; with the field that is wrong.
+            InvalidItemError: A field is missing or invalid.
         """
         ...
 
     async def _search_board(
-        self, http: SiteHttp, job_filter: JobFilter, board: str, position: _Position
-    ) -> AsyncGenerator[tuple[list[Json], int, int, _Position], None]:
-        """Yield the matching jobs of a board, as many as its share, each time with what they cost and where it is."""
+        self, http: SiteHttp, job_filter: JobFilter, board: str, position: Position
+    ) -> AsyncGenerator[tuple[list[Json], int, int, Position], None]:
+        """Yield the matching jobs of a board, up to its share, in pages.
+
+        Yields:
+            The jobs, the response time in milliseconds, the number of requests, and the position after the page.
+        """
         addresses = self.addresses
         while not position.is_done:
-            response, address = await self._ask(http, board, position.start, addresses)
+            response, address = await self._request(http, board, position.start, addresses)
             addresses = (address,)
-            # An answer may be tens of megabytes: reading it must not hold up the heartbeats.
+            # A response may have tens of megabytes: parsing it on the event loop would delay heartbeats.
             count, jobs = await in_daemon_thread(partial(self._select, response, board, job_filter))
             jobs = jobs[: position.taken + position.share - position.given]
             requests = response.requests
@@ -209,7 +216,7 @@ class CompanyBoards(Source):
                 yield found, response.elapsed_ms, requests, position
                 requests = 0
 
-    async def _ask(self, http: SiteHttp, board: str, start: int, addresses: Sequence[str]) -> tuple[Response, str]:
+    async def _request(self, http: SiteHttp, board: str, start: int, addresses: Sequence[str]) -> tuple[Response, str]:
         part = {} if self.answer_size is None else {"skip": str(start), "limit": str(self.answer_size)}
         for address in addresses:
             response = await http.request("GET", address.format(quote(board, safe="")), params={**self.query, **part})
@@ -218,7 +225,10 @@ class CompanyBoards(Source):
         raise SiteError(ErrorCode.NOT_FOUND, "no such board")
 
     def _select(self, response: Response, board: str, job_filter: JobFilter) -> tuple[int, list[Json]]:
-        """Return how many jobs an answer has, and those that match, best first. What cannot be read is kept, last."""
+        """Return the number of jobs in a response, and the matching ones, best first.
+
+        Unreadable jobs are kept and come last, so that they show up as errors of the page.
+        """
         jobs = self.jobs(response.json())
         found: list[tuple[Match, Json]] = []
         for job in jobs:
@@ -233,10 +243,10 @@ class CompanyBoards(Source):
 
 
 def listed_jobs(answer: Json) -> list[Json]:
-    """Return the list `jobs` of an answer.
+    """Return the list `jobs` of a response.
 
     Raises:
-        SiteError: `unverified`, there is none.
+        SiteError: `unverified`: it has no such list.
     """
     jobs = mapping(answer).get("jobs")
     if not isinstance(jobs, list):
@@ -245,104 +255,30 @@ def listed_jobs(answer: Json) -> list[Json]:
 
 
 def widest(salaries: Iterable[Salary]) -> Salary:
-    """Return the range that holds all that are told for the first one's interval and currency (levels, places)."""
-    told = [salary for salary in salaries if salary.least is not None or salary.most is not None]
-    if not told:
+    """Return the range that contains all salaries with the interval and the currency of the first one.
+
+    A job has several salaries for different levels or places.
+    """
+    known = [salary for salary in salaries if salary.least is not None or salary.most is not None]
+    if not known:
         return NO_SALARY
-    same = [salary for salary in told if (salary.interval, salary.currency) == (told[0].interval, told[0].currency)]
+    same = [salary for salary in known if (salary.interval, salary.currency) == (known[0].interval, known[0].currency)]
     least = min((salary.least for salary in same if salary.least is not None), default=None)
     most = max((salary.most for salary in same if salary.most is not None), default=None)
-    return Salary(least, most, told[0].interval, told[0].currency)
+    return Salary(least, most, known[0].interval, known[0].currency)
 
 
 def organization_of(board: str) -> str:
-    """Return a company's name as far as its board's name tells it: `acme-robotics` is Acme Robotics."""
+    """Derive a company's name from the name of its board: `acme-robotics` becomes `Acme Robotics`."""
     name = " ".join(re.split(r"[-_\s]+", board)).strip()
     return name.title() if name.islower() else name
 
 
-# How far a search is -------------------------------------------------------------------------------------
-
-
-class _Position(BaseModel):
-    """How far the search of one board is.
-
-    Attributes:
-        share: How many of its jobs are wanted at most; 0: it has not begun.
-        given: How many were found.
-        start: Where in the board its current answer begins.
-        taken: How many of that answer's matching jobs were found.
-        is_done: Whether nothing is left to search.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    share: NonNegativeInt = 0
-    given: NonNegativeInt = 0
-    start: NonNegativeInt = 0
-    taken: NonNegativeInt = 0
-    is_done: bool = False
-
-    def after(self, count: int) -> _Position:
-        return self.model_copy(update={"given": self.given + count, "taken": self.taken + count})
-
-    def at_next(self, count: int) -> _Position:
-        return self.model_copy(update={"start": self.start + count, "taken": 0})
-
-    def done(self) -> _Position:
-        return self.model_copy(update={"is_done": True})
-
-
-class _Cursor(BaseModel):
-    """How far a search is, as its pages carry it.
-
-    Attributes:
-        published_since: Kept, because `hours_old` counts from when the search began.
-        positions: Of the boards that were begun.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    published_since: datetime | None = None
-    positions: dict[str, _Position] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, cursor: Json) -> _Cursor | None:
-        """Read a page's cursor; None without one, and where it is none of this version: the search then begins anew."""
-        try:
-            return cls.model_validate(cursor)
-        except ValidationError:
-            return None
-
-    @property
-    def found(self) -> int:
-        return sum(position.given for position in self.positions.values())
-
-    def at(self, board: str) -> _Position:
-        return self.positions.get(board, _Position())
-
-    def moved(self, board: str, position: _Position) -> _Cursor:
-        return self.model_copy(update={"positions": {**self.positions, board: position}})
-
-    def with_share(self, board: str, results_wanted: int, boards_left: int) -> _Cursor:
-        """Give a board that begins its share of what is still wanted."""
-        position = self.at(board)
-        share = position.share or math.ceil((results_wanted - self.found) / boards_left)
-        return self.moved(board, position.model_copy(update={"share": share}))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-# Boards that fail ----------------------------------------------------------------------------------------
-
-
 class _Failures:
-    """Why boards could not be searched.
+    """The errors of the boards that failed.
 
     Attributes:
-        in_a_row: How many of the last boards failed as they all do where the site is down.
+        in_a_row: Number of consecutive boards, up to the last one, that failed with one of `_SITE_ERRORS`.
     """
 
     def __init__(self) -> None:
@@ -357,10 +293,14 @@ class _Failures:
 
     def add(self, board: str, error: SiteError) -> None:
         self._errors[board] = error
-        self.in_a_row = self.in_a_row + 1 if error.code in _DOWN else 0
+        self.in_a_row = self.in_a_row + 1 if error.code in _SITE_ERRORS else 0
 
-    def in_one(self, boards: int) -> SiteError:
-        """Return one error for all of them."""
+    def combined(self, boards: int) -> SiteError:
+        """Return one error for all failed boards.
+
+        Args:
+            boards: Number of boards of the search.
+        """
         by_message: dict[str, list[str]] = defaultdict(list)
         for board, error in self._errors.items():
             by_message[error.message].append(board)

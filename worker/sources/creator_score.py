@@ -1,6 +1,6 @@
-"""How well a creator fits what was asked for: filters, and a score from 0 to 100.
+"""Filters creators and scores them from 0 to 100 against search criteria.
 
-All of it is pure: what is known of a creator, what was asked for and when the creator was looked at decide.
+All functions are pure: the result depends only on the creator, the criteria and the time of the lookup.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 WEIGHTS = {"topic": 45, "keywords": 25, "size": 15, "activity": 15}
-"""What each part counts. One that is not known (no keywords, a hidden number of subscribers, uploads that were not
-looked up) counts nothing, and the others so much the more."""
+"""Weight of each part of the score. Unknown parts (no keywords, a hidden number of subscribers, uploads that were not
+looked up) are left out of the weighted mean."""
 
 IN_TITLE, IN_DESCRIPTION, IN_UPLOADS = 1.0, 0.6, 0.4
-"""What a term counts that is in a creator's name, in the description or the creator's own keywords, or in titles of
-recent uploads: there the share of the titles that have it is added, up to 1."""
+"""Value of a term by where it is found: the creator's name; the description or the creator's keywords; the titles of
+recent uploads. For uploads, the share of the titles with the term is added, up to 1."""
 
 SMALLEST, LARGEST = 100, 10_000_000
-"""Subscribers for which the size is 0, and 1. In between it grows with their logarithm."""
+"""Numbers of subscribers with the size 0 and 1. In between, the size grows with the logarithm."""
 
 ACTIVITY_HALF_LIFE = timedelta(days=30)
-"""The activity is 1 just after an upload, and halves in this time."""
+"""The activity is 1 at the time of an upload and halves after this time."""
 
 _TEXT_LENGTH = 20_000
 _PUNCTUATION = ".:!?'-"
-# Thai, Chinese, Japanese and others put no spaces between words: U+0E00 and above.
+# Thai, Chinese, Japanese and other scripts without spaces between words begin at U+0E00.
 _FIRST_WITHOUT_SPACES = "\u0e00"
 
 _NO_LANGUAGE = frozenset({"zxx", "und", "mul", "mis"})
 _OTHER_CODES = {"iw": "he", "in": "id", "ji": "yi", "nb": "no", "nn": "no", "fil": "tl"}
-# Countries where one language is that of nearly all media.
+# Countries where nearly all media use one language.
 _LANGUAGES = {
     country: language
     for language, countries in {
@@ -71,15 +71,17 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:
-    """What is known of a creator.
+    """A creator.
 
     Attributes:
-        keywords: The creator's own.
+        title: The creator's name.
+        description: Description of the channel.
+        keywords: Keywords that the creator chose.
         country: ISO 3166-1 alpha-2 code.
-        language: That of the channel or of its newest upload, as a BCP 47 tag.
-        subscribers: None: hidden, or not told.
-        newest_upload: None: there is none, or it was not looked up.
-        upload_titles: Of the newest uploads; None: not looked up.
+        language: Language of the channel or of its newest upload, as a BCP 47 tag.
+        subscribers: Number of subscribers; None: hidden or unknown.
+        newest_upload: Time of the newest upload; None: there is none, or it was not looked up.
+        upload_titles: Titles of the newest uploads; None: not looked up.
     """
 
     title: str
@@ -93,13 +95,15 @@ class Creator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What was asked for. None: any.
+class Criteria:
+    """Search criteria. None: any.
 
     Attributes:
-        topic: The words that were searched for. A minus sign before one of them asks for creators without it.
+        topic: The search term. A minus sign before a word excludes creators with it.
         keywords: Words and phrases that raise the score.
-        language: BCP 47 tag; what follows the first hyphen does not matter.
+        min_subscribers: Least number of subscribers.
+        max_subscribers: Greatest number of subscribers.
+        language: BCP 47 tag, of which only the part before the first hyphen counts.
         active_within_days: Greatest age of the newest upload, in days.
     """
 
@@ -113,76 +117,81 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well a creator fits.
+    """The score of a creator.
 
     Attributes:
         total: From 0 to 100.
-        parts: Those of `WEIGHTS` that are known, each from 0 to 1.
+        parts: The known parts of `WEIGHTS`, each from 0 to 1.
     """
 
     total: int
     parts: dict[str, float]
 
 
-def fits_size(creator: Creator, wish: Wish) -> bool:
-    """Tell whether a creator has as many subscribers as asked for. A hidden number is none that fits a bound."""
-    if wish.min_subscribers is None and wish.max_subscribers is None:
+def fits_size(creator: Creator, criteria: Criteria) -> bool:
+    """Return whether the number of subscribers is within the bounds. A hidden number is not, if there are bounds."""
+    if criteria.min_subscribers is None and criteria.max_subscribers is None:
         return True
     if creator.subscribers is None:
         return False
     return (
-        (wish.min_subscribers or 0)
+        (criteria.min_subscribers or 0)
         <= creator.subscribers
-        <= (math.inf if wish.max_subscribers is None else wish.max_subscribers)
+        <= (math.inf if criteria.max_subscribers is None else criteria.max_subscribers)
     )
 
 
-def fits_language(creator: Creator, wish: Wish) -> bool:
-    """Tell whether a creator speaks the language asked for. An unknown one does not fit.
-
-    Where neither the channel nor its newest upload tells the language, the country does, if nearly all media there are
-    in one.
-    """
-    if wish.language is None:
+def fits_language(creator: Creator, criteria: Criteria) -> bool:
+    """Return whether a creator uses the requested language (see `language_of`). An unknown language does not match."""
+    if criteria.language is None:
         return True
-    return language_of(creator) == primary_language(wish.language)
+    return language_of(creator) == primary_language(criteria.language)
 
 
-def fits_activity(creator: Creator, wish: Wish, now: datetime) -> bool:
-    """Tell whether a creator's newest upload is recent enough. One without uploads does not fit."""
-    if wish.active_within_days is None:
+def fits_activity(creator: Creator, criteria: Criteria, now: datetime) -> bool:
+    """Return whether a creator's newest upload is recent enough. A creator without uploads does not match."""
+    if criteria.active_within_days is None:
         return True
     if creator.newest_upload is None:
         return False
-    return (now - creator.newest_upload) / timedelta(days=1) <= wish.active_within_days
+    return (now - creator.newest_upload) / timedelta(days=1) <= criteria.active_within_days
+
+
+def matches_criteria(creator: Creator, criteria: Criteria, now: datetime) -> bool:
+    """Return whether a creator has the requested size, language and activity."""
+    return fits_size(creator, criteria) and fits_language(creator, criteria) and fits_activity(creator, criteria, now)
 
 
 def language_of(creator: Creator) -> str | None:
-    """Return the first part of a creator's language tag, such as `pt`; None if nothing tells it."""
+    """Return the primary subtag of a creator's language, such as `pt`; None if it is unknown.
+
+    If neither the channel nor its newest upload has a language, it follows from the country, where nearly all media use
+    one language.
+    """
     return primary_language(creator.language) or _LANGUAGES.get((creator.country or "").upper())
 
 
 def primary_language(tag: str | None) -> str | None:
-    """Return the first part of a BCP 47 tag, in the code that stands for it today; None where it names no language."""
+    """Return the primary subtag of a BCP 47 tag, with deprecated codes replaced; None if it names no language."""
     code = (tag or "").replace("_", "-").partition("-")[0].strip().lower()
     return None if not code or code in _NO_LANGUAGE else _OTHER_CODES.get(code, code)
 
 
-def score(creator: Creator, wish: Wish, now: datetime) -> Score:
+def score(creator: Creator, criteria: Criteria, now: datetime) -> Score:
     """Score a creator.
 
-    Each part is from 0 to 1: topic and keywords are the mean of what their terms count (`IN_TITLE`, `IN_DESCRIPTION`,
-    `IN_UPLOADS`), the size is that of the subscribers (`SMALLEST`, `LARGEST`), the activity that of the newest upload
-    (`ACTIVITY_HALF_LIFE`). The score is their mean by `WEIGHTS`.
+    Each part is from 0 to 1. Topic and keywords are the mean value of their terms (`IN_TITLE`, `IN_DESCRIPTION`,
+    `IN_UPLOADS`). The size depends on the subscribers (`SMALLEST`, `LARGEST`), the activity on the newest upload
+    (`ACTIVITY_HALF_LIFE`). The score is the mean of the parts, weighted by `WEIGHTS`.
 
     Args:
         creator: The creator.
-        wish: What was asked for.
-        now: When the creator was looked at.
+        criteria: The search criteria.
+        now: Time of the lookup.
     """
     found = {
-        "topic": _mean_of_terms(_topic_words(wish.topic), creator),
-        "keywords": _mean_of_terms(wish.keywords, creator),
+        "topic": _mean_of_terms(_topic_words(criteria.topic), creator),
+        "keywords": _mean_of_terms(criteria.keywords, creator),
         "size": _size(creator.subscribers),
         "activity": _activity(creator, now),
     }
@@ -203,15 +212,15 @@ def _mean_of_terms(terms: Iterable[str], creator: Creator) -> float | None:
         return None
     title, described = _folded(creator.title), _folded(f"{creator.description}\n{creator.keywords}")
     uploads = [_folded(upload) for upload in creator.upload_titles or ()]
-    return sum(_worth(term, title, described, uploads) for term in folded) / len(folded)
+    return sum(_term_value(term, title, described, uploads) for term in folded) / len(folded)
 
 
-def _worth(term: str, title: str, described: str, uploads: list[str]) -> float:
+def _term_value(term: str, title: str, described: str, uploads: list[str]) -> float:
     if _has(title, term):
         return IN_TITLE
-    worth = IN_DESCRIPTION if _has(described, term) else 0.0
-    named = sum(_has(upload, term) for upload in uploads)
-    return max(worth, min(1.0, IN_UPLOADS + named / len(uploads))) if named else worth
+    value = IN_DESCRIPTION if _has(described, term) else 0.0
+    mentions = sum(_has(upload, term) for upload in uploads)
+    return max(value, min(1.0, IN_UPLOADS + mentions / len(uploads))) if mentions else value
 
 
 def _folded(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading what a site sends, which may be anything."""
+"""Reads fields of untrusted JSON. A value of the wrong type counts as missing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from worker.model import Json
 
 T = TypeVar("T")
 
-LARGEST_NUMBER = 10**18
-"""Larger ones are no count and no id. JSON has integers of any length, and Python writes none of over 4,300 digits."""
+MAX_NUMBER = 10**18
+"""Upper bound of counts and numeric ids. JSON allows integers of any length, but Python prints at most 4,300 digits."""
 
 
 def text(value: Json) -> str | None:
-    """Return a text without the space around it, an id that came as a number as text; None for everything else."""
+    """Return a stripped text; a number (such as an id) as text; None for an empty text or any other value."""
     if isinstance(value, str):
         return value.strip() or None
     found = number(value)
@@ -24,26 +24,26 @@ def text(value: Json) -> str | None:
 
 
 def number(value: Json) -> int | None:
-    """Return a count, also one that is written as text; None for everything else."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(LARGEST_NUMBER)):
+    """Return an integer from 0 to `MAX_NUMBER`, also if it is written as text; None for any other value."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(MAX_NUMBER)):
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_NUMBER:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER:
         return value
     return None
 
 
 def mapping(value: Json) -> dict[str, Json]:
-    """Return an object; an empty one in place of everything else."""
+    """Return an object; an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: Json) -> list[Json]:
-    """Return a list; an empty one in place of everything else."""
+    """Return a list; an empty one for any other value."""
     return value if isinstance(value, list) else []
 
 
 def amount(value: Json) -> float | None:
-    """Return a finite number, also one that is written as text; None for everything else."""
+    """Return a finite number, also if it is written as text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -54,27 +54,27 @@ def amount(value: Json) -> float | None:
 
 
 def link(value: Json) -> str | None:
-    """Return a web address; None for everything else: what a frontend makes a link of must not be `javascript:`."""
+    """Return an `http` or `https` URL; None for any other value. Frontends render it as a link: no `javascript:`."""
     found = text(value)
     return found if found and re.match(r"https?://", found, re.IGNORECASE) else None
 
 
 def flag(value: Json) -> bool | None:
-    """Return true or false; None for everything else."""
+    """Return a boolean; None for any other value."""
     return value if isinstance(value, bool) else None
 
 
 def texts(value: Json) -> tuple[str, ...]:
-    """Return the texts of a list, without the others."""
+    """Return the non-empty texts of a list, stripped; other elements are left out."""
     return tuple(found for element in sequence(value) if isinstance(element, str) and (found := text(element)))
 
 
 def required(value: T | None, field: str) -> T:
-    """Return what must not be missing.
+    """Return the value of a required field.
 
     Raises:
-        InvalidItemError: It is missing, or was not what it should be.
+        InvalidItemError: The value is None: the field is missing or has the wrong type.
     """
     if value is None:
-        raise InvalidItemError("is missing, or not what it should be", field)
+        raise InvalidItemError("is missing or invalid", field)
     return value

@@ -1,4 +1,4 @@
-"""Greenhouse: companies' boards by its Job Board API, which is public: https://developers.greenhouse.io/job-board.html."""
+"""Searches company boards at Greenhouse through its Job Board API: https://developers.greenhouse.io/job-board.html."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from worker.model import Item, Json, SiteLimits
 from worker.pipeline.places import find_place
 from worker.pipeline.salaries import Salary
-from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, listed_jobs, organization_of, widest
+from worker.sources.company_boards import (
+    DEFAULT_LIMITS,
+    BoardNames,
+    CompanyBoards,
+    listed_jobs,
+    organization_of,
+    widest,
+)
 from worker.sources.fields import amount, link, mapping, required, sequence, text
 from worker.sources.parameters import JobParameters
 
-# Companies name their custom fields as they like.
+# Companies choose the names of their custom fields.
 _TYPE_FIELD = re.compile(r"(?i)\b(?:employment|job|contract|worker|time) type\b|\bcommitment\b")
 _WORKPLACE_FIELD = re.compile(r"(?i)\b(?:workplace|work(?:ing)? (?:model|mode)|location type|remote)\b")
 _PAY_FIELD = re.compile(r"(?i)\b(?:pay|salary|compensation|wages?|hiring range)\b")
@@ -31,25 +38,25 @@ _LARGE_CURRENCIES = frozenset({"USD", "EUR", "GBP", "CAD", "AUD", "CHF"})
 
 
 class GreenhouseParameters(JobParameters):
-    """What a search of Greenhouse reads.
+    """Parameters of a search at Greenhouse.
 
     Attributes:
-        greenhouse_boards: The companies, each by the name in its board's address: `job-boards.greenhouse.io/NAME`.
+        greenhouse_boards: Names of the boards, as in `job-boards.greenhouse.io/NAME`.
     """
 
     greenhouse_boards: BoardNames
 
 
 class GreenhouseSource(CompanyBoards):
-    """Searches the boards of companies at Greenhouse. It needs no key.
+    """Searches company boards at Greenhouse. It needs no key.
 
-    A board is one answer, with all descriptions. Those of companies in the EU have another address, but the same API.
+    One response has a whole board, with descriptions. The API has the boards of the EU site as well.
     """
 
     name = "greenhouse"
     sites: Sequence[str] = ("greenhouse",)
     parameters = GreenhouseParameters
-    limits: Mapping[str, SiteLimits] = {"greenhouse": POLITE}
+    limits: Mapping[str, SiteLimits] = {"greenhouse": DEFAULT_LIMITS}
     boards = "greenhouse_boards"
     addresses = ("https://boards-api.greenhouse.io/v1/boards/{}/jobs",)
     query: Mapping[str, str] = {"content": "true", "pay_transparency": "true"}
@@ -59,7 +66,7 @@ class GreenhouseSource(CompanyBoards):
         return listed_jobs(answer)
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a job into an item. Where its place names no country, its offices do if they agree on one."""
+        """Turn a job into an item. If the location names no country, the common country of the offices is used."""
         url = required(link(job.get("absolute_url")), "absolute_url")
         location = text(mapping(job.get("location")).get("name"))
         offices = [mapping(office) for office in sequence(job.get("offices"))]
@@ -95,14 +102,14 @@ class GreenhouseSource(CompanyBoards):
 
 
 def _custom_fields(job: dict[str, Json]) -> Iterator[tuple[str, str]]:
-    """Yield the company's own fields with a text, a choice or several."""
+    """Yield the names and values of the company's custom fields. Several choices are joined."""
     for field in map(mapping, sequence(job.get("metadata"))):
         name, value = text(field.get("name")), field.get("value")
         if isinstance(value, bool):
             value = "yes" if value else "no"
-        told = ", ".join(filter(None, map(text, value if isinstance(value, list) else [value])))
-        if name and told:
-            yield name, told
+        joined = ", ".join(filter(None, map(text, value if isinstance(value, list) else [value])))
+        if name and joined:
+            yield name, joined
 
 
 def _field(custom: Mapping[str, str], name: re.Pattern[str]) -> str | None:
@@ -119,7 +126,7 @@ def _common_country(offices: Sequence[dict[str, Json]]) -> str | None:
 
 
 def _salary(job: dict[str, Json], custom: Mapping[str, str]) -> Salary:
-    """Return the pay that the job's ranges tell, in cents, else that of the company's own fields, in full units."""
+    """Return the pay of the job's pay ranges (in cents), else of the custom fields (in units of the currency)."""
     period = _field(custom, _PERIOD_FIELD) or ""
     ranges = [
         _pay(
@@ -149,8 +156,8 @@ def _units(cents: Json) -> float | None:
 
 
 def _pay(least: float | None, most: float | None, currency: str | None, words: str) -> Salary:
-    """Return a range with the interval that its words tell: the API has none. A large `salary` is a year's."""
-    interval = next((interval for interval, told in _INTERVALS.items() if told.search(words)), None)
+    """Return a pay range. The API has no interval: it is read from the words. A large `salary` is yearly."""
+    interval = next((interval for interval, pattern in _INTERVALS.items() if pattern.search(words)), None)
     is_large = least is not None and least >= _LEAST_YEARLY_SALARY and currency in _LARGE_CURRENCIES
     if interval is None and is_large and re.search(r"(?i)\bsalary\b", words):
         interval = "yearly"

@@ -1,4 +1,4 @@
-"""What a search takes from the pages of a board: each job once, those that are asked for, and as many as are wanted."""
+"""Collects the matching jobs from the pages of a board that has no search of its own."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from worker.model import Item, Json
 
 
 class Harvest:
-    """The jobs that one search has found so far.
+    """The jobs that one search has found so far, each once and at most `wanted`.
 
     Args:
-        parse: Turns a record into an item, as `Source.parse` does.
-        is_asked_for: Whether the search asks for an item.
-        wanted: How many are wanted.
-        found_ids: The site's ids of those that were found before the search went on: pages may repeat them.
+        parse: Turns a record into an item, like `Source.parse`.
+        matches: Returns whether an item matches the search.
+        wanted: Number of jobs to find.
+        found_ids: External ids of the jobs found before the search was resumed. Pages may repeat them.
 
     Attributes:
-        found_ids: The ids of all that were found, with those.
-        read: How many records the last page had.
-        has_news: Whether the last page had a job that no page before it had.
-        drift: Why the last page counts as none of the board's, if it does: the board may have changed.
+        found_ids: External ids of all jobs found.
+        read: Number of records on the last page.
+        has_news: Whether the last page had a job that no earlier page had.
+        drift: The error if no record of the last page is readable: the board's format may have changed. Else None.
     """
 
     def __init__(
         self,
         parse: Callable[[Json], Item],
-        is_asked_for: Callable[[Item], bool],
+        matches: Callable[[Item], bool],
         wanted: int,
         found_ids: Iterable[str] = (),
     ) -> None:
         self._parse = parse
-        self._is_asked_for = is_asked_for
+        self._matches = matches
         self._wanted = wanted
         self.found_ids = [*found_ids]
         self._seen = {*self.found_ids}
@@ -42,21 +42,23 @@ class Harvest:
 
     @property
     def found(self) -> int:
-        """How many were found."""
+        """Number of jobs found."""
         return len(self.found_ids)
 
     @property
     def is_complete(self) -> bool:
-        """Whether there are as many as are wanted."""
+        """Whether enough jobs were found."""
         return self.found >= self._wanted
 
-    def pick(self, records: Sequence[Json] | None) -> list[Json]:
-        """Return what to keep of a page, in its order: with the records that cannot be read, so that this is seen.
+    def select(self, records: Sequence[Json] | None) -> list[Json]:
+        """Return the records to keep of a page, in its order.
+
+        Unreadable records are kept, so that they show up as errors of the page.
 
         Args:
-            records: Those of the page; None if it has no list of them.
+            records: The records of the page; None if the page has no list of records.
         """
-        picked: list[Json] = []
+        selected: list[Json] = []
         unreadable: list[InvalidItemError] = []
         self.has_news = False
         self.read = len(records or ())
@@ -65,17 +67,17 @@ class Harvest:
                 item = self._parse(record)
             except InvalidItemError as error:
                 unreadable.append(error)
-                picked.append(record)
+                selected.append(record)
                 continue
             if item.external_id in self._seen:
                 continue
             self._seen.add(item.external_id)
             self.has_news = True
-            if not self.is_complete and self._is_asked_for(item):
+            if not self.is_complete and self._matches(item):
                 self.found_ids.append(item.external_id)
-                picked.append(record)
+                selected.append(record)
         self.drift = _drift(records, unreadable)
-        return picked
+        return selected
 
 
 def _drift(records: Sequence[Json] | None, unreadable: Sequence[InvalidItemError]) -> SiteError | None:
@@ -83,7 +85,7 @@ def _drift(records: Sequence[Json] | None, unreadable: Sequence[InvalidItemError
         return SiteError(ErrorCode.UNVERIFIED, "the answer has no list of jobs; the site may have changed")
     if not records or len(unreadable) < len(records):
         return None
-    reason = f"{unreadable[0].field or 'the first one'} {unreadable[0]}"
+    reason = f"{unreadable[0].field or 'the first job'} {unreadable[0]}"
     return SiteError(
         ErrorCode.UNVERIFIED, f"none of {len(records)} jobs can be read; the site may have changed: {reason}"
     )

@@ -1,6 +1,6 @@
-"""Job boards through JobSpy's scrapers, each call in a child process of its own.
+"""Searches job boards with JobSpy's scrapers, each call in a separate child process.
 
-Nothing here imports JobSpy or pandas: `jobspy_scrape` does, in the child.
+Only `jobspy_scrape`, which runs in the child, imports JobSpy and pandas.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.printable import one_line
 from worker.processes import sandbox
 from worker.settings import EnvironmentSettings, ExistingFile
 from worker.sources import Search, Source
-from worker.sources.jobspy_parameters import COUNTRIES, LOCATED_BY_TEXT, JobSpyParameters
+from worker.sources.jobspy_parameters import COUNTRIES, COUNTRY_IN_LOCATION, JobSpyParameters
 from worker.sources.jobspy_rows import to_item
 from worker.sources.jobspy_sites import SITES, job_pages, shared_limits
 from worker.sources.jobspy_tally import Answer, Tally
@@ -86,8 +86,8 @@ class JobSpySettings(EnvironmentSettings):
 class JobSpySource(Source):
     """Searches eight job boards with JobSpy.
 
-    Where JobSpy can go straight to a page, a search is cut into slices, which can be gone on after; elsewhere it is one
-    call of JobSpy.
+    If JobSpy can start at any page of a site, a search consists of slices, each one call of JobSpy, and can be resumed
+    after each of them. On the other sites it is one call.
 
     Args:
         settings: Proxies and pauses; by default from the environment.
@@ -110,35 +110,35 @@ class JobSpySource(Source):
             sandbox.allow_read(self._settings.ca_cert)
 
     def validate(self, site: str, parameters: Parameters) -> None:
-        """Check a run's parameters against what `site` can do, before anything is fetched.
+        """Check a run's parameters for `site` before anything is fetched.
 
         Raises:
-            SiteError: `invalid_parameters`, with the field and what is allowed.
+            SiteError: `invalid_parameters`: a parameter is invalid. The message names the field and what is allowed.
         """
         self._read(site, parameters)
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Search a site, page by page. Closing the generator kills the search at once.
+        """Search a site page by page. Closing the generator kills the child process.
 
-        A page's payload is `{"rows": [...], "warnings": [...]}`, with at most 100 rows; the last one may have none.
-        Sites count the age of a job in days, if at all: `newer_than` gives the whole of its day.
+        A page's payload is `{"rows": [...], "warnings": [...]}`, with at most 100 rows; the last page may have none.
+        Sites filter by age in whole days, if at all: the search includes the whole day of `newer_than`.
 
         Raises:
-            SiteError: The site failed, or not all that it has could be read. Pages that came before it are good.
-            SiteWaitingError: The site must not be asked now.
+            SiteError: The site failed, or too many jobs could not be read. Pages yielded before remain valid.
+            SiteWaitingError: The site's limits do not allow a request now.
         """
-        asked = self._read(search.site, search.parameters)
-        tally = Tally(search.site, asked, search.cursor)
+        parameters = self._read(search.site, search.parameters)
+        tally = Tally(search.site, parameters, search.cursor)
         number = search.next_page
         while True:
-            async with aclosing(self._call(search, asked, tally)) as answers:
+            async with aclosing(self._call(search, parameters, tally)) as answers:
                 async for answer in answers:
                     rows, warnings = tally.add(answer)
                     for warning in warnings:
                         logger.warning("%s: %s", search.site, warning)
                     is_last = tally.has_ended and tally.failure() is None
                     if rows or is_last:
-                        await search.report(Progress("searching", tally.found, asked.results_wanted))
+                        await search.report(Progress("searching", tally.found, parameters.results_wanted))
                         yield Page(
                             number,
                             {"rows": [*rows], "warnings": [*warnings]},
@@ -162,7 +162,11 @@ class JobSpySource(Source):
         return rows
 
     def parse(self, site: str, record: Json) -> Item:
-        """Turn a row into an item. One without an id, a title or a web address is no job."""
+        """Turn a row into an item.
+
+        Raises:
+            InvalidItemError: The row has no id, no title or no URL.
+        """
         if not isinstance(record, dict):
             raise InvalidItemError("a row must be an object")
         return to_item(site, record)
@@ -174,22 +178,22 @@ class JobSpySource(Source):
             raise SiteError(ErrorCode.INVALID_PARAMETERS, f"sites: {site!r} is not one of {', '.join(self.sites)}")
         return JobSpyParameters.for_site(site, parameters)
 
-    async def _call(self, search: Search, asked: JobSpyParameters, tally: Tally) -> AsyncGenerator[Answer, None]:
-        """Call JobSpy for what comes next of a search, in a child, and tell of its pages as it asks for them."""
+    async def _call(self, search: Search, parameters: JobSpyParameters, tally: Tally) -> AsyncGenerator[Answer, None]:
+        """Call JobSpy for the next slice of a search in a child process, and report its pages as it requests them."""
         site = SITES[search.site]
         rows = tally.rows_to_ask_for
         pages = math.ceil(rows / site.page_jobs)
         await search.permits.take(requests=pages)
-        if asked.fetch_description and site.described_jobs is not None:
+        if parameters.fetch_description and site.described_jobs is not None:
             await search.permits.take(job_pages(search.site), math.ceil(rows / site.described_jobs))
         proxies = list(self._proxies)
-        # JobSpy takes proxies in turn, but begins each call with the first one.
+        # JobSpy rotates proxies, but starts each call with the first one.
         self._proxies.rotate(-pages)
         events = sandbox.stream(
             _scrape,
             search.site,
             {
-                **self._arguments(search, asked),
+                **self._arguments(search, parameters),
                 "proxies": proxies or None,
                 "results_wanted": rows,
                 "offset": tally.offset,
@@ -203,44 +207,44 @@ class JobSpySource(Source):
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, int):
-                        told = Progress("searching", tally.found, asked.results_wanted, {"page": first_page + event})
-                        await search.report(told)
+                        details: dict[str, Json] = {"page": first_page + event}
+                        await search.report(Progress("searching", tally.found, parameters.results_wanted, details))
                     else:
-                        yield self._showable(event)
+                        yield self._without_secrets(event)
         except TimeoutError as error:
             raise SiteError(ErrorCode.TIMEOUT, str(error)) from None
         except sandbox.SandboxError as error:
             raise SiteError(ErrorCode.INTERNAL, self._masked(str(error))) from error
 
-    def _arguments(self, search: Search, asked: JobSpyParameters) -> dict[str, Any]:
-        """JobSpy's arguments for a search, whatever the slice."""
-        hours_old = asked.hours_old
+    def _arguments(self, search: Search, parameters: JobSpyParameters) -> dict[str, Any]:
+        """Return JobSpy's arguments that are the same for all slices of a search."""
+        hours_old = parameters.hours_old
         if search.newer_than is not None:
             hours = 24 * max(1, math.ceil((datetime.now(UTC) - search.newer_than) / timedelta(days=1)))
             hours_old = min(hours, hours_old or hours)
-        location = asked.location
-        if location is None and search.site in LOCATED_BY_TEXT:
-            location = asked.country
+        location = parameters.location
+        if location is None and search.site in COUNTRY_IN_LOCATION:
+            location = parameters.country
         return {
-            **asked.model_dump(exclude={"sites", "country", "distance_miles", "results_wanted"}),
+            **parameters.model_dump(exclude={"sites", "country", "distance_miles", "results_wanted"}),
             "description_format": "html",
             "hours_old": hours_old,
             "location": location,
-            "country_indeed": asked.country if asked.country in COUNTRIES else None,
-            "distance": asked.distance_miles,
+            "country_indeed": parameters.country if parameters.country in COUNTRIES else None,
+            "distance": parameters.distance_miles,
             "ca_cert": str(self._settings.ca_cert) if self._settings.ca_cert else None,
         }
 
     async def _pause(self, site: str) -> None:
-        """Pause between two slices, as JobSpy does between two pages: each search on its own, at random."""
+        """Pause between two slices for a random time, as JobSpy does between two pages."""
         delay_seconds = self._settings.page_delay_seconds or SITES[site].delay_seconds or (0.0, 0.0)
         await asyncio.sleep(random.uniform(*delay_seconds))  # noqa: S311 (a pause, not a secret)
 
-    def _showable(self, answer: Answer) -> Answer:
-        """What a page, a cursor, a message or a log line may hold of an answer."""
+    def _without_secrets(self, answer: Answer) -> Answer:
+        """Return an answer whose messages are safe to store and to log."""
         return {
             **answer,
-            # Not cut yet: what tells its code may stand at its end.
+            # Not truncated yet: the part that determines the error code may be at its end.
             "error": answer["error"] and self._masked(answer["error"]),
             "warnings": [one_line(self._masked(warning)) for warning in answer["warnings"]],
             "skip_reason": answer["skip_reason"] and one_line(self._masked(answer["skip_reason"])),
@@ -248,7 +252,7 @@ class JobSpySource(Source):
         }
 
     def _masked(self, text: str) -> str:
-        """A message without a proxy's password, and without advice for programmers."""
+        """Return a message without proxy passwords and without links to documentation of libraries."""
         text = mask(text, proxy_secrets(self._settings.proxies))
         return re.sub(r"\s+(For further information|See) (visit )?https://\S+( first for more details.)?", "", text)
 
@@ -256,6 +260,6 @@ class JobSpySource(Source):
 def _scrape(
     site: str, arguments: dict[str, Any], pages: int | None, page_delay_seconds: tuple[float, float] | None
 ) -> Iterator[int | Answer]:
-    from worker.sources.jobspy_scrape import scrape  # noqa: PLC0415 (JobSpy and pandas are the child's alone)
+    from worker.sources.jobspy_scrape import scrape  # noqa: PLC0415 (only the child imports JobSpy and pandas)
 
     return scrape(site, arguments, pages, page_delay_seconds)

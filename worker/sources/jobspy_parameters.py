@@ -1,7 +1,6 @@
-"""What may be asked of JobSpy, and of which site.
+"""Parameters of a search with JobSpy, and the countries of each site.
 
-What JobSpy knows (countries, job types) stands here as tables, because importing JobSpy costs 93 MB; a test holds
-them equal to JobSpy's own.
+The tables copy JobSpy's own, because importing JobSpy takes 93 MB of memory. A test compares them.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ COUNTRIES = frozenset({
     "south africa", "south korea", "spain", "sweden", "switzerland", "taiwan", "thailand", "türkiye", "ukraine",
     "united arab emirates", "uk", "usa", "uruguay", "venezuela", "vietnam",
 })  # fmt: skip
-"""JobSpy's own countries (`jobspy.model.Country`)."""
+"""JobSpy's names of countries (`jobspy.model.Country`)."""
 
 GLASSDOOR_COUNTRIES = frozenset({
     "argentina", "australia", "austria", "belgium", "brazil", "canada", "france", "germany", "hong kong", "india",
     "ireland", "italy", "malaysia", "mexico", "netherlands", "new zealand", "singapore", "spain", "switzerland",
     "uk", "usa", "vietnam",
 })  # fmt: skip
-"""`jobspy.glassdoor.constant.domains`."""
+"""Glassdoor's countries (`jobspy.glassdoor.constant.domains`)."""
 
 SITE_COUNTRIES: Mapping[str, frozenset[str]] = {
     "indeed": COUNTRIES,
@@ -44,10 +43,10 @@ SITE_COUNTRIES: Mapping[str, frozenset[str]] = {
     "bdjobs": frozenset({"bangladesh"}),
     "hellowork": frozenset({"france"}),
 }
-"""The countries that a site covers, by JobSpy's README; a site without an entry covers all."""
+"""The countries that a site covers, from JobSpy's README. A site without an entry covers all."""
 
-LOCATED_BY_TEXT = frozenset({"linkedin", "zip_recruiter", "bayt"})
-"""Sites that know a country only as a location's text."""
+COUNTRY_IN_LOCATION = frozenset({"linkedin", "zip_recruiter", "bayt"})
+"""Sites without a parameter for the country: it is sent as the location."""
 
 
 @cache
@@ -55,7 +54,7 @@ def _names_by_code() -> Mapping[str | None, str]:
     return {country_code(name): name for name in COUNTRIES.union(*SITE_COUNTRIES.values())}
 
 
-def _in_jobspys_words(name: str) -> str:
+def _jobspy_country(name: str) -> str:
     country = _names_by_code().get(country_code(name))
     if country is None:
         raise PydanticCustomError(
@@ -70,21 +69,22 @@ _CompanyId = Annotated[int, Field(ge=1, le=2**53)]
 
 
 class JobSpyParameters(JobParameters):
-    """What JobSpy reads of a run's parameters.
+    """Parameters of a search with JobSpy.
 
-    What every source of jobs reads means here: of the countries, those that JobSpy knows, and Indeed's and Glassdoor's
-    own default is usa; `is_remote` LinkedIn cannot ask for, and does not tell which jobs are not remote: its jobs are
-    all kept; a `job_type` that the site cannot ask for drops the jobs that are known to be of another type.
+    `country` must be one that JobSpy knows; the default of Indeed and Glassdoor is usa. LinkedIn cannot filter by
+    `is_remote` and does not report it reliably, so that all its jobs are kept. If a site cannot filter by `job_type`,
+    jobs that are known to be of a different type are left out.
 
     Attributes:
-        distance_miles: Radius around `location`, in miles as JobSpy takes it; None: the site's own default.
-        easy_apply: Ask for jobs with an application on the site itself.
-        fetch_description: Read each job's own page for its description, one request a job. Indeed gives
-            descriptions anyway.
-        linkedin_company_ids: Ask LinkedIn for jobs at these companies only.
+        country: JobSpy's name of a country; a name or an ISO code is converted to it.
+        distance_miles: Radius around `location` in miles; None: the site's default.
+        easy_apply: Only jobs that can be applied for on the site itself.
+        fetch_description: Read the description from each job's page, with one request per job. Indeed returns
+            descriptions without it.
+        linkedin_company_ids: On LinkedIn, only jobs at these companies.
     """
 
-    country: Annotated[str, AfterValidator(_in_jobspys_words)] | None = Field(None, min_length=2, max_length=40)
+    country: Annotated[str, AfterValidator(_jobspy_country)] | None = Field(None, min_length=2, max_length=40)
     distance_miles: int | None = Field(None, ge=0, le=500)
     easy_apply: bool = False
     fetch_description: bool = False
@@ -95,7 +95,7 @@ class JobSpyParameters(JobParameters):
         """Read a run's parameters, and check that `site` covers the country.
 
         Raises:
-            SiteError: `invalid_parameters`, with the field and what is allowed.
+            SiteError: `invalid_parameters`: a parameter is invalid. The message names the field and what is allowed.
         """
         search = cls.read(parameters)
         covered = SITE_COUNTRIES.get(site)

@@ -1,4 +1,4 @@
-"""A row of JobSpy's table, and the item that it is."""
+"""Converts rows of JobSpy's table to items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def to_item(site: str, row: Row) -> Item:
     """Turn a row into an item.
 
     Raises:
-        InvalidItemError: It has no id, no title or no web address.
+        InvalidItemError: The row has no id, no title or no URL.
     """
     return Item(
         external_id=required(id_of(row), "id"),
@@ -41,17 +41,17 @@ def to_item(site: str, row: Row) -> Item:
 
 
 def is_job(row: Row) -> bool:
-    """Tell whether a row is an item."""
+    """Return whether a row has an id, a title and a URL, so that `to_item` accepts it."""
     return None not in (id_of(row), text(row.get("title")), link(row.get("job_url")))
 
 
 def id_of(row: Row) -> str | None:
-    """Return the site's own id of a row, if it has any."""
+    """Return the site's id of a row's job; None if it has none."""
     return text(row.get("id"))
 
 
 def _is_remote(site: str, row: Row) -> bool | None:
     value = row.get("is_remote")
     if site == "linkedin" and not value:
-        return None  # JobSpy only looks for "remote" in LinkedIn's titles and locations
+        return None  # JobSpy derives it from the word "remote" in title and location
     return flag(value)

@@ -1,6 +1,6 @@
-"""JobSpy itself, in the child process. No other module imports `jobspy` or `pandas`.
+"""Calls JobSpy in the child process. No other module imports `jobspy` or `pandas`.
 
-A child makes one call of JobSpy. It tells of each search page as JobSpy asks for it; the rows come when the call ends.
+A child makes one call of JobSpy. It reports each search page when JobSpy requests it, and sends the rows at the end.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from worker.sources.jobspy_tally import Answer
 
 ROWS_PER_ANSWER = 100
 
-HOPELESS = 3
-"""Unreadable jobs for each row asked for, at which a call without a limit of pages ends: JobSpy would read on to the
-site's last page."""
+UNREADABLE_PER_ROW = 3
+"""Unreadable jobs per requested row at which a call without a page limit ends. JobSpy does not count them as rows, and
+would read all pages of the site."""
 
 
 def _columns_of(kind: type) -> frozenset[str]:
@@ -46,23 +46,23 @@ _INTEGER_COLUMNS = _columns_of(int)
 def scrape(
     site: str, arguments: Mapping[str, Any], pages: int | None, page_delay_seconds: tuple[float, float] | None
 ) -> Iterator[int | Answer]:
-    """Search one site, with one call of JobSpy.
+    """Search one site with one call of JobSpy.
 
     Args:
-        site: The site, in JobSpy's words.
+        site: JobSpy's name of the site.
         arguments: Arguments of `jobspy.scrape_jobs`.
-        pages: Search pages to ask for at most; None: as many as it takes.
-        page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's own for the site.
+        pages: Most search pages to request; None: no limit.
+        page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's default for the site.
 
     Yields:
-        The number of each search page that is asked for, from 1, as it happens; then the answers of the call.
+        The number of each search page, from 1, when it is requested; then the answers of the call.
     """
     if page_delay_seconds is not None:
         scraper: Any = SCRAPER_MAPPING[Site(site)]
         scraper.delay = page_delay_seconds
-    asked = arguments["results_wanted"]
+    rows_wanted = arguments["results_wanted"]
     events: SimpleQueue[int | None] = SimpleQueue()
-    watch = _Watch(pages, HOPELESS * asked if pages is None else None, events.put)
+    monitor = _CallMonitor(pages, UNREADABLE_PER_ROW * rows_wanted if pages is None else None, events.put)
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=1) as thread:
         call = thread.submit(_call, site, arguments)
@@ -70,33 +70,42 @@ def scrape(
         yield from iter(events.get, None)
     rows, error = call.result()
     response_ms = round((time.monotonic() - started) * 1000)
-    yield from _answers(rows, None if watch.is_stopped else error, asked, watch, response_ms)
+    yield from _answers(rows, None if monitor.is_stopped else error, rows_wanted, monitor, response_ms)
 
 
 class _UnreadableError(Exception):
-    """JobSpy goes on through a site whose jobs it cannot read."""
+    """Too many jobs are unreadable. Raised into JobSpy to end the call."""
 
 
-class _EnoughPagesError(Exception):
-    """JobSpy goes on to a page that it was not to ask for. It ends the call, and keeps the rows, as at any failure."""
+class _PageLimitError(Exception):
+    """JobSpy requests a page beyond the limit. Raised into JobSpy, which ends the call and keeps its rows."""
 
 
-class _Watch(logging.Handler):
-    """Gathers what JobSpy tells in its log alone, counts its requests, and stops it after so many search pages.
+class _CallMonitor(logging.Handler):
+    """Reads JobSpy's log, counts its requests, and stops it at the page limit.
 
-    For all calls of this process: the child makes one.
+    It patches JobSpy for the whole process, which makes only one call.
 
     Args:
-        most_pages: Search pages after which it is stopped; None: never.
-        most_skipped: Unreadable jobs after which it is stopped; None: never.
-        tell: Called with the number of each search page, before it is asked for.
+        most_pages: Most search pages; None: no limit.
+        most_skipped: Most unreadable jobs; None: no limit.
+        on_page: Called with the number of each search page before it is requested.
+
+    Attributes:
+        is_stopped: Whether the page limit was reached.
+        pages: Search pages requested.
+        requests: Requests sent.
+        skipped: Jobs that JobSpy could not read.
+        skip_reason: Why JobSpy could not read the first of them.
+        unread_page: Why JobSpy could not read a job's own page.
+        warnings: JobSpy's distinct warnings.
     """
 
-    def __init__(self, most_pages: int | None, most_skipped: int | None, tell: Callable[[int], None]) -> None:
+    def __init__(self, most_pages: int | None, most_skipped: int | None, on_page: Callable[[int], None]) -> None:
         super().__init__()
         self._most_pages = most_pages
         self._most_skipped = most_skipped
-        self._tell = tell
+        self._on_page = on_page
         self.is_stopped = False
         self.pages = self.requests = self.skipped = 0
         self.skip_reason: str | None = None
@@ -105,7 +114,7 @@ class _Watch(logging.Handler):
         jobspy = logging.getLogger("jobspy")
         jobspy.addHandler(self)
         jobspy.propagate = False
-        self._watch_requests()
+        self._count_requests()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -114,7 +123,7 @@ class _Watch(logging.Handler):
                 self.is_stopped = True
             else:
                 self.pages += 1
-                self._tell(self.pages)
+                self._on_page(self.pages)
         elif skipping := re.match(r"skipping job: (.*)", text, re.DOTALL):
             self.skipped += 1
             self.skip_reason = self.skip_reason or skipping[1]
@@ -125,13 +134,13 @@ class _Watch(logging.Handler):
         elif record.levelno == logging.WARNING and text not in self.warnings:
             self.warnings.append(text)
 
-    def _watch_requests(self) -> None:
-        session: Any = RotatingProxySession  # every scraper's session is one
+    def _count_requests(self) -> None:
+        session: Any = RotatingProxySession  # base class of all scrapers' sessions
         send = session.request
 
         def request(*args: Any, **kwargs: Any) -> Any:
             if self.is_stopped:
-                raise _EnoughPagesError
+                raise _PageLimitError
             self.requests += 1
             return send(*args, **kwargs)
 
@@ -140,7 +149,7 @@ class _Watch(logging.Handler):
 
 def _call(site: str, arguments: Mapping[str, Any]) -> tuple[list[dict[str, Json]], str | None]:
     try:
-        # 2: the log tells each page that JobSpy asks for.
+        # At verbosity 2, JobSpy logs each page that it requests.
         frame = scrape_jobs(site_name=site, verbose=2, **arguments)
     except _UnreadableError:
         return [], None
@@ -152,26 +161,26 @@ def _call(site: str, arguments: Mapping[str, Any]) -> tuple[list[dict[str, Json]
 
 
 def _answers(
-    rows: list[dict[str, Json]], error: str | None, asked: int, watch: _Watch, response_ms: int
+    rows: list[dict[str, Json]], error: str | None, rows_wanted: int, monitor: _CallMonitor, response_ms: int
 ) -> Iterator[Answer]:
     yield Answer(
         rows=rows[:ROWS_PER_ANSWER],
         has_more_rows=len(rows) > ROWS_PER_ANSWER,
-        has_more_pages=watch.is_stopped or len(rows) >= asked,
+        has_more_pages=monitor.is_stopped or len(rows) >= rows_wanted,
         error=error,
-        warnings=watch.warnings,
-        skipped=watch.skipped,
-        skip_reason=watch.skip_reason,
-        unread_page=watch.unread_page,
+        warnings=monitor.warnings,
+        skipped=monitor.skipped,
+        skip_reason=monitor.skip_reason,
+        unread_page=monitor.unread_page,
         response_ms=response_ms,
-        pages=watch.pages,
-        requests=watch.requests,
+        pages=monitor.pages,
+        requests=monitor.requests,
     )
     for start in range(ROWS_PER_ANSWER, len(rows), ROWS_PER_ANSWER):
         yield Answer(
             rows=rows[start : start + ROWS_PER_ANSWER],
             has_more_rows=len(rows) > start + ROWS_PER_ANSWER,
-            has_more_pages=len(rows) >= asked,
+            has_more_pages=len(rows) >= rows_wanted,
             error=None,
             warnings=[],
             skipped=0,
@@ -184,7 +193,7 @@ def _answers(
 
 
 def to_rows(frame: pd.DataFrame) -> list[dict[str, Json]]:
-    """Turn JobSpy's table into JSON objects: lists as lists, whole numbers as integers, nothing that JSON lacks."""
+    """Convert JobSpy's table to JSON objects. Comma-separated columns become lists, and whole numbers integers."""
     return [
         {str(name): _typed(str(name), to_json(value)) for name, value in record.items()}
         for record in frame.to_dict("records")
@@ -200,7 +209,7 @@ def _typed(column: str, value: Json) -> Json:
 
 
 def to_json(value: object) -> Json:
-    """Turn any value of a table into JSON that PostgreSQL can store: no NaN, no NUL, no half of a character."""
+    """Convert a value of a table to JSON that PostgreSQL can store: no NaN, no NUL, no lone surrogates."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):

@@ -1,6 +1,6 @@
-"""How JobSpy searches each site, and what that asks of the site.
+"""How JobSpy searches each site, and the rate limits that follow from it.
 
-JobSpy's own constants stand here as a table, because importing JobSpy costs 93 MB; a test holds them equal to JobSpy's.
+The table copies JobSpy's constants, because importing JobSpy takes 93 MB of memory. A test compares them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ class JobSpySite:
 
     Attributes:
         page_jobs: Jobs on a search page (`jobspy.<site>.constant.jobs_per_page`).
-        slice_pages: Search pages of a slice; None: the search cannot be sliced, for JobSpy's `offset` does not go
-            straight to its page there, but reads those before it again. One session serves a slice, and with it the
-            cookies of a site that watches them.
-        delay_seconds: Least and greatest pause between two search pages (`delay` of the scraper); None: there is none.
-        described_jobs: Jobs that one more request describes; None: the search itself describes them.
+        slice_pages: Search pages per slice; None: no slices, because JobSpy's `offset` reads the pages before it again.
+            A slice uses one session, for sites that check cookies.
+        delay_seconds: Least and greatest pause between two search pages (`delay` of the scraper); None: no pause.
+        described_jobs: Jobs that one additional request describes; None: search pages have descriptions.
     """
 
     page_jobs: int
@@ -40,30 +39,28 @@ SITES: Mapping[str, JobSpySite] = {
     "bdjobs": JobSpySite(page_jobs=50, delay_seconds=(2, 5)),
     "hellowork": JobSpySite(page_jobs=30, slice_pages=3, delay_seconds=(2, 5)),
 }
-"""The sites that JobSpy searches; it knows `google`, too, which is unavailable."""
+"""The sites that JobSpy searches, without `google`, which is unavailable."""
 
 
 def job_pages(site: str) -> str:
-    """Return the bucket of the requests for descriptions."""
+    """Return the bucket of requests for descriptions."""
     return f"{site}:job_pages"
 
 
 def shared_limits(page_delay_seconds: tuple[float, float] | None) -> dict[str, SiteLimits]:
-    """Return what all searches of all workers keep to, by bucket.
+    """Return the rate limits of all sites, by bucket.
 
-    No site tells its limits, and what is known of them is little: LinkedIn answers 429 after about ten pages from one
-    address, with whatever pause (https://github.com/speedyapply/JobSpy/pull/120). So the least of JobSpy's own pauses
-    counts for all searches together, and a 429 is left to the breaker. What is above the least pause is each search's
-    own, at random.
+    No site documents its limits. LinkedIn is known to answer 429 after about ten pages from one address, whatever the
+    pause (https://github.com/speedyapply/JobSpy/pull/120). Therefore JobSpy's least pause is the minimum delay over all
+    searches, the random part above it is up to each search, and a 429 opens the circuit breaker.
 
-    LinkedIn is searched by as many as like: each of its pages has its own permit, so that the searches take turns and a
-    short one need not wait for the last of a hundred pages. Where JobSpy reads several pages in one call, it keeps the
-    pause within that call alone: there one search at a time is what keeps it. A site without a pause, and the jobs'
-    own pages, for which JobSpy pauses nowhere, have no limit but those that the operator sets in
-    `worker.bucket_limits`: with proxies, too, only the operator knows how many addresses they are.
+    LinkedIn has no limit of concurrent searches: each page takes its own permit, so that searches alternate. On other
+    sites JobSpy reads several pages per call and pauses only within the call, so that one search at a time is allowed.
+    Sites without a pause, and pages of single jobs, have no limit unless the operator sets one in
+    `worker.bucket_limits`: only the operator knows how many addresses the proxies have.
 
     Args:
-        page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's own for each site.
+        page_delay_seconds: Least and greatest pause between two pages; None: JobSpy's default for each site.
     """
     limits: dict[str, SiteLimits] = {}
     for name, site in SITES.items():

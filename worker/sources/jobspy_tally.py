@@ -1,4 +1,4 @@
-"""What a search through JobSpy has brought so far, where it goes on, and whether it is complete."""
+"""Counts the results of a search with JobSpy, and decides where it resumes and whether it is complete."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from worker.sources.jobspy_rows import id_of, is_job
 from worker.sources.jobspy_sites import SITES
 
 CAPTCHA_PRONE = frozenset({"bayt", "hellowork"})
-"""Sites whose captcha JobSpy takes for a page without jobs."""
+"""Sites whose captcha JobSpy reads as a page without jobs."""
 
-LOST_SHARE = 0.2
-"""From this share of unreadable jobs on, a search does not count as complete: the site's pages may have changed. Nor
-does it if the last of its pages have unreadable jobs alone, which a page of few jobs would hide in the share."""
+UNREADABLE_SHARE = 0.2
+"""Share of unreadable jobs at which a search is incomplete, because the format of the site's pages may have changed. A
+search is also incomplete if all jobs of its last page are unreadable."""
 
-HOPELESS_PAGES = 3
-"""Pages in a row with unreadable jobs alone, at which a search ends."""
+UNREADABLE_PAGES = 3
+"""Consecutive pages with only unreadable jobs after which a search ends."""
 
-# JobSpy's errors are the texts of its own exceptions, requests', curl's and pydantic's. The first match counts;
-# anchors keep words of a search or of a page, which some messages quote, from deciding.
+# JobSpy's errors are the messages of its own exceptions and those of requests, curl and pydantic. The first match
+# counts. Some messages quote the search or a page: anchors keep the quoted words from matching.
 _ERROR_CODES = (
     (r"^Invalid \w+: ", ErrorCode.INVALID_PARAMETERS),
     (r"(?s)^location '.*' not found$", ErrorCode.NOT_FOUND),
@@ -41,28 +41,28 @@ _ERROR_CODES = (
 
 
 def classify(error: str) -> ErrorCode:
-    """Tell why a search failed from what JobSpy says of it.
+    """Return the error code for an error message of JobSpy.
 
     Args:
-        error: A message of `DataFrame.attrs["errors"]`, or of a log line.
+        error: A message of `DataFrame.attrs["errors"]` or of a log line.
     """
     return next((code for pattern, code in _ERROR_CODES if re.search(pattern, error)), ErrorCode.UPSTREAM)
 
 
 class Answer(TypedDict):
-    """What the child tells of its call of JobSpy: one message for every 100 rows, the rest with the first.
+    """The result of a call of JobSpy, in one answer per 100 rows. The first answer has all other values.
 
     Attributes:
-        rows: Jobs as JobSpy gave them, without what JSON cannot hold.
-        has_more_rows: Whether another message of this call follows.
-        has_more_pages: Whether the site may have more than was asked for.
-        error: Why JobSpy could not go on, in its own words.
-        warnings: What JobSpy ignored or did otherwise.
+        rows: Jobs from JobSpy, converted to JSON.
+        has_more_rows: Whether another answer of this call follows.
+        has_more_pages: Whether the site may have more jobs than requested.
+        error: JobSpy's error message; None: no error.
+        warnings: JobSpy's warnings, such as parameters that it ignored.
         skipped: Jobs that JobSpy could not read.
-        skip_reason: Why it could not read the first of them.
+        skip_reason: Why JobSpy could not read the first of them.
         unread_page: Why JobSpy could not read a job's own page.
-        response_ms: Time of the call in milliseconds, with JobSpy's pauses between its requests.
-        pages: Search pages that JobSpy asked for.
+        response_ms: Duration of the call in milliseconds, including JobSpy's pauses.
+        pages: Search pages that JobSpy requested.
         requests: Requests that JobSpy sent.
     """
 
@@ -80,18 +80,18 @@ class Answer(TypedDict):
 
 
 class Cursor(BaseModel):
-    """Where a search goes on, and what of the pages before decides its outcome.
+    """Where to resume a search, and the counts that decide its outcome.
 
     Attributes:
-        offset: Jobs to pass over, a whole number of search pages.
-        found: Jobs that came.
-        lost: Jobs that could not be read.
-        unreadable_pages: The last search pages in a row with unreadable jobs alone.
-        undescribed: Jobs that came without a description.
+        offset: Jobs to skip; a multiple of the page size.
+        found: Readable jobs.
+        lost: Unreadable jobs.
+        unreadable_pages: Consecutive search pages, up to the last one, with only unreadable jobs.
+        undescribed: Readable jobs without a description.
         skip_reason: Why the first lost job could not be read.
-        unread_page: Why the first unread page of a job could not be read.
-        warnings: What JobSpy ignored or did otherwise, each once.
-        last_ids: Jobs of the slice before: what a site that gets new jobs meanwhile shows again.
+        unread_page: Why the first unreadable page of a job could not be read.
+        warnings: JobSpy's distinct warnings.
+        last_ids: Ids of the jobs of the last slice. If the site has new jobs, the next slice repeats some of them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -108,15 +108,15 @@ class Cursor(BaseModel):
 
 
 class Tally:
-    """What one search has brought so far, and whether that is all of it.
+    """The results of one search so far.
 
     Args:
         site: The site.
-        search: What is searched for.
-        cursor: That of the page to go on after; None: the search begins.
+        search: The parameters of the search.
+        cursor: The cursor of the page to resume after; None: a new search.
 
     Attributes:
-        has_ended: Whether there is nothing more to ask for.
+        has_ended: Whether there is nothing more to request.
     """
 
     def __init__(self, site: str, search: JobSpyParameters, cursor: Json) -> None:
@@ -129,38 +129,36 @@ class Tally:
 
     @property
     def found(self) -> int:
-        """Jobs that came."""
+        """Readable jobs."""
         return self._so_far.found
 
     @property
     def offset(self) -> int:
-        """Jobs of the site to pass over."""
+        """Jobs of the site to skip."""
         return self._so_far.offset
 
     @property
     def rows_to_ask_for(self) -> int:
-        """Rows to ask for in the next call."""
+        """Rows to request in the next call."""
         missing = self._search.results_wanted - self._so_far.found
         pages = SITES[self._site].slice_pages
         return missing if pages is None else min(missing, pages * SITES[self._site].page_jobs)
 
     @property
     def cursor(self) -> Json:
-        """Where to go on; None: nowhere but at the beginning.
+        """The cursor to resume after; None: the search can only restart.
 
-        Nobody goes on after pages with which the search would not count as complete: only another look at them may
-        bring what they lack.
+        If the pages so far are incomplete, the search cannot be resumed after them: they have to be read again.
         """
         if SITES[self._site].slice_pages is None or self._shortfall():
             return None
         return self._so_far.model_dump()
 
     def add(self, answer: Answer) -> tuple[list[dict[str, Json]], list[str]]:
-        """Count an answer.
+        """Add an answer.
 
         Returns:
-            Its rows, without those that came before and those that are known not to match the search; its warnings,
-            without those that came before.
+            Its new rows, without those that are known not to match the search; its new warnings.
         """
         so_far = self._so_far
         rows = [row for row in answer["rows"] if id_of(row) not in self._seen]
@@ -181,7 +179,7 @@ class Tally:
         warnings = [warning for warning in answer["warnings"] if warning not in so_far.warnings]
         so_far.warnings = so_far.warnings + warnings
         self._error = answer["error"] or self._error
-        # An error is always that of the last search page.
+        # An error always belongs to the last search page.
         so_far.offset += (answer["pages"] - (answer["error"] is not None)) * SITES[self._site].page_jobs
         if not answer["has_more_rows"]:
             self.has_ended = self._error is not None or self._has_all(answer, brought_any=bool(rows or lost))
@@ -190,38 +188,35 @@ class Tally:
         return rows, warnings
 
     def failure(self) -> SiteError | None:
-        """Why the search, which has ended, does not count as complete, if it does not."""
+        """Return why a search that has ended is incomplete; None if it is complete."""
         if self._error is not None:
             return SiteError(classify(self._error), self._error)
         if self._so_far.found == self._so_far.lost == 0 and self._site in CAPTCHA_PRONE:
-            return SiteError(ErrorCode.UNVERIFIED, "no jobs, which is also what a captcha looks like here")
+            return SiteError(ErrorCode.UNVERIFIED, "no jobs found; a captcha of this site looks the same")
         return self._shortfall()
 
     def _has_all(self, answer: Answer, *, brought_any: bool) -> bool:
-        """Tell whether to ask for no more after a call that went well.
-
-        A site that repeats itself is at its end, too.
-        """
+        """Return whether the search ends after a call without an error. It does if the site only repeats jobs."""
         return (
             SITES[self._site].slice_pages is None
             or not answer["has_more_pages"]
             or self._so_far.found >= self._search.results_wanted
-            or self._so_far.unreadable_pages >= HOPELESS_PAGES
+            or self._so_far.unreadable_pages >= UNREADABLE_PAGES
             or not brought_any
         )
 
     def _shortfall(self) -> SiteError | None:
-        """What the jobs lack that came so far, if it is too much."""
+        """Return why the jobs so far are incomplete; None if they are complete."""
         so_far = self._so_far
         jobs = so_far.found + so_far.lost
-        if so_far.lost > 0 and (so_far.lost >= LOST_SHARE * jobs or so_far.unreadable_pages > 0):
+        if so_far.lost > 0 and (so_far.lost >= UNREADABLE_SHARE * jobs or so_far.unreadable_pages > 0):
             return SiteError(
                 ErrorCode.UNVERIFIED,
                 f"{so_far.lost} of {jobs} jobs could not be read; the site may have changed: "
                 f"{so_far.skip_reason or 'no id, title or link'}",
             )
         unread = self._search.fetch_description and so_far.unread_page
-        if unread and so_far.undescribed >= LOST_SHARE * so_far.found:
+        if unread and so_far.undescribed >= UNREADABLE_SHARE * so_far.found:
             return SiteError(
                 classify(unread), f"{so_far.undescribed} of {so_far.found} jobs have no description: {unread}"
             )

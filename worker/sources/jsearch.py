@@ -1,8 +1,8 @@
-"""Jobs of many boards at once through JSearch, which reads Google for Jobs.
+"""Searches jobs of many boards through JSearch, which reads Google for Jobs.
 
-Parameters, shapes and paging are those of https://www.openwebninja.com/api/jsearch/docs. There are two versions of the
-search: the first has numbered pages and answers with a list of jobs, the second with an object that also has the cursor
-of the next page.
+Parameters, shapes and paging are described at https://www.openwebninja.com/api/jsearch/docs. The search has two
+versions: the first has numbered pages and returns a list of jobs; the second returns an object with the jobs and the
+cursor of the next page.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.fields import amount, flag, link, mapping, number, required, sequence, text, texts
 from worker.sources.harvest import Harvest
-from worker.sources.job_filter import since
+from worker.sources.job_filter import published_since
 from worker.sources.jsearch_api import Endpoint, Host, JSearchApi
 from worker.sources.parameters import JobParameters
 
 Query: TypeAlias = dict[str, str | int]
 Position: TypeAlias = Query
-"""The parameter that asks for a page: `page` in the first version; `cursor` in the second, and none for its first."""
+"""The query parameter that selects a page: `page` in the first version; `cursor`, or none for the first page, in the
+second."""
 
 FREE_REQUESTS = 200
-"""Requests a month of the free plan. What other plans have is told in the headers of each answer (`Observed`)."""
+"""Requests per month of the free plan. Response headers report the quota of other plans (`Observed`)."""
 
 PAGE_SIZE = 10
-"""Jobs on a page at most. Each page costs a request, also where several are asked for at once."""
+"""Most jobs on a page. Each page costs a request of the quota, even if one response has several pages."""
 
 LAST_PAGE = 100
-"""The last page that the first version gives."""
+"""The last page of the first version."""
 
 PAGES_PER_NEEDED = 2
-"""Pages that a search takes at most, for each one that it would need if no job were repeated or too old."""
+"""Most pages per page that a search would need if no job were a repetition or too old."""
 
 EMPLOYMENT_TYPES = {"fulltime": "FULLTIME", "parttime": "PARTTIME", "contract": "CONTRACTOR", "internship": "INTERN"}
-"""The types that can be asked for; of others, jobs that are told to be of another type are left out."""
+"""The types that JSearch can filter. For other types, the source leaves out jobs of a different type."""
 
 DATES_POSTED = {
     timedelta(days=1): "today",
@@ -96,7 +97,7 @@ class JSearchSource(Source):
     sites: Sequence[str] = ("jsearch",)
     parameters = JobParameters
     settings = JSearchSettings
-    # Plans limit requests by the second, too, without telling how many in advance.
+    # Plans also have a rate limit per second, which is not documented.
     limits: Mapping[str, SiteLimits] = {
         "jsearch": SiteLimits(min_delay_seconds=1, searches=4, quota=FREE_REQUESTS, quota_period="month")
     }
@@ -108,38 +109,38 @@ class JSearchSource(Source):
         self.credentials = {"JSEARCH_API_KEY": account.api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Search, page by page, until there are enough jobs, nothing new comes, or JSearch has no more.
+        """Search page by page, until enough jobs are found, a page has no new jobs, or JSearch has no more.
 
-        A page's payload is the answer with those of its jobs that are asked for and that no page before it had. A
-        search takes at most `PAGES_PER_NEEDED` times as many pages as it needs: every page counts for the quota.
+        A page's payload is the response, reduced to the matching jobs that no earlier page had. Because every page
+        counts against the quota, a search reads at most `PAGES_PER_NEEDED` times as many pages as it needs.
 
         Raises:
-            SiteError: JSearch refused or failed. Pages that came before it are good.
+            SiteError: JSearch refused the request or failed. Pages yielded before remain valid.
         """
-        asked = self.parameters.read(search.parameters)
+        parameters = self.parameters.read(search.parameters)
         now = datetime.now(UTC)
-        oldest = since(asked, search.newer_than, now)
-        query = _query(asked, oldest, now)
-        most_pages = PAGES_PER_NEEDED * -(-asked.results_wanted // PAGE_SIZE)
+        oldest = published_since(parameters, search.newer_than, now)
+        query = _query(parameters, oldest, now)
+        most_pages = PAGES_PER_NEEDED * -(-parameters.results_wanted // PAGE_SIZE)
         position, found_ids = self._begin(search.cursor)
-        # A cursor belongs to the search that it came from, while `newer_than` is further back each time.
+        # JSearch's cursor is valid only for the same query, while the age of `newer_than` grows with time.
         query["date_posted"] = text(mapping(search.cursor).get("date_posted")) or query["date_posted"]
         harvest = Harvest(
             lambda record: self.parse(search.site, record),
-            lambda item: _is_of_type(item, asked.job_type) and not _is_older(item, oldest),
-            asked.results_wanted,
+            lambda item: _is_of_type(item, parameters.job_type) and not _is_older(item, oldest),
+            parameters.results_wanted,
             found_ids,
         )
-        await search.report(Progress("searching", harvest.found, asked.results_wanted))
+        await search.report(Progress("searching", harvest.found, parameters.results_wanted))
         for page_number in count(search.next_page):
             endpoint: Endpoint = "search" if "page" in position else "search-v2"
-            response = await self._api.ask(search.http, endpoint, query | position)
+            response = await self._api.request(search.http, endpoint, query | position)
             answer = response.json()
-            jobs = harvest.pick(_jobs(answer))
+            jobs = harvest.select(_jobs(answer))
             after = None if harvest.drift else _after(answer, position)
             is_enough = not harvest.has_news or harvest.is_complete or page_number >= most_pages
             is_last = harvest.drift is None and (after is None or is_enough)
-            await search.report(Progress("searching", harvest.found, asked.results_wanted))
+            await search.report(Progress("searching", harvest.found, parameters.results_wanted))
             yield Page(
                 page_number,
                 _with_jobs(answer, jobs),
@@ -160,7 +161,7 @@ class JSearchSource(Source):
         """Return the jobs of a page of either version.
 
         Raises:
-            InvalidItemError: The answer has no list of jobs.
+            InvalidItemError: The response has no list of jobs.
         """
         jobs = _jobs(page.payload)
         if jobs is None:
@@ -171,7 +172,7 @@ class JSearchSource(Source):
         """Turn a job into an item.
 
         Raises:
-            InvalidItemError: It is no job: one has an id, a title and a web address.
+            InvalidItemError: The record has no id, no title or no URL.
         """
         if not isinstance(record, dict):
             raise InvalidItemError("a job must be an object")
@@ -199,7 +200,7 @@ class JSearchSource(Source):
         )
 
     def _begin(self, cursor: Json) -> tuple[Position, Sequence[str]]:
-        """Return where to begin or to go on, in the version that the search began with, and what was found."""
+        """Return the position to start or resume at, and the ids found so far. A cursor keeps its version."""
         kept = mapping(cursor)
         for name, value in (("page", number(kept.get("page"))), ("cursor", text(kept.get("cursor")))):
             if value is not None:
@@ -207,23 +208,23 @@ class JSearchSource(Source):
         return self._begins_at, ()
 
 
-# What is asked --------------------------------------------------------------------------------------------------------
+# Requests -------------------------------------------------------------------------------------------------------------
 
 
-def _query(asked: JobParameters, oldest: datetime | None, now: datetime) -> Query:
-    place = asked.location or asked.country
+def _query(parameters: JobParameters, oldest: datetime | None, now: datetime) -> Query:
+    place = parameters.location or parameters.country
     query: Query = {
-        "query": f"{asked.search_term} in {place}" if place else asked.search_term,
+        "query": f"{parameters.search_term} in {place}" if place else parameters.search_term,
         "num_pages": 1,
         "date_posted": "all" if oldest is None else _date_posted(now - oldest),
     }
-    # Where nothing tells a country, JSearch takes it to be the US.
-    if country := country_code(asked.country) or find_place(asked.location).country:
+    # Without a country, JSearch searches the US.
+    if country := country_code(parameters.country) or find_place(parameters.location).country:
         query["country"] = country.lower()
-    if asked.is_remote:
+    if parameters.is_remote:
         query["work_from_home"] = "true"
-    if asked.job_type in EMPLOYMENT_TYPES:
-        query["employment_types"] = EMPLOYMENT_TYPES[asked.job_type]
+    if parameters.job_type in EMPLOYMENT_TYPES:
+        query["employment_types"] = EMPLOYMENT_TYPES[parameters.job_type]
     return query
 
 
@@ -231,11 +232,11 @@ def _date_posted(age: timedelta) -> str:
     return next((name for longest, name in DATES_POSTED.items() if age <= longest), "all")
 
 
-# What is answered -----------------------------------------------------------------------------------------------------
+# Responses ------------------------------------------------------------------------------------------------------------
 
 
 def _jobs(answer: Json) -> list[Json] | None:
-    """Return the jobs of an answer of either version; None if it has no list of them."""
+    """Return the jobs of a response of either version; None if it has no list of jobs."""
     data = mapping(answer).get("data")
     jobs = data.get("jobs") if isinstance(data, dict) else data
     return jobs if isinstance(jobs, list) else None
@@ -249,7 +250,7 @@ def _with_jobs(answer: Json, jobs: list[Json]) -> Json:
 
 
 def _after(answer: Json, position: Position) -> Position | None:
-    """Return where the next page begins; None if there is none."""
+    """Return the position of the next page; None if there is none."""
     page = position.get("page")
     if isinstance(page, int):
         return {"page": page + 1} if page < LAST_PAGE else None
@@ -258,14 +259,14 @@ def _after(answer: Json, position: Position) -> Position | None:
 
 
 def _posted_at(record: Mapping[str, Json]) -> str | None:
-    """Return when a job was published. Of older jobs Google tells the day alone, which is its first second here."""
+    """Return the time of publication. For older jobs Google has only the day, given as midnight: it becomes a date."""
     timestamp = number(record.get("job_posted_at_timestamp"))
     posted_at = to_iso(text(record.get("job_posted_at_datetime_utc")) if timestamp is None else str(timestamp))
     return posted_at.removesuffix("T00:00:00+00:00") if posted_at else None
 
 
 def _direct_link(record: Mapping[str, Json]) -> str | None:
-    """Return the address to apply at with the employer, where JSearch knows it."""
+    """Return the URL to apply directly at the employer; None if there is none."""
     options = [mapping(option) for option in sequence(record.get("apply_options"))]
     return next(
         (url for option in options if option.get("is_direct") is True and (url := link(option.get("apply_link")))), None

@@ -1,6 +1,6 @@
-"""JSearch's search as RapidAPI and OpenWeb Ninja offer it: addresses, keys, refusals, and what is left of the plan.
+"""Client of JSearch at RapidAPI and at OpenWeb Ninja: requests, errors and quotas.
 
-Sources: https://www.openwebninja.com/api/jsearch/docs and https://docs.rapidapi.com/docs/response-headers.
+See https://www.openwebninja.com/api/jsearch/docs and https://docs.rapidapi.com/docs/response-headers.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ Host = Literal["jsearch.p.rapidapi.com", "api.openwebninja.com"]
 Endpoint = Literal["search", "search-v2"]
 
 _REFUSALS = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
-_LEAST_TIME = 10**9
+_FIRST_TIMESTAMP = 10**9
 
 
 class JSearchApi:
-    """Asks JSearch.
+    """Sends requests to JSearch.
 
     Args:
-        api_key: The operator's key; None: it is not set.
-        host: Who gave the key.
+        api_key: The operator's key; None: not set.
+        host: The API host that issued the key.
     """
 
     def __init__(self, api_key: str | None, host: Host) -> None:
         self._api_key = api_key
         self._host = host
 
-    async def ask(self, http: SiteHttp, endpoint: Endpoint, params: Mapping[str, str | int]) -> Response:
-        """Ask for a page, and pass on what the answer tells of the plan.
+    async def request(self, http: SiteHttp, endpoint: Endpoint, params: Mapping[str, str | int]) -> Response:
+        """Request a page, and report the quotas in the response to the site's limits.
 
         Raises:
-            SiteError: No good answer came, with what the person who runs the worker can do about it.
+            SiteError: The request failed. The message says what the operator can do.
         """
         if self._api_key is None:
-            raise SiteError(ErrorCode.UNAUTHORIZED, "JSEARCH_API_KEY: is not set; JSearch answers nobody without a key")
+            raise SiteError(ErrorCode.UNAUTHORIZED, "JSEARCH_API_KEY: is not set; JSearch requires a key")
         if self._host == "api.openwebninja.com":
             url, headers = f"https://{self._host}/jsearch/{endpoint}", {"x-api-key": self._api_key}
         else:
@@ -60,34 +60,37 @@ class JSearchApi:
 
     def _failure(self, response: Response, endpoint: Endpoint) -> SiteError | None:
         status, answer = response.status, _answer(response)
-        said = mask(_words(answer) or "without a word", [self._api_key or ""])
+        reason = mask(_message(answer) or "no reason given", [self._api_key or ""])
         if status < HTTPStatus.MULTIPLE_CHOICES:
             is_error = answer.get("status") == "ERROR" or ("message" in answer and "data" not in answer)
-            return SiteError(ErrorCode.UPSTREAM, f"JSearch failed: {said}") if is_error else None
-        if status in _REFUSALS and (re.search(r"(?i)\bquota\b", said) or _header(response, "requests-remaining") == 0):
-            pause = _seconds(response, "requests-reset")
-            message = f"the plan's requests are used up: {said}"
-            return SiteError(ErrorCode.QUOTA_EXCEEDED, message, retry_after_seconds=pause)
+            return SiteError(ErrorCode.UPSTREAM, f"JSearch failed: {reason}") if is_error else None
+        is_used_up = _header(response, "requests-remaining") == 0 or re.search(r"(?i)\bquota\b", reason)
+        if status in _REFUSALS and is_used_up:
+            wait = _seconds(response, "requests-reset")
+            message = f"the plan's requests are used up: {reason}"
+            return SiteError(ErrorCode.QUOTA_EXCEEDED, message, retry_after_seconds=wait)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            pause = response.retry_after_seconds
-            pause = _seconds(response, "reset") if pause is None else pause
-            message = f"too many requests at a time: {said}"
-            return SiteError(ErrorCode.RATE_LIMITED, message, retry_after_seconds=pause)
+            wait = response.retry_after_seconds
+            wait = _seconds(response, "reset") if wait is None else wait
+            return SiteError(ErrorCode.RATE_LIMITED, f"too many requests: {reason}", retry_after_seconds=wait)
         code, explanation = self._explain(status, endpoint)
-        return response.failure(said) if code is None else SiteError(code, f"{explanation}: {said}")
+        return response.failure(reason) if code is None else SiteError(code, f"{explanation}: {reason}")
 
     def _explain(self, status: int, endpoint: Endpoint) -> tuple[ErrorCode | None, str]:
         match status:
             case HTTPStatus.BAD_REQUEST:
-                return ErrorCode.INVALID_PARAMETERS, "JSearch takes no such search"
+                return ErrorCode.INVALID_PARAMETERS, "JSearch refused the search"
             case HTTPStatus.UNAUTHORIZED:
-                return ErrorCode.UNAUTHORIZED, f"JSEARCH_API_KEY: {self._host} does not know the key"
+                return ErrorCode.UNAUTHORIZED, f"JSEARCH_API_KEY: {self._host} does not accept the key"
             case HTTPStatus.FORBIDDEN:
-                advice = "subscribe to JSearch there, or set JSEARCH_HOST to who gave it"
+                advice = "subscribe to JSearch there, or set JSEARCH_HOST to the host that issued the key"
                 return ErrorCode.UNAUTHORIZED, f"JSEARCH_API_KEY: {self._host} refuses the key; {advice}"
             case HTTPStatus.NOT_FOUND:
                 advice = f"set {'v2' if endpoint == 'search' else 'v1'}, or subscribe to JSearch there"
-                return ErrorCode.NOT_FOUND, f"JSEARCH_VERSION: {self._host} has no /{endpoint} for the key; {advice}"
+                return (
+                    ErrorCode.NOT_FOUND,
+                    f"JSEARCH_VERSION: {self._host} does not offer /{endpoint} for the key; {advice}",
+                )
             case _:
                 return None, ""
 
@@ -99,14 +102,14 @@ def _answer(response: Response) -> dict[str, Json]:
         return {}
 
 
-def _words(answer: Mapping[str, Json]) -> str | None:
-    """Return what the API says of an error: `message` at RapidAPI, `error` at JSearch itself."""
+def _message(answer: Mapping[str, Json]) -> str | None:
+    """Return the API's error message: `error` of JSearch, or `message` of RapidAPI."""
     error = answer.get("error")
     return text(mapping(error).get("message")) or text(error) or text(answer.get("message"))
 
 
 def _observed(response: Response, *, is_used_up: bool) -> Observed | None:
-    """Return what an answer tells of the plan's requests (headers with `-requests-`) and of their rate (the others)."""
+    """Return the plan's quota (headers with `-requests-`) and the rate limit (other headers); None without any."""
     observed = Observed(
         retry_after_seconds=_seconds(response, "reset") if _header(response, "remaining") == 0 else None,
         remaining=0 if is_used_up else _header(response, "requests-remaining"),
@@ -121,8 +124,8 @@ def _header(response: Response, name: str) -> int | None:
 
 
 def _seconds(response: Response, name: str) -> float | None:
-    """Return the seconds until a reset, which RapidAPI gives as they are or as a time."""
+    """Return the seconds until a reset. RapidAPI sends them, or the time of the reset as a Unix timestamp."""
     value = _header(response, name)
     if value is None:
         return None
-    return max(0.0, value - time.time()) if value >= _LEAST_TIME else float(value)
+    return max(0.0, value - time.time()) if value >= _FIRST_TIMESTAMP else float(value)

@@ -1,4 +1,4 @@
-"""Lever: companies' boards by its public Postings API: https://github.com/lever/postings-api."""
+"""Searches company boards at Lever through its Postings API: https://github.com/lever/postings-api."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from worker.errors import ErrorCode, SiteError
 from worker.model import Item, Json, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
-from worker.sources.company_boards import POLITE, BoardNames, CompanyBoards, organization_of
+from worker.sources.company_boards import DEFAULT_LIMITS, BoardNames, CompanyBoards, organization_of
 from worker.sources.fields import amount, link, mapping, required, sequence, text
 from worker.sources.parameters import JobParameters
 
@@ -16,39 +16,41 @@ _INTERVALS = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "mont
 
 
 class LeverParameters(JobParameters):
-    """What a search of Lever reads.
+    """Parameters of a search at Lever.
 
     Attributes:
-        lever_boards: The companies, each by the name in its board's address: `jobs.lever.co/NAME`, or
-            `jobs.eu.lever.co/NAME`.
+        lever_boards: Names of the boards, as in `jobs.lever.co/NAME` or `jobs.eu.lever.co/NAME`.
     """
 
     lever_boards: BoardNames
 
 
 class LeverSource(CompanyBoards):
-    """Searches the boards of companies at Lever. It needs no key.
+    """Searches company boards at Lever. It needs no key.
 
-    A board has answers of 100 jobs. What is not known at Lever's first address is looked for at that for the EU.
+    A response has at most 100 jobs. A board that Lever's global host does not know is requested from its EU host.
     """
 
     name = "lever"
     sites: Sequence[str] = ("lever",)
     parameters = LeverParameters
-    limits: Mapping[str, SiteLimits] = {"lever": POLITE}
+    limits: Mapping[str, SiteLimits] = {"lever": DEFAULT_LIMITS}
     boards = "lever_boards"
     addresses = ("https://api.lever.co/v0/postings/{}", "https://api.eu.lever.co/v0/postings/{}")
     query: Mapping[str, str] = {"mode": "json"}
     answer_size = 100
 
     def jobs(self, answer: Json) -> Sequence[Json]:
-        """Return the postings of an answer."""
+        """Return the postings of a response."""
         if not isinstance(answer, list):
-            raise SiteError(ErrorCode.UNVERIFIED, "the answer is no list of postings")
+            raise SiteError(ErrorCode.UNVERIFIED, "the answer is not a list of postings")
         return answer
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a posting into an item. The country is that of its first location; of several, it is not the job's."""
+        """Turn a posting into an item.
+
+        The country belongs to the first location, so that a posting with several locations is left without it.
+        """
         categories = mapping(job.get("categories"))
         locations = list(dict.fromkeys(filter(None, map(text, sequence(categories.get("allLocations"))))))
         location = "; ".join(locations) or text(categories.get("location"))
@@ -78,7 +80,7 @@ class LeverSource(CompanyBoards):
 
 
 def _description(job: dict[str, Json]) -> str | None:
-    """Join the parts of a description as Lever's own page shows them: HTML, where it tells HTML."""
+    """Join the parts of a description in the order of Lever's own page, as HTML if possible."""
     parts = [text(job.get("description")) or text(job.get("descriptionPlain"))]
     for titled in map(mapping, sequence(job.get("lists"))):
         heading, content = text(titled.get("text")), text(titled.get("content"))
@@ -88,7 +90,7 @@ def _description(job: dict[str, Json]) -> str | None:
 
 
 def _salary(pay: dict[str, Json]) -> Salary:
-    """Return the pay with its interval: `per-year-salary`, `per-hour-wage` ... One paid once is none."""
+    """Return the pay of an interval such as `per-year-salary` or `per-hour-wage`. One-time pay is ignored."""
     period = re.match(r"per-(hour|day|week|month|year)-", text(pay.get("interval")) or "")
     if period is None:
         return NO_SALARY

@@ -1,7 +1,4 @@
-"""What a run asks for, as a source reads it.
-
-The database has checked the same before, by rules that follow from these models (`worker.sources.rules`).
-"""
+"""Models of a run's parameters. The database checks the same rules, which `worker.sources.rules` derives from these models."""
 
 from __future__ import annotations
 
@@ -29,10 +26,10 @@ SiteName = Annotated[str, Field(min_length=1, max_length=40)]
 
 
 class SearchParameters(BaseModel):
-    """What every search has. A source derives its own from it; it reads these, and ignores what others read.
+    """Parameters that all searches have. Sources derive their own models; parameters of other sources are ignored.
 
     Attributes:
-        sites: The sites to search, also those of other sources; None: the database's default.
+        sites: The sites to search, including those of other sources; None: the database's default.
     """
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, str_strip_whitespace=True)
@@ -44,24 +41,24 @@ class SearchParameters(BaseModel):
         """Read a run's parameters.
 
         Raises:
-            SiteError: `invalid_parameters`, with each field that is wrong and what is allowed.
+            SiteError: `invalid_parameters`: the message names each invalid field and what is allowed.
         """
         given = {name: _as_stored(value) for name, value in parameters.items() if value is not None}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            # Several elements of one list may be wrong, for one reason.
+            # Several elements of a list may have the same problem.
             problems = dict.fromkeys(cls._problem(detail) for detail in error.errors(include_url=False))
             raise SiteError(ErrorCode.INVALID_PARAMETERS, "; ".join(problems)) from None
 
     @classmethod
     def _problem(cls, detail: ErrorDetails) -> str:
-        """Return a field that is wrong, and what is allowed, in the words of the database (`worker.describe_rule`)."""
+        """Return an invalid field and what is allowed, worded like the database's message (`worker.describe_rule`)."""
         field = str(detail["loc"][0])
         allowed = _in_words(cls.model_json_schema()["properties"][field])
         if detail["type"] == "missing":
             return f"{field}: is required" + (f" ({allowed})" if allowed else "")
-        # A validator of the source's own knows better what is wrong.
+        # Messages of a source's own validators are more specific.
         if allowed is None or detail["type"] not in _TYPES_AND_BOUNDS:
             return f"{field}: {detail['msg'].removeprefix('Value error, ')}"
         return f"{field}: must be {allowed}"
@@ -78,16 +75,16 @@ def _known_country(name: str) -> str:
 
 
 class JobParameters(SearchParameters):
-    """What every source of kind `jobs` reads.
+    """Parameters that all sources of kind `jobs` have.
 
     Attributes:
-        search_term: What to search for, in the site's own query language.
-        location: City, region or country, as one would type it on the site.
-        country: English name or ISO 3166-1 alpha-2 code, in any case; None: each site's own default.
-        is_remote: Ask for remote jobs only.
-        job_type: Ask for one type only.
-        results_wanted: Jobs per site.
-        hours_old: Greatest age of a posting in hours; None: any.
+        search_term: The search term in the site's query syntax.
+        location: City, region or country, as a user would type it on the site.
+        country: English name or ISO 3166-1 alpha-2 code, in any case; None: the site's default.
+        is_remote: Only remote jobs.
+        job_type: Only jobs of this type; None: any.
+        results_wanted: Number of jobs per site.
+        hours_old: Greatest age of a posting, in hours; None: any.
     """
 
     search_term: str = Field(min_length=1, max_length=200)
@@ -102,10 +99,14 @@ class JobParameters(SearchParameters):
 
 
 def from_text(models: Iterable[type[SearchParameters]], written: Mapping[str, str]) -> dict[str, Any]:
-    """Return parameters that somebody wrote on a command line.
+    """Parse parameters from a command line.
 
-    What the models take for a text is the text as it stands: `2026`, `"with quotes"`. All else is JSON, and a text
-    where it is none: whoever checks it says what is allowed.
+    The value of a text parameter is used unchanged, even if it is `2026` or `"in quotes"`. Other values are parsed as
+    JSON; a value that is not JSON stays a text, which the validation then rejects with a message.
+
+    Args:
+        models: The models that define the parameters.
+        written: Values by name.
     """
     schemas = [field for model in models for field in model.model_json_schema()["properties"].items()]
     texts = {name for name, schema in schemas if all(choice.get("type") == "string" for choice in _choices(schema))}
@@ -114,13 +115,13 @@ def from_text(models: Iterable[type[SearchParameters]], written: Mapping[str, st
 
 def _json_or_text(written: str) -> Any:
     try:
-        return json.loads(written, parse_constant=str)  # NaN and Infinity are no JSON
+        return json.loads(written, parse_constant=str)  # NaN and Infinity are not JSON
     except (ValueError, RecursionError):
         return written
 
 
 def _as_stored(value: Any) -> Any:
-    """JSON has one type of number: what the database takes for the integer 20 may be written 20.0."""
+    """Convert whole floats to integers: JSON has one type of number, and the database accepts 20.0 as an integer."""
     if isinstance(value, list):
         return [_as_stored(element) for element in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -131,7 +132,7 @@ def _choices(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _in_words(schema: Mapping[str, Any]) -> str | None:
-    """Return what a JSON schema allows, in words; None where there are none for it."""
+    """Return a description of what a JSON schema allows; None if the schema is not supported."""
     schema, *others = _choices(schema)
     if others:
         return None

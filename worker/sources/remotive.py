@@ -1,8 +1,8 @@
-"""Remote jobs from Remotive's public API, which needs no key and gives its whole board with one request.
+"""Searches Remotive, a board for remote jobs, through its public API.
 
-Parameters, shapes and terms are those of https://github.com/remotive-com/remote-jobs-api. Its terms ask to link to the
-job at Remotive and to name Remotive as the source, and not to pass its jobs on to other boards: each item has them in
-`data.attribution`.
+The API needs no key and returns the whole board in one response. Its parameters, shapes and terms are described at
+https://github.com/remotive-com/remote-jobs-api. The terms require a link to the job at Remotive and a mention of
+Remotive as the source: each item has both in `data.attribution`. They forbid republishing the jobs on other boards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import link, mapping, required, text, texts
 from worker.sources.harvest import Harvest
-from worker.sources.job_filter import JobFilter, since
+from worker.sources.job_filter import JobFilter, published_since
 from worker.sources.parameters import JobParameters
 
 ADDRESS = "https://remotive.com/api/remote-jobs"
@@ -29,35 +29,35 @@ _ITEM_FIELDS = frozenset({
 
 
 class RemotiveSource(Source):
-    """Searches Remotive: reads its board, and picks out what is asked for."""
+    """Reads the board of Remotive and selects the matching jobs."""
 
     name = "remotive"
     kind = "jobs"
     sites: Sequence[str] = ("remotive",)
     parameters = JobParameters
-    # Four requests a day are its advice; who asks more than twice a minute is shut out.
+    # The documentation recommends at most four requests a day. More than two a minute are blocked.
     limits: Mapping[str, SiteLimits] = {"remotive": SiteLimits(requests=2, period_seconds=60, burst=2, quota=4)}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Read the board, which is one page.
+        """Read the board as one page.
 
-        Its payload is the answer with those of its jobs that are asked for, the newest first, as Remotive sorts them.
+        The payload is the response, reduced to the matching jobs, newest first as Remotive sorts them.
 
         Raises:
-            SiteError: Remotive refused or failed.
+            SiteError: Remotive refused the request or failed.
         """
-        asked = self.parameters.read(search.parameters)
-        wanted = JobFilter(asked, since(asked, search.newer_than, datetime.now(UTC)))
+        parameters = self.parameters.read(search.parameters)
+        wanted = JobFilter(parameters, published_since(parameters, search.newer_than, datetime.now(UTC)))
         harvest = Harvest(
             lambda record: self.parse(search.site, record),
             lambda item: wanted.match(item) is not None,
-            asked.results_wanted,
+            parameters.results_wanted,
         )
-        await search.report(Progress("searching", 0, asked.results_wanted))
+        await search.report(Progress("searching", 0, parameters.results_wanted))
         response = (await search.http.request("GET", ADDRESS)).checked()
         answer = response.json()
-        jobs = await in_daemon_thread(partial(harvest.pick, _jobs(answer)))
-        await search.report(Progress("searching", harvest.found, asked.results_wanted, {"read": harvest.read}))
+        jobs = await in_daemon_thread(partial(harvest.select, _jobs(answer)))
+        await search.report(Progress("searching", harvest.found, parameters.results_wanted, {"read": harvest.read}))
         yield Page(
             search.next_page,
             mapping(answer) | {"jobs": jobs} if harvest.drift is None else answer,
@@ -72,7 +72,7 @@ class RemotiveSource(Source):
         """Return the jobs of a page.
 
         Raises:
-            InvalidItemError: The answer has no list of jobs.
+            InvalidItemError: The response has no list of jobs.
         """
         jobs = _jobs(page.payload)
         if jobs is None:
@@ -80,15 +80,15 @@ class RemotiveSource(Source):
         return jobs
 
     def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
-        """Turn a job into an item. Its pay is a text, such as `$40,000 - $50,000`: by the year and in US dollars.
+        """Turn a job into an item. The pay is a text such as `$40,000 - $50,000`, per year and in US dollars.
 
         Raises:
-            InvalidItemError: It is no job: one has an id, a title and an address at Remotive.
+            InvalidItemError: The record has no id, no title or no URL.
         """
         if not isinstance(record, dict):
             raise InvalidItemError("a job must be an object")
         address = required(link(record.get("url")), "url")
-        pay = find_salary(f"Salary: {text(record.get('salary')) or 'not told'}", "US")
+        pay = find_salary(f"Salary: {text(record.get('salary')) or 'unknown'}", "US")
         data: dict[str, Json] = {
             name: value for name, value in record.items() if name not in _ITEM_FIELDS and value is not None
         }

@@ -1,8 +1,8 @@
-"""People on LinkedIn through Unipile's API v1, each search through the account of the user who asked for it.
+"""Searches people on LinkedIn through Unipile's API v1, with the LinkedIn account of the run's user.
 
-Shapes and errors are those of https://developer.unipile.com/reference/linkedincontroller_search and its guide,
-https://developer.unipile.com/docs/linkedin-search. LinkedIn has three searches for people, which the API calls
-`classic`, `sales_navigator` and `recruiter`; one filter has another shape in each of them.
+Shapes and errors are described at https://developer.unipile.com/reference/linkedincontroller_search and
+https://developer.unipile.com/docs/linkedin-search. LinkedIn has three searches for people: `classic`, `sales_navigator`
+and `recruiter`. A filter has a different shape in each of them.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from worker.sources.parameters import SearchParameters
 from worker.sources.unipile_api import Api, UnipileAccount, read_dsn
 
 MOST_RESULTS: Mapping[Api, int] = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
-"""People that LinkedIn shows for one search: https://developer.unipile.com/docs/provider-limits-and-restrictions."""
+"""Most people that LinkedIn returns per search: https://developer.unipile.com/docs/provider-limits-and-restrictions."""
 
 PAGE_SIZES: Mapping[Api, int] = {"classic": 50, "sales_navigator": 100, "recruiter": 100}
-"""People on one page at most."""
+"""Most people on one page."""
 
 ANONYMOUS = "LinkedIn Member"
-"""LinkedIn's own name for people outside of the account's network, where it does not show theirs."""
+"""The name that LinkedIn shows for people outside the account's network."""
 
-PROFILES = {"ACo": "in", "ACw": "sales/lead", "AEM": "talent/profile"}
-"""Where LinkedIn shows a person, by the first letters of the ids of its three searches."""
+PROFILE_PATHS = {"ACo": "in", "ACw": "sales/lead", "AEM": "talent/profile"}
+"""Path of a profile on LinkedIn by the prefix of the person's id, which differs between the three searches."""
 
 _COMPANY_IN_HEADLINE = re.compile(r"(?:\bat +|@ *)([^\W_][^|·•;()]*)")
 _ITEM_FIELDS = frozenset({"object", "type", "id", "name", "location", "public_profile_url"})
 
 
 class PeopleParameters(SearchParameters):
-    """What a search for people asks for.
+    """Parameters of a search for people.
 
     Attributes:
-        search_term: Keywords, with LinkedIn's own operators: `AND`, `OR`, `NOT`, quotes.
-        api: Which of LinkedIn's searches; the account needs a subscription for each but `classic`.
-        job_title: Title of the position that they hold.
-        locations: Names of places; who lives in one of them is found.
-        network_distance: 1 for the account's own contacts, 2 for the contacts of those, 3 for everybody else.
-        results_wanted: People; where LinkedIn shows fewer for one search (`MOST_RESULTS`), as many as it shows.
+        search_term: Keywords with LinkedIn's operators: `AND`, `OR`, `NOT`, quotes.
+        api: The search to use. All but `classic` need a subscription of the account.
+        job_title: Title of the current position.
+        locations: Names of places. A person must be in one of them.
+        network_distance: 1: the account's contacts; 2: their contacts; 3: everybody else.
+        results_wanted: Number of people, limited by `MOST_RESULTS`.
     """
 
     search_term: str = Field(min_length=1, max_length=200)
@@ -64,7 +64,7 @@ class PeopleParameters(SearchParameters):
 
     @property
     def most(self) -> int:
-        """How many people to fetch at most."""
+        """Most people to fetch."""
         return min(self.results_wanted, MOST_RESULTS[self.api])
 
 
@@ -103,7 +103,7 @@ class UnipileSource(Source):
     sites: Sequence[str] = ("unipile",)
     parameters = PeopleParameters
     settings = UnipileSettings
-    # Two seconds between two pages, and one search at a time through an account: LinkedIn watches who asks faster.
+    # LinkedIn restricts accounts that send requests faster.
     limits: Mapping[str, SiteLimits] = {"unipile": SiteLimits(min_delay_seconds=2, searches_per_account=1)}
     needs_account = True
 
@@ -114,45 +114,45 @@ class UnipileSource(Source):
         self.credentials = {"UNIPILE_DSN": access.dsn is not None, "UNIPILE_API_KEY": access.api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Search LinkedIn, page by page.
+        """Search LinkedIn page by page.
 
-        A page's payload is Unipile's answer without its cursor, which holds the account's id. A search that goes on
-        does not look its places up again. Where Unipile takes the cursor no more, or the account is another one than
-        before, the search begins anew, and its pages have the next numbers.
+        A page's payload is Unipile's response without its cursor, which contains the account's id. A resumed search
+        does not look up its places again. If Unipile rejects the cursor, or the account is a different one, the search
+        restarts, and its pages get the next numbers.
 
         Raises:
-            SiteError: Unipile or LinkedIn refused or failed. Pages that came before it are good.
+            SiteError: Unipile or LinkedIn refused the request or failed. Pages yielded before remain valid.
         """
-        asked = PeopleParameters.read(search.parameters)
+        parameters = PeopleParameters.read(search.parameters)
         account = self._account(search)
-        details: dict[str, Json] = {"capped_at": asked.most} if asked.most < asked.results_wanted else {}
+        details: dict[str, Json] = {"capped_at": parameters.most} if parameters.most < parameters.results_wanted else {}
         position = _Position.read(search.cursor, account.digest)
         is_resumed = position is not None
         if position is None:
-            await search.report(Progress("locating", 0, asked.most, details))
-            places = [await account.find_place(name, asked.api) for name in asked.locations or ()]
+            await search.report(Progress("locating", 0, parameters.most, details))
+            places = [await account.find_place(name, parameters.api) for name in parameters.locations or ()]
             if places:
                 details = details | {"locations": [place.title for place in places]}
             position = _Position(account.digest, [place.id for place in places])
 
-        shown, total = 0, asked.most
+        shown, total = 0, parameters.most
         for page_number in count(search.next_page):
-            # What is told is saved, and never falls, also where the search begins anew.
+            # Reported progress must not decrease, even if the search restarts.
             shown = max(shown, position.found)
             await search.report(Progress("searching", shown, max(shown, total), details))
-            response = await account.search(*position.request(asked))
+            response = await account.search(*position.request(parameters))
             if response.status == HTTPStatus.BAD_REQUEST and is_resumed:
                 position = replace(position, found=0, after=None)
-                response = await account.search(*position.request(asked))
+                response = await account.search(*position.request(parameters))
             is_resumed = False
-            answer = account.read(response, asked.api, is_first=position.after is None)
+            answer = account.read(response, parameters.api, is_first=position.after is None)
             after = text(answer.pop("cursor", None))
             items = sequence(answer["items"])
             found = position.found + len(items)
-            is_last = after is None or not items or found >= asked.most
+            is_last = after is None or not items or found >= parameters.most
             position = replace(position, found=found, after=after)
             known = number(mapping(answer.get("paging")).get("total_count"))
-            total = min(asked.most, known or asked.most)
+            total = min(parameters.most, known or parameters.most)
             if is_last:
                 shown = total = max(shown, found)
                 await search.report(Progress("searching", shown, total, details))
@@ -168,7 +168,7 @@ class UnipileSource(Source):
                 return
 
     def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
-        """Return the people of a page; what else LinkedIn mixes in is left out.
+        """Return the people of a page, without other types of results.
 
         Raises:
             InvalidItemError: The page has no list of items.
@@ -179,12 +179,12 @@ class UnipileSource(Source):
         return [item for item in items if mapping(item).get("type", "PEOPLE") == "PEOPLE"]
 
     def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
-        """Turn a person into an item: the name is its title, the employer its organization.
+        """Turn a person into an item. The title is the name, the organization is the employer.
 
-        People whom LinkedIn does not name to the account are called `ANONYMOUS`, and `data` has `is_anonymous`.
+        A person whose name LinkedIn does not show has the title `ANONYMOUS` and `is_anonymous` in `data`.
 
         Raises:
-            InvalidItemError: It is no person, or has no id.
+            InvalidItemError: The record is not an object, or has no id.
         """
         if not isinstance(record, dict):
             raise InvalidItemError("must be an object")
@@ -201,7 +201,7 @@ class UnipileSource(Source):
         if name == ANONYMOUS:
             data["is_anonymous"] = True
         return Item(
-            # One person has another id in each of LinkedIn's searches, but one number.
+            # A person's id differs between LinkedIn's searches; the member number does not.
             external_id=text(record.get("member_urn")) or person_id,
             title=name,
             url=_profile(record, person_id),
@@ -220,18 +220,18 @@ class UnipileSource(Source):
         return UnipileAccount(search.http, self._address, self._api_key, search.account)
 
 
-# What a search asks --------------------------------------------------------------------------------------------------
+# Requests ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where a search goes on, as it is kept with each page.
+    """Where to resume a search. Kept as the cursor of each page.
 
     Attributes:
-        account: Tells the account from others, without naming it: another one's cursor is not taken.
+        account: Digest of the account. The cursor of a different account is not valid.
         locations: LinkedIn's ids of the places.
-        found: Records of the pages before.
-        after: Unipile's cursor; None: begin with the first page.
+        found: Number of records on the pages before.
+        after: Unipile's cursor; None: the first page.
     """
 
     account: str
@@ -241,40 +241,40 @@ class _Position:
 
     @classmethod
     def read(cls, cursor: Json, account: str) -> Self | None:
-        """Return the position that a page was saved with; None if there is none for this account."""
+        """Parse a page's cursor. Return None if it is missing, invalid, or of a different account."""
         kept = mapping(cursor)
         found, after = number(kept.get("found")), text(kept.get("after"))
         if kept.get("account") != account or found is None or after is None:
             return None
         return cls(account, [place for place in map(text, sequence(kept.get("locations"))) if place], found, after)
 
-    def request(self, asked: PeopleParameters) -> tuple[Json, int]:
-        """Return the body that asks for the page here, and how many people it is to have at most."""
-        body: Json = _body(asked, self.locations) if self.after is None else {"cursor": self.after}
-        return body, min(PAGE_SIZES[asked.api], asked.most - self.found)
+    def request(self, parameters: PeopleParameters) -> tuple[Json, int]:
+        """Return the body of the request for the next page, and the most people to request."""
+        body: Json = _body(parameters, self.locations) if self.after is None else {"cursor": self.after}
+        return body, min(PAGE_SIZES[parameters.api], parameters.most - self.found)
 
 
-def _body(asked: PeopleParameters, places: list[str]) -> dict[str, Json]:
-    """Return the search as the API takes it, which asks each of the three in words of its own."""
-    body: dict[str, Json] = {"api": asked.api, "category": "people", "keywords": asked.search_term}
-    if asked.network_distance:
-        body["network_distance"] = [*sorted(set(asked.network_distance))]
-    match asked.api:
+def _body(parameters: PeopleParameters, places: list[str]) -> dict[str, Json]:
+    """Return the body of a new search. Its format differs between the three searches."""
+    body: dict[str, Json] = {"api": parameters.api, "category": "people", "keywords": parameters.search_term}
+    if parameters.network_distance:
+        body["network_distance"] = [*sorted(set(parameters.network_distance))]
+    match parameters.api:
         case "classic":
             filters: dict[str, Json] = {
                 "location": list(places),
-                "advanced_keywords": {"title": asked.job_title} if asked.job_title else None,
+                "advanced_keywords": {"title": parameters.job_title} if parameters.job_title else None,
             }
         case "sales_navigator":
             filters = {
                 "location": {"include": list(places)} if places else None,
-                "role": {"include": [asked.job_title]} if asked.job_title else None,
+                "role": {"include": [parameters.job_title]} if parameters.job_title else None,
             }
         case "recruiter":
-            title: dict[str, Json] = {"keywords": asked.job_title, "priority": "MUST_HAVE", "scope": "CURRENT"}
+            title: dict[str, Json] = {"keywords": parameters.job_title, "priority": "MUST_HAVE", "scope": "CURRENT"}
             filters = {
                 "location": [{"id": place, "scope": "CURRENT"} for place in places],
-                "role": [title] if asked.job_title else None,
+                "role": [title] if parameters.job_title else None,
             }
     return body | {name: value for name, value in filters.items() if value}
 
@@ -286,7 +286,8 @@ def _company(person: dict[str, Json], headline: str | None) -> str | None:
     for position in map(mapping, sequence(person.get("current_positions"))):
         if company := text(position.get("company")):
             return company
-    # A headline of several lines is a summary; a name begins with a capital letter or a digit ("at a glance" is none).
+    # A headline of several lines is a summary. A company's name begins with a capital letter or a digit, unlike the
+    # words in "at a glance".
     if headline is None or "\n" in headline or not (named := _COMPANY_IN_HEADLINE.search(headline)):
         return None
     return named[1].strip() if named[1][0].isupper() or named[1][0].isdigit() else None
@@ -299,6 +300,6 @@ def _profile(person: dict[str, Json], person_id: str) -> str:
         f"https://www.linkedin.com/in/{quote(public, safe='', errors='replace')}" if public else None,
         (text(person.get("profile_url")) or "").partition("?")[0],
     )
-    folder = PROFILES.get(person_id[:3], "in")
-    by_id = f"https://www.linkedin.com/{folder}/{quote(person_id, safe='', errors='replace')}"
+    path = PROFILE_PATHS.get(person_id[:3], "in")
+    by_id = f"https://www.linkedin.com/{path}/{quote(person_id, safe='', errors='replace')}"
     return next((link for link in links if link and link.startswith("https://")), by_id)

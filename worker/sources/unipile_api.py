@@ -1,6 +1,6 @@
-"""Unipile's API v1 for LinkedIn: its address, the account that a search goes through, and its refusals.
+"""Client of Unipile's API v1 for LinkedIn, and its errors.
 
-Sources: https://developer.unipile.com/reference/linkedincontroller_search and
+See https://developer.unipile.com/reference/linkedincontroller_search and
 https://developer.unipile.com/docs/linkedin-search.
 """
 
@@ -20,11 +20,11 @@ from worker.model import Json
 from worker.sources.fields import mapping, sequence, text
 
 Api = Literal["classic", "sales_navigator", "recruiter"]
-"""LinkedIn's three searches for people, as the API calls them."""
+"""The API's names of LinkedIn's three searches for people."""
 
 _DETAIL_LENGTH = 150
 _RECONNECT = "the LinkedIn account is disconnected from Unipile: reconnect it, then search again"
-_SIGN_IN = "the LinkedIn account needs its owner: sign in on LinkedIn, reconnect the account, then search again"
+_SIGN_IN = "the account's owner must sign in on LinkedIn: sign in, reconnect the account, then search again"
 _SUBSCRIBE = "the LinkedIn account has no subscription for {api}, or is connected to Unipile without it"
 _REFUSALS = {
     "errors/missing_credentials": "Unipile refused UNIPILE_API_KEY",
@@ -37,19 +37,18 @@ _REFUSALS = {
     "errors/feature_not_subscribed": _SUBSCRIBE,
     "errors/subscription_required": _SUBSCRIBE,
     "errors/resource_not_found": "Unipile does not know the LinkedIn account: connect it again",
-    "errors/invalid_account": "the account is none at LinkedIn: connect one",
+    "errors/invalid_account": "the account is not a LinkedIn account: connect one",
 }
 
 
 def read_dsn(dsn: str) -> str:
-    """Return the base address of Unipile's API.
+    """Return the base URL of Unipile's API.
 
     Args:
-        dsn: Host and port as Unipile's dashboard shows them, such as `api8.unipile.com:13851`, with or without
-            `https://`.
+        dsn: Host and port as in Unipile's dashboard, such as `api8.unipile.com:13851`, with or without `https://`.
 
     Raises:
-        ValueError: It is no such address. The message does not repeat it.
+        ValueError: `dsn` is not valid. The message does not repeat it.
     """
     try:
         parts = urlsplit(dsn.strip() if "://" in dsn else f"https://{dsn.strip()}")
@@ -64,18 +63,18 @@ def read_dsn(dsn: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place as LinkedIn knows it."""
+    """A place with LinkedIn's id and title."""
 
     id: str
     title: str
 
 
 class UnipileAccount:
-    """Asks Unipile in the name of one account. Neither the account nor the key appears in an error's message.
+    """Sends requests to Unipile for one account. Error messages contain neither the account nor the key.
 
     Args:
         http: Sends the requests.
-        address: The operator's address at Unipile, as `read_dsn` returns it.
+        address: The base URL of Unipile's API, as `read_dsn` returns it.
         api_key: The operator's key.
         account: Unipile's id of the account.
     """
@@ -88,14 +87,15 @@ class UnipileAccount:
 
     @property
     def digest(self) -> str:
-        """What tells the account from others, without naming it."""
+        """A hash that identifies the account without revealing its id: 16 hexadecimal digits."""
         return hashlib.sha256(self._account.encode()).hexdigest()[:16]
 
     async def find_place(self, name: str, api: Api) -> Place:
-        """Look a place up.
+        """Look up a place by its name.
 
         Raises:
-            SiteError: `invalid_parameters`: LinkedIn knows no such place. Others: Unipile refused or failed.
+            SiteError: `invalid_parameters`: LinkedIn does not know the place. Other codes: Unipile refused the request
+                or failed.
         """
         response = await self._request(
             "GET",
@@ -108,23 +108,23 @@ class UnipileAccount:
         ]
         if not places:
             raise SiteError(ErrorCode.INVALID_PARAMETERS, f"locations: LinkedIn knows no place {name!r}")
-        # LinkedIn's order is by likeness. A place of just this name goes before its surroundings.
-        return min(places, key=lambda place: _unlikeness(name, place.title))
+        # LinkedIn sorts by similarity. An exact match takes precedence over its surroundings.
+        return min(places, key=lambda place: _distance(name, place.title))
 
     async def search(self, body: Json, limit: int) -> Response:
-        """Ask for a page of at most so many people, which may have any status."""
+        """Request a page of at most `limit` people. The response may have any status."""
         return await self._request("POST", "/linkedin/search", {"limit": limit}, body)
 
     def read(self, response: Response, api: Api, *, is_first: bool = True) -> dict[str, Json]:
-        """Return an answer that has a list of items.
+        """Return the body of a successful response, which has a list `items`.
 
         Args:
-            response: The answer.
-            api: The search that was asked for.
-            is_first: Whether it was asked for without a cursor.
+            response: The response.
+            api: The search that was requested.
+            is_first: Whether it was requested without a cursor.
 
         Raises:
-            SiteError: It is another answer.
+            SiteError: The response is not successful, or has no list of items.
         """
         if response.status != HTTPStatus.OK:
             raise self._failure(response, api, is_first=is_first)
@@ -156,12 +156,12 @@ class UnipileAccount:
                 reason = f"Unipile refused UNIPILE_API_KEY or the LinkedIn account: {title}"
                 return SiteError(ErrorCode.UNAUTHORIZED, self._masked(reason))
             case 400 | 413 | 422 if is_first:
-                # The detail may be the whole schema of the API.
+                # The detail may contain the whole schema of the API.
                 detail = self._masked(text(problem.get("detail")) or "")[:_DETAIL_LENGTH]
                 reason = f"Unipile refused the search: {self._masked(title)}" + (f" ({detail})" if detail else "")
                 return SiteError(ErrorCode.INVALID_PARAMETERS, reason)
             case 400 | 413 | 422:
-                # The detail may quote the cursor, and with it the account.
+                # The detail may quote the cursor, which contains the account.
                 return SiteError(ErrorCode.UPSTREAM, f"Unipile refused its own cursor: {self._masked(title)}")
             case _:
                 return response.failure(self._masked(title))
@@ -177,8 +177,8 @@ def _problem(response: Response) -> dict[str, Json]:
         return {}
 
 
-def _unlikeness(name: str, title: str) -> int:
-    asked, full = name.casefold(), title.casefold()
-    if full == asked:
+def _distance(name: str, title: str) -> int:
+    wanted, found = name.casefold(), title.casefold()
+    if found == wanted:
         return 0
-    return 1 if full.partition(",")[0].strip() == asked.partition(",")[0].strip() else 2
+    return 1 if found.partition(",")[0].strip() == wanted.partition(",")[0].strip() else 2

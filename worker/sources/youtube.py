@@ -1,4 +1,4 @@
-"""Creators on YouTube: searched by a topic, enriched with figures and uploads of their channels, and scored."""
+"""Searches creators on YouTube by topic, adds statistics and uploads of their channels, and scores them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.model import Item, Json, Page, Progress, SiteLimits
 from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
-from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, language_of, score
+from worker.sources.creator_score import Creator, Criteria, fits_activity, fits_language, fits_size, language_of, score
 from worker.sources.fields import link, mapping, number, sequence, text
 from worker.sources.parameters import SearchParameters
 from worker.sources.youtube_api import LIMITS, YouTube
@@ -25,28 +25,28 @@ from worker.sources.youtube_page import (
     channel_ids,
     channel_records,
     creator_of,
+    criteria_of,
     id_of,
     matches,
     newest_video,
     uploads_playlist,
-    wish_of,
 )
 
 MOST_PAGES = 20
-"""Pages of one search at most: YouTube shows some 500 channels for one, and all searches share 100 pages a day."""
+"""Most pages of one search. YouTube returns about 500 channels per search, and all searches share 100 pages a day."""
 
 
 class CreatorParameters(SearchParameters):
-    """What a search for creators asks for.
+    """Parameters of a search for creators.
 
     Attributes:
-        search_term: The topic, in YouTube's own query language: `|` for or, `-` before a word for without.
+        search_term: The topic in YouTube's query syntax: `|` means or, `-` excludes a word.
         keywords: Words and phrases that raise a creator's score.
-        min_subscribers: Least number of subscribers; who hides it is left out.
-        max_subscribers: Greatest number of subscribers; who hides it is left out.
-        language: BCP 47 tag of the language; creators of whom nothing tells it are left out.
-        active_within_days: Greatest age of the newest upload in days.
-        results_wanted: Creators.
+        min_subscribers: Least number of subscribers. Excludes creators who hide it.
+        max_subscribers: Greatest number of subscribers. Excludes creators who hide it.
+        language: BCP 47 tag of the language. Excludes creators whose language is unknown.
+        active_within_days: Greatest age of the newest upload, in days.
+        results_wanted: Number of creators.
     """
 
     search_term: str = Field(min_length=1, max_length=200)
@@ -61,16 +61,16 @@ class CreatorParameters(SearchParameters):
 
     @field_validator("max_subscribers")
     @classmethod
-    def _is_no_less(cls, value: int | None, info: ValidationInfo) -> int | None:
+    def _check_bounds(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and value < (info.data.get("min_subscribers") or 0):
             raise ValueError("must not be below min_subscribers")
         return value
 
     @field_validator("language")
     @classmethod
-    def _is_tag(cls, value: str | None) -> str | None:
+    def _check_language(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
-            raise ValueError("must be the code of a language, such as en or pt-BR")
+            raise ValueError("must be a language code, such as en or pt-BR")
         return value
 
 
@@ -107,34 +107,35 @@ class YouTubeSource(Source):
         self.credentials = {"YOUTUBE_API_KEY": self._api_key is not None}
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
-        """Search YouTube: fetch a page of results, enrich its channels, score them; and so on.
+        """Search YouTube page by page: fetch results, look up their channels, and filter them.
 
-        A page's payload has YouTube's answers as they came, what was asked for and when: all that `records` and `parse`
-        need. Where YouTube takes the page token no more, the search begins anew, and its pages have the next numbers.
+        A page's payload has YouTube's unchanged responses, the parameters and the time of the search: all that
+        `records` and `parse` need. If YouTube rejects the page token of a resumed search, the search restarts, and its
+        pages get the next numbers.
 
         Raises:
-            SiteError: YouTube refused or failed. Pages that came before it are good.
+            SiteError: YouTube refused the request or failed. Pages yielded before remain valid.
         """
-        asked = CreatorParameters.read(search.parameters)
+        parameters = CreatorParameters.read(search.parameters)
         if self._api_key is None:
             raise SiteError(ErrorCode.UNAUTHORIZED, "the worker lacks YOUTUBE_API_KEY")
         position = _Position.read(search.cursor)
         is_resumed = position.page_token is not None
-        steps = _Steps(search, asked.results_wanted)
+        steps = _ProgressReporter(search, parameters.results_wanted)
         for page_number in count(search.next_page):
             youtube = YouTube(search.http, self._api_key)
             steps.reach(position.found)
             await steps.report("fetching")
-            listing = await youtube.search(asked.search_term, asked.language, position.page_token)
+            listing = await youtube.search(parameters.search_term, parameters.language, position.page_token)
             if listing is None and is_resumed:
                 position = _Position()
-                listing = await youtube.search(asked.search_term, asked.language, None)
+                listing = await youtube.search(parameters.search_term, parameters.language, None)
             if listing is None:
                 raise SiteError(ErrorCode.UPSTREAM, "YouTube refused its own page token")
             is_resumed = False
-            most = asked.results_wanted - position.found
+            most = parameters.results_wanted - position.found
             payload: dict[str, Json] = {
-                "asked": asked.model_dump(mode="json", exclude={"sites", "results_wanted"}) | {"most": most},
+                "asked": parameters.model_dump(mode="json", exclude={"sites", "results_wanted"}) | {"most": most},
                 "asked_at": datetime.now(UTC).isoformat(),
                 "search": listing,
             }
@@ -143,7 +144,7 @@ class YouTubeSource(Source):
             await steps.report("scoring", channels=len(channel_ids(listing)), matched=matched)
 
             position = _Position(text(listing.get("nextPageToken")), position.found + matched, position.pages + 1)
-            is_last = position.is_end(listing, asked)
+            is_last = position.is_end(listing, parameters)
             if is_last:
                 steps.end(position.found)
                 await steps.report("scoring")
@@ -159,10 +160,10 @@ class YouTubeSource(Source):
                 return
 
     def records(self, site: str, page: Page) -> Sequence[Json]:  # noqa: ARG002
-        """Return the channels of a page that pass the filters, best first, as many as were still wanted at most.
+        """Return the matching channels of a page, best first (see `matches`).
 
         Raises:
-            InvalidItemError: The page does not hold what `fetch` puts there.
+            InvalidItemError: The page is not one of `fetch`.
         """
         payload = mapping(page.payload)
         for field in ("asked", "search", "channels"):
@@ -171,10 +172,10 @@ class YouTubeSource(Source):
         return [*matches(payload)]
 
     def parse(self, site: str, record: Json) -> Item:  # noqa: ARG002
-        """Turn a channel into an item; `data` has its figures, and its score with the parts that make it.
+        """Turn a channel into an item. `data` has its statistics, its score and the parts of the score.
 
         Raises:
-            InvalidItemError: It is no channel, or has no id or no title.
+            InvalidItemError: The record is not a channel, or has no id or no title.
         """
         kept = mapping(record)
         channel_id, creator = id_of(kept), creator_of(kept)
@@ -192,15 +193,15 @@ class YouTubeSource(Source):
             location=creator.country,
             country=creator.country,
             description=creator.description or None,
-            data=_figures(kept, creator),
+            data=_data(kept, creator),
         )
 
 
-def _figures(record: dict[str, Json], creator: Creator) -> dict[str, Json]:
+def _data(record: dict[str, Json], creator: Creator) -> dict[str, Json]:
     channel = mapping(record.get("channel"))
     snippet, statistics = mapping(channel.get("snippet")), mapping(channel.get("statistics"))
-    scored = score(creator, wish_of(record), asked_at(record))
-    figures: dict[str, Json] = {
+    scored = score(creator, criteria_of(record), asked_at(record))
+    data: dict[str, Json] = {
         "score": scored.total,
         "score_parts": {**scored.parts},
         "subscribers": creator.subscribers,
@@ -215,17 +216,17 @@ def _figures(record: dict[str, Json], creator: Creator) -> dict[str, Json]:
         "upload_titles": None if creator.upload_titles is None else [*creator.upload_titles],
         "thumbnail": link(mapping(mapping(snippet.get("thumbnails")).get("high")).get("url")),
     }
-    return {name: value for name, value in figures.items() if value is not None}
+    return {name: value for name, value in data.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where a search goes on, as it is kept with each page.
+    """Where to resume a search. Kept as the cursor of each page.
 
     Attributes:
-        page_token: YouTube's; None: begin with the first page.
+        page_token: YouTube's token of the next page; None: the first page.
         found: Creators on the pages before.
-        pages: How many those were.
+        pages: Number of the pages before.
     """
 
     page_token: str | None = None
@@ -234,23 +235,25 @@ class _Position:
 
     @classmethod
     def read(cls, cursor: Json) -> Self:
-        """Return the position that a page was saved with, or that of the first page."""
+        """Parse a page's cursor. Return the position of the first page if it is missing or invalid."""
         kept = mapping(cursor)
         page_token, found, pages = text(kept.get("page_token")), number(kept.get("found")), number(kept.get("pages"))
         return cls() if page_token is None or found is None or pages is None else cls(page_token, found, pages)
 
-    def is_end(self, listing: Mapping[str, Json], asked: CreatorParameters) -> bool:
-        """Whether nothing comes after the page that `listing` was of."""
-        is_enough = self.found >= asked.results_wanted or self.pages >= MOST_PAGES
+    def is_end(self, listing: Mapping[str, Json], parameters: CreatorParameters) -> bool:
+        """Return whether the search ends with the page of `listing`."""
+        is_enough = self.found >= parameters.results_wanted or self.pages >= MOST_PAGES
         return is_enough or self.page_token is None or not sequence(listing.get("items"))
 
 
 @dataclass(slots=True)
-class _Steps:
-    """Tells the steps of a search. What is done is told in creators that are saved; it never falls.
+class _ProgressReporter:
+    """Reports the steps of a search. Progress counts the creators found and never decreases.
 
     Attributes:
-        total: Creators that are wanted; at the end, those that there are.
+        search: The search.
+        total: Creators wanted; at the end, creators found.
+        found: Creators found so far.
     """
 
     search: Search
@@ -258,33 +261,32 @@ class _Steps:
     found: int = 0
 
     def reach(self, found: int) -> None:
-        """Count the creators of the pages that are saved."""
+        """Set the number of creators on the pages so far."""
         self.found = max(self.found, found)
 
     def end(self, found: int) -> None:
-        """Count those of all pages."""
+        """Set the number of creators on all pages."""
         self.reach(found)
         self.total = self.found
 
     async def report(self, step: str, **details: Json) -> None:
-        """Tell what happens now, with counts of the step's own."""
+        """Report the current step, with counts of its own."""
         await self.search.report(Progress(step, self.found, max(self.found, self.total), details))
 
 
-async def _enrich(payload: dict[str, Json], youtube: YouTube, steps: _Steps) -> None:
-    """Look up the channels of a page, and what the filters need to know of their uploads.
+async def _enrich(payload: dict[str, Json], youtube: YouTube, steps: _ProgressReporter) -> None:
+    """Look up the channels of a page, and their uploads if a filter needs them.
 
-    Uploads cost a unit for each channel: they are looked up only where a filter needs them, and only of channels that
-    pass the others.
+    Looking up uploads costs one unit per channel. It is limited to channels that match the other filters.
     """
     ids = channel_ids(mapping(payload["search"]))
     await steps.report("enriching", channels=len(ids))
     payload["channels"] = await youtube.channels(ids) if ids else {}
-    wish, now = wish_of(payload), asked_at(payload)
+    criteria, now = criteria_of(payload), asked_at(payload)
     playlists = {
         channel_id: playlist
         for record in channel_records(payload)
-        if _needs_uploads(creator_of(record), wish)
+        if _needs_uploads(creator_of(record), criteria)
         and (channel_id := id_of(record))
         and (playlist := uploads_playlist(record))
     }
@@ -293,20 +295,20 @@ async def _enrich(payload: dict[str, Json], youtube: YouTube, steps: _Steps) -> 
     for channel_id, playlist in playlists.items():
         await steps.report("enriching", channels=len(ids), uploads=len(playlists), looked_up=len(uploads))
         uploads[channel_id] = await youtube.uploads(playlist)
-    if wish.language is None:
+    if criteria.language is None:
         return
     creators = [(record, creator_of(record)) for record in channel_records(payload)]
     videos = [
         video
         for record, creator in creators
-        if creator.language is None and fits_activity(creator, wish, now) and (video := newest_video(record))
+        if creator.language is None and fits_activity(creator, criteria, now) and (video := newest_video(record))
     ]
     payload["videos"] = await youtube.videos(videos) if videos else {}
 
 
-def _needs_uploads(creator: Creator, wish: Wish) -> bool:
-    if not fits_size(creator, wish):
+def _needs_uploads(creator: Creator, criteria: Criteria) -> bool:
+    if not fits_size(creator, criteria):
         return False
-    if wish.language is not None and creator.language is None:
+    if criteria.language is not None and creator.language is None:
         return True
-    return wish.active_within_days is not None and fits_language(creator, wish)
+    return criteria.active_within_days is not None and fits_language(creator, criteria)

@@ -1,8 +1,8 @@
-"""The four lists of the YouTube Data API v3 that a search for creators reads, and its errors.
+"""Client of the YouTube Data API v3: the four lists that a search for creators reads, and the API's errors.
 
-See https://developers.google.com/youtube/v3/docs, and for the costs
-https://developers.google.com/youtube/v3/determine_quota_cost: a search costs one of its own 100 a day, the others one
-unit of 10,000 each.
+See https://developers.google.com/youtube/v3/docs, and for quotas
+https://developers.google.com/youtube/v3/determine_quota_cost: searches have a quota of 100 a day, and each other
+request costs one of 10,000 units a day.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.sources.fields import mapping, sequence, text
 
 ADDRESS = "https://www.googleapis.com/youtube/v3"
 PACIFIC = "America/Los_Angeles"
-"""Where the quotas begin anew at midnight."""
+"""Time zone at whose midnight the quotas reset."""
 
 BUCKET, SEARCH_BUCKET = "youtube", "youtube:search"
 LIMITS: Mapping[str, SiteLimits] = {
@@ -30,10 +30,10 @@ LIMITS: Mapping[str, SiteLimits] = {
 }
 
 PAGE_SIZE = 50
-"""Results on a page, and ids in a request, at most."""
+"""Most results on a page, and most ids in a request."""
 
 UPLOADS = 10
-"""How many of a channel's newest uploads are looked at."""
+"""Number of newest uploads of a channel that are read."""
 
 _UPLOAD_FIELDS = "items(snippet(title,publishedAt),contentDetails(videoId,videoPublishedAt))"
 _VIDEO_FIELDS = "items(id,snippet(defaultLanguage,defaultAudioLanguage))"
@@ -48,11 +48,15 @@ _CHINESE = re.compile("zh-han[st]", re.IGNORECASE)
 
 
 class YouTube:
-    """Asks YouTube, and counts what that takes. The key appears in no error's message.
+    """Sends requests to YouTube, and counts them. Error messages do not contain the key.
+
+    Args:
+        http: Sends the requests.
+        api_key: The operator's key.
 
     Attributes:
-        elapsed_ms: Time that the answers took so far, in milliseconds.
-        requests: Requests that they took.
+        elapsed_ms: Total response time so far, in milliseconds.
+        requests: Number of requests so far.
     """
 
     def __init__(self, http: SiteHttp, api_key: str) -> None:
@@ -62,18 +66,18 @@ class YouTube:
         self.requests = 0
 
     async def search(self, query: str, language: str | None, page_token: str | None) -> dict[str, Json] | None:
-        """Return a page of the channels that YouTube finds.
+        """Search for channels and return one page of results.
 
         Args:
-            query: What to search for.
-            language: BCP 47 tag of the language that results should rather be in; None: any.
-            page_token: Of the page, as the page before told it; None: the first page.
+            query: The search term.
+            language: BCP 47 tag of the preferred language of results; None: any.
+            page_token: `nextPageToken` of the page before; None: the first page.
 
         Returns:
-            The answer, with a list of items; None if YouTube does not take the page token.
+            The response, with a list of items; None if YouTube rejects the page token.
 
         Raises:
-            SiteError: YouTube refused or failed.
+            SiteError: YouTube refused the request or failed.
         """
         params = {"part": "snippet", "type": "channel", "q": query, "maxResults": str(PAGE_SIZE)}
         if language is not None:
@@ -89,37 +93,42 @@ class YouTube:
         return answer
 
     async def channels(self, ids: Sequence[str]) -> dict[str, Json]:
-        """Return those of 50 channels at most that are still there.
+        """Return channels by their ids, without those that no longer exist.
+
+        Args:
+            ids: At most `PAGE_SIZE` ids.
 
         Raises:
-            SiteError: YouTube refused or failed.
+            SiteError: YouTube refused the request or failed.
         """
         parts = "snippet,statistics,contentDetails,brandingSettings"
         params = {"part": parts, "id": ",".join(ids), "maxResults": str(PAGE_SIZE)}
         return await self._read(await self._get("/channels", params, BUCKET), BUCKET)
 
     async def uploads(self, playlist: str) -> dict[str, Json]:
-        """Return the newest videos on a channel's playlist of its uploads, which channels without any lack.
+        """Return the newest videos on a channel's playlist of uploads; an empty object if it has no such playlist.
 
         Raises:
-            SiteError: YouTube refused or failed.
+            SiteError: YouTube refused the request or failed.
         """
         params = {"part": "snippet,contentDetails", "playlistId": playlist, "maxResults": str(UPLOADS)}
         response = await self._get("/playlistItems", params | {"fields": _UPLOAD_FIELDS}, BUCKET)
         return {} if _reasons(response) & _NO_PLAYLIST_REASONS else await self._read(response, BUCKET)
 
     async def videos(self, ids: Sequence[str]) -> dict[str, Json]:
-        """Return the languages of 50 videos at most.
+        """Return the languages of videos by their ids.
+
+        Args:
+            ids: At most `PAGE_SIZE` ids.
 
         Raises:
-            SiteError: YouTube refused or failed.
+            SiteError: YouTube refused the request or failed.
         """
         params = {"part": "snippet", "id": ",".join(ids), "fields": _VIDEO_FIELDS}
         return await self._read(await self._get("/videos", params, BUCKET), BUCKET)
 
     async def _get(self, path: str, params: Mapping[str, str], bucket: str) -> Response:
-        # Google takes the key in this header, too, where it is in no address:
-        # https://cloud.google.com/apis/docs/system-parameters
+        # A header keeps the key out of the URL: https://cloud.google.com/apis/docs/system-parameters
         headers = {"X-Goog-Api-Key": self._api_key, "Accept": "application/json"}
         response = await self._http.request("GET", ADDRESS + path, params=params, headers=headers, bucket=bucket)
         self.elapsed_ms += response.elapsed_ms
@@ -131,39 +140,39 @@ class YouTube:
             raise await self._failure(response, bucket)
         answer = response.json()
         if not isinstance(answer, dict):
-            raise SiteError(ErrorCode.UNVERIFIED, "YouTube's answer is no object: its API may have changed")
+            raise SiteError(ErrorCode.UNVERIFIED, "YouTube's answer is not an object: its API may have changed")
         return answer
 
     async def _failure(self, response: Response, bucket: str) -> SiteError:
         reasons = _reasons(response)
-        told = ", ".join(sorted(reasons)) or "no reason given"
+        reason = ", ".join(sorted(reasons)) or "no reason given"
         if reasons & _QUOTA_REASONS or (reasons & _RATE_REASONS and _is_daily(response)):
             wait = seconds_to_reset(datetime.now(UTC))
             await self._http.observe(Observed(remaining=0, resets_in_seconds=wait), bucket)
-            spent = "searches" if bucket == SEARCH_BUCKET else "units"
+            unit = "searches" if bucket == SEARCH_BUCKET else "units"
             return SiteError(
                 ErrorCode.QUOTA_EXCEEDED,
-                f"YouTube's {spent} of this day are used up, until midnight in California",
+                f"YouTube's daily quota of {unit} is used up; it resets at midnight Pacific Time",
                 retry_after_seconds=wait,
             )
         if reasons & _RATE_REASONS:
-            wait_told = response.retry_after_seconds
-            return SiteError(ErrorCode.RATE_LIMITED, f"YouTube: {told}", retry_after_seconds=wait_told)
+            retry_after = response.retry_after_seconds
+            return SiteError(ErrorCode.RATE_LIMITED, f"YouTube: {reason}", retry_after_seconds=retry_after)
         match response.status:
             case 400 if not reasons & _KEY_REASONS:
-                return SiteError(ErrorCode.INVALID_PARAMETERS, f"YouTube refused the search: {told}")
+                return SiteError(ErrorCode.INVALID_PARAMETERS, f"YouTube refused the search: {reason}")
             case 400 | 401 | 403:
-                # What else Google says names the operator's project.
-                return SiteError(ErrorCode.UNAUTHORIZED, f"YouTube refused YOUTUBE_API_KEY: {told}")
+                # Google's message names the operator's project: only its reason is shown.
+                return SiteError(ErrorCode.UNAUTHORIZED, f"YouTube refused YOUTUBE_API_KEY: {reason}")
             case _:
-                return response.failure(told)
+                return response.failure(reason)
 
 
 def seconds_to_reset(now: datetime) -> float:
-    """Return the time until the quotas begin anew, in seconds.
+    """Return the seconds until the quotas reset.
 
     Args:
-        now: The time, with its zone.
+        now: The current time, with a time zone.
     """
     there = now.astimezone(ZoneInfo(PACIFIC))
     midnight = datetime.combine(there.date() + timedelta(days=1), time(), there.tzinfo)
@@ -180,7 +189,7 @@ def _error(response: Response) -> dict[str, Json]:
 
 
 def _reasons(response: Response) -> frozenset[str]:
-    """Return why YouTube refused, in its words: those of its own errors, and those of Google's in front of it."""
+    """Return the reasons of an error, from YouTube's `errors` and from the `details` of Google's API gateway."""
     error = _error(response)
     entries = [*sequence(error.get("errors")), *sequence(error.get("details"))]
     reasons = (text(mapping(entry).get("reason")) for entry in entries)
@@ -188,12 +197,12 @@ def _reasons(response: Response) -> frozenset[str]:
 
 
 def _is_daily(response: Response) -> bool:
-    """Whether a limit is one of a day, which Google tells with its name alone."""
+    """Return whether the exceeded limit is a daily one. Only its name shows that."""
     details = map(mapping, sequence(_error(response).get("details")))
     limits = (text(mapping(detail.get("metadata")).get("quota_limit")) for detail in details)
     return any("PerDay" in limit for limit in limits if limit)
 
 
 def _relevance_language(tag: str) -> str:
-    """Return a language as `relevanceLanguage` takes it: two letters, but for the two ways to write Chinese."""
+    """Return a language for `relevanceLanguage`: an ISO 639-1 code, or `zh-Hans` or `zh-Hant`."""
     return tag if _CHINESE.fullmatch(tag) else primary_language(tag) or tag

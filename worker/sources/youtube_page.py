@@ -1,4 +1,4 @@
-"""What a page of YouTube's answers says of its channels. All of it is pure, and takes whatever the answers hold."""
+"""Reads channels from a page of YouTube's responses. All functions are pure and accept malformed responses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from worker.errors import InvalidItemError
 from worker.model import Json
-from worker.sources.creator_score import Creator, Wish, fits_activity, fits_language, fits_size, primary_language, score
+from worker.sources.creator_score import Creator, Criteria, matches_criteria, primary_language, score
 from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.youtube_api import PAGE_SIZE
 
 
 def channel_ids(listing: Mapping[str, Json]) -> list[str]:
-    """Return the ids of the channels that a search found, each once, in its order."""
+    """Return the distinct ids of the channels in a page of search results, in their order."""
     results = map(mapping, sequence(listing.get("items")))
     ids = (text(mapping(result.get("id")).get("channelId")) for result in results)
     return [*dict.fromkeys(channel_id for channel_id in ids if channel_id)][:PAGE_SIZE]
@@ -23,11 +23,11 @@ def channel_records(payload: Mapping[str, Json]) -> list[dict[str, Json]]:
     """Return a record for each channel of a page, in the order of the search.
 
     Args:
-        payload: As `YouTubeSource.fetch` makes it.
+        payload: Payload of a page of `YouTubeSource.fetch`.
 
     Returns:
-        Objects with the `channel`, its `uploads` and the newest `video` of them, as far as they were looked up, and
-        what was `asked` for, and when (`asked_at`).
+        Objects with the `channel`, its `uploads` and the newest `video` of them (if they were looked up), the search
+        parameters (`asked`) and the time of the search (`asked_at`).
     """
     uploads = mapping(payload.get("uploads"))
     videos = map(mapping, sequence(mapping(payload.get("videos")).get("items")))
@@ -46,44 +46,44 @@ def channel_records(payload: Mapping[str, Json]) -> list[dict[str, Json]]:
 
 
 def matches(payload: Mapping[str, Json]) -> list[dict[str, Json]]:
-    """Return the records that pass the filters, best first, as many as were still wanted at most.
+    """Return the records that match the filters, best first, up to the number of results that were still wanted.
 
-    What cannot be read passes, so that somebody sees it.
+    Unreadable records are kept, so that they show up as errors of the page.
 
     Raises:
-        InvalidItemError: The page does not tell when it was asked for.
+        InvalidItemError: The page has no time of the search.
     """
-    wish, now = wish_of(payload), asked_at(payload)
+    criteria, now = criteria_of(payload), asked_at(payload)
     passed = []
     for record in channel_records(payload):
         creator = creator_of(record)
         if not creator.title:
             passed.append((-1, record))
-        elif fits_size(creator, wish) and fits_language(creator, wish) and fits_activity(creator, wish, now):
-            passed.append((score(creator, wish, now).total, record))
+        elif matches_criteria(creator, criteria, now):
+            passed.append((score(creator, criteria, now).total, record))
     passed.sort(key=lambda scored: scored[0], reverse=True)
     return [record for _, record in passed][: number(mapping(payload.get("asked")).get("most"))]
 
 
-def wish_of(kept: Mapping[str, Json]) -> Wish:
-    """Return what a page or a record was asked for with."""
-    asked = mapping(kept.get("asked"))
-    keywords = map(text, sequence(asked.get("keywords")))
-    return Wish(
-        topic=text(asked.get("search_term")) or "",
+def criteria_of(kept: Mapping[str, Json]) -> Criteria:
+    """Return the search criteria that are kept with a page or a record."""
+    parameters = mapping(kept.get("asked"))
+    keywords = map(text, sequence(parameters.get("keywords")))
+    return Criteria(
+        topic=text(parameters.get("search_term")) or "",
         keywords=tuple(keyword for keyword in keywords if keyword),
-        min_subscribers=number(asked.get("min_subscribers")),
-        max_subscribers=number(asked.get("max_subscribers")),
-        language=text(asked.get("language")),
-        active_within_days=number(asked.get("active_within_days")),
+        min_subscribers=number(parameters.get("min_subscribers")),
+        max_subscribers=number(parameters.get("max_subscribers")),
+        language=text(parameters.get("language")),
+        active_within_days=number(parameters.get("active_within_days")),
     )
 
 
 def asked_at(kept: Mapping[str, Json]) -> datetime:
-    """Return when a page or a record was asked for.
+    """Return the time of the search that is kept with a page or a record.
 
     Raises:
-        InvalidItemError: It does not tell.
+        InvalidItemError: The time is missing or invalid.
     """
     moment = _moment(kept.get("asked_at"))
     if moment is None:
@@ -92,7 +92,7 @@ def asked_at(kept: Mapping[str, Json]) -> datetime:
 
 
 def creator_of(record: Mapping[str, Json]) -> Creator:
-    """Return what a record says of its channel."""
+    """Return the creator of a record."""
     channel = mapping(record.get("channel"))
     snippet, statistics = mapping(channel.get("snippet")), mapping(channel.get("statistics"))
     branding = mapping(mapping(channel.get("brandingSettings")).get("channel"))
@@ -118,18 +118,18 @@ def creator_of(record: Mapping[str, Json]) -> Creator:
 
 
 def id_of(record: Mapping[str, Json]) -> str | None:
-    """Return the id of a record's channel."""
+    """Return the id of a record's channel; None if it has none."""
     return text(mapping(record.get("channel")).get("id"))
 
 
 def uploads_playlist(record: Mapping[str, Json]) -> str | None:
-    """Return the id of the playlist that has all uploads of a record's channel."""
+    """Return the id of the playlist with all uploads of a record's channel; None if it has none."""
     details = mapping(mapping(record.get("channel")).get("contentDetails"))
     return text(mapping(details.get("relatedPlaylists")).get("uploads"))
 
 
 def newest_video(record: Mapping[str, Json]) -> str | None:
-    """Return the id of the channel's newest upload, if uploads were looked up."""
+    """Return the id of the channel's newest upload; None if there is none, or uploads were not looked up."""
     uploads = _uploads(record)
     return text(mapping(uploads[0][1].get("contentDetails")).get("videoId")) if uploads else None
 
@@ -145,7 +145,7 @@ def _uploads(record: Mapping[str, Json]) -> list[tuple[datetime, dict[str, Json]
 
 
 def _upload_time(upload: Mapping[str, Json]) -> datetime | None:
-    # The snippet's time is that at which a video came onto the playlist, which may be before it was public.
+    # The snippet's time is when the video was added to the playlist, possibly before it was published.
     published = _moment(mapping(upload.get("contentDetails")).get("videoPublishedAt"))
     return published or _moment(mapping(upload.get("snippet")).get("publishedAt"))
 
