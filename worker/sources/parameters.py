@@ -1,4 +1,4 @@
-"""Models of a run's parameters. The database checks the same rules, which `worker.sources.rules` derives from these models."""
+"""Models of a run's parameters. `worker.sources.rules` derives the rules of the database from them."""
 
 from __future__ import annotations
 
