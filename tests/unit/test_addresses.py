@@ -46,14 +46,14 @@ def test_not_public(address: str) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_an_address_inside_another_is_as_public_as_by_itself(address: IPv4Address) -> None:
+def test_an_embedded_ipv4_address_is_checked(address: IPv4Address) -> None:
     assert is_public(f"64:ff9b::{address}") == is_public(str(address))
     assert not is_public(f"::ffff:{address}")
     assert not is_public(str(IPv6Address((0x2002 << 112) | (int(address) << 80))))
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6, network="2000::/3"))
-def test_what_is_special_is_not_public(address: IPv4Address | IPv6Address) -> None:
+def test_special_purpose_addresses_are_not_public(address: IPv4Address | IPv6Address) -> None:
     if (
         address.is_private
         or address.is_loopback

@@ -1,4 +1,4 @@
-"""Arbeitnow, played by respx at the host's door."""
+"""Arbeitnow's API, simulated with respx."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_enough_is_enough(respx_mock: respx.MockRouter) -> None:
     assert trial.pages[0].is_last
 
 
-async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter) -> None:
+async def test_a_search_resumes_after_its_last_page(respx_mock: respx.MockRouter) -> None:
     begun = await answered(
         respx_mock,
         board([job(1), job(2)], has_more=True),
@@ -119,13 +119,13 @@ async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter
 
 
 @pytest.mark.parametrize("cursor", ["x", 7, {"page": 0}, {"page": "x"}, {"found": 3}])
-async def test_a_cursor_of_another_make_begins_anew(respx_mock: respx.MockRouter, cursor: Json) -> None:
+async def test_an_unknown_cursor_restarts_the_search(respx_mock: respx.MockRouter, cursor: Json) -> None:
     trial = await answered(respx_mock, board([job(1)]), cursor=cursor)
     assert asked(respx_mock) == ["1"]
     assert trial.ids == ["engineer-1"]
 
 
-async def test_no_host_but_arbeitnow_is_asked(respx_mock: respx.MockRouter) -> None:
+async def test_requests_go_only_to_arbeitnow(respx_mock: respx.MockRouter) -> None:
     first = board([job(1)]) | {"links": {"next": "https://evil.example/api/job-board-api?page=2"}}
     trial = await answered(respx_mock, first, board([job(2)], 2))
     assert trial.error is None
@@ -157,7 +157,7 @@ async def test_a_board_without_end_is_read_so_far(respx_mock: respx.MockRouter) 
     assert trial.pages[-1].is_last
 
 
-async def test_what_is_too_old_ends_the_search(respx_mock: respx.MockRouter) -> None:
+async def test_jobs_that_are_too_old_end_the_search(respx_mock: respx.MockRouter) -> None:
     """The newest come first: after a page of old jobs there are none but older ones."""
     trial = await answered(
         respx_mock,
@@ -170,7 +170,7 @@ async def test_what_is_too_old_ends_the_search(respx_mock: respx.MockRouter) -> 
     assert trial.pages[-1].is_last
 
 
-async def test_only_what_is_newer(respx_mock: respx.MockRouter) -> None:
+async def test_only_newer_jobs(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([job(1), job(5)]), newer_than=NOW - timedelta(hours=3))
     assert trial.ids == ["engineer-1"]
 
@@ -185,7 +185,7 @@ async def test_only_what_is_newer(respx_mock: respx.MockRouter) -> None:
         ({"search_term": "engineer", "job_type": "internship"}, ["engineer-3"]),
     ],
 )
-async def test_what_the_board_cannot_do_is_done_here(
+async def test_jobs_are_filtered_by_the_source(
     respx_mock: respx.MockRouter, parameters: dict[str, Any], expected: list[str]
 ) -> None:
     listed = [job(1), job(2, title="Nurse", tags=[]), job(3, remote=True, job_types=["Internship"])]
@@ -241,7 +241,9 @@ async def test_refusals_keep_the_pages_before(
         None,
     ],
 )
-async def test_a_page_of_another_make_is_kept_and_ends_the_search(respx_mock: respx.MockRouter, answer: Any) -> None:
+async def test_a_page_of_an_unknown_format_is_kept_and_fails_the_search(
+    respx_mock: respx.MockRouter, answer: Any
+) -> None:
     trial = await answered(respx_mock, httpx.Response(200, content=json.dumps(answer)))
     assert trial.failure.code is ErrorCode.UNVERIFIED
     (page,) = trial.pages
@@ -249,7 +251,7 @@ async def test_a_page_of_another_make_is_kept_and_ends_the_search(respx_mock: re
     assert trial.item_errors
 
 
-async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
+async def test_unreadable_jobs_are_reported_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([job(1), job(2, url="javascript:alert(1)"), 7]))
     assert trial.ids == ["engineer-1"]
     assert [(error.index, error.field) for error in trial.item_errors] == [(1, "url"), (2, None)]
@@ -283,7 +285,7 @@ FIELDS = ("slug", "title", "url", "created_at", "tags", "job_types", "location",
         lambda fields: json.dumps(board([job(1), job(2, **fields)])).encode()
     )
 )
-async def test_whatever_comes_is_pages_or_a_site_error(body: bytes) -> None:
+async def test_any_response_gives_pages_or_a_site_error(body: bytes) -> None:
     with respx.mock as router:
         router.get(ADDRESS).respond(200, content=body)
         trial = await search_source(ArbeitnowSource(), ENGINEER | {"location": "Berlin", "hours_old": 48})

@@ -1,4 +1,4 @@
-"""Ashby: what is asked, and what its jobs become."""
+"""Ashby: the request, and the items of its jobs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def item(**changes: Any) -> Item:
     return AshbySource().parse("ashby", {"board": "acme", "job": {**JOB, **changes}})
 
 
-async def test_what_is_asked(router: respx.MockRouter) -> None:
+async def test_the_request(router: respx.MockRouter) -> None:
     unlisted = {**JOB, "id": "2", "title": "Secret Engineer", "isListed": False}
     route = router.get("https://api.ashbyhq.com/posting-api/job-board/The%20Company")
     route.respond(json={"apiVersion": "1", "jobs": [unlisted, JOB]})
@@ -99,7 +99,7 @@ def test_a_job() -> None:
     )
 
 
-def test_a_job_that_tells_little() -> None:
+def test_a_job_with_few_fields() -> None:
     job = {name: JOB[name] for name in ("id", "title", "jobUrl", "descriptionPlain")}
     found = AshbySource().parse("ashby", {"board": "acme", "job": job})
     assert (found.description, found.is_remote, found.salary_min, found.data) == (
@@ -133,7 +133,7 @@ def test_intervals(told: str, interval: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["2 WEEK", "NONE", None, 1])
-def test_pay_for_no_interval_is_none(told: Any) -> None:
+def test_pay_without_an_interval_is_ignored(told: Any) -> None:
     assert item(compensation={"summaryComponents": [a_component(told)]}).salary_min is None
 
 

@@ -1,4 +1,4 @@
-"""Which failure of a played board is due."""
+"""The failures of the simulated boards."""
 
 from __future__ import annotations
 

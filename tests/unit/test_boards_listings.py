@@ -156,7 +156,7 @@ def test_a_city_is_found_under_its_names(location: str, city: str) -> None:
     assert all(listing.place in places for listing in found if listing.place and listing.place.city)
 
 
-def test_two_cities_of_one_name_are_told_apart() -> None:
+def test_two_cities_of_one_name_are_distinguished() -> None:
     assert [place.region_code for place in find_places("Portland")] == ["OR", "ME"]
     assert [place.region_code for place in find_places("Portland, Maine")] == ["ME"]
 

@@ -1,4 +1,4 @@
-"""JSON of others: what it may cost, and that nothing waits for it."""
+"""Parsing untrusted JSON: the limits, and the event loop that it must not block."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ values = st.recursive(
 
 
 @given(value=values, is_ascii=st.booleans())
-def test_reads_what_python_reads(value: Json, *, is_ascii: bool) -> None:
+def test_reads_the_json_that_python_reads(value: Json, *, is_ascii: bool) -> None:
     written = json.dumps(value, ensure_ascii=is_ascii).encode("utf-8", "replace")
     assert read_json(written) == json.loads(written)
 
@@ -49,12 +49,12 @@ def test_reads_what_python_reads(value: Json, *, is_ascii: bool) -> None:
         (b"[123456789012345678901234567890]", [123456789012345678901234567890]),
     ],
 )
-def test_reads_what_the_quick_parser_does_not(written: bytes, value: Json) -> None:
+def test_reads_json_that_pydantic_rejects(written: bytes, value: Json) -> None:
     assert read_json(written) == value
 
 
 @pytest.mark.parametrize("written", [b"", b"{", b"<html>", b'"\xff"', b"[1] 2", b'"\x01"'])
-def test_what_is_no_json_is_an_error(written: bytes) -> None:
+def test_invalid_json_is_an_error(written: bytes) -> None:
     with pytest.raises(JsonError, match=r"^is not JSON: "):
         read_json(written)
 
@@ -80,7 +80,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_holds_too_much_is_refused(name: str) -> None:
+def test_too_many_values_are_refused(name: str) -> None:
     with pytest.raises(JsonError, match=r"^holds more than 1,000,000 values$"):
         read_json(BOMBS[name])
 
@@ -89,12 +89,12 @@ def test_what_holds_too_much_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"\\ud800":', b"}")], ids=["[", "{", "half"]
 )
-def test_what_is_too_deep_is_refused(opening: bytes, closing: bytes, levels: int) -> None:
+def test_too_deep_nesting_is_refused(opening: bytes, closing: bytes, levels: int) -> None:
     with pytest.raises(JsonError, match=r"nested deeper|holds more"):
         read_json(opening * levels + b"0" + closing * levels)
 
 
-def test_what_is_in_strings_does_not_count() -> None:
+def test_values_in_strings_do_not_count() -> None:
     texts: Json = ["[{,:" * MOST_VALUES, '\\",[{' * MOST_VALUES]
     assert read_json(json.dumps(texts).encode()) == texts
 
@@ -139,7 +139,7 @@ def memory_of(data: bytes, folder: Path) -> int:
     ],
     ids=["objects", "keys", "most objects", "most strings", "wide characters"],
 )
-def test_what_reading_takes_is_bounded(data: bytes, tmp_path: Path) -> None:
+def test_memory_for_parsing_is_bounded(data: bytes, tmp_path: Path) -> None:
     assert memory_of(data, tmp_path) < 200 * 2**20
 
 
@@ -171,7 +171,7 @@ async def test_a_long_answer_is_read_in_a_thread_and_once(monkeypatch: pytest.Mo
     assert readers[0] is not threading.main_thread()
 
 
-async def test_what_is_long_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_json_is_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     readers: list[threading.Thread] = []
 
     def noted(data: bytes) -> Json:

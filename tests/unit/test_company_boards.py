@@ -1,4 +1,4 @@
-"""One search over many companies' boards: shares, pages, going on, and boards that fail. Played for Greenhouse."""
+"""A search over several company boards: shares, pages, resuming and failing boards. Uses Greenhouse."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_each_board_gives_its_share_and_leaves_the_rest_to_those_after_it(
     assert told.pages[-1].is_last
 
 
-async def test_boards_are_not_asked_once_enough_is_found(router: respx.MockRouter) -> None:
+async def test_boards_are_not_requested_after_enough_jobs_are_found(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1), a_job(2)]})
     told = await search_source(GreenhouseSource(), parameters("acme", "bolt", results_wanted=1))
     assert told.jobs == [("acme", 1)]
@@ -125,7 +125,7 @@ async def test_the_best_of_a_board_come_first(router: respx.MockRouter) -> None:
     ]
 
 
-async def test_only_what_is_newer_is_asked_for(router: respx.MockRouter) -> None:
+async def test_only_newer_jobs_are_requested(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(30), a_job(90), a_job(200)]})
     newer_than = NOW - timedelta(minutes=120)
     assert (await search_source(GreenhouseSource(), parameters("acme"), newer_than=newer_than)).titles == [
@@ -147,7 +147,7 @@ async def test_a_job_that_cannot_be_read_is_kept_as_an_error(router: respx.MockR
 # Going on --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_search_goes_on_after_the_last_board_that_was_saved(router: respx.MockRouter) -> None:
+async def test_a_search_resumes_after_the_last_saved_board(router: respx.MockRouter) -> None:
     acme = at(router, "acme").respond(json={"jobs": [a_job(1, title="Nurse")]})
     bolt = at(router, "bolt").respond(json={"jobs": [a_job(2)]})
     first = await search_source(GreenhouseSource(), parameters("acme", "bolt"), stop_after=1)
@@ -172,7 +172,7 @@ async def test_a_search_that_was_stopped_finds_the_rest_once(router: respx.MockR
     assert [page.number for page in (*first.pages, *second.pages)] == [1, 2, 3, 4, 5]
 
 
-async def test_what_a_board_gave_counts_for_the_search_that_goes_on(router: respx.MockRouter) -> None:
+async def test_jobs_found_before_count_for_a_resumed_search(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(number) for number in range(400)]})
     at(router, "bolt").respond(json={"jobs": [a_job(number) for number in range(500, 900)]})
     wanted = parameters("acme", "bolt", results_wanted=300)
@@ -200,7 +200,7 @@ async def test_cursors_are_json(router: respx.MockRouter) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["page 2", 7, {"positions": []}, {"positions": {"acme": {"start": -1}}}])
-async def test_a_cursor_of_another_version_begins_anew(router: respx.MockRouter, cursor: Any) -> None:
+async def test_a_cursor_of_another_version_restarts_the_search(router: respx.MockRouter, cursor: Any) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
     told = await search_source(GreenhouseSource(), parameters("acme"), after=Page(4, None, 0, cursor=cursor))
     assert [(page.number, page.is_last) for page in told.pages] == [(5, True)]
@@ -227,7 +227,7 @@ async def test_boards_that_are_all_unknown(router: respx.MockRouter) -> None:
     assert told.failure.message == "4 of 4 boards failed (no such board: typo, mistake, error, slip)"
 
 
-async def test_boards_that_failed_are_searched_again_and_no_others(router: respx.MockRouter) -> None:
+async def test_a_resumed_search_requests_only_failed_boards(router: respx.MockRouter) -> None:
     down = at(router, "down").respond(503)
     acme = at(router, "acme").respond(json={"jobs": [a_job(1)]})
     first = await search_source(GreenhouseSource(), parameters("down", "acme"))
@@ -241,7 +241,7 @@ async def test_boards_that_failed_are_searched_again_and_no_others(router: respx
     assert acme.call_count == 1
 
 
-async def test_a_cause_that_may_pass_counts_more_than_one_that_does_not(router: respx.MockRouter) -> None:
+async def test_a_retryable_failure_decides_the_error(router: respx.MockRouter) -> None:
     at(router, "typo").respond(404)
     at(router, "down").respond(500)
     told = await search_source(GreenhouseSource(), parameters("typo", "down"))
@@ -291,7 +291,7 @@ async def test_a_board_that_does_not_answer(router: respx.MockRouter, error: Exc
     assert (told.failure.code, told.titles) == (code, ["Engineer 1"])
 
 
-async def test_a_site_that_wants_less_is_asked_no_more(router: respx.MockRouter) -> None:
+async def test_a_rate_limit_ends_the_search(router: respx.MockRouter) -> None:
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
     at(router, "bolt").respond(429, headers={"retry-after": "120"})
     corp = at(router, "corp").respond(json={"jobs": [a_job(2)]})
@@ -300,7 +300,7 @@ async def test_a_site_that_wants_less_is_asked_no_more(router: respx.MockRouter)
     assert (told.titles, corp.called) == (["Engineer 1"], False)
 
 
-async def test_a_site_that_is_down_is_not_asked_for_every_board(router: respx.MockRouter) -> None:
+async def test_a_site_that_is_down_ends_the_search(router: respx.MockRouter) -> None:
     router.get(url__regex="/(down|worse|gone)/").respond(502)
     acme = at(router, "acme").respond(json={"jobs": [a_job(1)]})
     told = await search_source(GreenhouseSource(), parameters("down", "worse", "gone", "acme"))
@@ -308,7 +308,7 @@ async def test_a_site_that_is_down_is_not_asked_for_every_board(router: respx.Mo
     assert all(board in told.failure.message for board in ("down", "worse", "gone"))
 
 
-async def test_boards_that_are_none_do_not_make_the_site_one_that_is_down(router: respx.MockRouter) -> None:
+async def test_unknown_boards_do_not_count_as_a_site_that_is_down(router: respx.MockRouter) -> None:
     router.get(url__regex="/(typo|drifted|other|slip)/").respond(json={"positions": []})
     at(router, "acme").respond(json={"jobs": [a_job(1)]})
     told = await search_source(GreenhouseSource(), parameters("typo", "drifted", "other", "slip", "acme"))
@@ -368,14 +368,14 @@ async def test_a_search_that_has_to_wait_ends_at_once_and_keeps_its_place(router
     ],
     ids=repr,
 )  # fmt: skip
-def test_boards_that_are_none(source: CompanyBoards, boards: Any) -> None:
+def test_invalid_board_names(source: CompanyBoards, boards: Any) -> None:
     with pytest.raises(SiteError, match=source.boards) as raised:
         source.validate(source.name, {"search_term": "x", source.boards: boards})
     assert raised.value.code is ErrorCode.INVALID_PARAMETERS
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
-def test_boards_that_may_be(source: CompanyBoards) -> None:
+def test_valid_board_names(source: CompanyBoards) -> None:
     boards = ["acme", "Acme_2", "acme-robotics", "x.ai", "The Browser Company", "1password", " acme "]
     source.validate(source.name, {"search_term": "x", source.boards: boards, "linkedin_company_ids": [1]})
 
@@ -392,7 +392,7 @@ def test_names_of_companies() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_what_a_source_tells_of_itself(source: type[CompanyBoards]) -> None:
+def test_the_attributes_of_the_sources(source: type[CompanyBoards]) -> None:
     assert (source.kind, source.limits, source.credentials) == ("jobs", {source.name: DEFAULT_LIMITS}, {})
 
 
@@ -423,7 +423,7 @@ READABLE = st.dictionaries(st.sampled_from(NAMES), JOB, max_size=8).map(lambda j
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @hostile(100)
 @given(payload=json_values | st.fixed_dictionaries({"board": st.just("acme"), "jobs": json_values}))
-def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) -> None:
+def test_any_page_has_records_or_is_invalid(source: CompanyBoards, payload: Any) -> None:
     try:
         records = source.records(source.name, Page(1, payload, 0))
     except InvalidItemError:
@@ -434,7 +434,7 @@ def test_any_page_has_records_or_is_none(source: CompanyBoards, payload: Any) ->
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @hostile(100)
 @given(record=JOB | st.fixed_dictionaries({"board": st.just("acme"), "job": JOB | READABLE}))
-def test_any_record_is_an_item_or_is_none(source: CompanyBoards, record: Any) -> None:
+def test_any_record_is_an_item_or_is_invalid(source: CompanyBoards, record: Any) -> None:
     if item := item_of(source, record):
         assert_sound(item)
         JobFilter(JobParameters.read({"search_term": "engineer", "is_remote": True, "location": "Berlin"})).match(item)
@@ -443,14 +443,14 @@ def test_any_record_is_an_item_or_is_none(source: CompanyBoards, record: Any) ->
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @hostile(100)
 @given(job=READABLE)
-def test_all_but_what_makes_it_a_job_may_be_anything(source: CompanyBoards, job: Any) -> None:
+def test_optional_fields_may_have_any_value(source: CompanyBoards, job: Any) -> None:
     assert_sound(source.parse(source.name, {"board": "acme", "job": job}))
 
 
 @pytest.mark.parametrize("source", [source() for source in SOURCES], ids=lambda source: source.name)
 @hostile(100)
 @given(answer=json_values | st.fixed_dictionaries({"jobs": json_values}))
-def test_any_answer_has_jobs_or_is_none(source: CompanyBoards, answer: Any) -> None:
+def test_any_response_has_jobs_or_is_invalid(source: CompanyBoards, answer: Any) -> None:
     try:
         jobs = source.jobs(answer)
     except SiteError:

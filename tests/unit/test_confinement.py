@@ -104,7 +104,7 @@ def test_of_root(look: Look, env_mode: int) -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-def test_of_root_where_nobody_cannot_read_what_the_child_needs(look: Look, folder: Path) -> None:
+def test_of_root_if_the_user_nobody_cannot_read_the_required_files(look: Look, folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     shutil.copytree(REPOSITORY / "worker", closed / "worker")

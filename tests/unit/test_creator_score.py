@@ -1,4 +1,4 @@
-"""How well a creator fits."""
+"""Filters and scores of creators."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_older_upload_never_scores_more(younger: int, older: int) -> None:
         (Creator(title="Café Über"), "cafe\u0301 ÜBER", 1.0),
     ],
 )
-def test_what_a_word_of_the_topic_counts(creator: Creator, topic: str, part: float) -> None:
+def test_the_value_of_a_word_of_the_topic(creator: Creator, topic: str, part: float) -> None:
     assert score(creator, Criteria(topic=topic), NOW).parts["topic"] == part
 
 
@@ -98,7 +98,7 @@ def test_the_parts_count_by_their_weights() -> None:
     assert score(month_ago, Criteria(topic="chess", keywords=("go",)), NOW).parts["activity"] == 0.5
 
 
-def test_what_is_not_known_counts_nothing() -> None:
+def test_unknown_parts_are_left_out() -> None:
     found = score(Creator(title="Chess"), Criteria(topic="chess"), NOW)
     assert (found.total, found.parts) == (100, {"topic": 1.0})
     assert score(Creator(title="Chess"), Criteria(topic="!"), NOW).total == 0

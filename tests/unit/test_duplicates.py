@@ -237,7 +237,7 @@ def test_an_organization_that_is_called_like_a_legal_form_keeps_its_name(name: s
 @pytest.mark.parametrize(
     "missing", [{"title": " - "}, {"organization": None}, {"organization": "?!"}, {"city": None, "location": None}]
 )
-def test_what_has_no_title_organization_or_place_matches_nothing(missing: dict[str, Any]) -> None:
+def test_an_item_without_title_organization_or_place_has_no_match_key(missing: dict[str, Any]) -> None:
     assert match_key(**{"region": None, "country": None, **missing}) is None
 
 
@@ -276,7 +276,7 @@ def test_case_punctuation_and_space_never_matter(title: str, organization: str, 
 @given(items)
 @example(replace(ITEM, title="x" * 10_000))
 @example(replace(ITEM, apply_url="https://a.example/jobs/123456/%00%ff\ud800"))
-def test_keys_can_be_stored_whatever_a_site_said(item: Item) -> None:
+def test_keys_of_any_item_can_be_stored(item: Item) -> None:
     found = keys(item)
     for key in (found.apply, found.match, found.organization):
         if key is not None:
@@ -344,17 +344,17 @@ def test_a_job_in_other_words_is_the_same(one: dict[str, Any], other: dict[str, 
         ({}, {"description": None}),
     ],
 )
-def test_a_neighbour_of_the_same_template_is_another_job(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_a_different_job_of_the_same_template_is_no_duplicate(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert not are_with(one, other)
     assert not are_with(other, one)
 
 
 @given(items, items)
-def test_whatever_the_two_are_their_order_does_not_matter(a: Item, b: Item) -> None:
+def test_the_comparison_is_symmetric(a: Item, b: Item) -> None:
     assert are_duplicates(a, b) == are_duplicates(b, a)
 
 
 @given(items)
-def test_what_has_an_organization_and_a_text_is_like_itself(item: Item) -> None:
+def test_an_item_with_organization_and_text_is_a_duplicate_of_itself(item: Item) -> None:
     item = replace(item, organization="Acme", description=DESCRIPTION)
     assert are_duplicates(item, item)

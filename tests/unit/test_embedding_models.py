@@ -207,9 +207,7 @@ async def test_a_text_that_breaks_the_server_fails_alone(
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 301])
-async def test_a_refusal_of_the_worker_is_told_without_the_key(
-    endpoint: Endpoint, http: httpx.AsyncClient, status: int
-) -> None:
+async def test_a_refusal_is_reported_without_the_key(endpoint: Endpoint, http: httpx.AsyncClient, status: int) -> None:
     endpoint.refuses = lambda _: httpx.Response(status, text=f"Incorrect key: {KEY}")
     with pytest.raises(EmbedderError, match=rf"answers HTTP {status}: Incorrect key: \*\*\*"):
         await embedder(http).embed(["a"])
@@ -217,7 +215,7 @@ async def test_a_refusal_of_the_worker_is_told_without_the_key(
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
-async def test_what_may_pass_is_tried_again(
+async def test_temporary_errors_are_retried(
     endpoint: Endpoint, http: httpx.AsyncClient, slept: list[float], status: int
 ) -> None:
     endpoint.refuses = lambda _: httpx.Response(status) if len(endpoint.requests) < ATTEMPTS else None
@@ -231,7 +229,7 @@ async def test_what_may_pass_is_tried_again(
     assert len(endpoint.requests) == ATTEMPTS
 
 
-async def test_the_endpoint_says_when_to_come_again(
+async def test_the_retry_after_of_the_endpoint_is_used(
     endpoint: Endpoint, http: httpx.AsyncClient, slept: list[float]
 ) -> None:
     asked = iter(["7", format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True), "soon"])
@@ -327,7 +325,7 @@ def cosine(first: object, second: object) -> float:
     return math.fsum(one * other for one, other in zip(first, second, strict=True))
 
 
-async def test_the_offline_model_tells_what_is_alike() -> None:
+async def test_the_offline_model_finds_similar_texts() -> None:
     engineer, developer, baker = await OfflineEmbedder().embed(
         ["Senior Python engineer\nAcme", "Python backend developer\nAcme Inc.", "Baker, night shift\nGolden Crust"]
     )
@@ -338,7 +336,7 @@ async def test_the_offline_model_tells_what_is_alike() -> None:
     assert cosine(engineer, developer) > 0.5 > cosine(engineer, baker)
 
 
-async def test_the_offline_model_refuses_what_it_knows_nothing_of() -> None:
+async def test_the_offline_model_refuses_texts_without_known_tokens() -> None:
     nothing, something = await OfflineEmbedder().embed(["", "x"])
     assert isinstance(nothing, TextRefusedError)
     assert isinstance(something, list)

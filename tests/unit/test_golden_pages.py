@@ -1,4 +1,4 @@
-"""Whole pages, made by hand, and all that is made of them."""
+"""The complete result of transforming hand-made pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Greenhouse: what is asked, and what its jobs become."""
+"""Greenhouse: the request, and the items of its jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def item(**changes: Any) -> Item:
     return GreenhouseSource().parse("greenhouse", {"board": "acme", "job": {**JOB, **changes}})
 
 
-async def test_what_is_asked(router: respx.MockRouter) -> None:
+async def test_the_request(router: respx.MockRouter) -> None:
     route = router.get("https://boards-api.greenhouse.io/v1/boards/acme/jobs").respond(json={"jobs": [JOB]})
     told = await search_source(GreenhouseSource(), {"greenhouse_boards": ["acme"]})
     assert dict(route.calls[0].request.url.params) == {"content": "true", "pay_transparency": "true"}
@@ -84,7 +84,7 @@ def test_a_job() -> None:
     )
 
 
-def test_a_job_that_tells_little() -> None:
+def test_a_job_with_few_fields() -> None:
     job = {name: JOB[name] for name in ("id", "title", "absolute_url", "updated_at")}
     found = GreenhouseSource().parse("greenhouse", {"board": "acme-robotics", "job": {**job, "metadata": None}})
     assert (found.organization, found.location, found.description) == ("Acme Robotics", None, None)

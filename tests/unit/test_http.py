@@ -1,4 +1,4 @@
-"""Requests to sites, as a search sends them: which are repeated, what is told, and what is not."""
+"""Requests of a search: retries, error messages and secrets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def failure_of(http: HttpClient, url: str = URL, permits: Permits | None =
 
 
 @respx.mock
-async def test_what_has_failed_is_not_put_off(http: HttpClient) -> None:
+async def test_a_failed_request_is_not_deferred(http: HttpClient) -> None:
     route = respx.get(URL).respond(500)
     response = await SiteHttp(http, Permits(granted=1)).request("GET", URL)
     assert (response.status, route.call_count) == (500, 1)
@@ -95,7 +95,7 @@ async def test_the_operator_names_the_worker() -> None:
 
 
 @respx.mock
-async def test_a_server_that_failed_is_asked_again_with_a_permit_for_each_try(http: HttpClient) -> None:
+async def test_each_retry_after_a_server_error_takes_a_permit(http: HttpClient) -> None:
     respx.get(URL).mock(side_effect=[httpx.Response(503), httpx.ConnectError("refused"), httpx.Response(200)])
     permits = Permits()
     response = await SiteHttp(http, permits).request("GET", URL, bucket="b", cost=2)
@@ -105,7 +105,7 @@ async def test_a_server_that_failed_is_asked_again_with_a_permit_for_each_try(ht
 
 @respx.mock
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_server_that_goes_on_failing_is_asked_three_times(http: HttpClient, status: int) -> None:
+async def test_a_failing_server_is_requested_three_times(http: HttpClient, status: int) -> None:
     route = respx.get(URL).respond(status, json={"error": "down"})
     response = await SiteHttp(http, Permits()).request("GET", URL)
     assert (response.status, response.json(), response.requests) == (status, {"error": "down"}, 3)
@@ -116,7 +116,7 @@ async def test_a_server_that_goes_on_failing_is_asked_three_times(http: HttpClie
 @pytest.mark.parametrize(
     "status", [200, 204, 301, 304, 400, 401, 403, 404, 408, 409, 410, 422, 425, 429, 501, 505, 599]
 )
-async def test_no_other_answer_is_asked_for_twice(http: HttpClient, status: int) -> None:
+async def test_other_responses_are_not_retried(http: HttpClient, status: int) -> None:
     route = respx.get(URL).respond(status)
     assert (await SiteHttp(http, Permits()).request("GET", URL)).status == status
     assert route.call_count == 1
@@ -145,7 +145,7 @@ async def test_without_an_answer_the_request_is_sent_three_times(
 
 
 @respx.mock
-async def test_what_the_site_asks_for_is_passed_on(http: HttpClient) -> None:
+async def test_retry_after_is_reported_to_the_limits(http: HttpClient) -> None:
     route = respx.get(URL).respond(429, headers={"Retry-After": "120"})
     permits = Permits()
     response = await SiteHttp(http, permits).request("GET", URL, bucket="b")
@@ -208,7 +208,7 @@ def test_each_status_says_why_the_site_failed(status: int, code: ErrorCode, is_f
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"a":', b"\xff", b"[" * 100])
-def test_what_is_no_json_is_the_sites_failure(body: bytes) -> None:
+def test_invalid_json_is_an_error_of_the_site(body: bytes) -> None:
     response = Response(200, httpx.Headers({"Content-Type": "text/html"}), body, 1)
     with pytest.raises(SiteError, match=r"the answer \(status 200, text/html\) is not JSON") as raised:
         response.json()
@@ -248,7 +248,7 @@ async def test_credentials_show_nowhere(http: HttpClient, caplog: pytest.LogCapt
         ("https://api.example.com/\0hunter2", "the address or a header of the request is not valid"),
     ],
 )
-async def test_only_https_is_asked(http: HttpClient, url: str, message: str) -> None:
+async def test_only_https_is_allowed(http: HttpClient, url: str, message: str) -> None:
     permits = Permits()
     failure = await failure_of(http, url, permits)
     assert (failure.code, failure.message) == (ErrorCode.INTERNAL, message)

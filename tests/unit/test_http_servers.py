@@ -1,4 +1,4 @@
-"""Requests to real servers on loopback, which behave badly, and through real proxies."""
+"""Requests to misbehaving servers on loopback, and through proxies."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_an_answer_that_drips_is_given_up_in_time(authority: Authority, se
         await hung_up.wait()
 
 
-async def test_a_connection_that_is_reset_is_made_anew(authority: Authority, settings: HttpSettings) -> None:
+async def test_a_reset_connection_is_opened_again(authority: Authority, settings: HttpSettings) -> None:
     async def reset_once(_: Request, writer: asyncio.StreamWriter) -> None:
         if len(server.requests) == 1:
             raw = writer.get_extra_info("socket")
@@ -218,7 +218,7 @@ async def test_redirects_within_the_host_are_followed(
         ("https://localhost:x/", "localhost redirects to an invalid address"),
     ],
 )
-async def test_redirects_elsewhere_are_refused(
+async def test_redirects_to_other_hosts_are_refused(
     authority: Authority, settings: HttpSettings, location: str, message: str
 ) -> None:
     async def lead(_: Request, writer: asyncio.StreamWriter) -> None:
@@ -259,7 +259,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_tried_twice(authority: A
     assert (taken.count, server.requests) == (1, [])
 
 
-async def test_a_port_that_nobody_listens_at_is_the_networks_failure(settings: HttpSettings) -> None:
+async def test_a_refused_connection_is_a_network_error(settings: HttpSettings) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
     failure = await failure_of(settings, f"https://localhost:{port}/")
@@ -270,7 +270,7 @@ async def test_a_port_that_nobody_listens_at_is_the_networks_failure(settings: H
 # Proxies -------------------------------------------------------------------------------------------------------------
 
 
-async def test_proxies_take_turns(
+async def test_proxies_are_used_in_rotation(
     authority: Authority, settings: HttpSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -331,7 +331,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, **hosts: Iterable[str]) -> list[s
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.1", "2130706433", "0x7f.1"])
-async def test_this_machine_is_never_asked_for_a_user(authority: Authority, settings: HttpSettings, host: str) -> None:
+async def test_a_user_cannot_reach_this_machine(authority: Authority, settings: HttpSettings, host: str) -> None:
     async with authority.serve(replies(reply())) as server:
         failure = await failure_of(settings, f"https://{host}:{server.port}/", is_user_given=True)
         assert (failure.code, failure.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
@@ -369,7 +369,7 @@ async def ask_as_user(site: SiteHttp, server: Server, host: str) -> Response:
 
 
 @pytest.mark.usefixtures("loopback_is_public")
-async def test_the_address_that_was_checked_is_the_one_that_is_asked(
+async def test_the_request_goes_to_the_checked_address(
     authority: Authority, settings: HttpSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = resolving(monkeypatch, named__example=[LOOPBACK], other__example=[LOOPBACK])
@@ -401,7 +401,7 @@ async def test_a_certificate_of_another_name_is_not_accepted(
 
 
 @pytest.mark.usefixtures("loopback_is_public")
-async def test_a_name_that_leads_inside_after_a_redirect_is_refused(
+async def test_a_redirect_to_an_internal_address_is_refused(
     authority: Authority, settings: HttpSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     led = iter([LOOPBACK, "10.0.0.1"])
@@ -418,7 +418,7 @@ async def test_a_name_that_leads_inside_after_a_redirect_is_refused(
 
 
 @pytest.mark.usefixtures("loopback_is_public")
-async def test_a_host_that_a_user_named_is_never_asked_through_a_proxy(
+async def test_requests_to_user_given_hosts_bypass_the_proxies(
     authority: Authority, settings: HttpSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolving(monkeypatch, named__example=[LOOPBACK])

@@ -1,4 +1,4 @@
-"""Which jobs of a board that cannot search answer a search."""
+"""Filtering and ranking the jobs of boards without a search of their own."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_refusal_names_the_field_and_what_is_allowed(change: dict[str, Any], mes
     assert refusal("indeed", SEARCH | change).startswith(message)
 
 
-def test_what_other_sources_of_jobs_read_is_ignored() -> None:
+def test_parameters_of_other_sources_are_ignored() -> None:
     SOURCE.validate("indeed", SEARCH | {"greenhouse_boards": ["example"], "whatever": [1]})
 
 
@@ -120,7 +120,7 @@ def test_every_country_of_a_site_is_taken(site: str) -> None:
     ("country", "in_jobspys_words"),
     [("United States", "usa"), ("us", "usa"), ("united kingdom", "uk"), ("DE", "germany"), ("Deutschland", "germany")],
 )
-def test_a_country_may_be_told_by_any_of_its_names(country: str, in_jobspys_words: str) -> None:
+def test_a_country_has_several_names(country: str, in_jobspys_words: str) -> None:
     assert JobSpyParameters.for_site("glassdoor", SEARCH | {"country": country}).country == in_jobspys_words
 
 
@@ -169,7 +169,7 @@ class TestLimits:
             "hellowork": 2,
         }
 
-    def test_one_at_a_time_where_jobspy_alone_keeps_the_pause(self) -> None:
+    def test_one_search_at_a_time_if_jobspy_pauses_within_a_call(self) -> None:
         limits = JobSpySource().limits
         assert {site for site in SITES if limits[site].searches == 1} == {
             "zip_recruiter",

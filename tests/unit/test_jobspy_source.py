@@ -79,7 +79,7 @@ def test_links_are_web_addresses() -> None:
 
 
 @pytest.mark.parametrize(("told", "known"), [(True, True), (False, None), (None, None)])
-def test_linkedin_does_not_tell_that_a_job_is_not_remote(told: bool | None, known: bool | None) -> None:
+def test_linkedin_does_not_report_that_a_job_is_not_remote(told: bool | None, known: bool | None) -> None:
     assert SOURCE.parse("linkedin", ROW | {"is_remote": told}).is_remote is known
 
 

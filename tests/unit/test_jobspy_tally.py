@@ -60,7 +60,7 @@ def test_where_a_search_is_one_call_it_asks_for_all_and_cannot_be_gone_on_after(
     assert (tally.has_ended, tally.cursor, tally.failure()) == (True, None, None)
 
 
-def test_a_job_that_the_next_slice_shows_again_counts_once() -> None:
+def test_a_job_repeated_in_the_next_slice_counts_once() -> None:
     first = Tally("linkedin", asking(), None)
     added(first, answer(*range(10)))
     # A new job has come meanwhile: the last one of the page before is now the first one of the next.
@@ -85,7 +85,7 @@ def test_a_page_that_failed_is_not_passed_over() -> None:
     assert failure.code is ErrorCode.RATE_LIMITED
 
 
-def test_pages_that_nobody_can_read_end_a_search() -> None:
+def test_unreadable_pages_end_a_search() -> None:
     tally = Tally("linkedin", asking(), None)
     added(tally, *[answer(*range(page * 10, page * 10 + 10)) for page in range(50)])
     for _ in range(UNREADABLE_PAGES):
@@ -98,14 +98,14 @@ def test_pages_that_nobody_can_read_end_a_search() -> None:
 
 
 @pytest.mark.parametrize(("site", "is_suspect"), [("hellowork", True), ("naukri", False)])
-def test_no_jobs_are_suspect_where_that_is_what_a_captcha_looks_like(site: str, is_suspect: bool) -> None:
+def test_no_jobs_are_unverified_on_sites_with_captchas(site: str, is_suspect: bool) -> None:
     tally = Tally(site, asking(), None)
     added(tally, answer(has_more_pages=False))
     assert tally.has_ended
     assert (tally.failure() is not None) is is_suspect
 
 
-def test_warnings_are_told_once_in_a_search_even_if_it_goes_on() -> None:
+def test_warnings_are_reported_once_per_search_even_if_it_is_resumed() -> None:
     warning = "job_type isn't supported, ignoring it"
     tally = Tally("linkedin", asking(job_type="contract"), None)
     assert tally.add(answer(1, warnings=[warning]))[1] == [warning]
@@ -128,9 +128,7 @@ slices = st.lists(
 
 
 @given(slices, st.booleans())
-def test_a_search_that_goes_on_ends_as_one_that_was_never_interrupted(
-    sizes: list[dict[str, Any]], fetch_description: bool
-) -> None:
+def test_a_resumed_search_ends_like_an_uninterrupted_one(sizes: list[dict[str, Any]], fetch_description: bool) -> None:
     asked = asking(60, fetch_description=fetch_description)
     whole = Tally("zip_recruiter", asked, None)
     interrupted = Tally("zip_recruiter", asked, None)

@@ -1,4 +1,4 @@
-"""JSearch, played by respx at the host's door."""
+"""JSearch's API, simulated with respx."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_the_first_version_numbers_its_pages(respx_mock: respx.MockRouter)
 
 @pytest.mark.parametrize(("version", "path"), [("v1", "search"), ("v2", "search-v2")])
 @pytest.mark.parametrize("answer", [v1(jobs(range(4))), v2(jobs(range(4)), None)])
-async def test_either_shape_is_read_whatever_was_asked(
+async def test_both_response_formats_are_read(
     respx_mock: respx.MockRouter, version: str, path: str, answer: Any
 ) -> None:
     respx_mock.get(f"{RAPIDAPI}/{path}").respond(json=answer)
@@ -123,7 +123,7 @@ async def test_either_shape_is_read_whatever_was_asked(
     assert trial.pages[0].payload == answer
 
 
-async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter) -> None:
+async def test_a_search_resumes_after_its_last_page(respx_mock: respx.MockRouter) -> None:
     begun = await answered(
         respx_mock,
         v2(jobs(range(10)), "c1"),
@@ -145,7 +145,7 @@ async def test_a_search_goes_on_after_its_last_page(respx_mock: respx.MockRouter
     assert [step.current for step in resumed.progress] == [20, 25]
 
 
-async def test_a_search_goes_on_in_the_version_that_it_began_with(respx_mock: respx.MockRouter) -> None:
+async def test_a_resumed_search_keeps_its_version(respx_mock: respx.MockRouter) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search").respond(json=v1([]))
     await search_source(source(version="v2"), ENGINEER, cursor={"page": 4, "found_ids": ["id-1"]}, next_page=4)
     assert [params["page"] for params in asked(route)] == ["4"]
@@ -163,7 +163,7 @@ async def test_a_cursor_asks_for_the_same_days_however_late_it_is_followed(respx
 
 
 @pytest.mark.parametrize("cursor", ["c1", 7, [], {"found": 3}, {"page": "x"}])
-async def test_a_cursor_of_another_make_begins_anew(respx_mock: respx.MockRouter, cursor: Json) -> None:
+async def test_an_unknown_cursor_restarts_the_search(respx_mock: respx.MockRouter, cursor: Json) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2(jobs(range(2)), None))
     trial = await search_source(source(), ENGINEER, cursor=cursor)
     assert len(trial.items) == 2
@@ -244,9 +244,7 @@ async def test_a_search_does_not_use_up_the_plan(respx_mock: respx.MockRouter) -
         ({"hours_old": 8000}, {"date_posted": "all"}),
     ],
 )
-async def test_what_is_asked(
-    respx_mock: respx.MockRouter, parameters: dict[str, Any], expected: dict[str, str]
-) -> None:
+async def test_the_request(respx_mock: respx.MockRouter, parameters: dict[str, Any], expected: dict[str, str]) -> None:
     route = respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None))
     await search_source(source(), {"search_term": "nurse"} | parameters)
     (params,) = asked(route)
@@ -282,7 +280,7 @@ async def test_jobs_that_are_too_old_are_left_out(respx_mock: respx.MockRouter) 
     assert trial.items[1].posted_at == "2026-11-20"
 
 
-async def test_a_type_that_cannot_be_asked_for_is_picked_out(respx_mock: respx.MockRouter) -> None:
+async def test_a_type_that_the_api_lacks_is_filtered_by_the_source(respx_mock: respx.MockRouter) -> None:
     listed: list[Json] = [
         job(1, job_employment_type="Temp work", job_employment_types=["TEMPORARY"]),
         job(2, job_employment_types=["FULLTIME"]),
@@ -413,7 +411,7 @@ async def test_a_server_that_fails(respx_mock: respx.MockRouter, status: int) ->
     assert (trial.failure.code, trial.failure.is_final) == (ErrorCode.UPSTREAM, False)
 
 
-async def test_without_a_key_nothing_is_asked(respx_mock: respx.MockRouter) -> None:
+async def test_without_a_key_no_request_is_sent(respx_mock: respx.MockRouter) -> None:
     keyless = JSearchSource(JSearchSettings(api_key=None))
     trial = await search_source(keyless, ENGINEER)
     assert trial.failure.code is ErrorCode.UNAUTHORIZED
@@ -464,7 +462,7 @@ async def test_a_plan_that_ends_mid_run_keeps_the_pages_before(respx_mock: respx
         (429, {"x-ratelimit-requests-reset": "60"}, [Observed(remaining=0, resets_in_seconds=60)]),
     ],
 )
-async def test_what_an_answer_tells_of_the_plan_is_passed_on(
+async def test_the_quota_in_the_headers_is_reported(
     respx_mock: respx.MockRouter, status: int, headers: dict[str, str], observed: list[Observed]
 ) -> None:
     body = v2([], None) if status == 200 else {"message": "You have exceeded the MONTHLY quota"}
@@ -474,7 +472,7 @@ async def test_what_an_answer_tells_of_the_plan_is_passed_on(
     assert permits.taken == [(None, 1)]
 
 
-async def test_a_reset_may_be_told_as_a_time(respx_mock: respx.MockRouter) -> None:
+async def test_a_reset_may_be_a_timestamp(respx_mock: respx.MockRouter) -> None:
     at = int(datetime.now(UTC).timestamp()) + 500
     respx_mock.get(f"{RAPIDAPI}/search-v2").respond(json=v2([], None), headers={"x-ratelimit-requests-reset": str(at)})
     (observed,) = (await permits_of_search(source(), ENGINEER)).observed
@@ -482,7 +480,7 @@ async def test_a_reset_may_be_told_as_a_time(respx_mock: respx.MockRouter) -> No
     assert 0 <= observed.resets_in_seconds <= 500
 
 
-def test_the_free_plan_is_what_is_taken_for_granted() -> None:
+def test_the_default_limits_are_those_of_the_free_plan() -> None:
     limits = source().limits["jsearch"]
     assert (limits.quota, limits.quota_period) == (200, "month")
 
@@ -544,13 +542,13 @@ def test_a_job_without_a_location_of_its_own_has_its_parts() -> None:
         ({"job_apply_link": None, "job_google_link": "ftp://x"}, "job_apply_link"),
     ],
 )
-def test_what_is_no_job_is_told_with_its_field(fields: dict[str, Json], field: str) -> None:
+def test_an_invalid_job_is_reported_with_its_field(fields: dict[str, Json], field: str) -> None:
     with pytest.raises(InvalidItemError) as raised:
         source().parse("jsearch", job(1) | fields)
     assert raised.value.field == field
 
 
-async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
+async def test_unreadable_jobs_are_reported_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
     listed: list[Json] = [job(1), None, "job", job(2) | {"job_title": 7.5}, job(3)]
     trial = await answered(respx_mock, v2(listed, None))
     assert trial.ids == ["id-1", "id-3"]
@@ -572,7 +570,7 @@ async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock:
         (7, "no list of jobs"),
     ],
 )
-async def test_a_page_of_another_make_is_kept_and_ends_the_search(
+async def test_a_page_of_an_unknown_format_is_kept_and_fails_the_search(
     respx_mock: respx.MockRouter, answer: Any, message: str
 ) -> None:
     """It is neither a last page nor one to go on after: the search begins anew."""
@@ -613,7 +611,7 @@ def test_any_job_is_read_or_refused(fields: dict[str, Json]) -> None:
     ),
     st.sampled_from([200, 204, 400, 401, 403, 404, 429]),
 )
-async def test_whatever_comes_is_pages_or_a_site_error(body: bytes, status: int) -> None:
+async def test_any_response_gives_pages_or_a_site_error(body: bytes, status: int) -> None:
     with respx.mock as router:
         router.get(f"{RAPIDAPI}/search-v2").respond(status, content=body)
         trial = await search_source(source(), ENGINEER | {"hours_old": 48, "results_wanted": 20})

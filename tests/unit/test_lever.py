@@ -1,4 +1,4 @@
-"""Lever: what is asked, page by page and in two regions, and what its postings become."""
+"""Lever: requests of pages and of both regions, and the items of its postings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def skips(route: respx.Route) -> list[str]:
     return [call.request.url.params["skip"] for call in route.calls]
 
 
-async def test_what_is_asked(router: respx.MockRouter) -> None:
+async def test_the_request(router: respx.MockRouter) -> None:
     route = plays(router, "acme", [POSTING])
     told = await search_source(LeverSource(), {"lever_boards": ["acme"]})
     assert dict(route.calls[0].request.url.params) == {"mode": "json", "skip": "0", "limit": "100"}
@@ -93,7 +93,7 @@ async def test_a_board_of_full_answers_ends_with_an_empty_one(router: respx.Mock
     assert skips(acme) == ["0", "100"]
 
 
-async def test_no_more_is_asked_for_than_is_wanted(router: respx.MockRouter) -> None:
+async def test_no_more_jobs_are_requested_than_wanted(router: respx.MockRouter) -> None:
     acme = plays(router, "acme", [a_posting(number) for number in range(300)])
     told = await search_source(LeverSource(), {"lever_boards": ["acme"], "results_wanted": 120})
     assert told.jobs == [("acme", 100), ("acme", 20)]
@@ -119,7 +119,7 @@ async def test_a_search_that_was_stopped_repeats_no_request(router: respx.MockRo
     assert (skips(acme), skips(bolt)) == (["0", "100", "200"], ["0", "100"])
 
 
-async def test_a_board_that_fails_midway_goes_on_there(router: respx.MockRouter) -> None:
+async def test_a_board_that_fails_midway_resumes_there(router: respx.MockRouter) -> None:
     postings = [a_posting(number) for number in range(130)]
     acme = plays(router, "acme", postings)
     works = acme.side_effect
@@ -185,7 +185,7 @@ def test_a_posting() -> None:
     )
 
 
-def test_a_posting_that_tells_little() -> None:
+def test_a_posting_with_few_fields() -> None:
     posting = {name: POSTING[name] for name in ("id", "text", "hostedUrl")}
     found = LeverSource().parse(
         "lever", {"board": "acme", "job": {**posting, "descriptionPlain": "Works", "lists": None}}
@@ -221,5 +221,5 @@ def test_intervals(told: str, interval: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["one-time", "bi-week-salary", None, 7])
-def test_pay_for_no_interval_is_none(told: Any) -> None:
+def test_pay_without_an_interval_is_ignored(told: Any) -> None:
     assert item(salaryRange={"min": 1, "max": 2, "currency": "EUR", "interval": told}).salary_min is None

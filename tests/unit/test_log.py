@@ -59,7 +59,7 @@ asyncio.run(main())
 """
 
 
-def test_a_lost_subscription_is_told_once() -> None:
+def test_a_lost_subscription_is_reported_once() -> None:
     command = [sys.executable, "-c", UNREACHABLE_REALTIME]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     (line,) = map(json.loads, answer.stderr.splitlines())

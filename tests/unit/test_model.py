@@ -6,7 +6,7 @@ from worker.printable import one_line
 
 
 @given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Zs"])))
-def test_a_message_can_be_stored_and_shown_whatever_a_site_said(text: str) -> None:
+def test_any_message_can_be_stored_and_shown(text: str) -> None:
     message = SiteError(ErrorCode.UPSTREAM, text).message
     assert message.encode().decode() == message
     assert "\0" not in message

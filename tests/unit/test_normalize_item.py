@@ -1,4 +1,4 @@
-"""Items as a whole."""
+"""Normalizing whole items."""
 
 from dataclasses import replace
 
@@ -86,7 +86,7 @@ def test_nothing_is_made_up() -> None:
     assert normalize(item, JOBS) == item
 
 
-def test_what_is_no_web_address_is_emptied() -> None:
+def test_an_invalid_url_becomes_empty() -> None:
     item = normalize(Item("1", "<br>", "javascript:alert(1)", apply_url="javascript:alert(1)"), JOBS)
     assert (item.title, item.url, item.apply_url) == ("", "", None)
 
@@ -142,7 +142,7 @@ ITEMS = st.builds(
 )
 
 
-def test_what_is_no_job_has_its_texts_cleaned_and_nothing_read_from_them() -> None:
+def test_other_kinds_are_cleaned_but_not_searched_for_fields() -> None:
     person = normalize(replace(RAW, title="Ada <b>Lovelace</b> (Remote)", is_remote=None), "people")
     assert (person.title, person.organization) == ("Ada Lovelace (Remote)", "R&D Inc.")
     assert (person.url, person.posted_at, person.description) == (CLEAN.url, CLEAN.posted_at, CLEAN.description)
@@ -156,7 +156,7 @@ def test_what_is_no_job_has_its_texts_cleaned_and_nothing_read_from_them() -> No
     )
 
 
-def test_what_a_source_tells_of_what_is_no_job_is_kept_in_one_vocabulary() -> None:
+def test_fields_of_other_kinds_are_normalized() -> None:
     given = replace(RAW, city=" Austin ", region="Texas", country="United States", skills=("golang",))
     person = normalize(given, "people")
     assert (person.city, person.region, person.country, person.skills) == ("Austin", "TX", "US", ("Go",))

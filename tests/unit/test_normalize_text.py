@@ -1,4 +1,4 @@
-"""Lines: titles, organisations, locations."""
+"""Lines: titles, organizations, locations."""
 
 import unicodedata
 

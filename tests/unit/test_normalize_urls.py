@@ -92,7 +92,7 @@ def test_tracking_goes_and_the_rest_stays(raw: str, clean: str) -> None:
         "https://example.com/" + "a" * URL_LENGTH,
     ],
 )
-def test_what_is_no_web_address_is_none(raw: str | None) -> None:
+def test_an_invalid_url_is_none(raw: str | None) -> None:
     assert clean_url(raw) is None
 
 

@@ -1,4 +1,4 @@
-"""What a request of the worker or of a user meets on its way to Supabase."""
+"""Requests of the worker and of users to Supabase: retries and errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_refused_call_is_not_sent_again(queue: Queue) -> None:
 
 
 @respx.mock
-async def test_so_is_what_a_user_asks(user: User) -> None:
+async def test_requests_of_a_user_are_retried(user: User) -> None:
     enqueued = respx.post(f"{URL}/rest/v1/rpc/enqueue_search")
     enqueued.side_effect = [DIED, httpx.Response(503), httpx.ConnectError("no"), httpx.Response(200, json={"id": "1"})]
     assert await user.enqueue("jobs", {"search_term": "engineer"}) == {"id": "1"}

@@ -1,4 +1,4 @@
-"""The time for a page, in which waiting does not count."""
+"""The time limit for a page, which does not include waiting for permits."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_who_waits_while_the_search_ends_is_not_disturbed() -> None:
     assert waited == [True]
 
 
-async def test_a_cancellation_is_none_of_its_business() -> None:
+async def test_a_cancellation_is_not_a_timeout() -> None:
     began = asyncio.Event()
 
     async def pages() -> AsyncGenerator[Page, None]:

@@ -99,12 +99,12 @@ def test_every_source_takes_the_countries_that_jobspy_knows(country: str) -> Non
     assert JobParameters.read(SEARCH | {"country": country}).country == country
 
 
-def test_what_others_read_is_ignored_and_null_is_nothing() -> None:
+def test_parameters_of_other_sources_are_ignored_and_null_is_missing() -> None:
     read = JobParameters.read({**SEARCH, "location": None, "linkedin_company_ids": [1], "results_wanted": 20.0})
     assert (read.location, read.results_wanted) == (None, 20)
 
 
-def test_what_is_written_on_a_command_line_is_text_where_a_text_is_meant_and_json_elsewhere() -> None:
+def test_values_of_text_parameters_are_text_and_others_json() -> None:
     written = {
         "search_term": "2026", "location": '"New York"', "job_type": "null", "results_wanted": "5", "is_remote": "true",
         "distances": "[1, 2]", "language": "true", "most": "many", "colour": "7", "share": "NaN",
@@ -121,7 +121,7 @@ def test_what_is_written_on_a_command_line_is_text_where_a_text_is_meant_and_jso
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text() | st.integers()),
     )
 )
-def test_whatever_is_asked_for_is_read_or_refused_in_one_line(parameters: dict[str, Any]) -> None:
+def test_any_parameters_are_read_or_refused_in_one_line(parameters: dict[str, Any]) -> None:
     try:
         JobParameters.read(parameters)
     except SiteError as error:

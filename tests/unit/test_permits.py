@@ -1,4 +1,4 @@
-"""Permits that the database gives: the real queue, in front of an API that answers as the test says."""
+"""Permits from the database: the real queue in front of a simulated API."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_a_site_that_a_run_cannot_wait_for_has_failed_for_good(queue: Queu
     assert error.value.is_final
 
 
-async def test_who_lost_the_run_gets_no_permit(queue: Queue, api: respx.MockRouter) -> None:
+async def test_a_lost_lease_gets_no_permit(queue: Queue, api: respx.MockRouter) -> None:
     lost = {"code": "PT409", "message": "lease_lost", "details": None, "hint": None}
     api.post("worker_take_permit").mock(return_value=httpx.Response(409, json=lost))
     with pytest.raises(LeaseLostError):

@@ -1,4 +1,4 @@
-"""No character of a site or of a user that a terminal obeys reaches one, whatever prints it."""
+"""Texts of sites and users reach the terminal without control characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search tells of its progress: the real queue, in front of an API that answers as the test says."""
+"""Progress that a search reports: the real queue in front of a simulated API."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_the_latest_is_written_whatever_becomes_of_the_writes(queue: Queue
         assert api.written.empty()
 
 
-async def test_nobody_waits_for_a_write(queue: Queue) -> None:
+async def test_a_report_does_not_wait_for_the_write(queue: Queue) -> None:
     api = Api(None)
     with respx.mock(assert_all_called=False) as router:  # a call that was cut off does not count
         router.post(f"{URL}/rest/v1/rpc/worker_write_progress").mock(side_effect=api)

@@ -109,7 +109,7 @@ def test_credentials_are_present_or_missing(monkeypatch: pytest.MonkeyPatch) -> 
     }  # fmt: skip
 
 
-def test_another_package_adds_a_source(install: Callable[[str, str], None]) -> None:
+def test_a_package_adds_a_source(install: Callable[[str, str], None]) -> None:
     install("boards", f"{__name__}:Board")
     assert load_sources()[-1].name == "board"
 
@@ -197,7 +197,7 @@ def test_two_sources_of_one_site_are_both_named(install: Callable[[str, str], No
         ("fetch", None, "it lacks fetch"),
     ],
 )
-def test_what_a_source_lacks_is_told(
+def test_missing_parts_of_a_source_are_reported(
     monkeypatch: pytest.MonkeyPatch, attribute: str, value: object, problem: str
 ) -> None:
     source = Board()

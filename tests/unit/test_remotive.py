@@ -1,4 +1,4 @@
-"""Remotive, played by respx at the host's door."""
+"""Remotive's API, simulated with respx."""
 
 from __future__ import annotations
 
@@ -105,18 +105,18 @@ def test_pay_is_read_from_its_text(salary: Json, expected: tuple[Any, ...]) -> N
         ({"search_term": "developer", "results_wanted": 1}, ["1"]),
     ],
 )
-async def test_what_the_board_cannot_do_is_done_here(
+async def test_jobs_are_filtered_by_the_source(
     respx_mock: respx.MockRouter, parameters: dict[str, Any], expected: list[str]
 ) -> None:
     listed = [job(1), job(2, title="Cook"), job(3, job_type="contract", candidate_required_location="USA")]
     assert (await answered(respx_mock, board(listed), parameters)).ids == expected
 
 
-async def test_only_what_is_newer(respx_mock: respx.MockRouter) -> None:
+async def test_only_newer_jobs(respx_mock: respx.MockRouter) -> None:
     assert (await answered(respx_mock, board([job(1), job(5)]), newer_than=NOW - timedelta(days=3))).ids == ["1"]
 
 
-async def test_four_requests_a_day_are_what_it_asks_for(respx_mock: respx.MockRouter) -> None:
+async def test_the_limits_are_those_of_the_documentation(respx_mock: respx.MockRouter) -> None:
     respx_mock.get(ADDRESS).respond(json=board([job(1)]))
     assert (await permits_of_search(RemotiveSource(), DEVELOPER)).taken == [(None, 1)]
     limits = RemotiveSource().limits["remotive"]
@@ -142,7 +142,9 @@ async def test_refusals(respx_mock: respx.MockRouter, answer: httpx.Response, co
 
 
 @pytest.mark.parametrize("answer", [board([{"name": "x"}] * 3), board([None]), {"jobs": {}}, {"error": "x"}, [], None])
-async def test_a_page_of_another_make_is_kept_and_ends_the_search(respx_mock: respx.MockRouter, answer: Any) -> None:
+async def test_a_page_of_an_unknown_format_is_kept_and_fails_the_search(
+    respx_mock: respx.MockRouter, answer: Any
+) -> None:
     trial = await answered(respx_mock, httpx.Response(200, content=json.dumps(answer)))
     assert trial.failure.code is ErrorCode.UNVERIFIED
     (page,) = trial.pages
@@ -155,7 +157,7 @@ async def test_an_empty_board_is_no_failure(respx_mock: respx.MockRouter) -> Non
     assert (trial.error, trial.items, trial.pages[0].is_last) == (None, [], True)
 
 
-async def test_jobs_that_cannot_be_read_are_told_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
+async def test_unreadable_jobs_are_reported_and_the_others_kept(respx_mock: respx.MockRouter) -> None:
     trial = await answered(respx_mock, board([job(1), job(2, url=None), job(3, title=[]), job(4, id=True)]))
     assert trial.ids == ["1"]
     assert [error.field for error in trial.item_errors] == ["url", "title", "id"]
@@ -182,7 +184,7 @@ FIELDS = ("id", "title", "url", "publication_date", "tags", "job_type", "candida
         lambda fields: json.dumps(board([job(1), job(2, **fields)])).encode()
     )
 )
-async def test_whatever_comes_is_a_page_or_a_site_error(body: bytes) -> None:
+async def test_any_response_gives_a_page_or_a_site_error(body: bytes) -> None:
     with respx.mock as router:
         router.get(ADDRESS).respond(200, content=body)
         trial = await search_source(RemotiveSource(), DEVELOPER | {"country": "germany", "hours_old": 48})

@@ -42,7 +42,7 @@ def test_seconds(value: str, seconds: float | None) -> None:
     assert asked(retry_after=value) == seconds
 
 
-def test_nothing_is_asked_for_without_the_header() -> None:
+def test_without_the_header_there_is_no_wait() -> None:
     assert asked(date="Sun, 22 Nov 2026 10:00:00 GMT") is None
 
 
@@ -72,6 +72,6 @@ PARTS = st.sampled_from(
     value=st.text(max_size=40) | st.lists(PARTS, max_size=7).map(" ".join),
     date=st.lists(PARTS, max_size=7).map(" ".join),
 )
-def test_whatever_a_site_sends_is_a_bounded_time_or_none(value: str, date: str) -> None:
+def test_any_header_is_a_bounded_time_or_none(value: str, date: str) -> None:
     answer = retry_after_seconds({"retry-after": value, "date": date})
     assert answer is None or (math.isfinite(answer) and 0 <= answer <= LONGEST_SECONDS)

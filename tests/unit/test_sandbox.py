@@ -175,7 +175,7 @@ async def test_value_that_is_not_json_is_an_error() -> None:
     assert "not JSON compliant" in str(error)
 
 
-async def test_exit_codes_of_concurrent_children_are_told_apart() -> None:
+async def test_exit_codes_of_concurrent_children_are_distinguished() -> None:
     outcomes = await asyncio.gather(
         *(collect(stream(exit_with, code, deadline_seconds=PATIENCE)) for code in range(3, 9))
     )
@@ -238,7 +238,7 @@ async def test_cancelling_the_reader_kills_the_child() -> None:
     assert not running(pid)
 
 
-async def test_cancelling_while_the_child_starts_leaves_none_behind(tmp_path: Path) -> None:
+async def test_cancelling_during_the_start_kills_the_child(tmp_path: Path) -> None:
     await eventually(no_thread_is_left)  # an earlier test's may still be ending
     reader = asyncio.create_task(collect(stream(wait_for_file, str(tmp_path / "x"), deadline_seconds=FOREVER)))
     await eventually(lambda: not no_thread_is_left())
@@ -258,7 +258,7 @@ async def test_event_loop_runs_while_the_child_blocks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_what_stops_the_process_group_leaves_the_searches_to_the_parent(number: signal.Signals) -> None:
+async def test_signals_to_the_process_group_do_not_stop_children(number: signal.Signals) -> None:
     first, error = await collect(stream(signal_the_forkserver_and_itself, number, deadline_seconds=PATIENCE))
     assert error is None
     second = await collect(stream(signal_the_forkserver_and_itself, number, deadline_seconds=PATIENCE))
@@ -407,7 +407,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_stream_that_nobody_closed_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_an_open_stream_does_not_delay_the_end(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(ABANDONING.format(path=str(Path(__file__).parent)))
     answer = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=True)

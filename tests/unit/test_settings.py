@@ -216,7 +216,7 @@ def test_an_unknown_argument_is_an_error(settings: type[EnvironmentSettings]) ->
         settings(zzz=7)
 
 
-def test_a_misspelt_argument_is_told_what_it_may_mean() -> None:
+def test_a_misspelt_argument_gets_a_suggestion() -> None:
     with pytest.raises(SettingsError, match=r"^concurency: is not a setting of Settings; did you mean concurrency\?$"):
         Settings(concurency=7)  # type: ignore[call-arg]  # what a program without type checks does
     misspelt = {"WORKER_CONCURENCY": 7}

@@ -40,13 +40,13 @@ def test_the_same_page_again_is_kept_once(tmp_path: Path) -> None:
     assert len(spool.paths(RUN_ID)) == 1
 
 
-def test_nobody_else_may_look(tmp_path: Path) -> None:
+def test_the_folder_is_private(tmp_path: Path) -> None:
     Spool(tmp_path).put(RUN_ID, page(1))
     assert (tmp_path / str(RUN_ID)).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"site": {}}', '{"transformed": {"items": [{"colour": "red"}]}}'])
-def test_what_another_version_wrote_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
+def test_files_of_another_version_are_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str) -> None:
     spool = Spool(tmp_path)
     spool.put(RUN_ID, page(1))
     (path,) = spool.paths(RUN_ID)

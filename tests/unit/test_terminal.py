@@ -59,13 +59,13 @@ def test_the_live_view_has_a_line_for_each_run_and_site_however_long_a_reason_is
     assert "failed  refused [403]" in lines[2]
 
 
-def test_a_run_that_waits_for_its_next_attempt_tells_when() -> None:
+def test_a_run_that_waits_for_its_next_attempt_shows_when() -> None:
     waiting = RUN | {"status": "pending", "run_after": "2026-11-22T10:15:03.678+00:00"}
     line = shown(live_view([("ada: engineer", FollowedRun(waiting, SITES))])).splitlines()[0]
     assert line.rstrip().endswith(f"pending  again at {local_time('2026-11-22T10:15:03.678+00:00')}")
 
 
-def test_a_site_that_has_to_wait_tells_for_what_and_until_when_by_the_clock_here() -> None:
+def test_a_waiting_site_shows_for_what_and_until_when_in_local_time() -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     message = f"site paused until {now:%Y-%m-%d %H:%M:%S} UTC (blocked)"
     waits = {"step": "waiting", "details": {"until": now.isoformat(), "reason": "paused", "message": message}}
@@ -85,7 +85,7 @@ def test_the_time_of_another_day_has_the_day() -> None:
     assert local_time("2020-06-15T12:30:45+00:00").startswith("06-15 ")
 
 
-def test_a_running_site_tells_its_step_and_how_much_of_it_is_done() -> None:
+def test_a_running_site_shows_its_step_and_progress() -> None:
     progress = {"step": "enriching", "current": 24, "total": 24, "details": {"looked_up": 3}}
     site = SITES["glassdoor"] | {"status": "running", "error_message": None, "progress": progress}
     run = RUN | {"status": "running", "progress_total": None, "progress": {"step": "enriching"}}
@@ -102,12 +102,12 @@ def test_a_running_site_tells_its_step_and_how_much_of_it_is_done() -> None:
         ("flats", {"max_rent": 900}, "flats"),
     ],
 )
-def test_a_title_tells_the_kind_but_for_jobs(kind: str, parameters: dict[str, Any], title: str) -> None:
+def test_a_title_shows_the_kind_except_for_jobs(kind: str, parameters: dict[str, Any], title: str) -> None:
     assert title_of({"kind": kind, "parameters": parameters}) == title
 
 
 @pytest.mark.parametrize(("by", "status"), [("leader_run_id", "pending"), ("shared_run_id", "success")])
-def test_a_run_that_shares_a_search_tells_so(by: str, status: str) -> None:
+def test_a_follower_is_marked(by: str, status: str) -> None:
     sharing = FollowedRun(RUN | {"status": status, by: "6e3a0c1e-0000-0000-0000-000000000001"}, {})
     assert f"{status}  shared search" in shown(live_view([("grace: engineer", sharing)]))
     text = shown(run_summary(sharing))
@@ -166,6 +166,6 @@ def test_things_found_have_the_columns_that_one_of_them_fills() -> None:
     assert line.split()[-4:-2] == ["94", "602,010"]
 
 
-def test_an_item_that_no_run_has_found_is_told_by_its_address() -> None:
+def test_an_item_without_a_run_is_shown_by_its_url() -> None:
     tried = {name: value for name, value in ITEM.items() if name != "sites"} | {"url": "https://jobs.example/1"}
     assert "https://jobs.example/1" in shown(items_table([tried]))

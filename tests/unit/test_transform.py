@@ -46,7 +46,7 @@ def listing(number: int, **others: Json) -> dict[str, Json]:
     return {"external_id": str(number), "title": f"Nurse {number}", "url": f"https://example.com/{number}", **others}
 
 
-def test_an_invalid_record_is_told_and_the_others_go_on() -> None:
+def test_an_invalid_record_is_reported_and_the_others_are_kept() -> None:
     records: list[Json] = [listing(1), listing(2, title=" "), "not a record", listing(4, location="Berlin, Germany")]
     transformed = transform(Listings(), "board", Page(1, records, 5))
     assert [item.external_id for item in transformed.items] == ["1", "4"]
@@ -71,7 +71,7 @@ class People(Listings):
     kind = "people"
 
 
-def test_what_is_no_job_is_merged_with_nothing() -> None:
+def test_other_kinds_have_no_keys() -> None:
     record = listing(1, organization="Charité", location="Berlin, Germany", apply_url="https://jobs.lever.co/a/b")
     (item,) = transform(People(), "board", Page(1, [record], 5)).items
     assert (item.organization, item.location) == ("Charité", "Berlin, Germany")
@@ -79,7 +79,7 @@ def test_what_is_no_job_is_merged_with_nothing() -> None:
 
 
 @pytest.mark.parametrize("payload", [None, {}, "<html>"])
-def test_a_page_that_is_none_is_told_as_a_whole(payload: Json) -> None:
+def test_an_invalid_page_is_reported_as_a_whole(payload: Json) -> None:
     transformed = transform(Listings(), "board", Page(1, payload, 5))
     assert transformed.items == ()
     (error,) = transformed.errors
@@ -103,7 +103,7 @@ def test_a_huge_record_is_cut() -> None:
         ("is_remote", []),
     ],
 )
-def test_what_the_database_would_refuse_costs_its_record_alone(field: str, value: Json) -> None:
+def test_a_value_that_the_database_refuses_invalidates_only_its_record(field: str, value: Json) -> None:
     transformed = transform(Listings(), "board", Page(1, [listing(1, **{field: value}), listing(2)], 5))
     assert [item.external_id for item in transformed.items] == ["2"]
     assert [(error.type, error.field) for error in transformed.errors] == [("InvalidItemError", field)]
@@ -134,7 +134,7 @@ def test_a_source_that_breaks_its_word_fails_the_page() -> None:
     assert (unreadable.index, unreadable.type) == (None, "KeyError")
 
 
-def test_what_is_nested_too_deep_is_left_out() -> None:
+def test_too_deep_nesting_is_left_out() -> None:
     deep: Json = "the bottom"
     for _ in range(5000):
         deep = [{"inner": deep}]
@@ -145,20 +145,20 @@ def test_what_is_nested_too_deep_is_left_out() -> None:
 
 
 @given(json_values)
-def test_whatever_comes_is_an_item_or_an_error(payload: Json) -> None:
+def test_any_record_is_an_item_or_an_error(payload: Json) -> None:
     transformed = transform(Listings(), "board", Page(1, payload, 5))
     if isinstance(payload, list):
         assert len(transformed.items) + len(transformed.errors) == len(payload)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*Item.__slots__]), json_values)))
-def test_whatever_a_field_holds_is_an_item_or_an_error(records: list[Json]) -> None:
+def test_any_field_value_gives_an_item_or_an_error(records: list[Json]) -> None:
     transformed = transform(Listings(), "board", Page(1, [*records], 5))
     assert len(transformed.items) + len(transformed.errors) == len(records)
 
 
 @given(json_values)
-def test_what_is_storable_is_strict_json_without_nul(value: Json) -> None:
+def test_storable_values_are_strict_json_without_nul(value: Json) -> None:
     text = json.dumps(storable(value), allow_nan=False, ensure_ascii=False)
     text.encode()
     assert "\\u0000" not in text

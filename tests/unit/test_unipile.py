@@ -1,4 +1,4 @@
-"""People through Unipile, whose API respx plays."""
+"""Searches for people through Unipile's API, simulated with respx."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_a_missing_credential_is_named(dsn: str | None, key: str | None, m
 
 
 @pytest.mark.parametrize("account", [None, ""])
-async def test_a_user_without_an_account_is_told_to_connect_one(account: str | None) -> None:
+async def test_a_user_without_an_account_is_asked_to_connect_one(account: str | None) -> None:
     error = (await find(fails=True, account=account)).failure
     assert (error.code, error.is_final) == (ErrorCode.UNAUTHORIZED, True)
     assert "connect one" in error.message
@@ -152,7 +152,7 @@ async def test_a_user_without_an_account_is_told_to_connect_one(account: str | N
         ({"locations": [" "]}, "locations: must be a list of 1 to 10 texts of 1 to 100 characters"),
     ],
 )
-async def test_wrong_parameters_are_told_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
+async def test_invalid_parameters_are_reported_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
     error = (await find(fails=True, **parameters)).failure
     assert (error.code, error.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
     assert problem in error.message
@@ -176,7 +176,7 @@ async def test_wrong_parameters_are_told_with_what_is_allowed(parameters: dict[s
     ],
 )
 @respx.mock
-async def test_each_search_is_asked_in_its_own_words(api: str, filters: dict[str, Any]) -> None:
+async def test_the_request_of_each_search(api: str, filters: dict[str, Any]) -> None:
     places = respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
     await find(api=api, job_title="CTO", locations=["Berlin"], network_distance=[2, 1, 2])
@@ -225,7 +225,7 @@ async def test_the_last_page_is_saved_with_the_whole_progress() -> None:
 
 
 @respx.mock
-async def test_no_more_than_wanted_is_asked_for() -> None:
+async def test_no_more_results_are_requested_than_wanted() -> None:
     asked = respx.post(SEARCH).mock(side_effect=book(pages=9, size=50))
     trial = await find(results_wanted=120)
     assert [call.request.url.params["limit"] for call in asked.calls] == ["50", "50", "20"]
@@ -233,7 +233,7 @@ async def test_no_more_than_wanted_is_asked_for() -> None:
 
 
 @respx.mock
-async def test_above_the_cap_of_a_search_the_cap_is_fetched_and_told() -> None:
+async def test_results_above_the_cap_are_limited_and_reported() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=99, size=50))
     trial = await find(results_wanted=2500)
     assert len(trial.items) == 1000
@@ -282,7 +282,7 @@ async def test_the_place_of_just_that_name_is_taken() -> None:
 
 
 @respx.mock
-async def test_a_place_known_by_another_name_is_taken() -> None:
+async def test_a_place_with_a_different_title_is_used() -> None:
     respx.get(PLACES).respond(json={"items": [{"id": "90", "title": "New York City Metropolitan Area"}]})
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
     await find(locations=["NYC"])
@@ -303,7 +303,7 @@ async def test_an_unknown_place_is_named(items: Json) -> None:
 
 
 @respx.mock
-async def test_a_search_goes_on_after_its_last_page() -> None:
+async def test_a_search_resumes_after_its_last_page() -> None:
     places = respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).mock(side_effect=book(pages=4, size=50))
     whole = await find(locations=["Berlin"], results_wanted=200)
@@ -320,7 +320,7 @@ async def test_a_search_goes_on_after_its_last_page() -> None:
 
 
 @respx.mock
-async def test_an_expired_cursor_begins_the_search_anew() -> None:
+async def test_an_expired_cursor_restarts_the_search() -> None:
     respx.get(PLACES).respond(json={"items": [{"id": "7", "title": "Berlin"}]})
     asked = respx.post(SEARCH).mock(side_effect=book(pages=3, size=50))
     saved = (await find(locations=["Berlin"], results_wanted=150)).pages[0].cursor
@@ -337,7 +337,7 @@ async def test_an_expired_cursor_begins_the_search_anew() -> None:
 
 
 @respx.mock
-async def test_a_cursor_that_is_refused_again_and_again_fails_the_search() -> None:
+async def test_a_cursor_that_is_refused_repeatedly_fails_the_search() -> None:
     respx.post(SEARCH).mock(side_effect=book(pages=3, size=50))
     saved = (await find(results_wanted=150)).pages[0].cursor
 
@@ -357,7 +357,7 @@ async def test_a_cursor_that_is_refused_again_and_again_fails_the_search() -> No
     "cursor", [7, "x", [], {}, {"after": "1", "found": 50}, {"after": None, "found": -1, "account": []}]
 )
 @respx.mock
-async def test_a_cursor_that_is_none_begins_with_the_first_page(cursor: Json) -> None:
+async def test_an_invalid_cursor_starts_with_the_first_page(cursor: Json) -> None:
     asked = respx.post(SEARCH).respond(json=answer(range(3)))
     await find(cursor=cursor, next_page=5)
     assert "cursor" not in bodies(asked)[0]
@@ -451,7 +451,7 @@ async def test_a_broken_connection_names_neither_key_nor_account() -> None:
 @pytest.mark.parametrize("body", ["", "<html>502</html>", "null", "[]", "7", '{"items": {}}', "{}", "[" * 9_000])
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
 @respx.mock
-async def test_a_body_that_is_none_of_the_api_fails_the_search(status: int, body: str) -> None:
+async def test_an_unexpected_body_fails_the_search(status: int, body: str) -> None:
     respx.post(SEARCH).respond(status, text=body)
     error = (await find(fails=True)).failure
     if status == 200:
@@ -538,7 +538,7 @@ def test_the_company_in_a_headline(headline: str | None, company: str | None) ->
     assert SOURCE.parse("unipile", {"id": "1", "headline": headline}).organization == company
 
 
-def test_other_results_are_left_out_and_broken_ones_told() -> None:
+def test_other_results_are_left_out_and_invalid_ones_reported() -> None:
     items: list[Json] = [person(1), {"type": "COMPANY", "id": "9", "name": "Acme"}, {"type": "PEOPLE"}, "x"]
     records = SOURCE.records("unipile", Page(1, {"items": items}, 1))
     assert len(records) == 3

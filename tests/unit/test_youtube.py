@@ -1,4 +1,4 @@
-"""Creators on YouTube, whose API respx plays."""
+"""Searches for creators through YouTube's API, simulated with respx."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_a_missing_key_is_named() -> None:
         ({"results_wanted": 501}, "results_wanted: must be an integer from 1 to 500"),
     ],
 )
-async def test_wrong_parameters_are_told_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
+async def test_invalid_parameters_are_reported_with_what_is_allowed(parameters: dict[str, Any], problem: str) -> None:
     found = (await find(fails=True, **parameters)).failure
     assert (found.code, found.is_final) == (ErrorCode.INVALID_PARAMETERS, True)
     assert problem in found.message
@@ -180,7 +180,7 @@ async def test_the_key_is_in_a_header_and_in_no_address() -> None:
 
 
 @respx.mock
-async def test_the_steps_are_told() -> None:
+async def test_the_steps_are_reported() -> None:
     played = Played([channel(1), channel(2)], [channel(3)])
     played.uploads = {f"UU00{number}": [("New", NOW)] for number in (1, 2, 3)}
     trial = await find(active_within_days=5, results_wanted=40)
@@ -208,7 +208,7 @@ async def test_the_best_of_a_page_come_first_and_no_more_than_wanted() -> None:
 
 
 @respx.mock
-async def test_what_is_wanted_is_counted_over_all_pages() -> None:
+async def test_results_are_counted_over_all_pages() -> None:
     Played([channel(1), channel(2)], [channel(3), channel(4)], [channel(5)])
     trial = await find(results_wanted=3)
     assert trial.titles == ["Channel 1", "Channel 2", "Channel 3"]
@@ -317,7 +317,7 @@ async def test_uploads_are_looked_up_only_of_those_that_pass_the_other_filters()
 
 
 @respx.mock
-async def test_a_search_goes_on_after_its_last_page() -> None:
+async def test_a_search_resumes_after_its_last_page() -> None:
     played = Played([channel(1), channel(2)], [channel(3)], [channel(4), channel(5)])
     whole = await find(results_wanted=4)
     played.search.reset()
@@ -329,7 +329,7 @@ async def test_a_search_goes_on_after_its_last_page() -> None:
 
 
 @respx.mock
-async def test_an_expired_page_token_begins_the_search_anew() -> None:
+async def test_an_expired_page_token_restarts_the_search() -> None:
     played = Played([channel(1)], [channel(2)])
     saved = (await find()).pages[0].cursor
     expired = iter([error(400, "invalidPageToken")])
@@ -357,7 +357,7 @@ async def test_a_page_token_that_is_refused_at_once_fails_the_search() -> None:
 
 @pytest.mark.parametrize("cursor", [7, [], {}, {"page_token": "1"}, {"page_token": 1.5, "found": 1, "pages": 1}])
 @respx.mock
-async def test_a_cursor_that_is_none_begins_with_the_first_page(cursor: Json) -> None:
+async def test_an_invalid_cursor_starts_with_the_first_page(cursor: Json) -> None:
     Played([channel(1)], [channel(2)])
     assert (await find(cursor=cursor)).titles == ["Channel 1", "Channel 2"]
 
@@ -449,7 +449,7 @@ def test_the_time_to_midnight_in_california(now: str, seconds: int) -> None:
 @pytest.mark.parametrize("body", ["", "<html>", "null", "[]", '{"items": {}}', "{}", "[" * 9_000])
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
 @respx.mock
-async def test_a_body_that_is_none_of_the_api_fails_the_search(status: int, body: str) -> None:
+async def test_an_unexpected_body_fails_the_search(status: int, body: str) -> None:
     respx.get(f"{API}/search").respond(status, text=body)
     found = (await find(fails=True)).failure
     if status == 200:
@@ -459,7 +459,7 @@ async def test_a_body_that_is_none_of_the_api_fails_the_search(status: int, body
 # Hostile answers -----------------------------------------------------------------------------------------------------
 
 
-def test_a_channel_that_cannot_be_read_is_told() -> None:
+def test_an_unreadable_channel_is_reported() -> None:
     payload: dict[str, Json] = {
         "asked": {"search_term": "x", "min_subscribers": 5},
         "asked_at": NOW.isoformat(),
