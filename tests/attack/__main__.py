@@ -29,7 +29,7 @@ from tests.attack.honest import Figures, live, work
 from tests.attack.stage import KIND, Stage, set_up
 from worker.cli.main import at_least
 
-MOST = 3.0
+MAX_RATIO = 3.0
 """Maximum ratio between the times of the honest user with and without the attack."""
 MIN_SECONDS = 0.005
 """Shorter times count as this one. Below it, the load of the processor decides."""
@@ -128,7 +128,7 @@ async def experiment(folder: Path, seconds: float, *, any_speed: bool) -> bool:
         ratio = after / max(before, MIN_SECONDS)
         times = len(attacked.seconds[what])
         console.print(f"| {what} | {times} | {before * 1000:.1f} ms | {after * 1000:.1f} ms | {ratio:.1f} |")
-        if ratio > MOST and not any_speed:
+        if ratio > MAX_RATIO and not any_speed:
             problems.append(f"{what} takes {ratio:.1f} times as long as without the attack")
     memory = attacks["memory"] / MIB
     console.print(f"\nThe worker that searches the hostile board took at most {memory:.0f} MB.")

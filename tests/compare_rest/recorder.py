@@ -22,7 +22,7 @@ from tests.compare_rest.records import KEPT_HEADERS, RESET, UUID, Record
 from worker.local.supabase.tokens import ISSUER
 
 _API = "/rest/v1"
-_LONGEST_BODY = 3000
+_MAX_BODY_LENGTH = 3000
 # Tests create kinds that a new database lacks. Their rules are those of the kind that they are named after.
 _OWN_KIND = re.compile(rf"\b(jobs|people|creators)-{UUID.pattern}")
 # It closes the connection of the compared server.
@@ -64,7 +64,7 @@ class Recorder:
     def note(self, request: httpx.Request, response: httpx.Response) -> None:
         """Record a request, unless one like it was recorded before."""
         path = request.url.raw_path.decode()
-        if not path.startswith(_API) or len(request.content) > _LONGEST_BODY:
+        if not path.startswith(_API) or len(request.content) > _MAX_BODY_LENGTH:
             return
         path = path.removeprefix(_API)
         try:

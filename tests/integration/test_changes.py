@@ -24,7 +24,7 @@ QUICK = Timing(first_pause_seconds=0.01, longest_pause_seconds=0.05)
 IMPATIENT = replace(QUICK, subscribe_seconds=1)
 FAST_HEARTBEATS = replace(QUICK, heartbeat_seconds=0.05, answer_seconds=1)
 MORE_THAN_THE_LIBRARY_TRIES = 6
-LARGEST_FRAME_BYTES = 2**20  # that the library's websocket takes
+MAX_FRAME_BYTES = 2**20  # that the library's websocket takes
 
 # realtime-py 2.34 reads an attribute that websockets 15 calls deprecated, which would be an error in its listener.
 pytestmark = pytest.mark.filterwarnings(r"ignore:ConnectionClosed\.(code|reason) is deprecated:DeprecationWarning")
@@ -131,7 +131,7 @@ async def listener_killed(_: Phoenix, subscriber: Subscriber, __: Watch) -> None
 
 
 async def frame_too_large(_: Phoenix, subscriber: Subscriber, __: Watch) -> None:
-    await subscriber.insert("search_runs", {"id": "x" * LARGEST_FRAME_BYTES})
+    await subscriber.insert("search_runs", {"id": "x" * MAX_FRAME_BYTES})
 
 
 async def subscription_failed_later(_: Phoenix, subscriber: Subscriber, __: Watch) -> None:

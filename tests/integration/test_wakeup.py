@@ -64,7 +64,7 @@ async def test_without_realtime_heartbeats_ask_for_cancellations(
 ) -> None:
     await wakeup.rung()
     await wakeup.pause_heartbeats(FOREVER_SECONDS)
-    monkeypatch.setattr(wakeup_module, "LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS", 0.01)
+    monkeypatch.setattr(wakeup_module, "MAX_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS", 0.01)
     heartbeat = asyncio.create_task(wakeup.pause_heartbeats(FOREVER_SECONDS))
     await server.stop()
     await heartbeat
@@ -89,7 +89,7 @@ async def test_without_realtime_pauses_are_short(
     await server.stop()
     await pause
 
-    monkeypatch.setattr(wakeup_module, "LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS", 0.01)
+    monkeypatch.setattr(wakeup_module, "MAX_PAUSE_WITHOUT_REALTIME_SECONDS", 0.01)
     for _ in range(3):  # nobody rings
         await wakeup.pause(found_work=False)
 

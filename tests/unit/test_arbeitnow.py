@@ -17,7 +17,7 @@ from tests.support.hostile import hostile, json_values
 from tests.support.sources import Trial, items_of, permits_of_search, search_source
 from worker.errors import ErrorCode, SiteError
 from worker.model import Json
-from worker.sources.arbeitnow import ADDRESS, MOST_PAGES, ArbeitnowSource
+from worker.sources.arbeitnow import ADDRESS, MAX_PAGES, ArbeitnowSource
 
 SOURCE = ArbeitnowSource()
 ENGINEER = {"search_term": "engineer"}
@@ -151,9 +151,9 @@ async def test_pages_that_repeat_end_the_search(respx_mock: respx.MockRouter) ->
 
 
 async def test_a_board_without_end_is_read_so_far(respx_mock: respx.MockRouter) -> None:
-    pages = [board([job(number, title="Cook", tags=[])], has_more=True) for number in range(MOST_PAGES + 5)]
+    pages = [board([job(number, title="Cook", tags=[])], has_more=True) for number in range(MAX_PAGES + 5)]
     trial = await answered(respx_mock, *pages)
-    assert len(trial.pages) == MOST_PAGES
+    assert len(trial.pages) == MAX_PAGES
     assert trial.pages[-1].is_last
 
 

@@ -96,7 +96,7 @@ async def test_pauses_after_failures_grow_and_are_bounded(
     done: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "FAILURE_PAUSE_SECONDS", 1e-9)
-    monkeypatch.setattr(background, "LONGEST_FAILURE_PAUSE_SECONDS", 3e-9)
+    monkeypatch.setattr(background, "MAX_FAILURE_PAUSE_SECONDS", 3e-9)
     monkeypatch.setattr(random, "uniform", lambda *_: 1.0)
     chores = Background(named(Recorded("a", done, *[ChoreError("busy")] * 1100)))
     await chores.work_off(PATIENCE)

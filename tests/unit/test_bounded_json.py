@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ErrorCode, SiteError
-from worker.http.bodies import LONGEST_BODY
+from worker.http.bodies import MAX_BODY_BYTES
 from worker.http.response import Response
 from worker.model import Json
 from worker.processes.bounded_json import (
     MAX_DEPTH,
     MAX_INLINE_BYTES,
-    MOST_VALUES,
+    MAX_VALUES,
     JsonError,
     read_json,
     read_json_in_thread,
@@ -61,7 +61,7 @@ def test_invalid_json_is_an_error(written: bytes) -> None:
 
 def filled(piece: bytes) -> bytes:
     """An array as long as an answer may be, of these pieces."""
-    return b"[" + piece * (LONGEST_BODY // len(piece) - 1) + b"0]"
+    return b"[" + piece * (MAX_BODY_BYTES // len(piece) - 1) + b"0]"
 
 
 BOMBS = {
@@ -70,11 +70,11 @@ BOMBS = {
     "strings": filled(b'"",'),
     "numbers": filled(b"1,"),
     "numbers with spaces": filled(b"1, "),
-    "keys": b"{" + b",".join(b'"%x":0' % number for number in range(2 * MOST_VALUES)) + b"}",
+    "keys": b"{" + b",".join(b'"%x":0' % number for number in range(2 * MAX_VALUES)) + b"}",
     "small objects": filled(b'{"a":{"b":[1]}},'),
-    "behind a long string": b'["' + b"x" * 2**20 + b'",' + b"{}," * (2 * MOST_VALUES) + b"{}]",
+    "behind a long string": b'["' + b"x" * 2**20 + b'",' + b"{}," * (2 * MAX_VALUES) + b"{}]",
     "behind strings with quotes": filled(b'"\\"[\\\\",{},'),
-    "in UTF-16": filled(b"{},").decode()[: LONGEST_BODY // 2 - 2].encode("utf-16"),
+    "in UTF-16": filled(b"{},").decode()[: MAX_BODY_BYTES // 2 - 2].encode("utf-16"),
     "broken off": filled(b"{},")[:-1],
 }
 
@@ -85,7 +85,7 @@ def test_too_many_values_are_refused(name: str) -> None:
         read_json(BOMBS[name])
 
 
-@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 100_000, LONGEST_BODY // 2])
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 100_000, MAX_BODY_BYTES // 2])
 @pytest.mark.parametrize(
     ("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"\\ud800":', b"}")], ids=["[", "{", "half"]
 )
@@ -95,14 +95,14 @@ def test_too_deep_nesting_is_refused(opening: bytes, closing: bytes, levels: int
 
 
 def test_values_in_strings_do_not_count() -> None:
-    texts: Json = ["[{,:" * MOST_VALUES, '\\",[{' * MOST_VALUES]
+    texts: Json = ["[{,:" * MAX_VALUES, '\\",[{' * MAX_VALUES]
     assert read_json(json.dumps(texts).encode()) == texts
 
 
 def test_as_many_values_as_are_allowed() -> None:
-    assert read_json(b"[" + b"1," * (MOST_VALUES - 2) + b'"[{,:"]') is not None
+    assert read_json(b"[" + b"1," * (MAX_VALUES - 2) + b'"[{,:"]') is not None
     with pytest.raises(JsonError):
-        read_json(b"[" + b"1," * MOST_VALUES + b'"[{,:"]')
+        read_json(b"[" + b"1," * MAX_VALUES + b'"[{,:"]')
 
 
 MEMORY = """
@@ -133,9 +133,9 @@ def memory_of(data: bytes, folder: Path) -> int:
     [
         BOMBS["objects"],
         BOMBS["keys"],
-        b"[" + '{"a😀":"😀😀"},'.encode() * (MOST_VALUES // 3 - 1) + b"0]",
-        b"[" + b",".join(b'"%x"' % number for number in range(MOST_VALUES - 1)) + b"]",
-        b'["' + "😀".encode() + b"x" * (LONGEST_BODY - 8) + b'"]',
+        b"[" + '{"a😀":"😀😀"},'.encode() * (MAX_VALUES // 3 - 1) + b"0]",
+        b"[" + b",".join(b'"%x"' % number for number in range(MAX_VALUES - 1)) + b"]",
+        b'["' + "😀".encode() + b"x" * (MAX_BODY_BYTES - 8) + b'"]',
     ],
     ids=["objects", "keys", "most objects", "most strings", "wide characters"],
 )
@@ -152,7 +152,7 @@ def board() -> bytes:
 
 def test_a_large_board_passes() -> None:
     data = board()
-    assert 29 * 2**20 < len(data) < LONGEST_BODY
+    assert 29 * 2**20 < len(data) < MAX_BODY_BYTES
     assert read_json(data) == json.loads(data)
 
 
@@ -185,7 +185,7 @@ async def test_long_json_is_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) 
     assert [reader is threading.main_thread() for reader in readers] == [True, False]
 
 
-@pytest.mark.parametrize("data", [b"[" * 500, BOMBS["objects"], b"{}," * MOST_VALUES])
+@pytest.mark.parametrize("data", [b"[" * 500, BOMBS["objects"], b"{}," * MAX_VALUES])
 async def test_an_answer_that_is_too_much_is_the_sites_failure(data: bytes) -> None:
     response = Response(200, httpx.Headers({"content-type": "application/json"}), data, 0)
     for answer in (response, await response.parsed_in_thread()):

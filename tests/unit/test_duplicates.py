@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.model import Item
-from worker.pipeline.apply_keys import LONGEST_KEY, apply_key
+from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
 from worker.pipeline.duplicates import are_duplicates, keys
 
 DESCRIPTION = (
@@ -281,7 +281,7 @@ def test_keys_of_any_item_can_be_stored(item: Item) -> None:
     for key in (found.apply, found.match, found.organization):
         if key is not None:
             assert "\0" not in key
-            assert 0 < len(key.encode()) <= 4 * LONGEST_KEY
+            assert 0 < len(key.encode()) <= 4 * MAX_KEY_LENGTH
     assert keys(item) == found
 
 

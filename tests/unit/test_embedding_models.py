@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from worker.engine.embedding_models import (
     ATTEMPTS,
     DIMENSIONS,
-    LONGEST_REQUEST,
+    MAX_REQUEST_LENGTH,
     EmbedderError,
     EndpointEmbedder,
     OfflineEmbedder,
     TextRefusedError,
 )
 from worker.model import Item
-from worker.pipeline.embeddings import LONGEST_TEXT, embedding_text
+from worker.pipeline.embeddings import MAX_TEXT_LENGTH, embedding_text
 
 URL = "https://models.example.com/v1"
 KEY = "sk-very-secret"
@@ -50,8 +50,8 @@ def test_missing_parts_are_left_out(missing: str | None) -> None:
 
 
 def test_of_a_description_the_beginning_counts() -> None:
-    found = item(description="a" * LONGEST_TEXT + "b")
-    assert embedding_text(found) == ("Engineer " + "a" * LONGEST_TEXT)[:LONGEST_TEXT]
+    found = item(description="a" * MAX_TEXT_LENGTH + "b")
+    assert embedding_text(found) == ("Engineer " + "a" * MAX_TEXT_LENGTH)[:MAX_TEXT_LENGTH]
 
 
 @given(st.builds(item, title=st.text(), organization=st.none() | st.text(), description=st.none() | st.text()))
@@ -141,12 +141,12 @@ async def test_neither_key_nor_dimensions_are_sent_where_there_are_none(
 
 
 async def test_requests_are_bounded_in_number_and_in_length(endpoint: Endpoint, http: httpx.AsyncClient) -> None:
-    texts = ["x" * n for n in (1, 2, 3, LONGEST_REQUEST - 10, 20, 30)]
+    texts = ["x" * n for n in (1, 2, 3, MAX_REQUEST_LENGTH - 10, 20, 30)]
     answers = await embedder(http, batch=2).embed(texts)
     assert all(is_of(answer, text) for text, answer in zip(texts, answers, strict=True))
     assert [[len(text) for text in request["input"]] for request in endpoint.requests] == [
         [1, 2],
-        [3, LONGEST_REQUEST - 10],
+        [3, MAX_REQUEST_LENGTH - 10],
         [20, 30],
     ]
 

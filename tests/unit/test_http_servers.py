@@ -19,8 +19,8 @@ from tests.support.loopback import LOOPBACK, Authority, Request, Server, proxy, 
 from worker.engine.permits import LocalPermits
 from worker.errors import ErrorCode, SiteError
 from worker.http import HttpSettings, Response, SiteHttp, addresses, open_http
-from worker.http.bodies import LONGEST_BODY
-from worker.http.site import MOST_REDIRECTS
+from worker.http.bodies import MAX_BODY_BYTES
+from worker.http.site import MAX_REDIRECTS
 from worker.model import SiteLimits
 
 
@@ -77,7 +77,7 @@ async def test_a_large_answer_arrives_whole(authority: Authority, settings: Http
 
 
 def bomb(layers: int = 1) -> bytes:
-    packed = b"\0" * (LONGEST_BODY + 1)
+    packed = b"\0" * (MAX_BODY_BYTES + 1)
     for _ in range(layers):
         packed = gzip.compress(packed)
     return packed
@@ -86,7 +86,7 @@ def bomb(layers: int = 1) -> bytes:
 @pytest.mark.parametrize(
     ("body", "headers", "message"),
     [
-        (b"\0" * (LONGEST_BODY + 1), {}, "the answer is larger than 32 MiB"),
+        (b"\0" * (MAX_BODY_BYTES + 1), {}, "the answer is larger than 32 MiB"),
         (bomb(), {"content_encoding": "gzip"}, "the answer is larger than 32 MiB"),
         (bomb(2), {"content_encoding": "gzip, gzip"}, "the answer has the unsupported encoding gzip, gzip"),
         (b"x", {"content_encoding": "br"}, "the answer has the unsupported encoding br"),
@@ -94,7 +94,7 @@ def bomb(layers: int = 1) -> bytes:
         (gzip.compress(b"x" * 1000)[:-9], {"content_encoding": "gzip"}, "the answer is incomplete"),
         (zlib.compress(b"x"), {"content_encoding": "gzip"}, "the answer cannot be decompressed"),
         (
-            gzip.compress(b"x") + b"\0" * LONGEST_BODY,
+            gzip.compress(b"x") + b"\0" * MAX_BODY_BYTES,
             {"content_encoding": "gzip"},
             "the answer is larger than 32 MiB",
         ),
@@ -234,8 +234,8 @@ async def test_redirects_to_other_hosts_are_refused(
 async def test_redirects_end_somewhere(authority: Authority, settings: HttpSettings) -> None:
     async with authority.serve(replies(redirect("/"))) as server:
         failure = await failure_of(settings, f"https://localhost:{server.port}/")
-    assert failure.message == f"localhost redirects more than {MOST_REDIRECTS} times"
-    assert len(server.requests) == 1 + MOST_REDIRECTS
+    assert failure.message == f"localhost redirects more than {MAX_REDIRECTS} times"
+    assert len(server.requests) == 1 + MAX_REDIRECTS
 
 
 # Connections ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pipeline.experience import MOST_YEARS, experience_years
+from worker.pipeline.experience import MAX_YEARS, experience_years
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_years_asked_for(text: str, years: int | None) -> None:
 )
 def test_years_are_possible(text: str) -> None:
     years = experience_years(text)
-    assert years is None or 0 <= years <= MOST_YEARS
+    assert years is None or 0 <= years <= MAX_YEARS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pipeline.skills import MOST_SKILLS, find_skills
+from worker.pipeline.skills import MAX_SKILLS, find_skills
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_named_skills_come_first_in_the_words_of_the_list() -> None:
 
 
 def test_skills_are_limited() -> None:
-    assert len(find_skills("", [f"skill {number}" for number in range(2 * MOST_SKILLS)])) == MOST_SKILLS
+    assert len(find_skills("", [f"skill {number}" for number in range(2 * MAX_SKILLS)])) == MAX_SKILLS
 
 
 WORDS = st.lists(
@@ -58,4 +58,4 @@ WORDS = st.lists(
 def test_skills_are_stable(text: str, named: list[str]) -> None:
     skills = find_skills(text, named)
     assert find_skills(text, skills) == skills
-    assert len(set(skills)) == len(skills) <= MOST_SKILLS
+    assert len(set(skills)) == len(skills) <= MAX_SKILLS

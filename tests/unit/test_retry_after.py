@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.http.retry_after import LONGEST_SECONDS, retry_after_seconds
+from worker.http.retry_after import MAX_SECONDS, retry_after_seconds
 
 TIMES = st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2100, 1, 1)).map(  # noqa: DTZ001 (made aware)
     lambda time: time.replace(microsecond=0, tzinfo=UTC)
@@ -27,7 +27,7 @@ def asked(**headers: str) -> float | None:
         ("120", 120),
         (" 7 ", 7),
         ("1.5", 1.5),
-        ("9" * 500, LONGEST_SECONDS),
+        ("9" * 500, MAX_SECONDS),
         ("-1", None),
         ("+1", None),
         ("1e3", None),
@@ -74,4 +74,4 @@ PARTS = st.sampled_from(
 )
 def test_any_header_is_a_bounded_time_or_none(value: str, date: str) -> None:
     answer = retry_after_seconds({"retry-after": value, "date": date})
-    assert answer is None or (math.isfinite(answer) and 0 <= answer <= LONGEST_SECONDS)
+    assert answer is None or (math.isfinite(answer) and 0 <= answer <= MAX_SECONDS)

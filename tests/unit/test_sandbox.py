@@ -18,8 +18,8 @@ import pytest
 
 from worker.errors import ErrorCode, SiteError
 from worker.model import Json
-from worker.processes.bounded_json import MOST_VALUES
-from worker.processes.sandbox import LONGEST_FRAME, SandboxError, stream
+from worker.processes.bounded_json import MAX_VALUES
+from worker.processes.sandbox import MAX_FRAME_BYTES, SandboxError, stream
 
 FOREVER = 3600.0
 PATIENCE = 60.0
@@ -266,14 +266,14 @@ async def test_signals_to_the_process_group_do_not_stop_children(number: signal.
 
 
 async def test_a_value_beyond_the_limit_is_an_error() -> None:
-    values, error = await collect(stream(large_values, 1, LONGEST_FRAME, deadline_seconds=PATIENCE))
+    values, error = await collect(stream(large_values, 1, MAX_FRAME_BYTES, deadline_seconds=PATIENCE))
     assert values == []
     assert isinstance(error, SandboxError)
-    assert str(error).endswith(f"the limit is {LONGEST_FRAME}")
+    assert str(error).endswith(f"the limit is {MAX_FRAME_BYTES}")
 
 
 async def test_a_value_that_would_take_too_much_memory_is_an_error() -> None:
-    values, error = await collect(stream(many_values, MOST_VALUES, deadline_seconds=PATIENCE))
+    values, error = await collect(stream(many_values, MAX_VALUES, deadline_seconds=PATIENCE))
     assert values == []
     assert isinstance(error, SandboxError)
     assert str(error) == "a value that the child sent holds more than 1,000,000 values"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.read import LONGEST_ID, MOST_LEVELS, RAW_LENGTH, storable, transform
+from worker.engine.read import MAX_ID_LENGTH, MAX_LEVELS, RAW_LENGTH, storable, transform
 from worker.errors import InvalidItemError
 from worker.model import Item, Json, Page
 from worker.sources import Search, Source
@@ -95,7 +95,7 @@ def test_a_huge_record_is_cut() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("external_id", "x" * (LONGEST_ID + 1)),
+        ("external_id", "x" * (MAX_ID_LENGTH + 1)),
         ("external_id", "\0"),
         ("external_id", 5),
         ("data", []),
@@ -110,9 +110,9 @@ def test_a_value_that_the_database_refuses_invalidates_only_its_record(field: st
 
 
 def test_an_id_is_stored_as_it_can_be() -> None:
-    record = listing(1) | {"external_id": "a\0b" + "x" * (LONGEST_ID - 2)}
+    record = listing(1) | {"external_id": "a\0b" + "x" * (MAX_ID_LENGTH - 2)}
     (item,) = transform(Listings(), "board", Page(1, [record], 5)).items
-    assert item.external_id == "ab" + "x" * (LONGEST_ID - 2)
+    assert item.external_id == "ab" + "x" * (MAX_ID_LENGTH - 2)
 
 
 class Broken(Listings):
@@ -139,7 +139,7 @@ def test_too_deep_nesting_is_left_out() -> None:
     for _ in range(5000):
         deep = [{"inner": deep}]
     (item,) = transform(Listings(), "board", Page(1, [listing(1, data={"deep": deep})], 5)).items
-    assert json.dumps(item.data).count("{") == MOST_LEVELS / 2
+    assert json.dumps(item.data).count("{") == MAX_LEVELS / 2
     (error,) = transform(Listings(), "board", Page(1, [{"deep": deep}], 5)).errors
     assert error.type == "TypeError"
 

@@ -19,7 +19,7 @@ from tests.support.sources import Trial, item_of, search_source
 from worker.engine.permits import LocalPermits
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Json, Observed, Page
-from worker.sources.youtube import MOST_PAGES, YouTubeSettings, YouTubeSource
+from worker.sources.youtube import MAX_PAGES, YouTubeSettings, YouTubeSource
 from worker.sources.youtube_api import seconds_to_reset
 
 API = "https://www.googleapis.com/youtube/v3"
@@ -364,9 +364,9 @@ async def test_an_invalid_cursor_starts_with_the_first_page(cursor: Json) -> Non
 
 @respx.mock
 async def test_a_search_without_matches_ends() -> None:
-    played = Played(*([channel(number, None)] for number in range(3 * MOST_PAGES)))
+    played = Played(*([channel(number, None)] for number in range(3 * MAX_PAGES)))
     pages = (await find(min_subscribers=1)).pages
-    assert len(pages) == played.search.call_count == MOST_PAGES
+    assert len(pages) == played.search.call_count == MAX_PAGES
     assert pages[-1].is_last
 
 

@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 REFUSALS = frozenset({"22023", "PT404", "PT429"})
 """Codes of the database for a request of a user that it refuses: wrong parameters, no such run, a quota."""
 
-LEAST_DRAIN_SECONDS = 10
+MIN_DRAIN_SECONDS = 10
 """Releasing running searches at the end takes up to 5 of them."""
 
 
@@ -84,9 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     drain = commands.add_parser("drain", help="work until the queue is empty, then end")
     drain.add_argument(
         "--max-seconds",
-        type=at_least(LEAST_DRAIN_SECONDS),
+        type=at_least(MIN_DRAIN_SECONDS),
         default=240,
-        help=f"end after this time, {LEAST_DRAIN_SECONDS} or more (default: 240)",
+        help=f"end after this time, {MIN_DRAIN_SECONDS} or more (default: 240)",
     )
     drain.set_defaults(command=_work, work=lambda worker, options: worker.drain(options.max_seconds))
 

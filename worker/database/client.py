@@ -20,7 +20,7 @@ from worker.http.statuses import is_transient as is_transient_status
 
 logger = logging.getLogger(__name__)
 
-LONGEST_RETRY_PAUSE_SECONDS = 10
+MAX_RETRY_PAUSE_SECONDS = 10
 
 # PostgREST answers so when a connection of its pool to Postgres was closed without a message.
 CONNECTION_DIED = ""
@@ -88,7 +88,7 @@ def retrying(**options: Any) -> AsyncRetrying:
     Args:
         options: Further options of `tenacity.AsyncRetrying`, such as when to stop. By default it never stops.
     """
-    wait = wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_PAUSE_SECONDS)
+    wait = wait_random_exponential(multiplier=0.2, max=MAX_RETRY_PAUSE_SECONDS)
     return AsyncRetrying(retry=retry_if_exception(is_transient), wait=wait, **options)
 
 

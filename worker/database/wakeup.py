@@ -14,8 +14,8 @@ from worker.database.changes import Binding, Change, changes
 logger = logging.getLogger(__name__)
 
 BACKOFF_FACTOR = 2
-LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS = 5
-LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS = 1
+MAX_PAUSE_WITHOUT_REALTIME_SECONDS = 5
+MAX_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS = 1
 """The search of a cancelled run must end within two seconds."""
 
 
@@ -56,7 +56,7 @@ class Wakeup:
             self._pause_seconds = self._poll_seconds
         longest = self._poll_idle_seconds
         if not self._is_live:
-            longest = min(longest, LONGEST_PAUSE_WITHOUT_REALTIME_SECONDS)
+            longest = min(longest, MAX_PAUSE_WITHOUT_REALTIME_SECONDS)
         jittered = min(self._pause_seconds, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
         with suppress(TimeoutError):
             # Before Python 3.12, `wait_for` may swallow a cancellation.
@@ -67,7 +67,7 @@ class Wakeup:
     async def pause_heartbeats(self, longest_seconds: float) -> None:
         """Wait until the next heartbeat is due: at once after a cancellation, and soon without Realtime."""
         if not self._is_live:
-            longest_seconds = min(longest_seconds, LONGEST_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
+            longest_seconds = min(longest_seconds, MAX_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_seconds):
                 await self._cancelled.wait()

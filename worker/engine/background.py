@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 5
 SETTLE_SECONDS = 2
 """Pages come in quick succession; their items are processed together."""
 FAILURE_PAUSE_SECONDS = 10
-LONGEST_FAILURE_PAUSE_SECONDS = 300
+MAX_FAILURE_PAUSE_SECONDS = 300
 
 
 class ChoreError(Exception):
@@ -140,7 +140,7 @@ class Background:
             return error.retry_in_seconds
         # 2 ** 10 times the first pause is above the longest one.
         doubled = FAILURE_PAUSE_SECONDS * 2.0 ** min(self._failures[chore] - 1, 10)
-        return min(doubled, LONGEST_FAILURE_PAUSE_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
+        return min(doubled, MAX_FAILURE_PAUSE_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 (jitter)
 
 
 def _log_failure(chore: str, error: Exception, pause_seconds: float) -> None:

@@ -22,7 +22,7 @@ IDLE_SECONDS = 600
 """Pause while nothing is known to be due: other workers load items, too, and do not notify this one."""
 EMBED_SECONDS = 240
 """Timeout of embedding a batch. A claim lasts five minutes; the rest of them is for saving."""
-LONGEST_RETRY_PAUSE_SECONDS = 3600
+MAX_RETRY_PAUSE_SECONDS = 3600
 NEAR_DUPLICATES_BATCH = 20
 
 
@@ -73,7 +73,7 @@ class Embedding:
             ) from None
         except EmbedderError as error:
             pause = error.retry_after_seconds
-            retry_in_seconds = None if pause is None else min(pause, LONGEST_RETRY_PAUSE_SECONDS)
+            retry_in_seconds = None if pause is None else min(pause, MAX_RETRY_PAUSE_SECONDS)
             raise ChoreError(str(error), retry_in_seconds=retry_in_seconds) from error
         embeddings, refusals = {}, {}
         for item, answer in zip(claimed.items, answers, strict=True):

@@ -28,12 +28,12 @@ OFFLINE_BATCH = 250
 """Texts of one child process. Starting it takes as long as embedding about 400 texts."""
 OFFLINE_SECONDS = 120
 
-LONGEST_REQUEST = 100_000
+MAX_REQUEST_LENGTH = 100_000
 """Characters of all texts of one request. OpenAI accepts 300,000 tokens; a character is rarely three of them."""
 REQUEST_SECONDS = 60
 """Timeout of one request. A self-hosted server may have to load the model first."""
 ATTEMPTS = 4
-LONGEST_PAUSE_SECONDS = 30
+MAX_PAUSE_SECONDS = 30
 """Maximum pause between two attempts. If `Retry-After` is longer, the request fails at once."""
 
 # The texts may be the reason, also of a 500: too long, or with characters that the model does not accept.
@@ -145,7 +145,7 @@ class EndpointEmbedder:
         request: list[int] = []
         length = 0
         for place in places:
-            if request and (len(request) == self.batch or length + len(texts[place]) > LONGEST_REQUEST):
+            if request and (len(request) == self.batch or length + len(texts[place]) > MAX_REQUEST_LENGTH):
                 yield request
                 request, length = [], 0
             request.append(place)
@@ -291,11 +291,11 @@ def _unit_or_refusal(numbers: Sequence[float]) -> Vector | TextRefusedError:
 def _is_worth_another_attempt(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
-        return is_transient(status) and (retry_after_seconds(error.response.headers) or 0) <= LONGEST_PAUSE_SECONDS
+        return is_transient(status) and (retry_after_seconds(error.response.headers) or 0) <= MAX_PAUSE_SECONDS
     return isinstance(error, httpx.TransportError)
 
 
-_exponential = wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE_SECONDS)
+_exponential = wait_random_exponential(multiplier=0.5, max=MAX_PAUSE_SECONDS)
 
 
 def _pause_seconds(state: RetryCallState) -> float:

@@ -22,7 +22,7 @@ RELEASE_SECONDS = 5
 EXIT_SECONDS = 2
 SOON_SECONDS = 10
 """The queue does not count as empty while a deferred run is due within this time: rate limits defer runs, too."""
-LEAST_HEARTBEAT_PAUSE_SECONDS = 0.5
+MIN_HEARTBEAT_PAUSE_SECONDS = 0.5
 """Each cancelled run wakes every worker; heartbeats are not sent more often than this."""
 
 
@@ -201,9 +201,9 @@ class Loop:
     async def _send_heartbeats(self) -> None:
         is_reachable = True
         while True:
-            await asyncio.sleep(LEAST_HEARTBEAT_PAUSE_SECONDS)
+            await asyncio.sleep(MIN_HEARTBEAT_PAUSE_SECONDS)
             if is_reachable:
-                await self._wakeup.pause_heartbeats(self._options.heartbeat_seconds - LEAST_HEARTBEAT_PAUSE_SECONDS)
+                await self._wakeup.pause_heartbeats(self._options.heartbeat_seconds - MIN_HEARTBEAT_PAUSE_SECONDS)
             if not self._searches:
                 continue
             is_reachable = True

@@ -18,10 +18,10 @@ from worker.sources import Source
 MAIN_FIELDS = ("organization", "location", "posted_at", "description")
 """The fields by which the completeness of items is measured. All items have a title and a URL."""
 
-LONGEST_ID = 500
+MAX_ID_LENGTH = 500
 """Maximum length of the id of an item. An index entry of PostgreSQL holds at most 2,704 bytes."""
 
-MOST_LEVELS = 100
+MAX_LEVELS = 100
 """Maximum nesting of JSON that is stored. Python's own JSON fails at some hundred levels."""
 
 RAW_LENGTH = 20_000
@@ -56,7 +56,7 @@ def transform(source: Source, site: str, page: Page) -> Transformed:
     )
 
 
-def storable(value: Json, levels: int = MOST_LEVELS) -> Json:
+def storable(value: Json, levels: int = MAX_LEVELS) -> Json:
     """Return JSON that PostgreSQL can store: without NUL, lone surrogates, NaN, infinities and too deep nesting.
 
     Raises:
@@ -93,8 +93,8 @@ def _item(source: Source, site: str, record: Json) -> Item:
         if not getattr(item, field):
             raise InvalidItemError("is missing", field)
     external_id, data = storable(item.external_id), storable(item.data)
-    if not isinstance(external_id, str) or not 1 <= len(external_id) <= LONGEST_ID:
-        raise InvalidItemError(f"must be a text of 1 to {LONGEST_ID} characters", "external_id")
+    if not isinstance(external_id, str) or not 1 <= len(external_id) <= MAX_ID_LENGTH:
+        raise InvalidItemError(f"must be a text of 1 to {MAX_ID_LENGTH} characters", "external_id")
     if not isinstance(data, dict):
         raise InvalidItemError("must be an object", "data")
     if not isinstance(item.is_remote, bool | None):

@@ -14,7 +14,7 @@ from worker.database import codec
 from worker.engine.files import page_name, write_whole
 from worker.model import FoundPage
 from worker.printable import one_line
-from worker.processes.bounded_json import MOST_VALUES, JsonError, read_json
+from worker.processes.bounded_json import MAX_VALUES, JsonError, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ KEPT_SECONDS = 24 * 60 * 60
 REFUSED_KEPT_SECONDS = 14 * 24 * 60 * 60
 """Retention of refused pages: the default for raw pages in the database."""
 
-LARGEST_FILE = 512 * 2**20
-MOST_VALUES_KEPT = 4 * MOST_VALUES
+MAX_FILE_BYTES = 512 * 2**20
+MAX_FILE_VALUES = 4 * MAX_VALUES
 """A file has the raw page and its items."""
 
 
@@ -65,9 +65,9 @@ class Spool:
     def read(self, path: Path) -> FoundPage | None:
         """Return a page; None, with an error in the log, if the file is not a page of this version."""
         try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise JsonError(f"is larger than {LARGEST_FILE // 2**20} MiB")
-            return codec.read_page(read_json(path.read_bytes(), most_values=MOST_VALUES_KEPT))
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise JsonError(f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
+            return codec.read_page(read_json(path.read_bytes(), most_values=MAX_FILE_VALUES))
         except (OSError, ValueError) as error:
             logger.error("%s cannot be read and is dropped: %s", path, one_line(str(error)))  # noqa: TRY400 (the message has all)
             return None

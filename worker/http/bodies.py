@@ -10,7 +10,7 @@ import httpx
 
 from worker.errors import ErrorCode, SiteError
 
-LONGEST_BODY = 32 * 2**20
+MAX_BODY_BYTES = 32 * 2**20
 """Largest body in bytes, both compressed and decompressed."""
 
 ACCEPT_ENCODING = "gzip"
@@ -25,7 +25,7 @@ async def read_body(answer: httpx.Response) -> bytes:
     httpx does not limit the decompressed size: each encoding that a response lists may expand it a thousandfold.
 
     Raises:
-        SiteError: `upstream`: the body is larger than `LONGEST_BODY`, incomplete, or cannot be decompressed.
+        SiteError: `upstream`: the body is larger than `MAX_BODY_BYTES`, incomplete, or cannot be decompressed.
     """
     encoding = answer.headers.get("content-encoding", "").lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
@@ -49,8 +49,8 @@ async def read_body(answer: httpx.Response) -> bytes:
 
 
 def _check_length(length: int) -> None:
-    if length > LONGEST_BODY:
-        raise SiteError(ErrorCode.UPSTREAM, f"the answer is larger than {LONGEST_BODY // 2**20} MiB")
+    if length > MAX_BODY_BYTES:
+        raise SiteError(ErrorCode.UPSTREAM, f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")
 
 
 class _Gunzip:

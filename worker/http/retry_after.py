@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-LONGEST_SECONDS = 31 * 24 * 3600
+MAX_SECONDS = 31 * 24 * 3600
 """Longest wait in seconds: a monthly quota. Longer values are capped."""
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return the value of `Retry-After` in seconds, from 0 to `LONGEST_SECONDS`; None if it is missing or invalid.
+    """Return the value of `Retry-After` in seconds, from 0 to `MAX_SECONDS`; None if it is missing or invalid.
 
     The value is a number of seconds or a date (RFC 9110, 10.2.3). A date is compared with the response's `Date`
     header, because both come from the server's clock.
@@ -28,7 +28,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         if until is None:
             return None
         seconds = (until - (_time(headers.get("date", "")) or datetime.now(UTC))).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_SECONDS)
+    return min(max(seconds, 0.0), MAX_SECONDS)
 
 
 def _time(text: str) -> datetime | None:

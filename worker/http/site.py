@@ -29,10 +29,10 @@ from worker.http.response import Response
 from worker.model import Json, Observed
 
 MAX_ATTEMPTS = 3
-LONGEST_PAUSE_SECONDS = 5
+MAX_PAUSE_SECONDS = 5
 """Longest backoff between two attempts. A longer `Retry-After` is reported to the site's shared limits instead."""
 
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 HTTPS_PORT = 443
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": ACCEPT_ENCODING}
@@ -168,13 +168,13 @@ class _Attempts:
 
     async def _attempt(self, request: httpx.Request) -> Response:
         self._attempts += 1
-        for _ in range(1 + MOST_REDIRECTS):
+        for _ in range(1 + MAX_REDIRECTS):
             response = await self._send(request)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
             request = _redirected(request, response.status, location)
-        raise SiteError(ErrorCode.UPSTREAM, f"{request.url.host} redirects more than {MOST_REDIRECTS} times")
+        raise SiteError(ErrorCode.UPSTREAM, f"{request.url.host} redirects more than {MAX_REDIRECTS} times")
 
     async def _send(self, request: httpx.Request) -> Response:
         address = await self._address(request.url) if self._is_user_given else None
@@ -226,7 +226,7 @@ class _Attempts:
 
     def _backoff_seconds(self, state: RetryCallState) -> float:
         assert state.outcome is not None
-        backoff = wait_random_exponential(multiplier=self._client.settings.backoff_seconds, max=LONGEST_PAUSE_SECONDS)
+        backoff = wait_random_exponential(multiplier=self._client.settings.backoff_seconds, max=MAX_PAUSE_SECONDS)
         retry_after = None if state.outcome.failed else state.outcome.result().retry_after_seconds
         return max(backoff(state), retry_after or 0.0)
 
@@ -265,7 +265,7 @@ def _is_certificate_error(error: BaseException) -> bool:
 
 def _is_transient(response: Response) -> bool:
     """Return whether to retry after this response: a transient status without a long `Retry-After`."""
-    return response.status in _TRANSIENT_STATUSES and (response.retry_after_seconds or 0) <= LONGEST_PAUSE_SECONDS
+    return response.status in _TRANSIENT_STATUSES and (response.retry_after_seconds or 0) <= MAX_PAUSE_SECONDS
 
 
 def _last_outcome(state: RetryCallState) -> Any:

@@ -11,8 +11,8 @@ import httpx
 from worker.http.proxies import with_scheme
 from worker.http.settings import HttpSettings
 
-MOST_CONNECTIONS = 100
-MOST_IDLE_CONNECTIONS = 20
+MAX_CONNECTIONS = 100
+MAX_IDLE_CONNECTIONS = 20
 IDLE_CONNECTION_SECONDS = 30
 
 
@@ -37,11 +37,11 @@ def transports(settings: HttpSettings) -> Iterator[httpx.AsyncHTTPTransport]:
         via = None if proxy is None else httpx.Proxy(with_scheme(proxy))
         if via is not None and via.url.scheme == "https":
             via.ssl_context = context
-        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MOST_IDLE_CONNECTIONS), proxy=via)
+        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MAX_IDLE_CONNECTIONS), proxy=via)
     yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(0))
 
 
 def _pool(max_idle: int) -> httpx.Limits:
     return httpx.Limits(
-        max_connections=MOST_CONNECTIONS, max_keepalive_connections=max_idle, keepalive_expiry=IDLE_CONNECTION_SECONDS
+        max_connections=MAX_CONNECTIONS, max_keepalive_connections=max_idle, keepalive_expiry=IDLE_CONNECTION_SECONDS
     )

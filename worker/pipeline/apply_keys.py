@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from worker.pipeline.urls import clean_url
 
-LONGEST_KEY = 500
+MAX_KEY_LENGTH = 500
 """Longest key in characters. At four bytes each, it stays below the limit of a B-tree index (2,704 bytes a row)."""
 
 _NESTED_REDIRECTS = 3
@@ -97,8 +97,8 @@ def apply_key(url: str | None) -> str | None:
         url: Any text.
 
     Returns:
-        `host/path?query`, at most `LONGEST_KEY` ASCII characters. None if `url` is not a web address, does not identify
-        a single job, or differs for each publisher.
+        `host/path?query`, at most `MAX_KEY_LENGTH` ASCII characters. None if `url` is not a web address, does not
+        identify a single job, or differs for each publisher.
     """
     return _key(url, _NESTED_REDIRECTS) if url else None
 
@@ -127,7 +127,7 @@ def _key(url: str, nested_redirects: int) -> str | None:
     if _CLICK_TRACKERS.search(host):
         return None
     key = _known_posting(host, address) or _posting(host, address.path, query)
-    return key if key and len(key) <= LONGEST_KEY else None
+    return key if key and len(key) <= MAX_KEY_LENGTH else None
 
 
 def _redirect_target(address: SplitResult, query: Sequence[tuple[str, str]]) -> str | None:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
-_LONGEST = 64
+_MAX_LENGTH = 64
 
 _NUMBER = re.compile(r"(\d{10})(?:\d{3})?(?:\.\d{1,9})?", re.ASCII)
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -29,7 +29,7 @@ def to_iso(text: str | None) -> str | None:
     `2024/09/11`, `11.09.2024`, and `12/16/2024` if only one order of day and month is possible. Relative dates
     (`3 days ago`) are not supported.
     """
-    if text is None or len(text) > _LONGEST:
+    if text is None or len(text) > _MAX_LENGTH:
         return None
     text = re.sub(r" ?(?:UTC|GMT)$", " +0000", " ".join(text.split()))
     try:

@@ -14,9 +14,9 @@ import unicodedata
 from dataclasses import dataclass
 
 from worker.model import Item
-from worker.pipeline.apply_keys import LONGEST_KEY, apply_key, are_different_postings
+from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key, are_different_postings
 
-LEAST_SIMILARITY = 80.0
+MIN_SIMILARITY = 80.0
 """Least `token_set_ratio` (0 to 100) of two descriptions of the same job.
 
 Measured on 137 real listings (`scripts/bench/dedupe`): unrelated descriptions reach 69, rewordings of the same job 87
@@ -83,7 +83,7 @@ class Keys:
 
 
 def keys(item: Item) -> Keys:
-    """Return the keys of an item. A key has at most `LONGEST_KEY` characters, no NUL and no lone surrogates.
+    """Return the keys of an item. A key has at most `MAX_KEY_LENGTH` characters, no NUL and no lone surrogates.
 
     Args:
         item: An item, preferably normalized. The place is compared by city and region if these are known, otherwise by
@@ -105,7 +105,7 @@ def are_duplicates(a: Item, b: Item) -> bool:
 
     Returns:
         True if the organizations are equal, if place, title, pay and posting do not contradict each other, and if the
-        similarity of the descriptions is at least `LEAST_SIMILARITY`.
+        similarity of the descriptions is at least `MIN_SIMILARITY`.
     """
     organization = _organization(a.organization)
     return (
@@ -115,12 +115,12 @@ def are_duplicates(a: Item, b: Item) -> bool:
         and _places_agree(a, b)
         and _titles_agree(a, b)
         and _pay_agrees(a, b)
-        and _similarity(a.description, b.description) >= LEAST_SIMILARITY
+        and _similarity(a.description, b.description) >= MIN_SIMILARITY
     )
 
 
 def _bounded(key: str | None) -> str | None:
-    return key if key and len(key) <= LONGEST_KEY else None
+    return key if key and len(key) <= MAX_KEY_LENGTH else None
 
 
 def _organization(name: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-LONGEST_TEXT = 4000
+MAX_TEXT_LENGTH = 4000
 """Most characters that are embedded. What follows is mostly the company's boilerplate."""
 
 
@@ -29,4 +29,4 @@ def embedding_text(item: Embeddable) -> str:
     different formats have a cosine similarity above 0.95 (`scripts/bench/dedupe`).
     """
     fields = (item.title, item.organization, item.location, item.description)
-    return re.sub(r"\W+", " ", " ".join(filter(None, fields))).strip()[:LONGEST_TEXT].strip()
+    return re.sub(r"\W+", " ", " ".join(filter(None, fields))).strip()[:MAX_TEXT_LENGTH].strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-MOST_YEARS = 20
+MAX_YEARS = 20
 """Larger numbers are a company's own age or experience."""
 
 _COMPANY_YEARS = 10
@@ -38,8 +38,8 @@ _COMPANY_BEFORE = re.compile(
 )
 _ALTERNATIVE_BEFORE = re.compile(r"(?i)\bor(?: a)?(?: minimum of| at least)?\s*$")
 _CLAUSE_END = re.compile(r"[;!?]|\.\s")
-_LONGEST_HEADING = 60
-_MOST_MENTIONS = 50
+_MAX_HEADING_LENGTH = 60
+_MAX_MENTIONS = 50
 
 
 def experience_years(description: str) -> int | None:
@@ -63,12 +63,12 @@ def experience_years(description: str) -> int | None:
 
 def _is_heading(line: str) -> bool:
     line = line.strip()
-    return 0 < len(line) <= _LONGEST_HEADING and (line.endswith(":") or line.startswith("#") or line.isupper())
+    return 0 < len(line) <= _MAX_HEADING_LENGTH and (line.endswith(":") or line.startswith("#") or line.isupper())
 
 
 def _years_of_line(line: str) -> int | None:
     required: int | None = None
-    for mention in islice(_YEARS.finditer(line), _MOST_MENTIONS):
+    for mention in islice(_YEARS.finditer(line), _MAX_MENTIONS):
         before = _CLAUSE_END.split(line[max(0, mention.start() - _CLAUSE_LENGTH) : mention.start()])[-1]
         after = _CLAUSE_END.split(line[mention.end() : mention.end() + _CLAUSE_LENGTH], maxsplit=1)[0]
         years = _to_number(mention["least"])
@@ -86,7 +86,7 @@ def _to_number(word: str) -> int:
 
 
 def _is_requirement(before: str, after: str, years: int) -> bool:
-    if years > MOST_YEARS or _PERIOD_BEFORE.search(before) or _PREFERENCE.search(before):
+    if years > MAX_YEARS or _PERIOD_BEFORE.search(before) or _PREFERENCE.search(before):
         return False
     if (preference := _PREFERENCE.search(after)) and not re.search(r"(?i)\brequired\b", after[: preference.start()]):
         return False

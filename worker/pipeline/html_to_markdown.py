@@ -18,7 +18,7 @@ _SKIPPED = words(
 )
 _STRONG = frozenset({"b", "strong"})
 _EMPHASIS = frozenset({"em", "i"})
-_MOST_NESTED = 6
+_MAX_NESTED = 6
 
 # Characters that Markdown would interpret, and those at the start of a line that begin headings, quotes and rules.
 # Hyphens and numbers at the start of a line stay: they are meant as a list.
@@ -151,7 +151,7 @@ class _MarkdownWriter:
         if tag in _LISTS:
             parent = self._lists[-1] if self._lists else None
             indent = parent.indent + len(parent.marker) if parent else 0
-            if len(self._lists) >= _MOST_NESTED:
+            if len(self._lists) >= _MAX_NESTED:
                 indent = self._lists[-1].indent
             self._lists.append(_List(tag == "ol", indent))
         elif tag == "li":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from worker.model import Item
 from worker.pipeline.dates import to_iso
-from worker.pipeline.experience import MOST_YEARS, experience_years
+from worker.pipeline.experience import MAX_YEARS, experience_years
 from worker.pipeline.markdown import to_markdown, to_plain
 from worker.pipeline.places import Place, country_code, find_place, region_label
 from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
@@ -96,4 +96,4 @@ def _salary(item: Item, description: str, country: str | None) -> Salary:
 
 def _experience_years(item: Item, description: str) -> int | None:
     years = item.experience_years
-    return years if years is not None and 0 <= years <= MOST_YEARS else experience_years(description)
+    return years if years is not None and 0 <= years <= MAX_YEARS else experience_years(description)

@@ -73,7 +73,7 @@ _METRO = re.compile(
 )
 _COUNTY = re.compile(r"(?i)\b(?:county|parish|borough|district|province|co\.)$")
 _SHORT_CODE = re.compile(r"[A-Z0-9]{1,3}")
-_MOST_PARTS = 8
+_MAX_PARTS = 8
 
 
 def find_place(text: str | None, near: str | None = None) -> Place:
@@ -128,7 +128,7 @@ def _one_place(text: str, near: str | None) -> Place:
     pieces = (re.sub(r"(?i)^the ", "", " ".join(piece.split()).strip(_EDGES)) for piece in _SEPARATORS.split(text))
     parts = [piece for piece in pieces if piece]
     parts = [part for part in parts if _key(part) not in _NO_PLACES]
-    if not parts or len(parts) > _MOST_PARTS:
+    if not parts or len(parts) > _MAX_PARTS:
         return _NOWHERE
     country, region = _country_or_region(parts, near)
     first = _countries().get(_key(parts[0])) if len(parts) > 1 and country is None else None

@@ -159,7 +159,7 @@ _PLAUSIBLE = {
 }  # fmt: skip
 _CERTAINLY_YEARLY = 20_000
 _MAX_RATIO = 4
-_MOST_AMOUNTS = 200
+_MAX_AMOUNTS = 200
 
 
 def find_salary(description: str, country: str | None) -> Salary:
@@ -186,7 +186,7 @@ def find_salary(description: str, country: str | None) -> Salary:
 def _salaries(description: str, country: str | None) -> Iterator[Salary]:
     lines = (line for line in description.split("\n") if any(sign in line for sign in _SIGNS))
     amounts = ((line, match) for line in lines for match in _PAY.finditer(line))
-    for line, match in islice(amounts, _MOST_AMOUNTS):
+    for line, match in islice(amounts, _MAX_AMOUNTS):
         before = _CLAUSE_START.split(line[max(0, match.start() - _BEFORE_LENGTH) : match.start()])[-1]
         after = _CLAUSE_END.split(line[match.end() : match.end() + _AFTER_LENGTH], maxsplit=1)[0]
         if re.search(r"\d ?$", before) or _OTHER_MONEY.search(before) or _OTHER_MONEY.search(after):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from worker.pipeline.text import clean_line
 
-MOST_SKILLS = 50
+MAX_SKILLS = 50
 SKILL_LENGTH = 100
 
 # Words include the signs in `C++`, `C#`, `.NET`, `Node.js` and `driver's`. Other signs separate words.
@@ -44,7 +44,7 @@ class _Mention(NamedTuple):
 
 
 def find_skills(description: str, named: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the skills that a site names, then those in a description, each once, at most `MOST_SKILLS`.
+    """Return the skills that a site names, then those in a description, each once, at most `MAX_SKILLS`.
 
     Args:
         description: Plain text. Only listed skills are found in it, as whole words.
@@ -60,7 +60,7 @@ def find_skills(description: str, named: Iterable[str] = ()) -> tuple[str, ...]:
     for index, is_beside in reversed(list(enumerate(beside))):
         certain[index] |= certain[index + 1] and is_beside is not None
     skills |= dict.fromkeys(mention.skill for mention in compress(mentions, certain))
-    return tuple(skills)[:MOST_SKILLS]
+    return tuple(skills)[:MAX_SKILLS]
 
 
 def _listed_name(line: str) -> str | None:

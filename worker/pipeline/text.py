@@ -48,7 +48,7 @@ _STRAY_JOINERS = re.compile(
 )
 _JOINERS = frozenset("\u200c\u200d")
 _MARKS = re.compile(r"[^\w\s\x00-\x7f]{31,}+")
-_MOST_MARKS = 30
+_MAX_MARKS = 30
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 
 
@@ -103,7 +103,7 @@ def _stream_safe(symbols: re.Match[str]) -> str:
     marks = 0
     for character in symbols[0]:
         marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks <= _MOST_MARKS:
+        if marks <= _MAX_MARKS:
             kept.append(character)
     return "".join(kept)
 

@@ -9,7 +9,7 @@ from worker.pipeline.text import clean_line, words
 
 JOB_TYPES = ("fulltime", "parttime", "contract", "temporary", "internship", "perdiem", "volunteer", "other")
 WORK_MODES = ("remote", "hybrid", "onsite")
-_MOST_WORDS = 50
+_MAX_WORDS = 50
 
 _JOB_TYPES = {
     "fulltime": "fulltime full fulltimejob vollzeit tempsplein tempscomplet tempopieno jornadacompleta "
@@ -112,7 +112,7 @@ def job_types(named: Iterable[str]) -> tuple[str, ...]:
     Returns:
         The known types; `("other",)` if the site names only unknown ones; `()` if it names none.
     """
-    lines = [line for word in named if (line := clean_line(word))][:_MOST_WORDS]
+    lines = [line for word in named if (line := clean_line(word))][:_MAX_WORDS]
     found = {job_type for line in lines for job_type in _job_types_of(line)}
     if not found and lines:
         return ("other",)

@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from worker.model import Json
 from worker.processes.daemon_thread import in_daemon_thread
 
-MOST_VALUES = 1_000_000
+MAX_VALUES = 1_000_000
 """Most values in one document: about 130 MB in memory. 3,000 jobs with a hundred fields each have a third of that."""
 
 MAX_DEPTH = 200
@@ -30,7 +30,7 @@ class JsonError(ValueError):
     """A document is not valid JSON or exceeds a limit. The message continues a sentence: `is not JSON: ...`."""
 
 
-def read_json(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
+def read_json(data: bytes, *, most_values: int = MAX_VALUES) -> Json:
     """Parse JSON.
 
     Args:
@@ -49,7 +49,7 @@ def read_json(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
     return value
 
 
-async def read_json_in_thread(data: bytes, *, most_values: int = MOST_VALUES) -> Json:
+async def read_json_in_thread(data: bytes, *, most_values: int = MAX_VALUES) -> Json:
     """Parse JSON like `read_json`; in a thread if it is longer than `MAX_INLINE_BYTES`.
 
     Raises:

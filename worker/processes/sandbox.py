@@ -47,7 +47,7 @@ _reap_lock = threading.Lock()
 Value = TypeVar("Value")
 _frame_length = struct.Struct("!I")
 
-LONGEST_FRAME = 64 * 2**20
+MAX_FRAME_BYTES = 64 * 2**20
 """Longest value in bytes that the parent reads from a child."""
 
 # Variables that Python, its libraries and TLS need. None of them holds a secret.
@@ -98,7 +98,7 @@ async def stream(
 
     Raises:
         SiteError: The function raised it.
-        SandboxError: The function raised another exception, the child died, or a value is longer than `LONGEST_FRAME`.
+        SandboxError: The function raised another exception, the child died, or a value exceeds `MAX_FRAME_BYTES`.
         TimeoutError: The deadline passed.
     """
     loop = asyncio.get_running_loop()
@@ -210,8 +210,8 @@ async def _receive(reader: asyncio.StreamReader) -> Json:
     """Read one frame; return None at the end of the pipe."""
     try:
         (length,) = _frame_length.unpack(await reader.readexactly(_frame_length.size))
-        if length > LONGEST_FRAME:
-            raise SandboxError(f"the child sent a value of {length} bytes; the limit is {LONGEST_FRAME}")
+        if length > MAX_FRAME_BYTES:
+            raise SandboxError(f"the child sent a value of {length} bytes; the limit is {MAX_FRAME_BYTES}")
         return await read_json_in_thread(await reader.readexactly(length))
     except asyncio.IncompleteReadError:
         return None

@@ -26,7 +26,7 @@ ADDRESS = "https://www.arbeitnow.com/api/job-board-api"
 
 ATTRIBUTION: Mapping[str, Json] = {"name": "Arbeitnow", "url": "https://www.arbeitnow.com/"}
 
-MOST_PAGES = 30
+MAX_PAGES = 30
 """Most pages of one search. With 100 jobs per page, this covers the whole board."""
 
 _ITEM_FIELDS = frozenset({
@@ -68,7 +68,7 @@ class ArbeitnowSource(Source):
             answer = response.json()
             jobs = await in_daemon_thread(partial(harvest.select, _jobs(answer)))
             read += harvest.read
-            is_enough = not harvest.has_news or harvest.is_complete or page_number >= MOST_PAGES
+            is_enough = not harvest.has_news or harvest.is_complete or page_number >= MAX_PAGES
             is_last = harvest.drift is None and (is_enough or _is_end(answer, oldest))
             page += 1
             await search.report(Progress("searching", harvest.found, parameters.results_wanted, {"read": read}))

@@ -37,7 +37,7 @@ DEFAULT_LIMITS = SiteLimits(min_delay_seconds=1, searches=4)
 """None of these APIs publishes a rate limit for reading. Lever's robots.txt asks for one second between requests, which
 is also appropriate where a response has a whole board."""
 
-MOST_FAILURES_IN_A_ROW = 3
+MAX_FAILURES_IN_A_ROW = 3
 """After this many consecutive boards with errors of `_SITE_ERRORS`, the site counts as down."""
 
 _SITE_ERRORS = frozenset({ErrorCode.BLOCKED, ErrorCode.NETWORK, ErrorCode.TIMEOUT, ErrorCode.UPSTREAM})
@@ -138,7 +138,7 @@ class CompanyBoards(Source):
                 if error.code is ErrorCode.RATE_LIMITED:
                     raise
                 failures.add(board, error)
-                if failures.in_a_row == MOST_FAILURES_IN_A_ROW:
+                if failures.in_a_row == MAX_FAILURES_IN_A_ROW:
                     break
         if failures:
             await search.report(Progress("searching", len(boards) - len(left), len(boards)))

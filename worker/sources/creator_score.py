@@ -20,7 +20,7 @@ IN_TITLE, IN_DESCRIPTION, IN_UPLOADS = 1.0, 0.6, 0.4
 """Value of a term by where it is found: the creator's name; the description or the creator's keywords; the titles of
 recent uploads. For uploads, the share of the titles with the term is added, up to 1."""
 
-SMALLEST, LARGEST = 100, 10_000_000
+MIN_SIZE, MAX_SIZE = 100, 10_000_000
 """Numbers of subscribers with the size 0 and 1. In between, the size grows with the logarithm."""
 
 ACTIVITY_HALF_LIFE = timedelta(days=30)
@@ -181,7 +181,7 @@ def score(creator: Creator, criteria: Criteria, now: datetime) -> Score:
     """Score a creator.
 
     Each part is from 0 to 1. Topic and keywords are the mean value of their terms (`IN_TITLE`, `IN_DESCRIPTION`,
-    `IN_UPLOADS`). The size depends on the subscribers (`SMALLEST`, `LARGEST`), the activity on the newest upload
+    `IN_UPLOADS`). The size depends on the subscribers (`MIN_SIZE`, `MAX_SIZE`), the activity on the newest upload
     (`ACTIVITY_HALF_LIFE`). The score is the mean of the parts, weighted by `WEIGHTS`.
 
     Args:
@@ -236,7 +236,7 @@ def _has(text: str, term: str) -> bool:
 def _size(subscribers: int | None) -> float | None:
     if subscribers is None:
         return None
-    reached = math.log10(max(subscribers, 1) / SMALLEST) / math.log10(LARGEST / SMALLEST)
+    reached = math.log10(max(subscribers, 1) / MIN_SIZE) / math.log10(MAX_SIZE / MIN_SIZE)
     return min(max(reached, 0.0), 1.0)
 
 

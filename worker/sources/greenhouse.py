@@ -33,7 +33,7 @@ _INTERVALS = {
     "monthly": re.compile(r"(?i)\bmonth"),
     "yearly": re.compile(r"(?i)\bannual|\b(?:per year|yearly)\b"),
 }
-_LEAST_YEARLY_SALARY = 20_000
+_MIN_YEARLY_SALARY = 20_000
 _LARGE_CURRENCIES = frozenset({"USD", "EUR", "GBP", "CAD", "AUD", "CHF"})
 
 
@@ -158,7 +158,7 @@ def _units(cents: Json) -> float | None:
 def _pay(least: float | None, most: float | None, currency: str | None, words: str) -> Salary:
     """Return a pay range. The API has no interval: it is read from the words. A large `salary` is yearly."""
     interval = next((interval for interval, pattern in _INTERVALS.items() if pattern.search(words)), None)
-    is_large = least is not None and least >= _LEAST_YEARLY_SALARY and currency in _LARGE_CURRENCIES
+    is_large = least is not None and least >= _MIN_YEARLY_SALARY and currency in _LARGE_CURRENCIES
     if interval is None and is_large and re.search(r"(?i)\bsalary\b", words):
         interval = "yearly"
     return Salary(least, most, interval, currency)

@@ -14,8 +14,8 @@ from worker.pipeline.text import TAG
 _MARKS = re.compile("[\u0300-\u036f]+")
 _BETWEEN_WORDS = re.compile("[\\s_/\u2010-\u2015-]+")
 _TOKEN = re.compile(r'(?P<minus>-(?=["\w])|\bNOT\s+)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"()|,;]+))|(?P<bar>\|)')
-_SHORTEST_PLURAL = 4
-_MOST_LEVELS = 20
+_MIN_PLURAL_LENGTH = 4
+_MAX_LEVELS = 20
 
 
 class JobTexts:
@@ -106,11 +106,11 @@ def folded(text: str) -> str:
 
 
 def _singular(word: str) -> str:
-    is_plural = word.isalpha() and len(word) >= _SHORTEST_PLURAL and word.endswith("s") and not word.endswith("ss")
+    is_plural = word.isalpha() and len(word) >= _MIN_PLURAL_LENGTH and word.endswith("s") and not word.endswith("ss")
     return word[:-1] if is_plural else word
 
 
-def _strings(value: Json, levels: int = _MOST_LEVELS) -> Iterator[str]:
+def _strings(value: Json, levels: int = _MAX_LEVELS) -> Iterator[str]:
     """Yield the strings of a JSON value, except URLs, down to a depth of `levels`."""
     match value:
         case str() if "://" not in value:

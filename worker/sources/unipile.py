@@ -25,7 +25,7 @@ from worker.sources.fields import mapping, number, sequence, text
 from worker.sources.parameters import SearchParameters
 from worker.sources.unipile_api import Api, UnipileAccount, read_dsn
 
-MOST_RESULTS: Mapping[Api, int] = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
+MAX_RESULTS: Mapping[Api, int] = {"classic": 1000, "sales_navigator": 2500, "recruiter": 2500}
 """Most people that LinkedIn returns per search: https://developer.unipile.com/docs/provider-limits-and-restrictions."""
 
 PAGE_SIZES: Mapping[Api, int] = {"classic": 50, "sales_navigator": 100, "recruiter": 100}
@@ -50,7 +50,7 @@ class PeopleParameters(SearchParameters):
         job_title: Title of the current position.
         locations: Names of places. A person must be in one of them.
         network_distance: 1: the account's contacts; 2: their contacts; 3: everybody else.
-        results_wanted: Number of people, limited by `MOST_RESULTS`.
+        results_wanted: Number of people, limited by `MAX_RESULTS`.
     """
 
     search_term: str = Field(min_length=1, max_length=200)
@@ -65,7 +65,7 @@ class PeopleParameters(SearchParameters):
     @property
     def most(self) -> int:
         """Most people to fetch."""
-        return min(self.results_wanted, MOST_RESULTS[self.api])
+        return min(self.results_wanted, MAX_RESULTS[self.api])
 
 
 def _check_dsn(dsn: str) -> str:

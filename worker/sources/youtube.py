@@ -32,7 +32,7 @@ from worker.sources.youtube_page import (
     uploads_playlist,
 )
 
-MOST_PAGES = 20
+MAX_PAGES = 20
 """Most pages of one search. YouTube returns about 500 channels per search, and all searches share 100 pages a day."""
 
 
@@ -242,7 +242,7 @@ class _Position:
 
     def is_end(self, listing: Mapping[str, Json], parameters: CreatorParameters) -> bool:
         """Return whether the search ends with the page of `listing`."""
-        is_enough = self.found >= parameters.results_wanted or self.pages >= MOST_PAGES
+        is_enough = self.found >= parameters.results_wanted or self.pages >= MAX_PAGES
         return is_enough or self.page_token is None or not sequence(listing.get("items"))
 
 
