@@ -2429,6 +2429,22 @@ comment on function worker.lock_health is
     'Locks the health of a site until the transaction ends. If the clock was set back, moves its pause back with '
     'it.';
 
+create function worker.lock_health_if_paused(site text, account text) returns worker.site_health
+language plpgsql set search_path = '' as $$
+begin
+    perform from worker.site_health as health
+    where health.site = lock_health_if_paused.site and health.account = lock_health_if_paused.account
+      and health.paused_until is not null;
+    if found then
+        return worker.lock_health(site, account);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.lock_health_if_paused is
+    'Locks the health of a site whose breaker is open or half open, until the transaction ends; returns null if it is '
+    'closed.';
+
 create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
 language sql stable set search_path = ''
 begin atomic
@@ -2657,13 +2673,14 @@ create function worker.defer_if_paused(
 language plpgsql set search_path = '' as $$
 declare
     pause_end timestamptz := worker.pause_end(defer_if_paused.health, defer_if_paused.run_id);
-    waiting record := worker.wait_state(defer_if_paused.run_id, defer_if_paused.site);
-    ahead record := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}', waiting.since,
-                                          defer_if_paused.run_id);
+    ahead record;
 begin
     if pause_end is null then
         return null;
     end if;
+    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}',
+                                (worker.wait_state(defer_if_paused.run_id, defer_if_paused.site)).since,
+                                defer_if_paused.run_id);
     -- One run per second: the first one probes the site.
     return worker.defer_site(
         defer_if_paused.run_id, defer_if_paused.site, defer_if_paused.account, defer_if_paused.site, 1, 'paused',
@@ -2797,76 +2814,106 @@ return (
 comment on function worker.request_interval is
     'Returns the time between two requests at the rate of a bucket; null without a rate limit.';
 
+create function worker.min_delay(allowed worker.bucket_limits) returns interval
+language sql stable set search_path = ''
+return (
+    select coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0')
+    from worker.settings as settings
+);
+comment on function worker.min_delay is 'Returns the least time between two requests of a bucket.';
+
 -- sites/admission
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
 -- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
 
-create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
-    via text := coalesce(admit_site.account, '');
-    allowed worker.bucket_limits;
-    health worker.site_health;
-    refusal jsonb;
-    waiting record;
+    since timestamptz := (worker.wait_state(defer_if_full.run_id, defer_if_full.site)).since;
     gate record;
 begin
-    if jsonb_typeof(limits) <> 'object' then
-        raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
-    end if;
-    allowed := worker.effective_limits(admit_site.site, limits -> admit_site.site);
-
-    -- The limit over all accounts is counted by one transaction at a time.
-    if allowed.searches is not null then
-        perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
-    end if;
-    health := worker.lock_health(admit_site.site, via);
-    refusal := coalesce(
-        worker.defer_if_paused(admit_site.run_id, admit_site.site, via, health),
-        worker.defer_if_user_paused(admit_site.run_id, admit_site.site, via));
-    if refusal is not null then
-        return refusal;
-    end if;
-
-    waiting := worker.wait_state(admit_site.run_id, admit_site.site);
     for gate in
-        select level.account, level.most, ahead.waiters, ahead.back_at, ahead.is_due, (
+        select level.account, level.most, ahead.waiters, ahead.is_due, (
             select count(*)
             from worker.site_searches as search
             join worker.leases as lease on lease.run_id = search.run_id
-            where search.site = admit_site.site and level.account in ('', search.account)
-              and search.run_id <> admit_site.run_id and lease.expires_at > worker.now()
+            where search.site = defer_if_full.site and level.account in ('', search.account)
+              and search.run_id <> defer_if_full.run_id and lease.expires_at > worker.now()
         ) as under_way
-        from (values (via, allowed.searches_per_account), ('', allowed.searches)) as level (account, most)
+        from (values (defer_if_full.account, allowed.searches_per_account), ('', allowed.searches))
+            as level (account, most)
         cross join lateral worker.queue_ahead(
-            admit_site.site, level.account, '{searches}', waiting.since, admit_site.run_id) as ahead
+            defer_if_full.site, level.account, '{searches}', since, defer_if_full.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
-            where search.run_id = admit_site.run_id and search.site = admit_site.site)
+            where search.run_id = defer_if_full.run_id and search.site = defer_if_full.site)
     loop
         continue when gate.under_way + gate.waiters < gate.most;
         -- A slot is free, but it belongs to a run that is not due yet.
         if gate.under_way < gate.most and not gate.is_due then
-            perform worker.wake_next(admit_site.site, gate.account);
+            perform worker.wake_next(defer_if_full.site, gate.account);
         end if;
         -- The next run is woken when a slot becomes free. The time is a fallback.
         return worker.defer_site(
-            admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
+            defer_if_full.run_id, defer_if_full.site, gate.account, defer_if_full.site, 1, 'searches',
             format('%s of %s concurrent searches of the site are under way; runs ahead in the queue: %s',
                    gate.under_way, gate.most, gate.waiters),
             'rate_limited',
             worker.now() + least(interval '30 seconds' * (1 + gate.waiters / gate.most), interval '10 minutes'),
             is_guess => true);
     end loop;
+    return null;
+end;
+$$;
+comment on function worker.defer_if_full is
+    'Lets a run wait for a site that has no free slot for it, within the limits per account and over all accounts; '
+    'returns null if there is one, or if the run has one.';
 
+create function worker.take_search_slot(run_id uuid, site text, account text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(take_search_slot.run_id, take_search_slot.site);
+begin
     -- A wait for a permit ('rate', 'quota') stays until the permit is granted, to keep the run's place in the queue.
     delete from worker.site_waits as wait
-    where wait.run_id = admit_site.run_id and wait.site = admit_site.site and wait.reason in ('searches', 'paused');
+    where wait.run_id = take_search_slot.run_id and wait.site = take_search_slot.site
+      and wait.reason in ('searches', 'paused');
     insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
-    values (admit_site.run_id, admit_site.site, via, waiting.since, waiting.waited)
+    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, waiting.since, waiting.waited)
     on conflict on constraint site_searches_pkey do update set account = excluded.account;
-    perform worker.start_probe(health, admit_site.run_id);
+end;
+$$;
+comment on function worker.take_search_slot is 'Gives a run a slot to search a site.';
+
+create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    via text := coalesce(account, '');
+    allowed worker.bucket_limits;
+    health worker.site_health;
+    refusal jsonb;
+begin
+    if jsonb_typeof(limits) <> 'object' then
+        raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
+    end if;
+    allowed := worker.effective_limits(site, limits -> site);
+
+    -- The limit over all accounts is counted by one transaction at a time.
+    if allowed.searches is not null then
+        perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || site, 0));
+    end if;
+    health := worker.lock_health(site, via);
+    refusal := coalesce(
+        worker.defer_if_paused(run_id, site, via, health),
+        worker.defer_if_user_paused(run_id, site, via),
+        worker.defer_if_full(run_id, site, via, allowed));
+    if refusal is not null then
+        return refusal;
+    end if;
+
+    perform worker.take_search_slot(run_id, site, via);
+    perform worker.start_probe(health, run_id);
     return jsonb_build_object('granted', true, 'wait_seconds', 0);
 end;
 $$;
@@ -3109,94 +3156,102 @@ end;
 $$;
 comment on function worker.spend_requests is 'Takes requests of a locked bucket for a run and its user.';
 
-create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
+create function worker.record_permit(run_id uuid, site text) returns void
 language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(record_permit.run_id, record_permit.site);
 begin
     delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
     -- The wait ends with a page. If permits bring no page, the site fails after max_site_wait in total.
     update worker.site_searches as search
-    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited,
-        is_within_page = true
+    set waiting_since = coalesce(waiting.since, worker.now()), waited = waiting.waited, is_within_page = true
     where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
 comment on function worker.record_permit is 'Records that a run has a permit, no longer waits, and requests its page.';
 
+create function worker.defer_if_late(
+    run_id uuid, site text, account text, bucket text, asked integer, slot worker.permit_slot, spacing interval,
+    at timestamptz
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(run_id, site);
+    ahead record;
+    inline_wait interval := (select settings.inline_wait from worker.settings as settings);
+begin
+    -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
+    -- if it can. If it were deferred, it would have to repeat the first requests of the page.
+    ahead := worker.queue_ahead(
+        bucket, account, '{rate,quota}', case when waiting.is_within_page then '-infinity' else waiting.since end, run_id);
+    if not slot.is_ahead_allowed then
+        inline_wait := '0';
+    elsif waiting.is_within_page then
+        inline_wait := greatest(inline_wait, '1 minute');
+    end if;
+    if ahead.waiters = 0 and slot.starts_at <= at + inline_wait then
+        return null;
+    end if;
+    return worker.defer_site(
+        run_id, site, account, bucket, asked, slot.reason,
+        coalesce(slot.message, case when ahead.waiters > 0 then
+            format('rate limit of the site reached: runs ahead in the queue: %s', ahead.waiters)
+            else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
+        slot.error_code,
+        greatest(slot.starts_at + ahead.requests * spacing, ahead.back_at + spacing),
+        lets_pass => slot.lets_pass);
+end;
+$$;
+comment on function worker.defer_if_late is
+    'Lets a run wait for a bucket if runs are ahead in the queue, or if its slot is later than a worker waits for without '
+    'giving the run back; otherwise returns null. spacing is the time between two requests.';
+
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
 declare
-    via text := coalesce(worker_take_permit.account, '');
-    asked integer := worker_take_permit.requests;
-    settings worker.settings;
+    via text := coalesce(account, '');
     health worker.site_health;
     allowed worker.bucket_limits;
     held worker.site_buckets;
-    waiting record;
-    ahead record;
+    slot worker.permit_slot;
     refusal jsonb;
     now timestamptz;
     pace interval;
     delay interval;
-    slot worker.permit_slot;
 begin
-    if asked is null or asked not between 1 and 1000000 then
+    if requests is null or requests not between 1 and 1000000 then
         raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
     end if;
-    perform worker.lock_lease(worker_take_permit.run_id, lease_token);
-    perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
-    perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
-    waiting := worker.wait_state(worker_take_permit.run_id, worker_take_permit.site);
+    perform worker.lock_lease(run_id, lease_token);
+    perform worker.require_site(run_id, site);
+    perform worker.require_bucket(bucket, site);
 
-    select * into health from worker.site_health as known
-    where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
-    if found then
-        health := worker.lock_health(worker_take_permit.site, via);
-        refusal := worker.defer_if_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
-        if refusal is not null then
-            return refusal;
-        end if;
+    health := worker.lock_health_if_paused(site, via);
+    refusal := worker.defer_if_paused(run_id, site, via, health);
+    if refusal is not null then
+        return refusal;
     end if;
 
-    held := worker.lock_bucket(worker_take_permit.bucket, via);
+    held := worker.lock_bucket(bucket, via);
     allowed := worker.effective_limits(
-        worker_take_permit.bucket,
-        coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
+        bucket, coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
     -- After the lock: otherwise a later transaction could have been granted an earlier time.
     now := worker.now();
-    select * into strict settings from worker.settings;
     pace := worker.request_interval(allowed);
-    delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
+    delay := worker.min_delay(allowed);
     held := worker.begin_quota_period(held, allowed, now);
-    slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
-    slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
-
-    -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
-    -- if it can. If it were deferred, it would have to repeat the first requests of the page.
-    ahead := worker.queue_ahead(
-        worker_take_permit.bucket, via, '{rate,quota}',
-        case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
-    if not slot.is_ahead_allowed then
-        settings.inline_wait := '0';
-    elsif waiting.is_within_page then
-        settings.inline_wait := greatest(settings.inline_wait, '1 minute');
-    end if;
-    if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
-        return worker.defer_site(
-            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
-            coalesce(slot.message, case when ahead.waiters > 0 then
-                format('rate limit of the site reached: runs ahead in the queue: %s', ahead.waiters)
-                else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
-            slot.error_code,
-            greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
-            lets_pass => slot.lets_pass);
+    slot := worker.slot_by_pace(held, allowed, requests, pace, delay, now);
+    slot := worker.slot_by_quota(slot, held, allowed, requests, run_id, now);
+    refusal := worker.defer_if_late(run_id, site, via, bucket, requests, slot, greatest(pace, delay), now);
+    if refusal is not null then
+        return refusal;
     end if;
 
-    perform worker.spend_requests(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
-    perform worker.record_permit(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
-    perform worker.start_probe(health, worker_take_permit.run_id) where health.site is not null;
+    perform worker.spend_requests(held, allowed, run_id, requests, slot.starts_at, pace, delay, now);
+    perform worker.record_permit(run_id, site);
+    perform worker.start_probe(health, run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
 $$;

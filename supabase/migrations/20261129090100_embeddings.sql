@@ -407,10 +407,9 @@ begin
 end;
 $$;
 comment on function public.worker_near_duplicates is
-    'Claims up to batch embedded items, and looks for items that may be the same thing: of the same kind, owner and '
-    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never '
-    'split. Returns {pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as '
-    'in worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
+    'Claims up to batch embedded items, and looks for items that may be the same thing (worker.near_pairs). Returns '
+    '{pairs, items, claimed_until, due_in_seconds}: pairs of ids, the items by id, and the rest as in '
+    'worker_claim_embeddings. Items without a similar one are done; the others are due again unless '
     'worker_finish_near_duplicates is called.';
 
 create function public.worker_finish_near_duplicates(claimed_until timestamptz, item_ids uuid[]) returns integer

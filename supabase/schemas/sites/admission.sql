@@ -1,72 +1,94 @@
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
 -- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
 
-create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
-    via text := coalesce(admit_site.account, '');
-    allowed worker.bucket_limits;
-    health worker.site_health;
-    refusal jsonb;
-    waiting record;
+    since timestamptz := (worker.wait_state(defer_if_full.run_id, defer_if_full.site)).since;
     gate record;
 begin
-    if jsonb_typeof(limits) <> 'object' then
-        raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
-    end if;
-    allowed := worker.effective_limits(admit_site.site, limits -> admit_site.site);
-
-    -- The limit over all accounts is counted by one transaction at a time.
-    if allowed.searches is not null then
-        perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || admit_site.site, 0));
-    end if;
-    health := worker.lock_health(admit_site.site, via);
-    refusal := coalesce(
-        worker.defer_if_paused(admit_site.run_id, admit_site.site, via, health),
-        worker.defer_if_user_paused(admit_site.run_id, admit_site.site, via));
-    if refusal is not null then
-        return refusal;
-    end if;
-
-    waiting := worker.wait_state(admit_site.run_id, admit_site.site);
     for gate in
-        select level.account, level.most, ahead.waiters, ahead.back_at, ahead.is_due, (
+        select level.account, level.most, ahead.waiters, ahead.is_due, (
             select count(*)
             from worker.site_searches as search
             join worker.leases as lease on lease.run_id = search.run_id
-            where search.site = admit_site.site and level.account in ('', search.account)
-              and search.run_id <> admit_site.run_id and lease.expires_at > worker.now()
+            where search.site = defer_if_full.site and level.account in ('', search.account)
+              and search.run_id <> defer_if_full.run_id and lease.expires_at > worker.now()
         ) as under_way
-        from (values (via, allowed.searches_per_account), ('', allowed.searches)) as level (account, most)
+        from (values (defer_if_full.account, allowed.searches_per_account), ('', allowed.searches))
+            as level (account, most)
         cross join lateral worker.queue_ahead(
-            admit_site.site, level.account, '{searches}', waiting.since, admit_site.run_id) as ahead
+            defer_if_full.site, level.account, '{searches}', since, defer_if_full.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
-            where search.run_id = admit_site.run_id and search.site = admit_site.site)
+            where search.run_id = defer_if_full.run_id and search.site = defer_if_full.site)
     loop
         continue when gate.under_way + gate.waiters < gate.most;
         -- A slot is free, but it belongs to a run that is not due yet.
         if gate.under_way < gate.most and not gate.is_due then
-            perform worker.wake_next(admit_site.site, gate.account);
+            perform worker.wake_next(defer_if_full.site, gate.account);
         end if;
         -- The next run is woken when a slot becomes free. The time is a fallback.
         return worker.defer_site(
-            admit_site.run_id, admit_site.site, gate.account, admit_site.site, 1, 'searches',
+            defer_if_full.run_id, defer_if_full.site, gate.account, defer_if_full.site, 1, 'searches',
             format('%s of %s concurrent searches of the site are under way; runs ahead in the queue: %s',
                    gate.under_way, gate.most, gate.waiters),
             'rate_limited',
             worker.now() + least(interval '30 seconds' * (1 + gate.waiters / gate.most), interval '10 minutes'),
             is_guess => true);
     end loop;
+    return null;
+end;
+$$;
+comment on function worker.defer_if_full is
+    'Lets a run wait for a site that has no free slot for it, within the limits per account and over all accounts; '
+    'returns null if there is one, or if the run has one.';
 
+create function worker.take_search_slot(run_id uuid, site text, account text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(take_search_slot.run_id, take_search_slot.site);
+begin
     -- A wait for a permit ('rate', 'quota') stays until the permit is granted, to keep the run's place in the queue.
     delete from worker.site_waits as wait
-    where wait.run_id = admit_site.run_id and wait.site = admit_site.site and wait.reason in ('searches', 'paused');
+    where wait.run_id = take_search_slot.run_id and wait.site = take_search_slot.site
+      and wait.reason in ('searches', 'paused');
     insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
-    values (admit_site.run_id, admit_site.site, via, waiting.since, waiting.waited)
+    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, waiting.since, waiting.waited)
     on conflict on constraint site_searches_pkey do update set account = excluded.account;
-    perform worker.start_probe(health, admit_site.run_id);
+end;
+$$;
+comment on function worker.take_search_slot is 'Gives a run a slot to search a site.';
+
+create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    via text := coalesce(account, '');
+    allowed worker.bucket_limits;
+    health worker.site_health;
+    refusal jsonb;
+begin
+    if jsonb_typeof(limits) <> 'object' then
+        raise sqlstate '22023' using message = 'limits must be an object of limits by bucket';
+    end if;
+    allowed := worker.effective_limits(site, limits -> site);
+
+    -- The limit over all accounts is counted by one transaction at a time.
+    if allowed.searches is not null then
+        perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || site, 0));
+    end if;
+    health := worker.lock_health(site, via);
+    refusal := coalesce(
+        worker.defer_if_paused(run_id, site, via, health),
+        worker.defer_if_user_paused(run_id, site, via),
+        worker.defer_if_full(run_id, site, via, allowed));
+    if refusal is not null then
+        return refusal;
+    end if;
+
+    perform worker.take_search_slot(run_id, site, via);
+    perform worker.start_probe(health, run_id);
     return jsonb_build_object('granted', true, 'wait_seconds', 0);
 end;
 $$;

@@ -32,6 +32,22 @@ comment on function worker.lock_health is
     'Locks the health of a site until the transaction ends. If the clock was set back, moves its pause back with '
     'it.';
 
+create function worker.lock_health_if_paused(site text, account text) returns worker.site_health
+language plpgsql set search_path = '' as $$
+begin
+    perform from worker.site_health as health
+    where health.site = lock_health_if_paused.site and health.account = lock_health_if_paused.account
+      and health.paused_until is not null;
+    if found then
+        return worker.lock_health(site, account);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.lock_health_if_paused is
+    'Locks the health of a site whose breaker is open or half open, until the transaction ends; returns null if it is '
+    'closed.';
+
 create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
 language sql stable set search_path = ''
 begin atomic

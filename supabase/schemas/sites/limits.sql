@@ -80,3 +80,11 @@ return (
 );
 comment on function worker.request_interval is
     'Returns the time between two requests at the rate of a bucket; null without a rate limit.';
+
+create function worker.min_delay(allowed worker.bucket_limits) returns interval
+language sql stable set search_path = ''
+return (
+    select coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0')
+    from worker.settings as settings
+);
+comment on function worker.min_delay is 'Returns the least time between two requests of a bucket.';

@@ -22,13 +22,14 @@ create function worker.defer_if_paused(
 language plpgsql set search_path = '' as $$
 declare
     pause_end timestamptz := worker.pause_end(defer_if_paused.health, defer_if_paused.run_id);
-    waiting record := worker.wait_state(defer_if_paused.run_id, defer_if_paused.site);
-    ahead record := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}', waiting.since,
-                                          defer_if_paused.run_id);
+    ahead record;
 begin
     if pause_end is null then
         return null;
     end if;
+    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}',
+                                (worker.wait_state(defer_if_paused.run_id, defer_if_paused.site)).since,
+                                defer_if_paused.run_id);
     -- One run per second: the first one probes the site.
     return worker.defer_site(
         defer_if_paused.run_id, defer_if_paused.site, defer_if_paused.account, defer_if_paused.site, 1, 'paused',

@@ -104,94 +104,102 @@ end;
 $$;
 comment on function worker.spend_requests is 'Takes requests of a locked bucket for a run and its user.';
 
-create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
+create function worker.record_permit(run_id uuid, site text) returns void
 language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(record_permit.run_id, record_permit.site);
 begin
     delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
     -- The wait ends with a page. If permits bring no page, the site fails after max_site_wait in total.
     update worker.site_searches as search
-    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited,
-        is_within_page = true
+    set waiting_since = coalesce(waiting.since, worker.now()), waited = waiting.waited, is_within_page = true
     where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
 comment on function worker.record_permit is 'Records that a run has a permit, no longer waits, and requests its page.';
 
+create function worker.defer_if_late(
+    run_id uuid, site text, account text, bucket text, asked integer, slot worker.permit_slot, spacing interval,
+    at timestamptz
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    waiting record := worker.wait_state(run_id, site);
+    ahead record;
+    inline_wait interval := (select settings.inline_wait from worker.settings as settings);
+begin
+    -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
+    -- if it can. If it were deferred, it would have to repeat the first requests of the page.
+    ahead := worker.queue_ahead(
+        bucket, account, '{rate,quota}', case when waiting.is_within_page then '-infinity' else waiting.since end, run_id);
+    if not slot.is_ahead_allowed then
+        inline_wait := '0';
+    elsif waiting.is_within_page then
+        inline_wait := greatest(inline_wait, '1 minute');
+    end if;
+    if ahead.waiters = 0 and slot.starts_at <= at + inline_wait then
+        return null;
+    end if;
+    return worker.defer_site(
+        run_id, site, account, bucket, asked, slot.reason,
+        coalesce(slot.message, case when ahead.waiters > 0 then
+            format('rate limit of the site reached: runs ahead in the queue: %s', ahead.waiters)
+            else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
+        slot.error_code,
+        greatest(slot.starts_at + ahead.requests * spacing, ahead.back_at + spacing),
+        lets_pass => slot.lets_pass);
+end;
+$$;
+comment on function worker.defer_if_late is
+    'Lets a run wait for a bucket if runs are ahead in the queue, or if its slot is later than a worker waits for without '
+    'giving the run back; otherwise returns null. spacing is the time between two requests.';
+
 create function public.worker_take_permit(
     run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
 declare
-    via text := coalesce(worker_take_permit.account, '');
-    asked integer := worker_take_permit.requests;
-    settings worker.settings;
+    via text := coalesce(account, '');
     health worker.site_health;
     allowed worker.bucket_limits;
     held worker.site_buckets;
-    waiting record;
-    ahead record;
+    slot worker.permit_slot;
     refusal jsonb;
     now timestamptz;
     pace interval;
     delay interval;
-    slot worker.permit_slot;
 begin
-    if asked is null or asked not between 1 and 1000000 then
+    if requests is null or requests not between 1 and 1000000 then
         raise sqlstate '22023' using message = 'requests must be an integer from 1 to 1000000';
     end if;
-    perform worker.lock_lease(worker_take_permit.run_id, lease_token);
-    perform worker.require_site(worker_take_permit.run_id, worker_take_permit.site);
-    perform worker.require_bucket(worker_take_permit.bucket, worker_take_permit.site);
-    waiting := worker.wait_state(worker_take_permit.run_id, worker_take_permit.site);
+    perform worker.lock_lease(run_id, lease_token);
+    perform worker.require_site(run_id, site);
+    perform worker.require_bucket(bucket, site);
 
-    select * into health from worker.site_health as known
-    where known.site = worker_take_permit.site and known.account = via and known.paused_until is not null;
-    if found then
-        health := worker.lock_health(worker_take_permit.site, via);
-        refusal := worker.defer_if_paused(worker_take_permit.run_id, worker_take_permit.site, via, health);
-        if refusal is not null then
-            return refusal;
-        end if;
+    health := worker.lock_health_if_paused(site, via);
+    refusal := worker.defer_if_paused(run_id, site, via, health);
+    if refusal is not null then
+        return refusal;
     end if;
 
-    held := worker.lock_bucket(worker_take_permit.bucket, via);
+    held := worker.lock_bucket(bucket, via);
     allowed := worker.effective_limits(
-        worker_take_permit.bucket,
-        coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
+        bucket, coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
     -- After the lock: otherwise a later transaction could have been granted an earlier time.
     now := worker.now();
-    select * into strict settings from worker.settings;
     pace := worker.request_interval(allowed);
-    delay := coalesce(make_interval(secs => nullif(allowed.min_delay_seconds, 0)) + settings.permit_slack, '0');
+    delay := worker.min_delay(allowed);
     held := worker.begin_quota_period(held, allowed, now);
-    slot := worker.slot_by_pace(held, allowed, asked, pace, delay, now);
-    slot := worker.slot_by_quota(slot, held, allowed, asked, worker_take_permit.run_id, now);
-
-    -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
-    -- if it can. If it were deferred, it would have to repeat the first requests of the page.
-    ahead := worker.queue_ahead(
-        worker_take_permit.bucket, via, '{rate,quota}',
-        case when waiting.is_within_page then '-infinity' else waiting.since end, worker_take_permit.run_id);
-    if not slot.is_ahead_allowed then
-        settings.inline_wait := '0';
-    elsif waiting.is_within_page then
-        settings.inline_wait := greatest(settings.inline_wait, '1 minute');
-    end if;
-    if ahead.waiters > 0 or slot.starts_at > now + settings.inline_wait then
-        return worker.defer_site(
-            worker_take_permit.run_id, worker_take_permit.site, via, worker_take_permit.bucket, asked, slot.reason,
-            coalesce(slot.message, case when ahead.waiters > 0 then
-                format('rate limit of the site reached: runs ahead in the queue: %s', ahead.waiters)
-                else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
-            slot.error_code,
-            greatest(slot.starts_at + ahead.requests * greatest(pace, delay), ahead.back_at + greatest(pace, delay)),
-            lets_pass => slot.lets_pass);
+    slot := worker.slot_by_pace(held, allowed, requests, pace, delay, now);
+    slot := worker.slot_by_quota(slot, held, allowed, requests, run_id, now);
+    refusal := worker.defer_if_late(run_id, site, via, bucket, requests, slot, greatest(pace, delay), now);
+    if refusal is not null then
+        return refusal;
     end if;
 
-    perform worker.spend_requests(held, allowed, worker_take_permit.run_id, asked, slot.starts_at, pace, delay, now);
-    perform worker.record_permit(worker_take_permit.run_id, worker_take_permit.site, waiting.since, waiting.waited);
-    perform worker.start_probe(health, worker_take_permit.run_id) where health.site is not null;
+    perform worker.spend_requests(held, allowed, run_id, requests, slot.starts_at, pace, delay, now);
+    perform worker.record_permit(run_id, site);
+    perform worker.start_probe(health, run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
 $$;
