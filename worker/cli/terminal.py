@@ -118,7 +118,7 @@ def progress_in_words(step: str, current: int | None, total: int | None, details
 
 def in_local_time(message: str) -> str:
     """Return a message of the database with its times as a clock here shows them."""
-    return _TIME_IN_WORDS.sub(lambda told: local_time(f"{told[1]}+00:00"), message)
+    return _TIME_IN_WORDS.sub(lambda match: local_time(f"{match[1]}+00:00"), message)
 
 
 def local_time(text: str) -> str:
@@ -184,7 +184,7 @@ def runs_table(runs: Sequence[Row]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name, width in (("Run", UUID_WIDTH), ("Added", 5), ("Status", 9), ("Found", 5)):
         table.add_column(name, no_wrap=True, min_width=width, justify="right" if name == "Found" else "left")
-    table.add_column("Search and sites")  # what does not fit goes on below
+    table.add_column("Search and sites")  # what does not fit continues below
     for run in runs:
         search = ", ".join(filter(None, (title_of(run), run["parameters"].get("location"))))
         sites = " ".join(f"{MARKS.get(site['status'], '?')}{site['site']}" for site in run["search_run_sites"])
@@ -202,7 +202,7 @@ def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of things found, of any kind, a line each; without the columns that none of them fills.
 
     Args:
-        items: Rows of `run_items`, with their sites; or the fields of an `Item`, which is told by its address.
+        items: Rows of `run_items`, with their sites; or the fields of an `Item`, which is identified by its address.
     """
     columns = {
         ("Title", 7): [item["title"] for item in items],

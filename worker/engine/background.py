@@ -74,7 +74,7 @@ class Background:
         await self._until_stopped(self._work_when_due(), seconds=None)
 
     async def work_off(self, seconds: float, *, rounds: int | None = None) -> None:
-        """Do what is due, until nothing is due or the time is over.
+        """Do what is due, until nothing is due or the time has passed.
 
         Args:
             seconds: Maximum time.

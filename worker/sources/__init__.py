@@ -23,15 +23,15 @@ class Search:
     Attributes:
         site: The site.
         parameters: The run's parameters, as the database stores them; `Source.parameters` reads them.
-        newer_than: Ask only for what was published since, as far as the site can; None: for everything.
-        cursor: That of the last page that was saved, to go on after it; None: begin with the first page.
-        next_page: Number of the first page to yield; above 1 where the search goes on.
+        newer_than: Ask only for what was published later, as far as the site supports it; None: for everything.
+        cursor: Cursor of the last saved page, after which the search resumes; None: start with the first page.
+        next_page: Number of the first page to yield; above 1 if the search resumes.
         account: The user's or workspace's account at the site, where the source searches through one.
         http: Requests to the site, each with its permit.
         permits: The right to ask the site, for what does not go through `http`.
-        report: Tells how far the search is, between its pages; as often as it likes.
-        timeout_seconds: Time for one page, after which the search is stopped: for what a source starts that would not
-            stop by itself.
+        report: Reports progress between two pages. It may be called at any rate.
+        timeout_seconds: Time limit of one page, after which the search is stopped. A source applies it to what it
+            starts outside the event loop, such as a child process.
     """
 
     site: str
@@ -47,7 +47,7 @@ class Search:
 
 
 class Source(Protocol):
-    """Searches one or more sites of one kind. A class that derives from it has the defaults below.
+    """Searches one or more sites of one kind. A subclass has the defaults below.
 
     The class can be called without arguments. A source with settings reads them from the environment then; it accepts
     an instance of its settings class as an argument instead.
@@ -56,15 +56,15 @@ class Source(Protocol):
         name: The source's name, as kept with each raw page.
         kind: What it searches for, as in `search_runs.kind`.
         sites: The sites that it can search.
-        version: Counted up when `records` or `parse` read a page in another way, from 1. Kept with each page.
-        parameters: The parameters that it reads. What others of its kind read is ignored.
+        version: Starts at 1, and increases when `records` or `parse` read a page differently. Kept with each page.
+        parameters: The parameters that it reads. It ignores the parameters of other sources of its kind.
         settings: The class of its settings; None: it has none.
         limits: What its sites allow, over all workers, by bucket: the site's name, or `SITE:NAME` for what the site
-            counts apart. A site without limits is asked as often as its searches need.
+            counts separately. Requests to a site without limits need no permit.
         credentials: Environment variables with the credentials that it needs, and whether each one is there.
         needs_account: Whether it searches through an account of the user's.
-        ends_without_news: Whether a search for what is newer ends with the first page that brings nothing new. Not
-            right where later pages may have news all the same, as those of another company.
+        ends_without_news: Whether a search with `newer_than` ends at the first page without a new item. False where
+            a later page can still have new items, such as the page of another company.
     """
 
     name: str
@@ -90,12 +90,12 @@ class Source(Protocol):
     def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search a site, page by page. Closing the generator stops the search at once.
 
-        Each page carries the cursor to go on after it, or is marked as the last one: once it is saved, it is not
-        fetched again, whatever becomes of this worker. A page without a cursor cannot be gone on after: the search
-        then begins anew.
+        Each page has a cursor, after which the search resumes, or is marked as the last page. A saved page is not
+        fetched again, even if this worker dies. A search cannot resume after a page without a cursor: it then starts
+        again with the first page.
 
         Raises:
-            SiteError: The site failed. Pages that came before it are good.
+            SiteError: The site failed. The pages before the error are valid.
         """
         ...
 
@@ -103,19 +103,19 @@ class Source(Protocol):
     def records(self, site: str, page: Page) -> Sequence[Json]:
         """Return the records of a page, each of which `parse` reads.
 
-        Pure, as `parse` is: what they make of a page depends on nothing else.
+        Pure, as `parse` is: the result depends on the page alone.
 
         Raises:
-            InvalidItemError: The page is not what this source takes for one of the site's.
+            InvalidItemError: The page does not have the form of this site's pages.
         """
         ...
 
     @abstractmethod
     def parse(self, site: str, record: Json) -> Item:
-        """Turn a record into an item, in the site's own words: `worker.pipeline` brings them to one form.
+        """Convert a record to an item, with the site's own values; `worker.pipeline` normalises them.
 
         Raises:
-            InvalidItemError: The record is no item; with the field that is wrong.
+            InvalidItemError: The record is not a valid item. The error names the field.
         """
         ...
 
