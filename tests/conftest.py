@@ -1,45 +1,29 @@
-"""A local stack, started once as a process of its own, and real clients of it."""
+"""A local stack, its database, and clients that are signed in."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
-from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 from psycopg import sql
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
+from supabase import AsyncClient
 
-from tests.compare_rest.recorder import Recorder, recording, trust
+from tests.compare_rest.recorder import Recorder, recording
+from tests.support.database import Connect, Connection
+from tests.support.stack import BINARIES, HAS_PGVECTOR, SignIn, new_user, running_stack, supabase_client
 from tools.postgres import POSTGRES_15
 from worker.local.loopback import free_port
 from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 from worker.local.supabase.stack import Endpoints
 
-# The server under test: `scripts/test --postgres` names another one than the embedded one.
-BINARIES = Path(os.environ.get("WORKER_LOCAL_POSTGRES") or embedded_binaries())
-
-# In an installation of its own, or where Debian has it.
-HAS_PGVECTOR = any(
-    [*folder.rglob("vector.control")]
-    for folder in (BINARIES.parent / "share", Path("/usr/share/postgresql", BINARIES.parent.name))
-)
-
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
-SERVERS = frozenset({"stack", "fleet_stack", "postgres", "data_folder", "mark"})
-
-SignIn: TypeAlias = Callable[[], Awaitable[AsyncClient]]
+SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,15 +46,25 @@ def recorder() -> Iterator[Recorder | None]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Endpoints]:
-    """Where the session's stack is. It holds the project's migrations, and no data of its own."""
+def shared_stack() -> Iterator[Endpoints]:
+    """A stack with the project's migrations, for all modules."""
+    with running_stack() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
+    """The shared stack, or one that is the module's own: see the marker `own_stack`."""
+    if not request.node.get_closest_marker("own_stack"):
+        yield request.getfixturevalue("shared_stack")
+        return
     with running_stack() as endpoints:
         yield endpoints
 
 
 @pytest.fixture(autouse=True)
-def sites_in_order(request: pytest.FixtureRequest) -> None:
-    """Runs search their sites in the order named: one that failed in a test is not held back in the next one."""
+def forget_sites(request: pytest.FixtureRequest) -> None:
+    """A site that failed in one test is not held back in the next one, and runs search sites in the order they name."""
     if "stack" not in request.fixturenames:
         return
     endpoints: Endpoints = request.getfixturevalue("stack")
@@ -122,9 +116,7 @@ async def sign_in(stack: Endpoints) -> AsyncIterator[SignIn]:
     async with AsyncExitStack() as clients:
 
         async def as_new_user() -> AsyncClient:
-            client = await clients.enter_async_context(connect(stack.url, stack.anon_key))
-            await client.auth.sign_up({"email": f"{uuid4()}@example.com", "password": "correct horse"})
-            return client
+            return await clients.enter_async_context(new_user(stack))
 
         yield as_new_user
 
@@ -132,36 +124,23 @@ async def sign_in(stack: Endpoints) -> AsyncIterator[SignIn]:
 @pytest.fixture
 async def service(stack: Endpoints) -> AsyncIterator[AsyncClient]:
     """A client with the key of the service role, as the worker has."""
-    async with connect(stack.url, stack.service_role_key) as client:
+    async with supabase_client(stack.url, stack.service_role_key) as client:
         yield client
 
 
-@contextmanager
-def running_stack(*options: str) -> Iterator[Endpoints]:
-    """A stack with data of its own, as a process, with further options of `local`; it has to end with exit code 0."""
-    with tempfile.TemporaryDirectory(prefix="supabase-local-") as data:
-        command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--data", data, *options]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            try:
-                line = process.stdout.readline()
-                assert line, "the local stack did not start"
-                endpoints = Endpoints(**json.loads(line))
-                trust(endpoints.jwt_secret)
-                yield endpoints
-            finally:
-                process.send_signal(signal.SIGTERM)
-                exit_code = process.wait()
-        assert exit_code == 0
+@pytest.fixture
+async def connect_database(stack: Endpoints) -> AsyncIterator[Connect]:
+    """Opens connections as the owner of the migrations, in autocommit mode."""
+    async with AsyncExitStack() as connections:
+
+        async def connect() -> Connection:
+            connecting = psycopg.AsyncConnection.connect(stack.db_url, autocommit=True, connect_timeout=10)
+            return await connections.enter_async_context(await connecting)
+
+        yield connect
 
 
-@asynccontextmanager
-async def connect(url: str, key: str) -> AsyncIterator[AsyncClient]:
-    """A supabase-py client that is closed at the end, with everything that it opened."""
-    async with httpx.AsyncClient(timeout=30) as http:
-        options = AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http)
-        client = await acreate_client(url, key, options)
-        try:
-            yield client
-        finally:
-            await client.realtime.close()
+@pytest.fixture
+async def database(connect_database: Connect) -> Connection:
+    """A connection to the stack's database, as the owner of the migrations."""
+    return await connect_database()

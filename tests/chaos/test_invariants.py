@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
 
 from tests.chaos.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
-from tests.conftest import connect, running_stack
+from tests.support.database import Connection
 from tests.support.queue import call, claim, lease, page, search, user_id
+from tests.support.stack import new_user, supabase_client
 from worker.local.supabase.stack import Endpoints
 
-Connection: TypeAlias = psycopg.AsyncConnection[Any]
+pytestmark = pytest.mark.own_stack
 
 KEYS = ("finished", "answered", "cancelled")
 IDS = {"linkedin": ["li-1", "li-2", "li-3"], "indeed": ["in-1", "in-2"]}
@@ -105,22 +104,14 @@ PLANTED = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: the invariants are about everything in the database."""
-    with running_stack() as endpoints:
-        yield endpoints
-
-
 @pytest.fixture
-async def database(stack: Endpoints) -> AsyncIterator[Connection]:
-    """The owner's connection. All that a test does with it is undone; constraints and triggers do not prevent it."""
-    connecting = psycopg.AsyncConnection.connect(stack.db_url, autocommit=True, connect_timeout=10)
-    async with await connecting as connection, connection.transaction(force_rollback=True):
+async def unguarded(database: Connection) -> AsyncIterator[Connection]:
+    """A transaction without constraints and triggers, which is rolled back."""
+    async with database.transaction(force_rollback=True):
         for table in ("search_runs", "search_run_sites"):
-            await connection.execute(f"alter table public.{table} disable trigger user")
-        await connection.execute("drop index search_runs_leader")
-        yield connection
+            await database.execute(f"alter table public.{table} disable trigger user")
+        await database.execute("drop index search_runs_leader")
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +121,10 @@ def expectation(stack: Endpoints) -> Expectation:
 
 
 async def searched(stack: Endpoints) -> Expectation:
-    async with connect(stack.url, stack.anon_key) as user, connect(stack.url, stack.service_role_key) as service:
-        await user.auth.sign_up({"email": "ada@example.com", "password": "correct horse"})
+    async with (
+        new_user(stack) as user,
+        supabase_client(stack.url, stack.service_role_key) as service,
+    ):
         parameters = {"search_term": "nurse", "sites": list(IDS), "results_wanted": 10}
         asking = {"kind": "jobs", "parameters": parameters}
         for key in KEYS[:2]:
@@ -159,9 +152,9 @@ async def searched(stack: Endpoints) -> Expectation:
         )
 
 
-async def test_all_invariants_hold_for_what_is_sound(database: Connection, expectation: Expectation) -> None:
-    assert await violations(database, expectation) == {}
-    assert await violations_so_far(database) == {}
+async def test_all_invariants_hold_for_what_is_sound(unguarded: Connection, expectation: Expectation) -> None:
+    assert await violations(unguarded, expectation) == {}
+    assert await violations_so_far(unguarded) == {}
 
 
 def test_every_invariant_is_tried() -> None:
@@ -169,8 +162,8 @@ def test_every_invariant_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", PLANTED)
-async def test_what_breaks_an_invariant_is_named(database: Connection, expectation: Expectation, name: str) -> None:
-    await database.execute(PLANTED[name].encode())
-    broken = await violations(database, expectation)
+async def test_what_breaks_an_invariant_is_named(unguarded: Connection, expectation: Expectation, name: str) -> None:
+    await unguarded.execute(PLANTED[name].encode())
+    broken = await violations(unguarded, expectation)
     assert broken[name]
-    assert (await violations_so_far(database)).keys() == broken.keys() & AT_ALL_TIMES.keys()
+    assert (await violations_so_far(unguarded)).keys() == broken.keys() & AT_ALL_TIMES.keys()

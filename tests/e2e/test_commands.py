@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from tests.support.workers import run_command
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.supabase.stack import Endpoints
 
@@ -23,19 +22,14 @@ def environment(stack: Endpoints) -> dict[str, str]:
     }
 
 
-def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command_line = [sys.executable, "-m", "worker", *arguments]
-    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
 def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -> None:
     key = str(uuid4())
     arguments = ["enqueue", "welder", "--location", "Leeds", "--sites", "indeed,bayt", "--results", "5", "--key", key]
-    first = command(environment, *arguments, "--param", "is_remote=true")
+    first = run_command(environment, *arguments, "--param", "is_remote=true")
     assert (first.returncode, first.stderr) == (0, "")
-    assert command(environment, *arguments).stdout == first.stdout
+    assert run_command(environment, *arguments).stdout == first.stdout
 
-    listed = command(environment, "runs")
+    listed = run_command(environment, "runs")
     assert listed.returncode == 0
     assert first.stdout.strip() in listed.stdout
     assert "welder, Leeds" in listed.stdout
@@ -44,11 +38,11 @@ def test_enqueue_prints_the_run_and_runs_lists_it(environment: dict[str, str]) -
 
 @pytest.mark.parametrize("kind", ["people", "creators"])
 def test_other_kinds_than_jobs_can_be_enqueued(environment: dict[str, str], kind: str) -> None:
-    answer = command(environment, "enqueue", "welder", "--kind", kind)
+    answer = run_command(environment, "enqueue", "welder", "--kind", kind)
     assert (answer.returncode, answer.stderr) == (0, "")
-    (line,) = (line for line in command(environment, "runs").stdout.splitlines() if answer.stdout.strip() in line)
+    (line,) = (line for line in run_command(environment, "runs").stdout.splitlines() if answer.stdout.strip() in line)
     assert f"{kind}: welder" in line
-    command(environment, "cancel", answer.stdout.strip())
+    run_command(environment, "cancel", answer.stdout.strip())
 
 
 @pytest.mark.parametrize(
@@ -73,26 +67,26 @@ def test_other_kinds_than_jobs_can_be_enqueued(environment: dict[str, str], kind
     ],
 )
 def test_wrong_use_says_what_is_wrong(environment: dict[str, str], arguments: list[str], message: str) -> None:
-    answer = command(environment, *arguments)
+    answer = run_command(environment, *arguments)
     assert answer.returncode == 2
     assert message in answer.stderr
 
 
 def test_watching_a_run_that_is_not_ones_own_ends(environment: dict[str, str]) -> None:
-    answer = command(environment, "watch", str(uuid4()))
+    answer = run_command(environment, "watch", str(uuid4()))
     assert answer.returncode == 1
     assert "You have no such run" in answer.stderr
 
 
 def test_a_real_project_needs_a_user(environment: dict[str, str]) -> None:
-    answer = command(environment | {"SUPABASE_URL": "https://abc.supabase.co"}, "runs")
+    answer = run_command(environment | {"SUPABASE_URL": "https://abc.supabase.co"}, "runs")
     assert answer.returncode == 2
     assert "SUPABASE_EMAIL, SUPABASE_PASSWORD: are required" in answer.stderr
 
 
 def test_a_refused_user_is_told(environment: dict[str, str]) -> None:
     user = {"SUPABASE_EMAIL": "nobody@example.com", "SUPABASE_PASSWORD": "wrong"}
-    answer = command(environment | user, "runs")
+    answer = run_command(environment | user, "runs")
     assert answer.returncode == 2
     assert "SUPABASE_EMAIL, SUPABASE_PASSWORD: " in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -106,7 +100,7 @@ def test_a_refused_user_is_told(environment: dict[str, str]) -> None:
 def test_a_project_that_cannot_be_used_is_a_line(
     environment: dict[str, str], arguments: list[str], wrong: dict[str, str], reason: str
 ) -> None:
-    answer = command(environment | wrong, *arguments)
+    answer = run_command(environment | wrong, *arguments)
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
     assert line.startswith("Supabase cannot be used: ")
@@ -130,7 +124,7 @@ async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, env
         database.execute(
             "update public.search_runs set status = 'cancelled', completed_at = now() where id = %s", [run["id"]]
         )
-        answer = command(environment, "watch", run["id"])
+        answer = run_command(environment, "watch", run["id"])
         database.execute("delete from public.search_runs where id = %s", [run["id"]])
         database.execute("delete from worker.kinds where kind = %s", [kind])
     assert (answer.returncode, answer.stderr) == (0, "")
@@ -139,21 +133,21 @@ async def test_a_kind_without_a_search_term_can_be_watched(stack: Endpoints, env
 
 
 def test_a_run_is_cancelled_and_searched_once_more(environment: dict[str, str]) -> None:
-    run_id = command(environment, "enqueue", "welder", "--sites", "indeed").stdout.strip()
-    cancelled = command(environment, "cancel", run_id)
+    run_id = run_command(environment, "enqueue", "welder", "--sites", "indeed").stdout.strip()
+    cancelled = run_command(environment, "cancel", run_id)
     assert (cancelled.returncode, cancelled.stdout, cancelled.stderr) == (0, "cancelled\n", "")
-    assert command(environment, "cancel", run_id).stdout == "cancelled\n"
+    assert run_command(environment, "cancel", run_id).stdout == "cancelled\n"
 
-    again = command(environment, "rerun", run_id)
+    again = run_command(environment, "rerun", run_id)
     assert (again.returncode, again.stderr) == (0, "")
-    listed = command(environment, "runs", "--limit", "2").stdout.splitlines()
+    listed = run_command(environment, "runs", "--limit", "2").stdout.splitlines()
     assert [line.split()[0] for line in listed[1:]] == [again.stdout.strip(), run_id]
     assert "pending" in listed[1]
     assert "cancelled" in listed[2]
-    assert command(environment, "cancel", again.stdout.strip()).returncode == 0
+    assert run_command(environment, "cancel", again.stdout.strip()).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["cancel", "rerun"])
 def test_a_run_that_is_not_ones_own_cannot_be_touched(environment: dict[str, str], name: str) -> None:
-    answer = command(environment, name, str(uuid4()))
+    answer = run_command(environment, name, str(uuid4()))
     assert (answer.returncode, answer.stderr) == (2, "Refused: run_id must be the id of one of your runs\n")

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.hostile import TIMES, hostile_texts
-from tests.support.node import needs_node
+from tests.support.node import needs_node, run_node
 from worker.pipeline.markdown import to_markdown
 
 pytestmark = needs_node
 
-SECONDS = 100
-
 
 def harm_of(markdown: Iterable[str]) -> list[dict[str, Any]]:
     """What the renderers make of texts that no page must hold."""
-    lines = "".join(f"{json.dumps(text)}\n" for text in markdown)
-    script = Path(__file__).with_name("render.mjs")
-    rendered = subprocess.run(
-        ["node", str(script)], input=lines, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert rendered.returncode == 0, rendered.stderr
-    return [json.loads(line) for line in rendered.stdout.splitlines()]
+    return run_node("render.mjs", "".join(f"{json.dumps(text)}\n" for text in markdown))
 
 
 @pytest.mark.hostile

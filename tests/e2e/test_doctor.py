@@ -6,17 +6,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
-from tests.conftest import running_stack
+from tests.support.database import Connect, Connection, scalar
+from tests.support.stack import running_stack, worker_environment
 from worker.database.queue import SCHEMA_VERSION
 from worker.local.loopback import free_port
 from worker.local.supabase.faulty_gateway import FaultyGateway
@@ -48,7 +48,7 @@ class Report:
 
 def doctor(stack: Endpoints, before: str = "", after: str = "sys.exit(code)", **settings: str) -> Report:
     """Run it with the worker's settings for a stack, and with others."""
-    settings = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key} | settings
+    settings = worker_environment(stack) | settings
     answer = subprocess.run(
         [sys.executable, "-c", f"{before}\n{MAIN}\n{after}"],
         env=os.environ | settings,
@@ -66,30 +66,23 @@ def doctor(stack: Endpoints, before: str = "", after: str = "sys.exit(code)", **
     return Report(answer.returncode, "".join(line[0] for line in lines), " ".join(answer.stdout.split()))
 
 
-@pytest.fixture
-def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(stack.db_url, autocommit=True) as connection:
-        yield connection
-
-
-Replace: TypeAlias = Callable[[str, str, str], None]
+Replace: TypeAlias = Callable[[str, str, str], Awaitable[None]]
 
 
 @pytest.fixture
-def replace(database: psycopg.Connection[Any]) -> Iterator[Replace]:
-    """Replaces a piece of a function in the database, for as long as the test takes."""
+async def replace(database: Connection) -> AsyncIterator[Replace]:
+    """Replaces a piece of a function in the database, until the end of the test."""
     originals: list[str] = []
 
-    def in_function(function: str, piece: str, other: str) -> None:
-        row = database.execute("select pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
-        assert row is not None
-        originals.append(row[0])
-        assert piece in row[0]
-        database.execute(row[0].replace(piece, other).encode())
+    async def in_function(function: str, piece: str, other: str) -> None:
+        original: str = await scalar(database, "select pg_get_functiondef(%s::regprocedure)", [function])
+        originals.append(original)
+        assert piece in original
+        await database.execute(original.replace(piece, other).encode())
 
     yield in_function
     for original in originals:
-        database.execute(original.encode())
+        await database.execute(original.encode())
 
 
 def test_all_is_well(stack: Endpoints) -> None:
@@ -265,8 +258,8 @@ def test_no_migrations() -> None:
         (2, WITHOUT_MIGRATIONS, "the database is newer than the worker Update the worker."),
     ],
 )
-def test_versions(stack: Endpoints, replace: Replace, steps: int, marks: str, says: str) -> None:
-    replace("worker.schema_version()", f"RETURN {SCHEMA_VERSION}", f"RETURN {SCHEMA_VERSION + steps}")
+async def test_versions(stack: Endpoints, replace: Replace, steps: int, marks: str, says: str) -> None:
+    await replace("worker.schema_version()", f"RETURN {SCHEMA_VERSION}", f"RETURN {SCHEMA_VERSION + steps}")
     report = doctor(stack)
     assert (report.exit_code, report.marks) == (int("✗" in marks), marks)
     assert says in report.text
@@ -275,12 +268,12 @@ def test_versions(stack: Endpoints, replace: Replace, steps: int, marks: str, sa
 # The running project --------------------------------------------------------------------------------------------
 
 
-def test_a_table_that_is_not_published(stack: Endpoints, database: psycopg.Connection[Any]) -> None:
-    database.execute("alter publication supabase_realtime drop table public.search_run_sites")
+async def test_a_table_that_is_not_published(stack: Endpoints, database: Connection) -> None:
+    await database.execute("alter publication supabase_realtime drop table public.search_run_sites")
     try:
         report = doctor(stack)
     finally:
-        database.execute("alter publication supabase_realtime add table public.search_run_sites")
+        await database.execute("alter publication supabase_realtime add table public.search_run_sites")
     assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
     assert "alter publication supabase_realtime add table public.search_run_sites." in report.text
 
@@ -293,20 +286,21 @@ async def test_no_realtime(stack: Endpoints) -> None:
 
 
 @pytest.mark.parametrize(("interval", "says"), [("1 hour", "s behind"), ("-1 hour", "s ahead of")])
-def test_a_clock_that_is_off(stack: Endpoints, replace: Replace, interval: str, says: str) -> None:
-    replace("public.worker_status()", "clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
+async def test_a_clock_that_is_off(stack: Endpoints, replace: Replace, interval: str, says: str) -> None:
+    await replace("public.worker_status()", "clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
     report = doctor(stack)
     assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓✓✓")
     assert f"{says} the database's" in report.text
     assert "Leases are safe" in report.text
 
 
-def test_a_held_snapshot(stack: Endpoints, replace: Replace) -> None:
-    with psycopg.connect(stack.db_url) as holder:
-        holder.execute("set transaction isolation level repeatable read")
-        holder.execute("select 1")
+async def test_a_held_snapshot(stack: Endpoints, replace: Replace, connect_database: Connect) -> None:
+    holder = await connect_database()
+    async with holder.transaction():
+        await holder.execute("set transaction isolation level repeatable read")
+        await holder.execute("select 1")
         assert doctor(stack).marks == "✓" * len(CHECKS)
-        replace("worker.now()", "clock_timestamp()", "clock_timestamp() + interval '10 minutes'")
+        await replace("worker.now()", "clock_timestamp()", "clock_timestamp() + interval '10 minutes'")
         report = doctor(stack)
     assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓✓✓")
     assert "a transaction has been open for 10 min" in report.text
@@ -379,19 +373,19 @@ def test_an_endpoint_out_of_reach(stack: Endpoints) -> None:
 
 
 @pytest.mark.pgvector
-def test_the_database_has_another_models_embeddings(stack: Endpoints, database: psycopg.Connection[Any]) -> None:
-    database.execute("select worker.change_embedding_model('another')")
+async def test_the_database_has_another_models_embeddings(stack: Endpoints, database: Connection) -> None:
+    await database.execute("select worker.change_embedding_model('another')")
     try:
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
-        database.execute("select worker.change_embedding_model(null)")
+        await database.execute("select worker.change_embedding_model(null)")
     assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
     assert "the database has those of another, not of wordllama" in report.text
 
 
-def test_embeddings_that_were_given_up(stack: Endpoints, database: psycopg.Connection[Any]) -> None:
-    with database.transaction():
-        database.execute(
+async def test_embeddings_that_were_given_up(stack: Endpoints, database: Connection) -> None:
+    async with database.transaction():
+        await database.execute(
             """
             with item as (
                 insert into public.items (kind, title, url, canonical_key, first_seen_at, last_seen_at)
@@ -403,6 +397,6 @@ def test_embeddings_that_were_given_up(stack: Endpoints, database: psycopg.Conne
     try:
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
-        database.execute("delete from public.items where canonical_key = 'site:given-up'")
+        await database.execute("delete from public.items where canonical_key = 'site:given-up'")
     assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
     assert "1 given up See why: select item_id, error from worker.embedding_queue" in report.text

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 
-import psycopg
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import connect, running_stack
+from tests.support.boards import PlayedSites, played_sites
+from tests.support.database import Connection
 from tests.support.queue import call, user_id
-from tests.support.workers import PlayedSites, played_sites, until, watching, workers
+from tests.support.stack import SignIn, new_user
+from tests.support.workers import worker_processes
 from worker.local.boards.synthetic.people import EVERYBODY
 from worker.local.supabase.stack import Endpoints
 
-Connection = psycopg.AsyncConnection[Any]
+pytestmark = pytest.mark.own_stack
 
+PATIENCE_SECONDS = 120
 JITTER_SECONDS = 0.5
 """A permit is for a time, and the request arrives later, on a busy machine even more so: two may come closer than their
 permits."""
-
-
-@pytest.fixture(scope="module")
-def fleet_stack() -> Iterator[Endpoints]:
-    """A stack of its own: these workers claim whatever there is."""
-    with running_stack() as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -39,26 +32,24 @@ def sites() -> Iterator[PlayedSites]:
         yield played
 
 
-@pytest.fixture
-async def database(fleet_stack: Endpoints) -> AsyncIterator[Connection]:
-    async with watching(fleet_stack) as connection:
-        await connection.execute("delete from public.search_runs where true")
-        await connection.execute("delete from worker.site_health where true")
-        await connection.execute("delete from worker.site_buckets where true")
-        yield connection
+@pytest.fixture(autouse=True)
+async def empty_queue(database: Connection) -> None:
+    for table in ("public.search_runs", "worker.site_health", "worker.site_buckets"):
+        await database.execute(f"delete from {table} where true".encode())
 
 
 @pytest.fixture
-async def service(fleet_stack: Endpoints) -> AsyncIterator[AsyncClient]:
-    async with connect(fleet_stack.url, fleet_stack.service_role_key) as client:
-        yield client
+async def user(sign_in: SignIn) -> AsyncClient:
+    return await sign_in()
 
 
-@pytest.fixture
-async def user(fleet_stack: Endpoints) -> AsyncIterator[AsyncClient]:
-    async with connect(fleet_stack.url, fleet_stack.anon_key) as client:
-        await client.auth.sign_up({"email": f"{uuid4()}@example.com", "password": "correct horse"})
-        yield client
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds in the database."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.05)
 
 
 async def ended(database: Connection) -> bool:
@@ -90,7 +81,7 @@ async def limit(database: Connection, bucket: str, **limits: float) -> None:
 
 
 async def test_eight_workers_keep_to_a_sites_rate_together_and_no_run_starves(
-    *, fleet_stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
+    *, stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
 ) -> None:
     requests, period = 8, 2.0
     await limit(
@@ -105,7 +96,7 @@ async def test_eight_workers_keep_to_a_sites_rate_together_and_no_run_starves(
     ]  # fmt: skip
     await database.execute("update worker.settings set max_running_per_user = null, max_pending_per_user = null")
     await service.table("search_runs").insert(searches).execute()
-    with workers(fleet_stack, sites, 8):
+    async with worker_processes(stack, sites, 8):
         await until(lambda: ended(database))
 
     assert await statuses(database) == {"success": len(searches)}
@@ -119,7 +110,7 @@ async def test_eight_workers_keep_to_a_sites_rate_together_and_no_run_starves(
 
 
 async def test_a_blocked_site_is_asked_by_one_prober_alone_and_then_by_everybody(
-    *, fleet_stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
+    *, stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
 ) -> None:
     pause, tries = 3.0, 3
     await limit(database, "jsearch", quota=10_000, min_delay_seconds=0)
@@ -150,7 +141,7 @@ async def test_a_blocked_site_is_asked_by_one_prober_alone_and_then_by_everybody
         return answer.rowcount == 1
 
     sites.fail("jsearch", "server_error")
-    with workers(fleet_stack, sites, 8):
+    async with worker_processes(stack, sites, 8):
         # One search opens the breaker, and fails: whatever is asked from then on, a prober asks for another one.
         await service.table("search_runs").insert(searches[0] | {"max_attempts": 1}).execute()
         await until(lambda: has_tripped(1))
@@ -174,7 +165,7 @@ async def test_a_blocked_site_is_asked_by_one_prober_alone_and_then_by_everybody
 
 
 async def test_prospects_are_all_there_once_after_a_kill_in_the_middle(
-    *, fleet_stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
+    *, stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
 ) -> None:
     await limit(database, "unipile", min_delay_seconds=0.05)
     await call(service, "worker_set_account", user_id=await user_id(user), site="unipile", account="ada")
@@ -192,14 +183,14 @@ async def test_prospects_are_all_there_once_after_a_kill_in_the_middle(
         progress.append(current)
         return int(pages)
 
-    with workers(fleet_stack, sites, 1) as [first]:
+    async with worker_processes(stack, sites, 1) as [first]:
 
         async def half_done() -> bool:
             return await saved() >= 11
 
         await until(half_done)
-        first.kill()
-        first.wait()
+        first.process.kill()
+        await first.process.wait()
     kept = await saved()
     assert kept < 25
     before = len(sites.asked("unipile"))
@@ -209,7 +200,7 @@ async def test_prospects_are_all_there_once_after_a_kill_in_the_middle(
         await saved()
         return await ended(database)
 
-    with workers(fleet_stack, sites, 1):
+    async with worker_processes(stack, sites, 1):
         await until(over)
 
     row = (await user.table("search_runs").select("*").eq("id", run["id"]).single().execute()).data
@@ -229,17 +220,16 @@ async def test_prospects_are_all_there_once_after_a_kill_in_the_middle(
 
 
 async def test_other_users_see_nothing_of_the_people_of_an_account(
-    *, fleet_stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
+    *, stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
 ) -> None:
     await limit(database, "unipile", min_delay_seconds=0)
     parameters = {"search_term": EVERYBODY, "results_wanted": 50}
-    async with connect(fleet_stack.url, fleet_stack.anon_key) as other:
-        await other.auth.sign_up({"email": f"{uuid4()}@example.com", "password": "correct horse"})
+    async with new_user(stack) as other:
         for client, account in ((user, "ada"), (other, "grace")):
             await call(service, "worker_set_account", user_id=await user_id(client), site="unipile", account=account)
         runs = [await call(client, "enqueue_search", kind="people", parameters=parameters) for client in (user, other)]
         assert [run["leader_run_id"] or run["shared_run_id"] for run in runs] == [None, None]
-        with workers(fleet_stack, sites, 1):
+        async with worker_processes(stack, sites, 1):
             await until(lambda: ended(database))
         accounts = {parse_qs(urlsplit(path).query)["account_id"][0] for _, path in sites.asked("unipile")}
         assert accounts == {"ada", "grace"}
@@ -256,12 +246,12 @@ async def test_other_users_see_nothing_of_the_people_of_an_account(
 
 
 async def test_a_disconnected_account_is_told_and_not_tried_again(
-    *, fleet_stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
+    *, stack: Endpoints, sites: PlayedSites, database: Connection, service: AsyncClient, user: AsyncClient
 ) -> None:
     await call(service, "worker_set_account", user_id=await user_id(user), site="unipile", account="disconnected")
     parameters = {"search_term": EVERYBODY, "results_wanted": 50}
     run = await call(user, "enqueue_search", kind="people", parameters=parameters)
-    with workers(fleet_stack, sites, 1):
+    async with worker_processes(stack, sites, 1):
         async with asyncio.timeout(60):
             await until(lambda: ended(database))
     row = (await user.table("search_runs").select("*").eq("id", run["id"]).single().execute()).data

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.conftest import running_stack
-from tests.e2e.test_commands import command
-from tests.integration.test_worker import drain
+from tests.support.workers import drain, run_command
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
 
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its worker takes every page that it finds."""
-    with running_stack() as endpoints:
-        yield endpoints
+pytestmark = pytest.mark.own_stack
 
 
 @pytest.fixture
@@ -30,7 +22,7 @@ def environment(stack: Endpoints) -> dict[str, str]:
 
 async def test_what_could_not_be_read_is_read_once_it_can_be(stack: Endpoints, environment: dict[str, str]) -> None:
     def reprocess(*arguments: str) -> tuple[int, str, str]:
-        answer = command(environment, "reprocess", *arguments)
+        answer = run_command(environment, "reprocess", *arguments)
         return answer.returncode, answer.stdout, answer.stderr
 
     async with Boards() as boards, signed_in_as(stack.url, stack.anon_key, *LOCAL_USER, create=True) as user:

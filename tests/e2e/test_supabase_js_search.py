@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
-from tests.conftest import connect, running_stack
-from tests.integration.test_worker import started
-from tests.support.node import SUBSCRIBED, frontend, needs_node, node, token
+from tests.support.node import SUBSCRIBED, channel, needs_node, node
+from tests.support.stack import new_email, supabase_client, user_token
+from tests.support.workers import worker_process
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
 
-pytestmark = needs_node
+pytestmark = [*needs_node, pytest.mark.own_stack]
 
 TABLES = ("search_runs", "search_run_sites", "search_results")
 EVERYTHING = [{"event": "*", "schema": "public", "table": table} for table in TABLES]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its worker takes every run that it finds."""
-    with running_stack() as endpoints:
-        yield endpoints
 
 
 async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoints) -> None:
@@ -31,15 +23,15 @@ async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoi
     parameters = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
     async with (
         Boards() as boards,
-        frontend(stack, token(stack, other_user), *EVERYTHING) as other,
-        frontend(stack, None, *EVERYTHING) as anonymous,
-        node("search.mjs", stack, email=f"{uuid4()}@example.com", parameters=parameters) as owner,
-        started(stack, boards, "run"),
+        channel(stack, user_token(stack, other_user), *EVERYTHING) as other,
+        channel(stack, None, *EVERYTHING) as anonymous,
+        node("search.mjs", stack, email=new_email(), parameters=parameters) as owner,
+        worker_process(stack, boards, "run"),
     ):
         for client in (other, anonymous):
-            assert [await client.hears() for _ in range(2)] == SUBSCRIBED
+            assert [await client.next_event() for _ in range(2)] == SUBSCRIBED
 
-        refused, enqueued, *watched, items = await owner.hears_until("items")
+        refused, enqueued, *watched, items = await owner.events_until("items")
         assert refused == {
             "refused": 400,
             "code": "22023",
@@ -65,14 +57,14 @@ async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoi
         assert all(item["is_new"] for item in items["first"])
 
         # The deletion that ends it all is the first that the other user hears of: everybody gets the key, and no more.
-        async with connect(stack.url, stack.service_role_key) as service:
+        async with supabase_client(stack.url, stack.service_role_key) as service:
             await service.table("search_runs").delete().eq("id", enqueued["enqueued"]).execute()
-        change = (await other.hears())["change"]
+        change = (await other.next_event())["change"]
         assert (change["eventType"], change["new"]) == ("DELETE", {})
 
         # A role without any right to a table is told that there was a change, and nothing of it.
         last = None
         while last != "DELETE":
-            change = (await anonymous.hears())["change"]
+            change = (await anonymous.next_event())["change"]
             assert (change["new"], change["old"]) == ({}, {})
             last = change["eventType"]

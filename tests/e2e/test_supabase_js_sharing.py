@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-from uuid import uuid4
-
 import pytest
 
-from tests.conftest import connect, running_stack
-from tests.integration.test_worker import drain
 from tests.support.node import needs_node, node
+from tests.support.queue import enqueue
+from tests.support.stack import new_email, new_user
+from tests.support.workers import drain
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
 
-pytestmark = [*needs_node, pytest.mark.pgvector]
+pytestmark = [*needs_node, pytest.mark.pgvector, pytest.mark.own_stack]
 
 SEARCH = {"search_term": "engineer", "sites": ["linkedin", "indeed"], "results_wanted": 30}
 EQUAL_SEARCH = {"sites": ["indeed", "linkedin"], "results_wanted": 30, "search_term": "  ENGINEER "}
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its worker takes every run that it finds."""
-    with running_stack() as endpoints:
-        yield endpoints
-
-
-def email() -> str:
-    return f"{uuid4()}@example.com"
-
-
 async def test_an_equal_search_follows_the_first_and_then_answers_at_once(stack: Endpoints) -> None:
-    async with Boards() as boards, connect(stack.url, stack.anon_key) as ada:
-        await ada.auth.sign_up({"email": email(), "password": "correct horse"})
-        answer = await ada.table("search_runs").insert({"kind": "jobs", "parameters": SEARCH}).execute()
-        (first,) = rows(answer.data)
+    async with Boards() as boards, new_user(stack) as ada:
+        first = await enqueue(ada, "jobs", **SEARCH)
 
-        async with node("follower.mjs", stack, email=email(), parameters=EQUAL_SEARCH) as grace:
-            inserted, _ = await grace.hears_until("system")
+        async with node("follower.mjs", stack, email=new_email(), parameters=EQUAL_SEARCH) as grace:
+            inserted, _ = await grace.events_until("system")
             assert (inserted["status"], inserted["leader"]) == ("pending", first["id"])
             await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
-            *watched, seen = await grace.hears_until("items")
+            *watched, seen = await grace.events_until("items")
 
         # Her own run changes when a site of its leader has ended, and when that has; the leader's sites tell the rest.
         assert [event for event in watched if "step" in event] == [
@@ -58,8 +42,8 @@ async def test_an_equal_search_follows_the_first_and_then_answers_at_once(stack:
         ]
         assert seen["leaders"] == 0  # whose search it is is nobody's business
 
-        async with node("answered.mjs", stack, email=email(), parameters=EQUAL_SEARCH) as carol:
-            answered, listed, like_it, nearest, fresh = [await carol.hears() for _ in range(5)]
+        async with node("answered.mjs", stack, email=new_email(), parameters=EQUAL_SEARCH) as carol:
+            answered, listed, like_it, nearest, fresh = [await carol.next_event() for _ in range(5)]
 
     assert answered["completed"] is not None
     assert (answered["status"], answered["found"], answered["shared"]) == ("success", 60, first["id"])
@@ -73,8 +57,3 @@ async def test_an_equal_search_follows_the_first_and_then_answers_at_once(stack:
     assert [item["item_id"] for item in like_it["similar"]] == [item["item_id"] for item in nearest["matches"][1:]]
     assert 0 < like_it["similar"][0]["similarity"] < nearest["matches"][0]["similarity"]
     assert fresh == {"status": "pending", "shared": None}
-
-
-def rows(data: Any) -> list[dict[str, Any]]:
-    """What a request returned; the client types rows as any JSON."""
-    return list(data)

@@ -1,47 +1,27 @@
-"""The database behind the stack, and kinds of search that no other test claims."""
+"""Users, their database connections, and kinds of search that no other test claims."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg import sql
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
+from tests.support.database import Configure, Connect, Connection, new_database, signed_in
 from tests.support.realtime import Table, published_table
 from tests.support.site_limits import TimedDatabase, timed_database
-from worker.local.supabase.gateway import gateway, serving
+from tests.support.stack import SignIn, supabase_client
 from worker.local.supabase.postgres import Postgres
-from worker.local.supabase.realtime.server import Realtime
 from worker.local.supabase.stack import Endpoints
-from worker.local.supabase.tokens import Tokens
-
-Connection: TypeAlias = psycopg.AsyncConnection[Any]
-Connect: TypeAlias = Callable[[], Awaitable[Connection]]
-Configure: TypeAlias = Callable[[str, int | str | None], Awaitable[None]]
 
 
 @pytest.fixture
-async def connect_database(stack: Endpoints) -> AsyncIterator[Connect]:
-    """Opens connections as the owner of the migrations; each statement is a transaction, unless one is begun."""
-    async with AsyncExitStack() as connections:
-
-        async def connect() -> Connection:
-            connecting = psycopg.AsyncConnection.connect(stack.db_url, autocommit=True, connect_timeout=10)
-            return await connections.enter_async_context(await connecting)
-
-        yield connect
-
-
-@pytest.fixture
-async def database(connect_database: Connect) -> Connection:
-    return await connect_database()
+def database_url(postgres: Postgres) -> str:
+    """The URL of a new database of the test's own, for the owner of the migrations."""
+    return new_database(postgres)
 
 
 @pytest.fixture
@@ -74,8 +54,35 @@ async def ada(sign_in: SignIn) -> AsyncClient:
 
 @pytest.fixture
 async def bob(sign_in: SignIn) -> AsyncClient:
-    """Another one."""
+    """Another signed-in user."""
     return await sign_in()
+
+
+@pytest.fixture
+async def as_ada(ada: AsyncClient, connect_database: Connect) -> Connection:
+    """A database connection with Ada's rights."""
+    return await signed_in(ada, connect_database)
+
+
+@pytest.fixture
+async def as_bob(bob: AsyncClient, connect_database: Connect) -> Connection:
+    """A database connection with Bob's rights."""
+    return await signed_in(bob, connect_database)
+
+
+@pytest.fixture
+async def as_worker(connect_database: Connect) -> Connection:
+    """A database connection with a worker's rights."""
+    connection = await connect_database()
+    await connection.execute("set role service_role")
+    return connection
+
+
+@pytest.fixture
+async def anon(stack: Endpoints) -> AsyncIterator[AsyncClient]:
+    """A client that is not signed in."""
+    async with supabase_client(stack.url, stack.anon_key) as client:
+        yield client
 
 
 @pytest.fixture
@@ -108,21 +115,8 @@ def timed(stack: Endpoints) -> Iterator[TimedDatabase]:
         yield timed
 
 
-@asynccontextmanager
-async def served(postgres: Postgres) -> AsyncIterator[Endpoints]:
-    """A gateway in this process, in front of a database that the test may stop."""
-    async with served_with_realtime(postgres) as (endpoints, _):
-        yield endpoints
-
-
-@asynccontextmanager
-async def served_with_realtime(postgres: Postgres) -> AsyncIterator[tuple[Endpoints, Realtime]]:
-    """The same, with what follows the WAL."""
-    secret = "a secret of at least thirty-two bytes"
-    tokens = Tokens(secret)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with gateway(postgres.dsn, tokens) as app, serving(app, listener):
-            keys = tokens.api_key("anon"), tokens.api_key("service_role")
-            yield Endpoints(url, *keys, db_url=postgres.dsn("postgres"), jwt_secret=secret), app.state.realtime
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Runs calls that wait for each other."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield pool

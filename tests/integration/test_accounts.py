@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.integration.conftest import Connection
-from tests.support.queue import Refusal, Row, call, claim, lease, page, pause, refusal, start_site, user_id
+from tests.support.database import Connection, pause
+from tests.support.queue import Refusal, Row, call, claim, lease, page, refusal, start_site, user_id
 
 OWN, OF_WORKSPACE = "own account", "account of the workspace"
 

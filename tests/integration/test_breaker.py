@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -490,12 +489,6 @@ def test_those_that_wait_do_not_all_come_back_at_once(timed: TimedDatabase, site
 
 
 # Two at once ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield pool
 
 
 @pytest.mark.parametrize("way", ["admit", "take"])

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import LiteralString
 
-import psycopg
 import pytest
 
-from tests.conftest import HAS_PGVECTOR, running_stack
-from tests.integration.test_worker import a_user, drain, search, started
+from tests.support.database import Connection, scalar
+from tests.support.queue import enqueue_jobs
+from tests.support.stack import HAS_PGVECTOR, signed_in_user
+from tests.support.workers import drain, worker_process
 from worker.database.user import User
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
+
+pytestmark = pytest.mark.own_stack
 
 PATIENCE = 60.0
 
 FOUND: LiteralString = "select count(*) from public.items"
 EMBEDDED: LiteralString = "select count(*) from public.item_embeddings"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its workers take every run that they find."""
-    with running_stack() as endpoints:
-        yield endpoints
 
 
 @pytest.fixture
@@ -41,24 +37,16 @@ async def boards() -> AsyncIterator[Boards]:
 
 @pytest.fixture
 async def user(stack: Endpoints) -> AsyncIterator[User]:
-    async with a_user(stack) as signed_in:
+    async with signed_in_user(stack) as signed_in:
         yield signed_in
 
 
 @pytest.fixture(autouse=True)
-def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
-    """The database without any item or model."""
-    with psycopg.connect(stack.db_url, autocommit=True) as connection:
-        if HAS_PGVECTOR:
-            connection.execute("select worker.change_embedding_model(null)")
-        connection.execute("truncate public.items cascade")
-        yield connection
-
-
-def count(database: psycopg.Connection[Any], query: LiteralString) -> int:
-    row = database.execute(query).fetchone()
-    assert row is not None
-    return int(row[0])
+async def no_items(database: Connection) -> None:
+    """The database has no items and no model."""
+    if HAS_PGVECTOR:
+        await database.execute("select worker.change_embedding_model(null)")
+    await database.execute("truncate public.items cascade")
 
 
 class Endpoint:
@@ -87,42 +75,42 @@ async def silent_endpoint() -> AsyncIterator[tuple[Endpoint, dict[str, str]]]:
 
 @pytest.mark.pgvector
 async def test_what_a_drain_finds_is_embedded_before_it_ends(
-    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+    stack: Endpoints, boards: Boards, user: User, database: Connection
 ) -> None:
-    await search(user, "indeed", "linkedin", results_wanted=10)
+    await enqueue_jobs(user, "indeed", "linkedin", results_wanted=10)
     log = await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
-    assert count(database, EMBEDDED) == count(database, FOUND) > 0
-    assert count(database, "select count(*) from worker.near_duplicate_queue") == 0
+    assert await scalar(database, EMBEDDED) == await scalar(database, FOUND) > 0
+    assert await scalar(database, "select count(*) from worker.near_duplicate_queue") == 0
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
 @pytest.mark.pgvector
 async def test_a_waiting_worker_embeds_what_it_finds(
-    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+    stack: Endpoints, boards: Boards, user: User, database: Connection
 ) -> None:
-    async with started(stack, boards, "run", WORKER_EMBEDDING_MODEL="wordllama") as worker:
+    async with worker_process(stack, boards, "run", WORKER_EMBEDDING_MODEL="wordllama") as worker:
         await worker.logged("Ready")
-        await search(user, "indeed", results_wanted=11)
+        await enqueue_jobs(user, "indeed", results_wanted=11)
         await worker.logged("items embedded by wordllama")
-        assert count(database, EMBEDDED) == count(database, FOUND) > 0
+        assert await scalar(database, EMBEDDED) == await scalar(database, FOUND) > 0
         worker.process.send_signal(signal.SIGTERM)
         assert (await worker.ended())[0] == 0
 
 
 @pytest.mark.pgvector
 async def test_results_do_not_wait_for_embeddings(
-    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+    stack: Endpoints, boards: Boards, user: User, database: Connection
 ) -> None:
-    database.execute(
+    await database.execute(
         """
         insert into public.items (kind, title, url, canonical_key, first_seen_at, last_seen_at)
         values ('jobs', 'Engineer', 'https://example.com', 'site:1', now(), now())
         """
     )
-    async with silent_endpoint() as (endpoint, settings), started(stack, boards, "run", **settings) as worker:
+    async with silent_endpoint() as (endpoint, settings), worker_process(stack, boards, "run", **settings) as worker:
         async with asyncio.timeout(PATIENCE):
             await endpoint.asked.wait()
-        await search(user, "indeed", results_wanted=12)
+        await enqueue_jobs(user, "indeed", results_wanted=12)
         summary = await worker.logged("Sites completed: 1 of 1")
         assert summary["status"] == "success"
         # Nor does the end.
@@ -135,27 +123,27 @@ async def test_results_do_not_wait_for_embeddings(
 
 @pytest.mark.parametrize("command", [("once",), ("drain", "--max-seconds", "30")])
 async def test_old_pages_are_deleted_by_a_worker_that_is_busy(
-    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any], command: tuple[str, ...]
+    stack: Endpoints, boards: Boards, user: User, database: Connection, command: tuple[str, ...]
 ) -> None:
-    await search(user, "indeed", results_wanted=30 + len(command))
+    await enqueue_jobs(user, "indeed", results_wanted=30 + len(command))
     await drain(stack, boards)
-    database.execute("update worker.raw_collections set fetched_at = now() - interval '15 days' where true")
-    database.execute("update worker.housekeeping set next_at = '-infinity' where task = 'retention'")
-    await search(user, "indeed", results_wanted=20 + len(command))
-    async with started(stack, boards, *command) as worker:
+    await database.execute("update worker.raw_collections set fetched_at = now() - interval '15 days' where true")
+    await database.execute("update worker.housekeeping set next_at = '-infinity' where task = 'retention'")
+    await enqueue_jobs(user, "indeed", results_wanted=20 + len(command))
+    async with worker_process(stack, boards, *command) as worker:
         assert (await worker.ended())[0] == 0
     old = "select count(*) from worker.raw_collections where fetched_at < now() - interval '14 days'"
-    assert count(database, old) == 0
+    assert await scalar(database, old) == 0
 
 
 @pytest.mark.pgvector
 async def test_a_model_that_the_database_does_not_have_ends_nothing(
-    stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[Any]
+    stack: Endpoints, boards: Boards, user: User, database: Connection
 ) -> None:
-    database.execute("select worker.change_embedding_model('another')")
-    await search(user, "indeed", results_wanted=14)
+    await database.execute("select worker.change_embedding_model('another')")
+    await enqueue_jobs(user, "indeed", results_wanted=14)
     log = await drain(stack, boards, WORKER_EMBEDDING_MODEL="wordllama")
-    assert count(database, FOUND) > 0
+    assert await scalar(database, FOUND) > 0
     (failure,) = [line for line in log if line["level"] == "ERROR"]
     assert failure["message"].startswith("Embedding failed, again in ")
     assert "select worker.change_embedding_model('wordllama')" in failure["message"]

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connection
+from tests.support.database import Connection
 from tests.support.queue import Row, claim, enqueue, new_runs, user_id
+from tests.support.stack import SignIn
 
 # Copies of a run for other things, behind it in the queue. The triggers would be slow, and check nothing here.
 COPIES: LiteralString = """

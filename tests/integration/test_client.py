@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.conftest import Connection
+from tests.support.database import Connection
 from worker.database.changes import DEFAULT_TIMING
 from worker.database.user import FollowedRun, User, signed_in_as
 from worker.errors import SettingsError

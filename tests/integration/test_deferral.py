@@ -12,26 +12,32 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.integration.conftest import Configure, Connect, Connection
-from tests.integration.test_queue_rpcs import written
-from tests.integration.test_sharing import CANCEL, CLAIM, DELETE_ACCOUNT, FINISH, INSERT, rows, signed_in
+from tests.support.database import (
+    Configure,
+    Connect,
+    Connection,
+    answer_after,
+    pause,
+    rows,
+    wait_until_blocked,
+    written,
+)
 from tests.support.queue import (
+    SITES,
     Refusal,
     Row,
-    answer_after,
     call,
     claim,
     enqueue,
     lease,
     page,
-    pause,
     refusal,
-    somebody_waits_for,
+    run_of,
     start_site,
     user_id,
 )
+from tests.support.statements import CANCEL, CLAIM, DELETE_ACCOUNT, FINISH, INSERT
 
-SITES = ["indeed", "linkedin"]
 FAILURE = {"error_code": "network", "error_message": "reset", "retryable": True}
 HEARTBEAT: LiteralString = "select state from public.worker_heartbeat('worker-1', %(leases)s)"
 
@@ -56,35 +62,12 @@ async def deferred(service: AsyncClient, run: Row) -> Row:
     return answer
 
 
-@pytest.fixture
-async def as_ada(ada: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(ada, connect_database)
-
-
-@pytest.fixture
-async def as_bob(bob: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(bob, connect_database)
-
-
-@pytest.fixture
-async def worker(connect_database: Connect) -> Connection:
-    """A connection with the rights of a worker."""
-    connection = await connect_database()
-    await connection.execute("set role service_role")
-    return connection
-
-
 async def complete(service: AsyncClient, run: Row, site: str, **error: Any) -> None:
     """Search a site, with one result."""
     assert (await start_site(service, run, site))["granted"]
     (attempt,) = [given["attempt"] for given in run["sites"] if given["site"] == site]
     await call(service, "worker_save_page", **lease(run), **page(site, 1, [uuid4().hex], attempt=attempt))
     await call(service, "worker_finish_site", **lease(run), site=site, **error)
-
-
-async def run_of(client: AsyncClient, run_id: str) -> Row:
-    row: Any = (await client.table("search_runs").select("*").eq("id", run_id).single().execute()).data
-    return dict(row)
 
 
 async def site_of(client: AsyncClient, run_id: str, site: str) -> Row:
@@ -469,137 +452,137 @@ async def test_one_that_was_asked_for_at_a_time_to_come_leads_nobody_before(
 
 
 async def test_a_cancellation_that_waited_for_a_deferral_ends_the_run(
-    *, ada: AsyncClient, database: Connection, as_ada: Connection, worker: Connection, run: Row
+    *, ada: AsyncClient, database: Connection, as_ada: Connection, as_worker: Connection, run: Row
 ) -> None:
-    await worker.execute("begin")
-    assert await rows(worker, FINISH, lease(run)) == [("pending",)]
-    assert await answer_after(worker, database, as_ada, CANCEL, {"id": run["run_id"]}) == [("cancelled",)]
+    await as_worker.execute("begin")
+    assert await rows(as_worker, FINISH, lease(run)) == [("pending",)]
+    assert await answer_after(as_worker, database, as_ada, CANCEL, {"id": run["run_id"]}) == [("cancelled",)]
     assert await waits(database, run["run_id"]) == 0
     assert (await run_of(ada, run["run_id"]))["run_after"] is None
 
 
 async def test_a_deferral_that_waited_for_a_cancellation_is_refused(
-    *, ada: AsyncClient, database: Connection, as_ada: Connection, worker: Connection, run: Row
+    *, ada: AsyncClient, database: Connection, as_ada: Connection, as_worker: Connection, run: Row
 ) -> None:
     await as_ada.execute("begin")
     assert await rows(as_ada, CANCEL, {"id": run["run_id"]}) == [("cancelled",)]
     with pytest.raises(psycopg.ProgrammingError, match="cancelled"):
-        await answer_after(as_ada, database, worker, FINISH, lease(run))
+        await answer_after(as_ada, database, as_worker, FINISH, lease(run))
     assert (await run_of(ada, run["run_id"]))["status"] == "cancelled"
 
 
 async def test_an_insert_that_waited_for_a_deferral_follows_the_run(
-    *, database: Connection, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
+    *, database: Connection, as_bob: Connection, as_worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
-    await worker.execute("begin")
-    await worker.execute(FINISH, lease(run))
+    await as_worker.execute("begin")
+    await as_worker.execute(FINISH, lease(run))
     ((follower, status, leader, _),) = await answer_after(
-        worker, database, as_bob, INSERT, {"kind": kind, "term": term}
+        as_worker, database, as_bob, INSERT, {"kind": kind, "term": term}
     )
     assert (status, leader) == ("pending", run["run_id"])
     assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
 
 
 async def test_a_deferral_waits_for_no_insert_and_the_next_claim_tells_the_follower(
-    *, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
+    *, as_bob: Connection, as_worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
     await as_bob.execute("begin")
     ((follower, _, leader, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert leader == run["run_id"]
     async with asyncio.timeout(10):
-        assert await rows(worker, FINISH, lease(run)) == [("pending",)]
+        assert await rows(as_worker, FINISH, lease(run)) == [("pending",)]
     await as_bob.execute("commit")
-    assert await rows(worker, CLAIM, {"kind": kind}) == []
+    assert await rows(as_worker, CLAIM, {"kind": kind}) == []
     assert (await run_of(bob, follower))["progress"]["step"] == "waiting"
 
 
 async def test_a_deferral_passes_over_a_follower_that_is_being_cancelled(
-    *, as_bob: Connection, worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
+    *, as_bob: Connection, as_worker: Connection, bob: AsyncClient, kind: str, term: str, run: Row
 ) -> None:
     follower = await enqueue(bob, kind, search_term=term, sites=SITES)
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, {"id": follower["id"]})
     async with asyncio.timeout(10):
-        assert await rows(worker, FINISH, lease(run)) == [("pending",)]
+        assert await rows(as_worker, FINISH, lease(run)) == [("pending",)]
     await as_bob.execute("commit")
     assert (await run_of(bob, follower["id"]))["status"] == "cancelled"
 
 
 async def test_a_heartbeat_that_waited_for_a_deferral_says_that_the_run_is_lost(
-    database: Connection, connect_database: Connect, worker: Connection, run: Row
+    database: Connection, connect_database: Connect, as_worker: Connection, run: Row
 ) -> None:
     beating = await connect_database()
-    await worker.execute("begin")
-    await worker.execute(FINISH, lease(run))
+    await as_worker.execute("begin")
+    await as_worker.execute(FINISH, lease(run))
     leases = {"leases": Jsonb([lease(run)])}
-    assert await answer_after(worker, database, beating, HEARTBEAT, leases) == [("lost",)]
+    assert await answer_after(as_worker, database, beating, HEARTBEAT, leases) == [("lost",)]
 
 
 async def test_a_run_is_put_off_that_waited_for_its_heartbeat(
-    database: Connection, connect_database: Connect, worker: Connection, run: Row
+    database: Connection, connect_database: Connect, as_worker: Connection, run: Row
 ) -> None:
     beating = await connect_database()
     await beating.execute("begin")
     assert await rows(beating, HEARTBEAT, {"leases": Jsonb([lease(run)])}) == [("held",)]
-    assert await answer_after(beating, database, worker, FINISH, lease(run)) == [("pending",)]
+    assert await answer_after(beating, database, as_worker, FINISH, lease(run)) == [("pending",)]
 
 
 async def test_a_rescue_passes_over_a_run_that_is_being_put_off(
-    *, ada: AsyncClient, database: Connection, connect_database: Connect, worker: Connection, kind: str, run: Row
+    *, ada: AsyncClient, database: Connection, connect_database: Connect, as_worker: Connection, kind: str, run: Row
 ) -> None:
     await database.execute("update worker.leases set expires_at = '-infinity' where run_id = %s", [run["run_id"]])
     rescuing = await connect_database()
-    await worker.execute("begin")
-    await worker.execute(FINISH, lease(run))
+    await as_worker.execute("begin")
+    await as_worker.execute(FINISH, lease(run))
     assert await rows(rescuing, CLAIM, {"kind": kind}) == []
-    await worker.execute("commit")
+    await as_worker.execute("commit")
     assert ((await run_of(ada, run["run_id"]))["rescues"], await events(ada, run["run_id"])) == (
         0, ["created", "claimed", "site_started", "site_finished", "deferred"]
     )  # fmt: skip
 
 
 async def test_a_deferral_that_waited_for_the_rescue_of_its_run_is_refused(
-    database: Connection, connect_database: Connect, worker: Connection, kind: str, run: Row
+    database: Connection, connect_database: Connect, as_worker: Connection, kind: str, run: Row
 ) -> None:
     await database.execute("update worker.leases set expires_at = '-infinity' where run_id = %s", [run["run_id"]])
     rescuing = await connect_database()
     await rescuing.execute("begin")
     assert len(await rows(rescuing, CLAIM, {"kind": kind})) == 1
     with pytest.raises(psycopg.ProgrammingError, match="lease_lost"):
-        await answer_after(rescuing, database, worker, FINISH, lease(run))
+        await answer_after(rescuing, database, as_worker, FINISH, lease(run))
 
 
 async def test_the_same_deferral_twice_at_once_answers_the_same(
-    ada: AsyncClient, database: Connection, connect_database: Connect, worker: Connection, run: Row
+    ada: AsyncClient, database: Connection, connect_database: Connect, as_worker: Connection, run: Row
 ) -> None:
     second = await connect_database()
-    await worker.execute("begin")
-    assert await rows(worker, FINISH, lease(run)) == [("pending",)]
-    assert await answer_after(worker, database, second, FINISH, lease(run)) == [("pending",)]
+    await as_worker.execute("begin")
+    assert await rows(as_worker, FINISH, lease(run)) == [("pending",)]
+    assert await answer_after(as_worker, database, second, FINISH, lease(run)) == [("pending",)]
     assert (await events(ada, run["run_id"])).count("deferred") == 1
 
 
 async def test_a_promotion_passes_over_a_deferred_run_that_is_being_cancelled(
-    *, ada: AsyncClient, database: Connection, as_ada: Connection, worker: Connection, kind: str, deferred: Row
+    *, ada: AsyncClient, database: Connection, as_ada: Connection, as_worker: Connection, kind: str, deferred: Row
 ) -> None:
     await let_go_on(database, deferred["id"])
     await as_ada.execute("begin")
     await as_ada.execute(CANCEL, {"id": deferred["id"]})
     async with asyncio.timeout(10):
-        assert await rows(worker, CLAIM, {"kind": kind}) == []
+        assert await rows(as_worker, CLAIM, {"kind": kind}) == []
     await as_ada.execute("commit")
     assert (await run_of(ada, deferred["id"]))["status"] == "cancelled"
 
 
 async def test_a_cancellation_that_waited_for_the_promotion_of_a_deferred_run_ends_it(
-    *, database: Connection, as_ada: Connection, worker: Connection, kind: str, deferred: Row
+    *, database: Connection, as_ada: Connection, as_worker: Connection, kind: str, deferred: Row
 ) -> None:
     await let_go_on(database, deferred["id"])
-    await worker.execute("begin")
-    assert len(await rows(worker, CLAIM, {"kind": kind})) == 1
+    await as_worker.execute("begin")
+    assert len(await rows(as_worker, CLAIM, {"kind": kind})) == 1
     cancelling = asyncio.create_task(as_ada.execute(CANCEL, {"id": deferred["id"]}))
-    await somebody_waits_for(database, worker)
-    await worker.execute("commit")
+    await wait_until_blocked(database, as_worker)
+    await as_worker.execute("commit")
     assert await (await cancelling).fetchall() == [("cancelled",)]
     leases = await database.execute("select from worker.leases where run_id = %s", [deferred["id"]])
     assert leases.rowcount == 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
-from worker.local.supabase.stack import Endpoints
+from tests.support.database import Connection
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Those of adding-a-source.md are tested by test_example_source_rules.py.
@@ -23,29 +20,22 @@ EXAMPLES = [
 ]
 
 
-@pytest.fixture
-def database(stack: Endpoints) -> Iterator[psycopg.Connection[Any]]:
-    """A transaction that leaves nothing behind."""
-    with psycopg.connect(stack.db_url) as connection:
-        yield connection
-        connection.rollback()
-
-
 @pytest.mark.pgvector
 @pytest.mark.parametrize("block", EXAMPLES)
-def test_sql_runs(database: psycopg.Connection[Any], block: str) -> None:
+async def test_sql_runs(database: Connection, block: str) -> None:
     user, item = uuid4(), uuid4()
-    database.execute("insert into auth.users (id, email) values (%s, %s)", [user, f"{user}@example.com"])
-    database.execute(
-        """
-        insert into public.items (id, kind, title, url, canonical_key, first_seen_at, last_seen_at)
-        values (%s, 'jobs', 'Nurse', 'https://indeed.example/1', %s, now(), now())
-        """,
-        [item, f"indeed:{item}"],
-    )
-    for name, value in {"<user id>": user, "<workspace id>": uuid4(), "<item id>": item}.items():
-        block = block.replace(name, str(value))
-    database.execute(block.encode())
+    async with database.transaction(force_rollback=True):
+        await database.execute("insert into auth.users (id, email) values (%s, %s)", [user, f"{user}@example.com"])
+        await database.execute(
+            """
+            insert into public.items (id, kind, title, url, canonical_key, first_seen_at, last_seen_at)
+            values (%s, 'jobs', 'Nurse', 'https://indeed.example/1', %s, now(), now())
+            """,
+            [item, f"indeed:{item}"],
+        )
+        for name, value in {"<user id>": user, "<workspace id>": uuid4(), "<item id>": item}.items():
+            block = block.replace(name, str(value))
+        await database.execute(block.encode())
 
 
 def test_there_is_sql_to_run() -> None:

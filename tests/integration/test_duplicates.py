@@ -10,9 +10,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connect, Connection
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal, somebody_waits_for
+from tests.support.database import Connect, Connection, wait_until_blocked
+from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.stack import SignIn
 
 MERGE: LiteralString = "select public.worker_merge_items(%(pairs)s)"
 SPLIT: LiteralString = "select public.worker_split_item(%(item_id)s)"
@@ -84,7 +84,7 @@ async def test_merges_at_once_make_one_group(
     await first.execute("begin")
     await first.execute(MERGE, {"pairs": Jsonb(pairs((ids[1], ids[2]), (ids[4], ids[3])))})
     waiting = asyncio.create_task(second.execute(MERGE, {"pairs": Jsonb(pairs((ids[2], ids[3])))}))
-    await somebody_waits_for(database, first)
+    await wait_until_blocked(database, first)
     await first.execute("commit")
     assert await (await waiting).fetchall() == [(1,)]
     assert await groups(database, ids) == ["0", "1234"]
@@ -99,7 +99,7 @@ async def test_a_split_and_a_merge_at_once_keep_apart(
     await splitting.execute(SPLIT, {"item_id": ids[1]})
     both = Jsonb(pairs((ids[2], ids[0]), (ids[2], ids[1])))
     waiting = asyncio.create_task(merging.execute(MERGE, {"pairs": both}))
-    await somebody_waits_for(database, splitting)
+    await wait_until_blocked(database, splitting)
     await splitting.execute("commit")
     assert await (await waiting).fetchall() == [(1,)]
     assert await groups(database, ids) == ["02", "1", "3", "4"]
@@ -115,7 +115,7 @@ async def test_a_split_waits_for_the_page_that_matches_its_item(
     await saving.execute("begin")
     await saving.execute(SAVE_PAGE, as_json)
     waiting = asyncio.create_task(splitting.execute(SPLIT, {"item_id": ids[1]}))
-    await somebody_waits_for(database, saving)
+    await wait_until_blocked(database, saving)
     await saving.execute("commit")
     await waiting
     assert await groups(database, ids) == ["0", "1", "2", "3", "4"]

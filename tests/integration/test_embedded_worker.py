@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import httpx
 import psycopg
 import pytest
 
-from tests.conftest import running_stack
 from tests.example_embedding import application, lifespan
+from tests.support.queue import enqueue_jobs
+from tests.support.stack import signed_in_user, worker_environment
 from worker import Item, Json, Page, Search, SearchParameters, Settings, Source, Worker
-from worker.database.user import FollowedRun, User, signed_in_as
+from worker.database.user import FollowedRun, User
 from worker.local.loopback import free_port
 from worker.local.supabase.stack import Endpoints
 
@@ -33,37 +34,30 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its workers take every run that they find."""
-    with running_stack() as endpoints, psycopg.connect(endpoints.db_url, autocommit=True) as connection:
+pytestmark = pytest.mark.own_stack
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rule(stack: Endpoints) -> None:
+    """The stack knows the site of the document."""
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
         (rule,) = blocks("sql")
         connection.execute(rule.encode())
-        yield endpoints
 
 
 @pytest.fixture
 async def user(stack: Endpoints) -> AsyncIterator[User]:
-    async with signed_in_as(
-        stack.url, stack.anon_key, f"{uuid4()}@example.com", "correct horse", create=True
-    ) as signed_in:
+    async with signed_in_user(stack) as signed_in:
         yield signed_in
 
 
 @pytest.fixture
 def environment(stack: Endpoints, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "SUPABASE_URL": stack.url,
-        "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
+    return worker_environment(stack) | {
         "WORKER_SPOOL_DIR": str(tmp_path),
         "WORKER_POLL_SECONDS": "0.1",
         "WORKER_GRACE_SECONDS": "20",
     }
-
-
-async def search(user: User, term: str = "nurse") -> str:
-    run = await user.enqueue("jobs", {"search_term": term, "sites": ["vacancies"]})
-    return str(run["id"])
 
 
 async def until(user: User, run_id: str, *statuses: str) -> FollowedRun:
@@ -90,7 +84,7 @@ async def test_an_application_searches_beside_its_other_work(user: User, environ
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        run_id = await search(user)
+        run_id = await enqueue_jobs(user, "vacancies", search_term="nurse")
         assert (await until(user, run_id, "success", "partial", "failed")).run["status"] == "success"
         async with httpx.AsyncClient() as http:
             assert (await http.get(f"http://127.0.0.1:{port}/")).text == "3\n"
@@ -162,7 +156,7 @@ def embedded(environment: dict[str, Any], source: Source) -> Worker:
 
 
 async def test_the_end_of_the_block_waits_for_running_searches(user: User, environment: dict[str, Any]) -> None:
-    run_id, source = await search(user, uuid4().hex), Held()
+    run_id, source = await enqueue_jobs(user, "vacancies", search_term=uuid4().hex), Held()
     async with asyncio.timeout(60), embedded(environment, source) as worker:
         running = asyncio.create_task(worker.run())
         await source.is_asked.wait()
@@ -173,7 +167,7 @@ async def test_the_end_of_the_block_waits_for_running_searches(user: User, envir
 
 
 async def test_a_second_stop_releases_them_at_once(user: User, environment: dict[str, Any]) -> None:
-    run_id, source = await search(user, uuid4().hex), Held()
+    run_id, source = await enqueue_jobs(user, "vacancies", search_term=uuid4().hex), Held()
     async with asyncio.timeout(15), embedded(environment, source) as worker:
         running = asyncio.create_task(worker.run())
         await source.is_asked.wait()
@@ -186,7 +180,7 @@ async def test_a_second_stop_releases_them_at_once(user: User, environment: dict
 
 
 async def test_the_block_does_not_hurry_what_was_asked_to_stop(user: User, environment: dict[str, Any]) -> None:
-    await search(user, uuid4().hex)
+    await enqueue_jobs(user, "vacancies", search_term=uuid4().hex)
     source = Held()
     async with asyncio.timeout(60), embedded(environment, source) as worker:
         running = asyncio.create_task(worker.run())
@@ -198,7 +192,7 @@ async def test_the_block_does_not_hurry_what_was_asked_to_stop(user: User, envir
 
 
 async def test_a_worker_that_was_stopped_does_not_start(user: User, environment: dict[str, Any]) -> None:
-    run_id, source = await search(user, uuid4().hex), Held()
+    run_id, source = await enqueue_jobs(user, "vacancies", search_term=uuid4().hex), Held()
     worker = embedded(environment, source)
     worker.stop()
     async with asyncio.timeout(10), worker:
@@ -216,7 +210,7 @@ async def test_a_worker_works_once_at_a_time_and_again_afterwards(user: User, en
     source.may_answer.set()
     worker = embedded(environment, source)
     for _ in range(2):
-        run_id = await search(user, uuid4().hex)
+        run_id = await enqueue_jobs(user, "vacancies", search_term=uuid4().hex)
         working = asyncio.create_task(worker.once())
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError, match="this worker works already"):

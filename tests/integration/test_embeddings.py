@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from typing import Any, LiteralString
@@ -17,9 +17,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn, running_stack
-from tests.integration.conftest import Connect, Connection
-from tests.support.queue import Refusal, Row, call, refusal, somebody_waits_for, user_id
+from tests.support.database import Connect, Connection, rows, wait_until_blocked
+from tests.support.queue import Refusal, Row, call, refusal, user_id
+from tests.support.stack import SignIn
 from worker.database.client import open_client
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError
@@ -29,26 +29,18 @@ from worker.errors import CallRefusedError
 from worker.local.supabase.stack import Endpoints
 from worker.model import Item
 
-pytestmark = pytest.mark.pgvector
+pytestmark = [pytest.mark.pgvector, pytest.mark.own_stack]
 
 MODEL = "directions"
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack with embeddings, which are a setting of all of it."""
-    with running_stack() as endpoints:
-        yield endpoints
-
-
 @pytest.fixture(autouse=True)
-async def database(connect_database: Connect) -> AsyncIterator[Connection]:
-    """The database without any item or model, on its own time."""
-    connection = await connect_database()
-    await connection.execute("select worker.change_embedding_model(null)")
-    await connection.execute("truncate public.items cascade")
-    yield connection
-    await move_clock(connection, "0")
+async def no_items(database: Connection) -> AsyncIterator[None]:
+    """The database has no items and no model, and its own clock."""
+    await database.execute("select worker.change_embedding_model(null)")
+    await database.execute("truncate public.items cascade")
+    yield
+    await move_clock(database, "0")
 
 
 async def move_clock(database: Connection, interval: str) -> None:
@@ -161,11 +153,6 @@ async def embed_all(queue: Queue, embedder: Any = None) -> None:
     chore = Embedding(queue, embedder or Directions(), on_saved=lambda: None)
     while await chore() == 0:
         pass
-
-
-async def rows(database: Connection, query: Any, *arguments: Any) -> list[Any]:
-    given = arguments[0] if arguments and isinstance(arguments[0], Mapping) else arguments
-    return await (await database.execute(query, given)).fetchall()
 
 
 async def embedded(database: Connection) -> dict[UUID, list[float]]:
@@ -353,7 +340,7 @@ async def test_a_load_that_did_not_see_the_model_is_waited_for(
     async with loading.transaction():
         item_id = await add(loading, "0")
         claim = asyncio.create_task(queue.claim_embeddings(MODEL, 10))
-        await somebody_waits_for(database, loading)
+        await wait_until_blocked(database, loading)
     assert [item.id for item in (await claim).items] == [item_id]
 
 
@@ -375,7 +362,7 @@ async def test_a_page_that_changes_texts_and_their_embedding_never_wait_in_a_cir
     async with loading.transaction():
         await change_text(loading, items[0], "1")
         embedded_late = asyncio.create_task(embedding.execute(statement, [claimed.mark, Jsonb(answers)]))
-        await somebody_waits_for(database, loading)
+        await wait_until_blocked(database, loading)
         for item in items[1:]:
             await change_text(loading, item, "1")
     await embedded_late
@@ -390,7 +377,7 @@ async def test_a_model_is_changed_while_embeddings_are_saved(connect_database: C
     async with saving.transaction():
         await saving.execute("delete from worker.embedding_queue where item_id = %s", [item_id])
         change = asyncio.create_task(changing.execute("select worker.change_embedding_model('other')"))
-        await somebody_waits_for(database, saving)
+        await wait_until_blocked(database, saving)
         await saving.execute(
             "insert into public.item_embeddings (item_id, embedding, embedded_at) values (%s, %s, now())",
             [item_id, json.dumps(toward(0))],
@@ -641,7 +628,7 @@ async def test_the_index_finds_what_a_full_scan_finds(database: Connection, sign
             select item.id::text from public.item_embeddings as embedded join public.items as item on item.id = item_id
             where duplicate_of is null order by (embedding operator(extensions.<=>) %s::extensions.halfvec) + 0 limit 20
             """,
-            json.dumps(direction),
+            [json.dumps(direction)],
         )
         shares.append(len({row["item_id"] for row in found} & {item_id for (item_id,) in exact}) / 20)
     assert sum(shares) / len(shares) > 0.95

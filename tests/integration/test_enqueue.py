@@ -14,10 +14,10 @@ from postgrest.types import CountMethod
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connect, Connection
+from tests.support.database import Connect, Connection, wait_until_blocked
 from tests.support.hostile import hostile
-from tests.support.queue import Refusal, call, claim, enqueue, new_runs, refusal, somebody_waits_for, user_id
+from tests.support.queue import Refusal, call, claim, enqueue, new_runs, refusal, user_id
+from tests.support.stack import SignIn
 
 BAD_PARAMETERS: list[tuple[Any, str]] = [
     ([], "parameters must be an object"),
@@ -116,10 +116,10 @@ one_connection_for_all_examples = hostile(100, suppress_health_check=[HealthChec
 
 @one_connection_for_all_examples
 @given(parameters=json_values | almost_parameters)
-async def test_any_json_gives_a_row_or_a_clean_refusal(user: AsyncClient, parameters: Any) -> None:
+async def test_any_json_gives_a_row_or_a_clean_refusal(ada: AsyncClient, parameters: Any) -> None:
     refused, row = None, None
     try:
-        (row,) = (await user.table("search_runs").insert({"kind": "jobs", "parameters": parameters}).execute()).data
+        (row,) = (await ada.table("search_runs").insert({"kind": "jobs", "parameters": parameters}).execute()).data
     except APIError as error:
         refused = (error.code, (error.message or "").split(".")[0].split(" ")[0])
     if row is None:
@@ -127,11 +127,6 @@ async def test_any_json_gives_a_row_or_a_clean_refusal(user: AsyncClient, parame
     else:
         assert isinstance(row, dict)
         assert (row["parameters"], row["status"]) == (parameters, "pending")
-
-
-@pytest.fixture
-async def user(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
 
 
 searches = st.fixed_dictionaries(
@@ -216,19 +211,19 @@ async def test_the_same_idempotency_key_returns_the_same_run(sign_in: SignIn) ->
     assert (refused.status, refused.code) == (409, "23505")
 
 
-async def test_requests_with_one_idempotency_key_at_once_make_one_run(user: AsyncClient) -> None:
+async def test_requests_with_one_idempotency_key_at_once_make_one_run(ada: AsyncClient) -> None:
     search = {"kind": "jobs", "parameters": {"search_term": "engineer"}, "idempotency_key": str(uuid4())}
-    runs = await asyncio.gather(*(call(user, "enqueue_search", **search) for _ in range(8)))
+    runs = await asyncio.gather(*(call(ada, "enqueue_search", **search) for _ in range(8)))
     assert len({run["id"] for run in runs}) == 1
-    count = await user.table("search_runs").select("id", count=CountMethod.exact, head=True).execute()
+    count = await ada.table("search_runs").select("id", count=CountMethod.exact, head=True).execute()
     assert count.count == 1
 
 
 async def test_the_second_of_two_transactions_with_one_key_gets_the_run_of_the_first(
-    user: AsyncClient, database: Connection, connect_database: Connect
+    ada: AsyncClient, database: Connection, connect_database: Connect
 ) -> None:
     first, second = await connect_database(), await connect_database()
-    claims = f'{{"sub": "{await user_id(user)}", "role": "authenticated"}}'
+    claims = f'{{"sub": "{await user_id(ada)}", "role": "authenticated"}}'
     for connection in (first, second):
         await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
         await connection.execute("set role authenticated")
@@ -236,7 +231,7 @@ async def test_the_second_of_two_transactions_with_one_key_gets_the_run_of_the_f
     await first.execute("begin")
     run = await (await first.execute(enqueue_once)).fetchone()
     waiting = asyncio.create_task(second.execute(enqueue_once))
-    await somebody_waits_for(database, first)
+    await wait_until_blocked(database, first)
     await first.execute("commit")
     assert await (await waiting).fetchone() == run
 
@@ -272,8 +267,8 @@ async def test_the_service_role_has_to_name_the_user(service: AsyncClient) -> No
     assert refused == Refusal(400, "22023", "user_id is required")
 
 
-async def test_a_new_run_waits_with_its_sites(user: AsyncClient) -> None:
-    run = await enqueue(user, "jobs", sites=["indeed", "linkedin"], results_wanted=30)
+async def test_a_new_run_waits_with_its_sites(ada: AsyncClient) -> None:
+    run = await enqueue(ada, "jobs", sites=["indeed", "linkedin"], results_wanted=30)
     assert (run["status"], run["progress_total"], run["progress"]) == ("pending", 60, {"step": "queued"})
-    sites = await user.table("search_run_sites").select("site, status").eq("run_id", run["id"]).order("site").execute()
+    sites = await ada.table("search_run_sites").select("site, status").eq("run_id", run["id"]).order("site").execute()
     assert sites.data == [{"site": "indeed", "status": "pending"}, {"site": "linkedin", "status": "pending"}]

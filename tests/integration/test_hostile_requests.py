@@ -12,31 +12,23 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.integration.conftest import Configure, Connect, Connection
-from tests.integration.test_sharing import SITES, carry_through, insert, items_of, rows, run_of, signed_in
+from tests.support.database import Configure, Connect, Connection, rows, signed_in, wait_until_blocked
 from tests.support.queue import (
+    SITES,
     Row,
     call,
     claim,
+    count_items,
     enqueue,
+    insert_run,
     lease,
     page,
+    run_of,
     search,
-    somebody_waits_for,
+    search_next,
     start_site,
     user_id,
 )
-
-
-@pytest.fixture
-async def as_ada(ada: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(ada, connect_database)
-
-
-@pytest.fixture
-async def as_bob(bob: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(bob, connect_database)
-
 
 # Values ---------------------------------------------------------------------------------------------------------
 
@@ -281,7 +273,7 @@ async def test_two_requests_at_once_do_not_save_more_than_that(
     await as_ada.execute("begin")
     await as_ada.execute(SAVE_MANY, sent | {"term": term})
     waiting = asyncio.create_task(other.execute(SAVE_MANY, sent | {"term": f"{term} more"}))
-    await somebody_waits_for(database, as_ada)
+    await wait_until_blocked(database, as_ada)
     await as_ada.execute(end)
     if end == "rollback":
         await waiting
@@ -309,17 +301,17 @@ async def test_an_insert_waits_for_no_leader_that_its_owner_holds(
     term: str,
     priority: int,
 ) -> None:
-    leader = await insert(service, kind, term, user_id=await user_id(ada), priority=priority)
+    leader = await insert_run(service, kind, term, user_id=await user_id(ada), priority=priority)
     await as_ada.execute("begin")
     await as_ada.execute(HOLD, leader)
     async with asyncio.timeout(5):
-        run = await insert(bob, kind, term)
+        run = await insert_run(bob, kind, term)
         assert await claim(service, kind) == []
     # A leader that would have to come earlier is joined later; nothing else depends on its row.
     assert (run["leader_run_id"], run["run_after"] is None) == (None, False) if priority == 0 else (leader["id"], True)
     await as_ada.execute("commit")
     assert [run["run_id"] for run in await claim(service, kind)] == [leader["id"]]
-    assert (await run_of(bob, run))["leader_run_id"] == leader["id"]
+    assert (await run_of(bob, run["id"]))["leader_run_id"] == leader["id"]
     await as_bob.execute(HOLD, run)
 
 
@@ -333,14 +325,14 @@ async def test_an_account_is_deleted_whoever_holds_what_it_shared_and_nothing_is
     kind: str,
 ) -> None:
     done, led, ended = uuid4().hex, uuid4().hex, uuid4().hex
-    await insert(ada, kind, done)
-    await carry_through(service, kind)
-    answered = await insert(bob, kind, done)
-    await insert(ada, kind, ended)
-    waiting = await insert(bob, kind, ended)
+    await insert_run(ada, kind, done)
+    await search_next(service, kind)
+    answered = await insert_run(bob, kind, done)
+    await insert_run(ada, kind, ended)
+    waiting = await insert_run(bob, kind, ended)
     (claimed,) = await claim(service, kind)
-    await insert(ada, kind, led)
-    follower = await insert(bob, kind, led)
+    await insert_run(ada, kind, led)
+    follower = await insert_run(bob, kind, led)
     (begun,) = await claim(service, kind)
     await search_one(service, begun, "indeed")
 
@@ -358,11 +350,11 @@ async def test_an_account_is_deleted_whoever_holds_what_it_shared_and_nothing_is
     assert heir["run_id"] == follower["id"]
     # It continues where the former stopped.
     assert [site["site"] for site in heir["sites"]] == ["linkedin"]
-    assert (await run_of(bob, follower))["jobs_found"] == 2
+    assert (await run_of(bob, follower["id"]))["jobs_found"] == 2
     for run in (answered, waiting):
-        row = await run_of(bob, run)
+        row = await run_of(bob, run["id"])
         assert (row["status"], row["leader_run_id"], row["jobs_found"]) == ("success", None, 4)
-        assert await items_of(bob, run) == 4
+        assert await count_items(bob, run) == 4
     assert await rows(database, "select from worker.ended_leaders where fingerprint = %(fingerprint)s", follower) == []
 
 
@@ -376,7 +368,7 @@ async def search_one(service: AsyncClient, run: Row, site: str) -> None:
 async def test_a_cancellation_of_a_leader_keeps_no_row_of_those_who_follow(
     *, ada: AsyncClient, bob: AsyncClient, as_ada: Connection, as_bob: Connection, kind: str, term: str
 ) -> None:
-    leader, follower = await insert(ada, kind, term), await insert(bob, kind, term)
+    leader, follower = await insert_run(ada, kind, term), await insert_run(bob, kind, term)
     await as_ada.execute("begin")
     await as_ada.execute(CANCEL, leader)
     async with asyncio.timeout(5):
@@ -387,16 +379,16 @@ async def test_a_cancellation_of_a_leader_keeps_no_row_of_those_who_follow(
 async def test_a_cancelled_follower_writes_one_row_however_much_was_found(
     *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
 ) -> None:
-    await insert(ada, kind, term)
-    followers = [await insert(bob, kind, term) for _ in range(5)]
+    await insert_run(ada, kind, term)
+    followers = [await insert_run(bob, kind, term) for _ in range(5)]
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
     await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex for _ in range(100)]))
     for follower in followers:
-        assert await items_of(bob, follower) == 100
+        assert await count_items(bob, follower) == 100
         await call(bob, "cancel_search", run_id=follower["id"])
-        ended = await run_of(bob, follower)
-        assert (ended["status"], ended["jobs_found"], await items_of(bob, ended)) == ("cancelled", 0, 0)
+        ended = await run_of(bob, follower["id"])
+        assert (ended["status"], ended["jobs_found"], await count_items(bob, ended)) == ("cancelled", 0, 0)
     ((results, sites),) = await rows(
         database,
         """
@@ -416,11 +408,11 @@ async def test_who_follows_starves_behind_nobody(
 ) -> None:
     await configure("max_running_per_user", 2)
     popular = [uuid4().hex for _ in range(6)]
-    own = [await insert(ada, kind, uuid4().hex) for _ in range(2)]
+    own = [await insert_run(ada, kind, uuid4().hex) for _ in range(2)]
     assert {run["run_id"] for run in await claim(service, kind, slots=10)} == {run["id"] for run in own}
-    leaders = [await insert(ada, kind, term) for term in popular]
+    leaders = [await insert_run(ada, kind, term) for term in popular]
     assert await claim(service, kind, slots=10) == []
-    followers = [await insert(bob, kind, term, fresh=True) for term in popular]
+    followers = [await insert_run(bob, kind, term, fresh=True) for term in popular]
     assert [run["leader_run_id"] for run in followers] == [run["id"] for run in leaders]
 
     # As many as Bob has room for; they take Bob's places, not Ada's.
@@ -436,7 +428,7 @@ async def test_who_follows_starves_behind_nobody(
     assert await claim(service, kind, slots=10) == []
     await search(service, begun[0], {site: [] for site in SITES})
     assert len(await claim(service, kind, slots=10)) == 1
-    ended = [run for run in followers if (await run_of(bob, run))["status"] == "success"]
+    ended = [run for run in followers if (await run_of(bob, run["id"]))["status"] == "success"]
     assert [run["leader_run_id"] for run in ended] == [begun[0]["run_id"]]
 
 
@@ -444,11 +436,11 @@ async def test_two_claims_at_once_do_not_give_a_follower_more_places_than_he_has
     *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, configure: Configure
 ) -> None:
     await configure("max_running_per_user", 1)
-    await insert(ada, kind, uuid4().hex)
+    await insert_run(ada, kind, uuid4().hex)
     await claim(service, kind)
     for term in [uuid4().hex for _ in range(6)]:
-        await insert(ada, kind, term)
-        await insert(bob, kind, term)
+        await insert_run(ada, kind, term)
+        await insert_run(bob, kind, term)
     await asyncio.gather(*(claim(service, kind, slots=3) for _ in range(6)))
     counted = await rows(
         database,

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connection
-from tests.support.queue import Row, user_id
+from tests.support.database import Configure, Connection
+from tests.support.queue import Row, found_ids, user_id
+from tests.support.stack import SignIn
+from tests.support.workers import worker_of
 from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError
 from worker.local.supabase.stack import Endpoints
 from worker.model import Item, Json, Page
-from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 
@@ -57,8 +57,7 @@ def source(kind: str) -> Listings:
 
 @pytest.fixture
 def working(stack: Endpoints, source: Listings) -> Worker:
-    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys), sources=[source])
+    return worker_of(stack, source)
 
 
 async def repeat(service: AsyncClient, user: AsyncClient, kind: str, term: str) -> Row:
@@ -84,11 +83,6 @@ async def ago(database: Connection, kind: str, age: timedelta) -> None:
     )
 
 
-async def found(user: AsyncClient, run: Row) -> set[str]:
-    rows = (await user.table("run_items").select("url").eq("run_id", run["id"]).execute()).data
-    return {str(row["url"]).rpartition("/")[2] for row in rows if isinstance(row, dict)}
-
-
 async def test_a_page_that_brings_nothing_new_is_the_last(
     *,
     sign_in: SignIn,
@@ -108,7 +102,7 @@ async def test_a_page_that_brings_nothing_new_is_the_last(
     run = await repeat(service, ada, kind, term)
     await working.once()
     assert source.fetched == [1, 2]
-    assert await found(ada, run) == {"c1", "b1"}
+    assert set(await found_ids(ada, run["id"])) == {"c1", "b1"}
 
 
 async def test_a_second_attempt_goes_on_past_what_the_first_had_saved(
@@ -134,7 +128,7 @@ async def test_a_second_attempt_goes_on_past_what_the_first_had_saved(
     source.fails_before_page = None
     await working.once()
     assert source.fetched == [1, 2]
-    assert await found(ada, run) == {"d1", "c1"}
+    assert set(await found_ids(ada, run["id"])) == {"d1", "c1"}
 
 
 async def test_what_others_were_shown_since_is_new_to_a_user_who_was_not(
@@ -161,7 +155,7 @@ async def test_what_others_were_shown_since_is_new_to_a_user_who_was_not(
     run = await repeat(service, bob, kind, term)
     await working.once()
     assert source.fetched == [1, 2]
-    assert await found(bob, run) == {"c1", "b1"}
+    assert set(await found_ids(bob, run["id"])) == {"c1", "b1"}
     await ago(database, kind, timedelta(days=1))
 
     # To both of them all of it is known now.
@@ -190,4 +184,4 @@ async def test_a_page_that_could_not_be_read_says_nothing_of_the_next(
     source.pages = [[""], ["c1"]]
     run = await repeat(service, ada, kind, term)
     await working.once()
-    assert await found(ada, run) == {"c1"}
+    assert set(await found_ids(ada, run["id"])) == {"c1"}

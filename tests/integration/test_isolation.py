@@ -16,7 +16,7 @@ import pytest
 from psycopg.errors import SerializationFailure
 from supabase import AsyncClient
 
-from tests.integration.conftest import Connect, Connection
+from tests.support.database import Connect, Connection
 from tests.support.queue import claim, enqueue, lease, page, start_site, user_id
 
 REPEATS = 2

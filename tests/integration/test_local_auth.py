@@ -11,7 +11,7 @@ import pytest
 from supabase import AsyncClient, AuthApiError, AuthWeakPasswordError
 from supabase_auth.types import Session
 
-from tests.conftest import SignIn
+from tests.support.stack import SignIn
 from worker.local.supabase.stack import Endpoints
 
 PASSWORD = "correct horse"

@@ -4,14 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.queue import CLI, needs_cli
+from tests.support.database import new_database
+from tests.support.node import CLI, needs_cli
 from worker.local.errors import LocalError
 from worker.local.supabase.migrations import apply_migrations, split_statements
 from worker.local.supabase.postgres import Postgres
@@ -79,19 +79,6 @@ FILES = {
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> str:
-    """The URL of a database of the test's own, with what the bootstrap made."""
-    return new_database(postgres)
-
-
-def new_database(postgres: Postgres) -> str:
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name} template postgres owner postgres")
-    return postgres.dsn("postgres").removesuffix("postgres") + name
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A CLI project's folder of migrations."""
     migrations = tmp_path / "supabase" / "migrations"
@@ -127,10 +114,10 @@ def run_cli(folder: Path, *arguments: str) -> str:
     return answer.stdout + answer.stderr
 
 
-def test_history_is_the_one_that_the_cli_writes(database: str, folder: Path) -> None:
+def test_history_is_the_one_that_the_cli_writes(database_url: str, folder: Path) -> None:
     write(folder, FILES)
-    apply_migrations(database, folder)
-    assert history(database) == [
+    apply_migrations(database_url, folder)
+    assert history(database_url) == [
         ("20260101000000", "tricky", RECORDED),
         ("20260101000001", "no_end", ["select 1", "select 2"]),
         ("20260101000002", "windows", ["select 1", "select 2"]),
@@ -142,36 +129,36 @@ def test_history_is_the_one_that_the_cli_writes(database: str, folder: Path) -> 
 
 
 @needs_cli
-def test_cli_writes_the_same_history(postgres: Postgres, database: str, folder: Path) -> None:
+def test_cli_writes_the_same_history(postgres: Postgres, database_url: str, folder: Path) -> None:
     write(folder, FILES)
-    apply_migrations(database, folder)
+    apply_migrations(database_url, folder)
     theirs = new_database(postgres)
     run_cli(folder, "db", "push", "--remote", theirs, "--yes")
-    assert history(theirs) == history(database)
-    assert columns_of_history(theirs) == columns_of_history(database)
+    assert history(theirs) == history(database_url)
+    assert columns_of_history(theirs) == columns_of_history(database_url)
 
 
 @needs_cli
-def test_cli_finds_nothing_left_to_do(database: str, folder: Path, migrations_here: Path) -> None:
+def test_cli_finds_nothing_left_to_do(database_url: str, folder: Path, migrations_here: Path) -> None:
     shutil.copytree(migrations_here, folder, dirs_exist_ok=True)
-    apply_migrations(database, folder)
-    assert "up to date" in run_cli(folder, "db", "push", "--remote", database, "--yes")
+    apply_migrations(database_url, folder)
+    assert "up to date" in run_cli(folder, "db", "push", "--remote", database_url, "--yes")
 
 
-def test_only_new_migrations_are_applied(database: str, folder: Path) -> None:
+def test_only_new_migrations_are_applied(database_url: str, folder: Path) -> None:
     write(folder, {"1_first.sql": "create table public.first (id int primary key);"})
-    assert [migration.file_name for migration in apply_migrations(database, folder)] == ["1_first.sql"]
+    assert [migration.file_name for migration in apply_migrations(database_url, folder)] == ["1_first.sql"]
     write(folder, {"2_second.sql": "alter table public.first add column name text;"})
-    assert [migration.file_name for migration in apply_migrations(database, folder)] == ["2_second.sql"]
-    assert apply_migrations(database, folder) == []
+    assert [migration.file_name for migration in apply_migrations(database_url, folder)] == ["2_second.sql"]
+    assert apply_migrations(database_url, folder) == []
 
 
-def test_projects_migrations_apply_without_superuser(database: str, migrations_here: Path) -> None:
-    assert apply_migrations(database, migrations_here)
-    assert apply_migrations(database, migrations_here) == []
+def test_projects_migrations_apply_without_superuser(database_url: str, migrations_here: Path) -> None:
+    assert apply_migrations(database_url, migrations_here)
+    assert apply_migrations(database_url, migrations_here) == []
 
 
-def test_a_failing_migration_is_named_and_leaves_nothing(database: str, folder: Path) -> None:
+def test_a_failing_migration_is_named_and_leaves_nothing(database_url: str, folder: Path) -> None:
     write(
         folder,
         {
@@ -180,19 +167,19 @@ def test_a_failing_migration_is_named_and_leaves_nothing(database: str, folder: 
         },
     )
     with pytest.raises(LocalError) as failure:
-        apply_migrations(database, folder)
+        apply_migrations(database_url, folder)
     assert "2_bad.sql" in str(failure.value)
     assert "insert into public.half values ('x')" in str(failure.value)
     assert 'invalid input syntax for type integer: "x"' in str(failure.value)
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(database_url) as connection:
         tables = connection.execute("select to_regclass('public.good'), to_regclass('public.half')").fetchone()
     assert tables == ("good", None)
-    assert [version for version, *_ in history(database)] == ["1"]
+    assert [version for version, *_ in history(database_url)] == ["1"]
 
 
-def test_settings_of_one_migration_do_not_reach_the_next(database: str, folder: Path) -> None:
+def test_settings_of_one_migration_do_not_reach_the_next(database_url: str, folder: Path) -> None:
     write(folder, {"1_sets.sql": "set search_path = '';", "2_relies.sql": "create table relies (id int primary key);"})
-    assert len(apply_migrations(database, folder)) == 2
+    assert len(apply_migrations(database_url, folder)) == 2
 
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -214,7 +201,7 @@ def test_statements_are_split_at_the_semicolons_between_them(statements: list[st
 
 
 def test_a_migration_is_left_out_whose_extension_is_missing(
-    database: str, folder: Path, caplog: pytest.LogCaptureFixture
+    database_url: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(
         folder,
@@ -223,5 +210,5 @@ def test_a_migration_is_left_out_whose_extension_is_missing(
             "2_other.sql": "create table public.other (id int primary key);",
         },
     )
-    assert [migration.file_name for migration in apply_migrations(database, folder)] == ["2_other.sql"]
+    assert [migration.file_name for migration in apply_migrations(database_url, folder)] == ["2_other.sql"]
     assert caplog.messages == ["Left out 1_needs.sql: this Postgres has no of_another_server"]

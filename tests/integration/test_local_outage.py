@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.conftest import served
+from tests.support.stack import served
 from worker.local.loopback import free_port
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.stack import Endpoints

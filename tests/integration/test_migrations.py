@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.test_local_migrations import new_database
-from tests.support.queue import CLI, needs_cli
+from tests.support.database import new_database
+from tests.support.node import CLI, needs_cli
 from tools.postgres import POSTGRES_15, throwaway_postgres
 from tools.schema.document import DOCUMENT, describe_schema
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
@@ -24,25 +24,19 @@ PROJECT = DOCUMENT.parent
 LINTER = Path("/usr/share/postgresql/15/extension/plpgsql_check.control")
 
 
-@pytest.fixture
-def database(postgres: Postgres) -> str:
-    """The URL of a database of the test's own, as a new project has it."""
-    return new_database(postgres)
-
-
 def execute(dsn: str, *statements: str) -> None:
     with psycopg.connect(dsn) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def test_they_apply_once_and_make_the_same_on_every_version(database: str, migrations_here: Path) -> None:
-    assert len(apply_migrations(database, migrations_here)) == len(list(migrations_here.glob("*.sql")))
-    assert apply_migrations(database, migrations_here) == []
+def test_they_apply_once_and_make_the_same_on_every_version(database_url: str, migrations_here: Path) -> None:
+    assert len(apply_migrations(database_url, migrations_here)) == len(list(migrations_here.glob("*.sql")))
+    assert apply_migrations(database_url, migrations_here) == []
     with throwaway_postgres(bin_folder=embedded_binaries()) as embedded:
         dsn = embedded.dsn("postgres")
         apply_migrations(dsn, migrations_here)
-        assert describe_schema(database) == describe_schema(dsn)
+        assert describe_schema(database_url) == describe_schema(dsn)
         apply_migrations(dsn, migrations_folder())
         assert describe_schema(dsn) == DOCUMENT.read_text()
 

@@ -12,9 +12,9 @@ from psycopg.errors import LockNotAvailable, QueryCanceled
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connect, Connection
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal, somebody_waits_for
+from tests.support.database import Connect, Connection, wait_until_blocked
+from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.stack import SignIn
 
 SAVE_PAGE: LiteralString = """
 select public.worker_save_page(
@@ -129,7 +129,7 @@ async def test_what_may_pass_is_no_failure_of_the_page(
         await saver.execute(SAVE_PAGE, arguments)
     await saver.execute("reset lock_timeout")
     saving = asyncio.create_task(saver.execute(SAVE_PAGE, arguments))
-    await somebody_waits_for(database, holder)
+    await wait_until_blocked(database, holder)
     await database.execute("select pg_cancel_backend(%s)", [saver.info.backend_pid])
     with pytest.raises(QueryCanceled):
         await saving
@@ -150,7 +150,7 @@ async def test_the_same_thing_saved_by_two_at_once_is_one(
     await first.execute("begin")
     await first.execute(SAVE_PAGE, sql_arguments(runs[0], pages[0]))
     waiting = asyncio.create_task(second.execute(SAVE_PAGE, sql_arguments(runs[1], pages[1])))
-    await somebody_waits_for(database, first)
+    await wait_until_blocked(database, first)
     await first.execute("commit")
     await waiting
     answer = await database.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,8 +11,8 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from tests.support.database import Connection
 from worker.errors import SiteError
-from worker.local.supabase.stack import Endpoints
 from worker.sources import Source
 from worker.sources.registry import BUILTIN_SOURCES, instances
 from worker.sources.rules import ParameterRule, parameter_rules
@@ -33,15 +32,9 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def database(stack: Endpoints) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(stack.db_url, autocommit=True) as connection:
-        yield connection
-
-
-def database_accepts(database: psycopg.Connection, kind: str, parameters: dict[str, Any]) -> bool:
+async def database_accepts(database: Connection, kind: str, parameters: dict[str, Any]) -> bool:
     try:
-        database.execute("select worker.check_parameters(%s, %s)", [kind, Jsonb(parameters)])
+        await database.execute("select worker.check_parameters(%s, %s)", [kind, Jsonb(parameters)])
     except psycopg.errors.InvalidParameterValue:
         return False
     return True
@@ -57,11 +50,11 @@ def source_accepts(source: Source, parameters: dict[str, Any]) -> bool:
     return True
 
 
-def test_the_rules_of_the_database_follow_from_the_models(database: psycopg.Connection) -> None:
-    with database.cursor(row_factory=class_row(ParameterRule)) as cursor:
+async def test_the_rules_of_the_database_follow_from_the_models(database: Connection) -> None:
+    async with database.cursor(row_factory=class_row(ParameterRule)) as cursor:
         names = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(ParameterRule))
-        cursor.execute(sql.SQL("select {} from worker.parameter_rules").format(names))
-        kept = {(rule.kind, rule.name): as_a_set(rule) for rule in cursor if rule.kind in KINDS}
+        await cursor.execute(sql.SQL("select {} from worker.parameter_rules").format(names))
+        kept = {(rule.kind, rule.name): as_a_set(rule) async for rule in cursor if rule.kind in KINDS}
     defaults = {kind: kept[kind, "sites"].default_value for kind in KINDS}
     for rule in map(as_a_set, parameter_rules(instances(BUILTIN_SOURCES))):
         found = kept.pop((rule.kind, rule.name), None)
@@ -81,11 +74,11 @@ def as_a_set(rule: ParameterRule) -> ParameterRule:
 
 
 @pytest.mark.parametrize("source", instances(BUILTIN_SOURCES), ids=lambda source: source.name)
-def test_the_database_and_the_source_accept_the_same_values(database: psycopg.Connection, source: Source) -> None:
+async def test_the_database_and_the_source_accept_the_same_values(database: Connection, source: Source) -> None:
     for name in source.parameters.model_fields:
         for value in VALUES:
             parameters = SEARCH | {name: value}
-            in_database = database_accepts(database, source.kind, parameters)
+            in_database = await database_accepts(database, source.kind, parameters)
             in_source = source_accepts(source, parameters)
             told = (name, value, in_database, in_source)
             if name in KNOWN_BY_THE_SOURCE_ALONE and isinstance(value, str | list):

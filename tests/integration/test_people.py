@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.integration.conftest import Connection
-from tests.integration.test_sharing import Listener
+from tests.support.database import Connection
 from tests.support.queue import Row, call, claim, lease, page, refusal, start_site, user_id
+from tests.support.realtime import ChangeListener
 from worker.local.supabase.stack import Endpoints
 
 EVERYTHING = (
@@ -136,7 +136,7 @@ async def test_nor_by_what_is_similar(
 async def test_nor_by_realtime(
     stack: Endpoints, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, term: str
 ) -> None:
-    listener, own = Listener(stack, bob, stack.anon_key), Listener(stack, ada, stack.anon_key)
+    listener, own = ChangeListener(stack, bob, stack.anon_key), ChangeListener(stack, ada, stack.anon_key)
     for somebody in (listener, own):
         await somebody.subscribe()
     run = await ask(ada, term)

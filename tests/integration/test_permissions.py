@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, LiteralString
@@ -14,10 +14,9 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from supabase import AsyncClient
 
-from tests.conftest import HAS_PGVECTOR, SignIn, connect
-from tests.integration.conftest import Connection
+from tests.support.database import Connection
 from tests.support.queue import Query, Row, call, claim, enqueue, lease, page, search, user_id
-from worker.local.supabase.stack import Endpoints
+from tests.support.stack import HAS_PGVECTOR, SignIn
 
 # For each relation of `public` what becomes of select, insert, update and delete: "yes", "none" (no error, and no row),
 # "denied" (42501) or "no-table" (55000: a view is read alone). "own" and "other" are a user on rows of his own
@@ -176,12 +175,6 @@ class World:
             "other": (self.ada.client, self.bob),
             "service_role": (self.service, self.bob),
         }[role]
-
-
-@pytest.fixture
-async def anon(stack: Endpoints) -> AsyncIterator[AsyncClient]:
-    async with connect(stack.url, stack.anon_key) as client:
-        yield client
 
 
 @pytest.fixture

@@ -11,21 +11,15 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connection
+from tests.support.database import Configure, Connection
 from tests.support.queue import Row, call, claim, enqueue, lease, page, refusal, start_site
 
 
 @pytest.fixture
-async def user(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def run(user: AsyncClient, service: AsyncClient, kind: str, configure: Configure) -> Row:
+async def run(ada: AsyncClient, service: AsyncClient, kind: str, configure: Configure) -> Row:
     """A claimed run of two sites, the first of which is being searched; each write of progress is let through."""
     await configure("progress_interval", "0")
-    await enqueue(user, kind, sites=["indeed", "linkedin"])
+    await enqueue(ada, kind, sites=["indeed", "linkedin"])
     (run,) = await claim(service, kind)
     await start_site(service, run, "indeed")
     return run
@@ -36,62 +30,62 @@ async def tell(service: AsyncClient, run: Row, step: str = "enriching", **progre
     await call(service, "worker_write_progress", **lease(run), progress=progress)
 
 
-async def run_progress(user: AsyncClient, run: Row) -> Row:
-    found: Any = await user.table("search_runs").select("*").eq("id", run["run_id"]).single().execute()
+async def run_progress(ada: AsyncClient, run: Row) -> Row:
+    found: Any = await ada.table("search_runs").select("*").eq("id", run["run_id"]).single().execute()
     return dict(found.data)
 
 
-async def site_progress(user: AsyncClient, run: Row) -> dict[str, Row]:
-    found: Any = await user.table("search_run_sites").select("site, progress").eq("run_id", run["run_id"]).execute()
+async def site_progress(ada: AsyncClient, run: Row) -> dict[str, Row]:
+    found: Any = await ada.table("search_run_sites").select("site, progress").eq("run_id", run["run_id"]).execute()
     return {row["site"]: row["progress"] for row in found.data}
 
 
-async def test_each_site_has_its_own(user: AsyncClient, service: AsyncClient, run: Row) -> None:
-    assert await site_progress(user, run) == {"indeed": {"step": "searching"}, "linkedin": {"step": "queued"}}
+async def test_each_site_has_its_own(ada: AsyncClient, service: AsyncClient, run: Row) -> None:
+    assert await site_progress(ada, run) == {"indeed": {"step": "searching"}, "linkedin": {"step": "queued"}}
     await tell(service, run, current=3, total=25, details={"channel": "a"})
     told = {"step": "enriching", "current": 3, "total": 25, "details": {"channel": "a"}}
-    assert (await site_progress(user, run))["indeed"] == told
-    assert (await run_progress(user, run))["progress"] == told | {"site": "indeed"}
+    assert (await site_progress(ada, run))["indeed"] == told
+    assert (await run_progress(ada, run))["progress"] == told | {"site": "indeed"}
 
     found = page("indeed", 1, [uuid4().hex for _ in range(2)])
     found["progress"] = {"step": "scoring", "site": "indeed", "current": None, "total": None, "details": {}}
     await call(service, "worker_save_page", **lease(run), **found)
-    assert (await site_progress(user, run))["indeed"] == {"step": "scoring", "details": {}}
+    assert (await site_progress(ada, run))["indeed"] == {"step": "scoring", "details": {}}
     await start_site(service, run, "linkedin")
-    assert (await site_progress(user, run))["linkedin"] == {"step": "searching"}
-    assert (await run_progress(user, run))["progress"] == {"step": "searching", "site": "linkedin"}
+    assert (await site_progress(ada, run))["linkedin"] == {"step": "searching"}
+    assert (await run_progress(ada, run))["progress"] == {"step": "searching", "site": "linkedin"}
     await tell(service, run, "scoring", current=7, details={"x": 1})
     await call(service, "worker_finish_site", **lease(run), site="indeed")
-    assert (await site_progress(user, run))["indeed"] == {"step": "finished"}
+    assert (await site_progress(ada, run))["indeed"] == {"step": "finished"}
 
 
 async def test_it_is_written_at_most_once_in_an_interval(
-    user: AsyncClient, service: AsyncClient, run: Row, configure: Configure
+    ada: AsyncClient, service: AsyncClient, run: Row, configure: Configure
 ) -> None:
     await tell(service, run, current=1)
     await configure("progress_interval", "1 hour")
-    before = await run_progress(user, run)
+    before = await run_progress(ada, run)
     await tell(service, run, current=2)
     found = page("indeed", 1, [uuid4().hex]) | {"progress": {"step": "searching", "site": "indeed", "current": 3}}
     await call(service, "worker_save_page", **lease(run), **found)
-    assert await run_progress(user, run) == before
-    assert (await site_progress(user, run))["indeed"]["current"] == 1
+    assert await run_progress(ada, run) == before
+    assert (await site_progress(ada, run))["indeed"]["current"] == 1
 
 
 async def test_telling_the_same_again_touches_no_site(
-    user: AsyncClient, service: AsyncClient, database: Connection, run: Row
+    ada: AsyncClient, service: AsyncClient, database: Connection, run: Row
 ) -> None:
     await tell(service, run, current=1)
     versions = "select array_agg(xmin::text order by site) from public.search_run_sites where run_id = %s"
     before = await (await database.execute(versions, [run["run_id"]])).fetchall()
     await tell(service, run, current=1)
     assert await (await database.execute(versions, [run["run_id"]])).fetchall() == before
-    assert (await site_progress(user, run))["indeed"]["current"] == 1
+    assert (await site_progress(ada, run))["indeed"]["current"] == 1
 
 
 @pytest.mark.parametrize("way", ["release", "retry"])
 async def test_a_site_that_is_searched_again_does_not_go_back(
-    *, user: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
+    *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
 ) -> None:
     await tell(service, run, "searching", current=1200, total=2500)
     if way == "release":
@@ -106,17 +100,17 @@ async def test_a_site_that_is_searched_again_does_not_go_back(
         await database.execute("update public.search_runs set run_after = now() where id = %s", [run["run_id"]])
         step = "retrying"
     far = {"current": 1200, "total": 2500}
-    assert (await site_progress(user, run))["indeed"] == {"step": step} | far
+    assert (await site_progress(ada, run))["indeed"] == {"step": step} | far
     (again,) = await claim(service, kind)
     await start_site(service, again, "indeed")
-    assert (await site_progress(user, again))["indeed"] == {"step": "searching"} | far
+    assert (await site_progress(ada, again))["indeed"] == {"step": "searching"} | far
     await tell(service, again, "searching", current=0, total=2500)
-    assert (await site_progress(user, again))["indeed"] == {"step": "searching"} | far
+    assert (await site_progress(ada, again))["indeed"] == {"step": "searching"} | far
     await tell(service, again, "searching", current=1300, total=2600)
-    assert (await site_progress(user, again))["indeed"] == {"step": "searching", "current": 1300, "total": 2600}
+    assert (await site_progress(ada, again))["indeed"] == {"step": "searching", "current": 1300, "total": 2600}
     # Another step is counted anew.
     await tell(service, again, "scoring", current=0, total=10)
-    assert (await site_progress(user, again))["indeed"] == {"step": "scoring", "current": 0, "total": 10}
+    assert (await site_progress(ada, again))["indeed"] == {"step": "scoring", "current": 0, "total": 10}
 
 
 counts = st.none() | st.integers(min_value=0, max_value=2**53)

@@ -14,37 +14,18 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connect, Connection
-from tests.support.queue import (
-    SITES,
-    Refusal,
-    Row,
-    answer_after,
-    call,
-    claim,
-    enqueue,
-    lease,
-    new_runs,
-    page,
-    refusal,
-    search,
-    somebody_waits_for,
-    user_id,
-)
+from tests.support.database import Configure, Connect, Connection, answer_after, wait_until_blocked, written
+from tests.support.queue import Refusal, Row, call, claim, enqueue, lease, new_runs, page, refusal, search, user_id
+from tests.support.stack import SignIn
 
+SITES = ("linkedin", "indeed", "glassdoor")
 LEASE_LOST = Refusal(409, "PT409", "lease_lost")
 
 
 @pytest.fixture
-async def user(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def run(user: AsyncClient, service: AsyncClient, kind: str) -> Row:
+async def run(ada: AsyncClient, service: AsyncClient, kind: str) -> Row:
     """A claimed run of one site, which is being searched."""
-    await enqueue(user, kind, sites=["indeed"])
+    await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
     return run
@@ -64,25 +45,6 @@ def fenced_calls() -> list[tuple[str, Row]]:
         ("worker_finish_site", {"site": "indeed"}),
         ("worker_finish_run", {}),
     ]
-
-
-async def written(database: Connection, run_id: str) -> list[Any]:
-    """Everything that a worker may have written about a run."""
-    answer = await database.execute(
-        """
-        select (select jsonb_agg(to_jsonb(run)) from public.search_runs as run where id = %(run)s),
-               (select jsonb_agg(to_jsonb(searched)) from public.search_run_sites as searched where run_id = %(run)s),
-               (select jsonb_agg(to_jsonb(result)) from public.search_results as result where run_id = %(run)s),
-               (select jsonb_agg(to_jsonb(happened)) from public.run_events as happened where run_id = %(run)s),
-               (select jsonb_agg(to_jsonb(page)) from worker.raw_collections as page where run_id = %(run)s),
-               (select jsonb_agg(to_jsonb(lease)) from worker.leases as lease where run_id = %(run)s),
-               (select count(*) from public.items)
-        """,
-        {"run": run_id},
-    )
-    row = await answer.fetchone()
-    assert row is not None
-    return list(row)
 
 
 # The fence ------------------------------------------------------------------------------------------------------
@@ -134,7 +96,7 @@ async def test_a_deleted_run_is_lost(service: AsyncClient, run: Row) -> None:
 
 
 async def test_a_page_that_is_saved_twice_counts_once(
-    service: AsyncClient, user: AsyncClient, database: Connection, run: Row
+    service: AsyncClient, ada: AsyncClient, database: Connection, run: Row
 ) -> None:
     first_page = page("indeed", 1, ids(3))
     saved = await call(service, "worker_save_page", **lease(run), **first_page)
@@ -146,7 +108,7 @@ async def test_a_page_that_is_saved_twice_counts_once(
     await call(service, "worker_finish_site", **lease(run), site="indeed")
     finished = await call(service, "worker_finish_run", **lease(run))
     assert (finished["status"], finished["jobs_found"]) == ("success", 3)
-    found: list[Any] = (await user.table("run_items").select("title").eq("run_id", run["run_id"]).execute()).data
+    found: list[Any] = (await ada.table("run_items").select("title").eq("run_id", run["run_id"]).execute()).data
     assert len(found) == 3
 
 
@@ -192,10 +154,10 @@ async def test_runs_share_the_items_that_both_found(sign_in: SignIn, service: As
 
 
 async def test_claims_at_once_get_different_runs(
-    user: AsyncClient, service: AsyncClient, kind: str, configure: Configure
+    ada: AsyncClient, service: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_running_per_user", None)
-    await user.table("search_runs").insert(new_runs(kind, 12)).execute()
+    await ada.table("search_runs").insert(new_runs(kind, 12)).execute()
     claims = await asyncio.gather(*(claim(service, kind, slots=3, worker_id=f"worker-{n}") for n in range(8)))
     claimed = [run["run_id"] for runs in claims for run in runs]
     assert len(claimed) == len(set(claimed))
@@ -205,8 +167,8 @@ async def test_claims_at_once_get_different_runs(
     assert len(claimed) == len(set(claimed)) == 12
 
 
-async def test_the_same_claim_at_once_gets_the_same_runs(user: AsyncClient, service: AsyncClient, kind: str) -> None:
-    await user.table("search_runs").insert(new_runs(kind, 4)).execute()
+async def test_the_same_claim_at_once_gets_the_same_runs(ada: AsyncClient, service: AsyncClient, kind: str) -> None:
+    await ada.table("search_runs").insert(new_runs(kind, 4)).execute()
     claim_id = str(uuid4())
     claims = await asyncio.gather(*(claim(service, kind, slots=2, claim_id=claim_id) for _ in range(6)))
     assert len(claims[0]) == 2
@@ -229,11 +191,11 @@ async def workers(connect_database: Connect) -> tuple[Connection, Connection]:
 
 
 async def test_a_claim_passes_over_runs_that_another_is_claiming(
-    user: AsyncClient, kind: str, workers: tuple[Connection, Connection], configure: Configure
+    ada: AsyncClient, kind: str, workers: tuple[Connection, Connection], configure: Configure
 ) -> None:
     await configure("max_running_per_user", None)
     first, second = workers
-    await user.table("search_runs").insert(new_runs(kind, 3)).execute()
+    await ada.table("search_runs").insert(new_runs(kind, 3)).execute()
     await first.execute("begin")
     claimed = []
     for connection in (first, second, second):
@@ -245,10 +207,10 @@ async def test_a_claim_passes_over_runs_that_another_is_claiming(
 
 
 async def test_a_retried_claim_waits_for_the_first(
-    user: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection]
+    ada: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection]
 ) -> None:
     first, second = workers
-    await user.table("search_runs").insert(new_runs(kind, 3)).execute()
+    await ada.table("search_runs").insert(new_runs(kind, 3)).execute()
     arguments = {"worker": "w", "kind": kind, "slots": 2, "claim": uuid4()}
     await first.execute("begin")
     claimed = await (await first.execute(CLAIM, arguments)).fetchall()
@@ -296,7 +258,7 @@ async def test_a_page_is_refused_that_waited_for_the_rescue_of_its_run(
     assert len(await (await rescuing.execute(CLAIM, rescue)).fetchall()) == 1
     query = service.rpc("worker_save_page", lease(run) | page("indeed", 1, ids(2)))
     saving = asyncio.create_task(refusal(service, query))
-    await somebody_waits_for(database, rescuing)
+    await wait_until_blocked(database, rescuing)
     await rescuing.execute("commit")
     assert await saving == LEASE_LOST
     state = await written(database, run["run_id"])
@@ -362,10 +324,10 @@ async def test_the_same_end_twice_at_once_answers_the_same(
 
 
 @pytest.fixture
-async def runs(user: AsyncClient, service: AsyncClient, kind: str) -> list[Row]:
+async def runs(ada: AsyncClient, service: AsyncClient, kind: str) -> list[Row]:
     """Three claimed runs, in the order of their ids."""
     for _ in range(3):
-        await enqueue(user, kind, sites=["indeed"])
+        await enqueue(ada, kind, sites=["indeed"])
     return sorted(await claim(service, kind, slots=3), key=lambda run: str(run["run_id"]))
 
 
@@ -393,7 +355,7 @@ async def test_leases_are_locked_in_the_order_of_their_runs(
     await holder.execute("begin")
     await holder.execute("select from worker.leases where run_id = %s for update", [first])
     waiting = asyncio.create_task(asking.execute(query, of(runs[::direction])))
-    await somebody_waits_for(database, holder)
+    await wait_until_blocked(database, holder)
     # Whoever waits for the first has none of the others: so nobody waits in a circle.
     free = await database.execute("select from worker.leases where run_id = any (%s) for update skip locked", [others])
     await holder.execute("commit")
@@ -446,10 +408,10 @@ CANCEL: LiteralString = "select status::text, jobs_found from public.cancel_sear
 
 
 @pytest.fixture
-async def owners(user: AsyncClient, connect_database: Connect) -> tuple[Connection, Connection]:
+async def owners(ada: AsyncClient, connect_database: Connect) -> tuple[Connection, Connection]:
     """Two connections with the rights of the signed-in user."""
     first, second = await connect_database(), await connect_database()
-    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
+    claims = json.dumps({"sub": await user_id(ada), "role": "authenticated"})
     for connection in (first, second):
         await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
         await connection.execute("set role authenticated")
@@ -549,14 +511,14 @@ async def test_a_run_is_cancelled_once(
 
 
 async def test_a_claim_passes_over_a_run_that_is_being_cancelled(
-    user: AsyncClient,
+    ada: AsyncClient,
     database: Connection,
     kind: str,
     owners: tuple[Connection, Connection],
     workers: tuple[Connection, Connection],
 ) -> None:
     (cancelling, _), (claiming, _) = owners, workers
-    run = await enqueue(user, kind)
+    run = await enqueue(ada, kind)
     await cancelling.execute("begin")
     await cancelling.execute(CANCEL, {"run_id": run["id"]})
     for end in ("commit", "select"):
@@ -567,14 +529,14 @@ async def test_a_claim_passes_over_a_run_that_is_being_cancelled(
 
 
 async def test_a_cancellation_that_waited_for_a_claim_ends_its_lease(
-    user: AsyncClient,
+    ada: AsyncClient,
     database: Connection,
     kind: str,
     owners: tuple[Connection, Connection],
     workers: tuple[Connection, Connection],
 ) -> None:
     (cancelling, _), (claiming, _) = owners, workers
-    run = await enqueue(user, kind)
+    run = await enqueue(ada, kind)
     await claiming.execute("begin")
     await claiming.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})
     answer = await answer_after(claiming, database, cancelling, CANCEL, {"run_id": run["id"]})
@@ -593,7 +555,7 @@ values (%s, jsonb_build_object('search_term', gen_random_uuid())) returning stat
 @pytest.mark.parametrize("quota", ["max_pending_per_user", "max_per_hour_per_user"])
 async def test_of_two_inserts_for_the_last_place_one_passes(
     *,
-    user: AsyncClient,
+    ada: AsyncClient,
     database: Connection,
     kind: str,
     owners: tuple[Connection, Connection],
@@ -602,7 +564,7 @@ async def test_of_two_inserts_for_the_last_place_one_passes(
 ) -> None:
     first, second = owners
     await configure(quota, 2)
-    await enqueue(user, kind)
+    await enqueue(ada, kind)
     await first.execute("begin")
     await first.execute(INSERT, [kind])
     code, _ = await refused_after(first, database, second, INSERT, [kind])
@@ -612,25 +574,25 @@ async def test_of_two_inserts_for_the_last_place_one_passes(
 
 
 async def test_an_insert_that_is_undone_leaves_its_place_to_the_next(
-    user: AsyncClient, database: Connection, kind: str, owners: tuple[Connection, Connection], configure: Configure
+    ada: AsyncClient, database: Connection, kind: str, owners: tuple[Connection, Connection], configure: Configure
 ) -> None:
     first, second = owners
     await configure("max_pending_per_user", 2)
-    await enqueue(user, kind)
+    await enqueue(ada, kind)
     await first.execute("begin")
     await first.execute(INSERT, [kind])
     waiting = asyncio.create_task(second.execute(INSERT, [kind]))
-    await somebody_waits_for(database, first)
+    await wait_until_blocked(database, first)
     await first.execute("rollback")
     assert await (await waiting).fetchall() == [("pending",)]
 
 
 async def test_two_claims_at_once_keep_to_the_running_limit_together(
-    user: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection], configure: Configure
+    ada: AsyncClient, database: Connection, kind: str, workers: tuple[Connection, Connection], configure: Configure
 ) -> None:
     first, second = workers
     await configure("max_running_per_user", 5)
-    await user.table("search_runs").insert(new_runs(kind, 9)).execute()
+    await ada.table("search_runs").insert(new_runs(kind, 9)).execute()
     await first.execute("begin")
     claimed = await (await first.execute(CLAIM, {"worker": "w", "kind": kind, "slots": 3, "claim": uuid4()})).fetchall()
     arguments = {"worker": "w", "kind": kind, "slots": 4, "claim": uuid4()}
@@ -694,14 +656,14 @@ async def old_run(service: AsyncClient, database: Connection, run: Row) -> str:
 @pytest.mark.parametrize("claims_first", [True, False])
 async def test_retention_and_a_claim_do_not_wait_for_each_other(
     *,
-    user: AsyncClient,
+    ada: AsyncClient,
     database: Connection,
     kind: str,
     old_run: str,
     workers: tuple[Connection, Connection],
     claims_first: bool,
 ) -> None:
-    waiting_run = await enqueue(user, kind)
+    waiting_run = await enqueue(ada, kind)
     claim_it: tuple[LiteralString, Row] = (CLAIM, {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()})
     delete: tuple[LiteralString, Row] = (DELETE_EXPIRED, {})
     for connection, statement in zip(workers, (claim_it, delete) if claims_first else (delete, claim_it), strict=True):
@@ -739,12 +701,12 @@ async def progress_interval(request: pytest.FixtureRequest, database: Connection
 
 
 async def test_how_many_changes_realtime_sends_of_a_run(
-    user: AsyncClient, service: AsyncClient, database: Connection, kind: str, progress_interval: str
+    ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, progress_interval: str
 ) -> None:
     slot = f"test_{uuid4().hex}"
     await database.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
     try:
-        await enqueue(user, kind, sites=list(SITES), results_wanted=100)
+        await enqueue(ada, kind, sites=list(SITES), results_wanted=100)
         (run,) = await claim(service, kind)
         await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
         finished = await search(service, run, {site: [ids(25) for _ in range(4)] for site in SITES})
@@ -788,9 +750,9 @@ async def published_changes(database: Connection, slot: str) -> Counter[tuple[st
     [("worker_start_site", {"attempt": 1}), ("worker_finish_site", {})],
 )
 async def test_a_site_that_the_run_does_not_have_is_refused(
-    user: AsyncClient, service: AsyncClient, kind: str, function: str, arguments: Row
+    ada: AsyncClient, service: AsyncClient, kind: str, function: str, arguments: Row
 ) -> None:
-    await enqueue(user, kind, sites=["indeed"])
+    await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     refused = await refusal(service, service.rpc(function, {**lease(run), "site": "bayt", **arguments}))
     assert (refused.status, refused.code) == (400, "22023")
@@ -805,7 +767,7 @@ async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
     await saving.execute("select worker.lock_lease(%(run_id)s, %(lease_token)s)", lease(run))
     cancel = "update public.search_runs set status = 'cancelled', completed_at = now() where id = %(run_id)s"
     waiting = asyncio.create_task(ending.execute(cancel, lease(run)))
-    await somebody_waits_for(database, saving)
+    await wait_until_blocked(database, saving)
     await saving.execute("select worker.write_progress(%(run_id)s, '{}')", lease(run))
     await saving.execute("commit")
     await waiting
@@ -838,9 +800,9 @@ async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_br
 
 
 async def test_a_new_default_of_sites_leaves_waiting_runs_as_they_are(
-    user: AsyncClient, service: AsyncClient, database: Connection, kind: str
+    ada: AsyncClient, service: AsyncClient, database: Connection, kind: str
 ) -> None:
-    await enqueue(user, kind)
+    await enqueue(ada, kind)
     await database.execute(
         "update worker.parameter_rules set default_value = '[\"bayt\"]' where (kind, name) = (%s, 'sites')", [kind]
     )

@@ -16,8 +16,6 @@ from psycopg import sql
 from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from supabase import AsyncClient
 
-from tests.conftest import SignIn, connect
-from tests.integration.conftest import served, served_with_realtime
 from tests.support.realtime import (
     ALICE,
     PATIENCE_SECONDS,
@@ -27,9 +25,9 @@ from tests.support.realtime import (
     binding,
     published_table,
     soon,
-    token,
     wire,
 )
+from tests.support.stack import SignIn, served, served_with_realtime, supabase_client, user_token
 from worker.local.loopback import free_port
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.realtime import server as realtime
@@ -108,8 +106,8 @@ async def test_nobody_else_hears_of_it(stack: Endpoints, sign_in: SignIn, table:
 
 
 async def test_an_expired_token_ends_the_channel(stack: Endpoints, table: Table) -> None:
-    async with connect(stack.url, stack.anon_key) as client:
-        short = await Subscription.start(client, table, token(stack, ALICE, lifetime_seconds=2))
+    async with supabase_client(stack.url, stack.anon_key) as client:
+        short = await Subscription.start(client, table, user_token(stack, ALICE, lifetime_seconds=2))
 
         assert await soon(short.states) == RealtimeSubscribeStates.CHANNEL_ERROR
         assert await soon(short.states) == RealtimeSubscribeStates.CLOSED
@@ -148,7 +146,7 @@ async def test_the_protocol_from_join_to_leave(stack: Endpoints, table: Table, p
         assert (heartbeat.topic, heartbeat.event, heartbeat.ref) == ("phoenix", "phx_reply", "9")
         assert heartbeat.payload == {"status": "ok", "response": {}}
         first, second, _ = await client.subscribe(
-            binding(table), binding(table, "INSERT"), binding(table, "UPDATE"), access_token=token(stack, ALICE)
+            binding(table), binding(table, "INSERT"), binding(table, "UPDATE"), access_token=user_token(stack, ALICE)
         )
 
         await table.insert(1, ALICE, status="pending", amount="1.50", secret="not granted")
@@ -207,7 +205,7 @@ async def test_values_are_what_postgres_writes_as_json(stack: Endpoints, table: 
         await table.connection.execute(f'alter table {table.name} add column "{name}" {definition}')
     await table.execute("grant select on {table} to authenticated")
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.insert(1, ALICE, status='quotes " \\ and\nlines')
 
@@ -231,7 +229,7 @@ async def test_values_are_cut_where_the_platform_cuts_them(stack: Endpoints, tab
         await table.execute(f"alter table {{table}} add column {name} {definition.replace('{%}', '{{%}}')}")
     await table.execute("grant select on {table} to authenticated")
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.insert(21, ALICE, amount="NaN", status="running")
 
@@ -244,7 +242,7 @@ async def test_values_are_cut_where_the_platform_cuts_them(stack: Endpoints, tab
 async def test_an_unchanged_toasted_value_is_left_out(stack: Endpoints, table: Table) -> None:
     await table.insert(1, ALICE, body="x" * 10_000)
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.execute("update {table} set status = 'running'")
         await table.execute("update {table} set body = 'short'")
@@ -262,7 +260,7 @@ async def test_with_replica_identity_full_an_unchanged_toasted_value_is_sent_but
     async with wire(stack) as client:
         conditions = "", "body=not.is.null", "status=eq.running"
         everything, _, by_status = await client.subscribe(
-            *(binding(table, filter=condition) for condition in conditions), access_token=token(stack, ALICE)
+            *(binding(table, filter=condition) for condition in conditions), access_token=user_token(stack, ALICE)
         )
 
         await table.execute("update {table} set status = 'running'")
@@ -276,7 +274,7 @@ async def test_a_record_over_1_mib_comes_without_long_values_and_nulls(stack: En
     await table.execute("alter table {table} add document jsonb, add word text, replica identity full")
     await table.execute("grant select on {table} to authenticated")
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.insert(1, ALICE, status="s" * 62, word="w" * 63, document="null", body="x" * (1024 * 1024))
         await table.execute("update {table} set status = 'short'")
@@ -291,7 +289,7 @@ async def test_a_record_over_1_mib_comes_without_long_values_and_nulls(stack: En
 
 async def test_the_limit_counts_the_text_that_the_platform_logs(stack: Endpoints, table: Table) -> None:
     async with wire(stack, max_size=None) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.insert(1, ALICE, body="x" * (1024 * 1024 - 1000))
         await table.insert(2, ALICE, body="\n" * (512 * 1024))  # each is two bytes, escaped
@@ -302,7 +300,7 @@ async def test_the_limit_counts_the_text_that_the_platform_logs(stack: Endpoints
 
 async def test_a_transaction_of_several_tables_arrives_in_its_order(stack: Endpoints, table: Table) -> None:
     async with published_table(stack.db_url) as other, wire(stack) as client:
-        await client.subscribe(binding(table), binding(other), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), binding(other), access_token=user_token(stack, ALICE))
 
         async with table.connection.transaction():
             for number in range(150):
@@ -317,7 +315,7 @@ async def test_a_transaction_of_several_tables_arrives_in_its_order(stack: Endpo
 
 async def test_a_row_that_is_gone_when_it_is_looked_up_is_not_told_of(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         async with table.connection.transaction():
             await table.insert(1, ALICE)
@@ -336,7 +334,7 @@ async def test_a_row_that_is_gone_when_it_is_looked_up_is_not_told_of(stack: End
 async def test_errors_instead_of_rows(stack: Endpoints, table: Table, change: str, error: str) -> None:
     await table.execute(change.replace("{table}_pkey", f"{table.name}_pkey"))
     async with wire(stack) as client:
-        [number] = await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        [number] = await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.insert(1, ALICE)
 
@@ -356,7 +354,7 @@ async def test_channels_outlive_the_database(data_folder: Path, immediately: boo
     try:
         async with served(postgres) as stack, wire(stack) as client:
             table = await Table.publish(stack.db_url)
-            ids = await client.subscribe(binding(table), access_token=token(stack, ALICE))
+            ids = await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
             await table.connection.close()
             await asyncio.to_thread(postgres.stop, immediately=immediately)
             await asyncio.to_thread(postgres.start)
@@ -394,7 +392,7 @@ async def test_changes_can_be_lost_in_silence(data_folder: Path) -> None:
         async with served_with_realtime(postgres) as (stack, following), wire(stack) as client:
             table = await Table.publish(stack.db_url)
             async with table.connection:
-                await client.subscribe(binding(table), access_token=token(stack, ALICE))
+                await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
                 for number in range(250):  # more than one poll reads
                     await table.insert(number, ALICE)

@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.realtime import (
-    ALICE,
-    SUBSCRIBED,
-    Table,
-    binding,
-    token,
-    wire,
-)
+from tests.support.realtime import ALICE, SUBSCRIBED, Table, binding, wire
+from tests.support.stack import user_token
 from worker.local.supabase.stack import Endpoints
 from worker.local.supabase.tokens import Tokens
 
@@ -54,7 +48,7 @@ async def test_filters_compare_as_the_columns_type_does(stack: Endpoints, table:
     }
     async with wire(stack) as client:
         ids = await client.subscribe(
-            *(binding(table, filter=condition) for condition in expected), access_token=token(stack, ALICE)
+            *(binding(table, filter=condition) for condition in expected), access_token=user_token(stack, ALICE)
         )
 
         for number, row in ROWS.items():
@@ -87,7 +81,7 @@ async def test_wildcards_hear_of_every_table(stack: Endpoints, table: Table) -> 
             {"event": "*", "schema": "public"},
             {"event": "*", "schema": "public", "table": "*"},
             {"event": "DELETE", "table": table.name},
-            access_token=token(stack, ALICE),
+            access_token=user_token(stack, ALICE),
         )
 
         await table.insert(1, ALICE)
@@ -99,7 +93,7 @@ async def test_names_of_tables_are_patterns(stack: Endpoints, table: Table) -> N
     async with wire(stack) as client:
         pattern = table.name[:-1] + "_"
         ids = await client.subscribe(
-            {"event": "*", "schema": "pub%", "table": pattern}, binding(table), access_token=token(stack, ALICE)
+            {"event": "*", "schema": "pub%", "table": pattern}, binding(table), access_token=user_token(stack, ALICE)
         )
 
         await table.insert(1, ALICE)
@@ -110,7 +104,7 @@ async def test_names_of_tables_are_patterns(stack: Endpoints, table: Table) -> N
 async def test_a_selection_cuts_columns_but_the_key(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
         [number] = await client.subscribe(
-            binding(table, select=["status", "amount"], filter="id=eq.1"), access_token=token(stack, ALICE)
+            binding(table, select=["status", "amount"], filter="id=eq.1"), access_token=user_token(stack, ALICE)
         )
 
         await table.insert(1, ALICE, status="pending", body="long")
@@ -131,7 +125,7 @@ async def test_what_is_selected_otherwise_is_a_message_of_its_own(stack: Endpoin
     async with wire(stack) as client:
         selections = [["status", "body"], ["amount"], ["body", "status"], [], [5]]
         first, second, third, *whole = await client.subscribe(
-            *(binding(table, select=select) for select in selections), access_token=token(stack, ALICE)
+            *(binding(table, select=select) for select in selections), access_token=user_token(stack, ALICE)
         )
 
         await table.insert(1, ALICE)
@@ -163,7 +157,7 @@ async def test_a_bad_binding_is_told_in_a_system_message(
     stack: Endpoints, table: Table, more: dict[str, Any], message: str
 ) -> None:
     async with wire(stack) as client:
-        await client.join({**binding(table), **more}, access_token=token(stack, ALICE))
+        await client.join({**binding(table), **more}, access_token=user_token(stack, ALICE))
 
         answer = await client.receive()
 
@@ -174,8 +168,8 @@ async def test_a_bad_binding_is_told_in_a_system_message(
 
 async def test_a_filter_that_fits_no_more_harms_no_other_subscriber(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as careful, wire(stack) as careless:
-        await careful.subscribe(binding(table), access_token=token(stack, ALICE))
-        await careless.subscribe(binding(table, filter="amount=gt.1.5"), access_token=token(stack, ALICE))
+        await careful.subscribe(binding(table), access_token=user_token(stack, ALICE))
+        await careless.subscribe(binding(table, filter="amount=gt.1.5"), access_token=user_token(stack, ALICE))
 
         await table.execute("alter table {table} alter column amount type int")
         await table.insert(1, ALICE)
@@ -191,7 +185,7 @@ async def test_a_policy_that_fails_hides_the_rows_from_its_role_alone(stack: End
         "create policy broken on {table} as restrictive for select to authenticated using (1 / (id - id) > 0)"
     )
     async with wire(stack) as authenticated, wire(stack) as visitor:
-        await authenticated.subscribe(binding(table), access_token=token(stack, ALICE))
+        await authenticated.subscribe(binding(table), access_token=user_token(stack, ALICE))
         await visitor.subscribe(binding(table))
 
         await table.insert(1, ALICE, is_public=True)
@@ -228,7 +222,7 @@ async def test_what_the_platforms_trigger_raises(
     await table.execute("alter table {table} add name varchar(20)")
     await table.execute("grant select (name) on {table} to authenticated")
     async with wire(stack) as client:
-        await client.join({**binding(table), **more}, access_token=token(stack, ALICE))
+        await client.join({**binding(table), **more}, access_token=user_token(stack, ALICE))
 
         told = (await client.receive()).payload["message"]
 
@@ -238,7 +232,7 @@ async def test_what_the_platforms_trigger_raises(
 async def test_in_takes_100_values(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
         values = ",".join(map(str, range(100)))
-        ids = await client.subscribe(binding(table, filter=f"id=in.({values})"), access_token=token(stack, ALICE))
+        ids = await client.subscribe(binding(table, filter=f"id=in.({values})"), access_token=user_token(stack, ALICE))
 
         await table.insert(100, ALICE)
         await table.insert(99, ALICE)
@@ -252,7 +246,7 @@ async def test_a_filter_needs_a_schema_and_a_table(stack: Endpoints, table: Tabl
     item = binding(table, filter="id=eq.1")
     del item[without]
     async with wire(stack) as client:
-        await client.join(item, access_token=token(stack, ALICE))
+        await client.join(item, access_token=user_token(stack, ALICE))
 
         told = (await client.receive()).payload
 
@@ -271,7 +265,7 @@ async def test_a_filter_that_would_cost_the_platform_its_changes_is_refused(
     await table.execute("alter table {table} add tags text[], add document json, add place point")
     await table.execute("grant select on {table} to authenticated")
     async with wire(stack) as client:
-        await client.join(binding(table, filter=condition), access_token=token(stack, ALICE))
+        await client.join(binding(table, filter=condition), access_token=user_token(stack, ALICE))
 
         told = (await client.receive()).payload
 
@@ -286,8 +280,8 @@ async def test_a_value_that_a_domain_refuses_harms_nobody(stack: Endpoints, tabl
         await table.execute(f"alter table {{table}} add rank {domain}")
         await table.execute("grant select (rank) on {table} to authenticated")
         async with wire(stack) as client, wire(stack) as other:
-            await other.subscribe(binding(table), access_token=token(stack, ALICE))
-            await client.join(binding(table, filter="rank=eq.-1"), access_token=token(stack, ALICE))
+            await other.subscribe(binding(table), access_token=user_token(stack, ALICE))
+            await client.join(binding(table, filter="rank=eq.-1"), access_token=user_token(stack, ALICE))
 
             assert "ERROR 23514 (check_violation)" in (await client.receive()).payload["message"]
             await table.insert(1, ALICE)

@@ -13,19 +13,8 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.integration.conftest import served
-from tests.support.realtime import (
-    ALICE,
-    BOB,
-    PROTOCOLS,
-    SUBSCRIBED,
-    Table,
-    binding,
-    socket_url,
-    soon,
-    token,
-    wire,
-)
+from tests.support.realtime import ALICE, BOB, PROTOCOLS, SUBSCRIBED, Table, binding, socket_url, soon, wire
+from tests.support.stack import served, user_token
 from worker.local.loopback import free_port
 from worker.local.supabase.gateway import MAX_FRAME_BYTES
 from worker.local.supabase.postgres import Postgres
@@ -39,7 +28,7 @@ async def test_an_expired_token_is_told_before_the_channel_is_closed(
     stack: Endpoints, table: Table, protocol: str
 ) -> None:
     async with wire(stack, protocol) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE, lifetime_seconds=2))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE, lifetime_seconds=2))
 
         told, closed = await client.receive(), await client.receive()
 
@@ -51,17 +40,17 @@ async def test_an_expired_token_is_told_before_the_channel_is_closed(
             "channel": "runs",
         }
         assert (closed.event, closed.topic, closed.ref) == ("phx_close", "realtime:runs", "1")
-        await client.send("realtime:runs", "access_token", {"access_token": token(stack, ALICE)})
+        await client.send("realtime:runs", "access_token", {"access_token": user_token(stack, ALICE)})
         assert (await client.receive()).payload == {"status": "error", "response": {"reason": "unmatched topic"}}
 
 
 async def test_a_refreshed_token_keeps_the_channel_open(stack: Endpoints, table: Table) -> None:
-    short = token(stack, ALICE, lifetime_seconds=3)
+    short = user_token(stack, ALICE, lifetime_seconds=3)
     async with wire(stack) as refreshed, wire(stack) as neglected:
         await refreshed.subscribe(binding(table), access_token=short)
         await neglected.subscribe(binding(table), access_token=short)
 
-        await refreshed.send("realtime:runs", "access_token", {"access_token": token(stack, ALICE)})
+        await refreshed.send("realtime:runs", "access_token", {"access_token": user_token(stack, ALICE)})
 
         assert (await refreshed.receive()).payload == SUBSCRIBED
         assert [(await neglected.receive()).event for _ in range(2)] == ["system", "phx_close"]
@@ -71,8 +60,8 @@ async def test_a_refreshed_token_keeps_the_channel_open(stack: Endpoints, table:
 
 async def test_a_refreshed_token_may_speak_for_somebody_else(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
-        await client.send("realtime:runs", "access_token", {"access_token": token(stack, BOB)})
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
+        await client.send("realtime:runs", "access_token", {"access_token": user_token(stack, BOB)})
         assert (await client.receive()).payload == SUBSCRIBED
 
         await table.insert(1, ALICE)
@@ -83,7 +72,7 @@ async def test_a_refreshed_token_may_speak_for_somebody_else(stack: Endpoints, t
 
 async def test_a_refresh_without_a_token_changes_nothing(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
         await client.send("realtime:runs", "access_token", {"access_token": None})
 
         await table.insert(1, ALICE)
@@ -93,7 +82,7 @@ async def test_a_refresh_without_a_token_changes_nothing(stack: Endpoints, table
 
 async def test_a_refresh_with_a_bad_token_ends_the_channel(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await client.send("realtime:runs", "access_token", {"access_token": "forged"})
 
@@ -103,7 +92,7 @@ async def test_a_refresh_with_a_bad_token_ends_the_channel(stack: Endpoints, tab
 
 async def test_a_join_with_an_expired_token_is_refused(stack: Endpoints) -> None:
     async with wire(stack) as client:
-        expired = token(stack, ALICE, lifetime_seconds=-60)
+        expired = user_token(stack, ALICE, lifetime_seconds=-60)
 
         await client.send("realtime:runs", "phx_join", {"config": {}, "access_token": expired})
 
@@ -114,9 +103,9 @@ async def test_a_join_with_an_expired_token_is_refused(stack: Endpoints) -> None
 
 async def test_a_second_join_replaces_the_channel(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
-        [number] = await client.join(binding(table), access_token=token(stack, ALICE), join_ref="2")
+        [number] = await client.join(binding(table), access_token=user_token(stack, ALICE), join_ref="2")
 
         closed = await client.receive()
         assert (closed.event, closed.join_ref) == ("phx_close", "1")
@@ -128,12 +117,12 @@ async def test_a_second_join_replaces_the_channel(stack: Endpoints, table: Table
 
 async def test_the_channel_that_left_hears_no_more(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
         await client.send("realtime:runs", "phx_leave", {})
         assert [(await client.receive()).event for _ in range(2)] == ["phx_reply", "phx_close"]
         await table.insert(1, ALICE)
 
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
         await table.insert(2, ALICE)
 
         assert (await client.change())["data"]["record"]["id"] == 2
@@ -170,7 +159,7 @@ async def test_a_join_that_needs_what_is_not_here_is_refused(
         reply = await client.receive()
 
         assert (reply.event, reply.payload) == ("phx_reply", {"status": "error", "response": {"reason": reason}})
-        await client.send("realtime:runs", "access_token", {"access_token": token(stack, ALICE)})
+        await client.send("realtime:runs", "access_token", {"access_token": user_token(stack, ALICE)})
         assert (await client.receive()).payload["response"] == {"reason": "unmatched topic"}
 
 
@@ -187,7 +176,7 @@ async def test_a_key_that_is_no_jwt_says_nothing_about_the_user(stack: Endpoints
 
 async def test_a_user_token_comes_before_an_access_token(stack: Endpoints, table: Table) -> None:
     async with wire(stack) as client:
-        await client.subscribe(binding(table), access_token=token(stack, BOB), user_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, BOB), user_token=user_token(stack, ALICE))
 
         await table.insert(1, BOB)
         await table.insert(2, ALICE)
@@ -282,8 +271,8 @@ async def test_a_client_that_does_not_read_is_closed_and_holds_up_nobody(
         ):
             table = await Table.publish(stack.db_url)
             async with table.connection:
-                await idle.subscribe(binding(table), access_token=token(stack, ALICE))
-                await reading.subscribe(binding(table), access_token=token(stack, ALICE))
+                await idle.subscribe(binding(table), access_token=user_token(stack, ALICE))
+                await reading.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
                 for number in range(60):
                     await table.insert(number, ALICE, body="x" * 900_000)
@@ -300,7 +289,7 @@ async def test_a_client_that_does_not_read_is_closed_and_holds_up_nobody(
 
 async def test_a_client_that_reads_may_get_much_at_once(stack: Endpoints, table: Table) -> None:
     async with wire(stack, max_size=None, compression=None) as client:
-        await client.subscribe(binding(table), access_token=token(stack, ALICE))
+        await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
 
         await table.execute(
             "insert into {table} (id, owner, body) select n, %s, repeat('x', 900000) from generate_series(1, 60) n",

@@ -11,14 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.integration.conftest import Configure, Connection
-from tests.support.queue import Row, call, claim, enqueue, search, user_id
+from tests.support.database import Configure, Connection
+from tests.support.queue import SITES, Row, call, claim, enqueue, search, user_id
+from tests.support.realtime import PUBLISHED_TABLES
 from tools.schema.document import describe_schema
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
-
-SITES = ["indeed", "linkedin"]
-TABLES = ("search_runs", "search_run_sites", "search_results")
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ async def heard_by(stack: Endpoints, listener: AsyncClient, until: str, deletion
         assert session is not None
         return session.access_token
 
-    bindings = [Binding(table) for table in TABLES]
+    bindings = [Binding(table) for table in PUBLISHED_TABLES]
     events = changes(stack.url, stack.anon_key, bindings, access_token=access_token)
     heard: list[Change] = []
     async with asyncio.timeout(20), aclosing(events):
@@ -99,5 +97,5 @@ async def test_a_stranger_hears_of_deletions_but_not_of_what(
 
 async def test_the_schema_document_says_what_a_deletion_shows(stack: Endpoints) -> None:
     (_, realtime) = describe_schema(stack.db_url).split("\n## Realtime\n")
-    for table in TABLES:
+    for table in PUBLISHED_TABLES:
         assert f"| `public.{table}` | insert, update, delete | `id uuid` |" in realtime

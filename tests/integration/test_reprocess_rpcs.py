@@ -10,9 +10,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connect, Connection
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal, somebody_waits_for
+from tests.support.database import Connect, Connection, wait_until_blocked
+from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.stack import SignIn
 
 LOAD_PAGE: LiteralString = "select public.worker_load_page(%(page_id)s, 2, 5, '{}', %(items)s, '[]')"
 
@@ -166,7 +166,7 @@ async def test_a_page_is_loaded_while_its_run_is_searched(
     ((loaded,),) = await (await loading.execute(LOAD_PAGE, arguments)).fetchall()
     assert loaded["results"] == 1
     saving = asyncio.create_task(call(service, "worker_save_page", **lease(run), **page("indeed", 5, ["3", "5"])))
-    await somebody_waits_for(database, loading)
+    await wait_until_blocked(database, loading)
     await loading.execute("commit")
     assert await saving == {"status": "completed", "results": 1, "new": 2}
     await load(service, claimed[1]["page_id"], ["4"])

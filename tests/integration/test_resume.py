@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connection
-from tests.support.queue import Row, call, claim, enqueue, lease, page, pause, start_site, user_id
+from tests.support.database import Configure, Connection, pause
+from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
+from tests.support.stack import SignIn
 
 FROM_THE_BEGINNING = {"cursor": None, "next_page": 1, "is_fetched": False}
 
@@ -19,14 +19,9 @@ WAYS_TO_STOP = ["rescue", "release", "retry", "deferral"]
 
 
 @pytest.fixture
-async def user(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def run(user: AsyncClient, service: AsyncClient, kind: str) -> Row:
+async def run(ada: AsyncClient, service: AsyncClient, kind: str) -> Row:
     """A claimed run of one site, which is being searched."""
-    await enqueue(user, kind, sites=["indeed"])
+    await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     await start_site(service, run, "indeed")
     return run
@@ -84,7 +79,7 @@ async def pages(database: Connection, run: Row) -> list[Any]:
 
 @pytest.mark.parametrize("way", WAYS_TO_STOP)
 async def test_a_search_goes_on_after_its_last_saved_page(
-    *, user: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
+    *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
 ) -> None:
     assert given(run) == {"site": "indeed", "attempt": 1, "account": None, **FROM_THE_BEGINNING}
     for number in (1, 2):
@@ -101,7 +96,7 @@ async def test_a_search_goes_on_after_its_last_saved_page(
     finished = await call(service, "worker_finish_run", **lease(again))
     assert (finished["status"], finished["jobs_found"]) == ("success", 3)
     assert await pages(database, run) == [("indeed", 1, 1), ("indeed", 1, 2), ("indeed", 2, 3)]
-    shown = user.table("run_items").select("page_number").eq("run_id", run["run_id"]).order("page_number")
+    shown = ada.table("run_items").select("page_number").eq("run_id", run["run_id"]).order("page_number")
     assert (await shown.execute()).data == [{"page_number": number} for number in (1, 2, 3)]
 
 
@@ -139,7 +134,7 @@ async def test_the_same_claim_again_tells_the_same(service: AsyncClient, kind: s
 
 @pytest.mark.parametrize("problem", ["no cursor", "unreadable", "gap", "other account"])
 async def test_it_begins_anew_where_it_cannot_go_on(
-    *, user: AsyncClient, service: AsyncClient, kind: str, run: Row, problem: str
+    *, ada: AsyncClient, service: AsyncClient, kind: str, run: Row, problem: str
 ) -> None:
     await save(service, run, 1)
     if problem == "unreadable":
@@ -155,7 +150,7 @@ async def test_it_begins_anew_where_it_cannot_go_on(
         await save(service, run, 3)
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     if problem == "other account":
-        owner = await user_id(user)
+        owner = await user_id(ada)
         await call(service, "worker_set_account", user_id=owner, site="indeed", account="another")
     (again,) = await claim(service, kind)
     assert resumption(again) == FROM_THE_BEGINNING
@@ -218,14 +213,14 @@ async def test_pages_that_waited_on_a_disk_count_when_they_come(service: AsyncCl
 
 
 async def test_pages_that_waited_on_a_disk_are_of_the_account_that_they_came_through(
-    user: AsyncClient, service: AsyncClient, kind: str
+    ada: AsyncClient, service: AsyncClient, kind: str
 ) -> None:
-    await call(service, "worker_set_account", user_id=await user_id(user), site="indeed", account="former")
-    await enqueue(user, kind, sites=["indeed"])
+    await call(service, "worker_set_account", user_id=await user_id(ada), site="indeed", account="former")
+    await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     await start_site(service, run, "indeed")
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
-    await call(service, "worker_set_account", user_id=await user_id(user), site="indeed", account="latter")
+    await call(service, "worker_set_account", user_id=await user_id(ada), site="indeed", account="latter")
     (again,) = await claim(service, kind)
     await save(service, again, 1, attempt=1, account="former")
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(again)])
@@ -235,7 +230,7 @@ async def test_pages_that_waited_on_a_disk_are_of_the_account_that_they_came_thr
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progress_never_goes_back(
-    *, user: AsyncClient, service: AsyncClient, database: Connection, kind: str, configure: Configure, seed: int
+    *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, configure: Configure, seed: int
 ) -> None:
     chance = random.Random(seed)
     await configure("max_rescues", 100)
@@ -243,7 +238,7 @@ async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progres
     await database.execute(
         "update worker.parameter_rules set maximum = 2500 where (kind, name) = (%s, 'results_wanted')", [kind]
     )
-    row = await enqueue(user, kind, sites=["indeed"], results_wanted=2500)
+    row = await enqueue(ada, kind, sites=["indeed"], results_wanted=2500)
     progress, finished = [0], None
     while finished is None:
         (run,) = await claim(service, kind)
@@ -260,7 +255,7 @@ async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progres
         else:
             await call(service, "worker_finish_site", **lease(run), site="indeed")
             finished = await call(service, "worker_finish_run", **lease(run))
-        seen: Any = (await user.table("search_runs").select("progress_current").eq("id", row["id"]).execute()).data
+        seen: Any = (await ada.table("search_runs").select("progress_current").eq("id", row["id"]).execute()).data
         progress.append(seen[0]["progress_current"])
     assert (finished["status"], finished["jobs_found"], finished["attempts"]) == ("success", 100, 1)
     assert [number for _, _, number in await pages(database, run)] == list(range(1, 26))
@@ -272,10 +267,10 @@ async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progres
 
 
 @pytest.fixture
-async def heir(sign_in: SignIn, user: AsyncClient, service: AsyncClient, kind: str) -> tuple[Row, Row, AsyncClient]:
+async def heir(sign_in: SignIn, ada: AsyncClient, service: AsyncClient, kind: str) -> tuple[Row, Row, AsyncClient]:
     """A claimed run of two sites with pages, the run that follows it, and the follower's owner."""
     bob, term = await sign_in(), str(uuid4())
-    await enqueue(user, kind, search_term=term, sites=["indeed", "linkedin"])
+    await enqueue(ada, kind, search_term=term, sites=["indeed", "linkedin"])
     follower = await enqueue(bob, kind, search_term=term, sites=["indeed", "linkedin"])
     (run,) = await claim(service, kind)
     for site in ("indeed", "linkedin"):
@@ -289,7 +284,7 @@ async def heir(sign_in: SignIn, user: AsyncClient, service: AsyncClient, kind: s
 @pytest.mark.parametrize("end", ["cancel", "delete", "delete the account"])
 async def test_an_heir_goes_on_within_a_site(
     *,
-    user: AsyncClient,
+    ada: AsyncClient,
     service: AsyncClient,
     database: Connection,
     kind: str,
@@ -298,11 +293,11 @@ async def test_an_heir_goes_on_within_a_site(
 ) -> None:
     former, follower, bob = heir
     if end == "cancel":
-        await call(user, "cancel_search", run_id=former["run_id"])
+        await call(ada, "cancel_search", run_id=former["run_id"])
     elif end == "delete":
         await service.table("search_runs").delete().eq("id", former["run_id"]).execute()
     else:
-        await database.execute("delete from auth.users where id = %s", [await user_id(user)])
+        await database.execute("delete from auth.users where id = %s", [await user_id(ada)])
 
     (run,) = await claim(service, kind)
     assert run["run_id"] == follower["id"]
@@ -321,11 +316,11 @@ async def test_an_heir_goes_on_within_a_site(
 
 
 async def test_an_heir_that_begins_anew_has_its_own_pages(
-    user: AsyncClient, service: AsyncClient, kind: str, heir: tuple[Row, Row, AsyncClient]
+    ada: AsyncClient, service: AsyncClient, kind: str, heir: tuple[Row, Row, AsyncClient]
 ) -> None:
     former, follower, _ = heir
     await save(service, former, 3, cursor=None)
-    await call(user, "cancel_search", run_id=former["run_id"])
+    await call(ada, "cancel_search", run_id=former["run_id"])
     (run,) = await claim(service, kind)
     assert (run["run_id"], resumption(run)) == (follower["id"], FROM_THE_BEGINNING)
     await start_site(service, run, "indeed")
@@ -334,10 +329,10 @@ async def test_an_heir_that_begins_anew_has_its_own_pages(
 
 
 async def test_who_wants_more_than_a_search_with_pages_asks_for_has_one_of_his_own(
-    user: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row
+    ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row
 ) -> None:
     await save(service, run, 1)
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     await database.execute("update public.search_runs set newer_than = now() where id = %s", [run["run_id"]])
     term = run["parameters"]["search_term"]
-    assert (await enqueue(user, kind, search_term=term, sites=["indeed"]))["leader_run_id"] is None
+    assert (await enqueue(ada, kind, search_term=term, sites=["indeed"]))["leader_run_id"] is None

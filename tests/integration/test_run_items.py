@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connection
+from tests.support.database import Connection
 from tests.support.queue import Row, call, claim, enqueue, lease, page, search, start_site, user_id
+from tests.support.stack import SignIn
 
 
 def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

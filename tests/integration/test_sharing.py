@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import aclosing
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -15,59 +13,36 @@ import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connect, Connection
+from tests.support.database import Configure, Connection, answer_after, rows
 from tests.support.queue import (
+    SITES,
     Refusal,
     Row,
-    answer_after,
     call,
     claim,
+    count_items,
     enqueue,
+    insert_run,
     items,
     lease,
+    new_run,
     page,
     refusal,
+    run_of,
     search,
+    search_next,
     start_site,
     user_id,
 )
-from worker.database.changes import Binding, Change, Subscribed, changes
+from tests.support.realtime import PUBLISHED_TABLES, ChangeListener
+from tests.support.stack import SignIn
+from tests.support.statements import CANCEL, CANCEL_ALL, CLAIM, DELETE_ACCOUNT, FINISH, FINISH_SITE, INSERT, INSERT_MANY
 from worker.local.supabase.stack import Endpoints
-
-SITES = ["indeed", "linkedin"]
-TABLES = ("search_runs", "search_run_sites", "search_results")
 
 
 @pytest.fixture
 async def cleo(sign_in: SignIn) -> AsyncClient:
     return await sign_in()
-
-
-def new_run(kind: str, term: str, **columns: Any) -> Row:
-    return {"kind": kind, "parameters": {"search_term": term, "sites": SITES}, **columns}
-
-
-async def insert(client: AsyncClient, kind: str, term: str, **columns: Any) -> Row:
-    """Insert a run as frontends do; return what the insert returns."""
-    (row,) = (await client.table("search_runs").insert(new_run(kind, term, **columns)).execute()).data
-    assert isinstance(row, dict)
-    return dict(row)
-
-
-async def run_of(client: AsyncClient, run: Row) -> Row:
-    row: Any = (await client.table("search_runs").select("*").eq("id", run["id"]).single().execute()).data
-    return dict(row)
-
-
-async def carry_through(service: AsyncClient, kind: str) -> Row:
-    """Claim the one run that is ready, and search both sites; return the finished run."""
-    (claimed,) = await claim(service, kind, slots=10)
-    return await search(service, claimed, {site: [[uuid4().hex, uuid4().hex]] for site in SITES})
-
-
-async def items_of(client: AsyncClient, run: Row) -> int:
-    return len((await client.table("run_items").select("item_id").eq("run_id", run["id"]).execute()).data)
 
 
 async def rows_of(client: AsyncClient, table: str, run: Row) -> int:
@@ -93,18 +68,18 @@ async def test_who_takes_a_search_over_has_its_sites_in_an_order_of_his_own(
 async def test_a_follower_learns_it_from_its_insert_and_is_answered_with_its_leader(
     ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str, term: str
 ) -> None:
-    leader = await insert(ada, kind, term)
-    follower = await insert(bob, kind, f" {term.upper()} ")
+    leader = await insert_run(ada, kind, term)
+    follower = await insert_run(bob, kind, f" {term.upper()} ")
     assert (leader["leader_run_id"], follower["leader_run_id"]) == (None, leader["id"])
     assert follower["status"] == "pending"
 
-    finished = await carry_through(service, kind)
+    finished = await search_next(service, kind)
     assert (finished["status"], finished["jobs_found"]) == ("success", 4)
-    answered = await run_of(bob, follower)
+    answered = await run_of(bob, follower["id"])
     assert (answered["status"], answered["shared_run_id"], answered["leader_run_id"]) == ("success", leader["id"], None)
     same = ("jobs_found", "progress", "progress_current", "progress_total", "completed_at")
     assert {name: answered[name] for name in same} == {name: finished[name] for name in same}
-    assert await items_of(bob, follower) == await items_of(ada, leader) == 4
+    assert await count_items(bob, follower) == await count_items(ada, leader) == 4
     assert await claim(service, kind) == []
 
 
@@ -118,25 +93,25 @@ async def test_a_young_finished_run_answers_an_insert_at_once(
     term: str,
     way: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    await carry_through(service, kind)
+    leader = await insert_run(ada, kind, term)
+    await search_next(service, kind)
     if way == "insert":
-        answered = await insert(bob, kind, term)
+        answered = await insert_run(bob, kind, term)
     else:
         answered = await enqueue(bob, kind, search_term=term, sites=SITES)
     assert (answered["status"], answered["shared_run_id"], answered["jobs_found"]) == ("success", leader["id"], 4)
     assert answered["progress_current"] == answered["progress_total"] == 40
-    assert await items_of(bob, answered) == 4
+    assert await count_items(bob, answered) == 4
 
 
 @pytest.mark.parametrize("way", ["insert", "enqueue_search", "rerun_search"])
 async def test_who_asks_for_fresh_results_gets_a_search_of_his_own(
     ada: AsyncClient, service: AsyncClient, kind: str, term: str, way: str
 ) -> None:
-    former = await insert(ada, kind, term)
-    await carry_through(service, kind)
+    former = await insert_run(ada, kind, term)
+    await search_next(service, kind)
     if way == "insert":
-        run = await insert(ada, kind, term, fresh=True)
+        run = await insert_run(ada, kind, term, fresh=True)
     elif way == "enqueue_search":
         run = await call(ada, "enqueue_search", **new_run(kind, term), fresh=True)
     else:
@@ -148,10 +123,10 @@ async def test_who_asks_for_fresh_results_gets_a_search_of_his_own(
 async def test_the_freshness_window_is_a_setting(
     ada: AsyncClient, service: AsyncClient, kind: str, term: str, configure: Configure
 ) -> None:
-    await insert(ada, kind, term)
-    await carry_through(service, kind)
+    await insert_run(ada, kind, term)
+    await search_next(service, kind)
     await configure("freshness", "0")
-    assert (await insert(ada, kind, term))["status"] == "pending"
+    assert (await insert_run(ada, kind, term))["status"] == "pending"
 
 
 @pytest.mark.parametrize("quota", ["max_pending_per_user", "max_per_hour_per_user"])
@@ -165,9 +140,9 @@ async def test_followers_count_as_any_run(
     quota: str,
 ) -> None:
     await configure(quota, 2)
-    await insert(ada, kind, term)
+    await insert_run(ada, kind, term)
     for _ in range(2):
-        assert (await insert(bob, kind, term))["leader_run_id"]
+        assert (await insert_run(bob, kind, term))["leader_run_id"]
     refused = await refusal(bob, bob.table("search_runs").insert(new_run(kind, term)))
     assert (refused.status, refused.code) == (429, "PT429")
 
@@ -183,10 +158,10 @@ async def test_runs_that_are_answered_at_once_count_within_an_hour(
 ) -> None:
     await configure("max_per_hour_per_user", 2)
     await configure("max_pending_per_user", 1)
-    await insert(ada, kind, term)
-    await carry_through(service, kind)
+    await insert_run(ada, kind, term)
+    await search_next(service, kind)
     for _ in range(2):
-        assert (await insert(bob, kind, term))["status"] == "success"
+        assert (await insert_run(bob, kind, term))["status"] == "success"
     refused = await refusal(bob, bob.table("search_runs").insert(new_run(kind, term)))
     assert (refused.status, refused.code) == (429, "PT429")
 
@@ -204,17 +179,17 @@ async def test_the_database_says_since_when(
     owner = await user_id(ada)
     refused = await refusal(service, service.table("search_runs").insert(new_run(kind, term, newer_than="2026-01-01")))
     assert (refused.status, refused.code) == (403, "42501")
-    first = await insert(service, kind, term, user_id=owner, source="cron")
+    first = await insert_run(service, kind, term, user_id=owner, source="cron")
     assert first["newer_than"] is None
-    finished = await carry_through(service, kind)
-    repeat = await insert(service, kind, term, user_id=owner, source="cron")
+    finished = await search_next(service, kind)
+    repeat = await insert_run(service, kind, term, user_id=owner, source="cron")
     ((hour,),) = await (
         await database.execute("select date_trunc('hour', %s::timestamptz, 'UTC')", [finished["started_at"]])
     ).fetchall()
     (claimed,) = await claim(service, kind)
     assert claimed["newer_than"] == repeat["newer_than"] == hour.isoformat()
     # By hand the same user asks for everything.
-    assert (await insert(ada, kind, term))["leader_run_id"] is None
+    assert (await insert_run(ada, kind, term))["leader_run_id"] is None
 
 
 # Who sees what --------------------------------------------------------------------------------------------------
@@ -231,11 +206,11 @@ async def test_sharers_see_what_was_found_and_strangers_see_nothing(
     term: str,
     moment: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
+    leader = await insert_run(ada, kind, term)
     if moment == "at once":
-        await carry_through(service, kind)
-    sharer = await insert(bob, kind, term)
-    await insert(cleo, kind, str(uuid4()))
+        await search_next(service, kind)
+    sharer = await insert_run(bob, kind, term)
+    await insert_run(cleo, kind, str(uuid4()))
     if moment != "at once":
         claimed = next(run for run in await claim(service, kind, slots=2) if run["run_id"] == leader["id"])
         await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
@@ -244,14 +219,14 @@ async def test_sharers_see_what_was_found_and_strangers_see_nothing(
             await call(service, "worker_finish_site", **lease(claimed), site="indeed")
             await search(service, claimed, {"linkedin": [[uuid4().hex]]})
 
-    found = await items_of(ada, leader)
+    found = await count_items(ada, leader)
     assert found > 0
-    assert await items_of(bob, sharer) == found
+    assert await count_items(bob, sharer) == found
     for table, of_leader in (("search_runs", 0), ("run_events", 0), ("search_run_sites", 2), ("search_results", found)):
         assert await rows_of(ada, table, leader) > 0
         assert await rows_of(bob, table, leader) == of_leader, table
         assert await rows_of(cleo, table, leader) == await rows_of(cleo, table, sharer) == 0, table
-    assert await items_of(cleo, leader) == await items_of(cleo, sharer) == 0
+    assert await count_items(cleo, leader) == await count_items(cleo, sharer) == 0
     assert await rows_of(ada, "search_runs", sharer) == 0
 
 
@@ -265,27 +240,31 @@ async def test_private_searches_are_shared_with_nobody(
     term: str,
 ) -> None:
     await database.execute("update worker.kinds set is_private = true where kind = %s", [kind])
-    leader, own, other = await insert(ada, kind, term), await insert(ada, kind, term), await insert(bob, kind, term)
+    leader, own, other = (
+        await insert_run(ada, kind, term),
+        await insert_run(ada, kind, term),
+        await insert_run(bob, kind, term),
+    )
     assert (own["leader_run_id"], other["leader_run_id"]) == (leader["id"], None)
     assert other["fingerprint"] != leader["fingerprint"]
     assert {run["run_id"] for run in await claim(service, kind, slots=3)} == {leader["id"], other["id"]}
 
     await service.table("search_runs").delete().in_("id", [leader["id"], own["id"], other["id"]]).execute()
-    leader = await insert(ada, kind, term)
-    await carry_through(service, kind)
-    answered, other = await insert(ada, kind, term), await insert(bob, kind, term)
+    leader = await insert_run(ada, kind, term)
+    await search_next(service, kind)
+    answered, other = await insert_run(ada, kind, term), await insert_run(bob, kind, term)
     assert (answered["shared_run_id"], other["status"]) == (leader["id"], "pending")
     assert (other["shared_run_id"], other["leader_run_id"]) == (None, None)
-    for table in (*TABLES, "run_events"):
+    for table in (*PUBLISHED_TABLES, "run_events"):
         assert await rows_of(bob, table, leader) == 0, table
-    assert await items_of(bob, other) == 0
+    assert await count_items(bob, other) == 0
 
 
 async def test_users_cannot_make_themselves_followers(
     *, ada: AsyncClient, bob: AsyncClient, kind: str, term: str
 ) -> None:
-    leader = await insert(ada, kind, term)
-    own = await insert(bob, kind, str(uuid4()))
+    leader = await insert_run(ada, kind, term)
+    own = await insert_run(bob, kind, str(uuid4()))
     denied = Refusal(403, "42501", "permission denied for table search_runs")
     for column in ("leader_run_id", "shared_run_id", "fingerprint", "newer_than"):
         value = None if column == "newer_than" else leader["id"]
@@ -296,38 +275,6 @@ async def test_users_cannot_make_themselves_followers(
 
 
 # Realtime -------------------------------------------------------------------------------------------------------
-
-
-class Listener:
-    """Counts the changes of all published tables that a client is told."""
-
-    def __init__(self, stack: Endpoints, client: AsyncClient | None, key: str) -> None:
-        async def access_token() -> str:
-            session = await client.auth.get_session() if client else None
-            assert session is not None
-            return session.access_token
-
-        self.heard: list[Change] = []
-        self._events = changes(
-            stack.url, key, [Binding(table) for table in TABLES], access_token=access_token if client else None
-        )
-
-    async def subscribe(self) -> None:
-        assert isinstance(await anext(self._events), Subscribed)
-
-    async def listen_until(self, run: Row) -> Counter[str]:
-        """Hear everything up to the end of a run; return how many changes there were of each kind."""
-        async with asyncio.timeout(20), aclosing(self._events):
-            async for event in self._events:
-                assert isinstance(event, Change)
-                self.heard.append(event)
-                if (
-                    event.table == "search_runs"
-                    and event.record.get("id") == run["id"]
-                    and event.record["completed_at"]
-                ):
-                    break
-        return Counter(f"{event.table} {event.type}" for event in self.heard)
 
 
 async def test_a_follower_costs_a_row_change_for_each_site_that_ends_and_one_for_its_own_end(
@@ -342,11 +289,11 @@ async def test_a_follower_costs_a_row_change_for_each_site_that_ends_and_one_for
     configure: Configure,
 ) -> None:
     await configure("progress_interval", "1 hour")  # no page writes progress, however slow this machine is
-    leader = await insert(ada, kind, term)
-    followers = [await insert(bob, kind, term) for _ in range(3)]
-    own = await insert(cleo, kind, str(uuid4()))
-    everybody = Listener(stack, None, stack.service_role_key)
-    follower, stranger = Listener(stack, bob, stack.anon_key), Listener(stack, cleo, stack.anon_key)
+    leader = await insert_run(ada, kind, term)
+    followers = [await insert_run(bob, kind, term) for _ in range(3)]
+    own = await insert_run(cleo, kind, str(uuid4()))
+    everybody = ChangeListener(stack, None, stack.service_role_key)
+    follower, stranger = ChangeListener(stack, bob, stack.anon_key), ChangeListener(stack, cleo, stack.anon_key)
     for listener in (everybody, follower, stranger):
         await listener.subscribe()
 
@@ -391,72 +338,15 @@ async def test_a_run_that_is_answered_at_once_costs_one_row_change(
     kind: str,
     term: str,
 ) -> None:
-    await insert(ada, kind, term)
-    await carry_through(service, kind)
-    everybody = Listener(stack, None, stack.service_role_key)
+    await insert_run(ada, kind, term)
+    await search_next(service, kind)
+    everybody = ChangeListener(stack, None, stack.service_role_key)
     await everybody.subscribe()
-    answered = await insert(bob, kind, term)
+    answered = await insert_run(bob, kind, term)
     assert await everybody.listen_until(answered) == {"search_runs INSERT": 1}
 
 
 # At the same moment ---------------------------------------------------------------------------------------------
-
-INSERT: LiteralString = """
-insert into public.search_runs (kind, parameters)
-values (%(kind)s, jsonb_build_object('search_term', %(term)s::text, 'sites', '["indeed", "linkedin"]'::jsonb))
-returning id::text, status::text, leader_run_id::text, shared_run_id::text
-"""
-INSERT_MANY: LiteralString = """
-insert into public.search_runs (kind, parameters)
-select %(kind)s, jsonb_build_object('search_term', term, 'sites', '["indeed", "linkedin"]'::jsonb)
-from unnest(%(terms)s::text[]) with ordinality as asked (term, number) order by number
-returning id::text, leader_run_id::text, run_after is not null
-"""
-CANCEL: LiteralString = "select status::text from public.cancel_search(%(id)s)"
-CANCEL_ALL: LiteralString = "update public.search_runs set cancel_requested_at = now() where completed_at is null"
-FINISH: LiteralString = "select public.worker_finish_run(%(run_id)s, %(lease_token)s) ->> 'status'"
-FINISH_SITE: LiteralString = "select public.worker_finish_site(%(run_id)s, %(lease_token)s, 'linkedin')"
-CLAIM: LiteralString = """
-select run_id::text from public.worker_claim_runs('w', array[%(kind)s], 10, 60, gen_random_uuid(), '[]')
-"""
-DELETE_ACCOUNT: LiteralString = "delete from auth.users where id = %(user_id)s"
-
-
-@pytest.fixture
-async def as_ada(ada: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(ada, connect_database)
-
-
-@pytest.fixture
-async def as_bob(bob: AsyncClient, connect_database: Connect) -> Connection:
-    return await signed_in(bob, connect_database)
-
-
-async def signed_in(client: AsyncClient, connect_database: Connect) -> Connection:
-    """A connection with the rights of a user."""
-    connection = await connect_database()
-    claims = json.dumps({"sub": await user_id(client), "role": "authenticated"})
-    await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
-    await connection.execute("set role authenticated")
-    return connection
-
-
-@pytest.fixture
-async def worker(connect_database: Connect) -> Connection:
-    """A connection with the rights of a worker."""
-    connection = await connect_database()
-    await connection.execute("set role service_role")
-    return connection
-
-
-@pytest.fixture
-async def owner(connect_database: Connect) -> Connection:
-    """A connection of the owner of the tables."""
-    return await connect_database()
-
-
-async def rows(connection: Connection, query: LiteralString, arguments: Any) -> list[Any]:
-    return await (await connection.execute(query, arguments)).fetchall()
 
 
 async def searched(service: AsyncClient, kind: str) -> Row:
@@ -489,7 +379,7 @@ async def test_many_inserts_at_once_make_one_leader(
     sign_in: SignIn, service: AsyncClient, kind: str, term: str
 ) -> None:
     clients = [await sign_in() for _ in range(4)]
-    runs = await asyncio.gather(*(insert(client, kind, term) for client in clients * 4))
+    runs = await asyncio.gather(*(insert_run(client, kind, term) for client in clients * 4))
     (leader,) = (run["id"] for run in runs if run["leader_run_id"] is None)
     assert {run["leader_run_id"] for run in runs} == {None, leader}
     assert [run["run_id"] for run in await claim(service, kind, slots=10)] == [leader]
@@ -501,15 +391,15 @@ async def test_an_insert_that_waited_for_the_end_of_its_leader_is_answered(
     service: AsyncClient,
     database: Connection,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
+    leader = await insert_run(ada, kind, term)
     run = await searched(service, kind)
-    await worker.execute("begin")
-    await worker.execute(FINISH, lease(run))
-    answer = await answer_after(worker, database, as_bob, INSERT, {"kind": kind, "term": term})
+    await as_worker.execute("begin")
+    await as_worker.execute(FINISH, lease(run))
+    answer = await answer_after(as_worker, database, as_bob, INSERT, {"kind": kind, "term": term})
     assert [(status, answered_by) for _, status, _, answered_by in answer] == [("success", leader["id"])]
 
 
@@ -519,22 +409,22 @@ async def test_an_end_waits_for_no_insert_and_the_next_claim_answers_it(
     bob: AsyncClient,
     service: AsyncClient,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
+    leader = await insert_run(ada, kind, term)
     run = await searched(service, kind)
     await as_bob.execute("begin")
     ((follower, _, follows, _),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert follows == leader["id"]
     async with asyncio.timeout(10):
-        assert await rows(worker, FINISH, lease(run)) == [("success",)]
+        assert await rows(as_worker, FINISH, lease(run)) == [("success",)]
         # Nor does a claim, which cannot see it yet.
-        assert await rows(worker, CLAIM, {"kind": kind}) == []
+        assert await rows(as_worker, CLAIM, {"kind": kind}) == []
     await as_bob.execute("commit")
-    assert await rows(worker, CLAIM, {"kind": kind}) == []
-    answered = await run_of(bob, {"id": follower})
+    assert await rows(as_worker, CLAIM, {"kind": kind}) == []
+    answered = await run_of(bob, follower)
     assert (answered["status"], answered["shared_run_id"]) == ("success", leader["id"])
 
 
@@ -551,8 +441,8 @@ async def test_an_insert_waits_for_no_cancellation_of_its_leader_and_follows_the
     term: str,
     has_heir: bool,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    heir = await insert(cleo, kind, term) if has_heir else None
+    leader = await insert_run(ada, kind, term)
+    heir = await insert_run(cleo, kind, term) if has_heir else None
     await as_ada.execute("begin")
     await as_ada.execute(CANCEL, leader)
     async with asyncio.timeout(10):
@@ -561,7 +451,7 @@ async def test_an_insert_waits_for_no_cancellation_of_its_leader_and_follows_the
     await as_ada.execute("commit")
     leads = heir["id"] if heir else run_id
     assert [run["run_id"] for run in await claim(service, kind, slots=10)] == [leads]
-    assert (await run_of(bob, {"id": run_id}))["leader_run_id"] == (leads if has_heir else None)
+    assert (await run_of(bob, run_id))["leader_run_id"] == (leads if has_heir else None)
 
 
 async def test_a_cancellation_waits_for_no_insert_which_leads_then(
@@ -574,7 +464,7 @@ async def test_a_cancellation_waits_for_no_insert_which_leads_then(
     kind: str,
     term: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
+    leader = await insert_run(ada, kind, term)
     await as_bob.execute("begin")
     ((follower, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     async with asyncio.timeout(10):
@@ -582,7 +472,7 @@ async def test_a_cancellation_waits_for_no_insert_which_leads_then(
         assert await claim(service, kind) == []
     await as_bob.execute("commit")
     assert [run["run_id"] for run in await claim(service, kind)] == [follower]
-    assert (await run_of(bob, {"id": follower}))["leader_run_id"] is None
+    assert (await run_of(bob, follower))["leader_run_id"] is None
 
 
 async def test_an_insert_that_waited_for_a_promotion_follows_it(
@@ -591,15 +481,15 @@ async def test_an_insert_that_waited_for_a_promotion_follows_it(
     service: AsyncClient,
     database: Connection,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
     delayed = new_run(kind, term, user_id=await user_id(ada), run_after="2026-01-01T00:00:00Z")
     await service.table("search_runs").insert(delayed).execute()
-    await worker.execute("begin")
-    ((promoted,),) = await rows(worker, CLAIM, {"kind": kind})
-    answer = await answer_after(worker, database, as_bob, INSERT, {"kind": kind, "term": term})
+    await as_worker.execute("begin")
+    ((promoted,),) = await rows(as_worker, CLAIM, {"kind": kind})
+    answer = await answer_after(as_worker, database, as_bob, INSERT, {"kind": kind, "term": term})
     assert [follows for _, _, follows, _ in answer] == [promoted]
 
 
@@ -608,18 +498,18 @@ async def test_a_promotion_passes_over_a_search_that_is_being_inserted(
     ada: AsyncClient,
     service: AsyncClient,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
     owner_id = await user_id(ada)
-    delayed = await insert(service, kind, term, user_id=owner_id, run_after="2026-01-01T00:00:00Z")
+    delayed = await insert_run(service, kind, term, user_id=owner_id, run_after="2026-01-01T00:00:00Z")
     await as_bob.execute("begin")
     ((leader, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
-    assert await rows(worker, CLAIM, {"kind": kind}) == []
+    assert await rows(as_worker, CLAIM, {"kind": kind}) == []
     await as_bob.execute("commit")
-    assert await rows(worker, CLAIM, {"kind": kind}) == [(leader,)]
-    promoted = await run_of(ada, delayed)
+    assert await rows(as_worker, CLAIM, {"kind": kind}) == [(leader,)]
+    promoted = await run_of(ada, delayed["id"])
     assert (promoted["leader_run_id"], promoted["run_after"]) == (leader, None)
     assert await rows_of(ada, "search_run_sites", delayed) == 0
     assert await rows_of(ada, "search_run_sites", {"id": leader}) == len(SITES)
@@ -632,16 +522,16 @@ async def test_a_cancellation_of_a_follower_that_waited_for_its_leaders_end_come
     service: AsyncClient,
     database: Connection,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
-    await insert(ada, kind, term)
-    follower = await insert(bob, kind, term)
+    await insert_run(ada, kind, term)
+    follower = await insert_run(bob, kind, term)
     run = await searched(service, kind)
-    await worker.execute("begin")
-    await worker.execute(FINISH, lease(run))
-    assert await answer_after(worker, database, as_bob, CANCEL, follower) == [("success",)]
+    await as_worker.execute("begin")
+    await as_worker.execute(FINISH, lease(run))
+    assert await answer_after(as_worker, database, as_bob, CANCEL, follower) == [("success",)]
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -651,25 +541,25 @@ async def test_an_end_waits_for_no_follower_that_is_held_and_the_next_claim_answ
     bob: AsyncClient,
     service: AsyncClient,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
     end: LiteralString,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    follower, other = await insert(bob, kind, term), await insert(bob, kind, term)
+    leader = await insert_run(ada, kind, term)
+    follower, other = await insert_run(bob, kind, term), await insert_run(bob, kind, term)
     run = await searched(service, kind)
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, follower)
     async with asyncio.timeout(10):
         # A page or the end of a site waits for no follower, either.
         await call(service, "worker_finish_site", **lease(run), site="linkedin")
-        assert await rows(worker, FINISH, lease(run)) == [("success",)]
-        assert await rows(worker, CLAIM, {"kind": kind}) == []
-    assert (await run_of(bob, other))["status"] == "success"
+        assert await rows(as_worker, FINISH, lease(run)) == [("success",)]
+        assert await rows(as_worker, CLAIM, {"kind": kind}) == []
+    assert (await run_of(bob, other["id"]))["status"] == "success"
     await as_bob.execute(end)
-    assert await rows(worker, CLAIM, {"kind": kind}) == []
-    left = await run_of(bob, follower)
+    assert await rows(as_worker, CLAIM, {"kind": kind}) == []
+    left = await run_of(bob, follower["id"])
     if end == "commit":
         assert (left["status"], left["shared_run_id"], left["leader_run_id"]) == ("cancelled", None, None)
     else:
@@ -682,21 +572,21 @@ async def test_a_site_ends_without_waiting_for_a_follower(
     bob: AsyncClient,
     service: AsyncClient,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
-    await insert(ada, kind, term)
-    held, other = await insert(bob, kind, term), await insert(bob, kind, term)
+    await insert_run(ada, kind, term)
+    held, other = await insert_run(bob, kind, term), await insert_run(bob, kind, term)
     (run,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(run), site="linkedin", attempt=1)
     await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, held)
     async with asyncio.timeout(10):
-        await worker.execute(FINISH_SITE, lease(run))
+        await as_worker.execute(FINISH_SITE, lease(run))
     await as_bob.execute("rollback")
-    assert [(await run_of(bob, follower))["jobs_found"] for follower in (held, other)] == [0, 1]
+    assert [(await run_of(bob, follower["id"]))["jobs_found"] for follower in (held, other)] == [0, 1]
 
 
 async def test_a_worker_and_a_user_who_cancels_a_follower_and_then_its_leader_never_wait_in_a_circle(
@@ -704,19 +594,19 @@ async def test_a_worker_and_a_user_who_cancels_a_follower_and_then_its_leader_ne
     ada: AsyncClient,
     service: AsyncClient,
     as_ada: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
 ) -> None:
-    leader, follower = await insert(ada, kind, term), await insert(ada, kind, term)
+    leader, follower = await insert_run(ada, kind, term), await insert_run(ada, kind, term)
     run = await searched(service, kind)
     await as_ada.execute("begin")
     await as_ada.execute(CANCEL, follower)
     async with asyncio.timeout(10):
-        assert await rows(worker, FINISH, lease(run)) == [("success",)]
+        assert await rows(as_worker, FINISH, lease(run)) == [("success",)]
         assert await rows(as_ada, CANCEL, leader) == [("success",)]
     await as_ada.execute("commit")
-    assert (await run_of(ada, follower))["status"] == "cancelled"
+    assert (await run_of(ada, follower["id"]))["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -725,30 +615,30 @@ async def test_a_deletion_waits_for_no_user_who_cancels_several_of_its_followers
     ada: AsyncClient,
     bob: AsyncClient,
     service: AsyncClient,
-    owner: Connection,
+    database: Connection,
     as_bob: Connection,
     kind: str,
     term: str,
     end: LiteralString,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    followers = [await insert(bob, kind, term) for _ in range(2)]
+    leader = await insert_run(ada, kind, term)
+    followers = [await insert_run(bob, kind, term) for _ in range(2)]
     run = await searched(service, kind)
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, followers[1])
     async with asyncio.timeout(10):
-        await owner.execute("delete from public.search_runs where id = %(id)s", leader)
+        await database.execute("delete from public.search_runs where id = %(id)s", leader)
         assert await rows(as_bob, CANCEL, followers[0]) == [("cancelled",)]
         assert await claim(service, kind) == []
     await as_bob.execute(end)
     claimed = await claim(service, kind)
     if end == "commit":
         assert claimed == []
-        assert [(await run_of(bob, run))["status"] for run in followers] == ["cancelled", "cancelled"]
+        assert [(await run_of(bob, run["id"]))["status"] for run in followers] == ["cancelled", "cancelled"]
     else:
         # With what was searched: nothing is asked for again.
         assert [(run["run_id"], run["sites"]) for run in claimed] == [(followers[0]["id"], [])]
-        assert (await run_of(bob, followers[1]))["leader_run_id"] == followers[0]["id"]
+        assert (await run_of(bob, followers[1]["id"]))["leader_run_id"] == followers[0]["id"]
         assert (await call(service, "worker_finish_run", **lease(claimed[0])))["status"] == "success"
     assert run["run_id"] == leader["id"]
 
@@ -766,23 +656,23 @@ async def test_two_users_who_each_cancel_a_leader_of_the_other_never_wait_in_a_c
     end: LiteralString,
 ) -> None:
     terms = [str(uuid4()), str(uuid4())]
-    leaders = [await insert(ada, kind, terms[0]), await insert(bob, kind, terms[1])]
-    follower = await insert(bob, kind, terms[0])
-    await insert(ada, kind, terms[1])
-    last = await insert(cleo, kind, terms[0])
+    leaders = [await insert_run(ada, kind, terms[0]), await insert_run(bob, kind, terms[1])]
+    follower = await insert_run(bob, kind, terms[0])
+    await insert_run(ada, kind, terms[1])
+    last = await insert_run(cleo, kind, terms[0])
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, follower)
     async with asyncio.timeout(10):
         await as_ada.execute(CANCEL_ALL)
         await as_bob.execute(CANCEL_ALL)
     await as_bob.execute(end)
-    assert (await run_of(ada, leaders[0]))["status"] == "cancelled"
+    assert (await run_of(ada, leaders[0]["id"]))["status"] == "cancelled"
 
     # Whose cancellation was undone is not forgotten: the next claim decides about it.
     runs = {run["run_id"] for run in await claim(service, kind, slots=10)}
-    assert (await run_of(cleo, last))["leader_run_id"] is None
+    assert (await run_of(cleo, last["id"]))["leader_run_id"] is None
     assert runs == {last["id"]} | (set() if end == "commit" else {leaders[1]["id"]})
-    left = await run_of(bob, follower)
+    left = await run_of(bob, follower["id"])
     assert (left["status"], left["leader_run_id"]) == (
         ("cancelled", None) if end == "commit" else ("pending", last["id"])
     )
@@ -791,7 +681,7 @@ async def test_two_users_who_each_cancel_a_leader_of_the_other_never_wait_in_a_c
 async def test_who_was_held_when_its_leader_ended_is_searched_for_though_that_is_deleted(
     *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, as_bob: Connection, kind: str, term: str
 ) -> None:
-    leader, follower = await insert(ada, kind, term), await insert(bob, kind, term)
+    leader, follower = await insert_run(ada, kind, term), await insert_run(bob, kind, term)
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, follower)
     await call(ada, "cancel_search", run_id=leader["id"])
@@ -809,34 +699,34 @@ async def test_an_insert_waits_for_no_deletion_of_its_leaders_account(
     bob: AsyncClient,
     cleo: AsyncClient,
     service: AsyncClient,
-    owner: Connection,
+    database: Connection,
     as_bob: Connection,
     kind: str,
     term: str,
     has_heir: bool,
 ) -> None:
-    await insert(ada, kind, term)
-    await insert(ada, kind, term)  # goes with the same account, and inherits nothing
-    heir = await insert(cleo, kind, term) if has_heir else None
-    await owner.execute("begin")
-    await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+    await insert_run(ada, kind, term)
+    await insert_run(ada, kind, term)  # goes with the same account, and inherits nothing
+    heir = await insert_run(cleo, kind, term) if has_heir else None
+    await database.execute("begin")
+    await database.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
     async with asyncio.timeout(10):
         ((run_id, status, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert status == "pending"
-    await owner.execute("commit")
+    await database.execute("commit")
     leads = heir["id"] if heir else run_id
     assert [run["run_id"] for run in await claim(service, kind, slots=10)] == [leads]
-    assert (await run_of(bob, {"id": run_id}))["leader_run_id"] == (leads if has_heir else None)
+    assert (await run_of(bob, run_id))["leader_run_id"] == (leads if has_heir else None)
 
 
 async def test_a_deletion_waits_for_no_insert_which_leads_then(
-    *, ada: AsyncClient, service: AsyncClient, owner: Connection, as_bob: Connection, kind: str, term: str
+    *, ada: AsyncClient, service: AsyncClient, database: Connection, as_bob: Connection, kind: str, term: str
 ) -> None:
-    await insert(ada, kind, term)
+    await insert_run(ada, kind, term)
     await as_bob.execute("begin")
     ((follower, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     async with asyncio.timeout(10):
-        await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+        await database.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
         assert await claim(service, kind) == []
     await as_bob.execute("commit")
     (run,) = await claim(service, kind)
@@ -849,24 +739,24 @@ async def test_an_insert_that_is_answered_by_a_run_that_is_being_deleted_keeps_t
     ada: AsyncClient,
     bob: AsyncClient,
     service: AsyncClient,
-    owner: Connection,
+    database: Connection,
     as_bob: Connection,
     kind: str,
     term: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    await carry_through(service, kind)
-    await owner.execute("begin")
-    await owner.execute("delete from public.search_runs where id = %(id)s", leader)
+    leader = await insert_run(ada, kind, term)
+    await search_next(service, kind)
+    await database.execute("begin")
+    await database.execute("delete from public.search_runs where id = %(id)s", leader)
     # Who deletes it decides about the search until it is gone: what comes meanwhile is decided later.
     async with asyncio.timeout(10):
         ((run_id, status, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert status == "pending"
-    await owner.execute("rollback")
+    await database.execute("rollback")
     assert await claim(service, kind) == []
     await service.table("search_runs").delete().eq("id", leader["id"]).execute()
-    assert (await run_of(bob, {"id": run_id}))["status"] == "success"
-    assert await items_of(bob, {"id": run_id}) == 4
+    assert (await run_of(bob, run_id))["status"] == "success"
+    assert await count_items(bob, {"id": run_id}) == 4
 
 
 async def test_what_was_answered_outlives_the_account_of_the_run_that_answered(
@@ -876,42 +766,41 @@ async def test_what_was_answered_outlives_the_account_of_the_run_that_answered(
     cleo: AsyncClient,
     service: AsyncClient,
     database: Connection,
-    owner: Connection,
     as_bob: Connection,
     kind: str,
     term: str,
 ) -> None:
-    leader = await insert(ada, kind, term)
-    await insert(ada, kind, term)
-    answered = [(cleo, await insert(cleo, kind, term))]
-    finished = await carry_through(service, kind)
+    leader = await insert_run(ada, kind, term)
+    await insert_run(ada, kind, term)
+    answered = [(cleo, await insert_run(cleo, kind, term))]
+    finished = await search_next(service, kind)
     await as_bob.execute("begin")
     ((late, _, _, answered_by),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert answered_by == leader["id"]
     async with asyncio.timeout(10):
-        await owner.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
+        await database.execute(DELETE_ACCOUNT, {"user_id": await user_id(ada)})
     # A run that was answered before gets what it showed, also while another one is being answered.
-    assert await items_of(cleo, answered[0][1]) == 4
+    assert await count_items(cleo, answered[0][1]) == 4
     await as_bob.execute("commit")
     assert await claim(service, kind) == []
     answered.append((bob, {"id": late}))
     for client, run in answered:
-        row = await run_of(client, run)
-        assert (row["status"], row["jobs_found"], await items_of(client, run)) == ("success", 4, 4)
-    heir = await run_of(cleo, answered[0][1])
+        row = await run_of(client, run["id"])
+        assert (row["status"], row["jobs_found"], await count_items(client, run)) == ("success", 4, 4)
+    heir = await run_of(cleo, answered[0][1]["id"])
     assert (heir["shared_run_id"], heir["started_at"]) == (None, finished["started_at"])
     assert await rows_of(cleo, "search_run_sites", heir) == len(SITES)
     pages = await database.execute("select from worker.raw_collections where run_id = %s", [heir["id"]])
     assert pages.rowcount == len(SITES)
     # And it answers those that come.
-    assert (await insert(bob, kind, term))["shared_run_id"] in {heir["id"], late}
+    assert (await insert_run(bob, kind, term))["shared_run_id"] in {heir["id"], late}
 
 
 async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str, term: str
 ) -> None:
-    leader = await insert(ada, kind, term)
-    heir = await insert(bob, kind, term)
+    leader = await insert_run(ada, kind, term)
+    heir = await insert_run(bob, kind, term)
     (claimed,) = await claim(service, kind)
     for site in SITES:
         await call(service, "worker_start_site", **lease(claimed), site=site, attempt=1)
@@ -927,17 +816,17 @@ async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     assert [site, unfinished] == SITES
     again = {"version": 2, "transform_ms": 5, "completeness": {}, "items": items([uuid4().hex]), "errors": []}
     await call(service, "worker_load_page", page_id=page_id, **again)
-    assert (await run_of(bob, heir))["jobs_found"] == await items_of(bob, heir) == 3
-    assert await items_of(ada, leader) == 2
+    assert (await run_of(bob, heir["id"]))["jobs_found"] == await count_items(bob, heir) == 3
+    assert await count_items(ada, leader) == 2
 
 
 async def test_runs_that_are_deleted_together_inherit_nothing(
     ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str, term: str
 ) -> None:
-    runs = [await insert(client, kind, term) for client in (ada, bob, ada)]
+    runs = [await insert_run(client, kind, term) for client in (ada, bob, ada)]
     await service.table("search_runs").delete().in_("id", [runs[0]["id"], runs[2]["id"]]).execute()
     assert [run["run_id"] for run in await claim(service, kind)] == [runs[1]["id"]]
-    heir = await run_of(bob, runs[1])
+    heir = await run_of(bob, runs[1]["id"])
     assert heir["leader_run_id"] is None
     assert await rows_of(bob, "search_run_sites", heir) == len(SITES)
 
@@ -949,13 +838,13 @@ async def test_retention_spares_a_run_that_answers_another_in_the_meantime(
     service: AsyncClient,
     database: Connection,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
     term: str,
     configure: Configure,
 ) -> None:
-    await insert(ada, kind, term)
-    await carry_through(service, kind)
+    await insert_run(ada, kind, term)
+    await search_next(service, kind)
     await database.execute(
         "update public.search_runs set completed_at = completed_at - interval '91 days' where kind = %s", [kind]
     )
@@ -964,10 +853,10 @@ async def test_retention_spares_a_run_that_answers_another_in_the_meantime(
     await as_bob.execute("begin")
     ((answered, status, *_),) = await rows(as_bob, INSERT, {"kind": kind, "term": term})
     assert status == "success"
-    await worker.execute("select public.worker_delete_expired()")
+    await as_worker.execute("select public.worker_delete_expired()")
     await as_bob.execute("commit")
     await claim(service, kind)
-    assert await items_of(bob, {"id": answered}) == 4
+    assert await count_items(bob, {"id": answered}) == 4
 
 
 async def test_bulk_inserts_in_opposite_orders_never_wait_in_a_circle(
@@ -976,7 +865,7 @@ async def test_bulk_inserts_in_opposite_orders_never_wait_in_a_circle(
     bob: AsyncClient,
     as_ada: Connection,
     as_bob: Connection,
-    worker: Connection,
+    as_worker: Connection,
     kind: str,
 ) -> None:
     terms = sorted(str(uuid4()) for _ in range(3))
@@ -993,9 +882,9 @@ async def test_bulk_inserts_in_opposite_orders_never_wait_in_a_circle(
     await as_bob.execute("commit")
 
     leaders = {first, inserted[0][0], inserted[1][0]}
-    assert {run_id for (run_id,) in await rows(worker, CLAIM, {"kind": kind})} == leaders
-    assert (await run_of(bob, {"id": inserted[2][0]}))["leader_run_id"] == first
-    assert {(await run_of(ada, {"id": run_id}))["leader_run_id"] for run_id, *_ in later} == leaders - {first}
+    assert {run_id for (run_id,) in await rows(as_worker, CLAIM, {"kind": kind})} == leaders
+    assert (await run_of(bob, inserted[2][0]))["leader_run_id"] == first
+    assert {(await run_of(ada, run_id))["leader_run_id"] for run_id, *_ in later} == leaders - {first}
 
 
 async def test_many_bulk_inserts_at_once_make_one_leader_for_each_search(
@@ -1106,7 +995,7 @@ class Crowd:
             terms = chance.choices(self._terms, k=4)
             action = chance.choice(["insert", "insert", "insert many", "cancel", "cancel all", "delete"])
             if action == "insert":
-                await insert(client, self._kind, terms[0], fresh=chance.random() < 0.3)
+                await insert_run(client, self._kind, terms[0], fresh=chance.random() < 0.3)
             elif action == "insert many":
                 await runs.insert([new_run(self._kind, term) for term in terms]).execute()
             elif action == "cancel all":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
@@ -736,12 +736,6 @@ def test_who_has_lost_the_lease_takes_nothing(timed: TimedDatabase, site: str) -
 
 
 # Two at once ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield pool
 
 
 def test_two_take_the_last_permit_at_once(timed: TimedDatabase, site: str, pool: ThreadPoolExecutor) -> None:

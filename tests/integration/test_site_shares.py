@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -115,12 +115,6 @@ def test_what_is_counted_of_a_user_goes_with_him(timed: TimedDatabase, site: str
     timed.connection.execute("delete from auth.users where id = %s", [mallory])
     timed.connection.execute("select worker.delete_old_user_state('90 days')")
     assert timed.connection.execute("select from worker.site_shares where bucket = %s", [site]).rowcount == 0
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield pool
 
 
 def test_two_runs_of_a_user_take_the_last_of_his_share_at_once(

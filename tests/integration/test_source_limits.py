@@ -13,10 +13,11 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connection
+from tests.support.database import Configure, Connection
 from tests.support.listings import Listings
-from tests.support.queue import Row, enqueue
+from tests.support.queue import Row, enqueue, found_ids
+from tests.support.stack import SignIn
+from tests.support.workers import worker_of
 from worker.database.answers import FinishedRun
 from worker.database.queue import Queue
 from worker.database.user import FollowedRun, User
@@ -25,7 +26,6 @@ from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError
 from worker.local.supabase.stack import Endpoints
 from worker.model import Observed, Progress, Run, SiteLimits
-from worker.settings import Settings
 from worker.sources import Search
 
 
@@ -50,9 +50,9 @@ def source(kind: str, sites: tuple[str, str], tmp_path: Path) -> Listings:
     return Listings(kind, sites, tmp_path / "fetched")
 
 
-def worker(stack: Endpoints, source: Listings, **others: object) -> Worker:
-    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_CONCURRENCY": 1}
-    return Worker(Settings.model_validate(keys | others), sources=[source])
+def worker(stack: Endpoints, source: Listings, **settings: object) -> Worker:
+    """A worker that searches one run at a time."""
+    return worker_of(stack, source, **{"WORKER_CONCURRENCY": 1} | settings)
 
 
 async def state(user: AsyncClient, run: Row) -> tuple[Row, dict[str, Row]]:
@@ -60,12 +60,6 @@ async def state(user: AsyncClient, run: Row) -> tuple[Row, dict[str, Row]]:
     answer = await user.table("search_runs").select("*,search_run_sites(*)").eq("id", run["id"]).single().execute()
     row: Row = answer.data  # type: ignore[assignment]  # what PostgREST answers
     return row, {site["site"]: site for site in row["search_run_sites"]}
-
-
-async def found(user: AsyncClient, run: Row) -> list[str]:
-    answer = await user.table("run_items").select("url").eq("run_id", run["id"]).execute()
-    rows: list[Row] = answer.data  # type: ignore[assignment]  # as above
-    return sorted(row["url"].rpartition("/")[2] for row in rows)
 
 
 async def events(database: Connection, run: Row) -> list[str]:
@@ -129,7 +123,7 @@ async def test_a_paused_site_holds_up_neither_the_other_sites_nor_other_runs(
     await worker(stack, source).drain(60)
     run, of_site = await state(user, waiting)
     assert (run["status"], run["attempts"], of_site[paused]["attempts"]) == ("success", 1, 1)
-    assert await found(user, waiting) == source.all_ids("a", *sites)
+    assert await found_ids(user, waiting["id"]) == source.all_ids("a", *sites)
     assert [search.site for search in source.searches] == [calm, calm, paused]
     assert (await events(database, waiting))[-5:] == [
         "deferred",
@@ -207,7 +201,7 @@ async def test_a_search_that_meets_its_limit_is_closed_and_goes_on_after_its_las
     row, of_site = await state(user, run)
     assert (row["status"], row["attempts"], of_site[limited]["attempts"]) == ("success", 1, 2)
     assert source.fetched[5:] == [(limited, 3)]
-    assert await found(user, run) == source.all_ids("a", *sites)
+    assert await found_ids(user, run["id"]) == source.all_ids("a", *sites)
 
 
 async def test_a_site_that_asks_to_be_left_alone_is(

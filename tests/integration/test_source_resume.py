@@ -11,17 +11,16 @@ import pytest
 from psycopg import sql
 from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Configure, Connection
+from tests.support.database import Configure, Connection
 from tests.support.listings import Listings
 from tests.support.queue import Row, enqueue
+from tests.support.stack import SignIn
 from tests.support.stopping_worker import stopped
+from tests.support.workers import worker_of
 from worker.engine.spool import Spool
-from worker.engine.worker import Worker
 from worker.errors import ErrorCode, SiteError
 from worker.local.supabase.stack import Endpoints
 from worker.model import FoundPage, Page, Transformed
-from worker.settings import Settings
 from worker.sources import Search
 
 SITE = "indeed"
@@ -68,11 +67,6 @@ async def progress(database: Connection, configure: Configure) -> AsyncIterator[
         "drop table {table}",
     ):
         await database.execute(sql.SQL(statement).format(**names))
-
-
-def worker(stack: Endpoints, source: Listings, **others: object) -> Worker:
-    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys | others), sources=[source])
 
 
 async def ended(user: AsyncClient, run: Row) -> tuple[Row, Row, list[str]]:
@@ -122,7 +116,7 @@ async def test_a_long_search_whose_worker_is_killed_in_the_middle_repeats_no_sav
     saved = [page for _, page in await pages(database, run)]
     assert saved == [*range(1, 13 if when == "before" else 14)]
     await rescue(database, run)
-    await worker(stack, source).once()
+    await worker_of(stack, source).once()
 
     row, site, found = await ended(user, run)
     assert (row["status"], row["rescues"], row["jobs_found"]) == ("success", 1, 2500)
@@ -155,7 +149,7 @@ async def test_an_attempt_after_a_failure_goes_on_at_the_cursor(
     source.before_page = fail
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, source.kind, search_term=term, sites=[SITE])
-    await worker(stack, source).drain(60)
+    await worker_of(stack, source).drain(60)
     row, _, found = await ended(user, run)
     assert (row["status"], row["attempts"], found) == ("success", 2, source.all_ids(term, SITE))
     assert [(search.cursor, search.next_page) for search in source.searches] == [(None, 1), ({"after": 2}, 3)]
@@ -175,7 +169,7 @@ async def test_after_a_page_that_could_not_be_read_a_search_begins_anew(
     source = Changing(source.kind, [SITE], source.log)
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, source.kind, search_term=term, sites=[SITE])
-    await worker(stack, source).drain(60)
+    await worker_of(stack, source).drain(60)
     row, _, found = await ended(user, run)
     assert (row["status"], row["attempts"], found) == ("success", 2, source.all_ids(term, SITE))
     assert [search.next_page for search in source.searches] == [1, 1]
@@ -190,7 +184,7 @@ async def test_a_site_whose_last_page_is_saved_is_asked_for_nothing(
     with stopped(stack, source, "finish_site", "before"):
         pass
     await rescue(database, run)
-    await worker(stack, source).once()
+    await worker_of(stack, source).once()
     row, site, found = await ended(user, run)
     assert (row["status"], site["status"], found) == ("success", "completed", source.all_ids(term, SITE))
     assert source.searches == []
@@ -210,7 +204,7 @@ async def test_what_a_killed_worker_left_on_disk_is_not_fetched_again(
         transformed = Transformed(1, items, (), {}, 0)
         spool.put(UUID(run["id"]), FoundPage(SITE, 1, None, source.name, left, transformed))
     await rescue(database, run)
-    await worker(stack, source, WORKER_SPOOL_DIR=tmp_path / "spool").once()
+    await worker_of(stack, source, WORKER_SPOOL_DIR=tmp_path / "spool").once()
     row, _, found = await ended(user, run)
     assert (row["status"], found) == ("success", source.all_ids(term, SITE))
     assert [(search.cursor, search.next_page) for search in source.searches] == [({"after": 4}, 5)]

@@ -6,16 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from supabase import AsyncClient
 
-from tests.conftest import SignIn
-from tests.integration.conftest import Connection
+from tests.support.database import Connection
 from tests.support.listings import Listings
-from tests.support.queue import Row, enqueue
+from tests.support.queue import Row, enqueue, found_ids
+from tests.support.stack import SignIn
 from tests.support.stopping_worker import stopped
-from worker.engine.worker import Worker
+from tests.support.workers import worker_of
 from worker.local.supabase.stack import Endpoints
-from worker.settings import Settings
 
 SITES = ("indeed", "linkedin")
 
@@ -23,18 +21,6 @@ SITES = ("indeed", "linkedin")
 @pytest.fixture
 def source(kind: str, tmp_path: Path) -> Listings:
     return Listings(kind, SITES, tmp_path / "fetched")
-
-
-def successor(stack: Endpoints, source: Listings) -> Worker:
-    keys = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key}
-    return Worker(Settings.model_validate(keys), sources=[source])
-
-
-async def found(user: AsyncClient, run: Row) -> list[str]:
-    """The ids that the run found, each as often as it is there."""
-    answer = await user.table("run_items").select("url").eq("run_id", run["id"]).execute()
-    rows: list[Row] = answer.data  # type: ignore[assignment]  # what PostgREST answers
-    return sorted(row["url"].removeprefix("https://example.com/") for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +52,14 @@ async def test_a_search_goes_on_where_a_worker_was_killed(
     await database.execute("update worker.leases set expires_at = 'epoch' where run_id = %s", [run["id"]])
     kept = await database.execute("select site, page_number from worker.raw_collections where run_id = %s", [run["id"]])
     already, fetched = set(await kept.fetchall()), len(source.fetched)
-    await successor(stack, source).once()
+    await worker_of(stack, source).once()
 
     answer = await user.table("search_runs").select("*,search_run_sites(*)").eq("id", run["id"]).single().execute()
     ended: Row = answer.data  # type: ignore[assignment]
     assert (ended["status"], ended["jobs_found"]) == ("success", len(source.all_ids(term, *SITES)))
     assert ended["rescues"] == (0 if point == ("finish_run", "after") else 1)
     assert {site["jobs_found"] for site in ended["search_run_sites"]} == {source.pages * source.records_a_page}
-    assert await found(user, run) == source.all_ids(term, *SITES)
+    assert await found_ids(user, run["id"]) == source.all_ids(term, *SITES)
     pages = await database.execute(
         "select site, page_number from worker.raw_collections where run_id = %s and status = 'completed'", [run["id"]]
     )
@@ -99,18 +85,18 @@ async def test_reprocessing_goes_on_where_a_worker_was_killed(
 ) -> None:
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, kind, search_term=term, sites=[*SITES])
-    await successor(stack, source).once()
+    await worker_of(stack, source).once()
     former = await (await database.execute("select * from public.items where kind = %s order by id", [kind])).fetchall()
     await database.execute("update worker.raw_collections set status = 'fetched' where run_id = %s", [run["id"]])
     with stopped(stack, source, "load_page", when):
         pass
     await database.execute("update worker.raw_collections set claimed_until = 'epoch' where run_id = %s", [run["id"]])
-    await successor(stack, source).reprocess(source="listings", status="failed")
+    await worker_of(stack, source).reprocess(source="listings", status="failed")
 
     statuses = await database.execute(
         "select distinct status from worker.raw_collections where run_id = %s", [run["id"]]
     )
     assert await statuses.fetchall() == [("completed",)]
-    assert await found(user, run) == source.all_ids(term, *SITES)
+    assert await found_ids(user, run["id"]) == source.all_ids(term, *SITES)
     again = await (await database.execute("select * from public.items where kind = %s order by id", [kind])).fetchall()
     assert again == former

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.integration.test_local_migrations import new_database
+from tests.support.database import new_database
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 
 
 @pytest.fixture
-def database(postgres: Postgres, migrations_here: Path) -> str:
+def migrated_url(postgres: Postgres, migrations_here: Path) -> str:
     """The URL of a migrated database of the test's own, for the owner of the migrations."""
     dsn = new_database(postgres)
     apply_migrations(dsn, migrations_here)
@@ -45,46 +45,46 @@ def transaction(dsn: str, *statements: str) -> Iterator[psycopg.Connection[Any]]
         connection.rollback()
 
 
-def test_a_held_snapshot_has_the_age_of_its_transaction(database: str) -> None:
-    assert status(database)["oldest_snapshot_seconds"] is None
+def test_a_held_snapshot_has_the_age_of_its_transaction(migrated_url: str) -> None:
+    assert status(migrated_url)["oldest_snapshot_seconds"] is None
     snapshot = ("set transaction isolation level repeatable read", "select 1")
-    with transaction(database, *snapshot) as holder:
+    with transaction(migrated_url, *snapshot) as holder:
         age = "select extract(epoch from clock_timestamp() - now())::float8"
         (at_least,) = holder.execute(age).fetchone() or (None,)
-        seconds = status(database)["oldest_snapshot_seconds"]
+        seconds = status(migrated_url)["oldest_snapshot_seconds"]
         (at_most,) = holder.execute(age).fetchone() or (None,)
         assert at_least <= seconds <= at_most
-    assert status(database)["oldest_snapshot_seconds"] is None
+    assert status(migrated_url)["oldest_snapshot_seconds"] is None
 
 
-def test_what_was_written_and_not_committed_holds_vacuum_back_too(database: str) -> None:
-    with transaction(database, "create table public.unfinished ()"):
-        assert status(database)["oldest_snapshot_seconds"] is not None
+def test_what_was_written_and_not_committed_holds_vacuum_back_too(migrated_url: str) -> None:
+    with transaction(migrated_url, "create table public.unfinished ()"):
+        assert status(migrated_url)["oldest_snapshot_seconds"] is not None
 
 
-def test_an_idle_transaction_that_holds_nothing_is_none(database: str) -> None:
-    with transaction(database, "select 1"):
-        assert status(database)["oldest_snapshot_seconds"] is None
+def test_an_idle_transaction_that_holds_nothing_is_none(migrated_url: str) -> None:
+    with transaction(migrated_url, "select 1"):
+        assert status(migrated_url)["oldest_snapshot_seconds"] is None
 
 
-def test_another_database_is_not_this_queues_concern(database: str, postgres: Postgres) -> None:
+def test_another_database_is_not_this_queues_concern(migrated_url: str, postgres: Postgres) -> None:
     elsewhere = new_database(postgres)
     with transaction(elsewhere, "create table public.unfinished ()"):
-        assert status(database)["oldest_snapshot_seconds"] is None
+        assert status(migrated_url)["oldest_snapshot_seconds"] is None
 
 
-def test_without_the_right_to_see_other_roles_it_says_so(database: str, postgres: Postgres) -> None:
-    superusers = postgres.dsn().rpartition("/")[0] + "/" + database.rpartition("/")[2]
+def test_without_the_right_to_see_other_roles_it_says_so(migrated_url: str, postgres: Postgres) -> None:
+    superusers = postgres.dsn().rpartition("/")[0] + "/" + migrated_url.rpartition("/")[2]
     with (
         transaction(superusers, "create table public.unfinished ()"),
         psycopg.connect(postgres.dsn(), autocommit=True) as superuser,
     ):
-        visible = status(database)
+        visible = status(migrated_url)
         assert visible["sees_all_snapshots"]
         assert visible["oldest_snapshot_seconds"] is not None
         superuser.execute("revoke pg_monitor from postgres")
         try:
-            hidden = status(database)
+            hidden = status(migrated_url)
         finally:
             superuser.execute("grant pg_monitor to postgres")
         assert not hidden["sees_all_snapshots"]

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.integration.test_local_migrations import new_database
+from tests.support.database import new_database
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import ADMINISTRATOR, Postgres
 
@@ -93,7 +93,7 @@ where role = %(role)s
 
 
 @pytest.fixture
-def database(postgres: Postgres, migrations_here: Path) -> Iterator[Database]:
+def superuser(postgres: Postgres, migrations_here: Path) -> Iterator[Database]:
     """A superuser, who may become any role and counts the calls of functions."""
     dsn = new_database(postgres)
     apply_migrations(dsn, migrations_here)
@@ -103,8 +103,8 @@ def database(postgres: Postgres, migrations_here: Path) -> Iterator[Database]:
         yield connection
 
 
-def start_search(database: Database, user: UUID, term: str) -> UUID:
-    row = database.execute(
+def start_search(superuser: Database, user: UUID, term: str) -> UUID:
+    row = superuser.execute(
         "insert into public.search_runs (user_id, kind, parameters) values (%s, 'jobs', %s) returning id",
         [user, json.dumps({"search_term": term, "sites": ["linkedin"]})],
     ).fetchone()
@@ -113,9 +113,9 @@ def start_search(database: Database, user: UUID, term: str) -> UUID:
     return run_id
 
 
-def claim(database: Database, run_id: UUID) -> list[Any]:
+def claim(superuser: Database, run_id: UUID) -> list[Any]:
     """Claim the only run that is ready; return its id and its token."""
-    row = database.execute(
+    row = superuser.execute(
         "select run_id, lease_token from public.worker_claim_runs('w', '{jobs}', 1, 3600, %s, '[]')", [uuid4()]
     ).fetchone()
     assert row is not None
@@ -124,34 +124,34 @@ def claim(database: Database, run_id: UUID) -> list[Any]:
 
 
 @pytest.fixture
-def runs(database: Database) -> dict[str, Any]:
+def runs(superuser: Database) -> dict[str, Any]:
     """What `STATEMENTS` meet, and the names that they have for it."""
-    database.execute("insert into auth.users (id, email) values (%s, 'ada'), (%s, 'bob')", [ADA, BOB])
-    database.execute(
+    superuser.execute("insert into auth.users (id, email) values (%s, 'ada'), (%s, 'bob')", [ADA, BOB])
+    superuser.execute(
         "insert into public.saved_searches (user_id, name, kind, parameters)"
         """ values (%s, 'saved', 'jobs', '{"search_term": "saved"}')""",
         [ADA],
     )
-    database.execute("insert into worker.bucket_limits (bucket, searches) values ('linkedin', 1)")
+    superuser.execute("insert into worker.bucket_limits (bucket, searches) values ('linkedin', 1)")
 
-    done = start_search(database, ADA, "done")
-    leased = claim(database, done)
-    database.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
-    database.execute("select public.worker_finish_site(%s, %s, 'linkedin')", leased)
-    database.execute("select public.worker_finish_run(%s, %s)", leased)
-    start_search(database, BOB, "done")
+    done = start_search(superuser, ADA, "done")
+    leased = claim(superuser, done)
+    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    superuser.execute("select public.worker_finish_site(%s, %s, 'linkedin')", leased)
+    superuser.execute("select public.worker_finish_run(%s, %s)", leased)
+    start_search(superuser, BOB, "done")
 
-    led = start_search(database, ADA, "led")
-    leased = claim(database, led)
-    database.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
-    start_search(database, BOB, "led")
+    led = start_search(superuser, ADA, "led")
+    leased = claim(superuser, led)
+    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    start_search(superuser, BOB, "led")
 
-    waiting = start_search(database, BOB, "waiting")
-    leased = claim(database, waiting)
-    database.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
-    database.execute("select public.worker_finish_run(%s, %s)", leased)
-    database.execute("update worker.site_health set paused_until = now() + interval '1 hour' where site = 'linkedin'")
-    found = database.execute(
+    waiting = start_search(superuser, BOB, "waiting")
+    leased = claim(superuser, waiting)
+    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    superuser.execute("select public.worker_finish_run(%s, %s)", leased)
+    superuser.execute("update worker.site_health set paused_until = now() + interval '1 hour' where site = 'linkedin'")
+    found = superuser.execute(
         """
         select (select count(*) from public.search_runs where shared_run_id = %s),
                (select count(*) from public.search_runs where leader_run_id = %s),
@@ -164,15 +164,15 @@ def runs(database: Database) -> dict[str, Any]:
     return {"ada": ADA, "led": led}
 
 
-def fired(database: Database, role: str, statement: LiteralString, runs: Mapping[str, Any]) -> set[str]:
+def fired(superuser: Database, role: str, statement: LiteralString, runs: Mapping[str, Any]) -> set[str]:
     """Execute a statement as a role and take it back; return the trigger functions that it called."""
-    with database.transaction(force_rollback=True):
+    with superuser.transaction(force_rollback=True):
         claims = json.dumps({"sub": str(ADA), "role": role})
-        database.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        database.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-        assert database.execute(statement, runs).rowcount >= 1
-        database.execute("reset role")
-        called = database.execute(
+        superuser.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        superuser.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        assert superuser.execute(statement, runs).rowcount >= 1
+        superuser.execute("reset role")
+        called = superuser.execute(
             """
             select distinct tgfoid::regproc::text from pg_trigger
             where not tgisinternal and pg_stat_get_xact_function_calls(tgfoid) > 0
@@ -183,32 +183,32 @@ def fired(database: Database, role: str, statement: LiteralString, runs: Mapping
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_trigger_runs_for_every_role_that_may_fire_it(
-    database: Database, runs: dict[str, Any], role: str
+    superuser: Database, runs: dict[str, Any], role: str
 ) -> None:
     names = {"roles": [*ROLES], "role": role}
-    granted = {(table, event) for table, event in database.execute(GRANTED, names)}
+    granted = {(table, event) for table, event in superuser.execute(GRANTED, names)}
     if role == "postgres":  # it owns them all
         granted = set(STATEMENTS)
     else:
         granted -= {("auth.users", "INSERT"), ("auth.users", "UPDATE")}  # nothing of ours happens there
     called: set[str] = set()
     for operation in sorted(granted):
-        called |= fired(database, role, STATEMENTS[operation], runs)
-    expected = {name for (name,) in database.execute(FIRED_BY, names)}
+        called |= fired(superuser, role, STATEMENTS[operation], runs)
+    expected = {name for (name,) in superuser.execute(FIRED_BY, names)}
     assert expected
     assert expected <= called
 
 
-def test_every_trigger_is_fired_by_some_role(database: Database) -> None:
-    triggers = database.execute("select distinct tgfoid::regproc::text from pg_trigger where not tgisinternal")
+def test_every_trigger_is_fired_by_some_role(superuser: Database) -> None:
+    triggers = superuser.execute("select distinct tgfoid::regproc::text from pg_trigger where not tgisinternal")
     fired_by_any: set[str] = set()
     for role in ROLES:
-        fired_by_any |= {name for (name,) in database.execute(FIRED_BY, {"roles": [*ROLES], "role": role})}
+        fired_by_any |= {name for (name,) in superuser.execute(FIRED_BY, {"roles": [*ROLES], "role": role})}
     assert {name for (name,) in triggers} == fired_by_any
 
 
-def test_every_trigger_function_has_the_rights_of_its_owner(database: Database) -> None:
-    without = database.execute(
+def test_every_trigger_function_has_the_rights_of_its_owner(superuser: Database) -> None:
+    without = superuser.execute(
         """
         select oid::regprocedure::text from pg_proc
         where prorettype = 'trigger'::regtype and pronamespace in ('public'::regnamespace, 'worker'::regnamespace)
@@ -252,9 +252,9 @@ where coalesce(function.pronamespace, read.relnamespace) = 'worker'::regnamespac
 """
 
 
-def test_every_expression_of_a_table_can_be_evaluated_by_every_role_that_uses_it(database: Database) -> None:
-    assert database.execute(UNUSABLE, {"roles": [*ROLES]}).fetchall() == []
+def test_every_expression_of_a_table_can_be_evaluated_by_every_role_that_uses_it(superuser: Database) -> None:
+    assert superuser.execute(UNUSABLE, {"roles": [*ROLES]}).fetchall() == []
     # And it does look.
-    database.execute("alter table public.saved_searches alter created_at set default worker.now()")
-    found = database.execute(UNUSABLE, {"roles": [*ROLES]}).fetchall()
+    superuser.execute("alter table public.saved_searches alter created_at set default worker.now()")
+    found = superuser.execute(UNUSABLE, {"roles": [*ROLES]}).fetchall()
     assert {role for role, _, _ in found} == {"authenticated", "service_role"}

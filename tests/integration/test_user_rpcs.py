@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 from uuid import uuid4
 
 import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
-from tests.conftest import SignIn, connect
-from tests.integration.conftest import Configure
+from tests.support.database import Configure
 from tests.support.queue import (
     Query,
     Refusal,
@@ -24,28 +23,14 @@ from tests.support.queue import (
     new_runs,
     page,
     refusal,
+    run_of,
     search,
     user_id,
 )
-from worker.local.supabase.stack import Endpoints
+from tests.support.stack import SignIn
 
 NOT_YOURS = Refusal(404, "PT404", "run_id must be the id of one of your runs")
 Ask: TypeAlias = Callable[[AsyncClient, str, str], Query]
-
-
-@pytest.fixture
-async def user(sign_in: SignIn) -> AsyncClient:
-    return await sign_in()
-
-
-@pytest.fixture
-async def anon(stack: Endpoints) -> AsyncIterator[AsyncClient]:
-    async with connect(stack.url, stack.anon_key) as client:
-        yield client
-
-
-async def run_of(client: AsyncClient, run_id: str) -> Any:
-    return (await client.table("search_runs").select("*").eq("id", run_id).single().execute()).data
 
 
 # Quotas ---------------------------------------------------------------------------------------------------------
@@ -64,60 +49,60 @@ def new_run(kind: str) -> Row:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_too_many_runs_answer_429_with_the_limit_and_the_time_to_wait(
-    user: AsyncClient, kind: str, configure: Configure, way: str
+    ada: AsyncClient, kind: str, configure: Configure, way: str
 ) -> None:
     await configure("max_pending_per_user", 2)
-    run = await enqueue(user, kind)
-    await enqueue(user, kind)
+    run = await enqueue(ada, kind)
+    await enqueue(ada, kind)
     message = "at most 2 searches of a user may be waiting: try again in 600 s"
-    assert await refusal(user, WAYS[way](user, kind, run["id"])) == Refusal(429, "PT429", message)
+    assert await refusal(ada, WAYS[way](ada, kind, run["id"])) == Refusal(429, "PT429", message)
     with pytest.raises(APIError) as refused:
-        await WAYS[way](user, kind, run["id"]).execute()
+        await WAYS[way](ada, kind, run["id"]).execute()
     assert json.loads(refused.value.details or "") == {
         "quota": "max_pending_per_user",
         "limit": 2,
         "retry_after_seconds": 600,
     }
-    await call(user, "cancel_search", run_id=run["id"])
-    assert (await WAYS[way](user, kind, run["id"]).execute()).data
+    await call(ada, "cancel_search", run_id=run["id"])
+    assert (await WAYS[way](ada, kind, run["id"]).execute()).data
 
 
 async def test_the_quota_of_an_hour_holds_for_runs_that_ended(
-    user: AsyncClient, kind: str, configure: Configure
+    ada: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_per_hour_per_user", 2)
     for _ in range(2):
-        await call(user, "cancel_search", run_id=(await enqueue(user, kind))["id"])
-    refused = await refusal(user, user.table("search_runs").insert(new_run(kind)))
+        await call(ada, "cancel_search", run_id=(await enqueue(ada, kind))["id"])
+    refused = await refusal(ada, ada.table("search_runs").insert(new_run(kind)))
     assert (refused.status, refused.code) == (429, "PT429")
     assert (refused.message or "").startswith("at most 2 searches of a user may be started in an hour: try again in ")
 
 
-async def test_an_insert_beyond_the_quota_leaves_no_row(user: AsyncClient, kind: str, configure: Configure) -> None:
+async def test_an_insert_beyond_the_quota_leaves_no_row(ada: AsyncClient, kind: str, configure: Configure) -> None:
     await configure("max_pending_per_user", 2)
-    refused = await refusal(user, user.table("search_runs").insert(new_runs(kind, 3)))
+    refused = await refusal(ada, ada.table("search_runs").insert(new_runs(kind, 3)))
     assert refused.status == 429
-    assert (await user.table("search_runs").select("id").execute()).data == []
+    assert (await ada.table("search_runs").select("id").execute()).data == []
 
 
 async def test_the_same_idempotency_key_returns_its_run_at_the_limit(
-    user: AsyncClient, kind: str, configure: Configure
+    ada: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_pending_per_user", 1)
     once = new_run(kind) | {"idempotency_key": "once"}
-    run = await call(user, "enqueue_search", **once)
-    assert await call(user, "enqueue_search", **once) == run
-    assert (await refusal(user, user.rpc("enqueue_search", once | {"idempotency_key": "twice"}))).status == 429
+    run = await call(ada, "enqueue_search", **once)
+    assert await call(ada, "enqueue_search", **once) == run
+    assert (await refusal(ada, ada.rpc("enqueue_search", once | {"idempotency_key": "twice"}))).status == 429
 
 
 async def test_a_schedule_is_no_users_quota(
-    user: AsyncClient, service: AsyncClient, kind: str, configure: Configure
+    ada: AsyncClient, service: AsyncClient, kind: str, configure: Configure
 ) -> None:
     await configure("max_pending_per_user", 1)
-    owner = await user_id(user)
+    owner = await user_id(ada)
     scheduled = [run | {"user_id": owner, "source": "cron"} for run in new_runs(kind, 4)]
     await service.table("search_runs").insert(scheduled[:3]).execute()
-    assert (await enqueue(user, kind))["status"] == "pending"
+    assert (await enqueue(ada, kind))["status"] == "pending"
     refused = await refusal(service, service.table("search_runs").insert(scheduled[3] | {"source": "api"}))
     assert refused.status == 429
 
@@ -125,67 +110,67 @@ async def test_a_schedule_is_no_users_quota(
 # Cancel ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_user_cancels_a_pending_run(user: AsyncClient, service: AsyncClient, kind: str) -> None:
-    run = await enqueue(user, kind, sites=["indeed"])
-    cancelled = await call(user, "cancel_search", run_id=run["id"])
+async def test_a_user_cancels_a_pending_run(ada: AsyncClient, service: AsyncClient, kind: str) -> None:
+    run = await enqueue(ada, kind, sites=["indeed"])
+    cancelled = await call(ada, "cancel_search", run_id=run["id"])
     assert (cancelled["id"], cancelled["status"]) == (run["id"], "cancelled")
-    assert cancelled == await run_of(user, run["id"])
+    assert cancelled == await run_of(ada, run["id"])
     assert await claim(service, kind) == []
-    assert await call(user, "cancel_search", run_id=run["id"]) == cancelled
+    assert await call(ada, "cancel_search", run_id=run["id"]) == cancelled
 
 
 async def test_a_user_cancels_a_running_run_and_keeps_what_it_found(
-    user: AsyncClient, service: AsyncClient, kind: str
+    ada: AsyncClient, service: AsyncClient, kind: str
 ) -> None:
-    run = await enqueue(user, kind, sites=["indeed", "linkedin"])
+    run = await enqueue(ada, kind, sites=["indeed", "linkedin"])
     (claimed,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
     await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex, uuid4().hex]))
-    cancelled = await call(user, "cancel_search", run_id=run["id"])
+    cancelled = await call(ada, "cancel_search", run_id=run["id"])
     assert (cancelled["status"], cancelled["jobs_found"]) == ("cancelled", 2)
-    sites = user.table("search_run_sites").select("site, status, jobs_found").eq("run_id", run["id"]).order("site")
+    sites = ada.table("search_run_sites").select("site, status, jobs_found").eq("run_id", run["id"]).order("site")
     assert (await sites.execute()).data == [
         {"site": "indeed", "status": "skipped", "jobs_found": 2},
         {"site": "linkedin", "status": "skipped", "jobs_found": 0},
     ]
-    found = await user.table("run_items").select("title").eq("run_id", run["id"]).execute()
+    found = await ada.table("run_items").select("title").eq("run_id", run["id"]).execute()
     assert len(found.data) == 2
     late = service.rpc("worker_save_page", lease(claimed) | page("indeed", 2, [uuid4().hex]))
     assert await refusal(service, late) == Refusal(409, "PT409", "cancelled")
 
 
-async def test_a_finished_run_is_not_cancelled(user: AsyncClient, service: AsyncClient, kind: str) -> None:
-    run = await enqueue(user, kind, sites=["indeed"])
+async def test_a_finished_run_is_not_cancelled(ada: AsyncClient, service: AsyncClient, kind: str) -> None:
+    run = await enqueue(ada, kind, sites=["indeed"])
     (claimed,) = await claim(service, kind)
     await search(service, claimed, {"indeed": [[uuid4().hex]]})
-    finished = await run_of(user, run["id"])
-    assert await call(user, "cancel_search", run_id=run["id"]) == finished
+    finished = await run_of(ada, run["id"])
+    assert await call(ada, "cancel_search", run_id=run["id"]) == finished
     assert (finished["status"], finished["cancel_requested_at"]) == ("success", None)
 
 
 @pytest.mark.parametrize("function", ["cancel_search", "rerun_search"])
 async def test_another_users_run_is_as_one_that_there_is_not(
-    user: AsyncClient, sign_in: SignIn, anon: AsyncClient, kind: str, function: str
+    ada: AsyncClient, sign_in: SignIn, anon: AsyncClient, kind: str, function: str
 ) -> None:
-    run = await enqueue(user, kind)
+    run = await enqueue(ada, kind)
     other = await sign_in()
     assert await refusal(other, other.rpc(function, {"run_id": run["id"]})) == NOT_YOURS
     assert await refusal(other, other.rpc(function, {"run_id": str(uuid4())})) == NOT_YOURS
     refused = await refusal(anon, anon.rpc(function, {"run_id": run["id"]}))
     assert (refused.status, refused.code) == (401, "42501")
-    assert await run_of(user, run["id"]) == run
+    assert await run_of(ada, run["id"]) == run
     assert (await other.table("search_runs").select("id").execute()).data == []
 
 
 # Once more ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_search_is_run_once_more_as_a_new_run(user: AsyncClient, service: AsyncClient, kind: str) -> None:
+async def test_a_search_is_run_once_more_as_a_new_run(ada: AsyncClient, service: AsyncClient, kind: str) -> None:
     asked = new_run(kind) | {"client_context": {"tab": 1}, "workspace_id": str(uuid4()), "idempotency_key": "once"}
-    (former,) = (await user.table("search_runs").insert(asked).execute()).data
+    (former,) = (await ada.table("search_runs").insert(asked).execute()).data
     assert isinstance(former, dict)
-    await call(user, "cancel_search", run_id=former["id"])
-    again = await call(user, "rerun_search", run_id=former["id"])
+    await call(ada, "cancel_search", run_id=former["id"])
+    again = await call(ada, "rerun_search", run_id=former["id"])
     assert again["id"] != former["id"]
     assert (again["status"], again["attempts"], again["idempotency_key"]) == ("pending", 0, None)
     same = ("user_id", "workspace_id", "kind", "parameters", "client_context", "fingerprint", "priority", "source")

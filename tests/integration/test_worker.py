@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import signal
-import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
@@ -21,90 +19,30 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import running_stack
-from worker.database.user import FollowedRun, User, signed_in_as
+from tests.support.queue import enqueue_jobs
+from tests.support.stack import signed_in_user
+from tests.support.workers import drain, worker_of, worker_process
+from worker.database.user import FollowedRun, User
 from worker.engine.worker import Worker
 from worker.errors import InvalidItemError
 from worker.local.boards import Boards
 from worker.local.supabase.faulty_gateway import FaultyGateway, Outage
 from worker.local.supabase.stack import Endpoints
 from worker.model import Item, Json, Page
-from worker.settings import Settings
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 
 AGES = itertools.count(5000)
 
 
-class Process:
-    """A worker as a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def logged(self, text: str) -> dict[str, Any]:
-        """Wait for a line of the log that holds `text`."""
-        assert self.process.stderr is not None
-        while line := await self.process.stderr.readline():
-            if text in line.decode():
-                return json.loads(line)  # type: ignore[no-any-return]
-        raise AssertionError(f"the worker ended without logging {text!r}")
-
-    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
-        """Wait for the end; return the exit code and the rest of the log."""
-        _, stderr = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, [json.loads(line) for line in stderr.decode().splitlines() if line[0] == "{"]
+pytestmark = pytest.mark.own_stack
 
 
-@asynccontextmanager
-async def started(stack: Endpoints, boards: Boards, *command: str, **environment: str) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "worker",
-        *command,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ
-        | {
-            "SUPABASE_URL": stack.url,
-            "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
-            "WORKER_LOG_FORMAT": "json",
-            "WORKER_POLL_SECONDS": "0.1",
-            "JOBSPY_PROXIES": boards.proxy_url,
-            "JOBSPY_CA_CERT": str(boards.ca_cert),
-            "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
-        }
-        | environment,
-    )
-    try:
-        yield Process(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-
-
-async def drain(stack: Endpoints, boards: Boards, **environment: str) -> list[dict[str, Any]]:
-    async with started(stack, boards, "drain", "--max-seconds", "60", **environment) as worker:
-        code, log = await worker.ended()
-    assert code == 0, log
-    return log
-
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Endpoints]:
-    """A stack of this module's own: its workers take every run that they find, and fail three times without delay.
-
-    No site is paused for its failures.
-    """
-    with running_stack() as endpoints:
-        change(endpoints, "update worker.settings set retry_delay = '0'")
-        change(endpoints, "update worker.breaker_rules set failures = 1000")
-        yield endpoints
+@pytest.fixture(scope="module", autouse=True)
+def failures_cost_nothing(stack: Endpoints) -> None:
+    """Failed sites are retried without delay, and no site is paused for its failures."""
+    change(stack, "update worker.settings set retry_delay = '0'")
+    change(stack, "update worker.breaker_rules set failures = 1000")
 
 
 @pytest.fixture(autouse=True)
@@ -121,19 +59,8 @@ async def boards() -> AsyncIterator[Boards]:
 
 @pytest.fixture
 async def user(stack: Endpoints) -> AsyncIterator[User]:
-    async with a_user(stack) as signed_in:
+    async with signed_in_user(stack) as signed_in:
         yield signed_in
-
-
-def a_user(stack: Endpoints, name: str | None = None) -> AbstractAsyncContextManager[User]:
-    return signed_in_as(stack.url, stack.anon_key, f"{name or uuid4()}@example.com", "correct horse", create=True)
-
-
-async def search(user: User, *sites: str, **parameters: Any) -> str:
-    # The boards hear no difference, but equal searches would share one.
-    term = f"engineer {'.' * next(_numbers)}"
-    run = await user.enqueue("jobs", {"search_term": term, "results_wanted": 25, "sites": sites} | parameters)
-    return str(run["id"])
 
 
 def change(stack: Endpoints, statement: LiteralString, *arguments: object) -> None:
@@ -194,7 +121,7 @@ def clock(stack: Endpoints) -> Iterator[Callable[[str], None]]:
 
 
 async def test_one_site(stack: Endpoints, boards: Boards, user: User) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     log = await drain(stack, boards)
 
     run, sites = await last(user)
@@ -218,7 +145,7 @@ async def test_one_site(stack: Endpoints, boards: Boards, user: User) -> None:
 
 
 async def test_several_sites_are_searched_in_the_order_told(stack: Endpoints, boards: Boards, user: User) -> None:
-    run_id = await search(user, "zip_recruiter", "linkedin", "indeed")
+    run_id = await enqueue_jobs(user, "zip_recruiter", "linkedin", "indeed")
     await drain(stack, boards)
 
     run, sites = await last(user)
@@ -234,7 +161,7 @@ async def test_several_sites_are_searched_in_the_order_told(stack: Endpoints, bo
 
 async def test_a_blocked_board_fails_alone(stack: Endpoints, boards: Boards, user: User) -> None:
     boards.fail("glassdoor", "blocked")
-    run_id = await search(user, "indeed", "glassdoor", "linkedin")
+    run_id = await enqueue_jobs(user, "indeed", "glassdoor", "linkedin")
     log = await drain(stack, boards)
 
     run, sites = await last(user)
@@ -256,7 +183,7 @@ async def test_a_blocked_board_fails_alone(stack: Endpoints, boards: Boards, use
 async def test_all_boards_fail_each_with_its_reason(stack: Endpoints, boards: Boards, user: User) -> None:
     boards.fail("indeed", "rate_limited")
     boards.fail("linkedin", "server_error")
-    await search(user, "indeed", "linkedin", "naukri", country="usa")
+    await enqueue_jobs(user, "indeed", "linkedin", "naukri", country="usa")
     await drain(stack, boards)
 
     run, sites = await last(user)
@@ -273,7 +200,7 @@ async def test_all_boards_fail_each_with_its_reason(stack: Endpoints, boards: Bo
 
 
 async def test_nothing_found_is_a_success(stack: Endpoints, boards: Boards, user: User) -> None:
-    await search(user, "indeed", "linkedin", search_term="xylophone zookeeper qwertz")
+    await enqueue_jobs(user, "indeed", "linkedin", search_term="xylophone zookeeper qwertz")
     await drain(stack, boards)
 
     run, sites = await last(user)
@@ -284,7 +211,7 @@ async def test_nothing_found_is_a_success(stack: Endpoints, boards: Boards, user
 
 async def test_pages_before_a_failure_are_kept(stack: Endpoints, boards: Boards, user: User) -> None:
     boards.fail("linkedin", "rate_limited", from_page=3)
-    run_id = await search(user, "linkedin", results_wanted=60)
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=60)
     await drain(stack, boards)
 
     run, sites = await last(user)
@@ -295,18 +222,18 @@ async def test_pages_before_a_failure_are_kept(stack: Endpoints, boards: Boards,
 
 async def test_the_search_outlives_the_client_that_enqueued_it(stack: Endpoints, boards: Boards) -> None:
     name = str(uuid4())
-    async with a_user(stack, name) as enqueuing:
-        run_id = await search(enqueuing, "indeed")
+    async with signed_in_user(stack, name) as enqueuing:
+        run_id = await enqueue_jobs(enqueuing, "indeed")
     await drain(stack, boards)
-    async with a_user(stack, name) as reloading:
+    async with signed_in_user(stack, name) as reloading:
         run, _ = await last(reloading)
         assert (run["id"], run["status"], run["jobs_found"]) == (run_id, "success", 25)
 
 
 async def test_the_owner_watches_it_live(stack: Endpoints, boards: Boards, user: User) -> None:
-    run_id = await search(user, "linkedin", "indeed", results_wanted=30)
+    run_id = await enqueue_jobs(user, "linkedin", "indeed", results_wanted=30)
     seen: list[dict[str, Any]] = []
-    async with started(stack, boards, "run"), aclosing(user.follow([run_id])) as states:
+    async with worker_process(stack, boards, "run"), aclosing(user.follow([run_id])) as states:
         async for state in states:
             run = state[run_id]
             seen.append(run.run | {"sites": {name: site["status"] for name, site in run.sites.items()}})
@@ -321,10 +248,10 @@ async def test_the_owner_watches_it_live(stack: Endpoints, boards: Boards, user:
 
 
 async def test_a_run_that_another_user_asks_for_is_not_there(stack: Endpoints, user: User) -> None:
-    run_id = await search(user, "indeed")
-    async with a_user(stack) as other, aclosing(other.follow([run_id])) as states:
+    run_id = await enqueue_jobs(user, "indeed")
+    async with signed_in_user(stack) as other, aclosing(other.follow([run_id])) as states:
         assert await anext(states) == {}
-    async with a_user(stack) as other:
+    async with signed_in_user(stack) as other:
         assert await other.runs(10) == []
         assert await other.items(run_id, 10) == []
 
@@ -333,13 +260,13 @@ async def test_a_board_that_drips_is_killed_and_the_lease_is_kept_meanwhile(
     stack: Endpoints, boards: Boards, user: User
 ) -> None:
     boards.fail("indeed", "drip")
-    run_id = await search(user, "indeed", "linkedin")
+    run_id = await enqueue_jobs(user, "indeed", "linkedin")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
     # The site takes longer than the lease, and a second worker would rescue the run if a heartbeat were late.
     impatient = {"WORKER_LEASE_SECONDS": "5", "WORKER_SITE_TIMEOUT_SECONDS": "6"}
     async with (
-        started(stack, boards, "run", WORKER_ID="first", **impatient) as worker,
-        started(stack, boards, "run", WORKER_ID="second", WORKER_POLL_IDLE_SECONDS="0.5", **impatient) as other,
+        worker_process(stack, boards, "run", WORKER_ID="first", **impatient) as worker,
+        worker_process(stack, boards, "run", WORKER_ID="second", WORKER_POLL_IDLE_SECONDS="0.5", **impatient) as other,
         aclosing(user.follow([run_id])) as states,
     ):
         async for state in states:
@@ -357,8 +284,8 @@ async def test_sigterm_releases_the_run_and_the_next_worker_goes_on_at_the_next_
     stack: Endpoints, boards: Boards, user: User
 ) -> None:
     boards.fail("linkedin", "drip")
-    run_id = await search(user, "indeed", "linkedin")
-    async with started(stack, boards, "run", WORKER_GRACE_SECONDS="0") as worker:
+    run_id = await enqueue_jobs(user, "indeed", "linkedin")
+    async with worker_process(stack, boards, "run", WORKER_GRACE_SECONDS="0") as worker:
         async with aclosing(user.follow([run_id])) as states:
             async for state in states:
                 if state[run_id].sites["linkedin"]["status"] == "running":
@@ -385,8 +312,8 @@ async def test_a_killed_worker_is_replaced(
     stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
 ) -> None:
     boards.fail("linkedin", "hang")
-    run_id = await search(user, "indeed", "linkedin")
-    async with started(stack, boards, "run") as worker:
+    run_id = await enqueue_jobs(user, "indeed", "linkedin")
+    async with worker_process(stack, boards, "run") as worker:
         await until(user, run_id, lambda run: run.sites["linkedin"]["status"] == "running")
         worker.process.kill()
         await worker.ended()
@@ -404,8 +331,8 @@ async def test_a_sleep_of_the_machine_costs_nothing(
     stack: Endpoints, boards: Boards, user: User, clock: Callable[[str], None]
 ) -> None:
     boards.fail("linkedin", "hang")
-    run_id = await search(user, "linkedin", "indeed")
-    async with started(stack, boards, "run", WORKER_SITE_TIMEOUT_SECONDS="5") as worker:
+    run_id = await enqueue_jobs(user, "linkedin", "indeed")
+    async with worker_process(stack, boards, "run", WORKER_SITE_TIMEOUT_SECONDS="5") as worker:
         await boards.wait_for_requests("linkedin", 1)
         clock("1 hour")  # past the lease, and the first to come is this worker's claim, or its heartbeat
         boards.heal()
@@ -424,8 +351,8 @@ async def test_a_run_that_was_rescued_from_a_worker_and_claimed_by_it_again_is_s
         select from public.worker_claim_runs('another', '{}', 1, 60, gen_random_uuid(), '[]')
     """
     boards.fail("indeed", "hang")
-    run_id = await search(user, "indeed")
-    async with started(stack, boards, "run") as worker:
+    run_id = await enqueue_jobs(user, "indeed")
+    async with worker_process(stack, boards, "run") as worker:
         await boards.wait_for_requests("indeed", 1)
         change(stack, take_away)
         await boards.wait_for_requests("indeed", 2)
@@ -467,13 +394,13 @@ async def one_page() -> AsyncGenerator[Page, None]:
     yield Page(1, {}, 5)
 
 
-def settings(stack: Endpoints, **others: object) -> Settings:
-    given = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "WORKER_LEASE_SECONDS": 5}
-    return Settings.model_validate(given | others)
+def worker(stack: Endpoints, source: Source, **settings: object) -> Worker:
+    """A worker with short leases."""
+    return worker_of(stack, source, WORKER_LEASE_SECONDS=5, **settings)
 
 
 async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     parsing, go_on = threading.Event(), threading.Event()
 
     def read_slowly(_: Page) -> Sequence[Json]:
@@ -481,7 +408,7 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
         assert go_on.wait(30)
         return []
 
-    working = asyncio.create_task(Worker(settings(stack), sources=[OnePlace(one_page, read_slowly)]).once())
+    working = asyncio.create_task(worker(stack, OnePlace(one_page, read_slowly)).once())
     async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
         await asyncio.to_thread(parsing.wait, 30)
         statement = "select expires_at from worker.leases where run_id = %s"
@@ -505,9 +432,9 @@ async def test_whatever_a_parser_raises_fails_the_site_alone(
     def fail(_: Page) -> Sequence[Json]:
         raise error
 
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
-    await Worker(settings(stack), sources=[OnePlace(one_page, fail)]).once()
+    await worker(stack, OnePlace(one_page, fail)).once()
     run, sites = await last(user)
     assert (run["status"], sites["indeed"]["error_code"]) == ("failed", code)
 
@@ -515,7 +442,7 @@ async def test_whatever_a_parser_raises_fails_the_site_alone(
 async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
     stack: Endpoints, user: User, tmp_path: Path
 ) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
     first_is_saved, go_on = asyncio.Event(), asyncio.Event()
 
@@ -532,8 +459,9 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
         return [str(uuid4())]
 
     async with FaultyGateway(stack.url) as gateway:
-        faulty = settings(stack, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
-        working = asyncio.create_task(Worker(faulty, sources=[OnePlace(three_pages, fail_at_last)]).once())
+        source = OnePlace(three_pages, fail_at_last)
+        faulty = worker(stack, source, SUPABASE_URL=gateway.url, WORKER_SPOOL_DIR=tmp_path)
+        working = asyncio.create_task(faulty.once())
         await first_is_saved.wait()
         gateway.fail(Outage.UNAVAILABLE)
         go_on.set()
@@ -551,7 +479,7 @@ async def test_a_failure_amid_an_outage_loses_no_page_that_waits_on_disk(
 async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
     stack: Endpoints, user: User, tmp_path: Path
 ) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     change(stack, "update public.search_runs set max_attempts = 1 where id = %s", run_id)
 
     async def pages() -> AsyncGenerator[Page, None]:
@@ -560,7 +488,7 @@ async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
         yield Page(2, ["after"], 5)
 
     source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
-    await Worker(settings(stack, WORKER_SPOOL_DIR=tmp_path), sources=[source]).once()
+    await worker(stack, source, WORKER_SPOOL_DIR=tmp_path).once()
 
     run, sites = await last(user)
     assert (run["status"], run["jobs_found"]) == ("partial", 2)
@@ -575,13 +503,13 @@ async def test_a_page_that_the_database_refuses_is_kept_on_disk_and_told(
 
 
 async def test_every_page_is_kept_as_a_file_if_asked_for(stack: Endpoints, user: User, tmp_path: Path) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
 
     async def pages() -> AsyncGenerator[Page, None]:
         yield Page(1, ["as-it-\0came"], 5)
 
     source = OnePlace(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
-    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path), sources=[source]).once()
+    await worker(stack, source, WORKER_BACKUP_DIR=tmp_path).once()
     (path,) = files(tmp_path, "????/??/??/*.json")
     assert path.name == f"{run_id}.indeed.1.000001.json"
     assert json.loads(path.read_text())["payload"] == ["as-it-\0came"]
@@ -590,10 +518,10 @@ async def test_every_page_is_kept_as_a_file_if_asked_for(stack: Endpoints, user:
 
 
 async def test_a_backup_that_cannot_be_written_stops_no_search(stack: Endpoints, user: User, tmp_path: Path) -> None:
-    await search(user, "indeed")
+    await enqueue_jobs(user, "indeed")
     (tmp_path / "file").write_text("")
     source = OnePlace(one_page, lambda _: ["a"])
-    await Worker(settings(stack, WORKER_BACKUP_DIR=tmp_path / "file"), sources=[source]).once()
+    await worker(stack, source, WORKER_BACKUP_DIR=tmp_path / "file").once()
     run, _ = await last(user)
     assert (run["status"], run["jobs_found"]) == ("success", 1)
 
@@ -625,14 +553,14 @@ async def test_a_scheduled_repeat_asks_for_what_is_newer_and_stops_when_nothing_
             "select user_id, kind, 'cron', parameters from public.search_runs where id = %s",
             first,
         )
-        await Worker(settings(stack), sources=[board]).once()
+        await worker(stack, board).once()
         run, _ = await last(user)
         assert run["status"] == "success"
         return {item["url"].rpartition("/")[2]: item["is_new"] for item in await user.items(run["id"], limit=100)}
 
     board = Board(pages, lambda page: page.payload if isinstance(page.payload, list) else [])
-    first = await search(user, "indeed", search_term=term)
-    await Worker(settings(stack), sources=[board]).once()
+    first = await enqueue_jobs(user, "indeed", search_term=term)
+    await worker(stack, board).once()
     assert (asked, fetched) == ([None], [1, 2, 3, 4])
 
     assert not any((await repeat()).values())
@@ -649,7 +577,7 @@ async def test_a_failed_site_is_searched_again_later_and_only_it(
 ) -> None:
     change(stack, "update worker.settings set retry_delay = '10 minutes'")
     boards.fail("linkedin", "rate_limited")
-    run_id = await search(user, "indeed", "linkedin")
+    run_id = await enqueue_jobs(user, "indeed", "linkedin")
     log = await drain(stack, boards)
 
     run, sites = await last(user)
@@ -681,7 +609,7 @@ async def test_drain_waits_for_what_a_sites_pace_puts_off(stack: Endpoints, boar
     change(stack, "insert into worker.bucket_limits (bucket, min_delay_seconds) values ('indeed', 7)")
     change(stack, "delete from worker.site_buckets where bucket = 'indeed'")
     change(stack, "insert into worker.site_buckets (bucket, last_at) values ('indeed', now())")
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     log = await drain(stack, boards)
     change(stack, "delete from worker.bucket_limits where bucket = 'indeed'")
     change(stack, "update worker.settings set inline_wait = default")
@@ -693,8 +621,8 @@ async def test_a_waiting_worker_comes_back_for_the_next_attempt_by_itself(
 ) -> None:
     change(stack, "update worker.settings set retry_delay = '1 second'")
     boards.fail("indeed", "blocked")
-    run_id = await search(user, "indeed")
-    async with started(stack, boards, "run", WORKER_POLL_IDLE_SECONDS="600") as worker:
+    run_id = await enqueue_jobs(user, "indeed")
+    async with worker_process(stack, boards, "run", WORKER_POLL_IDLE_SECONDS="600") as worker:
         await worker.logged(": pending, retry in")
         boards.heal()
         finished = await until(user, run_id, lambda run: run.is_final)
@@ -708,8 +636,8 @@ async def test_a_cancelled_search_is_killed_and_nothing_comes_after(
     stack: Endpoints, boards: Boards, user: User, command: list[str]
 ) -> None:
     boards.fail("linkedin", "hang")
-    run_id = await search(user, "indeed", "linkedin", "glassdoor")
-    async with started(stack, boards, *command) as worker:
+    run_id = await enqueue_jobs(user, "indeed", "linkedin", "glassdoor")
+    async with worker_process(stack, boards, *command) as worker:
         await boards.wait_for_requests("linkedin", 1)
         scrapers = [
             scraper for forkserver in psutil.Process(worker.process.pid).children() for scraper in forkserver.children()
@@ -732,8 +660,11 @@ async def test_a_cancelled_search_is_killed_and_nothing_comes_after(
 async def test_an_outage_amid_a_search_costs_nothing(
     stack: Endpoints, boards: Boards, user: User, outage: Outage
 ) -> None:
-    run_id = await search(user, "linkedin", results_wanted=50)
-    async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        worker_process(stack, boards, "run", SUPABASE_URL=gateway.url) as worker,
+    ):
         await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
         gateway.fail(outage)
         await gateway.failed(3)
@@ -748,16 +679,16 @@ async def test_an_outage_amid_a_search_costs_nothing(
 async def test_what_is_fetched_in_an_outage_waits_on_disk_and_is_saved_after_it(
     stack: Endpoints, boards: Boards, user: User, tmp_path: Path, clock: Callable[[str], None]
 ) -> None:
-    await search(user, "linkedin", results_wanted=50)
+    await enqueue_jobs(user, "linkedin", results_wanted=50)
     await drain(stack, boards)
     undisturbed = len(boards.requests("linkedin"))
     boards.forget_requests()
 
-    run_id = await search(user, "linkedin", results_wanted=50)
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
     environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
     async with (
         FaultyGateway(stack.url) as gateway,
-        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+        worker_process(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
     ):
         await page_under_way(user, boards, run_id)
         gateway.fail(Outage.UNAVAILABLE)
@@ -777,11 +708,11 @@ async def test_what_is_fetched_in_an_outage_waits_on_disk_and_is_saved_after_it(
 async def test_drain_waits_for_the_end_of_an_outage_while_it_holds_a_run(
     stack: Endpoints, boards: Boards, user: User, tmp_path: Path
 ) -> None:
-    run_id = await search(user, "linkedin", results_wanted=50)
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
     environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2", "WORKER_LEASE_SECONDS": "5"}
     async with (
         FaultyGateway(stack.url) as gateway,
-        started(stack, boards, "drain", SUPABASE_URL=gateway.url, **environment) as worker,
+        worker_process(stack, boards, "drain", SUPABASE_URL=gateway.url, **environment) as worker,
     ):
         await until(user, run_id, lambda run: run.sites["linkedin"]["jobs_found"] > 0)
         gateway.fail(Outage.UNAVAILABLE)
@@ -795,11 +726,11 @@ async def test_drain_waits_for_the_end_of_an_outage_while_it_holds_a_run(
 async def test_what_a_killed_worker_left_on_disk_is_saved_by_the_next(
     stack: Endpoints, boards: Boards, user: User, tmp_path: Path, clock: Callable[[str], None]
 ) -> None:
-    run_id = await search(user, "linkedin", results_wanted=50)
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
     environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
     async with (
         FaultyGateway(stack.url) as gateway,
-        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+        worker_process(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
     ):
         await page_under_way(user, boards, run_id)
         gateway.fail(Outage.UNAVAILABLE)
@@ -824,10 +755,10 @@ async def test_without_a_disk_the_search_waits_for_the_database(
     no_folder = tmp_path / "file"
     no_folder.touch()
     environment = {"WORKER_SPOOL_DIR": str(no_folder), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
-    run_id = await search(user, "linkedin", results_wanted=50)
+    run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
     async with (
         FaultyGateway(stack.url) as gateway,
-        started(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
+        worker_process(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
     ):
         await page_under_way(user, boards, run_id)
         gateway.fail(Outage.UNAVAILABLE)
@@ -840,10 +771,10 @@ async def test_without_a_disk_the_search_waits_for_the_database(
 async def test_a_worker_that_starts_amid_an_outage_waits_for_its_end(
     stack: Endpoints, boards: Boards, user: User
 ) -> None:
-    run_id = await search(user, "indeed")
+    run_id = await enqueue_jobs(user, "indeed")
     async with FaultyGateway(stack.url) as gateway:
         gateway.fail(Outage.UNAVAILABLE)
-        async with started(stack, boards, "run", SUPABASE_URL=gateway.url):
+        async with worker_process(stack, boards, "run", SUPABASE_URL=gateway.url):
             await gateway.failed(4)
             gateway.heal()
             finished = await until(user, run_id, lambda run: run.is_final)
@@ -851,7 +782,10 @@ async def test_a_worker_that_starts_amid_an_outage_waits_for_its_end(
 
 
 async def test_an_outage_does_not_hold_up_the_stop(stack: Endpoints, boards: Boards) -> None:
-    async with FaultyGateway(stack.url) as gateway, started(stack, boards, "run", SUPABASE_URL=gateway.url) as worker:
+    async with (
+        FaultyGateway(stack.url) as gateway,
+        worker_process(stack, boards, "run", SUPABASE_URL=gateway.url) as worker,
+    ):
         await worker.logged("Ready")
         gateway.fail(Outage.UNAVAILABLE)
         await worker.logged("worker_claim_runs failed (name resolution failed)")
@@ -861,9 +795,9 @@ async def test_an_outage_does_not_hold_up_the_stop(stack: Endpoints, boards: Boa
 
 
 async def test_once_takes_one_run(stack: Endpoints, boards: Boards, user: User) -> None:
-    first = await search(user, "indeed")
-    second = await search(user, "indeed")
-    async with started(stack, boards, "once") as worker:
+    first = await enqueue_jobs(user, "indeed")
+    second = await enqueue_jobs(user, "indeed")
+    async with worker_process(stack, boards, "once") as worker:
         code, _ = await worker.ended()
     assert code == 0
     assert {run["id"]: run["status"] for run in await user.runs(2)} == {first: "success", second: "pending"}
@@ -886,7 +820,7 @@ async def test_a_drained_queue_is_left_at_once(stack: Endpoints, boards: Boards)
 async def test_wrong_settings_are_named_at_start(
     stack: Endpoints, boards: Boards, environment: dict[str, str], code: int, message: str
 ) -> None:
-    async with started(stack, boards, "run", **environment) as worker:
+    async with worker_process(stack, boards, "run", **environment) as worker:
         _, stderr = await worker.process.communicate()
     assert (worker.process.returncode, message in stderr.decode()) == (code, True), stderr
     assert "Traceback" not in stderr.decode()

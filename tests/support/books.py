@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import httpx
-
-_RECORDED = Path(__file__).parents[1] / "compare_rest"
-SCHEMA = (_RECORDED / "rest_schema.sql").read_text()
-ROWS = (_RECORDED / "rest_rows.sql").read_text()
 
 SINGLE = {"accept": "application/vnd.pgrst.object+json"}
 

@@ -1,33 +1,28 @@
-"""Words that the integration tests share: the RPCs as their callers use them, and how a refused request looks."""
+"""The RPCs as users and workers call them, and what a refused request looks like."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, LiteralString, Protocol
+from itertools import count
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
-import psycopg
-import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
+from worker.database.user import User
+
 Row = dict[str, Any]
 
-SITES = ("linkedin", "indeed", "glassdoor")
+_numbers = count(1)
 
-NODE_MODULES = Path(__file__).parents[1] / "e2e" / "node_modules"
-
-CLI = shutil.which("supabase", path=str(NODE_MODULES / ".bin"))
-needs_cli = pytest.mark.skipif(CLI is None, reason="needs the Supabase CLI: npm ci --prefix tests/e2e")
+SITES = ["indeed", "linkedin"]
 
 
 class Query(Protocol):
-    """A request of supabase-py that was not sent yet."""
+    """A request of supabase-py that has not been sent."""
 
     async def execute(self) -> Any: ...
 
@@ -48,7 +43,7 @@ async def refusal(client: AsyncClient, query: Query) -> Refusal:
     async def note(response: httpx.Response) -> None:
         statuses.append(response.status_code)
 
-    # APIError does not tell the status.
+    # APIError has no status.
     hooks = client.postgrest.session.event_hooks["response"]
     hooks.append(note)
     try:
@@ -73,13 +68,37 @@ async def user_id(client: AsyncClient) -> str:
 
 
 async def enqueue(client: AsyncClient, kind: str, **parameters: Any) -> Row:
-    """Put a search into the queue as the signed-in user; without a search term, one that no other run has."""
+    """Enqueue a search as the signed-in user, by default with a search term that no other run has."""
     row: Row = await call(client, "enqueue_search", kind=kind, parameters={"search_term": str(uuid4()), **parameters})
     return row
 
 
+def new_run(kind: str, term: str, **columns: Any) -> Row:
+    """A row to insert: a search of `SITES`."""
+    return {"kind": kind, "parameters": {"search_term": term, "sites": SITES}, **columns}
+
+
+async def insert_run(client: AsyncClient, kind: str, term: str, **columns: Any) -> Row:
+    """Insert `new_run`, as frontends do; return what the insert returns."""
+    (row,) = (await client.table("search_runs").insert(new_run(kind, term, **columns)).execute()).data
+    assert isinstance(row, dict)
+    return dict(row)
+
+
+async def run_of(client: AsyncClient, run_id: str) -> Row:
+    """The row of a run."""
+    row: Any = (await client.table("search_runs").select("*").eq("id", run_id).single().execute()).data
+    return dict(row)
+
+
+async def found_ids(client: AsyncClient, run_id: str) -> list[str]:
+    """The external ids that a run of `Listings` found, sorted; one that it found twice is there twice."""
+    found: Any = (await client.table("run_items").select("url").eq("run_id", run_id).execute()).data
+    return sorted(row["url"].removeprefix("https://example.com/") for row in found)
+
+
 def new_runs(kind: str, count: int) -> list[Row]:
-    """Rows to insert, of searches that differ."""
+    """Rows to insert: searches with different terms."""
     return [{"kind": kind, "parameters": {"search_term": str(uuid4())}} for _ in range(count)]
 
 
@@ -93,7 +112,7 @@ async def claim(
         worker_id=worker_id,
         kinds=[kind],
         slots=slots,
-        # What a test leaves is not rescued in the midst of another one.
+        # A later test must not rescue what this one leaves.
         lease_seconds=3600,
         claim_id=claim_id or str(uuid4()),
         held=[],
@@ -120,7 +139,7 @@ def items(external_ids: Iterable[str]) -> list[Row]:
 
 
 async def start_site(service: AsyncClient, run: Row, site: str) -> Row:
-    """Ask to search a site of a claimed run, as its claim says; return the answer."""
+    """Start to search a site of a claimed run; return the answer."""
     (given,) = [given for given in run["sites"] if given["site"] == site]
     answer: Row = await call(
         service,
@@ -160,7 +179,7 @@ def page(
 
 
 async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Sequence[str]]]) -> Row:
-    """Carry a claimed run through: for each site its pages, as external ids; return the finished run."""
+    """Search all of a claimed run: for each site its pages, as external ids; return the finished run."""
     for site, external_ids_of_pages in pages.items():
         assert (await start_site(service, run, site))["granted"]
         (attempt,) = [given["attempt"] for given in run["sites"] if given["site"] == site]
@@ -172,40 +191,22 @@ async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Se
     return finished
 
 
-async def pause(database: psycopg.AsyncConnection[Any], site: str, time: str | None, *, account: str = "") -> None:
-    """Open the breaker of a site for so long, as an interval; None: close it."""
-    await database.execute(
-        """
-        insert into worker.site_health (site, account, paused_until) values (%s, %s, now() + %s::interval)
-        on conflict (site, account) do update set paused_until = excluded.paused_until
-        """,
-        [site, account, time],
-    )
+async def search_next(service: AsyncClient, kind: str) -> Row:
+    """Claim the one run that is ready, and find two items on each of `SITES`; return the finished run."""
+    (claimed,) = await claim(service, kind, slots=10)
+    return await search(service, claimed, {site: [[uuid4().hex, uuid4().hex]] for site in SITES})
 
 
-async def somebody_waits_for(database: psycopg.AsyncConnection[Any], holder: psycopg.AsyncConnection[Any]) -> None:
-    """Return once another connection waits for a lock that the transaction of `holder` has."""
-    async with asyncio.timeout(10):
-        while True:
-            answer = await database.execute(
-                "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [holder.info.backend_pid]
-            )
-            if answer.rowcount:
-                return
-            await asyncio.sleep(0.01)
+async def count_items(client: AsyncClient, run: Row) -> int:
+    """How many items of a run a user sees."""
+    return len((await client.table("run_items").select("item_id").eq("run_id", run["id"]).execute()).data)
 
 
-async def answer_after(
-    first: psycopg.AsyncConnection[Any],
-    database: psycopg.AsyncConnection[Any],
-    second: psycopg.AsyncConnection[Any],
-    query: LiteralString,
-    arguments: Any,
-    *,
-    end: LiteralString = "commit",
-) -> list[Any]:
-    """Send a query on `second` that has to wait for the open transaction of `first`; end that; return the answer."""
-    waiting = asyncio.create_task(second.execute(query, arguments))
-    await somebody_waits_for(database, first)
-    await first.execute(end)
-    return await (await waiting).fetchall()
+async def enqueue_jobs(user: User, *sites: str, **parameters: Any) -> str:
+    """Enqueue a search for engineers as a user of the library; return the run's id.
+
+    The term differs from those of other searches, which would share one; the played boards ignore the difference.
+    """
+    term = f"engineer {'.' * next(_numbers)}"
+    run = await user.enqueue("jobs", {"search_term": term, "results_wanted": 25, "sites": sites} | parameters)
+    return str(run["id"])

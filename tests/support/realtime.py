@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -14,14 +15,18 @@ from uuid import uuid4
 import psycopg
 import websockets
 from psycopg import sql
+from supabase import AsyncClient
 
+from tests.support.queue import Row
+from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.supabase.stack import Endpoints
-from worker.local.supabase.tokens import Tokens
 
 PATIENCE_SECONDS = 20
 PROTOCOLS = ("1.0.0", "2.0.0")
 SUBSCRIBED = {"extension": "postgres_changes", "status": "ok", "message": "Subscribed to PostgreSQL", "channel": "runs"}
 ALICE, BOB = str(uuid4()), str(uuid4())
+
+PUBLISHED_TABLES = ("search_runs", "search_run_sites", "search_results")
 
 T = TypeVar("T")
 
@@ -47,10 +52,10 @@ class Table:
     connection: psycopg.AsyncConnection[tuple[Any, ...]]
 
     @classmethod
-    async def publish(cls, db_url: str) -> Table:
+    async def publish(cls, db_url: str, schema: str = SCHEMA) -> Table:
         connection = await psycopg.AsyncConnection.connect(db_url, autocommit=True)
         table = cls(f"realtime_{uuid4().hex}", connection)
-        await table.execute(SCHEMA)
+        await table.execute(schema)
         return table
 
     async def execute(self, query: str, *parameters: object) -> None:
@@ -68,16 +73,12 @@ class Table:
 
 
 @asynccontextmanager
-async def published_table(db_url: str) -> AsyncIterator[Table]:
-    table = await Table.publish(db_url)
+async def published_table(db_url: str, schema: str = SCHEMA) -> AsyncIterator[Table]:
+    """Create a table of a schema, and drop it at the end."""
+    table = await Table.publish(db_url, schema)
     async with table.connection:
         yield table
         await table.execute("drop table {table}")
-
-
-def token(stack: Endpoints, user: str, *, lifetime_seconds: int = 600) -> str:
-    claims = {"role": "authenticated", "sub": user, "aud": "authenticated"}
-    return Tokens(stack.jwt_secret).issue(claims, lifetime_seconds=lifetime_seconds)
 
 
 async def soon(queue: asyncio.Queue[T]) -> T:
@@ -151,3 +152,38 @@ def socket_url(stack: Endpoints, query: str) -> str:
 
 def binding(table: Table, event: str = "*", **more: Any) -> dict[str, Any]:
     return {"event": event, "schema": "public", "table": table.name, **more}
+
+
+class ChangeListener:
+    """Counts the changes of all published tables that a client hears of; without a client, with a key alone."""
+
+    def __init__(self, stack: Endpoints, client: AsyncClient | None, key: str) -> None:
+        async def access_token() -> str:
+            session = await client.auth.get_session() if client else None
+            assert session is not None
+            return session.access_token
+
+        self.heard: list[Change] = []
+        self._events = changes(
+            stack.url,
+            key,
+            [Binding(table) for table in PUBLISHED_TABLES],
+            access_token=access_token if client else None,
+        )
+
+    async def subscribe(self) -> None:
+        assert isinstance(await anext(self._events), Subscribed)
+
+    async def listen_until(self, run: Row) -> Counter[str]:
+        """Hear everything up to the end of a run; return how many changes there were of each kind."""
+        async with asyncio.timeout(20), aclosing(self._events):
+            async for event in self._events:
+                assert isinstance(event, Change)
+                self.heard.append(event)
+                if (
+                    event.table == "search_runs"
+                    and event.record.get("id") == run["id"]
+                    and event.record["completed_at"]
+                ):
+                    break
+        return Counter(f"{event.table} {event.type}" for event in self.heard)

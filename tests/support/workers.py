@@ -1,4 +1,4 @@
-"""Worker processes, as they run in production, that search played APIs through a proxy."""
+"""Workers: in this process, and as processes of their own."""
 
 from __future__ import annotations
 
@@ -7,93 +7,100 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import httpx
-import psycopg
-
+from tests.support.boards import PlayedSites
+from tests.support.stack import worker_environment
+from worker.engine.worker import Worker
+from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints
-
-PATIENCE_SECONDS = 120
-
-
-class PlayedSites:
-    """The process that plays the sites.
-
-    Args:
-        facts: What it says of itself.
-    """
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        self.control_url: str = facts["control_url"]
-        self.environment: dict[str, str] = facts["credentials"] | {
-            "WORKER_HTTP_PROXIES": facts["proxy_url"],
-            "WORKER_HTTP_CA_CERT": facts["ca_cert"],
-        }
-
-    def asked(self, site: str) -> list[tuple[float, str]]:
-        """Return what a site was asked: when, by the clock of the one that plays it, and the path."""
-        log = httpx.get(f"{self.control_url}/requests").raise_for_status().json()["sites"][site]
-        return list(zip(log["at"], log["paths"], strict=True))
-
-    def fail(self, site: str, failure: str) -> None:
-        """Let a site fail from now on."""
-        httpx.put(f"{self.control_url}/failures/{site}", json={"failure": failure}).raise_for_status()
-
-    def heal(self, site: str) -> None:
-        """Let it answer again."""
-        httpx.delete(f"{self.control_url}/failures/{site}").raise_for_status()
+from worker.settings import Settings
+from worker.sources import Source
 
 
-@contextmanager
-def played_sites() -> Iterator[PlayedSites]:
-    """Play the sites until the end."""
-    command = [sys.executable, "-m", "worker.local.boards", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield PlayedSites(json.loads(process.stdout.readline()))
-        finally:
-            process.terminate()
+def worker_of(stack: Endpoints, *sources: Source, **settings: object) -> Worker:
+    """A worker in this process; settings by their environment variables."""
+    return Worker(Settings.model_validate(worker_environment(stack) | settings), sources=sources)
 
 
-@contextmanager
-def workers(stack: Endpoints, sites: PlayedSites, count: int) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
-    """Worker processes, which are killed at the end if they still run."""
-    environment = os.environ | sites.environment | {
-        "SUPABASE_URL": stack.url,
-        "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
-        "WORKER_POLL_SECONDS": "0.2",
-        "WORKER_POLL_IDLE_SECONDS": "1",
-    }  # fmt: skip
-    with ExitStack() as running:
-        processes = []
-        for number in range(count):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run"],
-                env=environment | {"WORKER_ID": f"worker-{number}"},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            running.enter_context(process)
-            running.callback(process.kill)
-            processes.append(process)
-        yield processes
+def run_command(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the worker."""
+    command_line = [sys.executable, "-m", "worker", *arguments]
+    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+class WorkerProcess:
+    """A worker as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def logged(self, text: str) -> dict[str, Any]:
+        """Wait for a line of the log that holds `text`."""
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            if text in line.decode():
+                return json.loads(line)  # type: ignore[no-any-return]
+        raise AssertionError(f"the worker ended without logging {text!r}")
+
+    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
+        """Wait for the end; return the exit code and the rest of the log."""
+        _, stderr = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in stderr.decode().splitlines() if line[0] == "{"]
 
 
 @asynccontextmanager
-async def watching(stack: Endpoints) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A connection as the owner of the tables."""
-    async with await psycopg.AsyncConnection.connect(stack.db_url, autocommit=True) as database:
-        yield database
+async def worker_process(
+    stack: Endpoints, boards: Boards, *command: str, **environment: str
+) -> AsyncIterator[WorkerProcess]:
+    """Start a worker that searches the job boards; kill it at the end if it still runs."""
+    searching = {
+        "WORKER_LOG_FORMAT": "json",
+        "WORKER_POLL_SECONDS": "0.1",
+        "JOBSPY_PROXIES": boards.proxy_url,
+        "JOBSPY_CA_CERT": str(boards.ca_cert),
+        "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
+    }
+    async with _started(stack, command, searching | environment, stderr=PIPE) as process:
+        yield process
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return once a condition of the database holds."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.05)
+async def drain(stack: Endpoints, boards: Boards, **environment: str) -> list[dict[str, Any]]:
+    """Let a worker empty the queue; return its log."""
+    async with worker_process(stack, boards, "drain", "--max-seconds", "60", **environment) as worker:
+        code, log = await worker.ended()
+    assert code == 0, log
+    return log
+
+
+@asynccontextmanager
+async def worker_processes(stack: Endpoints, sites: PlayedSites, count: int) -> AsyncIterator[list[WorkerProcess]]:
+    """Start workers that search the played sites; kill those that still run at the end."""
+    polling = {"WORKER_POLL_SECONDS": "0.2", "WORKER_POLL_IDLE_SECONDS": "1", "WORKER_LOG_LEVEL": "WARNING"}
+    async with AsyncExitStack() as running:
+        yield [
+            await running.enter_async_context(
+                _started(stack, ["run"], sites.environment | polling | {"WORKER_ID": f"worker-{number}"})
+            )
+            for number in range(count)
+        ]
+
+
+@asynccontextmanager
+async def _started(
+    stack: Endpoints, command: Sequence[str], environment: Mapping[str, str], *, stderr: int | None = None
+) -> AsyncIterator[WorkerProcess]:
+    environment = {**os.environ, **worker_environment(stack), **environment}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "worker", *command, stderr=stderr, env=environment
+    )
+    try:
+        yield WorkerProcess(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.compare_rest.recorder import Recorder
-from tests.support.books import ROWS, SCHEMA
+from tests.compare_rest.records import ROWS, SCHEMA
 from worker.local.supabase.stack import Endpoints
 
 _EVERYTHING = """
@@ -26,7 +26,7 @@ from pg_proc p where p.pronamespace = 'public'::regnamespace
 def tables(stack: Endpoints) -> Iterator[psycopg.Connection]:
     with psycopg.connect(stack.db_url, autocommit=True) as connection:
         before = {statement for (statement,) in connection.execute(_EVERYTHING)}
-        connection.execute(SCHEMA)
+        connection.execute(SCHEMA.read_bytes())
         made = [statement for (statement,) in connection.execute(_EVERYTHING) if statement not in before]
         try:
             yield connection
@@ -41,7 +41,7 @@ async def http(
     stack: Endpoints, tables: psycopg.Connection, recorder: Recorder | None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Requests of the service role, to tables that hold `ROWS`."""
-    tables.execute(ROWS)
+    tables.execute(ROWS.read_bytes())
     headers = {"apikey": stack.service_role_key}
     with recorder.probing() if recorder else nullcontext():
         async with httpx.AsyncClient(base_url=f"{stack.url}/rest/v1", headers=headers) as client:

@@ -13,8 +13,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from starlette.applications import Starlette
 
-from tests.integration.test_local_migrations import new_database
 from tests.support.books import error
+from tests.support.database import new_database
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import Tokens

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import SignIn
 from tests.support.books import DUNE, SINGLE, data, error
+from tests.support.stack import SignIn
 from worker.local.supabase.stack import Endpoints
 
 

@@ -12,8 +12,8 @@ import jwt
 import pytest
 from postgrest import APIError, ReturnMethod
 
-from tests.conftest import SignIn
 from tests.support.books import data, error
+from tests.support.stack import SignIn
 from worker.local.supabase.stack import Endpoints
 
 
