@@ -20,7 +20,7 @@ from worker.database.user import signed_in_as
 from worker.local.loopback import free_port
 from worker.local.supabase.stack import local_stack
 
-QUICK = Timing(first_pause_seconds=0.01, longest_pause_seconds=0.05)
+QUICK = Timing(first_pause_seconds=0.01, max_pause_seconds=0.05)
 IMPATIENT = replace(QUICK, subscribe_seconds=1)
 FAST_HEARTBEATS = replace(QUICK, heartbeat_seconds=0.05, answer_seconds=1)
 MORE_THAN_THE_LIBRARY_TRIES = 6
@@ -274,7 +274,7 @@ async def test_the_end_of_a_session_is_raised(server: Phoenix) -> None:
 
 
 async def test_pauses_grow_up_to_the_longest() -> None:
-    timing = Timing(first_pause_seconds=1, longest_pause_seconds=30)
+    timing = Timing(first_pause_seconds=1, max_pause_seconds=30)
     for failures, longest in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (10_000, 30)]:
         assert longest / 2 <= timing.pause_seconds(failures) <= longest
 

@@ -53,7 +53,7 @@ class Timing:
         heartbeat_seconds: Time between the answer to a heartbeat and the next heartbeat.
         answer_seconds: Timeout of the answer to a heartbeat.
         first_pause_seconds: Pause after the first loss; it doubles with each further loss.
-        longest_pause_seconds: Maximum of this pause.
+        max_pause_seconds: Maximum of this pause.
         recheck_seconds: Mean time between two `Recheck` events; the jitter is a third of it.
     """
 
@@ -61,13 +61,13 @@ class Timing:
     heartbeat_seconds: float = 15
     answer_seconds: float = 10
     first_pause_seconds: float = 1
-    longest_pause_seconds: float = 30
+    max_pause_seconds: float = 30
     recheck_seconds: float = 45
 
     def pause_seconds(self, failures: int) -> float:
         """Return the pause after that many consecutive failures. With jitter: all clients lose a server at once."""
         doublings = min(failures - 1, 32)  # after a long outage the power would overflow
-        pause = min(self.longest_pause_seconds, math.ldexp(self.first_pause_seconds, doublings))
+        pause = min(self.max_pause_seconds, math.ldexp(self.first_pause_seconds, doublings))
         return pause * random.uniform(0.5, 1)  # noqa: S311 (jitter)
 
     def next_recheck_at(self) -> float:

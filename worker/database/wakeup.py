@@ -64,12 +64,12 @@ class Wakeup:
                 await self.rung()
         self._pause_seconds = min(self._pause_seconds * BACKOFF_FACTOR, self._poll_idle_seconds)
 
-    async def pause_heartbeats(self, longest_seconds: float) -> None:
+    async def pause_heartbeats(self, max_seconds: float) -> None:
         """Wait until the next heartbeat is due: at once after a cancellation, and soon without Realtime."""
         if not self._is_live:
-            longest_seconds = min(longest_seconds, MAX_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
+            max_seconds = min(max_seconds, MAX_HEARTBEAT_PAUSE_WITHOUT_REALTIME_SECONDS)
         with suppress(TimeoutError):
-            async with asyncio.timeout(longest_seconds):
+            async with asyncio.timeout(max_seconds):
                 await self._cancelled.wait()
         self._cancelled.clear()
 

@@ -67,7 +67,7 @@ class Spool:
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise JsonError(f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
-            return codec.read_page(read_json(path.read_bytes(), most_values=MAX_FILE_VALUES))
+            return codec.read_page(read_json(path.read_bytes(), max_values=MAX_FILE_VALUES))
         except (OSError, ValueError) as error:
             logger.error("%s cannot be read and is dropped: %s", path, one_line(str(error)))  # noqa: TRY400 (the message has all)
             return None

@@ -30,18 +30,18 @@ class JsonError(ValueError):
     """A document is not valid JSON or exceeds a limit. The message continues a sentence: `is not JSON: ...`."""
 
 
-def read_json(data: bytes, *, most_values: int = MAX_VALUES) -> Json:
+def read_json(data: bytes, *, max_values: int = MAX_VALUES) -> Json:
     """Parse JSON.
 
     Args:
         data: JSON in UTF-8, or in another encoding that `json.loads` accepts.
-        most_values: Most values that it may contain, including keys.
+        max_values: Most values that it may contain, including keys.
 
     Raises:
         JsonError: `data` is not JSON, contains too many values, or is nested deeper than `MAX_DEPTH`.
     """
-    if sum(map(data.count, _VALUE_STARTS)) > most_values and _has_more_values(data, most_values):
-        raise JsonError(f"holds more than {most_values:,} values")
+    if sum(map(data.count, _VALUE_STARTS)) > max_values and _has_more_values(data, max_values):
+        raise JsonError(f"holds more than {max_values:,} values")
     try:
         value: Json = from_json(data)
     except ValueError:
@@ -49,19 +49,19 @@ def read_json(data: bytes, *, most_values: int = MAX_VALUES) -> Json:
     return value
 
 
-async def read_json_in_thread(data: bytes, *, most_values: int = MAX_VALUES) -> Json:
+async def read_json_in_thread(data: bytes, *, max_values: int = MAX_VALUES) -> Json:
     """Parse JSON like `read_json`; in a thread if it is longer than `MAX_INLINE_BYTES`.
 
     Raises:
         JsonError: See `read_json`.
     """
     if len(data) <= MAX_INLINE_BYTES:
-        return read_json(data, most_values=most_values)
-    return await in_daemon_thread(partial(read_json, data, most_values=most_values))
+        return read_json(data, max_values=max_values)
+    return await in_daemon_thread(partial(read_json, data, max_values=max_values))
 
 
-def _has_more_values(data: bytes, most_values: int) -> bool:
-    return re.match(_STARTS_OUTSIDE_STRINGS % (most_values + 1), data, re.DOTALL) is not None
+def _has_more_values(data: bytes, max_values: int) -> bool:
+    return re.match(_STARTS_OUTSIDE_STRINGS % (max_values + 1), data, re.DOTALL) is not None
 
 
 def _read_leniently(data: bytes) -> Json:
