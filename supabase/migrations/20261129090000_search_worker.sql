@@ -1606,7 +1606,7 @@ comment on function worker.transfer_answer is
 
 -- sharing/leader_ended
 -- What happens to followers when their leader ends? If it finished, they finish with it. If it was cancelled, or failed
--- with an error that may pass, the first follower becomes the leader of the others and continues the search. No
+-- with a temporary error, the first follower becomes the leader of the others and continues the search. No
 -- transaction waits for locked followers: the next claim settles the rest.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
@@ -2989,7 +2989,7 @@ begin
 end;
 $$;
 comment on function worker.begin_quota_period is
-    'Returns a bucket as it is at a time: with a new quota if the last quota period is over.';
+    'Returns a bucket as it is at a time: with a new quota if the last quota period has ended.';
 
 -- sites/shares
 -- How much of a quota may one user take? At most max_quota_share. Scheduled runs and other runs leave a reserve to each

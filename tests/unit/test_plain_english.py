@@ -12,6 +12,13 @@ PROJECT = Path(__file__).parents[2]
 TEXTS = [
     *(PROJECT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")),
     *sorted((PROJECT / "docs").glob("*.md")),
+    *sorted((PROJECT / "supabase").glob("schemas/**/*.sql")),
+    *(
+        path
+        for room in ("worker", "scripts", "tools")
+        for path in sorted((PROJECT / room).rglob("*.py"))
+        if path.name != "vocabulary.py"
+    ),  # advertisements of played boards
 ]
 """The files that are checked."""
 

@@ -130,7 +130,7 @@ Realtime sends inserted and updated rows only to users who may select them. For 
 more: it sends `old_record` to everybody who listens to the table, regardless of the policies, with the columns in the
 last column of this table and no others. A filter on any other column lets no delete through.
 
-The key of a deleted run tells everybody that there was a run, and its owner that it is gone with all that belongs to
+The key of a deleted run shows everybody that there was a run, and its owner that it is gone with all that belongs to
 it. The keys of deleted sites and results are random and appear in no other table: they do not reveal the run, site,
 item or user, only how many rows were deleted. The publication option `publish = 'insert, update'` would stop deletes of
 all tables of the project: that decision is left to the project.

@@ -1,5 +1,5 @@
 -- What happens to followers when their leader ends? If it finished, they finish with it. If it was cancelled, or failed
--- with an error that may pass, the first follower becomes the leader of the others and continues the search. No
+-- with a temporary error, the first follower becomes the leader of the others and continues the search. No
 -- transaction waits for locked followers: the next claim settles the rest.
 -- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 

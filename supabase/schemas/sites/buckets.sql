@@ -64,4 +64,4 @@ begin
 end;
 $$;
 comment on function worker.begin_quota_period is
-    'Returns a bucket as it is at a time: with a new quota if the last quota period is over.';
+    'Returns a bucket as it is at a time: with a new quota if the last quota period has ended.';
