@@ -1,17 +1,6 @@
-"""The version of this library."""
+"""The name and version of this library; pyproject.toml reads the version from here."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 DISTRIBUTION = "supabase-search-worker"
-
-
-def _installed_version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:  # a copy of the code that is not installed
-        return "0+unknown"
-
-
-__version__ = _installed_version()
+__version__ = "0.1.0"
