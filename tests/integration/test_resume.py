@@ -212,6 +212,44 @@ async def test_pages_that_waited_on_a_disk_count_when_they_come(service: AsyncCl
     assert resumption(third) == {"cursor": {"after": 3}, "next_page": 4, "is_fetched": False}
 
 
+async def test_a_page_of_an_earlier_attempt_answers_where_the_next_search_starts(
+    service: AsyncClient, kind: str, run: Row
+) -> None:
+    assert "pending_site" not in await save(service, run, 1), "the search is under way"
+    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
+    (again,) = await claim(service, kind)
+    following = given(again)
+    assert following["next_page"] == 2
+
+    # Saved in any order: after a gap the search begins with the first page, and without the gap after the last one.
+    assert (await save(service, again, 3, attempt=1))["pending_site"] == following | FROM_THE_BEGINNING
+    second = await save(service, again, 2, attempt=1)
+    assert second["pending_site"] == following | {"cursor": {"after": 3}, "next_page": 4}
+    assert await save(service, again, 2, attempt=1) == second
+    last = await save(service, again, 4, attempt=1, is_last=True)
+    assert last["pending_site"] == following | {"cursor": None, "next_page": 5, "is_fetched": True}
+
+    await start_site(service, again, "indeed")
+    assert "pending_site" not in await save(service, again, 2, attempt=1)
+    await call(service, "worker_finish_site", **lease(again), site="indeed")
+    assert "pending_site" not in await save(service, again, 2, attempt=1)
+
+
+async def test_an_account_that_changes_after_the_claim_is_in_the_answer_with_its_cursor(
+    user: AsyncClient, service: AsyncClient, kind: str
+) -> None:
+    await enqueue(user, kind, sites=["indeed"])
+    (run,) = await claim(service, kind)
+    await start_site(service, run, "indeed")
+    await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
+    (again,) = await claim(service, kind)
+    await call(service, "worker_set_account", user_id=await user_id(user), site="indeed", account="latter")
+    without = await save(service, again, 1, attempt=1)
+    assert without["pending_site"] == given(again) | FROM_THE_BEGINNING | {"account": "latter"}
+    with_it = await save(service, again, 2, attempt=1, account="latter")
+    assert with_it["pending_site"] == given(again) | {"account": "latter", "cursor": {"after": 2}, "next_page": 3}
+
+
 async def test_pages_that_waited_on_a_disk_are_of_the_account_that_they_came_through(
     ada: AsyncClient, service: AsyncClient, kind: str
 ) -> None:

@@ -104,15 +104,14 @@ end;
 $$;
 comment on function worker.spend_requests is 'Takes requests of a locked bucket for a run and its user.';
 
-create function worker.record_permit(run_id uuid, site text) returns void
+create function worker.record_permit(run_id uuid, site text, since timestamptz, waited interval) returns void
 language plpgsql set search_path = '' as $$
-declare
-    waiting record := worker.wait_state(record_permit.run_id, record_permit.site);
 begin
     delete from worker.site_waits as wait where wait.run_id = record_permit.run_id and wait.site = record_permit.site;
     -- The wait ends with a page. If permits bring no page, the site fails after max_site_wait in total.
     update worker.site_searches as search
-    set waiting_since = coalesce(waiting.since, worker.now()), waited = waiting.waited, is_within_page = true
+    set waiting_since = coalesce(record_permit.since, worker.now()), waited = record_permit.waited,
+        is_within_page = true
     where search.run_id = record_permit.run_id and search.site = record_permit.site and not search.is_within_page;
 end;
 $$;
@@ -120,21 +119,20 @@ comment on function worker.record_permit is 'Records that a run has a permit, no
 
 create function worker.defer_if_late(
     run_id uuid, site text, account text, bucket text, asked integer, slot worker.permit_slot, spacing interval,
-    at timestamptz
+    since timestamptz, is_within_page boolean, at timestamptz
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
-    waiting record := worker.wait_state(run_id, site);
     ahead record;
     inline_wait interval := (select settings.inline_wait from worker.settings as settings);
 begin
     -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
     -- if it can. If it were deferred, it would have to repeat the first requests of the page.
     ahead := worker.queue_ahead(
-        bucket, account, '{rate,quota}', case when waiting.is_within_page then '-infinity' else waiting.since end, run_id);
+        bucket, account, '{rate,quota}', case when is_within_page then '-infinity' else since end, run_id);
     if not slot.is_ahead_allowed then
         inline_wait := '0';
-    elsif waiting.is_within_page then
+    elsif is_within_page then
         inline_wait := greatest(inline_wait, '1 minute');
     end if;
     if ahead.waiters = 0 and slot.starts_at <= at + inline_wait then
@@ -164,6 +162,7 @@ declare
     allowed worker.bucket_limits;
     held worker.site_buckets;
     slot worker.permit_slot;
+    waiting record;
     refusal jsonb;
     now timestamptz;
     pace interval;
@@ -177,7 +176,7 @@ begin
     perform worker.require_bucket(bucket, site);
 
     health := worker.lock_health_if_paused(site, via);
-    refusal := worker.defer_if_paused(run_id, site, via, health);
+    refusal := worker.defer_if_paused(run_id, site, via, health) where health.site is not null;
     if refusal is not null then
         return refusal;
     end if;
@@ -192,13 +191,15 @@ begin
     held := worker.begin_quota_period(held, allowed, now);
     slot := worker.slot_by_pace(held, allowed, requests, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, requests, run_id, now);
-    refusal := worker.defer_if_late(run_id, site, via, bucket, requests, slot, greatest(pace, delay), now);
+    waiting := worker.wait_state(run_id, site);
+    refusal := worker.defer_if_late(run_id, site, via, bucket, requests, slot, greatest(pace, delay), waiting.since,
+                                    waiting.is_within_page, now);
     if refusal is not null then
         return refusal;
     end if;
 
     perform worker.spend_requests(held, allowed, run_id, requests, slot.starts_at, pace, delay, now);
-    perform worker.record_permit(run_id, site);
+    perform worker.record_permit(run_id, site, waiting.since, waiting.waited);
     perform worker.start_probe(health, run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
 end;
