@@ -236,14 +236,14 @@ async def test_a_page_of_an_earlier_attempt_answers_where_the_next_search_starts
 
 
 async def test_an_account_that_changes_after_the_claim_is_in_the_answer_with_its_cursor(
-    user: AsyncClient, service: AsyncClient, kind: str
+    ada: AsyncClient, service: AsyncClient, kind: str
 ) -> None:
-    await enqueue(user, kind, sites=["indeed"])
+    await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     await start_site(service, run, "indeed")
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     (again,) = await claim(service, kind)
-    await call(service, "worker_set_account", user_id=await user_id(user), site="indeed", account="latter")
+    await call(service, "worker_set_account", user_id=await user_id(ada), site="indeed", account="latter")
     without = await save(service, again, 1, attempt=1)
     assert without["pending_site"] == given(again) | FROM_THE_BEGINNING | {"account": "latter"}
     with_it = await save(service, again, 2, attempt=1, account="latter")
