@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -61,11 +62,9 @@ async def test_an_alert_that_is_refused_stops_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_a_search_starts_where_the_answers_to_saved_pages_say(tmp_path: Path, *, is_late: bool) -> None:
-    resumed = {
-        "site": "board", "attempt": 1, "account": "mine", "cursor": {"after": 3}, "next_page": 4, "is_fetched": False
-    }  # fmt: skip
-    answer = {"status": "completed", "results": 0, "new": 0} | ({"pending_site": resumed} if is_late else {})
+    resumed = RunSite("board", 1, account="mine", cursor={"after": 3}, next_page=4)
+    answer = {"status": "completed", "results": 0, "new": 0} | ({"pending_site": asdict(resumed)} if is_late else {})
     Spool(tmp_path).put(RUN.id, FOUND)
     async with saver_with({"worker_save_page": answer}, tmp_path) as saver:
         await saver.settle()
-        assert saver.reached(SITE) == (RunSite(**resumed) if is_late else SITE)
+        assert saver.reached(SITE) == (resumed if is_late else SITE)
