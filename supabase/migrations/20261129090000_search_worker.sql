@@ -2462,7 +2462,8 @@ comment on function worker.is_site_failure is
     'that shows it: without results and unreadable pages, the search may simply have no results.';
 
 create function worker.count_failure(
-    site text, account text, run_id uuid, rule worker.breaker_rules, out counted integer, out is_counted boolean
+    site text, account text, run_id uuid, rule worker.breaker_rules,
+    out counted integer, out is_counted boolean, out may_reopen boolean
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -2480,7 +2481,9 @@ begin
     returning * into own;
     is_counted := found and own.failures <= most;
 
-    select sum(least(known.failures, most)) into counted
+    select sum(least(known.failures, most)),
+           bool_or(known.failures <= most) filter (where count_failure.run_id = any (known.run_ids))
+    into counted, may_reopen
     from worker.site_failures as known
     where known.site = count_failure.site and known.account = count_failure.account;
 
@@ -2495,8 +2498,9 @@ end;
 $$;
 comment on function worker.count_failure is
     'Counts a run that failed at a site. Returns how many failures count for the breaker now, and whether this one '
-    'does: not the second failure of a run, nor more than failures_per_user runs of a user. The caller has locked '
-    'the health of the site.';
+    'does: not the second failure of a run, nor more than failures_per_user runs of a user. may_reopen: whether a '
+    'failed probe opens the breaker again, also the second probe of a run. The caller has locked the health of the '
+    'site.';
 
 create function worker.reset_failures(health worker.site_health) returns void
 language plpgsql set search_path = '' as $$
@@ -2538,7 +2542,7 @@ comment on function worker.after_success is 'Returns the health of a site after 
 
 create function worker.after_failure(
     health worker.site_health, run_id uuid, rule worker.breaker_rules, counted integer, is_counted boolean,
-    error_code text, retry_after_seconds double precision
+    may_reopen boolean, error_code text, retry_after_seconds double precision
 ) returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
@@ -2550,9 +2554,11 @@ begin
     health.last_error_code := after_failure.error_code;
     health.consecutive_failures := coalesce(after_failure.counted, health.consecutive_failures);
     -- While the breaker is half open, only the probe counts, not searches from before it opened.
-    if is_counted and not is_open and (
-        (health.paused_until is null and counted >= rule.failures)
-        or (health.paused_until is not null and coalesce(health.prober_run_id = after_failure.run_id, true))
+    if not is_open and (
+        (is_counted and health.paused_until is null and counted >= rule.failures)
+        or (is_counted and health.paused_until is not null and health.prober_run_id is null)
+        -- Otherwise the runs that have failed before would probe the site one after another, without a pause.
+        or (may_reopen and health.paused_until is not null and health.prober_run_id = after_failure.run_id)
     ) then
         pause := least(rule.pause * 2 ^ health.trips, rule.max_pause);
     end if;
@@ -2585,6 +2591,7 @@ declare
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
+    may_reopen boolean := false;
 begin
     if record_site_outcome.error_code is null then
         health := worker.after_success(health);
@@ -2596,10 +2603,10 @@ begin
     ) then
         select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
-            select failure.* into counted, is_counted
+            select failure.* into counted, is_counted, may_reopen
             from worker.count_failure(health.site, health.account, record_site_outcome.run_id, rule) as failure;
         end if;
-        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted,
+        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted, may_reopen,
                                        record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
