@@ -364,6 +364,15 @@ def test_it_opens_again_for_twice_as_long(timed: TimedDatabase, site: str) -> No
     assert pauses == [*doubled, 6 * HOUR, 6 * HOUR, 6 * HOUR]
 
 
+def test_it_opens_again_when_the_same_run_fails_to_probe_it_twice(timed: TimedDatabase, site: str) -> None:
+    prober = prober_of(timed, site)
+    prober.end(site, "blocked")
+    timed.set_clock(timed.health(site)["paused_until"])
+    assert prober.admit(site)["granted"]
+    prober.end(site, "blocked")
+    assert timed.new_run(site).admit(site)["reason"] == "paused"
+
+
 def test_failures_of_searches_from_before_do_not_double_the_pause(timed: TimedDatabase, site: str) -> None:
     searching = [timed.new_run(site) for _ in range(4)]
     for run in searching:
