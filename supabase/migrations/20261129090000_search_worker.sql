@@ -3470,7 +3470,7 @@ begin atomic
     from (
         select page.page_number, page.cursor, page.is_last as is_fetched,
                page.is_last or (page.cursor is not null
-                   and page.account = coalesce(worker.account_of(resume_point.run_id, resume_point.site), '')) as goes_on
+                   and page.account = coalesce(worker.account_of(resume_point.run_id, resume_point.site), '')) as is_resumable
         from worker.pages_of_search(resume_point.run_id, resume_point.site) as page
         order by page.page_number desc, page.attempt desc
         limit 1
@@ -3480,7 +3480,7 @@ begin atomic
         from worker.pages_of_search(resume_point.run_id, resume_point.site) as page
     ) as saved
     -- Not after a gap: a page that could not be read, was refused, or has been deleted by retention.
-    where last.goes_on and not saved.is_unreadable and saved.pages = last.page_number;
+    where last.is_resumable and not saved.is_unreadable and saved.pages = last.page_number;
 end;
 comment on function worker.resume_point is
     'Returns where the search of a site continues: after its last saved page, or that all pages are there. No row: '
