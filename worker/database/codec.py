@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -239,7 +240,11 @@ def _picked(kind: type[_T], row: Row, **decoded: Any) -> _T:
 
 # Pages on disk -------------------------------------------------------------------------------------------------------
 
-_FOUND_PAGE = TypeAdapter(FoundPage)
+
+@cache
+def _found_page_adapter() -> TypeAdapter[FoundPage]:
+    # Not at import: it takes 30 ms, and few workers ever read a page from disk.
+    return TypeAdapter(FoundPage)
 
 
 def read_page(encoded: Any) -> FoundPage:
@@ -252,7 +257,7 @@ def read_page(encoded: Any) -> FoundPage:
         ValueError: It is anything else.
     """
     try:
-        found = _FOUND_PAGE.validate_python(_found_page(encoded))
+        found = _found_page_adapter().validate_python(_found_page(encoded))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"is not a page of this version: {type(error).__name__}: {error}") from None
     if page(found) != encoded:
