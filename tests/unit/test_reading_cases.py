@@ -1,0 +1,90 @@
+"""Reading real inputs: each case of `data/reading-cases.jsonl` has one right answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.engine.read import transform
+from worker.model import Item, Page
+from worker.pipeline.normalize import JOBS, normalize
+from worker.sources.job_filter import JobFilter
+from worker.sources.jobspy import JobSpySource
+from worker.sources.parameters import JobParameters
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    input: dict[str, Any]
+    expected: Any
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {json.dumps(self.input, ensure_ascii=False)}"
+
+
+CASES = [
+    Case(**json.loads(line))
+    for line in (Path(__file__).parent / "data" / "reading-cases.jsonl").read_text("utf-8").splitlines()
+]
+
+
+def item_of(given: dict[str, Any]) -> Item:
+    """Return the normalized item of a row of JobSpy if the case names a site or a URL, else of a job's fields."""
+    if "site" in given or "job_url" in given:
+        row = {"id": "1", "title": "Engineer", "job_url": "https://www.example.com/1", **given}
+        (item,) = transform(JobSpySource(), given.get("site", "indeed"), Page(1, {"rows": [row]}, 1)).items
+        return item
+    near = given.get("near")
+    raw = Item(
+        external_id="1",
+        title=given.get("title", "Engineer"),
+        url=f"https://{near.lower()}.indeed.com/viewjob?jk=1" if near else "https://www.example.com/1",
+        location=given.get("location"),
+        country=given.get("country"),
+        description=given.get("description"),
+        job_types=(given["commitment"],) if "commitment" in given else (),
+    )
+    return normalize(raw, JOBS)
+
+
+def pay(given: dict[str, Any]) -> dict[str, Any]:
+    item = item_of(given)
+    return {
+        "min": item.salary_min,
+        "max": item.salary_max,
+        "interval": item.salary_interval,
+        "currency": item.currency,
+        "yearly_min": item.salary_yearly_min,
+    }
+
+
+def place(given: dict[str, Any]) -> dict[str, Any]:
+    item = item_of(given)
+    return {"city": item.city, "region": item.region, "country": item.country}
+
+
+def found(given: dict[str, Any]) -> bool:
+    item = Item(external_id="1", title=given["title"], url="https://www.example.com/1")
+    return JobFilter(JobParameters(search_term=given["search_term"])).match(item) is not None
+
+
+READERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
+"""How to read each kind of case."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind in READERS], ids=str)
+def test_reading(case: Case) -> None:
+    answer = READERS[case.kind](case.input)
+    if case.kind == "skills_without":
+        assert case.expected not in answer
+    elif isinstance(case.expected, dict):
+        assert {name: answer[name] for name in case.expected} == case.expected, case.note
+    else:
+        assert answer == case.expected, case.note
