@@ -83,6 +83,8 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "enqueue_search": {"user"},
     "rerun_search": {"user"},
     "cancel_search": {"user"},
+    "page_of_run_items": {"user"},
+    "insights_of_run": {"user"},
     "worker_claim_runs": {"service_role"},
     "worker_heartbeat": {"service_role"},
     "worker_start_site": {"service_role"},
@@ -353,6 +355,8 @@ async def test_function(world: World, function: str) -> None:
         "enqueue_search": {"kind": world.kind, "parameters": {"search_term": "engineer"}},
         "rerun_search": {"run_id": run["run_id"]},
         "cancel_search": {"run_id": run["run_id"]},
+        "page_of_run_items": {"run_id": run["run_id"]},
+        "insights_of_run": {"run_id": run["run_id"]},
         "worker_claim_runs": {
             "worker_id": "w", "kinds": [world.kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4()),
             "held": [],
