@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.database import new_database
-from tests.support.node import CLI, needs_cli
+from tests.support.node import needs_cli
+from tools.schema.types import CLI
 from worker.local.errors import LocalError
 from worker.local.supabase.migrations import apply_migrations, split_statements
 from worker.local.supabase.postgres import Postgres

@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from tests.support.database import new_database
-from tests.support.node import CLI, needs_cli
+from tests.support.node import needs_cli
 from tools.postgres import POSTGRES_15, throwaway_postgres
 from tools.schema.document import DOCUMENT, describe_schema
+from tools.schema.types import CLI
 from worker.local.supabase.migrations import apply_migrations, migrations_folder
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tools.schema.types import CLI
 from worker.local.supabase.stack import Endpoints
 
 PATIENCE_SECONDS = 20
@@ -22,7 +23,6 @@ SUBSCRIBED = [{"state": "SUBSCRIBED"}, {"system": "ok", "message": "Subscribed t
 
 SCRIPTS = Path(__file__).parents[1] / "e2e"
 NODE_MODULES = SCRIPTS / "node_modules"
-CLI = shutil.which("supabase", path=str(NODE_MODULES / ".bin"))
 
 needs_cli = pytest.mark.skipif(CLI is None, reason="needs the Supabase CLI: npm ci --prefix tests/e2e")
 needs_node = [

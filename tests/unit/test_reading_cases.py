@@ -72,7 +72,7 @@ def place(given: dict[str, Any]) -> dict[str, Any]:
 
 def found(given: dict[str, Any]) -> bool:
     item = Item(external_id="1", title=given["title"], url="https://www.example.com/1")
-    return JobFilter(JobParameters(search_term=given["search_term"])).match(item) is not None
+    return JobFilter(JobParameters.read({"search_term": given["search_term"]})).match(item) is not None
 
 
 READERS: dict[str, Callable[[dict[str, Any]], Any]] = {}

@@ -10,8 +10,9 @@ from tools.schema.files import PROJECT, release_migrations
 from tools.schema.update import update_project
 
 _DESCRIPTION = """\
-Makes supabase/migrations from supabase/schemas, and describes the database in supabase/SCHEMA.md. Once migrations are
-released, it never rewrites them: a change of the schema then needs a migration that you write.
+Makes supabase/migrations from supabase/schemas, and describes the database in supabase/SCHEMA.md and, if the Supabase
+CLI is installed, in supabase/types.ts. Once migrations are released, it never rewrites them: a change of the schema
+then needs a migration that you write.
 """
 
 

@@ -1,4 +1,4 @@
-"""Brings the migrations and the document in line with the schema files."""
+"""Brings the migrations, the document and the types in line with the schema files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tools.postgres import throwaway_postgres
 from tools.schema.difference import difference
 from tools.schema.document import describe_schema
 from tools.schema.files import ReleasedMigrationError, released_migrations, schema_files, write_migrations
+from tools.schema.types import CLI, describe_types
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import embedded_binaries
 
@@ -18,7 +19,9 @@ write the change as supabase/migrations/<14 digits>_<name>.sql, then run ./scrip
 
 
 def update_project(project: Path) -> str | None:
-    """Bring the migrations and the document of a project in line with its schema files.
+    """Bring the migrations, the document and the types of a project in line with its schema files.
+
+    Without the Supabase CLI the types stay as they are.
 
     Returns:
         Why that is not possible, or None.
@@ -35,4 +38,6 @@ def update_project(project: Path) -> str | None:
             return f"{missing}\n\n{_ADVICE}"
         apply_migrations(postgres.dsn("postgres"), migrations)
         (project / "SCHEMA.md").write_text(describe_schema(postgres.dsn("postgres")))
+        if CLI is not None:
+            (project / "types.ts").write_text(describe_types(CLI, postgres.dsn("postgres")))
     return None
