@@ -180,7 +180,7 @@ async def test_no_page_is_fetched_twice(boards: Boards, site: str) -> None:
 FAILURES = {
     Failure.RATE_LIMITED: ErrorCode.RATE_LIMITED,
     Failure.BLOCKED: ErrorCode.BLOCKED,
-    Failure.CAPTCHA: ErrorCode.UPSTREAM,
+    Failure.CAPTCHA: ErrorCode.BLOCKED,
     Failure.RESET: ErrorCode.NETWORK,
     Failure.SERVER_ERROR: ErrorCode.UPSTREAM,
     Failure.BAD_GATEWAY: ErrorCode.UPSTREAM,

@@ -108,7 +108,7 @@ async def test_a_job_is_told_as_it_is_listed(source: type[CompanyBoards], boards
     [
         (Failure.RATE_LIMITED, ErrorCode.RATE_LIMITED),
         (Failure.BLOCKED, ErrorCode.BLOCKED),
-        (Failure.CAPTCHA, ErrorCode.UPSTREAM),
+        (Failure.CAPTCHA, ErrorCode.BLOCKED),
         (Failure.SERVER_ERROR, ErrorCode.UPSTREAM),
         (Failure.TRUNCATED, ErrorCode.NETWORK),
         (Failure.RESET, ErrorCode.NETWORK),

@@ -23,6 +23,8 @@ from worker import testing
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http import SiteHttp, open_http
 from worker.local.boards import Boards, Failure
+from worker.local.boards.http import Request, Response
+from worker.local.boards.sites.indeed import Indeed
 from worker.model import Json, Observed, Page, Progress, Transformed
 from worker.sources import Search
 from worker.sources.jobspy import JobSpySettings, JobSpySource
@@ -260,17 +262,7 @@ CODES = {
     Failure.SERVER_ERROR: dict.fromkeys(SITES, ErrorCode.UPSTREAM),
     Failure.BAD_GATEWAY: dict.fromkeys(SITES, ErrorCode.UPSTREAM),
     Failure.SCHEMA_DRIFT: dict.fromkeys(SITES, ErrorCode.UNVERIFIED),
-    # Where JobSpy takes a captcha for a page without jobs, or for JSON that it is not, nothing tells more.
-    Failure.CAPTCHA: {
-        "linkedin": ErrorCode.BLOCKED,
-        "naukri": ErrorCode.BLOCKED,
-        "bayt": ErrorCode.UNVERIFIED,
-        "hellowork": ErrorCode.UNVERIFIED,
-        "indeed": ErrorCode.UPSTREAM,
-        "glassdoor": ErrorCode.UPSTREAM,
-        "zip_recruiter": ErrorCode.UPSTREAM,
-        "bdjobs": ErrorCode.UPSTREAM,
-    },
+    Failure.CAPTCHA: dict.fromkeys(SITES, ErrorCode.BLOCKED),
 }
 
 
@@ -296,6 +288,33 @@ async def test_rows_before_a_failure_are_kept(boards: Boards, site: str, rows: i
     assert len(rows_of(pages)) == rows
     assert error is not None
     assert error.code is ErrorCode.RATE_LIMITED
+
+
+@pytest.mark.parametrize(("site", "rows"), [("zip_recruiter", 20), ("bayt", 30), ("hellowork", 30)])
+async def test_rows_before_a_bot_check_are_kept(boards: Boards, site: str, rows: int) -> None:
+    boards.fail(site, Failure.CAPTCHA, from_page=2)
+    pages, error = await search(source_for(boards), site, results_wanted=40)
+    assert len(rows_of(pages)) == rows
+    assert error is not None
+    assert (error.code, pages[-1].is_last) == (ErrorCode.BLOCKED, False)
+
+
+class Maintenance(Indeed):
+    """Answers with a page that is no bot check."""
+
+    def answer(self, request: Request) -> Response:  # noqa: ARG002
+        return Response.html("<!DOCTYPE html><title>Down for maintenance: no proxy, no captcha</title>")
+
+
+async def test_a_page_instead_of_json_is_no_block() -> None:
+    async with Boards(instead={"indeed": Maintenance}) as boards:
+        pages, error = await search(source_for(boards), "indeed")
+    assert pages == []
+    assert error is not None
+    assert (error.code, error.message) == (
+        ErrorCode.UPSTREAM,
+        "the answer is HTML, not JSON: Down for maintenance: no proxy, no captcha",
+    )
 
 
 async def test_search_goes_on_after_jobs_that_cannot_be_read(boards: Boards) -> None:

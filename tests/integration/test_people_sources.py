@@ -131,7 +131,7 @@ async def test_what_an_account_lacks_is_told(
         (Failure.SERVER_ERROR, ErrorCode.UPSTREAM),
         (Failure.BLOCKED, ErrorCode.UNAUTHORIZED),
         (Failure.SCHEMA_DRIFT, ErrorCode.UNVERIFIED),
-        (Failure.CAPTCHA, ErrorCode.UPSTREAM),
+        (Failure.CAPTCHA, ErrorCode.BLOCKED),
         (Failure.RESET, ErrorCode.NETWORK),
         (Failure.TRUNCATED, ErrorCode.NETWORK),
     ],

@@ -207,7 +207,7 @@ def test_each_status_says_why_the_site_failed(status: int, code: ErrorCode, is_f
     assert (raised.value.code, raised.value.is_final) == (code, is_final)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"a":', b"\xff", b"[" * 100])
+@pytest.mark.parametrize("body", [b"", b'{"a":', b"\xff", b"[" * 100])
 def test_invalid_json_is_an_error_of_the_site(body: bytes) -> None:
     response = Response(200, httpx.Headers({"Content-Type": "text/html"}), body, 1)
     with pytest.raises(SiteError, match=r"the answer \(status 200, text/html\) is not JSON") as raised:

@@ -378,10 +378,10 @@ def test_parameters_that_are_wrong(parameters: dict[str, Any], message: str) -> 
         ),
         (httpx.Response(200, json={"message": "sorry"}), ErrorCode.UPSTREAM, None, "^JSearch failed: sorry$"),
         (
-            httpx.Response(200, html="<!DOCTYPE html><h1>Just a moment</h1>"),
+            httpx.Response(200, html="<!DOCTYPE html><title>Moved</title>"),
             ErrorCode.UPSTREAM,
             None,
-            "is not JSON",
+            "^the answer is HTML, not JSON: Moved$",
         ),
         (httpx.Response(200, text=""), ErrorCode.UPSTREAM, None, "is not JSON"),
         (httpx.Response(200, text="[" * 100_000), ErrorCode.UPSTREAM, None, "is nested deeper"),

@@ -10,6 +10,7 @@ from http import HTTPStatus
 import httpx
 
 from worker.errors import ErrorCode, SiteError
+from worker.http.challenges import captcha, html_instead_of_json, is_html
 from worker.http.masking import mask
 from worker.http.retry_after import retry_after_seconds
 from worker.model import Json
@@ -89,9 +90,14 @@ class Response:
         """Return the body as JSON.
 
         Raises:
-            SiteError: `upstream`: the body is not JSON, or exceeds the limits of `read_json`.
+            SiteError: `blocked`: the body is a page with a captcha. `upstream`: the body is not JSON, or exceeds the
+                limits of `read_json`.
         """
         parsed = self.parsed or _parse(self.body)
+        if parsed.problem is not None and is_html(self.body):
+            if check := captcha(self.body):
+                raise SiteError(ErrorCode.BLOCKED, check)
+            raise SiteError(ErrorCode.UPSTREAM, mask(html_instead_of_json(self.body), self.secrets))
         if parsed.problem is not None:
             content_type = self.headers.get("content-type", "no content type")
             # The parser's own message quotes the body.

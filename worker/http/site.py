@@ -22,6 +22,7 @@ from tenacity import (
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.http.addresses import public_addresses
 from worker.http.bodies import ACCEPT_ENCODING
+from worker.http.challenges import bot_check
 from worker.http.client import HttpClient
 from worker.http.masking import request_secrets
 from worker.http.permits import Permits
@@ -72,7 +73,7 @@ class SiteHttp:
         cost: int = 1,
         is_user_given: bool = False,
     ) -> Response:
-        """Send a request to the site and return its response with any status.
+        """Send a request to the site and return its response with any status, unless it is a bot check.
 
         Network errors and the statuses 500, 502, 503 and 504 are retried, up to `MAX_ATTEMPTS` attempts in all; every
         request must therefore be safe to repeat. Redirects are followed only to the same host.
@@ -89,8 +90,8 @@ class SiteHttp:
                 the proxies.
 
         Raises:
-            SiteError: No response arrived (`timeout`, `network`), the response is too large or redirects to another
-                host (`upstream`), or the URL is not allowed (`invalid_parameters`, `internal`).
+            SiteError: No response arrived (`timeout`, `network`), the response is a bot check (`blocked`), is too large
+                or redirects to another host (`upstream`), or the URL is not allowed (`invalid_parameters`, `internal`).
             SiteWaitingError: The site's limits do not allow a request now.
         """
         attempts = _Attempts(
@@ -198,6 +199,8 @@ class _Attempts:
         )
         if response.retry_after_seconds is not None:
             await self._permits.observe(Observed(retry_after_seconds=response.retry_after_seconds), self._bucket)
+        if check := bot_check(response.headers, response.body):
+            raise SiteError(ErrorCode.BLOCKED, check, retry_after_seconds=response.retry_after_seconds)
         return await response.parsed_in_thread()
 
     async def _address(self, url: httpx.URL) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from http import HTTPStatus
 from queue import SimpleQueue
 from typing import Any, get_args, get_origin
 
@@ -21,6 +22,7 @@ from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import JobPost, Site
 from jobspy.util import RotatingProxySession
 
+from worker.http.challenges import bot_check, captcha, html_instead_of_json, is_html
 from worker.model import Json
 from worker.sources.jobspy_tally import Answer
 
@@ -29,6 +31,9 @@ ROWS_PER_ANSWER = 100
 UNREADABLE_PER_ROW = 3
 """Unreadable jobs per requested row at which a call without a page limit ends. JobSpy does not count them as rows, and
 would read all pages of the site."""
+
+CAPTCHA_PAGE_BYTES = 2**15
+"""Longest page that is nothing but a captcha. Ordinary pages, which are longer, may have one in a form."""
 
 
 def _columns_of(kind: type) -> frozenset[str]:
@@ -70,11 +75,19 @@ def scrape(
         yield from iter(events.get, None)
     rows, error = call.result()
     response_ms = round((time.monotonic() - started) * 1000)
-    yield from _answers(rows, None if monitor.is_stopped else error, rows_wanted, monitor, response_ms)
+    if monitor.is_stopped:
+        error = None
+    elif error is not None or len(rows) < rows_wanted:
+        error = _explained(error, monitor.last_body)
+    yield from _answers(rows, error, rows_wanted, monitor, response_ms)
 
 
 class _UnreadableError(Exception):
     """Too many jobs are unreadable. Raised into JobSpy to end the call."""
+
+
+class _BotCheckError(Exception):
+    """A site answers with a bot check. Raised into JobSpy, which takes the message for its error."""
 
 
 class _PageLimitError(Exception):
@@ -82,7 +95,7 @@ class _PageLimitError(Exception):
 
 
 class _CallMonitor(logging.Handler):
-    """Reads JobSpy's log, counts its requests, and stops it at the page limit.
+    """Reads JobSpy's log, counts its requests, and stops it at the page limit and at a bot check.
 
     It patches JobSpy for the whole process, which makes only one call.
 
@@ -93,6 +106,7 @@ class _CallMonitor(logging.Handler):
 
     Attributes:
         is_stopped: Whether the page limit was reached.
+        last_body: Body of the last answer with status 200; empty without one.
         pages: Search pages requested.
         requests: Requests sent.
         skipped: Jobs that JobSpy could not read.
@@ -107,6 +121,7 @@ class _CallMonitor(logging.Handler):
         self._most_skipped = most_skipped
         self._on_page = on_page
         self.is_stopped = False
+        self.last_body = b""
         self.pages = self.requests = self.skipped = 0
         self.skip_reason: str | None = None
         self.unread_page: str | None = None
@@ -114,7 +129,7 @@ class _CallMonitor(logging.Handler):
         jobspy = logging.getLogger("jobspy")
         jobspy.addHandler(self)
         jobspy.propagate = False
-        self._count_requests()
+        self._watch_requests()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -134,7 +149,7 @@ class _CallMonitor(logging.Handler):
         elif record.levelno == logging.WARNING and text not in self.warnings:
             self.warnings.append(text)
 
-    def _count_requests(self) -> None:
+    def _watch_requests(self) -> None:
         session: Any = RotatingProxySession  # base class of all scrapers' sessions
         send = session.request
 
@@ -142,7 +157,13 @@ class _CallMonitor(logging.Handler):
             if self.is_stopped:
                 raise _PageLimitError
             self.requests += 1
-            return send(*args, **kwargs)
+            self.last_body = b""
+            response = send(*args, **kwargs)
+            if check := bot_check(response.headers, response.content):
+                raise _BotCheckError(check)
+            if response.status_code == HTTPStatus.OK:
+                self.last_body = response.content
+            return response
 
         session.request = request
 
@@ -158,6 +179,15 @@ def _call(site: str, arguments: Mapping[str, Any]) -> tuple[list[dict[str, Json]
             return [], str(error)
         raise
     return to_rows(frame), frame.attrs["errors"].get(site)
+
+
+def _explained(error: str | None, last_body: bytes) -> str | None:
+    """Return JobSpy's error. If the last page is not what JobSpy expects, return what it is."""
+    if not is_html(last_body):
+        return error
+    if len(last_body) <= CAPTCHA_PAGE_BYTES and (check := captcha(last_body)):
+        return check
+    return html_instead_of_json(last_body) if error and error.startswith("Expecting value") else error
 
 
 def _answers(

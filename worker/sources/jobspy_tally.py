@@ -8,13 +8,15 @@ from typing import TypedDict
 from pydantic import BaseModel, ConfigDict
 
 from worker.errors import ErrorCode, SiteError
+from worker.http.challenges import BOT_CHECK
 from worker.model import Json
 from worker.sources.jobspy_parameters import JobSpyParameters
 from worker.sources.jobspy_rows import id_of, is_job
 from worker.sources.jobspy_sites import SITES
 
 CAPTCHA_PRONE = frozenset({"bayt", "hellowork"})
-"""Sites whose captcha JobSpy reads as a page without jobs."""
+"""Sites whose pages JobSpy reads as pages without jobs, whatever they are. A captcha without a known mark looks the
+same as no jobs."""
 
 UNREADABLE_SHARE = 0.2
 """Share of unreadable jobs at which a search is incomplete, because the format of the site's pages may have changed. A
@@ -23,9 +25,10 @@ search is also incomplete if all jobs of its last page are unreadable."""
 UNREADABLE_PAGES = 3
 """Consecutive pages with only unreadable jobs after which a search ends."""
 
-# JobSpy's errors are the messages of its own exceptions and those of requests, curl and pydantic. The first match
-# counts. Some messages quote the search or a page: anchors keep the quoted words from matching.
+# JobSpy's errors are the messages of its own exceptions and those of requests, curl, pydantic and `worker.http`. The
+# first match counts. Some messages quote the search or a page: anchors keep the quoted words from matching.
 _ERROR_CODES = (
+    (rf"^{BOT_CHECK}", ErrorCode.BLOCKED),
     (r"^Invalid \w+: ", ErrorCode.INVALID_PARAMETERS),
     (r"(?s)^location '.*' not found$", ErrorCode.NOT_FOUND),
     (r"^response status code 429", ErrorCode.RATE_LIMITED),
@@ -33,7 +36,7 @@ _ERROR_CODES = (
     (r"^response status code (401|403|406|999)", ErrorCode.BLOCKED),
     (r"^response status code 407", ErrorCode.NETWORK),
     (r"^(unexpected page with no jobs|redirected to )", ErrorCode.BLOCKED),
-    (r"^(API error|response status code|\d+ validation errors? for) ?", ErrorCode.UPSTREAM),
+    (r"^(API error|response status code|the answer is HTML|\d+ validation errors? for) ?", ErrorCode.UPSTREAM),
     (r"curl: \(28\)|timed out", ErrorCode.TIMEOUT),
     (r"curl: \(\d+\)|ConnectionPool\(|Connection (aborted|broken)|^Failed to parse: |[Pp]roxy", ErrorCode.NETWORK),
     (r"(?i)captcha", ErrorCode.BLOCKED),

@@ -59,6 +59,14 @@ class Bayt(Board):
         """Return the `page` parameter of a search."""
         return request.number("page", 1) if _SEARCH_PATH.fullmatch(request.path) else None
 
+    def captcha(self) -> Response:
+        """Answer with a page that has a reCAPTCHA."""
+        return Response.html(
+            "<!DOCTYPE html><html><head><title>Security check</title>"
+            '<script src="https://www.google.com/recaptcha/api.js" async defer></script></head><body>'
+            '<form method="post"><div class="g-recaptcha" data-sitekey="6Lx"></div></form></body></html>'
+        )
+
     def answer(self, request: Request) -> Response:
         """Answer with a search page or a job's page.
 

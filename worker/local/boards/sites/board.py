@@ -64,12 +64,11 @@ class Board(ABC):
         return _ERROR_ANSWERS[failure]
 
     def captcha(self) -> Response:
-        """Answer with the page for suspected robots."""
+        """Answer with the page for suspected robots: Cloudflare's, unless the site overrides this method."""
         return Response.html(
-            "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><main>"
-            "<h1>Verify you are human</h1><p>Complete the check below to continue.</p>"
-            '<form id="challenge-form" method="post"><input type="hidden" name="token" value="x"></form>'
-            "</main></body></html>"
+            '<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body><main>'
+            "<h1>Verify you are human</h1><p>Complete the check below to continue.</p></main>"
+            "<script>(function(){window._cf_chl_opt = {cType: 'managed'};})();</script></body></html>"
         )
 
     def drifted(self, response: Response) -> Response:

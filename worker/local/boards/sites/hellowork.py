@@ -54,6 +54,14 @@ class HelloWork(Board):
         """Return the `p` parameter of a search."""
         return request.number("p", 1) if request.path == _SEARCH_PATH else None
 
+    def captcha(self) -> Response:
+        """Answer with DataDome's page."""
+        return Response.html(
+            '<html lang="en"><head><title>hellowork.com</title></head><body>'
+            "<p id=\"cmsg\">Please enable JS and disable any ad blocker</p><script>var dd={'rt':'c','t':'fe'}</script>"
+            '<script data-cfasync="false" src="https://ct.captcha-delivery.com/c.js"></script></body></html>'
+        )
+
     def answer(self, request: Request) -> Response:
         """Answer with a search page or a job's page."""
         if request.path == _SEARCH_PATH:
