@@ -23,13 +23,14 @@ create table public.writings (
 create view public.titles as select id, title from public.books;
 create table public.logs (text text);
 create table public.texts (id int primary key, value text);
+create table public.letters (id int primary key, content json);
 create table public.secrets (id int primary key);
 create table public.badges (code char(3) primary key, bits bit(2), amount numeric(6, 2), "odd %s {}"" name" int);
 
 alter table public.books enable row level security;
 create policy own on public.books to authenticated using (owner = (select auth.uid()));
 grant select, insert, update, delete on public.books, public.notes, public.authors, public.covers, public.prizes,
-    public.writings, public.texts, public.badges, public.titles, public.logs to service_role;
+    public.writings, public.texts, public.letters, public.badges, public.titles, public.logs to service_role;
 grant usage on sequence public.books_id_seq to service_role;
 grant select, insert, delete, update (title) on public.books to authenticated;
 grant select (id, body) on public.notes to authenticated;

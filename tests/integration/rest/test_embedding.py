@@ -35,11 +35,86 @@ from tests.support.books import error
         ("/authors?select=id,taught:authors(id)&order=id", [{"id": 1, "taught": [{"id": 2}]}, {"id": 2, "taught": []}]),
         ("/authors?select=id,authors!mentor(id)&order=id&limit=1", [{"id": 1, "authors": [{"id": 2}]}]),
         ("/rpc/all_books?select=id,notes(id)&id=eq.2", [{"id": 2, "notes": [{"id": 3}]}]),
+        ("/books?select=id,authors!writings(id)&order=id", [
+            {"id": 1, "authors": [{"id": 1}]}, {"id": 2, "authors": [{"id": 2}]}, {"id": 3, "authors": []}]),
+        ("/rpc/first_book?select=id,authors!writings(id)", {"id": 1, "authors": [{"id": 1}]}),
     ],
 )  # fmt: skip
 async def test_embedding(http: httpx.AsyncClient, url: str, expected: list[Any]) -> None:
     response = await http.get(url)
     assert response.json() == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/authors?select=id,notes(id,books(title))&id=eq.1", [
+            {"id": 1, "notes": [{"id": 1, "books": {"title": "Dune"}}]}]),
+        ("/authors?select=id,books!writings(title,notes(id))&id=eq.1&books.notes.order=id.desc&books.notes.limit=1", [
+            {"id": 1, "books": [{"title": "Dune", "notes": [{"id": 2}]}]}]),
+        ("/books?select=id,notes(id,authors(id))&notes.authors.id=eq.2&notes.order=id&id=eq.1", [
+            {"id": 1, "notes": [{"id": 1, "authors": None}, {"id": 2, "authors": {"id": 2}}]}]),
+        ("/books?select=id,notes(id,authors!inner(id))&notes.authors.id=eq.2&id=lt.3&order=id", [
+            {"id": 1, "notes": [{"id": 2, "authors": {"id": 2}}]}, {"id": 2, "notes": []}]),
+        ("/books?select=id,notes(id,authors(id))&notes.order=authors(id).desc&notes.offset=1&id=eq.1", [
+            {"id": 1, "notes": [{"id": 1, "authors": {"id": 1}}]}]),
+        ("/books?select=id,notes(id)&notes.or=(id.eq.2,body.eq.witty)&id=lt.3&order=id", [
+            {"id": 1, "notes": [{"id": 2}]}, {"id": 2, "notes": [{"id": 3}]}]),
+        ("/authors?select=id,authors(id,authors(id))&id=eq.1", [
+            {"id": 1, "authors": [{"id": 2, "authors": []}]}]),
+    ],
+)  # fmt: skip
+async def test_embedding_within_embedded_rows(http: httpx.AsyncClient, url: str, expected: list[Any]) -> None:
+    response = await http.get(url)
+    assert response.json() == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "ids", "total"),
+    [
+        ("select=id,notes!inner(id)", [1, 2], 2),
+        ("select=id,notes!inner(id)&notes.body=eq.long", [1], 1),
+        ("select=id,notes!book_id!inner(id)", [1, 2], 2),
+        ("select=id,notes!left(id)", [1, 2, 3], 3),
+        ("select=id,notes!inner(id,authors!inner(id))", [1], 1),
+        ("select=id,authors!writings!inner(id)&authors.id=eq.2", [2], 1),
+        ("select=id,covers!inner(colour)&covers.colour=eq.red", [2], 1),
+        ("select=id,notes(id)&notes=is.null", [3], 1),
+        ("select=id,notes()&notes=not.is.null", [1, 2], 2),
+        ("select=id,covers(colour)&covers=is.null", [3], 1),
+        ("select=id,notes(id),covers(colour)&or=(notes.is.null,covers.not.is.null)", [1, 2, 3], 3),
+        ("select=id,notes(id),covers(colour)&not.and=(notes.not.is.null,covers.not.is.null)", [3], 1),
+    ],
+)
+async def test_rows_by_what_is_embedded(http: httpx.AsyncClient, query: str, ids: list[int], total: int) -> None:
+    response = await http.get(f"/books?{query}&order=id&limit=5", headers={"prefer": "count=exact"})
+    assert [book["id"] for book in response.json()] == ids
+    assert response.headers["content-range"].rpartition("/")[2] == str(total)
+
+
+async def test_what_is_embedded_without_columns_is_not_returned(http: httpx.AsyncClient) -> None:
+    response = await http.get("/books?select=id,notes()&notes.body=eq.long&notes=not.is.null")
+    assert response.json() == [{"id": 1}]
+
+
+async def test_order_by_what_is_embedded(http: httpx.AsyncClient) -> None:
+    response = await http.get("/notes?select=id,book:books(title)&order=book(title).desc,id.desc")
+    assert [note["id"] for note in response.json()] == [3, 2, 1]
+    refused = await http.get("/books?select=id,notes(id)&order=notes(id)")
+    assert error(refused) == (400, "PGRST118", "A related order on 'notes' is not possible")
+    assert refused.json()["details"] == "'books' and 'notes' do not form a many-to-one or one-to-one relationship"
+    assert error(await http.get("/books?select=id&order=notes(id)"))[1] == "PGRST108"
+
+
+async def test_changed_rows_with_what_is_embedded(http: httpx.AsyncClient) -> None:
+    kept = {"prefer": "return=representation"}
+    url = "/notes?select=id,books(title,authors!writings(id))"
+    added = await http.post(url, json={"id": 9, "book_id": 2}, headers=kept)
+    assert added.json() == [{"id": 9, "books": {"title": "Emma", "authors": [{"id": 2}]}}]
+    url = "/books?id=in.(1,3)&select=title,notes!inner(id)&notes.order=id"
+    changed = await http.patch(url, json={"kind": "classic"}, headers=kept)
+    assert changed.json() == [{"title": "Dune", "notes": [{"id": 1}, {"id": 2}]}]
+    assert len((await http.get("/books?kind=eq.classic&select=id")).json()) == 2
 
 
 async def test_embedding_what_is_not_related(http: httpx.AsyncClient) -> None:

@@ -12,12 +12,18 @@ from starlette.types import Receive, Scope, Send
 
 from worker.local.supabase.rest import catalog
 from worker.local.supabase.rest.api_request import ApiRequest, parse_request
-from worker.local.supabase.rest.catalog import Connection, begin_with_function, begin_with_table, find_relationships
+from worker.local.supabase.rest.catalog import (
+    Connection,
+    begin_with_function,
+    begin_with_table,
+    find_relationships,
+    read_types,
+)
 from worker.local.supabase.rest.claims import Claims
 from worker.local.supabase.rest.errors import RestError, from_psycopg, unsupported
-from worker.local.supabase.rest.read_plan import plan_read
+from worker.local.supabase.rest.read_plan import ReadPlan, Source, plan_read
 from worker.local.supabase.rest.response import Result, check_size, make_response
-from worker.local.supabase.rest.statement import call_statement, change_statement, read_statement
+from worker.local.supabase.rest.statement import SOURCE, call_statement, change_statement, read_statement
 from worker.local.supabase.tokens import Tokens
 
 
@@ -82,8 +88,7 @@ async def _answer(connection: Connection, request: ApiRequest) -> Response:
 async def _call(connection: Connection, request: ApiRequest) -> tuple[Composed, bool]:
     """Return the statement, and whether the function returns `void`."""
     function = await begin_with_function(connection, request)
-    related = await find_relationships(connection, request, function.label)
-    plan = plan_read(function.label, request.query, related)
+    plan = await _plan(connection, request, Source.aliased(SOURCE, alias=function.label))
     request.check()
     if request.max_affected is not None and not function.returns_set:
         message = "Function must return SETOF or TABLE when max-affected preference is used with handling=strict"
@@ -94,8 +99,7 @@ async def _call(connection: Connection, request: ApiRequest) -> tuple[Composed, 
 async def _change(connection: Connection, request: ApiRequest) -> tuple[Composed, bool]:
     """Return the statement, and whether a row of an insert could conflict with an existing one."""
     table = await begin_with_table(connection, request)
-    related = await find_relationships(connection, request, table.name)
-    plan = plan_read(table.name, request.query, related, is_changed=True)
+    plan = await _plan(connection, request, Source.aliased(SOURCE, alias=table.name))
     statement = change_statement(request, table, plan)
     request.check()
     return statement, bool(table.primary_key) or request.query.unique is not None
@@ -103,10 +107,15 @@ async def _change(connection: Connection, request: ApiRequest) -> tuple[Composed
 
 async def _read(connection: Connection, request: ApiRequest) -> Composed:
     table = await begin_with_table(connection, request)
-    related = await find_relationships(connection, request, table.name)
-    plan = plan_read(table.name, request.query, related)
+    plan = await _plan(connection, request, Source.table(table.name))
     request.check()
-    return read_statement(request, table, plan)
+    return read_statement(request, plan)
+
+
+async def _plan(connection: Connection, request: ApiRequest, source: Source) -> ReadPlan:
+    root, name = request.query.resources(is_change=request.is_change), source.label[-1]
+    await find_relationships(connection, root, name)
+    return plan_read(root, source, await read_types(connection, root, name), is_change=request.is_change)
 
 
 async def _result(connection: Connection, statement: Composed) -> Result:

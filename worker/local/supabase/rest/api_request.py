@@ -118,7 +118,8 @@ async def parse_request(request: Request, claims: Claims) -> ApiRequest:
     _check_method(method, is_rpc=is_rpc)
     query = Query(request.scope["query_string"].decode("latin-1"), has_arguments=is_rpc and method in _READS)
     range_header = headers.get("range") if method == "GET" else None
-    rows = requested_range(query.root.limit, query.root.offset, range_header)
+    limits = query.limits.get((), {})
+    rows = requested_range(limits.get("limit"), limits.get("offset"), range_header)
     body = None
     if method in ("POST", "PATCH"):
         check_content_type(headers.get("content-type"), is_rpc=is_rpc)

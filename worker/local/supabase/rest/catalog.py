@@ -7,7 +7,6 @@ connection, and sent together with what begins the transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,7 +16,8 @@ from worker.local.supabase.rest import not_found, relationships, schema
 from worker.local.supabase.rest.api_request import ApiRequest
 from worker.local.supabase.rest.errors import RestError, unsupported
 from worker.local.supabase.rest.relationships import Relationship, choose_relationship, in_order
-from worker.local.supabase.rest.schema import Function, Table, choose_function
+from worker.local.supabase.rest.resources import Resource
+from worker.local.supabase.rest.schema import ColumnTypes, Function, Table, choose_function
 from worker.local.supabase.rest.select import Embed
 
 Connection = psycopg.AsyncConnection[Any]
@@ -69,31 +69,45 @@ async def begin_with_function(connection: Connection, request: ApiRequest) -> Fu
     return function
 
 
-async def find_relationships(
-    connection: Connection, request: ApiRequest, origin: str
-) -> Sequence[tuple[Embed, Relationship]]:
-    """Return the relationship of each embed of the request.
+async def find_relationships(connection: Connection, resource: Resource, origin: str) -> None:
+    """Find the relationship of each resource that is embedded in another, at any depth.
 
     Args:
         connection: In the transaction of the request.
-        request: The request.
-        origin: Name of the table in whose rows the resources are embedded.
+        resource: The outermost resource.
+        origin: Name of its table.
 
     Raises:
         RestError: There is no such relationship (PGRST200), or more than one (PGRST201).
     """
-    if not request.query.select.embeds:
-        return ()
+    if not resource.embedded:
+        return
     cursor = connection.cursor(row_factory=class_row(Relationship))
     await cursor.execute("execute pgrst_relationship(%s)", (origin,))
     found = in_order(await cursor.fetchall())
-    related = []
-    for embed in request.query.select.embeds:
-        relationship = choose_relationship(found, origin, embed)
-        if relationship is None:
-            raise await _no_relationship(connection, origin, embed)
-        related.append((embed, relationship))
-    return related
+    for inner in resource.embedded:
+        assert inner.embed is not None, "only the root is not embedded"
+        inner.relationship = choose_relationship(found, origin, inner.embed)
+        if inner.relationship is None:
+            raise await _no_relationship(connection, origin, inner.embed)
+        await find_relationships(connection, inner, inner.relationship.target)
+
+
+async def read_types(connection: Connection, root: Resource, name: str) -> ColumnTypes:
+    """Return the types of the columns of the resources of a request.
+
+    Args:
+        connection: In the transaction of the request.
+        root: The resources.
+        name: Name of the table, or of the type of the function's rows.
+    """
+    resources = [*root.all()]
+    if not any(resource.reads_json for resource in resources):
+        return ColumnTypes()
+    # As in PostgREST, by the name that the request gives: an embed by the name of a column has no known types.
+    names = [name, *(resource.embed.target for resource in resources if resource.embed)]
+    cursor = await connection.execute("execute pgrst_json_columns(%s)", (names,))
+    return ColumnTypes(frozenset(await cursor.fetchall()))
 
 
 async def _begin(connection: Connection, request: ApiRequest, kind: type[_T]) -> list[_T]:

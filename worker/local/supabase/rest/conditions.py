@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.local.supabase.rest.errors import unsupported
+from worker.local.supabase.rest.fields import Field, parse_field
 from worker.local.supabase.rest.scanner import Scanner
 
 OPERATORS = {
@@ -28,13 +29,13 @@ _SPACES = re.compile(r"[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition on a column.
+    """A condition on a column, or on a value within its JSON.
 
     Attributes:
         operand: A text. For `in`, a list of texts. For `is`, the keyword.
     """
 
-    column: str
+    field: Field
     is_negated: bool
     operator: str
     operand: str | list[str]
@@ -58,22 +59,20 @@ def parse_condition(scanner: Scanner) -> Filter | Logic:
     """Read a filter, such as `id.eq.1`, or a logic tree, such as `and(id.gt.1,or(a.is.null,b.eq.2))`."""
     connective = scanner.match(_CONNECTIVE)
     if connective is None:
-        name = scanner.name()
-        if scanner.sees("->"):
-            raise unsupported("JSON paths (-> and ->>) in filters")
+        field = parse_field(scanner)
         scanner.expect(".")
-        return parse_filter(scanner, name, scanner.value)
+        return parse_filter(scanner, field, scanner.value)
     conditions = scanner.separated(lambda: parse_condition(scanner))
     scanner.expect(")")
     return Logic(connective[1] is not None, connective[2], conditions)
 
 
-def parse_filter(scanner: Scanner, name: str, operand: Callable[[], str]) -> Filter:
+def parse_filter(scanner: Scanner, field: Field, operand: Callable[[], str]) -> Filter:
     """Read the operator and the operand of a filter.
 
     Args:
         scanner: Stands before the operator.
-        name: Name of the column.
+        field: What the filter is about.
         operand: Reads the operand, where it is one value.
     """
     if (refused := scanner.match(_UNKNOWN_OPERATION)) is not None:
@@ -87,11 +86,11 @@ def parse_filter(scanner: Scanner, name: str, operand: Callable[[], str]) -> Fil
         scanner.match(_SPACES)
         values = scanner.separated(scanner.value)
         scanner.expect(")")
-        return Filter(name, is_negated, operator, values)
+        return Filter(field, is_negated, operator, values)
     if operator == "is":
         word = scanner.match(_IS)
         if word is None:
             scanner.fail("isVal: (null, not_null, true, false, unknown)")
-        return Filter(name, is_negated, operator, word[0].lower().replace("_", " "))
+        return Filter(field, is_negated, operator, word[0].lower().replace("_", " "))
     value = operand()
-    return Filter(name, is_negated, operator, value.replace("*", "%") if operator.endswith("like") else value)
+    return Filter(field, is_negated, operator, value.replace("*", "%") if operator.endswith("like") else value)

@@ -7,36 +7,18 @@ not support is refused here, before the database is queried.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 from worker.local.supabase.rest.conditions import Filter, Logic, is_operation, parse_condition, parse_filter
 from worker.local.supabase.rest.errors import unsupported
+from worker.local.supabase.rest.fields import Field, parse_field, parse_path
+from worker.local.supabase.rest.resources import Order, Path, Resource
 from worker.local.supabase.rest.scanner import Scanner
 from worker.local.supabase.rest.select import parse_select
 
 _RESERVED = ("select", "columns", "on_conflict")
 
-_ORDER = re.compile(r"(?:\.(asc|desc))?(?:\.nulls(first|last))?")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An item of the parameter `order`."""
-
-    column: str
-    direction: str
-    nulls: str
-
-
-@dataclass(slots=True)
-class Part:
-    """The conditions, order and limits for the table, or for an embedded resource."""
-
-    conditions: list[Filter | Logic] = field(default_factory=list)
-    order: list[Order] = field(default_factory=list)
-    limit: str | None = None
-    offset: str | None = None
+_ORDER = re.compile(r"[ \t]*(?:\.(asc|desc))?(?:\.nulls(first|last))?")
 
 
 class Query:
@@ -52,7 +34,7 @@ class Query:
         unique: The columns of `on_conflict=`.
         arguments: The arguments of a function.
         select: The parameter `select`.
-        parts: The conditions, order and limits for the table (path `()`), and for each embedded resource.
+        limits: The parameters `limit` and `offset` of the table, and of each embedded resource.
 
     Raises:
         RestError: It does not follow the grammar (PGRST100), or the local stack does not support a part of it.
@@ -63,8 +45,11 @@ class Query:
         self.canonical = _canonical(pairs)
         parameters = [(name, value) for name, value in pairs if value is not None]
         first = dict(reversed(parameters))
-        self.parts: dict[tuple[str, ...], Part] = {(): Part()}
+        self.limits: dict[Path, dict[str, str]] = {}
         self.arguments: dict[str, str] = {}
+        self._filters: list[tuple[Path, Filter]] = []
+        self._logic: list[tuple[Path, Logic]] = []
+        self._orders: list[tuple[Path, list[Order]]] = []
         for name, value in parameters:
             if name not in _RESERVED:
                 self._read(name, value, has_arguments=has_arguments)
@@ -73,41 +58,66 @@ class Query:
         self.unique = _names("on_conflict", first.get("on_conflict"))
 
     @property
-    def root(self) -> Part:
-        """The part for the table itself."""
-        return self.parts[()]
+    def has_logic_within(self) -> bool:
+        """Whether it has logic trees on what is embedded."""
+        return any(path for path, _ in self._logic)
 
-    def _part(self, path: tuple[str, ...]) -> Part:
-        return self.parts.setdefault(path, Part())
+    def resources(self, *, is_change: bool) -> Resource:
+        """Return the tree of its resources, each with its conditions, order and limits.
+
+        Args:
+            is_change: Whether rows are changed. Then limits are ignored.
+
+        Raises:
+            RestError: It refers to a resource that is not embedded (PGRST108).
+        """
+        root = Resource.of_select(self.select)
+        # In the order of PostgREST: the first failure decides the response.
+        for path, condition in reversed(self._filters):
+            root.find(path).conditions.insert(0, condition)
+        for path, order in reversed(self._orders):
+            root.find(path).order = order
+        for path, limits in () if is_change else self.limits.items():
+            found = root.find(path)
+            found.limit, found.offset = limits.get("limit"), limits.get("offset")
+        for path, logic in reversed(self._logic):
+            root.find(path).conditions.insert(0, logic)
+        return root
 
     def _read(self, key: str, value: str, *, has_arguments: bool) -> None:
-        last = key.rpartition(".")[2]
+        *_, last = key.split(".")
         if last in ("limit", "offset"):
-            part = self._part(tuple(key.split(".")[:-1]))
-            setattr(part, last, value)
-            return
-        path, last = _path(key)
-        if last in ("and", "or"):
+            path, _field = _path(key)
+            self.limits.setdefault(path, {})[last] = value
+        elif last in ("and", "or"):
+            path, _field = _path(key)
             negation = "not." if "not" in path else ""
             scanner = Scanner(f"{negation}{last}{value}", "logic tree", shown=value)
             logic = parse_condition(scanner)
             scanner.end()
-            self._part(tuple(name for name in path if name != "not")).conditions.append(logic)
+            assert isinstance(logic, Logic), "it begins with `and` or `or`"
+            self._logic.append((tuple(name for name in path if name != "not"), logic))
         elif last == "order":
+            path, _field = _path(key)
             scanner = Scanner(value, "order")
             order = scanner.separated(lambda: _order(scanner))
-            self._part(path).order = self._part(path).order or order
             if not scanner.is_at_end():
                 scanner.fail('delimiter (.), "," or end of input')
-        elif has_arguments and not is_operation(value):
-            if path:
-                raise unsupported(f"the argument name '{key}'")
-            self.arguments[last] = value
+            self._orders.append((path, order))
         else:
-            scanner = Scanner(value, "filter")
-            condition = parse_filter(scanner, last, scanner.rest)
-            scanner.end()
-            self._part(path).conditions.append(condition)
+            self._read_filter(key, value, has_arguments=has_arguments)
+
+    def _read_filter(self, key: str, value: str, *, has_arguments: bool) -> None:
+        path, field = _path(key)
+        if has_arguments and not is_operation(value):
+            if path or field.path:
+                raise unsupported(f"the argument name '{key}'")
+            self.arguments[field.name] = value
+            return
+        scanner = Scanner(value, "filter")
+        condition = parse_filter(scanner, field, scanner.rest)
+        scanner.end()
+        self._filters.append((path, condition))
 
 
 def _pairs(text: str) -> list[tuple[str, str | None]]:
@@ -146,23 +156,21 @@ def _names(name: str, value: str | None) -> list[str] | None:
     return names if name == "on_conflict" else sorted(set(names))
 
 
-def _path(key: str) -> tuple[tuple[str, ...], str]:
+def _path(key: str) -> tuple[Path, Field]:
     scanner = Scanner(key, "tree path")
     names = [scanner.name()]
     while scanner.take("."):
         names.append(scanner.name())
-    if scanner.sees("->"):
-        raise unsupported("JSON paths (-> and ->>) in filters")
+    field = Field(names[-1], parse_path(scanner))
     scanner.end()
-    return tuple(names[:-1]), names[-1]
+    return tuple(names[:-1]), field
 
 
 def _order(scanner: Scanner) -> Order:
-    name = scanner.name()
-    if scanner.sees("->"):
-        raise unsupported("JSON paths (-> and ->>) in order")
-    if scanner.sees("("):
-        raise unsupported("the order by columns of what is embedded")
+    field, embed = parse_field(scanner), None
+    if not field.path and scanner.take("("):
+        embed, field = field.name, parse_field(scanner)
+        scanner.expect(")")
     found = scanner.match(_ORDER)
     assert found is not None, "it matches the empty string"
-    return Order(name, found[1] or "asc", f" nulls {found[2]}" if found[2] else "")
+    return Order(field, embed, found[1] or "asc", f" nulls {found[2]}" if found[2] else "")

@@ -1,19 +1,46 @@
-"""From a query string to SQL: which columns and rows to read of a table or a function, with embedded resources."""
+"""From the resources of a request to SQL: which columns and rows to read, joined with those that are embedded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composable, Identifier
 
 from worker.local.supabase.rest.conditions import OPERATORS, Filter, Logic
 from worker.local.supabase.rest.errors import RestError, unsupported
-from worker.local.supabase.rest.query import Order, Part, Query
+from worker.local.supabase.rest.fields import Field
 from worker.local.supabase.rest.ranges import Range, range_of_parameters
 from worker.local.supabase.rest.relationships import Relationship
-from worker.local.supabase.rest.select import Column, Embed
+from worker.local.supabase.rest.resources import Order, Resource, not_embedded
+from worker.local.supabase.rest.schema import ColumnTypes
+from worker.local.supabase.rest.select import ALL
 from worker.local.supabase.rest.sql import SCHEMA, array_literal, column, joined, sql, where
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from.
+
+    Attributes:
+        item: The item of the `from` clause.
+        label: What the columns are qualified with: an alias, or the schema and the name of a table.
+        name: The name of the table, or of the query before the main one.
+    """
+
+    item: Composable
+    label: tuple[str, ...]
+    name: str
+
+    @classmethod
+    def table(cls, name: str) -> Source:
+        """Return the source of the rows of a table."""
+        return cls(Identifier(SCHEMA, name), (SCHEMA, name), name)
+
+    @classmethod
+    def aliased(cls, *name: str, alias: str) -> Source:
+        """Return the source of the rows of a table or a query, with an alias."""
+        return cls(sql("{} as {}", Identifier(*name), Identifier(alias)), (alias,), name[-1])
 
 
 @dataclass(slots=True)
@@ -21,152 +48,237 @@ class ReadPlan:
     """Which columns and rows to read of one resource.
 
     Attributes:
-        label: Alias of its rows in the statement.
-        selected: The selected columns.
-        names: Names of the columns that these, and the embedded resources, need. `*` stands for all.
-        filtered: Names of the columns in conditions.
+        source: Where its rows come from.
+        resource: What is asked of it.
+        types: The types of columns, by the name of the resource.
+        embedded: What is embedded in its rows.
+        joining: The conditions that join it to the outer resource.
+        conditions: Which rows to read.
         rows: The range of the matching rows. `None` for all.
     """
 
-    label: str
-    selected: list[Column]
-    names: list[str] = field(default_factory=list)
-    filtered: list[str] = field(default_factory=list)
-    embedded: list[_EmbeddedPlan] = field(default_factory=list)
-    conditions: list[Composable] = field(default_factory=list)
-    order: list[Composable] = field(default_factory=list)
+    source: Source
+    resource: Resource
+    types: ColumnTypes
+    embedded: list[_Join]
+    joining: list[Composable] = field(default_factory=list)
+    conditions: list[Filter | Logic] = field(default_factory=list)
     rows: Range | None = None
 
-    def select(self, source: Composable) -> Composable:
-        """Return the query of its rows from `source`."""
-        items = [_item(self.label, item) for item in self.selected]
-        items += [sql("{} as {}", inner.value(), Identifier(inner.key)) for inner in self.embedded]
-        selected = joined(", ", items)
-        parts = [sql("select {} from {} as {}", selected, source, Identifier(self.label)), where(self.conditions)]
-        if self.order:
-            parts.append(sql(" order by {}", joined(", ", self.order)))
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns that it needs of its source, for its rows and to join. `*` stands for all."""
+        selected = [item.field.name for item in self.resource.select.columns]
+        return selected + [ours for inner in self.embedded for ours, _ in inner.relationship.columns]
+
+    @property
+    def filtered(self) -> list[str]:
+        """Names of the columns in conditions, also in those on what is embedded."""
+        return [*self._filtered(self.conditions)] + [name for inner in self.embedded for name in inner.plan.filtered]
+
+    def select(self) -> Composable:
+        """Return the query of its rows."""
+        columns = self.resource.select.columns or ([] if self.embedded else [ALL])
+        items = [
+            sql("{} as {}", self._value(item.field), Identifier(item.alias or item.field.key))
+            if item.alias or item.field.path
+            else self._value(item.field)
+            for item in columns
+        ]
+        items += [inner.value() for inner in self.embedded if not inner.is_hidden]
+        joins = joined("", [inner.join() for inner in self.embedded])
+        conditions = [*(self._condition(one, _is_null) for one in self.conditions), *self.joining]
+        query = sql("select {} from {}{}{}", joined(", ", items), self.source.item, joins, where(conditions))
+        if self.resource.order:
+            query += sql(" order by {}", joined(", ", map(self._order, self.resource.order)))
         if self.rows is not None:
             limit = "all" if self.rows.upper is None else f"'{1 + self.rows.upper - self.rows.lower}'"
-            parts.append(SQL(f" limit {limit} offset '{self.rows.lower}'"))
-        return Composed(parts)
+            query += SQL(f" limit {limit} offset '{self.rows.lower}'")
+        return query
 
-    def count(self, source: Composable) -> Composable:
-        """Return the expression of the number of matching rows, without the limit."""
-        return sql("(select count(*) from {} as {}{})", source, Identifier(self.label), where(self.conditions))
+    def matching(self) -> Composable:
+        """Return the query that has one row for each matching row, without the limit."""
+        conditions = [*(self._condition(one, _has_none) for one in self.conditions), *self.joining]
+        conditions += [inner.exists() for inner in self.embedded if inner.is_inner]
+        return sql("select 1 from {}{}", self.source.item, where(conditions))
+
+    def restrict(self) -> list[Composable]:
+        """Return its conditions, and have none any more: they select which rows to change, not which to return."""
+        conditions, self.conditions = self.conditions, []
+        return [self._condition(one, None) for one in conditions]
+
+    def _value(self, wanted: Field) -> Composable:
+        value = column(self.source.label, wanted.name)
+        if wanted.path and not self.types.is_json(self._name, wanted.name):
+            value = sql("to_jsonb({})", value)
+        return _within(value, wanted)
+
+    @property
+    def _name(self) -> str:
+        embed = self.resource.embed
+        return self.source.label[-1] if embed is None else embed.target
+
+    def _join_of(self, key: str) -> _Join | None:
+        return next((inner for inner in self.embedded if inner.key == key), None)
+
+    def _order(self, order: Order) -> Composable:
+        if order.embed is None:
+            value = self._value(order.field)
+        else:
+            inner = self._join_of(order.embed)
+            if inner is None:
+                raise not_embedded(order.embed)
+            if not inner.relationship.is_to_one:
+                details = f"'{self.source.name}' and '{inner.key}' do not form a many-to-one or one-to-one relationship"
+                message = f"A related order on '{inner.key}' is not possible"
+                raise RestError(400, "PGRST118", message, details=details)
+            value = _within(column((inner.alias,), order.field.name), order.field)
+        return sql(f"{{}} {order.direction}{order.nulls}", value)
+
+    def _condition(self, condition: Filter | Logic, is_null: _JoinCondition | None) -> Composable:
+        """Return a condition as SQL.
+
+        Args:
+            condition: The condition.
+            is_null: Makes the condition that something embedded is null. `None` to read it as that of a column.
+        """
+        negation = "not " if condition.is_negated else ""
+        if isinstance(condition, Logic):
+            parts = [self._condition(part, is_null) for part in condition.conditions]
+            return sql(f"{negation}({{}})", joined(f" {condition.connective} ", parts))
+        inner = self._null_join(condition) if is_null else None
+        if is_null is None or inner is None:
+            return self._filter(condition)
+        return sql(f"{negation}{{}}", is_null(inner))
+
+    def _null_join(self, condition: Filter) -> _Join | None:
+        """Return the embedded resource, if the condition is whether it is null."""
+        is_null = (condition.operator, condition.operand) == ("is", "null") and not condition.field.path
+        return self._join_of(condition.field.name) if is_null else None
+
+    def _filter(self, condition: Filter) -> Composable:
+        negation = "not " if condition.is_negated else ""
+        operand: Composable | str
+        if isinstance(condition.operand, list):
+            values = condition.operand
+            operand = sql("({})", "{}" if values == [""] else array_literal(values))
+        elif condition.operator == "is":
+            operand = SQL(condition.operand)
+        else:
+            operand = condition.operand
+        operator = OPERATORS[condition.operator]
+        return sql(f"{negation}({{}} {operator} {{}})", self._value(condition.field), operand)
+
+    def _filtered(self, conditions: list[Filter | Logic]) -> Iterator[str]:
+        for condition in conditions:
+            if isinstance(condition, Logic):
+                yield from self._filtered(condition.conditions)
+            else:
+                inner = self._null_join(condition)
+                yield condition.field.name if inner is None else inner.alias
 
 
 @dataclass(frozen=True, slots=True)
-class _EmbeddedPlan:
-    """An embedded resource. Its conditions join it to the outer resource."""
+class _Join:
+    """What is embedded in the rows of an outer resource.
+
+    Attributes:
+        key: Its key in the outer rows.
+        alias: Alias of its rows, or of the array of them.
+        is_inner: Whether outer rows without a related one are left out.
+        is_hidden: Whether it is joined, but not returned.
+    """
 
     key: str
-    table: str
-    is_to_one: bool
+    alias: str
+    is_inner: bool
+    is_hidden: bool
+    relationship: Relationship
     plan: ReadPlan
 
     def value(self) -> Composable:
-        """Return the SQL of its rows as JSON, in a row of the outer resource."""
-        rows = self.plan.select(Identifier(SCHEMA, self.table))
-        if self.is_to_one:
-            return sql("(select row_to_json(pgrst_row)::jsonb from ({}) as pgrst_row)", rows)
-        return sql("coalesce((select json_agg(pgrst_row)::jsonb from ({}) as pgrst_row), '[]')", rows)
+        """Return the item of the outer `select` list: its rows as JSON."""
+        alias, key = Identifier(self.alias), Identifier(self.key)
+        if self.relationship.is_to_one:
+            return sql("row_to_json({}.*)::jsonb as {}", alias, key)
+        return sql("coalesce({}, '[]') as {}", Identifier(self.alias, self.alias), key)
+
+    def join(self) -> Composable:
+        """Return the join in the outer `from` clause."""
+        alias, kind = Identifier(self.alias), "inner" if self.is_inner else "left"
+        if self.relationship.is_to_one:
+            return sql(f" {kind} join lateral ({{}}) as {{}} on true", self.plan.select(), alias)
+        array = sql("select json_agg({0})::jsonb as {0} from ({1}) as {0}", alias, self.plan.select())
+        condition = sql("{} is not null", alias) if self.is_inner else SQL("true")
+        return sql(f" {kind} join lateral ({{}}) as {{}} on {{}}", array, alias, condition)
+
+    def exists(self) -> Composable:
+        """Return the condition that an outer row has a related one."""
+        return sql("exists ({})", self.plan.matching())
 
 
-def plan_read(
-    label: str, query: Query, related: Sequence[tuple[Embed, Relationship]], *, is_changed: bool = False
-) -> ReadPlan:
-    """Return the plan of a query string.
+_JoinCondition = Callable[[_Join], Composable]
+
+
+def _is_null(inner: _Join) -> Composable:
+    return sql("({} is not distinct from null)", Identifier(inner.alias))
+
+
+def _has_none(inner: _Join) -> Composable:
+    return sql("not {}", inner.exists())
+
+
+def plan_read(root: Resource, source: Source, types: ColumnTypes, *, is_change: bool = False) -> ReadPlan:
+    """Return the plan of a request.
 
     Args:
-        label: Alias of the rows of the table or the function.
-        query: The query string.
-        related: The embeds, each with its relationship.
-        is_changed: Whether rows are changed. Then limits are ignored.
-
-    Raises:
-        RestError: It has a condition on a resource that is not embedded (PGRST108).
+        root: Its resources, with their relationships.
+        source: Where the rows of the table or the function come from.
+        types: The types of columns.
+        is_change: Whether rows are changed. Then what is embedded has no limit.
     """
-    root = ReadPlan(label, query.select.columns, [item.name for item in query.select.columns])
-    inner: dict[str, ReadPlan] = {}
-    for embed, relationship in related:
-        child = ReadPlan(f"{relationship.target}_1", embed.columns)
-        for ours, theirs in relationship.columns:
-            root.names.append(ours)
-            child.conditions.append(sql("{} = {}", column(child.label, theirs), column(label, ours)))
-        child.rows = None if is_changed else Range().capped()
-        root.embedded.append(_EmbeddedPlan(embed.key, relationship.target, relationship.is_to_one, child))
-        for name in (embed.target, embed.key):
-            inner.setdefault(name, child)
-    for path, part in query.parts.items():
-        if is_changed and path and not (part.conditions or part.order):
-            continue
-        asked = root if not path else _found(path, inner)
-        if not path:
-            _check_conditions(part, [embed.key for embed, _ in related])
-        _add(asked, part)
-        if path and not is_changed and (part.limit is not None or part.offset is not None):
-            asked.rows = _embedded_range(part)
-    return root
+    return _plan(root, source, types, depth=0, is_change=is_change)
 
 
-def _found(path: tuple[str, ...], embedded: dict[str, ReadPlan]) -> ReadPlan:
-    missing = path[0] if path[0] not in embedded else path[1] if len(path) > 1 else None
-    if missing is None:
-        return embedded[path[0]]
-    raise RestError(
-        400,
-        "PGRST108",
-        f"'{missing}' is not an embedded resource in this request",
-        hint=f"Verify that '{missing}' is included in the 'select' query parameter.",
-    )
+def _plan(resource: Resource, source: Source, types: ColumnTypes, *, depth: int, is_change: bool) -> ReadPlan:
+    joins = [_joined(inner, source, types, depth=depth + 1, is_change=is_change) for inner in resource.embedded]
+    return ReadPlan(source, resource, types, joins, conditions=resource.conditions)
 
 
-def _embedded_range(part: Part) -> Range:
-    rows = range_of_parameters(part.limit, part.offset)
+def _joined(resource: Resource, outer: Source, types: ColumnTypes, *, depth: int, is_change: bool) -> _Join:
+    embed, relationship = resource.embed, resource.relationship
+    assert embed is not None, "only the root is not embedded"
+    assert relationship is not None, "relationships are found before a request is planned"
+    if relationship.junction is None:
+        source = Source.aliased(SCHEMA, relationship.target, alias=f"{relationship.target}_{depth}")
+        joining = [_equal(source.label, theirs, outer.label, ours) for ours, theirs in relationship.columns]
+    else:
+        junction = (SCHEMA, relationship.junction)
+        table = Source.table(relationship.target)
+        source = replace(table, item=sql("{}, {}", table.item, Identifier(*junction)))
+        joining = [_equal(source.label, theirs, junction, middle) for theirs, middle in relationship.target_columns]
+        joining += [_equal(outer.label, ours, junction, middle) for ours, middle in relationship.columns]
+    plan = _plan(resource, source, types, depth=depth, is_change=is_change)
+    plan.joining = joining
+    plan.rows = None if is_change else _embedded_range(resource)
+    alias = f"{relationship.origin}_{embed.key}_{depth}"
+    return _Join(embed.key, alias, embed.is_inner, embed.select.is_hidden, relationship, plan)
+
+
+def _equal(label: tuple[str, ...], name: str, other_label: tuple[str, ...], other_name: str) -> Composable:
+    return sql("{} = {}", column(label, name), column(other_label, other_name))
+
+
+def _within(value: Composable, wanted: Field) -> Composable:
+    """Return what the path of a field leads to."""
+    for step in wanted.path:
+        operand = sql("{}::int" if step.is_index else "{}", step.operand)
+        value = sql("{}->>{}" if step.is_text else "{}->{}", value, operand)
+    return value
+
+
+def _embedded_range(resource: Resource) -> Range:
+    rows = range_of_parameters(resource.limit, resource.offset)
     if rows.lower < 0 or (rows.upper is not None and rows.upper < rows.lower - 1):
         raise unsupported("negative limits and offsets of what is embedded")
     return rows.capped()
-
-
-def _check_conditions(part: Part, keys: list[str]) -> None:
-    """Refuse conditions on whether an embedded resource is null."""
-    conditions = list(part.conditions)
-    while conditions:
-        condition = conditions.pop()
-        if isinstance(condition, Logic):
-            conditions += condition.conditions
-        elif condition.column in keys and (condition.operator, condition.operand) == ("is", "null"):
-            raise unsupported("filters on whether something embedded is null")
-
-
-def _add(asked: ReadPlan, part: Part) -> None:
-    asked.conditions += [_condition(asked, condition) for condition in part.conditions]
-    asked.order = [_order(asked.label, order) for order in part.order]
-
-
-def _item(label: str, item: Column) -> Composable:
-    if item.name == "*" or item.alias is None:
-        return column(label, item.name)
-    return sql("{} as {}", column(label, item.name), Identifier(item.alias))
-
-
-def _order(label: str, order: Order) -> Composable:
-    return sql(f"{{}} {order.direction}{order.nulls}", column(label, order.column))
-
-
-def _condition(asked: ReadPlan, condition: Filter | Logic) -> Composable:
-    negation = "not " if condition.is_negated else ""
-    if isinstance(condition, Logic):
-        parts = [_condition(asked, part) for part in condition.conditions]
-        return sql(f"{negation}({{}})", joined(f" {condition.connective} ", parts))
-    asked.filtered.append(condition.column)
-    operand: Composable | str
-    if isinstance(condition.operand, list):
-        values = condition.operand
-        operand = sql("({})", "{}" if values == [""] else array_literal(values))
-    elif condition.operator == "is":
-        operand = SQL(condition.operand)
-    else:
-        operand = condition.operand
-    operator = OPERATORS[condition.operator]
-    return sql(f"{negation}({{}} {operator} {{}})", column(asked.label, condition.column), operand)

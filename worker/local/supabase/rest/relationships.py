@@ -25,6 +25,7 @@ class Relationship:
     """A foreign key, seen from one of its ends, or two foreign keys of a junction table.
 
     Attributes:
+        origin: The table at this end.
         target: The table at the other end. For a computed relationship, the function.
         constraint: Name of the foreign key. For a junction table, its name and those of its two foreign keys.
         columns: Pairs of columns that are equal, of this end and of the target. For a junction table, the pairs of
@@ -32,6 +33,7 @@ class Relationship:
         target_columns: For a junction table, the pairs of the target and of that table.
     """
 
+    origin: str
     target: str
     is_self: bool
     cardinality: Cardinality
@@ -46,6 +48,11 @@ class Relationship:
     def is_to_one(self) -> bool:
         """Whether the other end has at most one row."""
         return self.cardinality in (Cardinality.MANY_TO_ONE, Cardinality.ONE_TO_ONE)
+
+    @property
+    def junction(self) -> str | None:
+        """The junction table. `None` for a single foreign key."""
+        return self.constraint[0] if self.cardinality is Cardinality.MANY_TO_MANY else None
 
     @property
     def is_by_key(self) -> bool:
@@ -74,7 +81,7 @@ class Relationship:
             return self.columns[0][0], self.columns[0][1]
         return None, None
 
-    def description(self, origin: str) -> dict[str, str]:
+    def description(self) -> dict[str, str]:
         """Return its description in the error PGRST201."""
         ours, theirs = ([pair[side] for pair in self.columns] for side in (0, 1))
         if self.cardinality is Cardinality.MANY_TO_MANY:
@@ -82,11 +89,11 @@ class Relationship:
             table, first, second = self.constraint
             words = f"{table} using {first}({', '.join(theirs)}) and {second}({', '.join(others)})"
         else:
-            ends = f"{origin}({', '.join(ours)}) and {self.target}({', '.join(theirs)})"
+            ends = f"{self.origin}({', '.join(ours)}) and {self.target}({', '.join(theirs)})"
             words = f"{self.constraint[0]} using {ends}"
         return {
             "cardinality": self.cardinality,
-            "embedding": f"{origin} with {self.target}",
+            "embedding": f"{self.origin} with {self.target}",
             "relationship": words,
         }
 
@@ -108,12 +115,10 @@ def choose_relationship(found: Sequence[Relationship], origin: str, embed: Embed
             300,
             "PGRST201",
             message,
-            details=[relationship.description(origin) for relationship in matching],
+            details=[relationship.description() for relationship in matching],
             hint=f"Try changing '{target}' to one of the following: {hints}. "
             "Find the desired relationship in the 'details' key.",
         )
-    if matching[0].cardinality is Cardinality.MANY_TO_MANY:
-        raise unsupported("many-to-many relationships")
     if matching[0].cardinality is Cardinality.COMPUTED:
         raise unsupported("computed relationships")
     return matching[0]
@@ -161,12 +166,13 @@ with keys as (
     join pg_constraint p on p.conrelid = a.conrelid and p.contype = 'p' and p.conkey @> (a.conkey || b.conkey)
     where not a.is_unique
 )
-select t.relname::text as target, f.is_self, f.cardinality, f.constraint, f.columns, f.target_columns
+select o.relname::text as origin, t.relname::text as target, f.is_self, f.cardinality, f.constraint, f.columns,
+    f.target_columns
 from found f
 join pg_class o on o.oid = f.origin and o.relnamespace = 'public'::regnamespace and o.relname = $1
 join pg_class t on t.oid = f.other and t.relnamespace = 'public'::regnamespace
 union all
-select p.proname::text, false, 'computed', array[p.proname::text], '{}', '{}'
+select o.relname::text, p.proname::text, false, 'computed', array[p.proname::text], '{}', '{}'
 from pg_proc p
 join pg_class o on o.reltype = p.proargtypes[0] and o.relnamespace = 'public'::regnamespace and o.relname = $1
 join pg_class t on t.reltype = p.prorettype

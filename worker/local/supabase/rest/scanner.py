@@ -15,6 +15,7 @@ INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rf"[ \t]*({_QUOTED}|(?:[\w$ ]|-(?!>))+)", re.DOTALL)
+_KEY = re.compile(rf"{_QUOTED}|[^-(:.,>)]+(?:-(?!>)[^-(:.,>)]+)*", re.DOTALL)
 _VALUE = re.compile(rf"(?:({_QUOTED})|\{{[^{{}}]*\}})(?=[,)]|\Z)|[^,)]*", re.DOTALL)
 
 
@@ -79,6 +80,15 @@ class Scanner:
         if found is None or not found[1].strip():
             self.fail("field name (* or [a..z0..9_$])")
         return _unquoted(found[1].strip())
+
+    def key(self) -> str:
+        """Read a key of a JSON object, in quotes or not."""
+        found = self.match(_KEY)
+        if found is None:
+            self.fail("any non reserved character different from: .,>()")
+        if found[0].startswith('"'):
+            return _unquoted(found[0])
+        return "-".join(part.strip() for part in found[0].split("-"))
 
     def value(self) -> str:
         """Read a value in a list: in quotes, in braces, or up to the end of the item."""

@@ -71,6 +71,21 @@ class Function:
         return f"public.{self.name}({', '.join(f'{name} => {type_}' for name, type_ in self.types.items())})"
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnTypes:
+    """What a request has to know of the types of columns.
+
+    Attributes:
+        json: The columns that are JSON already, each with its table.
+    """
+
+    json: frozenset[tuple[str, str]] = frozenset()
+
+    def is_json(self, table: str, column: str) -> bool:
+        """Return whether a column is JSON. Of what is no table, nothing is known."""
+        return (table, column) in self.json
+
+
 def choose_function(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
     """Return the function that takes these arguments, among those of one name. `None` if there is none.
 
@@ -113,6 +128,13 @@ left join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
 where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p') and not c.relispartition
     and c.relname = $1
 group by c.oid;
+
+prepare pgrst_json_columns as
+select c.relname::text, a.attname::text
+from pg_class c
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p')
+    and c.relname = any ($1::text[]) and a.atttypid in ('json'::regtype, 'jsonb'::regtype);
 
 prepare pgrst_function as
 select p.proname as name, i.names as argument_names, i.types as argument_types,

@@ -24,9 +24,9 @@ def where(conditions: Sequence[Composable]) -> Composable:
     return sql(" where {}", joined(" and ", conditions)) if conditions else SQL("")
 
 
-def column(label: str, name: str) -> Composable:
-    """Return a column of the rows with this alias. All columns for `*`."""
-    return sql("{}.*", Identifier(label)) if name == "*" else Identifier(label, name)
+def column(label: Sequence[str], name: str) -> Composable:
+    """Return a column of the rows with this alias, or of this table. All columns for `*`."""
+    return sql("{}.*", Identifier(*label)) if name == "*" else Identifier(*label, name)
 
 
 def array_literal(values: Iterable[str]) -> str:

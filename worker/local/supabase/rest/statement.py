@@ -9,13 +9,14 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 
 from worker.local.supabase.rest.api_request import ApiRequest
 from worker.local.supabase.rest.body import Body
-from worker.local.supabase.rest.conditions import Logic
 from worker.local.supabase.rest.errors import RestError, unsupported
 from worker.local.supabase.rest.read_plan import ReadPlan
 from worker.local.supabase.rest.schema import Function, Table
 from worker.local.supabase.rest.sql import SCHEMA, column, joined, sql, where
 
-_SOURCE = Identifier("pgrst_source")
+SOURCE = "pgrst_source"
+"""Name of the query before the main one: its rows are those of a change, or of a function."""
+
 _BODY = "pgrst_body"
 # Both conditions are always true. The first one counts the rows, the second one subtracts those that exist already.
 _COUNT_INSERTED, _DISCOUNT_UPDATED = (
@@ -42,11 +43,10 @@ class _Shape:
     size: str = "count(*)"
 
 
-def read_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Composed:
+def read_statement(request: ApiRequest, plan: ReadPlan) -> Composed:
     """Return the statement that reads a table."""
     plan.rows = request.rows.capped()
-    source = Identifier(SCHEMA, table.name)
-    return _answer(request, plan.select(source), total=plan.count(source))
+    return _answer(request, plan.select(), total=_count(plan))
 
 
 def change_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Composed:
@@ -55,10 +55,8 @@ def change_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Compo
     Raises:
         RestError: The table does not have a column of the body (PGRST204), or every row would be changed.
     """
-    # The conditions select the rows to change, not the rows to return.
-    conditions, plan.conditions = plan.conditions, []
-    inner = [condition for path, part in request.query.parts.items() if path for condition in part.conditions]
-    if request.method != "POST" and any(isinstance(condition, Logic) for condition in inner):
+    conditions = plan.restrict()
+    if request.method != "POST" and request.query.has_logic_within:
         raise unsupported("and/or on what is embedded, when rows are changed")
     if table.is_view and request.preferences.resolution and request.query.unique is None:
         raise unsupported("upserts into views without on_conflict")
@@ -78,7 +76,7 @@ def change_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Compo
         action = sql("{}{}", _update(request.body, table, names), where(conditions))
     if request.method != "PATCH" or names:
         action = sql("{} returning {}", action, _returned(request, table, plan))
-    rows = plan.select(_SOURCE) if request.preferences.wants_rows else SQL("select * from pgrst_source")
+    rows = plan.select() if request.preferences.wants_rows else SQL("select * from pgrst_source")
     return _answer(request, rows, source=action, inserted=inserted)
 
 
@@ -98,8 +96,8 @@ def call_statement(request: ApiRequest, function: Function, plan: ReadPlan) -> C
     arguments_ = joined(", ", [sql("{} := {}", Identifier(name), value) for name, value in values.items()])
     called = sql("{}({})", Identifier(SCHEMA, function.name), arguments_)
     if function.returns_composite:
-        names = _distinct([*plan.names, *plan.filtered])
-        returned = joined(", ", [column("pgrst_call", name) for name in names])
+        names = _distinct([*plan.names, *plan.filtered]) if plan.names else ["*"]
+        returned = joined(", ", [column(("pgrst_call",), name) for name in names])
         source = sql("select {} from {}{} as pgrst_call", returned, rows, called)
     else:
         source = sql("select pgrst_call.pgrst_scalar from {}(select {} as pgrst_scalar) as pgrst_call", rows, called)
@@ -110,8 +108,7 @@ def call_statement(request: ApiRequest, function: Function, plan: ReadPlan) -> C
         is_array=function.returns_set,
         size="count(*)" if function.returns_set else "1",
     )
-    total = plan.count(_SOURCE)
-    statement = _answer(request, plan.select(_SOURCE), source=source, total=total, shape=shape)
+    statement = _answer(request, plan.select(), source=source, total=_count(plan), shape=shape)
     return statement if function.is_volatile else sql("set transaction read only; {}", statement)
 
 
@@ -200,7 +197,12 @@ def _columns(body: Body | None, table: Table) -> Sequence[str]:
 def _returned(request: ApiRequest, table: Table, plan: ReadPlan) -> Composable:
     if not request.preferences.wants_rows:
         return SQL("1")
-    return joined(", ", [column(table.name, name) for name in _distinct([*plan.names, *table.primary_key])])
+    names = _distinct([*plan.names, *table.primary_key])
+    return joined(", ", [column((table.name,), name) for name in names]) if names else SQL("1")
+
+
+def _count(plan: ReadPlan) -> Composable:
+    return sql("(select count(*) from ({}) as pgrst_source_count)", plan.matching())
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
