@@ -237,3 +237,49 @@ async def test_a_parameter_that_is_given_twice(http: httpx.AsyncClient) -> None:
 async def test_a_table_that_is_almost_named(http: httpx.AsyncClient) -> None:
     assert (await http.get("/boks")).json()["hint"] == "Perhaps you meant the table 'public.books'"
     assert (await http.get("/xyz")).json()["hint"] is None
+
+
+@pytest.fixture
+def many_texts(tables: psycopg.Connection) -> int:
+    """How many rows the planner expects in a table of 1,500."""
+    tables.execute("insert into public.texts select n, n % 2 from generate_series(1, 1500) as n")
+    tables.execute("vacuum analyze public.texts")
+    return 1500
+
+
+@pytest.mark.parametrize(
+    ("query", "count", "status", "content_range"),
+    [
+        ("", "planned", 206, "0-999/1500"),
+        ("", "estimated", 206, "0-999/1500"),
+        ("limit=10", "estimated", 206, "0-9/1500"),
+        ("id=lt.11", "estimated", 200, "0-9/10"),
+        ("id=lt.1000", "estimated", 200, "0-998/999"),
+        ("value=eq.1&limit=1", "planned", 206, "0-0/750"),
+        ("value=eq.1&limit=1", "estimated", 206, "0-0/750"),
+        ("offset=1600", "planned", 416, "*/1500"),
+        ("offset=1600", "estimated", 416, "*/1500"),
+    ],
+)
+async def test_estimated_counts(
+    http: httpx.AsyncClient, many_texts: int, query: str, count: str, status: int, content_range: str
+) -> None:
+    assert many_texts == 1500
+    for method in ("GET", "HEAD"):
+        response = await http.request(method, f"/texts?{query}", headers={"prefer": f"count={count}"})
+        assert (response.status_code, response.headers["content-range"]) == (status, content_range)
+        assert response.headers["preference-applied"] == f"count={count}"
+
+
+async def test_estimated_counts_of_what_is_not_a_plain_read(http: httpx.AsyncClient) -> None:
+    ranges = []
+    for count in ("planned", "estimated"):
+        prefer = {"prefer": f"count={count}"}
+        ranges += [
+            (await http.get("/rpc/all_books?limit=1", headers=prefer)).headers["content-range"],
+            (await http.patch("/books?id=eq.1", json={"kind": "x"}, headers=prefer)).headers["content-range"],
+        ]
+    assert ranges == ["0-0/*", "0-0/*", "0-0/3", "0-0/1"]
+    single = {"prefer": "count=planned"} | SINGLE
+    assert error(await http.get("/books", headers=single))[:2] == (406, "PGRST116")
+    assert (await http.get("/books?id=eq.1&select=id", headers=single)).json() == {"id": 1}

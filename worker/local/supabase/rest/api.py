@@ -21,9 +21,16 @@ from worker.local.supabase.rest.catalog import (
 )
 from worker.local.supabase.rest.claims import Claims
 from worker.local.supabase.rest.errors import RestError, from_psycopg, unsupported
+from worker.local.supabase.rest.ranges import MAX_ROWS
 from worker.local.supabase.rest.read_plan import ReadPlan, Source, plan_read
 from worker.local.supabase.rest.response import Result, check_size, make_response
-from worker.local.supabase.rest.statement import SOURCE, call_statement, change_statement, read_statement
+from worker.local.supabase.rest.statement import (
+    SOURCE,
+    call_statement,
+    change_statement,
+    explain_statement,
+    read_statement,
+)
 from worker.local.supabase.tokens import Tokens
 
 
@@ -72,16 +79,19 @@ class _Rest:
 
 async def _answer(connection: Connection, request: ApiRequest) -> Response:
     returns_nothing = has_conflict_target = False
+    explain: Composed | None = None
     if request.is_rpc:
         statement, returns_nothing = await _call(connection, request)
     elif request.is_change:
         statement, has_conflict_target = await _change(connection, request)
     else:
-        statement = await _read(connection, request)
-    if not request.is_single and request.max_affected is None:
+        statement, explain = await _read(connection, request)
+    if not request.is_single and request.max_affected is None and explain is None:
         statement += SQL("; commit")  # the result cannot be refused any more
     result = await _result(connection, statement)
     check_size(request, result.size)
+    if explain is not None and (request.preferences.plans or (result.total or 0) > MAX_ROWS):
+        result = result._replace(total=max(result.total or 0, await _planned(connection, explain)))
     return make_response(request, result, returns_nothing=returns_nothing, has_conflict_target=has_conflict_target)
 
 
@@ -105,17 +115,24 @@ async def _change(connection: Connection, request: ApiRequest) -> tuple[Composed
     return statement, bool(table.primary_key) or request.query.unique is not None
 
 
-async def _read(connection: Connection, request: ApiRequest) -> Composed:
+async def _read(connection: Connection, request: ApiRequest) -> tuple[Composed, Composed | None]:
+    """Return the statement, and the one that shows how many rows the planner expects, if that may be needed."""
     table = await begin_with_table(connection, request)
     plan = await _plan(connection, request, Source.table(table.name))
     request.check()
-    return read_statement(request, plan)
+    is_planned = request.preferences.plans or request.preferences.estimates
+    return read_statement(request, plan), explain_statement(plan) if is_planned else None
 
 
 async def _plan(connection: Connection, request: ApiRequest, source: Source) -> ReadPlan:
     root, name = request.query.resources(is_change=request.is_change), source.label[-1]
     await find_relationships(connection, root, name)
     return plan_read(root, source, await read_types(connection, root, name), is_change=request.is_change)
+
+
+async def _planned(connection: Connection, explain: Composed) -> int:
+    [[[top]]] = await (await connection.execute(explain)).fetchall()
+    return int(top["Plan"]["Plan Rows"])
 
 
 async def _result(connection: Connection, statement: Composed) -> Result:

@@ -12,10 +12,10 @@ _KNOWN = {
     "resolution": ("merge-duplicates", "ignore-duplicates"),
     "missing": ("null",),
     "return": ("representation", "minimal"),
-    "count": ("exact",),
+    "count": ("exact", "planned", "estimated"),
     "handling": ("strict", "lenient"),
 }
-_REFUSED = ("missing=default", "return=headers-only", "count=planned", "count=estimated")
+_REFUSED = ("missing=default", "return=headers-only")
 # PostgREST accepts them, and ignores them unless it is configured to apply them.
 _WITHOUT_EFFECT = ("tx=commit", "tx=rollback")
 
@@ -64,8 +64,18 @@ class Preferences:
 
     @property
     def counts(self) -> bool:
-        """Whether to count the matching rows."""
-        return "count" in self.values
+        """Whether to count the matching rows. If the number is estimated, only some of them."""
+        return self.values.get("count") in ("exact", "estimated")
+
+    @property
+    def estimates(self) -> bool:
+        """Whether the number of matching rows is that of the planner if they are too many to count."""
+        return self.values.get("count") == "estimated"
+
+    @property
+    def plans(self) -> bool:
+        """Whether the number of matching rows is that of the planner."""
+        return self.values.get("count") == "planned"
 
     @property
     def wants_rows(self) -> bool:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from worker.local.supabase.rest.api_request import ApiRequest
 from worker.local.supabase.rest.body import Body
 from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.ranges import MAX_ROWS
 from worker.local.supabase.rest.read_plan import ReadPlan
 from worker.local.supabase.rest.schema import Function, Table
 from worker.local.supabase.rest.sql import SCHEMA, column, joined, sql, where
@@ -46,7 +47,14 @@ class _Shape:
 def read_statement(request: ApiRequest, plan: ReadPlan) -> Composed:
     """Return the statement that reads a table."""
     plan.rows = request.rows.capped()
-    return _answer(request, plan.select(), total=_count(plan))
+    # One more than a response may have is enough to know that there are too many to count.
+    limit = SQL(f" limit {MAX_ROWS + 1}" if request.preferences.estimates else "")
+    return _answer(request, plan.select(), total=_count(plan, limit))
+
+
+def explain_statement(plan: ReadPlan) -> Composed:
+    """Return the statement that shows the plan of the query of the matching rows, as JSON."""
+    return sql("explain (format json) {}", plan.matching())
 
 
 def change_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Composed:
@@ -201,8 +209,8 @@ def _returned(request: ApiRequest, table: Table, plan: ReadPlan) -> Composable:
     return joined(", ", [column((table.name,), name) for name in names]) if names else SQL("1")
 
 
-def _count(plan: ReadPlan) -> Composable:
-    return sql("(select count(*) from ({}) as pgrst_source_count)", plan.matching())
+def _count(plan: ReadPlan, limit: Composable | None = None) -> Composable:
+    return sql("(select count(*) from ({}{}) as pgrst_source_count)", plan.matching(), limit or SQL(""))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
