@@ -75,7 +75,9 @@ def found(given: dict[str, Any]) -> bool:
     return JobFilter(JobParameters.read({"search_term": given["search_term"]})).match(item) is not None
 
 
-READERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
+READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "words": found,
+}
 """How to read each kind of case."""
 
 

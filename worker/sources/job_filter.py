@@ -42,8 +42,8 @@ class JobFilter:
     """Matches jobs against the parameters of a search.
 
     Words: the title, the organization, the skills, the description or a text of `data` must contain each word of
-    `search_term` as a whole word. Case, accents and a plural s are ignored. `"two words"` is a phrase, `-word` excludes
-    a word, and `this OR that` needs one of both, as on Indeed and LinkedIn.
+    `search_term` as a whole word. Case, accents, plural forms, and open, hyphenated or closed spelling are ignored.
+    `"two words"` is a phrase, `-word` excludes a word, and `this OR that` needs one of both, as on Indeed and LinkedIn.
 
     Places: city, region and country are compared where both the job and the search have them
     (`worker.pipeline.places`). A job in a different place does not match.
