@@ -166,14 +166,14 @@ isOneToOne: false
                   ]
                 },"search_runs": {
                   Row: {
-                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"shared_run_id": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
+                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"items_found": number,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"new_items": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"shared_run_id": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Update: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Relationships: [
                     
@@ -205,10 +205,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,
@@ -245,10 +247,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,
@@ -299,10 +303,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,

@@ -198,6 +198,8 @@ create table public.search_runs (
     client_context jsonb,
     status public.run_status not null default 'pending',
     jobs_found integer not null default 0,
+    items_found integer not null default 0,
+    new_items integer not null default 0,
     progress_current integer not null default 0,
     progress_total integer,
     progress jsonb not null default '{}',
@@ -275,8 +277,14 @@ comment on column public.search_runs.status is
     'pending, running, then one of the final statuses success, partial, failed or cancelled.';
 comment on column public.search_runs.jobs_found is
     'Results so far: rows of search_results, updated at most once a second while running.';
+comment on column public.search_runs.items_found is
+    'Things found so far, each once: rows of run_items. Written with jobs_found.';
+comment on column public.search_runs.new_items is
+    'Things of items_found that the user had not seen before: with run_items.is_new. Written with jobs_found.';
 comment on column public.search_runs.progress_current is
-    'Results found or given up on, of progress_total. Never decreases.';
+    'Of progress_total: results found, and those that ended sites have given up on for good. A site that failed and '
+    'may be searched again, or waits, counts with what it has found. Never decreases. Full only once the run has '
+    'ended; less than full if it was cancelled.';
 comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
 comment on column public.search_runs.progress is
     'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s '
@@ -998,6 +1006,103 @@ return worker.with_step(former, 'waiting') || pg_catalog.jsonb_build_object('det
     'until', wait -> 'until', 'reason', wait -> 'reason', 'message', wait -> 'message'));
 comment on function worker.waiting_progress is 'Returns the progress of a site that has to wait, with the reason.';
 
+-- kernel/counts
+-- How far is a run, and what has it found? Progress is what its sites have found, and what they have given up on for
+-- good. A site that may be searched again counts with what it has found. The number of things follows from the results.
+-- Calls: kernel/parameters.
+
+create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
+language sql stable set search_path = ''
+begin atomic
+    select coalesce(sum(site.jobs_found), 0),
+           case
+               when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
+                   then (run_counts.run).progress_total
+               else greatest((run_counts.run).progress_current, least(
+                   sum(case when site.status in ('completed', 'partial', 'failed') and site.retryable is not true
+                            then coalesce(wanted.results, site.jobs_found)
+                            else least(site.jobs_found, wanted.results) end),
+                   case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
+           end
+    from (select worker.results_wanted((run_counts.run).kind, (run_counts.run).parameters) as results) as wanted
+    left join public.search_run_sites as site on site.run_id = (run_counts.run).id;
+end;
+comment on function worker.run_counts is
+    'Returns how many results the sites of a run have, and how far the run is: never less than before, and all of '
+    'progress_total only once it has ended.';
+
+create function worker.runs_shown_before(run public.search_runs) returns uuid[]
+language sql stable set search_path = ''
+return array(
+    select distinct case when earlier.shared_run_id is not null then earlier.shared_run_id else earlier.id end
+    from public.search_runs as earlier
+    where earlier.user_id = (runs_shown_before.run).user_id
+      and earlier.fingerprint = (runs_shown_before.run).fingerprint
+      and earlier.status in ('success', 'partial')
+      and earlier.completed_at <= (runs_shown_before.run).created_at
+      and earlier.id <> (runs_shown_before.run).id
+    order by 1);
+comment on function worker.runs_shown_before is
+    'Returns the runs whose results the user of a run had seen before it: those of finished runs of the same search.';
+
+create function worker.count_things(
+    run_id uuid, shown_run_ids uuid[], out items_found integer, out new_items integer
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    select count(distinct case when item.duplicate_of is not null then item.duplicate_of else item.id end) into items_found
+    from public.search_results as result join public.items as item on item.id = result.item_id
+    where result.run_id = count_things.run_id;
+
+    new_items := case when count_things.run_id = any (shown_run_ids) then 0 else items_found end;
+    if shown_run_ids = '{}' or new_items = 0 then
+        return;
+    end if;
+    select count(*) into new_items
+    from (
+        select distinct case when item.duplicate_of is not null then item.duplicate_of else item.id end as id
+        from public.search_results as result join public.items as item on item.id = result.item_id
+        where result.run_id = count_things.run_id
+    ) as thing
+    where not exists (
+        select from (
+            select thing.id
+            union all
+            select duplicate.id from public.items as duplicate where duplicate.duplicate_of = thing.id
+        ) as sighting
+        join public.search_results as shown on shown.item_id = sighting.id
+        -- Not any(), which would search the index once for each run.
+        where array_position(shown_run_ids, shown.run_id) is not null);
+end;
+$$;
+comment on function worker.count_things is
+    'Returns how many things the results of a run are, and how many of them are not among the results of other runs.';
+
+create function worker.things_found(run_ids uuid[]) returns table (run_id uuid, items_found integer, new_items integer)
+language sql stable set search_path = ''
+begin atomic
+    -- Followers of one run are counted together if their users have seen the same.
+    with asking as materialized (
+        select run.id, case when run.shared_run_id is not null then run.shared_run_id
+                            when run.leader_run_id is not null then run.leader_run_id
+                            else run.id end as searched_run_id,
+               worker.runs_shown_before(run) as shown_run_ids
+        from public.search_runs as run
+        where run.id = any (things_found.run_ids)
+    ), counted as materialized (
+        select search.searched_run_id, search.shown_run_ids, things.items_found, things.new_items
+        from (select distinct asking.searched_run_id, asking.shown_run_ids from asking) as search
+        cross join lateral worker.count_things(search.searched_run_id, search.shown_run_ids) as things
+    )
+    select asking.id, counted.items_found, counted.new_items
+    from asking
+    join counted on counted.searched_run_id = asking.searched_run_id and counted.shown_run_ids = asking.shown_run_ids;
+end;
+comment on function worker.things_found is
+    'Returns for each run how many things it or the run that searches for it has found, and how many of them the user '
+    'had not seen before: those with run_items.is_new.';
+
 -- kernel/lease
 -- May this worker still write to the run? Only with the token of the current lease. The lock order is: the run, then
 -- its lease.
@@ -1296,7 +1401,7 @@ comment on function worker.lock_fingerprint is
 -- What does a new follower change for its leader, and what does a leader pass on to its followers? A pending leader
 -- takes the higher priority and the earlier newer_than of its followers. Followers get the counts and the progress of
 -- their leader.
--- Calls: nothing.
+-- Calls: kernel/counts.
 
 create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
 language sql immutable set search_path = ''
@@ -1346,16 +1451,17 @@ begin atomic
     )
     update public.search_runs as follower
     set jobs_found = leader.jobs_found, progress = leader.progress,
-        progress_current = greatest(follower.progress_current, leader.progress_current)
-    from unlocked, public.search_runs as leader
-    where follower.id = unlocked.id and leader.id = copy_progress_to_followers.run_id;
+        progress_current = greatest(follower.progress_current, leader.progress_current),
+        items_found = things.items_found, new_items = things.new_items
+    from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
+    where follower.id = things.run_id and leader.id = copy_progress_to_followers.run_id;
 end;
 comment on function worker.copy_progress_to_followers is
     'Copies the counts and the progress of a leader to its followers.';
 
 -- sharing/answer
 -- How does a run end that another run answers? With the status, counts and results of the run that answers it.
--- Calls: nothing.
+-- Calls: kernel/counts.
 
 create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -1374,9 +1480,11 @@ language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as follower
     set leader_run_id = null, shared_run_id = leader.id, status = leader.status, jobs_found = leader.jobs_found,
+        items_found = things.items_found, new_items = things.new_items,
         progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
         error_message = leader.error_message, completed_at = leader.completed_at
-    where follower.id = any (followers);
+    from worker.things_found(followers) as things
+    where follower.id = things.run_id;
     perform worker.write_answered_events(followers);
 end;
 $$;
@@ -1385,7 +1493,7 @@ comment on function worker.finish_followers is 'Ends locked followers with the s
 -- sharing/share
 -- Which run searches? If an equal run has finished recently, it answers the new run at once. If an equal run is active,
 -- the new run follows it. Otherwise the new run searches itself.
--- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow.
 
 create function worker.can_serve(other public.search_runs, run public.search_runs) returns boolean
 language sql stable set search_path = ''
@@ -1449,7 +1557,9 @@ begin
 
     run.run_after := null;
     run.jobs_found := other.jobs_found;
-    run.progress_current := other.progress_current;
+    select things.* into run.items_found, run.new_items
+    from worker.count_things(other.id, worker.runs_shown_before(run)) as things;
+    run.progress_current := greatest(run.progress_current, other.progress_current);
     run.progress := other.progress;
     if other.completed_at is null then
         run.leader_run_id := other.id;
@@ -1468,7 +1578,7 @@ comment on function worker.share is
 -- sharing/hand_over
 -- What do dependent runs get from a leader that has ended or was deleted? Its sites, results and pages go to one of
 -- them, which becomes the leader of the others or answers them.
--- Calls: kernel/clock, kernel/parameters, kernel/run_sites.
+-- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/counts.
 
 create function worker.ended_leader_sites(ended worker.ended_leaders) returns setof public.search_run_sites
 language sql stable set search_path = ''
@@ -1510,30 +1620,37 @@ begin atomic
     select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
-        run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
+        run_id, site, position, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
+        completed_at)
     select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
-           case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
+           case when searched.is_over then site.status else 'pending' end,
+           case when searched.is_over then site.error_code end, case when searched.is_over then site.error_message end,
+           case when searched.is_over then site.retryable end,
            (select count(*) from public.search_results as result
             where result.run_id = transfer_search.run_id and result.site = site.site),
            -- The next attempt must have another number than those with saved pages.
            site.attempts,
-           case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
-           case when searched.is_completed then site.started_at end,
-           case when searched.is_completed then site.completed_at end
+           case when searched.is_over then site.progress else worker.with_step(site.progress, 'queued') end,
+           case when searched.is_over then site.started_at end,
+           case when searched.is_over then site.completed_at end
     from worker.ended_leader_sites(transfer_search.ended) as site
     join public.search_runs as run on run.id = transfer_search.run_id
     -- Equal searches may have the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
-    cross join lateral (select site.status = 'completed' as is_completed) as searched
+    cross join lateral (
+        select site.status in ('completed', 'partial', 'failed') and site.retryable is not true as is_over
+    ) as searched
     order by asked.ordinal, site.position;
 end;
 comment on function worker.transfer_search is
-    'Gives a follower the sites and results of its ended leader. Sites that are not completed become pending.';
+    'Gives a follower the sites and results of its ended leader. A site that completed, or failed for good, stays as it '
+    'is. The others become pending.';
 
 create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now()
+    update public.search_runs as run
+    set leader_run_id = null, run_after = worker.now(), jobs_found = 0, items_found = 0, new_items = 0
     where run.id = any (detach_followers.followers);
     select worker.add_sites(detach_followers.followers);
 end;
@@ -1568,11 +1685,15 @@ begin
         started_at = case
             when exists (select from worker.raw_collections as page where page.run_id = new_leader)
               or exists (select from public.search_run_sites as site
-                         where site.run_id = new_leader and site.status = 'completed')
+                         where site.run_id = new_leader and site.completed_at is not null)
             then former.started_at
         end,
-        jobs_found = (select count(*) from public.search_results as result where result.run_id = new_leader)
-    where run.id = new_leader;
+        jobs_found = counts.jobs_found, progress_current = counts.progress_current,
+        items_found = things.items_found, new_items = things.new_items
+    from public.search_runs as following
+    cross join lateral worker.run_counts(following) as counts
+    cross join lateral worker.count_things(new_leader, worker.runs_shown_before(following)) as things
+    where run.id = new_leader and following.id = run.id;
     update public.search_runs as follower set leader_run_id = new_leader
     where follower.id = any (followers) and follower.id <> new_leader;
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
@@ -1600,6 +1721,14 @@ begin
         newer_than = case when answered.id = new_run_id then former.newer_than else answered.newer_than end,
         started_at = case when answered.id = new_run_id then former.started_at else answered.started_at end
     where answered.id = any (runs);
+
+    -- Followers that have just ended with it were counted without its results.
+    update public.search_runs as answered
+    set items_found = things.items_found, new_items = things.new_items
+    from worker.things_found(array(
+        select run.id from public.search_runs as run
+        where run.id = any (runs) and run.items_found is distinct from former.items_found)) as things
+    where answered.id = things.run_id;
 end;
 $$;
 comment on function worker.transfer_answer is
@@ -3364,9 +3493,9 @@ comment on function public.worker_observe_limits is
     'resets_in_seconds}, each of which may be null. Idempotent, except that times count from the call.';
 
 -- runs/progress
--- How far is a run? Its counts follow from its results and sites. Progress never decreases, and is written at most once
--- per progress_interval.
--- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
+-- How far is a run? Each write of a run that is searched derives its counts. Progress is written at most once per
+-- progress_interval.
+-- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease.
 
 create function worker.merge_site_progress(former jsonb, report jsonb) returns jsonb
 language sql immutable set search_path = ''
@@ -3382,17 +3511,25 @@ comment on function worker.merge_site_progress is
     'Returns a site''s progress after a report of its search: within a step, current never decreases, and total '
     'stays until another one is reported.';
 
-create function worker.run_counts(run_id uuid) returns table (jobs_found bigint, progress_current bigint)
-language sql stable set search_path = ''
-begin atomic
-    select sum(site.jobs_found),
-           sum(case when site.completed_at is null then least(site.jobs_found, wanted.results) else wanted.results end)
-    from public.search_run_sites as site,
-        (select worker.results_wanted(run.kind, run.parameters) as results
-         from public.search_runs as run where run.id = run_counts.run_id) as wanted
-    where site.run_id = run_counts.run_id;
+create function worker.derive_counts() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    select counts.* into new.jobs_found, new.progress_current from worker.run_counts(new) as counts;
+    select things.* into new.items_found, new.new_items
+    from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
+    return new;
 end;
-comment on function worker.run_counts is 'Returns a run''s results and progress, as the sum of its sites.';
+$$;
+comment on function worker.derive_counts is
+    'Derives the counts of a run that is searched from its sites and results, at each write. The sites are written '
+    'before.';
+
+-- Fires after cancel_run, which ends the sites: triggers fire in the order of their names.
+create trigger derive_counts before update on public.search_runs
+    for each row when (
+        (old.status = 'running' or new.completed_at is not null) and old.completed_at is null
+        and old.leader_run_id is null and new.leader_run_id is null and new.shared_run_id is null)
+    execute function worker.derive_counts();
 
 create function worker.write_progress(run_id uuid, progress jsonb) returns void
 language sql volatile set search_path = ''
@@ -3418,15 +3555,12 @@ begin atomic
       and (site.jobs_found, site.progress) is distinct from (counted.jobs_found, counted.progress);
 
     update public.search_runs as run
-    set jobs_found = counts.jobs_found,
-        progress_current = greatest(run.progress_current, counts.progress_current),
-        progress = jsonb_strip_nulls(write_progress.progress)
-    from worker.run_counts(write_progress.run_id) as counts
+    set progress = jsonb_strip_nulls(write_progress.progress)
     where run.id = write_progress.run_id;
 end;
 comment on function worker.write_progress is
-    'Writes a run''s counts, derived from its results and sites, and the progress {step, site, current, total, '
-    'details} of the run and of the site.';
+    'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
+    'sites.';
 
 create function worker.may_write_progress(run_id uuid) returns boolean
 language sql stable set search_path = ''
@@ -3588,7 +3722,11 @@ begin
         new.completed_at := worker.now();
         new.run_after := null;
         new.progress := jsonb_build_object('step', 'cancelled');
-        new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
+        if old.leader_run_id is not null then
+            new.jobs_found := 0;
+            new.items_found := 0;
+            new.new_items := 0;
+        end if;
     end if;
     -- Realtime broadcasts every update: skip those without a change.
     return case when new is distinct from old then new end;
@@ -3682,7 +3820,7 @@ comment on function worker.retry_run is
 -- runs/defer
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow, runs/progress.
+-- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow.
 
 create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -3718,10 +3856,8 @@ begin
     update public.search_runs as run
     set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code,
         error_message = defer_run.error_message,
-        jobs_found = counts.jobs_found, progress_current = greatest(run.progress_current, counts.progress_current),
         progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
         run_after = first_due_at
-    from worker.run_counts(defer_run.run_id) as counts
     where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)
@@ -3843,7 +3979,7 @@ comment on function public.worker_finish_run is
 -- runs/rescue
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
 -- with worker_lost.
--- Calls: kernel/clock, kernel/run_sites, runs/progress, runs/release, runs/finish.
+-- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
 
 create function worker.rescue_expired_leases() returns void
 language plpgsql set search_path = '' as $$
@@ -3892,9 +4028,8 @@ begin
         error_message = format('%s workers died with this run', settings.max_rescues + 1)
     where site.run_id = any (lost) and site.completed_at is null;
 
-    perform worker.write_progress(run_id, '{}'),
-            worker.finish_run(run_id, 'failed', 'worker_lost',
-                          format('%s workers died with this run', settings.max_rescues + 1), '{}')
+    perform worker.finish_run(run_id, 'failed', 'worker_lost',
+                              format('%s workers died with this run', settings.max_rescues + 1), '{}')
     from unnest(lost) as run_id;
 end;
 $$;
@@ -3929,8 +4064,8 @@ begin
         update public.search_runs as run
         set run_after = null, position = due.position,
             leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
-            jobs_found = due.jobs_found, progress_current = due.progress_current, progress = due.progress,
-            completed_at = due.completed_at
+            jobs_found = due.jobs_found, items_found = due.items_found, new_items = due.new_items,
+            progress_current = due.progress_current, progress = due.progress, completed_at = due.completed_at
         where run.id = due.id;
         if due.leader_run_id is not null or due.shared_run_id is not null then
             delete from public.search_run_sites as site where site.run_id = due.id;
@@ -5112,7 +5247,7 @@ comment on function public.worker_save_page is
 
 -- pages/reprocess
 -- Which pages are loaded again, without a request to the site? Those that an operator marks.
--- Calls: kernel/clock, pages/load.
+-- Calls: kernel/clock, kernel/counts, pages/load.
 
 create function public.worker_reprocess(
     since timestamptz default null, source text default null, status text default null
@@ -5190,12 +5325,16 @@ begin atomic
 
     -- Also of the runs that it answered.
     update public.search_runs as run
-    set jobs_found = counted.results
+    set jobs_found = counted.results, items_found = things.items_found, new_items = things.new_items
     from (
         select count(*) as results from public.search_results as result where result.run_id = recount_results.run_id
-    ) as counted
-    where (run.id = recount_results.run_id or run.shared_run_id = recount_results.run_id)
-      and run.jobs_found <> counted.results;
+    ) as counted,
+        worker.things_found(array(
+            select known.id from public.search_runs as known
+            where known.id = recount_results.run_id or known.shared_run_id = recount_results.run_id)) as things
+    where run.id = things.run_id
+      and (run.jobs_found, run.items_found, run.new_items)
+          is distinct from (counted.results, things.items_found, things.new_items);
 end;
 comment on function worker.recount_results is 'Counts the results of a run and of one of its sites again.';
 

@@ -1,5 +1,5 @@
 -- Which pages are loaded again, without a request to the site? Those that an operator marks.
--- Calls: kernel/clock, pages/load.
+-- Calls: kernel/clock, kernel/counts, pages/load.
 
 create function public.worker_reprocess(
     since timestamptz default null, source text default null, status text default null
@@ -77,12 +77,16 @@ begin atomic
 
     -- Also of the runs that it answered.
     update public.search_runs as run
-    set jobs_found = counted.results
+    set jobs_found = counted.results, items_found = things.items_found, new_items = things.new_items
     from (
         select count(*) as results from public.search_results as result where result.run_id = recount_results.run_id
-    ) as counted
-    where (run.id = recount_results.run_id or run.shared_run_id = recount_results.run_id)
-      and run.jobs_found <> counted.results;
+    ) as counted,
+        worker.things_found(array(
+            select known.id from public.search_runs as known
+            where known.id = recount_results.run_id or known.shared_run_id = recount_results.run_id)) as things
+    where run.id = things.run_id
+      and (run.jobs_found, run.items_found, run.new_items)
+          is distinct from (counted.results, things.items_found, things.new_items);
 end;
 comment on function worker.recount_results is 'Counts the results of a run and of one of its sites again.';
 

@@ -23,7 +23,11 @@ begin
         new.completed_at := worker.now();
         new.run_after := null;
         new.progress := jsonb_build_object('step', 'cancelled');
-        new.jobs_found := (select count(*) from public.search_results as result where result.run_id = old.id);
+        if old.leader_run_id is not null then
+            new.jobs_found := 0;
+            new.items_found := 0;
+            new.new_items := 0;
+        end if;
     end if;
     -- Realtime broadcasts every update: skip those without a change.
     return case when new is distinct from old then new end;

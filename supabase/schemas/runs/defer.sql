@@ -1,6 +1,6 @@
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow, runs/progress.
+-- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow.
 
 create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -36,10 +36,8 @@ begin
     update public.search_runs as run
     set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code,
         error_message = defer_run.error_message,
-        jobs_found = counts.jobs_found, progress_current = greatest(run.progress_current, counts.progress_current),
         progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
         run_after = first_due_at
-    from worker.run_counts(defer_run.run_id) as counts
     where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)

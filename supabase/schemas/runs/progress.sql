@@ -1,6 +1,6 @@
--- How far is a run? Its counts follow from its results and sites. Progress never decreases, and is written at most once
--- per progress_interval.
--- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/lease.
+-- How far is a run? Each write of a run that is searched derives its counts. Progress is written at most once per
+-- progress_interval.
+-- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease.
 
 create function worker.merge_site_progress(former jsonb, report jsonb) returns jsonb
 language sql immutable set search_path = ''
@@ -16,17 +16,25 @@ comment on function worker.merge_site_progress is
     'Returns a site''s progress after a report of its search: within a step, current never decreases, and total '
     'stays until another one is reported.';
 
-create function worker.run_counts(run_id uuid) returns table (jobs_found bigint, progress_current bigint)
-language sql stable set search_path = ''
-begin atomic
-    select sum(site.jobs_found),
-           sum(case when site.completed_at is null then least(site.jobs_found, wanted.results) else wanted.results end)
-    from public.search_run_sites as site,
-        (select worker.results_wanted(run.kind, run.parameters) as results
-         from public.search_runs as run where run.id = run_counts.run_id) as wanted
-    where site.run_id = run_counts.run_id;
+create function worker.derive_counts() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    select counts.* into new.jobs_found, new.progress_current from worker.run_counts(new) as counts;
+    select things.* into new.items_found, new.new_items
+    from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
+    return new;
 end;
-comment on function worker.run_counts is 'Returns a run''s results and progress, as the sum of its sites.';
+$$;
+comment on function worker.derive_counts is
+    'Derives the counts of a run that is searched from its sites and results, at each write. The sites are written '
+    'before.';
+
+-- Fires after cancel_run, which ends the sites: triggers fire in the order of their names.
+create trigger derive_counts before update on public.search_runs
+    for each row when (
+        (old.status = 'running' or new.completed_at is not null) and old.completed_at is null
+        and old.leader_run_id is null and new.leader_run_id is null and new.shared_run_id is null)
+    execute function worker.derive_counts();
 
 create function worker.write_progress(run_id uuid, progress jsonb) returns void
 language sql volatile set search_path = ''
@@ -52,15 +60,12 @@ begin atomic
       and (site.jobs_found, site.progress) is distinct from (counted.jobs_found, counted.progress);
 
     update public.search_runs as run
-    set jobs_found = counts.jobs_found,
-        progress_current = greatest(run.progress_current, counts.progress_current),
-        progress = jsonb_strip_nulls(write_progress.progress)
-    from worker.run_counts(write_progress.run_id) as counts
+    set progress = jsonb_strip_nulls(write_progress.progress)
     where run.id = write_progress.run_id;
 end;
 comment on function worker.write_progress is
-    'Writes a run''s counts, derived from its results and sites, and the progress {step, site, current, total, '
-    'details} of the run and of the site.';
+    'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
+    'sites.';
 
 create function worker.may_write_progress(run_id uuid) returns boolean
 language sql stable set search_path = ''

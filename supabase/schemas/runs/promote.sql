@@ -25,8 +25,8 @@ begin
         update public.search_runs as run
         set run_after = null, position = due.position,
             leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
-            jobs_found = due.jobs_found, progress_current = due.progress_current, progress = due.progress,
-            completed_at = due.completed_at
+            jobs_found = due.jobs_found, items_found = due.items_found, new_items = due.new_items,
+            progress_current = due.progress_current, progress = due.progress, completed_at = due.completed_at
         where run.id = due.id;
         if due.leader_run_id is not null or due.shared_run_id is not null then
             delete from public.search_run_sites as site where site.run_id = due.id;

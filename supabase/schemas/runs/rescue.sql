@@ -1,6 +1,6 @@
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
 -- with worker_lost.
--- Calls: kernel/clock, kernel/run_sites, runs/progress, runs/release, runs/finish.
+-- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
 
 create function worker.rescue_expired_leases() returns void
 language plpgsql set search_path = '' as $$
@@ -49,9 +49,8 @@ begin
         error_message = format('%s workers died with this run', settings.max_rescues + 1)
     where site.run_id = any (lost) and site.completed_at is null;
 
-    perform worker.write_progress(run_id, '{}'),
-            worker.finish_run(run_id, 'failed', 'worker_lost',
-                          format('%s workers died with this run', settings.max_rescues + 1), '{}')
+    perform worker.finish_run(run_id, 'failed', 'worker_lost',
+                              format('%s workers died with this run', settings.max_rescues + 1), '{}')
     from unnest(lost) as run_id;
 end;
 $$;

@@ -1,5 +1,5 @@
 -- How does a run end that another run answers? With the status, counts and results of the run that answers it.
--- Calls: nothing.
+-- Calls: kernel/counts.
 
 create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -18,9 +18,11 @@ language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as follower
     set leader_run_id = null, shared_run_id = leader.id, status = leader.status, jobs_found = leader.jobs_found,
+        items_found = things.items_found, new_items = things.new_items,
         progress_current = leader.progress_current, progress = leader.progress, error_code = leader.error_code,
         error_message = leader.error_message, completed_at = leader.completed_at
-    where follower.id = any (followers);
+    from worker.things_found(followers) as things
+    where follower.id = things.run_id;
     perform worker.write_answered_events(followers);
 end;
 $$;

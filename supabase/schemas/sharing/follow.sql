@@ -1,7 +1,7 @@
 -- What does a new follower change for its leader, and what does a leader pass on to its followers? A pending leader
 -- takes the higher priority and the earlier newer_than of its followers. Followers get the counts and the progress of
 -- their leader.
--- Calls: nothing.
+-- Calls: kernel/counts.
 
 create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
 language sql immutable set search_path = ''
@@ -51,9 +51,10 @@ begin atomic
     )
     update public.search_runs as follower
     set jobs_found = leader.jobs_found, progress = leader.progress,
-        progress_current = greatest(follower.progress_current, leader.progress_current)
-    from unlocked, public.search_runs as leader
-    where follower.id = unlocked.id and leader.id = copy_progress_to_followers.run_id;
+        progress_current = greatest(follower.progress_current, leader.progress_current),
+        items_found = things.items_found, new_items = things.new_items
+    from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
+    where follower.id = things.run_id and leader.id = copy_progress_to_followers.run_id;
 end;
 comment on function worker.copy_progress_to_followers is
     'Copies the counts and the progress of a leader to its followers.';

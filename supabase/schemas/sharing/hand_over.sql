@@ -1,6 +1,6 @@
 -- What do dependent runs get from a leader that has ended or was deleted? Its sites, results and pages go to one of
 -- them, which becomes the leader of the others or answers them.
--- Calls: kernel/clock, kernel/parameters, kernel/run_sites.
+-- Calls: kernel/clock, kernel/parameters, kernel/run_sites, kernel/counts.
 
 create function worker.ended_leader_sites(ended worker.ended_leaders) returns setof public.search_run_sites
 language sql stable set search_path = ''
@@ -42,30 +42,37 @@ begin atomic
     select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
-        run_id, site, position, status, jobs_found, attempts, progress, started_at, completed_at)
+        run_id, site, position, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
+        completed_at)
     select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
-           case when searched.is_completed then 'completed' else 'pending' end::public.site_status,
+           case when searched.is_over then site.status else 'pending' end,
+           case when searched.is_over then site.error_code end, case when searched.is_over then site.error_message end,
+           case when searched.is_over then site.retryable end,
            (select count(*) from public.search_results as result
             where result.run_id = transfer_search.run_id and result.site = site.site),
            -- The next attempt must have another number than those with saved pages.
            site.attempts,
-           case when searched.is_completed then site.progress else worker.with_step(site.progress, 'queued') end,
-           case when searched.is_completed then site.started_at end,
-           case when searched.is_completed then site.completed_at end
+           case when searched.is_over then site.progress else worker.with_step(site.progress, 'queued') end,
+           case when searched.is_over then site.started_at end,
+           case when searched.is_over then site.completed_at end
     from worker.ended_leader_sites(transfer_search.ended) as site
     join public.search_runs as run on run.id = transfer_search.run_id
     -- Equal searches may have the sites in another order.
     left join lateral worker.sites_of(run.kind, run.parameters) as asked on asked.site = site.site
-    cross join lateral (select site.status = 'completed' as is_completed) as searched
+    cross join lateral (
+        select site.status in ('completed', 'partial', 'failed') and site.retryable is not true as is_over
+    ) as searched
     order by asked.ordinal, site.position;
 end;
 comment on function worker.transfer_search is
-    'Gives a follower the sites and results of its ended leader. Sites that are not completed become pending.';
+    'Gives a follower the sites and results of its ended leader. A site that completed, or failed for good, stays as it '
+    'is. The others become pending.';
 
 create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
-    update public.search_runs as run set leader_run_id = null, run_after = worker.now()
+    update public.search_runs as run
+    set leader_run_id = null, run_after = worker.now(), jobs_found = 0, items_found = 0, new_items = 0
     where run.id = any (detach_followers.followers);
     select worker.add_sites(detach_followers.followers);
 end;
@@ -100,11 +107,15 @@ begin
         started_at = case
             when exists (select from worker.raw_collections as page where page.run_id = new_leader)
               or exists (select from public.search_run_sites as site
-                         where site.run_id = new_leader and site.status = 'completed')
+                         where site.run_id = new_leader and site.completed_at is not null)
             then former.started_at
         end,
-        jobs_found = (select count(*) from public.search_results as result where result.run_id = new_leader)
-    where run.id = new_leader;
+        jobs_found = counts.jobs_found, progress_current = counts.progress_current,
+        items_found = things.items_found, new_items = things.new_items
+    from public.search_runs as following
+    cross join lateral worker.run_counts(following) as counts
+    cross join lateral worker.count_things(new_leader, worker.runs_shown_before(following)) as things
+    where run.id = new_leader and following.id = run.id;
     update public.search_runs as follower set leader_run_id = new_leader
     where follower.id = any (followers) and follower.id <> new_leader;
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
@@ -132,6 +143,14 @@ begin
         newer_than = case when answered.id = new_run_id then former.newer_than else answered.newer_than end,
         started_at = case when answered.id = new_run_id then former.started_at else answered.started_at end
     where answered.id = any (runs);
+
+    -- Followers that have just ended with it were counted without its results.
+    update public.search_runs as answered
+    set items_found = things.items_found, new_items = things.new_items
+    from worker.things_found(array(
+        select run.id from public.search_runs as run
+        where run.id = any (runs) and run.items_found is distinct from former.items_found)) as things
+    where answered.id = things.run_id;
 end;
 $$;
 comment on function worker.transfer_answer is

@@ -1,6 +1,6 @@
 -- Which run searches? If an equal run has finished recently, it answers the new run at once. If an equal run is active,
 -- the new run follows it. Otherwise the new run searches itself.
--- Calls: kernel/clock, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow.
 
 create function worker.can_serve(other public.search_runs, run public.search_runs) returns boolean
 language sql stable set search_path = ''
@@ -64,7 +64,9 @@ begin
 
     run.run_after := null;
     run.jobs_found := other.jobs_found;
-    run.progress_current := other.progress_current;
+    select things.* into run.items_found, run.new_items
+    from worker.count_things(other.id, worker.runs_shown_before(run)) as things;
+    run.progress_current := greatest(run.progress_current, other.progress_current);
     run.progress := other.progress;
     if other.completed_at is null then
         run.leader_run_id := other.id;

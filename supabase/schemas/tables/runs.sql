@@ -18,6 +18,8 @@ create table public.search_runs (
     client_context jsonb,
     status public.run_status not null default 'pending',
     jobs_found integer not null default 0,
+    items_found integer not null default 0,
+    new_items integer not null default 0,
     progress_current integer not null default 0,
     progress_total integer,
     progress jsonb not null default '{}',
@@ -95,8 +97,14 @@ comment on column public.search_runs.status is
     'pending, running, then one of the final statuses success, partial, failed or cancelled.';
 comment on column public.search_runs.jobs_found is
     'Results so far: rows of search_results, updated at most once a second while running.';
+comment on column public.search_runs.items_found is
+    'Things found so far, each once: rows of run_items. Written with jobs_found.';
+comment on column public.search_runs.new_items is
+    'Things of items_found that the user had not seen before: with run_items.is_new. Written with jobs_found.';
 comment on column public.search_runs.progress_current is
-    'Results found or given up on, of progress_total. Never decreases.';
+    'Of progress_total: results found, and those that ended sites have given up on for good. A site that failed and '
+    'may be searched again, or waits, counts with what it has found. Never decreases. Full only once the run has '
+    'ended; less than full if it was cancelled.';
 comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
 comment on column public.search_runs.progress is
     'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s '

@@ -257,8 +257,9 @@ select is((pg_temp.item('alpha:n1')).first_seen_at, (select fetched_at from work
 select is((pg_temp.item('alpha:a1')).title, (before.item).title, 'what was seen later stays') from before;
 select results_eq(
     $$ select jobs_found, (select sum(jobs_found)::integer from public.search_run_sites where run_id = run.id), status::text,
-              to_jsonb(search_runs) - 'jobs_found' - 'updated_at' = before.run - 'jobs_found' - 'updated_at'
-       from public.search_runs join run using (id), before $$,
+              to_jsonb(search_runs) - counts = before.run - counts
+       from public.search_runs join run using (id), before,
+            (values ('{jobs_found,items_found,new_items,updated_at}'::text[])) as changed (counts) $$,
     $$ select count(*)::integer, count(*)::integer, 'partial', true from public.search_results, run where run_id = run.id $$,
     'the run counts it, and is otherwise as it was');
 select is((select jobs_found from public.search_runs join answered using (id)),

@@ -32,7 +32,7 @@ select results_eq(
     $$ select status::text, attempts, error_code, error_message, progress, completed_at, jobs_found, progress_current
        from public.search_runs join run using (id) $$,
     $$ values ('pending', 1::smallint, 'timeout', 'beta: said timeout; gamma: said not_found',
-               '{"step": "retrying", "details": {"sites": ["beta"]}}'::jsonb, null::timestamptz, 3, 30) $$,
+               '{"step": "retrying", "details": {"sites": ["beta"]}}'::jsonb, null::timestamptz, 3, 21) $$,
     'a run whose failure may pass waits for another attempt, and says why');
 select is((select answer ->> 'status' from answer), 'pending', 'its worker is told so');
 select results_eq(
@@ -70,7 +70,7 @@ select results_eq(
     $$ select attempts, error_code, error_message, retryable from public.search_run_sites, run
        where run_id = run.id and site = 'beta' $$,
     'values (2::smallint, null, null, null::boolean)', 'nor has its site, once it is searched');
-select is((select progress_current from public.search_runs join run using (id)), 30, 'progress never falls');
+select is((select progress_current from public.search_runs join run using (id)), 21, 'progress never falls');
 select pg_temp.attempt_site(id, 'beta', 2, '{b1,b2}') from run;
 select pg_temp.finish(id) from run;
 select results_eq(

@@ -149,7 +149,7 @@ select is(pg_temp.state('second'), 'pending', 'the first follower leads');
 select is(pg_temp.state('third'), 'pending follows second', 'the other follows it');
 select is(pg_temp.sites_of('second'), 'alpha completed 1, beta pending 1', 'what was completed stays so');
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('second')),
-    array[2, 10], 'with what was found');
+    array[2, 11], 'with what was found');
 select is(pg_temp.items_of('third'), 2, 'and followers see it');
 select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 2}]', 'a worker goes on with the rest');
 do $$ begin perform pg_temp.search_site(pg_temp.id_of('second'), 'beta', 'failed'); end $$;
@@ -213,7 +213,7 @@ reset role;
 select is(pg_temp.state('patient'), 'cancelled', 'a follower is cancelled alone');
 select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, pending follows retried', 'the others go on');
 select is(pg_temp.sites_of('patient'), null, 'nothing is copied for it');
-select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('patient')), array[0, 20],
+select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('patient')), array[0, 10],
     'it has no results of its own, and its progress does not fall');
 select is(pg_temp.items_of('patient'), 0, 'to be seen');
 select is(pg_temp.events_of('patient'), 'created cancelled', 'and its event');

@@ -17,8 +17,8 @@ $$;
 select is(pg_temp.columns_of('public.search_runs'),
     'attempts smallint, cancel_requested_at timestamp with time zone?, client_context jsonb?, '
     'completed_at timestamp with time zone?, created_at timestamp with time zone, error_code text?, '
-    'error_message text?, fingerprint text, fresh boolean, id uuid, idempotency_key text?, jobs_found integer, kind text, '
-    'leader_run_id uuid?, max_attempts smallint, newer_than timestamp with time zone?, parameters jsonb, position bigint, priority smallint, '
+    'error_message text?, fingerprint text, fresh boolean, id uuid, idempotency_key text?, items_found integer, jobs_found integer, kind text, '
+    'leader_run_id uuid?, max_attempts smallint, new_items integer, newer_than timestamp with time zone?, parameters jsonb, position bigint, priority smallint, '
     'progress jsonb, progress_current integer, progress_total integer?, rescues smallint, '
     'run_after timestamp with time zone?, shared_run_id uuid?, source run_source, '
     'started_at timestamp with time zone?, status run_status, updated_at timestamp with time zone, user_id uuid, '
