@@ -48,14 +48,14 @@ isOneToOne: false
                   ]
                 },"items": {
                   Row: {
-                    "apply_key": string | null,"apply_url": string | null,"canonical_key": string,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"duplicate_of": string | null,"experience_years": number | null,"first_seen_at": string,"from_named_board": boolean,"id": string,"is_remote": boolean | null,"job_types": (string)[],"kind": string,"last_seen_at": string,"location": string | null,"match_key": string | null,"organization": string | null,"organization_key": string | null,"owner_id": string | null,"posted_at": string | null,"region": string | null,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"skills": (string)[],"title": string,"url": string,"work_mode": string | null
+                    "apply_key": string | null,"apply_url": string | null,"canonical_key": string,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"duplicate_of": string | null,"experience_years": number | null,"first_seen_at": string,"from_named_board": boolean,"id": string,"is_remote": boolean | null,"job_types": (string)[],"kind": string,"last_seen_at": string,"location": string | null,"match_key": string | null,"organization": string | null,"organization_id": string | null,"organization_key": string | null,"owner_id": string | null,"posted_at": string | null,"region": string | null,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"skills": (string)[],"title": string,"url": string,"work_mode": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key": string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at": string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind": string,"last_seen_at": string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title": string,"url": string,"work_mode"?: string | null
+                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key": string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at": string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind": string,"last_seen_at": string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_id"?: never,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title": string,"url": string,"work_mode"?: string | null
                   }
                   Update: {
-                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key"?: string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at"?: string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind"?: string,"last_seen_at"?: string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title"?: string,"url"?: string,"work_mode"?: string | null
+                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key"?: string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at"?: string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind"?: string,"last_seen_at"?: string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_id"?: never,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title"?: string,"url"?: string,"work_mode"?: string | null
                   }
                   Relationships: [
                     {
@@ -65,6 +65,20 @@ isOneToOne: false
       referencedRelation: "items"
       referencedColumns: ["id"]
     }
+                  ]
+                },"organizations": {
+                  Row: {
+                    "address": string | null,"description": string | null,"employees": string | null,"employees_max": number | null,"employees_min": number | null,"id": string,"industry": string | null,"key": string,"logo_url": string | null,"name": string,"owner_id": string | null,"profile_url": string | null,"rating": number | null,"revenue": string | null,"review_count": number | null,"seen_at": NonNullable<Json>,"url": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id": string,"industry"?: string | null,"key": string,"logo_url"?: string | null,"name": string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at": NonNullable<Json>,"url"?: string | null
+                  }
+                  Update: {
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: string,"industry"?: string | null,"key"?: string,"logo_url"?: string | null,"name"?: string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at"?: NonNullable<Json>,"url"?: string | null
+                  }
+                  Relationships: [
+                    
                   ]
                 },"run_events": {
                   Row: {
@@ -183,7 +197,7 @@ isOneToOne: false
           Views: {
             "run_items": {
                   Row: {
-                    "apply_url": string | null,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"experience_years": number | null,"first_seen_at": string | null,"found_at": string,"is_new": boolean | null,"is_remote": boolean | null,"item_id": string | null,"job_types": (string)[] | null,"kind": string,"last_seen_at": string | null,"location": string | null,"organization": string | null,"page_number": number,"position": number,"posted_at": string | null,"region": string | null,"run_id": string,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"site": string,"sites": Json | null,"skills": (string)[] | null,"title": string,"url": string,"work_mode": string | null
+                    "apply_url": string | null,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"experience_years": number | null,"first_seen_at": string | null,"found_at": string,"is_new": boolean | null,"is_remote": boolean | null,"item_id": string | null,"job_types": (string)[] | null,"kind": string,"last_seen_at": string | null,"location": string | null,"organization": string | null,"organization_id": string | null,"page_number": number,"position": number,"posted_at": string | null,"region": string | null,"run_id": string,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"site": string,"sites": Json | null,"skills": (string)[] | null,"title": string,"url": string,"work_mode": string | null
                   }
                   ComputedFields: never
                   Relationships: [

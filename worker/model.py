@@ -115,6 +115,36 @@ class Observed:
     resets_in_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """What a site says about an employer, besides its name.
+
+    Attributes:
+        url: Its own website.
+        profile_url: The site's page about it.
+        logo_url: Its logo.
+        address: Its main address.
+        industry: Its industry, in the words of the site.
+        employees: Number of employees, in the words of the site from a source; `51-200`, `10001+` or `120` from the
+            pipeline.
+        revenue: Its revenue, in the words of the site.
+        description: HTML from a source, Markdown from the pipeline.
+        rating: The average rating of its reviews on the site, up to 5.
+        review_count: Number of these reviews.
+    """
+
+    url: str | None = None
+    profile_url: str | None = None
+    logo_url: str | None = None
+    address: str | None = None
+    industry: str | None = None
+    employees: str | None = None
+    revenue: str | None = None
+    description: str | None = None
+    rating: float | None = None
+    review_count: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing found: a row of `items` without its id.
@@ -128,6 +158,7 @@ class Item:
         currency: ISO 4217 code.
         description: HTML from a source, Markdown from the pipeline.
         job_types: Of `fulltime`, `parttime`, `contract`, `temporary`, `internship`, `perdiem`, `volunteer`, `other`.
+        employer: What the site says about the organization.
         data: Other data of the site.
         city: City, if the location names one.
         region: State or province, if the location names one.
@@ -156,6 +187,7 @@ class Item:
     apply_url: str | None = None
     description: str | None = None
     job_types: tuple[str, ...] = ()
+    employer: Organization | None = None
     data: dict[str, Json] = field(default_factory=dict)
     city: str | None = None
     region: str | None = None

@@ -133,10 +133,13 @@ comment on column worker.settings.retention_interval is 'Time until the next del
 
 create table worker.housekeeping (
     task text primary key,
+    after_id uuid not null default '00000000-0000-0000-0000-000000000000',
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
+comment on column worker.housekeeping.after_id is
+    'The organization after which the chore goes on to look for those without items.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
 
 -- tables/kinds
@@ -453,9 +456,63 @@ comment on column worker.ended_leaders.results is 'Its results, if it was delete
 comment on column worker.ended_leaders.is_handed_over is 'Whether one of its followers has become the new leader.';
 comment on column worker.ended_leaders.tried_at is 'When it was settled last: the oldest comes first.';
 
+-- tables/organizations
+-- What sites tell of employers: one row for each company, by the core of its name.
+-- Calls: nothing.
+
+create function worker.organization_id(key text, owner_id uuid) returns uuid
+language sql immutable set search_path = ''
+return substr(encode(sha256(convert_to(concat(organization_id.owner_id, ' ', key), 'UTF8')), 'hex'), 1, 32)::uuid;
+comment on function worker.organization_id is
+    'Returns the id of an organization. It follows from its key and owner, so that items can have it before the '
+    'organization is written.';
+
+create table public.organizations (
+    id uuid primary key,
+    key text not null,
+    owner_id uuid references auth.users (id) on delete cascade,
+    name text not null,
+    url text,
+    profile_url text,
+    logo_url text,
+    address text,
+    industry text,
+    employees text,
+    employees_min integer generated always as (substring(employees from '^\d{1,9}')::integer) stored,
+    employees_max integer generated always as (substring(employees from '\d{1,9}$')::integer) stored,
+    revenue text,
+    description text,
+    rating numeric,
+    review_count integer,
+    seen_at jsonb not null,
+    constraint organizations_key unique nulls not distinct (key, owner_id)
+);
+create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
+comment on table public.organizations is
+    'Employers. Each field is the newest that a site told, except a board that a user named: nobody can trust its '
+    'content. A user who asks for it with organizations_from_boards has rows of his own from such boards.';
+comment on column public.organizations.id is 'Follows from key and owner_id.';
+comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
+comment on column public.organizations.owner_id is
+    'Null for what sites tell; otherwise the user who named the boards that told it, and the only one who may see it.';
+comment on column public.organizations.name is 'The name, as a site spells it.';
+comment on column public.organizations.url is 'Its own website.';
+comment on column public.organizations.profile_url is 'The page of a site about it.';
+comment on column public.organizations.address is 'Its main address.';
+comment on column public.organizations.industry is 'In the words of a site.';
+comment on column public.organizations.employees is 'Number of employees, such as 51-200, 10001+ or 120.';
+comment on column public.organizations.employees_min is 'The least number of employees.';
+comment on column public.organizations.employees_max is 'The greatest number of employees; null if there is none.';
+comment on column public.organizations.revenue is 'In the words of a site.';
+comment on column public.organizations.description is 'Markdown.';
+comment on column public.organizations.rating is 'Average rating on a site, up to 5.';
+comment on column public.organizations.review_count is 'Number of reviews on a site.';
+comment on column public.organizations.seen_at is
+    'For each field that is known, when its value was first seen: {name, url, ...}.';
+
 -- tables/items
 -- What was found: items, where each was seen, which run found it, and which items are kept apart.
--- Calls: nothing.
+-- Calls: tables/organizations.
 
 create table public.items (
     id uuid primary key default gen_random_uuid(),
@@ -490,6 +547,9 @@ create table public.items (
     apply_key text,
     match_key text,
     organization_key text,
+    organization_id uuid generated always as (
+        case when owner_id is null and not from_named_board and organization_key is not null
+             then worker.organization_id(organization_key, null) end) stored,
     duplicate_of uuid references public.items (id) on delete set null,
     from_named_board boolean not null default false,
     first_seen_at timestamptz not null,
@@ -500,6 +560,7 @@ create table public.items (
 -- it 12 %. Updates do not copy long texts, which are stored elsewhere.
 ) with (fillfactor = 50);
 create index items_owner_id on public.items (owner_id) where owner_id is not null;
+create index items_organization_id on public.items (organization_id) where organization_id is not null;
 create index items_duplicate_of on public.items (duplicate_of) where duplicate_of is not null;
 -- Hash indexes, because keys have any length and a B-tree entry has at most 2,704 bytes.
 create index items_apply_key on public.items using hash (apply_key) where apply_key is not null;
@@ -531,6 +592,8 @@ comment on column public.items.canonical_key is 'The site and its own id of the 
 comment on column public.items.apply_key is 'Canonical form of an apply_url that identifies one job.';
 comment on column public.items.match_key is 'Normalized title, organization and location.';
 comment on column public.items.organization_key is 'Normalized organization.';
+comment on column public.items.organization_id is
+    'The row of organizations. Null for private items and boards that a user named.';
 comment on column public.items.duplicate_of is
     'The item that stands for the group of duplicates: the oldest one, if possible not from_named_board. Null for '
     'that item itself.';
@@ -941,7 +1004,7 @@ comment on column worker.site_waits.lets_pass is
 
 -- kernel/parameters
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
--- the number of results that it wants follow from it.
+-- the number of results that it wants follow from it, and what it does with boards that the user names.
 -- Calls: nothing.
 
 create function worker.parameter(kind text, parameters jsonb, name text) returns jsonb
@@ -968,6 +1031,19 @@ create function worker.results_wanted(kind text, parameters jsonb) returns integ
 language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
 comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';
+
+create function worker.is_named_board(kind text, site text) returns boolean
+language sql stable set search_path = ''
+return exists (
+    select from worker.parameter_rules as rule
+    where rule.kind = is_named_board.kind and rule.names_boards_of = is_named_board.site);
+comment on function worker.is_named_board is 'Returns whether users name the boards of a site.';
+
+create function worker.keeps_organizations(kind text, parameters jsonb) returns boolean
+language sql stable set search_path = ''
+return coalesce(worker.parameter(kind, parameters, 'organizations_from_boards') = 'true', false);
+comment on function worker.keeps_organizations is
+    'Returns whether the user of a run gets organizations of his own from the boards that he names.';
 
 -- kernel/run_sites
 -- How the sites of a run are created, and how their progress changes with a new step.
@@ -1175,6 +1251,7 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'greenhouse_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'ashby_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'lever_boards', 'texts', false, 1, 50, null, null),
+    ('jobs', 'organizations_from_boards', 'boolean', false, null, null, null, 'false'),
     ('people', 'sites', 'texts', false, 1, 20, '{unipile}', '["unipile"]'),
     ('people', 'search_term', 'text', true, 1, 200, null, null),
     ('people', 'api', 'text', false, null, null, '{classic,sales_navigator,recruiter}', '"classic"'),
@@ -1358,7 +1435,9 @@ language sql stable set search_path = ''
 return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
     kind,
     (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
-     from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
+     from worker.kinds as known
+     where known.kind = fingerprint.kind
+       and (known.is_private or worker.keeps_organizations(fingerprint.kind, fingerprint.parameters))),
     (
         select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
             when 'array' then (
@@ -1374,7 +1453,7 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
 comment on function worker.fingerprint is
     'Returns equal values for equal searches: order, case, whitespace and omitted defaults do not matter. Searches '
     'of a private kind are equal only for the same owner and workspace, because another account may see other '
-    'results.';
+    'results. The same holds for searches that keep organizations for their user.';
 
 create function worker.lock_fingerprint(fingerprint text, may_wait boolean) returns boolean
 -- Less than deadlock_timeout (1 s), after which PostgreSQL looks for deadlocks.
@@ -4820,10 +4899,103 @@ $$;
 comment on function worker.count_new_things is
     'Returns how many of the items'' things no earlier successful run of the same search had.';
 
+-- pages/organizations
+-- What becomes of what a page tells of employers? Each field is written, unless a newer page told it. Private items tell
+-- nothing, and boards that a user named only to a user who asks for it.
+-- Calls: tables/organizations, kernel/parameters.
+
+create type worker.employer as (
+    url text, profile_url text, logo_url text, address text, industry text, employees text, revenue text,
+    description text, rating numeric, review_count integer
+);
+comment on type worker.employer is 'What an item of a page tells of its organization.';
+
+create function worker.newest_facts(known public.organizations, told public.organizations) returns public.organizations
+language sql stable set search_path = ''
+return (
+    select jsonb_populate_record(newest_facts.known, coalesce(
+        jsonb_object_agg(fact.field, fact.value) || jsonb_build_object(
+            'seen_at', (newest_facts.known).seen_at || jsonb_object_agg(fact.field, fact.seen_at)),
+        '{}'))
+    from (
+        select told_field.key as field, told_field.value, (newest_facts.told).seen_at -> told_field.key as seen_at,
+               (newest_facts.known).seen_at -> told_field.key as known_at, known_fields.value -> told_field.key as known
+        from jsonb_each(to_jsonb(newest_facts.told)) as told_field, to_jsonb(newest_facts.known) as known_fields (value)
+    ) as fact
+    where fact.value <> fact.known
+      and case when fact.known_at is null then fact.seen_at is not null
+               else (fact.seen_at #>> '{}')::timestamptz >= (fact.known_at #>> '{}')::timestamptz end
+);
+comment on function worker.newest_facts is
+    'Returns a known organization with the fields that were told, if they differ and are as new. seen_at names the '
+    'fields that were told.';
+
+create function worker.write_organizations(
+    run_id uuid, kind text, owner_id uuid, site text, seen_at timestamptz, items jsonb
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    organization_owner uuid;
+begin
+    if write_organizations.owner_id is not null then
+        return;
+    elsif worker.is_named_board(write_organizations.kind, write_organizations.site) then
+        select run.user_id into organization_owner from public.search_runs as run
+        where run.id = write_organizations.run_id and worker.keeps_organizations(run.kind, run.parameters);
+        if not found then
+            return;
+        end if;
+    end if;
+
+    with told as (
+        select worker.organization_id(found.organization_key, organization_owner) as id, found.organization_key as key,
+               -- The first item that tells a field: of equal fields, the last one counts.
+               jsonb_object_agg(fact.field, fact.value order by found.position desc) as facts,
+               jsonb_object_agg(fact.field, write_organizations.seen_at) as seen_at
+        from jsonb_to_recordset(write_organizations.items)
+            as found (position integer, organization text, organization_key text, employer worker.employer)
+        cross join lateral (
+            select 'name', to_jsonb(found.organization)
+            union all
+            select told_field.key, told_field.value from jsonb_each(to_jsonb(found.employer)) as told_field
+        ) as fact (field, value)
+        where found.organization_key is not null and fact.value <> 'null'
+        group by found.organization_key
+    )
+    insert into public.organizations as known (
+        id, key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
+        review_count, seen_at)
+    select told.id, told.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
+           new.industry, new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
+    from told
+    cross join lateral jsonb_populate_record(
+        null::public.organizations, told.facts || jsonb_build_object('seen_at', told.seen_at)) as new
+    -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
+    left join lateral (
+        select known from public.organizations as known where known.id = told.id limit 1) as former (organization) on true
+    where case when former.organization is null then true
+               when to_jsonb(former.organization) @> told.facts then false
+               else worker.newest_facts(former.organization, new) is distinct from former.organization end
+    -- In one order, so that two pages with the same organizations do not deadlock.
+    order by told.id
+    on conflict (id) do update set
+        (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
+         seen_at)
+        = (select newest.name, newest.url, newest.profile_url, newest.logo_url, newest.address, newest.industry,
+                  newest.employees, newest.revenue, newest.description, newest.rating, newest.review_count,
+                  newest.seen_at
+           from worker.newest_facts(known, excluded) as newest);
+end;
+$$;
+comment on function worker.write_organizations is
+    'Writes what the items of a page tell of their employers: the first item that tells a field counts. What is known '
+    'already is not written again.';
+
 -- pages/items
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, pages/merge, pages/new_things.
+-- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/organizations.
 
 create type worker.page_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,
@@ -4878,8 +5050,7 @@ begin
                listed.salary_yearly_max, coalesce(listed.skills, '{}'), listed.experience_years,
                coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key, listed.match_key,
                listed.organization_key,
-               exists (select from worker.parameter_rules as rule
-                       where rule.kind = insert_items.kind and rule.names_boards_of = insert_items.site),
+               worker.is_named_board(insert_items.kind, insert_items.site),
                insert_items.seen_at, insert_items.seen_at
         from listed
         where not exists (
@@ -5051,6 +5222,7 @@ begin
     perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
     perform worker.order_groups(changed.with_earlier_start);
     perform worker.match_items(new_items.with_keys || changed.with_new_keys);
+    perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
 
     return (sighted.results, worker.count_new_things(run_id, fingerprint, sighted.item_ids))::worker.load_result;
 end;
@@ -5371,8 +5543,9 @@ comment on function public.worker_load_page is
     'worker_save_page. Idempotent.';
 
 -- retention
--- When is old data deleted? At the ages in worker.settings, in small batches.
--- Calls: kernel/clock.
+-- When is old data deleted? At the ages in worker.settings, in small batches. Organizations go when nothing has them any
+-- more.
+-- Calls: kernel/clock, kernel/parameters, pages/merge.
 
 create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -5405,6 +5578,48 @@ end;
 comment on function worker.delete_old_user_state is
     'Deletes the failures and shares of users at sites that they did not search for this long, and of deleted '
     'users.';
+
+create function worker.is_unused(organization public.organizations) returns boolean
+language sql stable set search_path = ''
+return case
+    when (is_unused.organization).owner_id is null then not exists (
+        select from public.items as item where item.organization_id = (is_unused.organization).id)
+    else not exists (
+        select from public.search_runs as run
+        where run.user_id = (is_unused.organization).owner_id and worker.keeps_organizations(run.kind, run.parameters))
+end;
+comment on function worker.is_unused is
+    'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
+
+create function worker.delete_unused_organizations(batch integer) returns void
+language plpgsql set search_path = '' as $$
+declare
+    next_ids uuid[];
+    unused uuid[];
+begin
+    next_ids := array(
+        select next.id from public.organizations as next
+        where next.id > (select task.after_id from worker.housekeeping as task where task.task = 'retention')
+        order by next.id
+        limit batch);
+    update worker.housekeeping as task
+    set after_id = case when cardinality(next_ids) < batch then '00000000-0000-0000-0000-000000000000'
+                        else next_ids[batch] end
+    where task.task = 'retention';
+
+    unused := array(
+        select next.id from public.organizations as next where next.id = any (next_ids) and worker.is_unused(next));
+    if unused <> '{}' then
+        -- A page that is being saved may have the first item of one of them: after this lock, it is visible.
+        perform worker.lock_groups(public_kind.kind, null)
+        from (select known.kind from worker.kinds as known where not known.is_private order by known.kind) as public_kind;
+        delete from public.organizations as organization
+        where organization.id = any (unused) and worker.is_unused(organization);
+    end if;
+end;
+$$;
+comment on function worker.delete_unused_organizations is
+    'Looks at the next organizations, at most batch, and deletes those that are not used any more.';
 
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
@@ -5466,6 +5681,8 @@ begin
 
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
+    perform worker.delete_unused_organizations(10 * settings.retention_batch);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;
@@ -5721,6 +5938,10 @@ select
     sighted.kind,
     sighted.title,
     sighted.any_organization as organization,
+    case when sighted.any_organization_id is null and sighted.from_named_board
+         then (select own.id from public.organizations as own
+               where own.key = sighted.organization_key and own.owner_id = run.user_id)
+         else sighted.any_organization_id end as organization_id,
     coalesce(sighted.location, located.location) as location,
     case when sighted.location is null then located.city else sighted.city end as city,
     case when sighted.location is null then located.region else sighted.region end as region,
@@ -5772,6 +5993,8 @@ cross join lateral (
         )) over all_sightings as sites,
         (array_agg(sighting.organization) filter (where sighting.organization is not null) over all_sightings)[1]
             as any_organization,
+        (array_agg(sighting.organization_id) filter (where sighting.organization_id is not null) over all_sightings)[1]
+            as any_organization_id,
         (array_agg(sighting.is_remote) filter (where sighting.is_remote is not null) over all_sightings)[1]
             as any_is_remote,
         (array_agg(sighting.work_mode) filter (where sighting.work_mode is not null) over all_sightings)[1]
@@ -5818,6 +6041,9 @@ comment on column public.run_items.item_id is
 comment on column public.run_items.site is 'The site that returned it first.';
 comment on column public.run_items.sites is
     'All sightings of it by this run, the first one first: {site, url, external_id}.';
+comment on column public.run_items.organization_id is
+    'The row of organizations, which also other runs'' sightings told. For boards that the user named, a row of his own '
+    'if the run has organizations_from_boards, otherwise null.';
 comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
 comment on column public.run_items.position is 'Position on the page, from 1.';
 comment on column public.run_items.found_at is 'When this search found it.';
@@ -5987,12 +6213,12 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'saved_searches', 'run_events', 'run_items'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'saved_searches', 'run_events'] loop
+                                    'organizations', 'saved_searches', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
@@ -6073,6 +6299,8 @@ create policy "Events of visible runs" on public.run_events
 create policy "Public items and own items" on public.items
     for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
 create policy "Public sightings and own sightings" on public.item_sources
+    for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
+create policy "Public organizations and own organizations" on public.organizations
     for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
 
 create policy "Owners see their saved searches" on public.saved_searches

@@ -1,5 +1,6 @@
--- When is old data deleted? At the ages in worker.settings, in small batches.
--- Calls: kernel/clock.
+-- When is old data deleted? At the ages in worker.settings, in small batches. Organizations go when nothing has them any
+-- more.
+-- Calls: kernel/clock, kernel/parameters, pages/merge.
 
 create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -32,6 +33,48 @@ end;
 comment on function worker.delete_old_user_state is
     'Deletes the failures and shares of users at sites that they did not search for this long, and of deleted '
     'users.';
+
+create function worker.is_unused(organization public.organizations) returns boolean
+language sql stable set search_path = ''
+return case
+    when (is_unused.organization).owner_id is null then not exists (
+        select from public.items as item where item.organization_id = (is_unused.organization).id)
+    else not exists (
+        select from public.search_runs as run
+        where run.user_id = (is_unused.organization).owner_id and worker.keeps_organizations(run.kind, run.parameters))
+end;
+comment on function worker.is_unused is
+    'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
+
+create function worker.delete_unused_organizations(batch integer) returns void
+language plpgsql set search_path = '' as $$
+declare
+    next_ids uuid[];
+    unused uuid[];
+begin
+    next_ids := array(
+        select next.id from public.organizations as next
+        where next.id > (select task.after_id from worker.housekeeping as task where task.task = 'retention')
+        order by next.id
+        limit batch);
+    update worker.housekeeping as task
+    set after_id = case when cardinality(next_ids) < batch then '00000000-0000-0000-0000-000000000000'
+                        else next_ids[batch] end
+    where task.task = 'retention';
+
+    unused := array(
+        select next.id from public.organizations as next where next.id = any (next_ids) and worker.is_unused(next));
+    if unused <> '{}' then
+        -- A page that is being saved may have the first item of one of them: after this lock, it is visible.
+        perform worker.lock_groups(public_kind.kind, null)
+        from (select known.kind from worker.kinds as known where not known.is_private order by known.kind) as public_kind;
+        delete from public.organizations as organization
+        where organization.id = any (unused) and worker.is_unused(organization);
+    end if;
+end;
+$$;
+comment on function worker.delete_unused_organizations is
+    'Looks at the next organizations, at most batch, and deletes those that are not used any more.';
 
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
@@ -93,6 +136,8 @@ begin
 
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
+    perform worker.delete_unused_organizations(10 * settings.retention_batch);
     return is_full or deleted >= settings.retention_batch / 10;
 end;
 $$;

@@ -230,7 +230,14 @@ def _item(row: Row) -> Item:
     """Decode what a row of `items` was loaded from."""
     # The canonical key is the site and its own id.
     external_id = row["canonical_key"].partition(":")[2]
-    return _picked(Item, row, external_id=external_id, job_types=tuple(row["job_types"]), skills=tuple(row["skills"]))
+    return _picked(
+        Item,
+        row,
+        external_id=external_id,
+        job_types=tuple(row["job_types"]),
+        skills=tuple(row["skills"]),
+        employer=None,
+    )
 
 
 def _picked(kind: type[_T], row: Row, **decoded: Any) -> _T:

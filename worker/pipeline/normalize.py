@@ -10,6 +10,7 @@ from worker.model import Item
 from worker.pipeline.dates import to_iso
 from worker.pipeline.experience import MAX_YEARS, experience_years
 from worker.pipeline.markdown import to_markdown, to_plain
+from worker.pipeline.organizations import clean_organization
 from worker.pipeline.places import Place, country_code, find_place, region_label
 from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
 from worker.pipeline.skills import find_skills
@@ -45,6 +46,7 @@ def normalize(item: Item, kind: str) -> Item:
         title=title,
         url=url,
         organization=clean_line(item.organization),
+        employer=clean_organization(item.employer),
         location=location,
         city=place.city,
         region=place.region,

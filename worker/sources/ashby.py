@@ -10,17 +10,17 @@ from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,
     CompanyBoards,
+    CompanyBoardsParameters,
     listed_jobs,
     organization_of,
     widest,
 )
 from worker.sources.fields import amount, link, mapping, required, sequence, text
-from worker.sources.parameters import JobParameters
 
 _INTERVALS = {"1 HOUR": "hourly", "1 DAY": "daily", "1 WEEK": "weekly", "1 MONTH": "monthly", "1 YEAR": "yearly"}
 
 
-class AshbyParameters(JobParameters):
+class AshbyParameters(CompanyBoardsParameters):
     """Parameters of a search at Ashby.
 
     Attributes:

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.http import Response, SiteHttp
-from worker.model import Item, Json, Page, Progress, SiteLimits
+from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
@@ -69,6 +69,17 @@ BoardNames = Annotated[
 """Names of one to fifty boards. A board's name is one path segment of its URL."""
 
 
+class CompanyBoardsParameters(JobParameters):
+    """Parameters that all searches of company boards have.
+
+    Attributes:
+        organizations_from_boards: Whether the user gets organizations of his own from the boards that he names. The
+            database reads it.
+    """
+
+    organizations_from_boards: bool = False
+
+
 class CompanyBoards(Source):
     """Searches the company boards that a run names, one after another.
 
@@ -91,7 +102,7 @@ class CompanyBoards(Source):
     """
 
     kind = "jobs"
-    parameters: type[JobParameters]
+    parameters: type[CompanyBoardsParameters]
     boards: str
     addresses: Sequence[str]
     query: Mapping[str, str]
@@ -166,6 +177,7 @@ class CompanyBoards(Source):
             item,
             # A board chooses the ids of its jobs: the prefix keeps them apart from those of other boards.
             external_id=f"{board.casefold()}/{item.external_id}",
+            employer=Organization(profile_url=_page_of(board, item.url)),
             data={"board": board, **{name: value for name, value in item.data.items() if value}},
         )
 
@@ -272,6 +284,12 @@ def organization_of(board: str) -> str:
     """Derive a company's name from the name of its board: `acme-robotics` becomes `Acme Robotics`."""
     name = " ".join(re.split(r"[-_\s]+", board)).strip()
     return name.title() if name.islower() else name
+
+
+def _page_of(board: str, url: str) -> str | None:
+    """Return the address of a board from that of a job: `https://jobs.lever.co/acme` from `.../acme/123`."""
+    page, segment, _ = url.partition(f"/{quote(board, safe='')}/")
+    return page + segment.removesuffix("/") if segment else None
 
 
 class _Failures:

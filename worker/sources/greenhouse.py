@@ -13,12 +13,12 @@ from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,
     CompanyBoards,
+    CompanyBoardsParameters,
     listed_jobs,
     organization_of,
     widest,
 )
 from worker.sources.fields import amount, link, mapping, required, sequence, text
-from worker.sources.parameters import JobParameters
 
 # Companies choose the names of their custom fields.
 _TYPE_FIELD = re.compile(r"(?i)\b(?:employment|job|contract|worker|time) type\b|\bcommitment\b")
@@ -37,7 +37,7 @@ _MIN_YEARLY_SALARY = 20_000
 _LARGE_CURRENCIES = frozenset({"USD", "EUR", "GBP", "CAD", "AUD", "CHF"})
 
 
-class GreenhouseParameters(JobParameters):
+class GreenhouseParameters(CompanyBoardsParameters):
     """Parameters of a search at Greenhouse.
 
     Attributes:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from worker.model import Item, Json
-from worker.sources.fields import amount, flag, link, required, text, texts
+from worker.model import Item, Json, Organization
+from worker.sources.fields import amount, flag, link, number, required, text, texts
 
 Row: TypeAlias = dict[str, Json]
 
 _ITEM_COLUMNS = frozenset({
     "id", "site", "title", "job_url", "company", "location", "is_remote", "date_posted", "min_amount",
-    "max_amount", "interval", "currency", "job_url_direct", "description", "job_type",
+    "max_amount", "interval", "currency", "job_url_direct", "description", "job_type", "company_url_direct",
+    "company_url", "company_logo", "company_addresses", "company_industry", "company_num_employees", "company_revenue",
+    "company_description", "company_rating", "company_reviews_count",
 })  # fmt: skip
 
 
@@ -36,6 +38,18 @@ def to_item(site: str, row: Row) -> Item:
         apply_url=link(row.get("job_url_direct")),
         description=text(row.get("description")),
         job_types=texts(row.get("job_type")),
+        employer=Organization(
+            url=link(row.get("company_url_direct")),
+            profile_url=link(row.get("company_url")),
+            logo_url=link(row.get("company_logo")),
+            address=text(row.get("company_addresses")),
+            industry=text(row.get("company_industry")),
+            employees=text(row.get("company_num_employees")),
+            revenue=text(row.get("company_revenue")),
+            description=text(row.get("company_description")),
+            rating=amount(row.get("company_rating")),
+            review_count=number(row.get("company_reviews_count")),
+        ),
         data={name: value for name, value in row.items() if name not in _ITEM_COLUMNS and value is not None},
     )
 

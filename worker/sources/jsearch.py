@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from worker.errors import InvalidItemError
-from worker.model import Item, Json, Page, Progress, SiteLimits
+from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
 from worker.pipeline.places import country_code, find_place
 from worker.pipeline.vocabulary import job_types
@@ -58,6 +58,7 @@ _ITEM_FIELDS = frozenset({
     "job_id", "job_title", "employer_name", "job_location", "job_city", "job_state", "job_country", "job_is_remote",
     "job_posted_at_timestamp", "job_posted_at_datetime_utc", "job_min_salary", "job_max_salary", "job_salary_period",
     "job_salary_currency", "job_apply_link", "job_description", "job_employment_type", "job_employment_types",
+    "employer_website", "employer_linkedin", "employer_logo", "employer_company_type",
 })  # fmt: skip
 
 
@@ -196,6 +197,12 @@ class JSearchSource(Source):
             apply_url=_direct_link(record) or page,
             description=text(record.get("job_description")),
             job_types=texts(record.get("job_employment_types")) or texts([record.get("job_employment_type")]),
+            employer=Organization(
+                url=link(record.get("employer_website")),
+                profile_url=link(record.get("employer_linkedin")),
+                logo_url=link(record.get("employer_logo")),
+                industry=text(record.get("employer_company_type")),
+            ),
             data={name: value for name, value in record.items() if name not in _ITEM_FIELDS and value is not None},
         )
 

@@ -8,14 +8,19 @@ from collections.abc import Mapping, Sequence
 from worker.errors import ErrorCode, SiteError
 from worker.model import Item, Json, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
-from worker.sources.company_boards import DEFAULT_LIMITS, BoardNames, CompanyBoards, organization_of
+from worker.sources.company_boards import (
+    DEFAULT_LIMITS,
+    BoardNames,
+    CompanyBoards,
+    CompanyBoardsParameters,
+    organization_of,
+)
 from worker.sources.fields import amount, link, mapping, required, sequence, text
-from worker.sources.parameters import JobParameters
 
 _INTERVALS = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}
 
 
-class LeverParameters(JobParameters):
+class LeverParameters(CompanyBoardsParameters):
     """Parameters of a search at Lever.
 
     Attributes:

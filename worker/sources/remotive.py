@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from worker.errors import InvalidItemError
-from worker.model import Item, Json, Page, Progress, SiteLimits
+from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
 from worker.pipeline.salaries import find_salary
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
@@ -25,6 +25,7 @@ ADDRESS = "https://remotive.com/api/remote-jobs"
 
 _ITEM_FIELDS = frozenset({
     "id", "url", "title", "company_name", "job_type", "publication_date", "candidate_required_location", "description",
+    "company_logo", "company_logo_url",
 })  # fmt: skip
 
 
@@ -107,6 +108,7 @@ class RemotiveSource(Source):
             currency=pay.currency,
             description=text(record.get("description")),
             job_types=texts([record.get("job_type")]),
+            employer=Organization(logo_url=link(record.get("company_logo")) or link(record.get("company_logo_url"))),
             data=data,
         )
 

@@ -7,12 +7,12 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'saved_searches', 'run_events', 'run_items'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'saved_searches', 'run_events'] loop
+                                    'organizations', 'saved_searches', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',

@@ -30,6 +30,8 @@ create policy "Public items and own items" on public.items
     for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
 create policy "Public sightings and own sightings" on public.item_sources
     for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
+create policy "Public organizations and own organizations" on public.organizations
+    for select to authenticated using (owner_id is null or owner_id = (select auth.uid()));
 
 create policy "Owners see their saved searches" on public.saved_searches
     for select to authenticated using (user_id = (select auth.uid()));

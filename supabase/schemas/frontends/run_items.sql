@@ -28,6 +28,10 @@ select
     sighted.kind,
     sighted.title,
     sighted.any_organization as organization,
+    case when sighted.any_organization_id is null and sighted.from_named_board
+         then (select own.id from public.organizations as own
+               where own.key = sighted.organization_key and own.owner_id = run.user_id)
+         else sighted.any_organization_id end as organization_id,
     coalesce(sighted.location, located.location) as location,
     case when sighted.location is null then located.city else sighted.city end as city,
     case when sighted.location is null then located.region else sighted.region end as region,
@@ -79,6 +83,8 @@ cross join lateral (
         )) over all_sightings as sites,
         (array_agg(sighting.organization) filter (where sighting.organization is not null) over all_sightings)[1]
             as any_organization,
+        (array_agg(sighting.organization_id) filter (where sighting.organization_id is not null) over all_sightings)[1]
+            as any_organization_id,
         (array_agg(sighting.is_remote) filter (where sighting.is_remote is not null) over all_sightings)[1]
             as any_is_remote,
         (array_agg(sighting.work_mode) filter (where sighting.work_mode is not null) over all_sightings)[1]
@@ -125,6 +131,9 @@ comment on column public.run_items.item_id is
 comment on column public.run_items.site is 'The site that returned it first.';
 comment on column public.run_items.sites is
     'All sightings of it by this run, the first one first: {site, url, external_id}.';
+comment on column public.run_items.organization_id is
+    'The row of organizations, which also other runs'' sightings told. For boards that the user named, a row of his own '
+    'if the run has organizations_from_boards, otherwise null.';
 comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
 comment on column public.run_items.position is 'Position on the page, from 1.';
 comment on column public.run_items.found_at is 'When this search found it.';

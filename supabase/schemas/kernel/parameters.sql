@@ -1,5 +1,5 @@
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
--- the number of results that it wants follow from it.
+-- the number of results that it wants follow from it, and what it does with boards that the user names.
 -- Calls: nothing.
 
 create function worker.parameter(kind text, parameters jsonb, name text) returns jsonb
@@ -26,3 +26,16 @@ create function worker.results_wanted(kind text, parameters jsonb) returns integ
 language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
 comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';
+
+create function worker.is_named_board(kind text, site text) returns boolean
+language sql stable set search_path = ''
+return exists (
+    select from worker.parameter_rules as rule
+    where rule.kind = is_named_board.kind and rule.names_boards_of = is_named_board.site);
+comment on function worker.is_named_board is 'Returns whether users name the boards of a site.';
+
+create function worker.keeps_organizations(kind text, parameters jsonb) returns boolean
+language sql stable set search_path = ''
+return coalesce(worker.parameter(kind, parameters, 'organizations_from_boards') = 'true', false);
+comment on function worker.keeps_organizations is
+    'Returns whether the user of a run gets organizations of his own from the boards that he names.';

@@ -1,6 +1,6 @@
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, pages/merge, pages/new_things.
+-- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/organizations.
 
 create type worker.page_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,
@@ -55,8 +55,7 @@ begin
                listed.salary_yearly_max, coalesce(listed.skills, '{}'), listed.experience_years,
                coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key, listed.match_key,
                listed.organization_key,
-               exists (select from worker.parameter_rules as rule
-                       where rule.kind = insert_items.kind and rule.names_boards_of = insert_items.site),
+               worker.is_named_board(insert_items.kind, insert_items.site),
                insert_items.seen_at, insert_items.seen_at
         from listed
         where not exists (
@@ -228,6 +227,7 @@ begin
     perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
     perform worker.order_groups(changed.with_earlier_start);
     perform worker.match_items(new_items.with_keys || changed.with_new_keys);
+    perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
 
     return (sighted.results, worker.count_new_things(run_id, fingerprint, sighted.item_ids))::worker.load_result;
 end;

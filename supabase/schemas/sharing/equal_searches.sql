@@ -17,7 +17,9 @@ language sql stable set search_path = ''
 return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
     kind,
     (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
-     from worker.kinds as known where known.kind = fingerprint.kind and known.is_private),
+     from worker.kinds as known
+     where known.kind = fingerprint.kind
+       and (known.is_private or worker.keeps_organizations(fingerprint.kind, fingerprint.parameters))),
     (
         select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
             when 'array' then (
@@ -33,7 +35,7 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
 comment on function worker.fingerprint is
     'Returns equal values for equal searches: order, case, whitespace and omitted defaults do not matter. Searches '
     'of a private kind are equal only for the same owner and workspace, because another account may see other '
-    'results.';
+    'results. The same holds for searches that keep organizations for their user.';
 
 create function worker.lock_fingerprint(fingerprint text, may_wait boolean) returns boolean
 -- Less than deadlock_timeout (1 s), after which PostgreSQL looks for deadlocks.

@@ -1,5 +1,5 @@
 -- What was found: items, where each was seen, which run found it, and which items are kept apart.
--- Calls: nothing.
+-- Calls: tables/organizations.
 
 create table public.items (
     id uuid primary key default gen_random_uuid(),
@@ -34,6 +34,9 @@ create table public.items (
     apply_key text,
     match_key text,
     organization_key text,
+    organization_id uuid generated always as (
+        case when owner_id is null and not from_named_board and organization_key is not null
+             then worker.organization_id(organization_key, null) end) stored,
     duplicate_of uuid references public.items (id) on delete set null,
     from_named_board boolean not null default false,
     first_seen_at timestamptz not null,
@@ -44,6 +47,7 @@ create table public.items (
 -- it 12 %. Updates do not copy long texts, which are stored elsewhere.
 ) with (fillfactor = 50);
 create index items_owner_id on public.items (owner_id) where owner_id is not null;
+create index items_organization_id on public.items (organization_id) where organization_id is not null;
 create index items_duplicate_of on public.items (duplicate_of) where duplicate_of is not null;
 -- Hash indexes, because keys have any length and a B-tree entry has at most 2,704 bytes.
 create index items_apply_key on public.items using hash (apply_key) where apply_key is not null;
@@ -75,6 +79,8 @@ comment on column public.items.canonical_key is 'The site and its own id of the 
 comment on column public.items.apply_key is 'Canonical form of an apply_url that identifies one job.';
 comment on column public.items.match_key is 'Normalized title, organization and location.';
 comment on column public.items.organization_key is 'Normalized organization.';
+comment on column public.items.organization_id is
+    'The row of organizations. Null for private items and boards that a user named.';
 comment on column public.items.duplicate_of is
     'The item that stands for the group of duplicates: the oldest one, if possible not from_named_board. Null for '
     'that item itself.';

@@ -99,8 +99,11 @@ comment on column worker.settings.retention_interval is 'Time until the next del
 
 create table worker.housekeeping (
     task text primary key,
+    after_id uuid not null default '00000000-0000-0000-0000-000000000000',
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
+comment on column worker.housekeeping.after_id is
+    'The organization after which the chore goes on to look for those without items.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';

@@ -1,0 +1,52 @@
+-- What sites tell of employers: one row for each company, by the core of its name.
+-- Calls: nothing.
+
+create function worker.organization_id(key text, owner_id uuid) returns uuid
+language sql immutable set search_path = ''
+return substr(encode(sha256(convert_to(concat(organization_id.owner_id, ' ', key), 'UTF8')), 'hex'), 1, 32)::uuid;
+comment on function worker.organization_id is
+    'Returns the id of an organization. It follows from its key and owner, so that items can have it before the '
+    'organization is written.';
+
+create table public.organizations (
+    id uuid primary key,
+    key text not null,
+    owner_id uuid references auth.users (id) on delete cascade,
+    name text not null,
+    url text,
+    profile_url text,
+    logo_url text,
+    address text,
+    industry text,
+    employees text,
+    employees_min integer generated always as (substring(employees from '^\d{1,9}')::integer) stored,
+    employees_max integer generated always as (substring(employees from '\d{1,9}$')::integer) stored,
+    revenue text,
+    description text,
+    rating numeric,
+    review_count integer,
+    seen_at jsonb not null,
+    constraint organizations_key unique nulls not distinct (key, owner_id)
+);
+create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
+comment on table public.organizations is
+    'Employers. Each field is the newest that a site told, except a board that a user named: nobody can trust its '
+    'content. A user who asks for it with organizations_from_boards has rows of his own from such boards.';
+comment on column public.organizations.id is 'Follows from key and owner_id.';
+comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
+comment on column public.organizations.owner_id is
+    'Null for what sites tell; otherwise the user who named the boards that told it, and the only one who may see it.';
+comment on column public.organizations.name is 'The name, as a site spells it.';
+comment on column public.organizations.url is 'Its own website.';
+comment on column public.organizations.profile_url is 'The page of a site about it.';
+comment on column public.organizations.address is 'Its main address.';
+comment on column public.organizations.industry is 'In the words of a site.';
+comment on column public.organizations.employees is 'Number of employees, such as 51-200, 10001+ or 120.';
+comment on column public.organizations.employees_min is 'The least number of employees.';
+comment on column public.organizations.employees_max is 'The greatest number of employees; null if there is none.';
+comment on column public.organizations.revenue is 'In the words of a site.';
+comment on column public.organizations.description is 'Markdown.';
+comment on column public.organizations.rating is 'Average rating on a site, up to 5.';
+comment on column public.organizations.review_count is 'Number of reviews on a site.';
+comment on column public.organizations.seen_at is
+    'For each field that is known, when its value was first seen: {name, url, ...}.';
