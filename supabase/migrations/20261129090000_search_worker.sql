@@ -139,7 +139,7 @@ create table worker.housekeeping (
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
-    'The organization after which the chore goes on to look for those without items.';
+    'Where retention continues to look for unused organizations: after the one with this id.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
 
 -- tables/kinds
@@ -457,7 +457,7 @@ comment on column worker.ended_leaders.is_handed_over is 'Whether one of its fol
 comment on column worker.ended_leaders.tried_at is 'When it was settled last: the oldest comes first.';
 
 -- tables/organizations
--- What sites tell of employers: one row for each company, by the core of its name.
+-- What sites say about employers: one row for each company, by the core of its name.
 -- Calls: nothing.
 
 create function worker.organization_id(key text, owner_id uuid) returns uuid
@@ -484,17 +484,19 @@ create table public.organizations (
     description text,
     rating numeric,
     review_count integer,
-    seen_at jsonb not null,
-    constraint organizations_key unique nulls not distinct (key, owner_id)
+    seen_at jsonb not null
 );
+-- Not unique: the id follows from the two, and pages insert with one constraint alone as the arbiter of conflicts.
+create index organizations_key on public.organizations (key, owner_id);
 create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
 comment on table public.organizations is
-    'Employers. Each field is the newest that a site told, except a board that a user named: nobody can trust its '
-    'content. A user who asks for it with organizations_from_boards has rows of his own from such boards.';
+    'Employers. Each field is the newest that a site reported. Boards that a user named do not count, because their '
+    'content cannot be trusted. A user who sets organizations_from_boards gets rows of his own from them.';
 comment on column public.organizations.id is 'Follows from key and owner_id.';
 comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
 comment on column public.organizations.owner_id is
-    'Null for what sites tell; otherwise the user who named the boards that told it, and the only one who may see it.';
+    'Null for what all users see; otherwise the user who named the boards that it is from, and the only one who may '
+    'see it.';
 comment on column public.organizations.name is 'The name, as a site spells it.';
 comment on column public.organizations.url is 'Its own website.';
 comment on column public.organizations.profile_url is 'The page of a site about it.';
@@ -508,7 +510,7 @@ comment on column public.organizations.description is 'Markdown.';
 comment on column public.organizations.rating is 'Average rating on a site, up to 5.';
 comment on column public.organizations.review_count is 'Number of reviews on a site.';
 comment on column public.organizations.seen_at is
-    'For each field that is known, when its value was first seen: {name, url, ...}.';
+    'For each known field, when its value was first seen: {name, url, ...}.';
 
 -- tables/items
 -- What was found: items, where each was seen, which run found it, and which items are kept apart.
@@ -4900,17 +4902,17 @@ comment on function worker.count_new_things is
     'Returns how many of the items'' things no earlier successful run of the same search had.';
 
 -- pages/organizations
--- What becomes of what a page tells of employers? Each field is written, unless a newer page told it. Private items tell
--- nothing, and boards that a user named only to a user who asks for it.
+-- What becomes of what a page says about employers? Each field is written, unless it is known from a newer page. Private
+-- items are left out, and so are boards that a user named, except for a user who asks for them.
 -- Calls: tables/organizations, kernel/parameters.
 
 create type worker.employer as (
     url text, profile_url text, logo_url text, address text, industry text, employees text, revenue text,
     description text, rating numeric, review_count integer
 );
-comment on type worker.employer is 'What an item of a page tells of its organization.';
+comment on type worker.employer is 'What an item of a page says about its organization.';
 
-create function worker.newest_facts(known public.organizations, told public.organizations) returns public.organizations
+create function worker.newest_facts(known public.organizations, reported public.organizations) returns public.organizations
 language sql stable set search_path = ''
 return (
     select jsonb_populate_record(newest_facts.known, coalesce(
@@ -4918,17 +4920,18 @@ return (
             'seen_at', (newest_facts.known).seen_at || jsonb_object_agg(fact.field, fact.seen_at)),
         '{}'))
     from (
-        select told_field.key as field, told_field.value, (newest_facts.told).seen_at -> told_field.key as seen_at,
-               (newest_facts.known).seen_at -> told_field.key as known_at, known_fields.value -> told_field.key as known
-        from jsonb_each(to_jsonb(newest_facts.told)) as told_field, to_jsonb(newest_facts.known) as known_fields (value)
+        select given.key as field, given.value, former.fields -> given.key as known,
+               (newest_facts.reported).seen_at -> given.key as seen_at,
+               (newest_facts.known).seen_at -> given.key as known_at
+        from jsonb_each(to_jsonb(newest_facts.reported)) as given, to_jsonb(newest_facts.known) as former (fields)
     ) as fact
     where fact.value <> fact.known
       and case when fact.known_at is null then fact.seen_at is not null
                else (fact.seen_at #>> '{}')::timestamptz >= (fact.known_at #>> '{}')::timestamptz end
 );
 comment on function worker.newest_facts is
-    'Returns a known organization with the fields that were told, if they differ and are as new. seen_at names the '
-    'fields that were told.';
+    'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
+    'fields.';
 
 create function worker.write_organizations(
     run_id uuid, kind text, owner_id uuid, site text, seen_at timestamptz, items jsonb
@@ -4948,9 +4951,9 @@ begin
         end if;
     end if;
 
-    with told as (
+    with reported as (
         select worker.organization_id(found.organization_key, organization_owner) as id, found.organization_key as key,
-               -- The first item that tells a field: of equal fields, the last one counts.
+               -- The last of equal fields counts: that of the first item.
                jsonb_object_agg(fact.field, fact.value order by found.position desc) as facts,
                jsonb_object_agg(fact.field, write_organizations.seen_at) as seen_at
         from jsonb_to_recordset(write_organizations.items)
@@ -4958,7 +4961,7 @@ begin
         cross join lateral (
             select 'name', to_jsonb(found.organization)
             union all
-            select told_field.key, told_field.value from jsonb_each(to_jsonb(found.employer)) as told_field
+            select given.key, given.value from jsonb_each(to_jsonb(found.employer)) as given
         ) as fact (field, value)
         where found.organization_key is not null and fact.value <> 'null'
         group by found.organization_key
@@ -4966,19 +4969,20 @@ begin
     insert into public.organizations as known (
         id, key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
         review_count, seen_at)
-    select told.id, told.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
+    select reported.id, reported.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
            new.industry, new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
-    from told
+    from reported
     cross join lateral jsonb_populate_record(
-        null::public.organizations, told.facts || jsonb_build_object('seen_at', told.seen_at)) as new
+        null::public.organizations, reported.facts || jsonb_build_object('seen_at', reported.seen_at)) as new
     -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
     left join lateral (
-        select known from public.organizations as known where known.id = told.id limit 1) as former (organization) on true
+        select known from public.organizations as known where known.id = reported.id limit 1
+    ) as former (organization) on true
     where case when former.organization is null then true
-               when to_jsonb(former.organization) @> told.facts then false
+               when to_jsonb(former.organization) @> reported.facts then false
                else worker.newest_facts(former.organization, new) is distinct from former.organization end
     -- In one order, so that two pages with the same organizations do not deadlock.
-    order by told.id
+    order by reported.id
     on conflict (id) do update set
         (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
          seen_at)
@@ -4989,8 +4993,8 @@ begin
 end;
 $$;
 comment on function worker.write_organizations is
-    'Writes what the items of a page tell of their employers: the first item that tells a field counts. What is known '
-    'already is not written again.';
+    'Writes what the items of a page say about their employers. For each field, the first item that has it counts. An '
+    'organization that does not change is not written.';
 
 -- pages/items
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
@@ -6042,7 +6046,7 @@ comment on column public.run_items.site is 'The site that returned it first.';
 comment on column public.run_items.sites is
     'All sightings of it by this run, the first one first: {site, url, external_id}.';
 comment on column public.run_items.organization_id is
-    'The row of organizations, which also other runs'' sightings told. For boards that the user named, a row of his own '
+    'The row of organizations, whose fields may come from other runs. For boards that the user named, a row of his own '
     'if the run has organizations_from_boards, otherwise null.';
 comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
 comment on column public.run_items.position is 'Position on the page, from 1.';

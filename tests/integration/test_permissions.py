@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from supabase import AsyncClient
 
-from tests.support.database import Connection
+from tests.support.database import Connection, scalar
 from tests.support.queue import Query, Row, call, claim, enqueue, lease, page, search, user_id
 from tests.support.stack import HAS_PGVECTOR, SignIn
 
@@ -59,6 +59,12 @@ RELATIONS: Mapping[str, Mapping[str, str]] = {
         "service_role": "yes denied denied denied",
     },
     "item_embeddings": {
+        "anon": "denied denied denied denied",
+        "own": "yes denied denied denied",
+        "other": "none denied denied denied",
+        "service_role": "yes denied denied denied",
+    },
+    "organizations": {
         "anon": "denied denied denied denied",
         "own": "yes denied denied denied",
         "other": "none denied denied denied",
@@ -197,6 +203,7 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
     (saved_search,) = (await client.table("saved_searches").insert(saved).execute()).data
     assert isinstance(saved_search, dict)
     item_id = await private_item(database, kind, owner)
+    organization_id = await private_organization(database, owner)
 
     await enqueue(client, kind, sites=["indeed"])
     (held,) = await claim(service, kind)
@@ -210,6 +217,7 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
         "run_items": of_the_run,
         "items": {"id": item_id},
         "item_sources": {"item_id": item_id},
+        "organizations": {"id": organization_id},
         "item_embeddings": {"item_id": item_id},
         "saved_searches": {"id": saved_search["id"]},
     }
@@ -234,6 +242,21 @@ async def private_item(database: Connection, kind: str, owner: str) -> str:
     row = await answer.fetchone()
     assert row is not None
     return str(row[0])
+
+
+async def private_organization(database: Connection, owner: str) -> str:
+    """An employer that a board told of, which a user named and asked for."""
+    return str(
+        await scalar(
+            database,
+            """
+            insert into public.organizations (id, key, owner_id, name, seen_at)
+            values (gen_random_uuid(), 'acme', %s, 'Acme', '{}')
+            returning id
+            """,
+            [owner],
+        )
+    )
 
 
 async def embed(database: Connection, side: Side) -> None:
@@ -265,6 +288,7 @@ def new_row(relation: str, of: Side, kind: str) -> Row:
             "site": "indeed", "external_id": uuid4().hex, "item_id": of.rows["items"]["id"], "url": "x",
             "first_seen_at": now, "last_seen_at": now,
         },
+        "organizations": {"id": str(uuid4()), "key": "acme", "name": "Acme", "seen_at": {}},
         "item_embeddings": {"item_id": of.rows["items"]["id"], "embedding": [1, *[0] * 255], "embedded_at": now},
         "run_items": {"run_id": run_id},
     }  # fmt: skip
@@ -278,6 +302,7 @@ CHANGED_COLUMN: Mapping[str, Row] = {
     "run_events": {"data": {}},
     "items": {"title": "changed"},
     "item_sources": {"url": "changed"},
+    "organizations": {"name": "changed"},
     "item_embeddings": {"embedded_at": "2026-11-22T00:00:00Z"},
     "saved_searches": {"name": "changed"},
     "run_items": {"title": "changed"},

@@ -101,8 +101,8 @@ async def named_boards_of(database: Connection, kind: str, site: str) -> None:
     )
 
 
-SHARED_COLUMNS = {"run_id", "item_id", "site", "sites", "page_number", "position", "found_at", "is_new", "kind",
-                  "first_seen_at", "last_seen_at"}  # fmt: skip
+SHARED_COLUMNS = {"run_id", "item_id", "organization_id", "site", "sites", "page_number", "position", "found_at",
+                  "is_new", "kind", "first_seen_at", "last_seen_at"}  # fmt: skip
 
 
 async def test_a_run_shows_what_its_own_sightings_say_alone(

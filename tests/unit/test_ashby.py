@@ -9,7 +9,7 @@ import respx
 
 from tests.support.sources import search_source
 from worker.errors import InvalidItemError
-from worker.model import Item
+from worker.model import Item, Organization
 from worker.sources.ashby import AshbySource
 
 
@@ -90,6 +90,7 @@ def test_a_job() -> None:
         currency="USD",
         job_types=("FullTime",),
         description="<p>Join us</p>",
+        employer=Organization(profile_url="https://jobs.ashbyhq.com/acme"),
         data={
             "board": "acme",
             "department": "Product",

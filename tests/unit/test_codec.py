@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.database import codec
-from worker.model import FoundPage, Item, ItemError, Page, Progress, Transformed
+from worker.model import FoundPage, Item, ItemError, Organization, Page, Progress, Transformed
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -28,6 +28,7 @@ found_items = st.builds(
     salary_min=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     job_types=st.lists(st.text(), max_size=2).map(tuple),
     skills=st.lists(st.text(), max_size=2).map(tuple),
+    employer=st.none() | st.builds(Organization, url=st.none() | st.text(), rating=st.none() | st.floats(0, 5)),
     data=st.dictionaries(st.text(), json_values),
 )
 item_errors = st.builds(
@@ -70,7 +71,9 @@ PAGE = FoundPage(
     page=Page(3, {"jobs": [1]}, 5, cursor={"offset": 30}),
     transformed=Transformed(
         version=1,
-        items=(Item("1", "Nurse", "https://example.com/1", skills=("care",)),),
+        items=(
+            Item("1", "Nurse", "https://example.com/1", skills=("care",), employer=Organization(industry="Health")),
+        ),
         errors=(ItemError(1, "InvalidItemError", "is missing", "title", {"id": 2}),),
         completeness={"location": 0.5},
         transform_ms=2,
@@ -85,7 +88,8 @@ def on_disk(found: FoundPage) -> Any:
 
 def objects(form: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the objects of a page's form."""
-    return [form, form["raw"], form["progress"], *form["items"], *form["errors"]]
+    employers = [item["employer"] for item in form["items"]]
+    return [form, form["raw"], form["progress"], *form["items"], *employers, *form["errors"]]
 
 
 def changed(change: Callable[[dict[str, Any], str], object]) -> Iterator[dict[str, Any]]:
@@ -112,7 +116,7 @@ def test_a_page_comes_back_as_it_was(found: FoundPage) -> None:
 )
 def test_a_page_with_other_fields_is_refused(change: Callable[[dict[str, Any], str], object]) -> None:
     forms = [*changed(change)]
-    assert len(forms) == 7 + 10 + 5 + (len(fields(Item)) + 1) + len(fields(ItemError))
+    assert len(forms) == 7 + 10 + 5 + (len(fields(Item)) + 1) + len(fields(Organization)) + len(fields(ItemError))
     for form in forms:
         with pytest.raises(ValueError, match="is not a page of this version"):
             codec.read_page(form)

@@ -9,7 +9,7 @@ import respx
 
 from tests.support.sources import search_source
 from worker.errors import InvalidItemError
-from worker.model import Item
+from worker.model import Item, Organization
 from worker.sources.greenhouse import GreenhouseSource
 
 JOB: dict[str, Any] = {
@@ -66,6 +66,7 @@ def test_a_job() -> None:
         work_mode="Hybrid",
         posted_at="2026-11-02T09:00:00-05:00",
         job_types=("Full-time",),
+        employer=Organization(profile_url="https://job-boards.greenhouse.io/acme"),
         description="<p>Repair robots &amp; cranes.</p><ul><li>On call</li></ul>",
         data={
             "board": "acme",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.hostile import json_values
 from tests.support.sources import items_of
 from worker.errors import ErrorCode, InvalidItemError
-from worker.model import Item, Json, Page
+from worker.model import Item, Json, Organization, Page
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_tally import classify
 
@@ -36,6 +36,16 @@ def test_item_of_a_full_row() -> None:
             "job_type": ["fulltime"],
             "vacancy_count": 3,
             "skills": None,
+            "company_url": "https://de.indeed.com/cmp/Charite",
+            "company_url_direct": "https://www.charite.example",
+            "company_logo": "https://logos.example/charite.png",
+            "company_addresses": "Charitéplatz 1, Berlin",
+            "company_industry": "Health Care",
+            "company_num_employees": "10,000+",
+            "company_revenue": "$1B to $5B (USD)",
+            "company_description": "A hospital.",
+            "company_rating": 3.7,
+            "company_reviews_count": 290,
         },
     )
     assert item == Item(
@@ -53,6 +63,18 @@ def test_item_of_a_full_row() -> None:
         apply_url="https://charite.example/jobs/1",
         description="Care.",
         job_types=("fulltime",),
+        employer=Organization(
+            url="https://www.charite.example",
+            profile_url="https://de.indeed.com/cmp/Charite",
+            logo_url="https://logos.example/charite.png",
+            address="Charitéplatz 1, Berlin",
+            industry="Health Care",
+            employees="10,000+",
+            revenue="$1B to $5B (USD)",
+            description="A hospital.",
+            rating=3.7,
+            review_count=290,
+        ),
         data={"salary_source": "direct_data", "vacancy_count": 3},
     )
 

@@ -10,7 +10,7 @@ import respx
 
 from tests.support.sources import search_source
 from worker.errors import ErrorCode, InvalidItemError
-from worker.model import Item
+from worker.model import Item, Organization
 from worker.sources.lever import LeverSource
 
 POSTING: dict[str, Any] = {
@@ -177,6 +177,7 @@ def test_a_posting() -> None:
         salary_interval="hourly",
         currency="EUR",
         job_types=("Part-time",),
+        employer=Organization(profile_url="https://jobs.lever.co/acme"),
         description=(
             "<div>Keep the works running.</div>\n<h3>What you bring</h3>\n<ul><li>A torch</li><li>Patience</li></ul>\n"
             "<div>Apply soon.</div>"

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from worker.model import Organization
 from worker.pipeline.markdown import to_markdown
-from worker.pipeline.text import clean_line, words
+from worker.pipeline.text import LINE_LENGTH, clean_line, words
 from worker.pipeline.urls import clean_url
 
 MAX_RATING = 5
 MAX_EMPLOYEES = 100_000_000
 MAX_REVIEWS = 1_000_000_000
 
-_NOT_TOLD = words(
+_NO_ANSWERS = words(
     "declinetostate na nan none null notapplicable notavailable notdisclosed notspecified other undisclosed unknown "
     "unknownnonapplicable"
 )
@@ -46,7 +46,7 @@ def clean_organization(organization: Organization | None) -> Organization | None
         url=clean_url(organization.url),
         profile_url=clean_url(organization.profile_url),
         logo_url=clean_url(organization.logo_url),
-        address=_fact(", ".join(part.strip(" ,") for part in (organization.address or "").splitlines())),
+        address=_address(organization.address),
         industry=_fact(organization.industry),
         employees=employees(organization.employees),
         revenue=_fact(organization.revenue),
@@ -88,9 +88,16 @@ def _count(digits: str, *, is_thousands: bool) -> int:
     return number * 1000 if is_thousands else number
 
 
+def _address(text: str | None) -> str | None:
+    """Return an address on one line."""
+    lines = (clean_line(line) or "" for line in (text or "")[: 4 * LINE_LENGTH].splitlines())
+    joined = _fact(", ".join(part for line in lines if (part := line.strip(" ,"))))
+    return joined.strip(" ,") if joined else None
+
+
 def _fact(text: str | None) -> str | None:
     line = clean_line(text)
-    return None if line is None or _letters(line) in _NOT_TOLD else line
+    return None if line is None or _letters(line) in _NO_ANSWERS else line
 
 
 def _letters(line: str) -> str:
@@ -98,9 +105,10 @@ def _letters(line: str) -> str:
 
 
 def _rating(rating: float | None) -> float | None:
-    if rating is None or not math.isfinite(rating) or not 0 < rating <= MAX_RATING:
+    if rating is None or not math.isfinite(rating):
         return None
-    return round(rating, 2)
+    rounded = round(rating, 2)
+    return rounded if 0 < rounded <= MAX_RATING else None
 
 
 def _review_count(count: int | None) -> int | None:

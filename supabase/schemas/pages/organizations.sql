@@ -1,14 +1,14 @@
--- What becomes of what a page tells of employers? Each field is written, unless a newer page told it. Private items tell
--- nothing, and boards that a user named only to a user who asks for it.
+-- What becomes of what a page says about employers? Each field is written, unless it is known from a newer page. Private
+-- items are left out, and so are boards that a user named, except for a user who asks for them.
 -- Calls: tables/organizations, kernel/parameters.
 
 create type worker.employer as (
     url text, profile_url text, logo_url text, address text, industry text, employees text, revenue text,
     description text, rating numeric, review_count integer
 );
-comment on type worker.employer is 'What an item of a page tells of its organization.';
+comment on type worker.employer is 'What an item of a page says about its organization.';
 
-create function worker.newest_facts(known public.organizations, told public.organizations) returns public.organizations
+create function worker.newest_facts(known public.organizations, reported public.organizations) returns public.organizations
 language sql stable set search_path = ''
 return (
     select jsonb_populate_record(newest_facts.known, coalesce(
@@ -16,17 +16,18 @@ return (
             'seen_at', (newest_facts.known).seen_at || jsonb_object_agg(fact.field, fact.seen_at)),
         '{}'))
     from (
-        select told_field.key as field, told_field.value, (newest_facts.told).seen_at -> told_field.key as seen_at,
-               (newest_facts.known).seen_at -> told_field.key as known_at, known_fields.value -> told_field.key as known
-        from jsonb_each(to_jsonb(newest_facts.told)) as told_field, to_jsonb(newest_facts.known) as known_fields (value)
+        select given.key as field, given.value, former.fields -> given.key as known,
+               (newest_facts.reported).seen_at -> given.key as seen_at,
+               (newest_facts.known).seen_at -> given.key as known_at
+        from jsonb_each(to_jsonb(newest_facts.reported)) as given, to_jsonb(newest_facts.known) as former (fields)
     ) as fact
     where fact.value <> fact.known
       and case when fact.known_at is null then fact.seen_at is not null
                else (fact.seen_at #>> '{}')::timestamptz >= (fact.known_at #>> '{}')::timestamptz end
 );
 comment on function worker.newest_facts is
-    'Returns a known organization with the fields that were told, if they differ and are as new. seen_at names the '
-    'fields that were told.';
+    'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
+    'fields.';
 
 create function worker.write_organizations(
     run_id uuid, kind text, owner_id uuid, site text, seen_at timestamptz, items jsonb
@@ -46,9 +47,9 @@ begin
         end if;
     end if;
 
-    with told as (
+    with reported as (
         select worker.organization_id(found.organization_key, organization_owner) as id, found.organization_key as key,
-               -- The first item that tells a field: of equal fields, the last one counts.
+               -- The last of equal fields counts: that of the first item.
                jsonb_object_agg(fact.field, fact.value order by found.position desc) as facts,
                jsonb_object_agg(fact.field, write_organizations.seen_at) as seen_at
         from jsonb_to_recordset(write_organizations.items)
@@ -56,7 +57,7 @@ begin
         cross join lateral (
             select 'name', to_jsonb(found.organization)
             union all
-            select told_field.key, told_field.value from jsonb_each(to_jsonb(found.employer)) as told_field
+            select given.key, given.value from jsonb_each(to_jsonb(found.employer)) as given
         ) as fact (field, value)
         where found.organization_key is not null and fact.value <> 'null'
         group by found.organization_key
@@ -64,19 +65,20 @@ begin
     insert into public.organizations as known (
         id, key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
         review_count, seen_at)
-    select told.id, told.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
+    select reported.id, reported.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
            new.industry, new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
-    from told
+    from reported
     cross join lateral jsonb_populate_record(
-        null::public.organizations, told.facts || jsonb_build_object('seen_at', told.seen_at)) as new
+        null::public.organizations, reported.facts || jsonb_build_object('seen_at', reported.seen_at)) as new
     -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
     left join lateral (
-        select known from public.organizations as known where known.id = told.id limit 1) as former (organization) on true
+        select known from public.organizations as known where known.id = reported.id limit 1
+    ) as former (organization) on true
     where case when former.organization is null then true
-               when to_jsonb(former.organization) @> told.facts then false
+               when to_jsonb(former.organization) @> reported.facts then false
                else worker.newest_facts(former.organization, new) is distinct from former.organization end
     -- In one order, so that two pages with the same organizations do not deadlock.
-    order by told.id
+    order by reported.id
     on conflict (id) do update set
         (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
          seen_at)
@@ -87,5 +89,5 @@ begin
 end;
 $$;
 comment on function worker.write_organizations is
-    'Writes what the items of a page tell of their employers: the first item that tells a field counts. What is known '
-    'already is not written again.';
+    'Writes what the items of a page say about their employers. For each field, the first item that has it counts. An '
+    'organization that does not change is not written.';

@@ -1,4 +1,4 @@
--- What sites tell of employers: one row for each company, by the core of its name.
+-- What sites say about employers: one row for each company, by the core of its name.
 -- Calls: nothing.
 
 create function worker.organization_id(key text, owner_id uuid) returns uuid
@@ -25,17 +25,19 @@ create table public.organizations (
     description text,
     rating numeric,
     review_count integer,
-    seen_at jsonb not null,
-    constraint organizations_key unique nulls not distinct (key, owner_id)
+    seen_at jsonb not null
 );
+-- Not unique: the id follows from the two, and pages insert with one constraint alone as the arbiter of conflicts.
+create index organizations_key on public.organizations (key, owner_id);
 create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
 comment on table public.organizations is
-    'Employers. Each field is the newest that a site told, except a board that a user named: nobody can trust its '
-    'content. A user who asks for it with organizations_from_boards has rows of his own from such boards.';
+    'Employers. Each field is the newest that a site reported. Boards that a user named do not count, because their '
+    'content cannot be trusted. A user who sets organizations_from_boards gets rows of his own from them.';
 comment on column public.organizations.id is 'Follows from key and owner_id.';
 comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
 comment on column public.organizations.owner_id is
-    'Null for what sites tell; otherwise the user who named the boards that told it, and the only one who may see it.';
+    'Null for what all users see; otherwise the user who named the boards that it is from, and the only one who may '
+    'see it.';
 comment on column public.organizations.name is 'The name, as a site spells it.';
 comment on column public.organizations.url is 'Its own website.';
 comment on column public.organizations.profile_url is 'The page of a site about it.';
@@ -49,4 +51,4 @@ comment on column public.organizations.description is 'Markdown.';
 comment on column public.organizations.rating is 'Average rating on a site, up to 5.';
 comment on column public.organizations.review_count is 'Number of reviews on a site.';
 comment on column public.organizations.seen_at is
-    'For each field that is known, when its value was first seen: {name, url, ...}.';
+    'For each known field, when its value was first seen: {name, url, ...}.';

@@ -105,5 +105,5 @@ create table worker.housekeeping (
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
-    'The organization after which the chore goes on to look for those without items.';
+    'Where retention continues to look for unused organizations: after the one with this id.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';

@@ -65,6 +65,8 @@ insert into cases (parameters, problem) values
         '22023 parameters.ashby_boards must be a list of 1 to 50 texts of 1 to 100 characters'),
     ('{"search_term": "x", "lever_boards": [7]}',
         '22023 parameters.lever_boards must be a list of 1 to 50 texts of 1 to 100 characters'),
+    ('{"search_term": "x", "organizations_from_boards": "yes"}',
+        '22023 parameters.organizations_from_boards must be true or false'),
     ('{"search_term": "x", "easy_apply": null, "is_remote": 0}',
         '22023 parameters.is_remote must be true or false'),
     ('{"search_term": "x", "easy_apply": "true"}',

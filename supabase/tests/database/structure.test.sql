@@ -1,6 +1,6 @@
 -- The contract with frontends: names, types, keys, row level security and what Realtime publishes.
 begin;
-select plan(53);
+select plan(56);
 
 select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
 select enum_has_labels('public', 'run_status',
@@ -35,12 +35,16 @@ select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
     'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, from_named_board boolean, id uuid, '
     'is_remote boolean?, job_types text[], kind text, last_seen_at timestamp with time zone, location text?, '
-    'match_key text?, organization text?, organization_key text?, owner_id uuid?, posted_at timestamp with time zone?, '
+    'match_key text?, organization text?, organization_id uuid?, organization_key text?, owner_id uuid?, posted_at timestamp with time zone?, '
     'region text?, salary_interval text?, salary_max numeric?, salary_min numeric?, salary_yearly_max numeric?, '
     'salary_yearly_min numeric?, skills text[], title text, url text, work_mode text?', 'columns of items');
 select is(pg_temp.columns_of('public.item_sources'),
     'external_id text, first_seen_at timestamp with time zone, id bigint, item_id uuid, '
     'last_seen_at timestamp with time zone, owner_id uuid?, site text, url text', 'columns of item_sources');
+select is(pg_temp.columns_of('public.organizations'),
+    'address text?, description text?, employees text?, employees_max integer?, employees_min integer?, id uuid, '
+    'industry text?, key text, logo_url text?, name text, owner_id uuid?, profile_url text?, rating numeric?, '
+    'revenue text?, review_count integer?, seen_at jsonb, url text?', 'columns of organizations');
 select is(pg_temp.columns_of('public.saved_searches'),
     'created_at timestamp with time zone, id uuid, kind text, name text, parameters jsonb, '
     'updated_at timestamp with time zone, user_id uuid, workspace_id uuid?', 'columns of saved_searches');
@@ -49,7 +53,7 @@ select is(pg_temp.columns_of('public.run_events'),
     'columns of run_events');
 select columns_are('public', 'run_items', array[
     'run_id', 'item_id', 'site', 'sites', 'page_number', 'position', 'found_at', 'is_new', 'kind', 'title',
-    'organization', 'location', 'city', 'region', 'country', 'is_remote', 'work_mode', 'job_types', 'posted_at',
+    'organization', 'organization_id', 'location', 'city', 'region', 'country', 'is_remote', 'work_mode', 'job_types', 'posted_at',
     'salary_min', 'salary_max', 'salary_interval', 'currency', 'salary_yearly_min', 'salary_yearly_max', 'url',
     'apply_url', 'description', 'skills', 'experience_years', 'data', 'first_seen_at', 'last_seen_at']);
 
@@ -67,7 +71,7 @@ select fk_ok('public', 'search_runs', 'user_id', 'auth', 'users', 'id');
 select ok(relrowsecurity, format('row level security is on: %s', oid::regclass))
 from pg_class where oid = any (array[
     'public.search_runs', 'public.search_run_sites', 'public.search_results', 'public.items', 'public.item_sources',
-    'public.saved_searches', 'public.run_events', 'worker.leases', 'worker.raw_collections', 'worker.processing_log',
+    'public.organizations', 'public.saved_searches', 'public.run_events', 'worker.leases', 'worker.raw_collections', 'worker.processing_log',
     'worker.site_health', 'worker.settings', 'worker.housekeeping', 'worker.parameter_rules', 'worker.kinds',
     'worker.kept_apart', 'worker.embedding_queue', 'worker.accounts']::regclass[])
 order by oid::regclass::text;
@@ -78,6 +82,7 @@ select policies_are('public', 'search_run_sites', array['Sites of visible runs']
 select policies_are('public', 'search_results', array['Results of visible runs']);
 select policies_are('public', 'items', array['Public items and own items']);
 select policies_are('public', 'item_sources', array['Public sightings and own sightings']);
+select policies_are('public', 'organizations', array['Public organizations and own organizations']);
 select policies_are('public', 'run_events', array['Events of visible runs']);
 select policies_are('public', 'saved_searches', array[
     'Owners see their saved searches', 'Users save searches of their own', 'Owners change their saved searches',
@@ -86,8 +91,8 @@ select policies_are('public', 'saved_searches', array[
 select is_empty(
     $$ select schemaname, tablename, policyname from pg_policies
        where schemaname in ('public', 'worker') and tablename in (
-                 'search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources', 'saved_searches',
-                 'run_events')
+                 'search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources', 'organizations',
+                 'saved_searches', 'run_events')
          and roles <> '{authenticated}' $$,
     'every policy is for signed-in users');
 
