@@ -420,6 +420,9 @@ isOneToOne: false
 "worker_split_item":
 { Args: { "item_id": string }; Returns: undefined
                            },
+"worker_start_import":
+{ Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"sites": (string)[],"worker_id": string }; Returns: Json
+                           },
 "worker_start_site":
 { Args: { "account"?: string,"attempt": number,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
                            },
@@ -437,7 +440,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "run_source": "manual"|"cron"|"api","run_status": "pending"|"running"|"success"|"partial"|"failed"|"cancelled","site_status": "pending"|"running"|"completed"|"partial"|"failed"|"skipped"
+            "run_source": "manual"|"cron"|"api"|"import","run_status": "pending"|"running"|"success"|"partial"|"failed"|"cancelled","site_status": "pending"|"running"|"completed"|"partial"|"failed"|"skipped"
           }
           CompositeTypes: {
             "matched_item": {
@@ -555,7 +558,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "run_source": ["manual", "cron", "api"],"run_status": ["pending", "running", "success", "partial", "failed", "cancelled"],"site_status": ["pending", "running", "completed", "partial", "failed", "skipped"]
+            "run_source": ["manual", "cron", "api", "import"],"run_status": ["pending", "running", "success", "partial", "failed", "cancelled"],"site_status": ["pending", "running", "completed", "partial", "failed", "skipped"]
           }
         }
 } as const

@@ -70,6 +70,10 @@ class InvalidItemError(WorkerError, ValueError):
         self.field = field
 
 
+class UnknownBoardError(WorkerError, ValueError):
+    """Content of a site does not say which board it comes from."""
+
+
 class SiteWaitingError(WorkerError):
     """A site must not be asked now: its search is deferred, and the run's other sites are searched meanwhile.
 

@@ -185,7 +185,7 @@ comment on column worker.parameter_rules.names_boards_of is
 -- contract.
 -- Calls: nothing.
 
-create type public.run_source as enum ('manual', 'cron', 'api');
+create type public.run_source as enum ('manual', 'cron', 'api', 'import');
 
 create type public.run_status as enum ('pending', 'running', 'success', 'partial', 'failed', 'cancelled');
 
@@ -237,7 +237,9 @@ create table public.search_runs (
     constraint search_runs_objects check (
         jsonb_typeof(parameters) = 'object' and jsonb_typeof(client_context) = 'object' and jsonb_typeof(progress) = 'object'),
     constraint search_runs_completed_at
-        check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null))
+        check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null)),
+    -- A pending run would be searched.
+    constraint search_runs_import check (source <> 'import' or status <> 'pending')
 );
 
 -- Only claimable runs, so that finished runs, delayed runs and followers do not make a claim slower.
@@ -272,8 +274,12 @@ comment on column public.search_runs.workspace_id is
     'The frontend''s own grouping, which is not validated. Decides which of the user''s accounts a site is searched '
     'through.';
 comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
-comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
-comment on column public.search_runs.parameters is 'What to search for, validated against worker.parameter_rules.';
+comment on column public.search_runs.source is
+    'Who asked: a person, a schedule or a program, which decides the priority; or import: the results come from a file, '
+    'and no worker searches.';
+comment on column public.search_runs.parameters is
+    'What to search for, validated against worker.parameter_rules. Of an import: {search_term: the name of the file, '
+    'sites, results_wanted: the greatest number of records of one site}.';
 comment on column public.search_runs.client_context is
     'Any object that the frontend wants back with the run; at most 16 kB.';
 comment on column public.search_runs.status is
@@ -305,7 +311,7 @@ comment on column public.search_runs.position is
     'Place in the queue within a priority. Smaller first; users take turns.';
 comment on column public.search_runs.fingerprint is
     'SHA-256 of the kind, the canonical parameters and, if the kind is private, the owner and the workspace. Equal '
-    'searches have equal fingerprints.';
+    'searches have equal fingerprints. An import has one of its own.';
 comment on column public.search_runs.fresh is 'Whether to search even if a recent equal run has finished.';
 comment on column public.search_runs.newer_than is
     'Sites that support it return only results newer than this. For scheduled repeats: since the last success. '
@@ -686,7 +692,7 @@ create table worker.raw_collections (
     cursor jsonb,
     is_last boolean not null default false,
     fetched_at timestamptz not null,
-    strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'reprocess')),
+    strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'import', 'reprocess')),
     status text not null default 'fetched'
         constraint raw_collections_status check (status in ('fetched', 'completed', 'partial', 'failed')),
     version integer,
@@ -706,10 +712,11 @@ comment on column worker.raw_collections.source is 'The name of the source that 
 comment on column worker.raw_collections.attempt is 'The site''s attempt within the run.';
 comment on column worker.raw_collections.query is 'The parameters of the search.';
 comment on column worker.raw_collections.query_hash is 'The fingerprint of the run.';
-comment on column worker.raw_collections.payload is 'The response, unchanged.';
+comment on column worker.raw_collections.payload is
+    'The response, unchanged. Of an import: {imported_records: [...]}, up to 100 records of the file.';
 comment on column worker.raw_collections.response_ms is 'Response time of the site, in milliseconds.';
 comment on column worker.raw_collections.strategy is
-    'Why its items were last loaded: for a scheduled run, for another run, or to reprocess the page.';
+    'Why its items were last loaded: for a scheduled run, for another run, for an import, or to reprocess the page.';
 comment on column worker.raw_collections.status is
     'fetched (to be transformed), completed, partial (some items were invalid) or failed (all were invalid, or it '
     'was not loaded).';
@@ -1046,6 +1053,18 @@ language sql stable set search_path = ''
 return coalesce(worker.parameter(kind, parameters, 'organizations_from_boards') = 'true', false);
 comment on function worker.keeps_organizations is
     'Returns whether the user of a run gets organizations of his own from the boards that he names.';
+
+-- kernel/imports
+-- Is a run an import? The pages of an import come from a file: they say nothing about a site.
+-- Calls: nothing.
+
+create function worker.is_import(run_id uuid) returns boolean
+language sql stable set search_path = ''
+begin atomic
+    select exists (
+        select from public.search_runs as run where run.id = is_import.run_id and run.source = 'import');
+end;
+comment on function worker.is_import is 'Returns whether the results of a run come from a file.';
 
 -- kernel/run_sites
 -- How the sites of a run are created, and how their progress changes with a new step.
@@ -2023,7 +2042,7 @@ comment on function worker.count_request_row is
 
 -- enqueue/user_quotas
 -- May this user start one more run? Not beyond the limits on pending runs and on runs per hour in worker.settings.
--- Scheduled runs do not count.
+-- Scheduled runs and imports do not count.
 -- Calls: kernel/clock.
 
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
@@ -2033,14 +2052,14 @@ language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
         select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.source <> 'cron'
+        where run.user_id = exceeded_quotas.user_id and run.source in ('manual', 'api')
         order by run.created_at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
         select count(*) from public.search_runs as run
         where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
-          and run.source <> 'cron')
+          and run.source in ('manual', 'api'))
     union all
     -- The estimate follows the rate at which this user's runs started or were answered in the last 10 minutes.
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
@@ -2055,7 +2074,7 @@ begin atomic
 end;
 comment on function worker.exceeded_quotas is
     'Returns the quotas of worker.settings that a user exceeds with a number of additional runs, and the time to '
-    'wait. Scheduled runs do not count.';
+    'wait. Scheduled runs and imports do not count.';
 
 create function worker.will_be_refused(run public.search_runs) returns boolean
 language sql stable set search_path = ''
@@ -2063,7 +2082,7 @@ begin atomic
     select exists (
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
-    ) or (will_be_refused.run.source <> 'cron' and exists (
+    ) or (will_be_refused.run.source in ('manual', 'api') and exists (
         select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
 end;
 comment on function worker.will_be_refused is
@@ -2078,10 +2097,12 @@ begin
     -- Serialize concurrent inserts of a user, so that each one counts the others. In the order of the ids, to avoid
     -- deadlocks.
     perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
-    from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
+    from (
+        select distinct run.user_id from new_runs as run where run.source in ('manual', 'api') order by run.user_id
+    ) as asking;
 
     select quota.* into exceeded
-    from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
+    from (select distinct run.user_id from new_runs as run where run.source in ('manual', 'api')) as asking
     cross join lateral worker.exceeded_quotas(asking.user_id, 0) as quota
     order by quota.wait desc
     limit 1;
@@ -2168,8 +2189,12 @@ begin
     if length(new.idempotency_key) not between 1 and 200 then
         raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
     end if;
-    perform worker.check_parameters(new.kind, new.parameters);
-    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
+    if new.source = 'import' then  -- checked by worker_start_import, and equal to no search
+        new.fingerprint := encode(sha256(convert_to('import ' || new.id, 'UTF8')), 'hex');
+    else
+        perform worker.check_parameters(new.kind, new.parameters);
+        new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
+    end if;
     new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
     new.position := worker.next_position(new.user_id, new.priority);
     new.progress_total := worker.results_wanted(new.kind, new.parameters)
@@ -4059,8 +4084,32 @@ comment on function public.worker_finish_run is
 
 -- runs/rescue
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
--- with worker_lost.
+-- with worker_lost. So do imports, at once: no worker has their files.
 -- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
+
+create function worker.fail_lost_runs(run_ids uuid[], message text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    update public.search_run_sites as site
+    set status = case when found.results > 0 then 'partial' else 'failed' end::public.site_status,
+        jobs_found = found.results,
+        progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
+        error_code = 'worker_lost', retryable = false, error_message = fail_lost_runs.message
+    from (
+        select unfinished.id, count(result.item_id) as results
+        from public.search_run_sites as unfinished
+        left join public.search_results as result
+            on result.run_id = unfinished.run_id and result.site = unfinished.site
+        where unfinished.run_id = any (run_ids) and unfinished.completed_at is null
+        group by unfinished.id
+    ) as found
+    where site.id = found.id;
+
+    perform worker.finish_run(run_id, 'failed', 'worker_lost', fail_lost_runs.message, '{}')
+    from unnest(run_ids) as run_id;
+end;
+$$;
+comment on function worker.fail_lost_runs is 'Fails locked runs whose workers died with them.';
 
 create function worker.rescue_expired_leases() returns void
 language plpgsql set search_path = '' as $$
@@ -4093,6 +4142,12 @@ begin
         return;
     end if;
 
+    perform worker.fail_lost_runs(
+        array(select run.id from public.search_runs as run where run.id = any (expired) and run.source = 'import'),
+        'the import was interrupted');
+    expired := array(
+        select run.id from public.search_runs as run where run.id = any (expired) and run.source <> 'import');
+
     update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
     perform worker.requeue_runs(expired, 'rescued');
 
@@ -4100,22 +4155,142 @@ begin
     from public.search_runs as run
     where run.id = any (expired) and run.rescues > settings.max_rescues;
 
-    update public.search_run_sites as site
-    set status = case when exists (select from public.search_results as result
-                                   where result.run_id = site.run_id and result.site = site.site)
-                      then 'partial' else 'failed' end::public.site_status,
-        progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
-        error_code = 'worker_lost', retryable = false,
-        error_message = format('%s workers died with this run', settings.max_rescues + 1)
-    where site.run_id = any (lost) and site.completed_at is null;
-
-    perform worker.finish_run(run_id, 'failed', 'worker_lost',
-                              format('%s workers died with this run', settings.max_rescues + 1), '{}')
-    from unnest(lost) as run_id;
+    perform worker.fail_lost_runs(lost, format('%s workers died with this run', settings.max_rescues + 1));
 end;
 $$;
 comment on function worker.rescue_expired_leases is
-    'Puts a batch of the runs back whose worker stopped its heartbeats.';
+    'Puts a batch of the runs back whose worker stopped its heartbeats. Imports fail.';
+
+-- runs/import
+-- How does a file become a run? The run is inserted with a lease and with its sites started, in one transaction. It is
+-- never pending, so that no worker searches for it. If the import is interrupted, the run fails.
+-- Calls: kernel/clock, kernel/run_sites, parameters/check, runs/rescue.
+
+create function worker.user_named(name text) returns uuid
+language plpgsql stable set search_path = '' as $$
+declare
+    named uuid[] := array(
+        select known.id from auth.users as known
+        where known.id::text = lower(btrim(name)) or lower(known.email) = lower(btrim(name))
+        limit 2);
+begin
+    if cardinality(named) <> 1 then
+        raise sqlstate '22023' using message = case cardinality(named)
+            when 0 then format('there is no user %L; a user is named by id or e-mail address', name)
+            else format('several users have the e-mail address %L: name one by id', name) end;
+    end if;
+    return named[1];
+end;
+$$;
+comment on function worker.user_named is
+    'Returns the id of a user who is named by id or e-mail address. Raises 22023 (HTTP 400) if there is none.';
+
+create function worker.check_import(kind text, name text, sites text[], records integer, lease_seconds integer)
+returns void
+language plpgsql stable set search_path = '' as $$
+declare
+    rule worker.parameter_rules;
+begin
+    select known.* into rule from worker.parameter_rules as known
+    where known.kind = check_import.kind and known.name = 'sites';
+    if not found then
+        raise sqlstate '22023' using message = format('kind must be a kind of worker.kinds, not %L', kind);
+    end if;
+    if worker.obeys_rule(rule, to_jsonb(sites)) is not true then
+        raise sqlstate '22023' using message = format('sites must be %s', worker.describe_rule(rule));
+    end if;
+    if coalesce(length(name), 0) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'name must be a text of 1 to 200 characters';
+    end if;
+    if coalesce(records, 0) not between 1 and 10000000 then
+        raise sqlstate '22023' using message = 'records must be an integer from 1 to 10000000';
+    end if;
+    if lease_seconds is null or lease_seconds not between 5 and 3600 then
+        raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
+    end if;
+end;
+$$;
+comment on function worker.check_import is 'Raises 22023 (HTTP 400) unless an import can be started so.';
+
+create function worker.insert_import(
+    user_id uuid, kind text, parameters jsonb, idempotency_key text, worker_id text, claim_id uuid, duration interval
+) returns public.search_runs
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (
+        user_id, kind, source, parameters, idempotency_key, status, attempts, max_attempts, started_at)
+    values (insert_import.user_id, insert_import.kind, 'import', insert_import.parameters,
+            insert_import.idempotency_key, 'running', 1, 1, worker.now())
+    returning * into run;
+
+    insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
+    values (run.id, insert_import.worker_id, insert_import.claim_id, insert_import.duration,
+            worker.now() + insert_import.duration, run.user_id);
+
+    update public.search_run_sites as site
+    set status = 'running', attempts = 1, started_at = worker.now(),
+        progress = worker.with_step(site.progress, 'importing')
+    where site.run_id = run.id;
+
+    insert into public.run_events (run_id, event, data, created_at)
+    values (run.id, 'claimed', jsonb_build_object('worker_id', insert_import.worker_id, 'attempt', 1,
+                                                  'sites', run.parameters -> 'sites'), worker.now());
+    insert into public.run_events (run_id, event, site, data, created_at)
+    select run.id, 'site_started', site.site, jsonb_build_object('attempt', 1), worker.now()
+    from public.search_run_sites as site
+    where site.run_id = run.id
+    order by site.position;
+    return run;
+end;
+$$;
+comment on function worker.insert_import is 'Inserts the run of an import: running, with a lease and started sites.';
+
+create function public.worker_start_import(
+    owner text, kind text, name text, sites text[], records integer, idempotency_key text, worker_id text,
+    lease_seconds integer, claim_id uuid
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    owner_id uuid := worker.user_named(worker_start_import.owner);
+    run public.search_runs;
+begin
+    perform worker.check_import(worker_start_import.kind, worker_start_import.name, worker_start_import.sites,
+                                worker_start_import.records, lease_seconds);
+    -- The same import may start twice at the same time.
+    perform pg_advisory_xact_lock(hashtextextended(
+        format('worker.start_import %s %s', owner_id, worker_start_import.idempotency_key), 0));
+    -- An interrupted import of the same file ends first.
+    perform worker.rescue_expired_leases();
+
+    select * into run from public.search_runs as known
+    where known.user_id = owner_id and known.idempotency_key = worker_start_import.idempotency_key
+    for no key update;
+    if run.status in ('partial', 'failed', 'cancelled') then
+        update public.search_runs as former set idempotency_key = null where former.id = run.id;
+        run := null;
+    end if;
+    if run.id is null then
+        run := worker.insert_import(
+            owner_id, worker_start_import.kind,
+            jsonb_build_object('search_term', worker_start_import.name, 'sites', worker_start_import.sites,
+                               'results_wanted', worker_start_import.records),
+            worker_start_import.idempotency_key, worker_start_import.worker_id, worker_start_import.claim_id,
+            make_interval(secs => lease_seconds));
+    end if;
+    return jsonb_build_object('run_id', run.id, 'status', run.status, 'lease_token', (
+        select lease.token from worker.leases as lease
+        where lease.run_id = run.id and lease.claim_id = worker_start_import.claim_id));
+end;
+$$;
+comment on function public.worker_start_import is
+    'Starts to import a file as a run of a user, who is named by id or e-mail address. records is the greatest number '
+    'of records of one site. Save the pages of its sites as attempt 1, then end the sites and the run. Returns {run_id, '
+    'status, lease_token}. Without a lease_token, the run with this idempotency_key has succeeded, or is running. The '
+    'same claim_id gets the same lease.';
 
 -- runs/promote
 -- When does a delayed run become ready? When it is due, unless another run searches for it by then.
@@ -4497,7 +4672,7 @@ comment on function public.worker_start_site is
 -- runs/finish_site
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -4515,9 +4690,9 @@ create function worker.asked_site(
 )
 language sql stable set search_path = ''
 begin atomic
-    -- The outcome counts only if the site was asked: not if it was refused, or waited for longer than max_site_wait, or
-    -- if all its pages were saved before.
-    select searched.status = 'running' and not exists (
+    -- The outcome counts only if the site was asked: not by an import, nor if it was refused, or waited for longer than
+    -- max_site_wait, or if all its pages were saved before.
+    select searched.status = 'running' and not worker.is_import(asked_site.run_id) and not exists (
                select from worker.site_waits as wait, worker.settings as settings
                where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
            ) and (
@@ -5338,7 +5513,7 @@ comment on function worker.load_page is
 
 -- pages/save
 -- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress.
--- Calls: kernel/clock, kernel/lease, sites/breaker, runs/progress, runs/resume, pages/load.
+-- Calls: kernel/clock, kernel/imports, kernel/lease, sites/breaker, runs/progress, runs/resume, pages/load.
 
 create function worker.insert_page(run_id uuid, site text, attempt integer, page_number integer, raw jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -5351,7 +5526,7 @@ begin
            (raw ->> 'calls_used')::integer,
            coalesce(raw ->> 'account', ''), nullif(raw -> 'cursor', 'null'),
            coalesce((raw ->> 'is_last')::boolean, false), worker.now(),
-           case run.source when 'cron' then 'scheduled' else 'manual' end
+           case run.source when 'cron' then 'scheduled' when 'import' then 'import' else 'manual' end
     from public.search_runs as run join public.search_run_sites as started on started.run_id = run.id
     where run.id = insert_page.run_id and started.site = insert_page.site and started.completed_at is null
       -- Also pages of an earlier attempt, which may have waited on a worker's disk.
@@ -5396,9 +5571,9 @@ begin
         if worker.may_write_progress(worker_save_page.run_id) then
             perform worker.write_progress(worker_save_page.run_id, worker_save_page.progress);
         end if;
-        -- A page that waited on a worker's disk says nothing about the current state of the site.
+        -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
         if saved ->> 'status' <> 'failed' and searched.status = 'running'
-           and searched.attempts = worker_save_page.attempt then
+           and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
             perform worker.record_good_page(worker_save_page.run_id, worker_save_page.site, page.account);
         end if;
     else
@@ -5882,10 +6057,12 @@ begin
     insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
     select former.workspace_id, former.kind, former.parameters, former.client_context, true
     from public.search_runs as former
-    where former.id = rerun_search.run_id
+    where former.id = rerun_search.run_id and former.source <> 'import'
     returning * into run;
     if run.id is null then
-        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
+        raise sqlstate 'PT404' using
+            message = 'run_id must be the id of one of your runs',
+            hint = 'An import cannot be searched again.';
     end if;
     return run;
 end;
@@ -6258,7 +6435,7 @@ begin
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
-              'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
+              'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',

@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     local.set_defaults(command=_local)
 
     _add_source_commands(commands)
+    _add_file_commands(commands)
     _add_user_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
@@ -145,6 +146,45 @@ def _add_source_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     trial.add_argument("--account", help="the account to search through, where the source needs one")
     trial.add_argument("--json", action="store_true", help="print a line of JSON for each item")
     trial.set_defaults(command=_try)
+
+
+def _add_file_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    read = commands.add_parser(
+        "read",
+        help="print the items of a file, without a database",
+        description="Print a line of JSON for each item of a file. The file has records or whole answers of a site, as "
+        "JSON, JSON lines, or CSV as JobSpy writes it. Records that are invalid are reported on standard error.",
+    )
+    read.add_argument("source", metavar="SOURCE", help="name of a source, as `sources` lists them")
+    read.add_argument("file", metavar="FILE", help="the file; - for standard input")
+    _add_origin(read)
+    read.add_argument("--table", action="store_true", help="print a table")
+    read.set_defaults(command=_read)
+
+    imported = commands.add_parser(
+        "import",
+        help="import a file as a finished run of a user",
+        description="Import a file, as `read` reads it, as a finished run of a user. No site is asked. The same file "
+        "is imported once.",
+    )
+    imported.add_argument("file", type=Path, metavar="FILE", help="the file")
+    imported.add_argument("--user", required=True, help="id or e-mail address of the user")
+    imported.add_argument(
+        "--source", default="jobspy", help="name of a source, as `sources` lists them (default: jobspy)"
+    )
+    _add_origin(imported)
+    imported.set_defaults(command=_import)
+
+
+def _add_origin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--site",
+        help="the site of the records (default: the only site of the source, or the one that a record names as `site`)",
+    )
+    parser.add_argument(
+        "--board",
+        help="the company board of the records (default: the one that the file or the addresses of its jobs name)",
+    )
 
 
 def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -277,6 +317,40 @@ def _try(options: argparse.Namespace) -> int:
             timeout_seconds=settings[SearchSettings].site_timeout_seconds,
             account=options.account,
             as_json=options.json,
+        )
+    )
+
+
+def _read(options: argparse.Namespace) -> int:
+    from worker.cli.read import read
+    from worker.sources.registry import load_sources
+
+    rows: list[dict[str, Any]] | None = [] if options.table else None
+    code = read(load_sources(), options.source, options.file, site=options.site, board=options.board, rows=rows)
+    if rows:
+        from worker.cli.terminal import items_table, open_console
+
+        open_console().print(items_table(rows))
+    return code
+
+
+def _import(options: argparse.Namespace) -> int:
+    from worker.cli.imports import import_as_run
+    from worker.cli.log import configure_logging
+    from worker.cli.settings import all_settings_classes, read_settings
+    from worker.sources.registry import load_sources
+
+    settings: Settings = read_settings(all_settings_classes())[Settings]
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(
+        import_as_run(
+            settings,
+            load_sources(),
+            options.source,
+            options.file,
+            options.user,
+            site=options.site,
+            board=options.board,
         )
     )
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from worker import testing
 from worker.cli.terminal import cell, items_table, local_time, open_console, progress_in_words
+from worker.cli.usage import WrongUseError, site_named, source_named
 from worker.database.queue import open_queue
 from worker.errors import CallRefusedError, ErrorCode, QueueError, SettingsError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, open_http
@@ -172,7 +173,7 @@ def health_in_words(health: Health | None) -> str:
 def rules(name: str) -> int:
     """Print the SQL that makes an added source's sites and parameters known to the database; return the exit code."""
     try:
-        say(rules_in_sql(_source(load_sources(), name), instances(BUILTIN_SOURCES)).rstrip())
+        say(rules_in_sql(source_named(load_sources(), name), instances(BUILTIN_SOURCES)).rstrip())
     except WrongUseError as error:
         complain(str(error))
         return EXIT_USAGE
@@ -183,10 +184,6 @@ def rules(name: str) -> int:
 
 
 # Trying one ----------------------------------------------------------------------------------------------------------
-
-
-class WrongUseError(Exception):
-    """The arguments of `try` are wrong. The message says what is allowed."""
 
 
 async def try_source(
@@ -213,8 +210,8 @@ async def try_source(
         as_json: Whether to print items as lines of JSON instead of a table; other output goes to standard error then.
     """
     try:
-        source = _source(known, name)
-        site = _site(source, site)
+        source = source_named(known, name)
+        site = site_named(source, site)
         parameters = _parameters(source, site, written, account)
     except WrongUseError as error:
         complain(str(error))
@@ -241,22 +238,6 @@ async def try_source(
         found.show(report)
     complain(f"{site}: {failure}")
     return EXIT_USAGE if code is ErrorCode.INVALID_PARAMETERS else EXIT_FAILURE
-
-
-def _source(known: Sequence[Source], name: str) -> Source:
-    for source in known:
-        if source.name == name:
-            return source
-    raise WrongUseError(f"SOURCE: {name!r} is not one of {', '.join(source.name for source in known)}")
-
-
-def _site(source: Source, site: str | None) -> str:
-    if site is None and len(source.sites) == 1:
-        return source.sites[0]
-    if site is not None and site in source.sites:
-        return site
-    problem = "is required" if site is None else f"{site!r} is not a site of {source.name}"
-    raise WrongUseError(f"--site: {problem}; allowed: {', '.join(source.sites)}")
 
 
 def _parameters(source: Source, site: str, written: Mapping[str, str], account: str | None) -> Parameters:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from worker.model import Item, Page, RunSite, SiteStatus
+from worker.model import Item, Lease, Page, RunSite, SiteStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,20 @@ class FinishedRun:
     jobs_found: int
     sites: tuple[FinishedSite, ...]
     retry_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedImport:
+    """The run of an import.
+
+    Attributes:
+        status: Its status.
+        lease: The right to write to it; None if it has succeeded before, or another process has the lease.
+    """
+
+    run_id: UUID
+    status: str
+    lease: Lease | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from worker.database.answers import (
     NearDuplicates,
     QueueStatus,
     SavedPage,
+    StartedImport,
 )
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.model import FoundPage, Item, Json, Lease, Page, Progress, Run, RunSite, SiteStatus, Transformed
@@ -189,6 +190,12 @@ def finished_run(row: Row) -> FinishedRun:
         ),
         retry_in_seconds=retry_in_seconds,
     )
+
+
+def started_import(row: Row) -> StartedImport:
+    """Decode the run of an import."""
+    run_id, token = UUID(row["run_id"]), row["lease_token"]
+    return StartedImport(run_id, row["status"], None if token is None else Lease(run_id, UUID(token)))
 
 
 def kept_page(row: Row) -> KeptPage:

@@ -15,7 +15,15 @@ from uuid import UUID, uuid4
 from supabase import AsyncClient
 
 from worker.database import codec
-from worker.database.answers import ClaimedItems, FinishedRun, KeptPage, NearDuplicates, QueueStatus, SavedPage
+from worker.database.answers import (
+    ClaimedItems,
+    FinishedRun,
+    KeptPage,
+    NearDuplicates,
+    QueueStatus,
+    SavedPage,
+    StartedImport,
+)
 from worker.database.client import call, open_client
 from worker.errors import SiteError
 from worker.model import (
@@ -110,6 +118,35 @@ class Queue:
             held=codec.leases(held),
         )
         return [codec.run(row) for row in rows]
+
+    async def start_import(
+        self, user: str, kind: str, *, name: str, sites: Sequence[str], records: int, idempotency_key: str
+    ) -> StartedImport:
+        """Start to import a file as a run of a user, with a lease on it. No worker claims the run.
+
+        Args:
+            user: Id or e-mail address of the user.
+            kind: The kind of the records.
+            name: The name under which the run is listed.
+            sites: The sites of the records.
+            records: The greatest number of records of one site.
+            idempotency_key: Equal for the same file.
+        """
+        answer = await self._call(
+            "worker_start_import",
+            # After the duration of a lease, the same call would find it expired.
+            patience_seconds=self._lease_seconds,
+            owner=user,
+            kind=kind,
+            name=name,
+            sites=sites,
+            records=records,
+            idempotency_key=idempotency_key,
+            worker_id=self._worker_id,
+            lease_seconds=self._lease_seconds,
+            claim_id=str(uuid4()),
+        )
+        return codec.started_import(answer)
 
     async def heartbeat(self, leases: Sequence[Lease], *, patience_seconds: float) -> dict[Lease, str]:
         """Extend leases; return the state of each: `held`, `lost`, `cancelled` or `finished`."""

@@ -28,6 +28,13 @@ RAW_LENGTH = 20_000
 """Characters of an invalid record that are stored with its error. The page has all of it."""
 
 
+def imported_page(number: int, records: Sequence[Json], *, is_last: bool = False) -> Page:
+    """Return a page with records that no search has fetched. `transform` reads them without `Source.records`."""
+    return Page(
+        number, {"imported_records": [storable(record) for record in records]}, 0, calls_used=0, is_last=is_last
+    )
+
+
 def transform(source: Source, site: str, page: Page) -> Transformed:
     """Turn a page into items.
 
@@ -81,6 +88,9 @@ def storable(value: Json, levels: int = MAX_LEVELS) -> Json:
 
 def _records(source: Source, site: str, page: Page, errors: list[ItemError]) -> Sequence[Json]:
     try:
+        match page.payload:
+            case {"imported_records": list(records), **others} if not others:
+                return records
         return list(source.records(site, page))
     except Exception as error:  # noqa: BLE001 (as above)
         errors.append(_error(error, None, None))

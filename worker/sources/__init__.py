@@ -119,6 +119,25 @@ class Source(Protocol):
         """
         ...
 
+    def records_in(self, site: str, content: Json, board: str | None = None) -> Sequence[Json]:
+        """Return the records of content that `fetch` has not fetched, such as a file.
+
+        Args:
+            site: The site that the content comes from.
+            content: An answer of the site, the payload of a page, one record, or a list of these.
+            board: The board that an answer belongs to, for sources whose sites host boards.
+
+        Raises:
+            UnknownBoardError: The source needs the board, and neither `board` nor the content names it.
+        """
+        try:
+            return self.records(site, Page(1, content, 0))
+        except Exception:  # noqa: BLE001 (an added source may fail in its own way on what is not its page)
+            parts = content if isinstance(content, list) else None
+        if parts is None:
+            return [content]
+        return [record for part in parts for record in self.records_in(site, part, board)]
+
 
 def limits_of(source: Source, site: str) -> dict[str, SiteLimits]:
     """Return the limits of one site of a source, by bucket."""

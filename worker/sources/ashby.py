@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from worker.model import Item, Json, SiteLimits
@@ -40,6 +41,7 @@ class AshbySource(CompanyBoards):
     boards = "ashby_boards"
     addresses = ("https://api.ashbyhq.com/posting-api/job-board/{}",)
     query: Mapping[str, str] = {"includeCompensation": "true"}
+    job_address = re.compile(r"https://jobs\.ashbyhq\.com/([^/?#]+)")
 
     def jobs(self, answer: Json) -> Sequence[Json]:
         """Return the listed jobs. Unlisted jobs, which are shared only by link, are left out."""

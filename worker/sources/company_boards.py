@@ -14,12 +14,12 @@ from functools import partial
 from http import HTTPStatus
 from operator import itemgetter
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from worker.errors import ErrorCode, InvalidItemError, SiteError
+from worker.errors import ErrorCode, InvalidItemError, SiteError, UnknownBoardError
 from worker.http import Response, SiteHttp
 from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
 from worker.pipeline.salaries import NO_SALARY, Salary
@@ -37,6 +37,8 @@ DEFAULT_LIMITS = SiteLimits(min_delay_seconds=1, searches=4)
 """None of these APIs publishes a rate limit for reading. Lever's robots.txt asks for one second between requests, which
 is also appropriate where a response has a whole board."""
 
+MAX_BOARD_LENGTH = 100
+
 MAX_FAILURES_IN_A_ROW = 3
 """After this many consecutive boards with errors of `_SITE_ERRORS`, the site counts as down."""
 
@@ -46,8 +48,13 @@ _BOARD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]*[A-Za-z0-9_-])?")
 _UNREADABLE = Match(sys.maxsize, 0, 0)
 
 
+def is_board_name(name: str) -> bool:
+    """Return whether a text can be the name of a board: one path segment of its URL."""
+    return bool(_BOARD.fullmatch(name)) and ".." not in name and len(name) <= MAX_BOARD_LENGTH
+
+
 def _valid_board(name: str) -> str:
-    if _BOARD.fullmatch(name) and ".." not in name:
+    if is_board_name(name):
         return name
     raise PydanticCustomError(
         "board",
@@ -57,7 +64,7 @@ def _valid_board(name: str) -> str:
 
 
 BoardNames = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_valid_board)]],
+    list[Annotated[str, Field(min_length=1, max_length=MAX_BOARD_LENGTH), AfterValidator(_valid_board)]],
     Field(
         default_factory=list,
         validate_default=True,
@@ -99,6 +106,7 @@ class CompanyBoards(Source):
         addresses: URLs of a board with `{}` for its name. After a 404 the next URL is tried.
         query: Query parameters of each request.
         answer_size: Jobs to request at a time; None: a response has the whole board.
+        job_address: URL of a job's page; its first group is the name of the board.
     """
 
     kind = "jobs"
@@ -107,6 +115,7 @@ class CompanyBoards(Source):
     addresses: Sequence[str]
     query: Mapping[str, str]
     answer_size: int | None = None
+    job_address: re.Pattern[str]
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search the remaining boards.
@@ -180,6 +189,45 @@ class CompanyBoards(Source):
             employer=Organization(profile_url=_page_of(board, item.url)),
             data={"board": board, **{name: value for name, value in item.data.items() if value}},
         )
+
+    def records_in(self, site: str, content: Json, board: str | None = None) -> Sequence[Json]:
+        """Return the jobs of content, each as `{"board": name, "job": {...}}`.
+
+        The board is the one that a page's payload names, else `board`, else the one in the URLs of the jobs.
+
+        Raises:
+            UnknownBoardError: None of these names it.
+        """
+        records: list[Json] = []
+        jobs: list[Json] = []
+        for part in content if isinstance(content, list) else [content]:
+            match part:
+                case {"board": str(), "jobs": list()}:
+                    records += self.records(site, Page(1, part, 0))
+                case {"board": str(), "job": dict()}:
+                    records.append(part)
+                case _:
+                    jobs += self._jobs_of(part)
+        boards = [board or self._board_of(job) for job in jobs]
+        # A job without a usable address is an error of that job, on the board of the others.
+        other = next(filter(None, boards), None)
+        if jobs and other is None:
+            raise UnknownBoardError("neither the content nor the addresses of its jobs name the board")
+        return records + [{"board": own or other, "job": job} for own, job in zip(boards, jobs, strict=True)]
+
+    def _jobs_of(self, part: Json) -> Sequence[Json]:
+        try:
+            return self.jobs(part)
+        except SiteError:
+            return [part]
+
+    def _board_of(self, job: Json) -> str | None:
+        try:
+            match = self.job_address.match(self.item("unknown", mapping(job)).url)
+        except InvalidItemError:
+            return None
+        name = unquote(match[1]) if match else ""
+        return name if is_board_name(name) else None
 
     @abstractmethod
     def jobs(self, answer: Json) -> Sequence[Json]:

@@ -60,6 +60,7 @@ class GreenhouseSource(CompanyBoards):
     boards = "greenhouse_boards"
     addresses = ("https://boards-api.greenhouse.io/v1/boards/{}/jobs",)
     query: Mapping[str, str] = {"content": "true", "pay_transparency": "true"}
+    job_address = re.compile(r"https://(?:job-)?boards(?:\.eu)?\.greenhouse\.io/(?!embed/)([^/?#]+)")
 
     def jobs(self, answer: Json) -> Sequence[Json]:
         """Return the jobs of a board."""

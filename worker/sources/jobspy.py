@@ -29,7 +29,7 @@ from worker.processes import sandbox
 from worker.settings import EnvironmentSettings, ExistingFile
 from worker.sources import Search, Source
 from worker.sources.jobspy_parameters import COUNTRIES, COUNTRY_IN_LOCATION, JobSpyParameters
-from worker.sources.jobspy_rows import to_item
+from worker.sources.jobspy_rows import to_item, typed
 from worker.sources.jobspy_sites import SITES, job_pages, shared_limits
 from worker.sources.jobspy_tally import Answer, Tally
 
@@ -170,6 +170,11 @@ class JobSpySource(Source):
         if not isinstance(record, dict):
             raise InvalidItemError("a row must be an object")
         return to_item(site, record)
+
+    def records_in(self, site: str, content: Json, board: str | None = None) -> Sequence[Json]:
+        """Return the rows of content that JobSpy has written, such as a CSV file, in the types of a page's rows."""
+        rows = super().records_in(site, content, board)
+        return [typed(row) if isinstance(row, dict) else row for row in rows]
 
     def _read(self, site: str, parameters: Parameters) -> JobSpyParameters:
         if site == "google":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from worker.model import Item, Json, Organization
@@ -15,6 +17,49 @@ _ITEM_COLUMNS = frozenset({
     "company_url", "company_logo", "company_addresses", "company_industry", "company_num_employees", "company_revenue",
     "company_description", "company_rating", "company_reviews_count",
 })  # fmt: skip
+
+LIST_COLUMNS = frozenset({"job_type", "emails", "skills"})
+NUMBER_COLUMNS = frozenset({"min_amount", "max_amount", "company_rating", "company_reviews_count", "vacancy_count"})
+"""The columns of JobSpy's table (`jobspy.model.JobPost`) that hold lists and numbers."""
+
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+_MISSING = frozenset({"", "nan", "none", "null", "nat", "<na>"})
+"""How pandas and Python write a missing value, in lower case."""
+
+_MS_PER_DAY = 86_400_000
+
+
+def typed(row: Row) -> Row:
+    """Return a row of a file that was written with JobSpy, with the types that the rows of a page have.
+
+    A CSV file has only texts. In the JSON of pandas, lists are texts and dates are milliseconds since 1970. The columns
+    without a name, in which pandas writes the numbers of the rows, are left out. Idempotent.
+    """
+    return {
+        name: _typed(name, None if isinstance(value, str) and value.strip().lower() in _MISSING else value)
+        for name, value in row.items()
+        if name and not name.startswith("Unnamed: ")
+    }
+
+
+def _typed(name: str, value: Json) -> Json:
+    if name in LIST_COLUMNS and isinstance(value, str):
+        return [part for part in re.split(r",\s*", value.strip().strip("[]")) if part]
+    if name in NUMBER_COLUMNS and isinstance(value, str):
+        written = amount(value)
+        return int(written) if written is not None and written.is_integer() else written
+    if name == "is_remote" and not isinstance(value, bool):
+        return _FLAGS.get((text(value) or "").lower())
+    if name == "date_posted" and (milliseconds := number(value)) is not None and milliseconds % _MS_PER_DAY == 0:
+        return _date(milliseconds)
+    return value
+
+
+def _date(milliseconds: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(milliseconds // 1000, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def to_item(site: str, row: Row) -> Item:

@@ -44,6 +44,7 @@ class LeverSource(CompanyBoards):
     addresses = ("https://api.lever.co/v0/postings/{}", "https://api.eu.lever.co/v0/postings/{}")
     query: Mapping[str, str] = {"mode": "json"}
     answer_size = 100
+    job_address = re.compile(r"https://jobs(?:\.eu)?\.lever\.co/([^/?#]+)")
 
     def jobs(self, answer: Json) -> Sequence[Json]:
         """Return the postings of a response."""

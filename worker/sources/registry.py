@@ -41,7 +41,7 @@ BUILTIN_SOURCES: tuple[type[Source], ...] = (
 )
 """The sources that come with the worker."""
 
-METHODS = ("validate", "fetch", "records", "parse")
+METHODS = ("validate", "fetch", "records", "parse", "records_in")
 
 
 def load_sources() -> list[Source]:

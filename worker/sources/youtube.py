@@ -196,6 +196,15 @@ class YouTubeSource(Source):
             data=_data(kept, creator),
         )
 
+    def records_in(self, site: str, content: Json, board: str | None = None) -> Sequence[Json]:
+        """Return the channels of content: a page's payload, or channels as YouTube's API returns them."""
+        listed = mapping(content)
+        if listed.get("kind") == "youtube#channelListResponse":
+            content = listed.get("items")
+        elif listed.get("kind") == "youtube#channel":
+            return [{"channel": content, "asked": {}, "asked_at": datetime.now(UTC).isoformat()}]
+        return super().records_in(site, content, board)
+
 
 def _data(record: dict[str, Json], creator: Creator) -> dict[str, Json]:
     channel = mapping(record.get("channel"))

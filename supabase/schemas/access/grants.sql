@@ -48,7 +48,7 @@ begin
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
-              'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
+              'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',

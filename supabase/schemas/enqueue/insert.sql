@@ -24,8 +24,12 @@ begin
     if length(new.idempotency_key) not between 1 and 200 then
         raise sqlstate '22023' using message = 'idempotency_key must be 1 to 200 characters long';
     end if;
-    perform worker.check_parameters(new.kind, new.parameters);
-    new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
+    if new.source = 'import' then  -- checked by worker_start_import, and equal to no search
+        new.fingerprint := encode(sha256(convert_to('import ' || new.id, 'UTF8')), 'hex');
+    else
+        perform worker.check_parameters(new.kind, new.parameters);
+        new.fingerprint := worker.fingerprint(new.kind, new.parameters, new.user_id, new.workspace_id);
+    end if;
     new.priority := coalesce(new.priority, case new.source when 'manual' then 20 when 'api' then 10 else 0 end);
     new.position := worker.next_position(new.user_id, new.priority);
     new.progress_total := worker.results_wanted(new.kind, new.parameters)

@@ -1,5 +1,5 @@
 -- May this user start one more run? Not beyond the limits on pending runs and on runs per hour in worker.settings.
--- Scheduled runs do not count.
+-- Scheduled runs and imports do not count.
 -- Calls: kernel/clock.
 
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
@@ -9,14 +9,14 @@ language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
         select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.source <> 'cron'
+        where run.user_id = exceeded_quotas.user_id and run.source in ('manual', 'api')
         order by run.created_at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
         select count(*) from public.search_runs as run
         where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
-          and run.source <> 'cron')
+          and run.source in ('manual', 'api'))
     union all
     -- The estimate follows the rate at which this user's runs started or were answered in the last 10 minutes.
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
@@ -31,7 +31,7 @@ begin atomic
 end;
 comment on function worker.exceeded_quotas is
     'Returns the quotas of worker.settings that a user exceeds with a number of additional runs, and the time to '
-    'wait. Scheduled runs do not count.';
+    'wait. Scheduled runs and imports do not count.';
 
 create function worker.will_be_refused(run public.search_runs) returns boolean
 language sql stable set search_path = ''
@@ -39,7 +39,7 @@ begin atomic
     select exists (
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
-    ) or (will_be_refused.run.source <> 'cron' and exists (
+    ) or (will_be_refused.run.source in ('manual', 'api') and exists (
         select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
 end;
 comment on function worker.will_be_refused is
@@ -54,10 +54,12 @@ begin
     -- Serialize concurrent inserts of a user, so that each one counts the others. In the order of the ids, to avoid
     -- deadlocks.
     perform pg_advisory_xact_lock(hashtextextended('worker.check_quotas ' || asking.user_id, 0))
-    from (select distinct run.user_id from new_runs as run where run.source <> 'cron' order by run.user_id) as asking;
+    from (
+        select distinct run.user_id from new_runs as run where run.source in ('manual', 'api') order by run.user_id
+    ) as asking;
 
     select quota.* into exceeded
-    from (select distinct run.user_id from new_runs as run where run.source <> 'cron') as asking
+    from (select distinct run.user_id from new_runs as run where run.source in ('manual', 'api')) as asking
     cross join lateral worker.exceeded_quotas(asking.user_id, 0) as quota
     order by quota.wait desc
     limit 1;

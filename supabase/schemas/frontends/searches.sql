@@ -39,10 +39,12 @@ begin
     insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
     select former.workspace_id, former.kind, former.parameters, former.client_context, true
     from public.search_runs as former
-    where former.id = rerun_search.run_id
+    where former.id = rerun_search.run_id and former.source <> 'import'
     returning * into run;
     if run.id is null then
-        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
+        raise sqlstate 'PT404' using
+            message = 'run_id must be the id of one of your runs',
+            hint = 'An import cannot be searched again.';
     end if;
     return run;
 end;

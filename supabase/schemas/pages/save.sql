@@ -1,5 +1,5 @@
 -- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress.
--- Calls: kernel/clock, kernel/lease, sites/breaker, runs/progress, runs/resume, pages/load.
+-- Calls: kernel/clock, kernel/imports, kernel/lease, sites/breaker, runs/progress, runs/resume, pages/load.
 
 create function worker.insert_page(run_id uuid, site text, attempt integer, page_number integer, raw jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -12,7 +12,7 @@ begin
            (raw ->> 'calls_used')::integer,
            coalesce(raw ->> 'account', ''), nullif(raw -> 'cursor', 'null'),
            coalesce((raw ->> 'is_last')::boolean, false), worker.now(),
-           case run.source when 'cron' then 'scheduled' else 'manual' end
+           case run.source when 'cron' then 'scheduled' when 'import' then 'import' else 'manual' end
     from public.search_runs as run join public.search_run_sites as started on started.run_id = run.id
     where run.id = insert_page.run_id and started.site = insert_page.site and started.completed_at is null
       -- Also pages of an earlier attempt, which may have waited on a worker's disk.
@@ -57,9 +57,9 @@ begin
         if worker.may_write_progress(worker_save_page.run_id) then
             perform worker.write_progress(worker_save_page.run_id, worker_save_page.progress);
         end if;
-        -- A page that waited on a worker's disk says nothing about the current state of the site.
+        -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
         if saved ->> 'status' <> 'failed' and searched.status = 'running'
-           and searched.attempts = worker_save_page.attempt then
+           and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
             perform worker.record_good_page(worker_save_page.run_id, worker_save_page.site, page.account);
         end if;
     else

@@ -1,6 +1,6 @@
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -18,9 +18,9 @@ create function worker.asked_site(
 )
 language sql stable set search_path = ''
 begin atomic
-    -- The outcome counts only if the site was asked: not if it was refused, or waited for longer than max_site_wait, or
-    -- if all its pages were saved before.
-    select searched.status = 'running' and not exists (
+    -- The outcome counts only if the site was asked: not by an import, nor if it was refused, or waited for longer than
+    -- max_site_wait, or if all its pages were saved before.
+    select searched.status = 'running' and not worker.is_import(asked_site.run_id) and not exists (
                select from worker.site_waits as wait, worker.settings as settings
                where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
            ) and (

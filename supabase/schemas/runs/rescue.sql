@@ -1,6 +1,30 @@
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
--- with worker_lost.
+-- with worker_lost. So do imports, at once: no worker has their files.
 -- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
+
+create function worker.fail_lost_runs(run_ids uuid[], message text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    update public.search_run_sites as site
+    set status = case when found.results > 0 then 'partial' else 'failed' end::public.site_status,
+        jobs_found = found.results,
+        progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
+        error_code = 'worker_lost', retryable = false, error_message = fail_lost_runs.message
+    from (
+        select unfinished.id, count(result.item_id) as results
+        from public.search_run_sites as unfinished
+        left join public.search_results as result
+            on result.run_id = unfinished.run_id and result.site = unfinished.site
+        where unfinished.run_id = any (run_ids) and unfinished.completed_at is null
+        group by unfinished.id
+    ) as found
+    where site.id = found.id;
+
+    perform worker.finish_run(run_id, 'failed', 'worker_lost', fail_lost_runs.message, '{}')
+    from unnest(run_ids) as run_id;
+end;
+$$;
+comment on function worker.fail_lost_runs is 'Fails locked runs whose workers died with them.';
 
 create function worker.rescue_expired_leases() returns void
 language plpgsql set search_path = '' as $$
@@ -33,6 +57,12 @@ begin
         return;
     end if;
 
+    perform worker.fail_lost_runs(
+        array(select run.id from public.search_runs as run where run.id = any (expired) and run.source = 'import'),
+        'the import was interrupted');
+    expired := array(
+        select run.id from public.search_runs as run where run.id = any (expired) and run.source <> 'import');
+
     update public.search_runs as run set rescues = run.rescues + 1 where run.id = any (expired);
     perform worker.requeue_runs(expired, 'rescued');
 
@@ -40,19 +70,8 @@ begin
     from public.search_runs as run
     where run.id = any (expired) and run.rescues > settings.max_rescues;
 
-    update public.search_run_sites as site
-    set status = case when exists (select from public.search_results as result
-                                   where result.run_id = site.run_id and result.site = site.site)
-                      then 'partial' else 'failed' end::public.site_status,
-        progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
-        error_code = 'worker_lost', retryable = false,
-        error_message = format('%s workers died with this run', settings.max_rescues + 1)
-    where site.run_id = any (lost) and site.completed_at is null;
-
-    perform worker.finish_run(run_id, 'failed', 'worker_lost',
-                              format('%s workers died with this run', settings.max_rescues + 1), '{}')
-    from unnest(lost) as run_id;
+    perform worker.fail_lost_runs(lost, format('%s workers died with this run', settings.max_rescues + 1));
 end;
 $$;
 comment on function worker.rescue_expired_leases is
-    'Puts a batch of the runs back whose worker stopped its heartbeats.';
+    'Puts a batch of the runs back whose worker stopped its heartbeats. Imports fail.';

@@ -18,7 +18,7 @@ create table worker.raw_collections (
     cursor jsonb,
     is_last boolean not null default false,
     fetched_at timestamptz not null,
-    strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'reprocess')),
+    strategy text not null constraint raw_collections_strategy check (strategy in ('scheduled', 'manual', 'import', 'reprocess')),
     status text not null default 'fetched'
         constraint raw_collections_status check (status in ('fetched', 'completed', 'partial', 'failed')),
     version integer,
@@ -38,10 +38,11 @@ comment on column worker.raw_collections.source is 'The name of the source that 
 comment on column worker.raw_collections.attempt is 'The site''s attempt within the run.';
 comment on column worker.raw_collections.query is 'The parameters of the search.';
 comment on column worker.raw_collections.query_hash is 'The fingerprint of the run.';
-comment on column worker.raw_collections.payload is 'The response, unchanged.';
+comment on column worker.raw_collections.payload is
+    'The response, unchanged. Of an import: {imported_records: [...]}, up to 100 records of the file.';
 comment on column worker.raw_collections.response_ms is 'Response time of the site, in milliseconds.';
 comment on column worker.raw_collections.strategy is
-    'Why its items were last loaded: for a scheduled run, for another run, or to reprocess the page.';
+    'Why its items were last loaded: for a scheduled run, for another run, for an import, or to reprocess the page.';
 comment on column worker.raw_collections.status is
     'fetched (to be transformed), completed, partial (some items were invalid) or failed (all were invalid, or it '
     'was not loaded).';

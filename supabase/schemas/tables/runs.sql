@@ -2,7 +2,7 @@
 -- contract.
 -- Calls: nothing.
 
-create type public.run_source as enum ('manual', 'cron', 'api');
+create type public.run_source as enum ('manual', 'cron', 'api', 'import');
 
 create type public.run_status as enum ('pending', 'running', 'success', 'partial', 'failed', 'cancelled');
 
@@ -54,7 +54,9 @@ create table public.search_runs (
     constraint search_runs_objects check (
         jsonb_typeof(parameters) = 'object' and jsonb_typeof(client_context) = 'object' and jsonb_typeof(progress) = 'object'),
     constraint search_runs_completed_at
-        check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null))
+        check ((status in ('success', 'partial', 'failed', 'cancelled')) = (completed_at is not null)),
+    -- A pending run would be searched.
+    constraint search_runs_import check (source <> 'import' or status <> 'pending')
 );
 
 -- Only claimable runs, so that finished runs, delayed runs and followers do not make a claim slower.
@@ -89,8 +91,12 @@ comment on column public.search_runs.workspace_id is
     'The frontend''s own grouping, which is not validated. Decides which of the user''s accounts a site is searched '
     'through.';
 comment on column public.search_runs.kind is 'What is searched for: a kind of worker.parameter_rules.';
-comment on column public.search_runs.source is 'Who asked: a person, a schedule or a program. Decides the priority.';
-comment on column public.search_runs.parameters is 'What to search for, validated against worker.parameter_rules.';
+comment on column public.search_runs.source is
+    'Who asked: a person, a schedule or a program, which decides the priority; or import: the results come from a file, '
+    'and no worker searches.';
+comment on column public.search_runs.parameters is
+    'What to search for, validated against worker.parameter_rules. Of an import: {search_term: the name of the file, '
+    'sites, results_wanted: the greatest number of records of one site}.';
 comment on column public.search_runs.client_context is
     'Any object that the frontend wants back with the run; at most 16 kB.';
 comment on column public.search_runs.status is
@@ -122,7 +128,7 @@ comment on column public.search_runs.position is
     'Place in the queue within a priority. Smaller first; users take turns.';
 comment on column public.search_runs.fingerprint is
     'SHA-256 of the kind, the canonical parameters and, if the kind is private, the owner and the workspace. Equal '
-    'searches have equal fingerprints.';
+    'searches have equal fingerprints. An import has one of its own.';
 comment on column public.search_runs.fresh is 'Whether to search even if a recent equal run has finished.';
 comment on column public.search_runs.newer_than is
     'Sites that support it return only results newer than this. For scheduled repeats: since the last success. '
