@@ -57,9 +57,7 @@ def test_standard_input_is_read(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 
 def test_invalid_records_are_reported_and_the_others_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    code, output, errors = run(
-        capsys, "read", "jobspy", written(ROW, ROW | {"title": "<br>"}, ROW | {"job_url": "x"})
-    )
+    code, output, errors = run(capsys, "read", "jobspy", written(ROW, ROW | {"title": "<br>"}, ROW | {"job_url": "x"}))
     assert (code, len(output.splitlines())) == (1, 1)
     assert errors == (
         "record 2: title: is missing\nrecord 3: job_url: is missing or invalid\n2 of 3 records are invalid\n"

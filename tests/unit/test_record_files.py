@@ -158,7 +158,12 @@ def test_a_source_with_several_sites_needs_to_know_which() -> None:
 
 
 def test_a_row_of_a_page_is_read_as_a_row_of_a_file_is() -> None:
-    row = ROW | {"job_type": ["fulltime"], "min_amount": 12.5, "is_remote": True, "date_posted": "2026-11-20"}
+    row: dict[str, Any] = ROW | {
+        "job_type": ["fulltime"],
+        "min_amount": 12.5,
+        "is_remote": True,
+        "date_posted": "2026-11-20",
+    }
     page = Page(1, {"rows": [row]}, 0)
     [item] = found(JOBSPY, json.dumps(row))
     assert isinstance(item, FoundItem)
