@@ -2,7 +2,7 @@
 begin;
 select plan(56);
 
-select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api']);
+select enum_has_labels('public', 'run_source', array['manual', 'cron', 'api', 'import']);
 select enum_has_labels('public', 'run_status',
     array['pending', 'running', 'success', 'partial', 'failed', 'cancelled']);
 select enum_has_labels('public', 'site_status',
