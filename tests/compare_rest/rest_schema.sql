@@ -21,6 +21,10 @@ create table public.writings (
     book_id int references public.books, author_id int references public.authors, primary key (book_id, author_id)
 );
 create view public.titles as select id, title from public.books;
+create view public.short_titles as select upper(title) as title, id as book_id from public.titles where length(title) < 5;
+create view public.remarks as
+    with long as (select 1) select body, n.book_id as book, n.id from public.notes n where exists (select from long);
+create view public.credits as select book_id, author_id from public.writings;
 create table public.logs (text text);
 create table public.texts (id int primary key, value text);
 create table public.letters (id int primary key, content json);
@@ -30,7 +34,8 @@ create table public.badges (code char(3) primary key, bits bit(2), amount numeri
 alter table public.books enable row level security;
 create policy own on public.books to authenticated using (owner = (select auth.uid()));
 grant select, insert, update, delete on public.books, public.notes, public.authors, public.covers, public.prizes,
-    public.writings, public.texts, public.letters, public.badges, public.titles, public.logs to service_role;
+    public.writings, public.texts, public.letters, public.badges, public.titles, public.logs,
+    public.short_titles, public.remarks, public.credits to service_role;
 grant usage on sequence public.books_id_seq to service_role;
 grant select, insert, delete, update (title) on public.books to authenticated;
 grant select (id, body) on public.notes to authenticated;

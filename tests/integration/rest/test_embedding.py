@@ -70,6 +70,46 @@ async def test_embedding_within_embedded_rows(http: httpx.AsyncClient, url: str,
 
 
 @pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/titles?select=title,notes(id)&id=eq.2", [{"title": "Emma", "notes": [{"id": 3}]}]),
+        ("/notes?select=id,titles(title)&id=eq.1", [{"id": 1, "titles": {"title": "Dune"}}]),
+        ("/notes?select=id,titles!notes_book_id_fkey(title)&id=eq.1", [{"id": 1, "titles": {"title": "Dune"}}]),
+        ("/remarks?select=body,books(title)&id=eq.3", [{"body": "witty", "books": {"title": "Emma"}}]),
+        ("/remarks?select=body,written_of:books!book(title)&id=eq.3", [
+            {"body": "witty", "written_of": {"title": "Emma"}}]),
+        ("/books?select=id,remarks!inner(body)&remarks.body=eq.long", [{"id": 1, "remarks": [{"body": "long"}]}]),
+        ("/remarks?select=id,titles(title)&id=eq.1", [{"id": 1, "titles": {"title": "Dune"}}]),
+        ("/short_titles?select=title,remarks(id)&order=title&remarks.order=id.desc", [
+            {"title": "DUNE", "remarks": [{"id": 2}, {"id": 1}]}, {"title": "EMMA", "remarks": [{"id": 3}]}]),
+        ("/short_titles?select=title,covers(colour)&book_id=eq.2", [{"title": "EMMA", "covers": {"colour": "red"}}]),
+        ("/titles?select=id,authors!credits(id)&id=eq.1", [{"id": 1, "authors": [{"id": 1}]}]),
+        ("/credits?select=titles(title)&author_id=eq.2", [{"titles": {"title": "Emma"}}]),
+    ],
+)  # fmt: skip
+async def test_embedding_through_views(http: httpx.AsyncClient, url: str, expected: list[Any]) -> None:
+    response = await http.get(url)
+    assert response.json() == expected
+
+
+async def test_views_are_not_embedded_by_the_names_of_keys_and_columns(http: httpx.AsyncClient) -> None:
+    """A key and a column name the table: otherwise a new view would make old requests ambiguous."""
+    assert (await http.get("/notes?select=book_id(title)&id=eq.1")).json() == [{"book_id": {"title": "Dune"}}]
+    assert error(await http.get("/titles?select=nothing(id)"))[1] == "PGRST200"
+    refused = await http.get("/title?select=notes(id)")
+    assert error(refused)[1] == "PGRST205"
+    refused = await http.get("/titles?select=note(id)")
+    assert refused.json()["hint"] == "Perhaps you meant 'notes' instead of 'note'."
+
+
+async def test_changed_views(http: httpx.AsyncClient) -> None:
+    kept = {"prefer": "return=representation,resolution=merge-duplicates"}
+    merged = await http.post("/titles?select=title,notes(id)", json={"id": 2, "title": "Emma!"}, headers=kept)
+    assert (merged.status_code, merged.json()) == (200, [{"title": "Emma!", "notes": [{"id": 3}]}])
+    assert merged.headers["preference-applied"] == "resolution=merge-duplicates, return=representation"
+
+
+@pytest.mark.parametrize(
     ("query", "ids", "total"),
     [
         ("select=id,notes!inner(id)", [1, 2], 2),
@@ -153,12 +193,18 @@ async def test_embedding_what_is_not_clear(http: httpx.AsyncClient) -> None:
         {
             "cardinality": "many-to-many",
             "embedding": "books with authors",
+            "relationship": "credits using writings_book_id_fkey(book_id) and writings_author_id_fkey(author_id)",
+        },
+        {
+            "cardinality": "many-to-many",
+            "embedding": "books with authors",
             "relationship": "writings using writings_book_id_fkey(book_id) and writings_author_id_fkey(author_id)",
         },
     ]
     assert response.json()["hint"] == (
         "Try changing 'authors' to one of the following: 'authors!authors_first_book_fkey', "
-        "'authors!authors_last_book_fkey', 'authors!writings'. Find the desired relationship in the 'details' key."
+        "'authors!authors_last_book_fkey', 'authors!credits', 'authors!writings'. "
+        "Find the desired relationship in the 'details' key."
     )
 
 

@@ -7,18 +7,19 @@ connection, and sent together with what begins the transaction.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
-from worker.local.supabase.rest import not_found, relationships, schema
+from worker.local.supabase.rest import foreign_keys, not_found, schema
 from worker.local.supabase.rest.api_request import ApiRequest
-from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.errors import unsupported
+from worker.local.supabase.rest.foreign_keys import Constraint, ForeignKeys, Relation
 from worker.local.supabase.rest.relationships import Relationship, choose_relationship, in_order
 from worker.local.supabase.rest.resources import Resource
 from worker.local.supabase.rest.schema import ColumnTypes, Function, Table, choose_function
-from worker.local.supabase.rest.select import Embed
 
 Connection = psycopg.AsyncConnection[Any]
 _T = TypeVar("_T")
@@ -35,7 +36,7 @@ prepare pgrst_settings as select
         from pg_roles, unnest(rolconfig) as setting where rolname = $1 and setting like 'statement_timeout=%'
     );
 """
-PREPARE = _PREPARE_SETTINGS + schema.PREPARE + relationships.PREPARE
+PREPARE = _PREPARE_SETTINGS + schema.PREPARE + foreign_keys.PREPARE
 """Statements that prepare the queries of this module on a connection."""
 
 
@@ -50,6 +51,9 @@ async def begin_with_table(connection: Connection, request: ApiRequest) -> Table
         raise not_found.no_table(request.name, await _names(connection, not_found.TABLES))
     if found[0].has_representations:
         raise unsupported("columns whose domain is cast to JSON or text")
+    if found[0].is_view and request.is_change:
+        keys = await _foreign_keys(connection)
+        return replace(found[0], primary_key=sorted(keys.primary_key(found[0].name)))
     return found[0]
 
 
@@ -82,15 +86,23 @@ async def find_relationships(connection: Connection, resource: Resource, origin:
     """
     if not resource.embedded:
         return
-    cursor = connection.cursor(row_factory=class_row(Relationship))
-    await cursor.execute("execute pgrst_relationship(%s)", (origin,))
-    found = in_order(await cursor.fetchall())
+    await _relate(connection, await _foreign_keys(connection), resource, origin)
+    targets = [inner.relationship.target for inner in resource.all() if inner.relationship]
+    if any(await _names(connection, "execute pgrst_represented(%s)", targets)):
+        raise unsupported("columns whose domain is cast to JSON or text")
+
+
+async def _relate(connection: Connection, keys: ForeignKeys, resource: Resource, origin: str) -> None:
+    computed = await _names(connection, "execute pgrst_computed(%s)", origin)
+    found = [one for one in keys.relationships(origin) if one.target not in computed]
+    found = in_order([*found, *(Relationship.computed(origin, function) for function in computed)])
     for inner in resource.embedded:
         assert inner.embed is not None, "only the root is not embedded"
         inner.relationship = choose_relationship(found, origin, inner.embed)
         if inner.relationship is None:
-            raise await _no_relationship(connection, origin, inner.embed)
-        await find_relationships(connection, inner, inner.relationship.target)
+            raise not_found.no_relationship(origin, inner.embed.target, inner.embed.hint, keys.related())
+        if inner.embedded:
+            await _relate(connection, keys, inner, inner.relationship.target)
 
 
 async def read_types(connection: Connection, root: Resource, name: str) -> ColumnTypes:
@@ -129,11 +141,12 @@ async def _begin(connection: Connection, request: ApiRequest, kind: type[_T]) ->
     return await cursor.fetchall()
 
 
-async def _no_relationship(connection: Connection, origin: str, embed: Embed) -> RestError:
-    if any(await _names(connection, not_found.IS_VIEW, [origin, embed.target])):
-        return unsupported("relationships of views")
-    related = await (await connection.execute(not_found.RELATED)).fetchall()
-    return not_found.no_relationship(origin, embed.target, embed.hint, related)
+async def _foreign_keys(connection: Connection) -> ForeignKeys:
+    relations = connection.cursor(row_factory=class_row(Relation))
+    await relations.execute("execute pgrst_relations")
+    constraints = connection.cursor(row_factory=class_row(Constraint))
+    await constraints.execute("execute pgrst_constraints")
+    return ForeignKeys(await relations.fetchall(), await constraints.fetchall())
 
 
 async def _names(connection: Connection, query: str, *parameters: Any) -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from worker.local.supabase.rest.errors import RestError
 from worker.local.supabase.rest.schema import Function
 
-# All names that a hint may suggest, also those of views, although the local stack does not embed them.
 TABLES = """
 select relname::text from pg_class
 where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'f', 'p') and not relispartition
@@ -18,21 +17,6 @@ FUNCTIONS = """
 select distinct proname::text from pg_proc
 where pronamespace = 'public'::regnamespace and prokind = 'f' and prorettype <> 'trigger'::regtype
 """
-RELATED = """
-select distinct o.relname::text as origin, t.relname::text as target
-from pg_constraint k
-cross join lateral (values (k.conrelid, k.confrelid), (k.confrelid, k.conrelid)) as side (origin, target)
-join pg_class o on o.oid = side.origin and o.relnamespace = 'public'::regnamespace
-join pg_class t on t.oid = side.target and t.relnamespace = 'public'::regnamespace
-where k.contype = 'f' and k.conparentid = 0
-"""
-IS_VIEW = """
-select exists (
-    select from pg_class
-    where relnamespace = 'public'::regnamespace and relkind in ('v', 'm') and relname = any (%s)
-)
-"""
-
 _MIN_SCORE, _MIN_SCORE_OF_NAMES = 0.33, 0.75
 _GRAM_SIZES = (3, 2)
 _MAX_CANDIDATES = 50

@@ -1,9 +1,9 @@
-"""The relationships of the tables of schema `public`, and the one that an embed refers to."""
+"""A relationship between two tables or views, and the one that an embed refers to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from worker.local.supabase.rest.errors import RestError, unsupported
@@ -30,6 +30,7 @@ class Relationship:
         constraint: Name of the foreign key. For a junction table, its name and those of its two foreign keys.
         columns: Pairs of columns that are equal, of this end and of the target. For a junction table, the pairs of
             this end and of that table.
+        is_target_view: Whether the target is a view.
         target_columns: For a junction table, the pairs of the target and of that table.
     """
 
@@ -39,10 +40,13 @@ class Relationship:
     cardinality: Cardinality
     constraint: list[str]
     columns: list[list[str]]
-    target_columns: list[list[str]]
+    is_target_view: bool
+    target_columns: list[list[str]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cardinality", Cardinality(self.cardinality))
+    @classmethod
+    def computed(cls, origin: str, function: str) -> Relationship:
+        """Return the relationship that a function computes."""
+        return cls(origin, function, False, Cardinality.COMPUTED, [function], [], False)
 
     @property
     def is_to_one(self) -> bool:
@@ -71,7 +75,8 @@ class Relationship:
         if self.is_self:
             return target == self.target and self.cardinality is Cardinality.ONE_TO_MANY and hint == target_column
         if hint is None:
-            return target == self.target or (self.is_by_key and target in (self.constraint[0], column))
+            is_by_key = self.is_by_key and not self.is_target_view
+            return target == self.target or (is_by_key and target in (self.constraint[0], column))
         return target == self.target and (
             hint == self.constraint[0] or (self.is_by_key and hint in (column, target_column))
         )
@@ -124,65 +129,19 @@ def choose_relationship(found: Sequence[Relationship], origin: str, embed: Embed
     return matching[0]
 
 
-# In PostgREST's order: by the other end, then by cardinality, then by the foreign key.
-PREPARE = """
-prepare pgrst_relationship as
-with keys as (
-    select k.conrelid, k.confrelid, k.conname::text, k.conrelid = k.confrelid as is_self, k.conkey, k.confkey,
-        exists (
-            select from pg_constraint u
-            where u.conrelid = k.conrelid and u.contype in ('p', 'u') and u.conkey @> k.conkey and k.conkey @> u.conkey
-        ) as is_unique,
-        array(
-            select array[ours.attname::text, theirs.attname::text]
-            from unnest(k.conkey, k.confkey) with ordinality as pair (key, target_key, place)
-            join pg_attribute ours on ours.attrelid = k.conrelid and ours.attnum = pair.key
-            join pg_attribute theirs on theirs.attrelid = k.confrelid and theirs.attnum = pair.target_key
-            order by pair.place
-        ) as columns,
-        array(
-            select array[theirs.attname::text, ours.attname::text]
-            from unnest(k.conkey, k.confkey) with ordinality as pair (key, target_key, place)
-            join pg_attribute ours on ours.attrelid = k.conrelid and ours.attnum = pair.key
-            join pg_attribute theirs on theirs.attrelid = k.confrelid and theirs.attnum = pair.target_key
-            order by pair.place
-        ) as swapped
-    from pg_constraint k
-    where k.contype = 'f' and k.conparentid = 0 and k.connamespace = 'public'::regnamespace
-), found as (
-    select confrelid as other, is_self, case when is_unique then 'one-to-one' else 'many-to-one' end as cardinality,
-        array[conname] as constraint, columns, '{}'::text[] as target_columns, conrelid as origin
-    from keys
-    union all
-    select conrelid, is_self, case when is_unique then 'one-to-one' else 'one-to-many' end,
-        array[conname], swapped, '{}', confrelid
-    from keys
-    union all
-    select b.confrelid, a.confrelid = b.confrelid, 'many-to-many',
-        array[j.relname::text, a.conname, b.conname], a.swapped, b.swapped, a.confrelid
-    from keys a
-    join keys b on b.conrelid = a.conrelid and b.conname <> a.conname and not b.is_unique
-    join pg_class j on j.oid = a.conrelid
-    join pg_constraint p on p.conrelid = a.conrelid and p.contype = 'p' and p.conkey @> (a.conkey || b.conkey)
-    where not a.is_unique
-)
-select o.relname::text as origin, t.relname::text as target, f.is_self, f.cardinality, f.constraint, f.columns,
-    f.target_columns
-from found f
-join pg_class o on o.oid = f.origin and o.relnamespace = 'public'::regnamespace and o.relname = $1
-join pg_class t on t.oid = f.other and t.relnamespace = 'public'::regnamespace
-union all
-select o.relname::text, p.proname::text, false, 'computed', array[p.proname::text], '{}', '{}'
-from pg_proc p
-join pg_class o on o.reltype = p.proargtypes[0] and o.relnamespace = 'public'::regnamespace and o.relname = $1
-join pg_class t on t.reltype = p.prorettype
-where p.pronargs = 1;
-"""
 _ORDER = {cardinality: place for place, cardinality in enumerate(Cardinality)}
 
 
 def in_order(found: Sequence[Relationship]) -> list[Relationship]:
     """Return relationships in the order in which PostgREST lists them."""
     return sorted(
-        found, key=lambda one: (one.target, one.is_self, _ORDER[one.cardinality], one.constraint, one.columns)
+        found,
+        key=lambda one: (
+            one.cardinality is Cardinality.COMPUTED,
+            one.target,
+            one.is_self,
+            _ORDER[one.cardinality],
+            one.constraint,
+            one.columns,
+        ),
     )

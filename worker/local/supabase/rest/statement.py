@@ -66,8 +66,6 @@ def change_statement(request: ApiRequest, table: Table, plan: ReadPlan) -> Compo
     conditions = plan.restrict()
     if request.method != "POST" and request.query.has_logic_within:
         raise unsupported("and/or on what is embedded, when rows are changed")
-    if table.is_view and request.preferences.resolution and request.query.unique is None:
-        raise unsupported("upserts into views without on_conflict")
     names = _columns(request.body, table)
     inserted: Composable = SQL("null::int")
     if request.method == "POST":
