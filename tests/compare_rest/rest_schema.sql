@@ -28,6 +28,14 @@ create view public.credits as select book_id, author_id from public.writings;
 create table public.logs (text text);
 create table public.texts (id int primary key, value text);
 create table public.letters (id int primary key, content json);
+create domain public.words as tsvector;
+create table public.ranged (
+    id int primary key, years int4range, words tsvector, domain_words public.words, line varchar(80), data json
+);
+create function public.vectors() returns table (id int, vector tsvector, line text) language sql stable as
+    'select id, words, line from public.ranged';
+create function public.computed(public.ranged) returns tsvector language sql immutable as
+    $$ select to_tsvector('simple', $1.line) $$;
 create table public.secrets (id int primary key);
 create table public.badges (code char(3) primary key, bits bit(2), amount numeric(6, 2), "odd %s {}"" name" int);
 
@@ -35,7 +43,7 @@ alter table public.books enable row level security;
 create policy own on public.books to authenticated using (owner = (select auth.uid()));
 grant select, insert, update, delete on public.books, public.notes, public.authors, public.covers, public.prizes,
     public.writings, public.texts, public.letters, public.badges, public.titles, public.logs,
-    public.short_titles, public.remarks, public.credits to service_role;
+    public.short_titles, public.remarks, public.ranged, public.credits to service_role;
 grant usage on sequence public.books_id_seq to service_role;
 grant select, insert, delete, update (title) on public.books to authenticated;
 grant select (id, body) on public.notes to authenticated;

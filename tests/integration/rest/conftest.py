@@ -33,7 +33,7 @@ def tables(stack: Endpoints) -> Iterator[psycopg.Connection]:
         finally:
             for statement in made:
                 connection.execute(statement)
-            connection.execute("drop domain public.colour cascade")
+            connection.execute("drop domain public.colour, public.words cascade")
 
 
 @pytest.fixture

@@ -114,12 +114,12 @@ async def read_types(connection: Connection, root: Resource, name: str) -> Colum
         name: Name of the table, or of the type of the function's rows.
     """
     resources = [*root.all()]
-    if not any(resource.reads_json for resource in resources):
+    if not any(resource.needs_types for resource in resources):
         return ColumnTypes()
     # As in PostgREST, by the name that the request gives: an embed by the name of a column has no known types.
     names = [name, *(resource.embed.target for resource in resources if resource.embed)]
-    cursor = await connection.execute("execute pgrst_json_columns(%s)", (names,))
-    return ColumnTypes(frozenset(await cursor.fetchall()))
+    cursor = await connection.execute("execute pgrst_types(%s)", (names,))
+    return ColumnTypes({(table, column): kind for table, column, kind in await cursor.fetchall()})
 
 
 async def _begin(connection: Connection, request: ApiRequest, kind: type[_T]) -> list[_T]:

@@ -6,21 +6,24 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.local.supabase.rest.errors import unsupported
 from worker.local.supabase.rest.fields import Field, parse_field
 from worker.local.supabase.rest.scanner import Scanner
 
 OPERATORS = {
     "eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "like": "like", "ilike": "ilike",
     "match": "~", "imatch": "~*", "cs": "@>", "cd": "<@", "ov": "&&", "isdistinct": "is distinct from",
-    "in": "= any", "is": "is",
+    "in": "= any", "is": "is", "sl": "<<", "sr": ">>", "nxr": "&<", "nxl": "&>", "adj": "-|-",
 }  # fmt: skip
+TEXT_SEARCH = {
+    "fts": "to_tsquery", "plfts": "plainto_tsquery", "phfts": "phraseto_tsquery", "wfts": "websearch_to_tsquery"
+}  # fmt: skip
+"""The operators of full text search, and the functions that read their operands."""
 
 _CONNECTIVE = re.compile(r"[ \t]*(not\.)?(and|or)[ \t]*\(")
-_OPERATION = re.compile(rf"(not\.)?({'|'.join(OPERATORS)})\.")
-_UNKNOWN_OPERATION = re.compile(
-    r"(?:not\.)?((?:sl|sr|nxr|nxl|adj|(?:pl|ph|w)?fts(?:\([\w $]+\))?)"
-    r"|(?:eq|gte?|lte?|i?like|i?match)\((?:any|all)\))\."
+_QUANTIFIED = "eq|gte?|lte?|i?like|i?match"
+_OPERATION = re.compile(
+    rf"(?P<not>not\.)?(?:(?P<search>{'|'.join(TEXT_SEARCH)})(?:\((?P<config>[\w $]+)\))?"
+    rf"|(?P<quantified>{_QUANTIFIED})\((?P<quantifier>any|all)\)|(?P<plain>{'|'.join(OPERATORS)}))\."
 )
 _BEGUN_OPERATION = re.compile(r"(?:not|in|is)\.")
 _IS = re.compile(r"null|not_null|true|false|unknown", re.IGNORECASE)
@@ -33,12 +36,21 @@ class Filter:
 
     Attributes:
         operand: A text. For `in`, a list of texts. For `is`, the keyword.
+        quantifier: `any` or `all`, if the operand is an array to compare with.
+        config: The configuration of a text search, if it has one.
     """
 
     field: Field
     is_negated: bool
     operator: str
     operand: str | list[str]
+    quantifier: str | None = None
+    config: str | None = None
+
+    @property
+    def is_text_search(self) -> bool:
+        """Whether it is a full text search."""
+        return self.operator in TEXT_SEARCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class Logic:
 
 def is_operation(value: str) -> bool:
     """Return whether the value of a parameter begins with an operator."""
-    return any(pattern.match(value) for pattern in (_OPERATION, _UNKNOWN_OPERATION, _BEGUN_OPERATION))
+    return any(pattern.match(value) for pattern in (_OPERATION, _BEGUN_OPERATION))
 
 
 def parse_condition(scanner: Scanner) -> Filter | Logic:
@@ -75,12 +87,11 @@ def parse_filter(scanner: Scanner, field: Field, operand: Callable[[], str]) -> 
         field: What the filter is about.
         operand: Reads the operand, where it is one value.
     """
-    if (refused := scanner.match(_UNKNOWN_OPERATION)) is not None:
-        raise unsupported(f"the operator {refused[1]}")
     operation = scanner.match(_OPERATION)
     if operation is None:
         scanner.fail('"not" or operator (eq, gt, ...)')
-    is_negated, operator = operation[1] is not None, operation[2]
+    is_negated = operation["not"] is not None
+    operator = operation["plain"] or operation["quantified"] or operation["search"]
     if operator == "in":
         scanner.expect("(")
         scanner.match(_SPACES)
@@ -93,4 +104,6 @@ def parse_filter(scanner: Scanner, field: Field, operand: Callable[[], str]) -> 
             scanner.fail("isVal: (null, not_null, true, false, unknown)")
         return Filter(field, is_negated, operator, word[0].lower().replace("_", " "))
     value = operand()
-    return Filter(field, is_negated, operator, value.replace("*", "%") if operator.endswith("like") else value)
+    value = value.replace("*", "%") if operator.endswith("like") else value
+    config = operation["config"].strip() if operation["config"] is not None else None
+    return Filter(field, is_negated, operator, value, operation["quantifier"], config)

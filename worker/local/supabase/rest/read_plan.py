@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg.sql import SQL, Composable, Identifier
 
-from worker.local.supabase.rest.conditions import OPERATORS, Filter, Logic
+from worker.local.supabase.rest.conditions import OPERATORS, TEXT_SEARCH, Filter, Logic
 from worker.local.supabase.rest.errors import RestError, unsupported
 from worker.local.supabase.rest.fields import Field
 from worker.local.supabase.rest.ranges import Range, range_of_parameters
@@ -159,6 +159,8 @@ class ReadPlan:
     def _filter(self, condition: Filter) -> Composable:
         negation = "not " if condition.is_negated else ""
         operand: Composable | str
+        if condition.is_text_search:
+            return sql(f"{negation}({{}})", self._text_search(condition))
         if isinstance(condition.operand, list):
             values = condition.operand
             operand = sql("({})", "{}" if values == [""] else array_literal(values))
@@ -167,7 +169,17 @@ class ReadPlan:
         else:
             operand = condition.operand
         operator = OPERATORS[condition.operator]
+        if condition.quantifier:
+            operand = sql(f"{condition.quantifier}({{}})", operand)
         return sql(f"{negation}({{}} {operator} {{}})", self._value(condition.field), operand)
+
+    def _text_search(self, condition: Filter) -> Composable:
+        assert isinstance(condition.operand, str), "only `in` has a list"
+        config: Composable = SQL("") if condition.config is None else sql("{}, ", condition.config)
+        value, wanted = self._value(condition.field), condition.field
+        if self.types.needs_vector(self._name, wanted.name):
+            value = sql("to_tsvector({}{})", config, value)
+        return sql(f"{{}} @@ {TEXT_SEARCH[condition.operator]}({{}}{{}})", value, config, condition.operand)
 
     def _filtered(self, conditions: list[Filter | Logic]) -> Iterator[str]:
         for condition in conditions:

@@ -77,18 +77,20 @@ class Resource:
             yield from inner.all()
 
     @property
-    def reads_json(self) -> bool:
-        """Whether it selects, filters or orders by a value within the JSON of a column."""
-        fields = [*(column.field for column in self.select.columns), *(order.field for order in self.order)]
-        return any(field.path for field in [*fields, *_filtered(self.conditions)])
+    def needs_types(self) -> bool:
+        """Whether its SQL depends on the types of columns: it reads within JSON, or searches text."""
+        filters = [*_filters(self.conditions)]
+        columns = [column.field for column in self.select.columns]
+        fields = [*columns, *(order.field for order in self.order), *(one.field for one in filters)]
+        return any(field.path for field in fields) or any(one.is_text_search for one in filters)
 
 
-def _filtered(conditions: list[Filter | Logic]) -> Iterator[Field]:
+def _filters(conditions: list[Filter | Logic]) -> Iterator[Filter]:
     for condition in conditions:
         if isinstance(condition, Filter):
-            yield condition.field
+            yield condition
         else:
-            yield from _filtered(condition.conditions)
+            yield from _filters(condition.conditions)
 
 
 def not_embedded(name: str) -> RestError:

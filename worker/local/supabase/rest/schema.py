@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from worker.local.supabase.rest.errors import RestError, unsupported
 
@@ -76,14 +76,18 @@ class ColumnTypes:
     """What a request has to know of the types of columns.
 
     Attributes:
-        json: The columns that are JSON already, each with its table.
+        known: The types of columns, by table and column. Of a domain, that which it is based on, if that matters.
     """
 
-    json: frozenset[tuple[str, str]] = frozenset()
+    known: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def is_json(self, table: str, column: str) -> bool:
         """Return whether a column is JSON. Of what is no table, nothing is known."""
-        return (table, column) in self.json
+        return self.known.get((table, column)) in ("json", "jsonb")
+
+    def needs_vector(self, table: str, column: str) -> bool:
+        """Return whether PostgREST converts a column by `to_tsvector` to search it. Only a known one that is none."""
+        return self.known.get((table, column), "tsvector") != "tsvector"
 
 
 def choose_function(found: Sequence[Function], arguments: set[str], *, is_post: bool) -> Function | None:
@@ -129,12 +133,23 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', '
     and c.relname = $1
 group by c.oid;
 
-prepare pgrst_json_columns as
-select c.relname::text, a.attname::text
-from pg_class c
-join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p')
-    and c.relname = any ($1::text[]) and a.atttypid in ('json'::regtype, 'jsonb'::regtype);
+prepare pgrst_types as
+with recursive found as (
+    select c.relname::text as table_name, a.attname::text as column_name, t.oid as type, t.typbasetype as base,
+        0 as depth
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', 'f', 'p')
+        and c.relname = any ($1::text[])
+    union all
+    select f.table_name, f.column_name, t.oid, t.typbasetype, f.depth + 1
+    from found f
+    join pg_type t on t.oid = f.base
+)
+select table_name, column_name, type::regtype::text from found
+where depth = 0 or type = 'tsvector'::regtype
+order by depth;
 
 prepare pgrst_function as
 select p.proname as name, i.names as argument_names, i.types as argument_types,
