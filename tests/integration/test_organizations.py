@@ -84,7 +84,7 @@ async def named_board(database: Connection, kind: str) -> None:
 async def test_a_user_reads_of_an_employer_what_sites_tell(
     ada: AsyncClient, service: AsyncClient, kind: str, key: str
 ) -> None:
-    told = {
+    told: dict[str, Any] = {
         "url": "https://acme.example/", "profile_url": "https://www.indeed.com/cmp/Acme",
         "logo_url": "https://logos.example/acme.png", "address": "Berlin", "industry": "Retail",
         "employees": "51-200", "revenue": "$1B", "description": "**Shops**", "rating": 3.9, "review_count": 12,

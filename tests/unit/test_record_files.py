@@ -26,7 +26,7 @@ from worker.engine.record_files import (
     values_in,
 )
 from worker.errors import InvalidItemError
-from worker.model import ItemError, Page
+from worker.model import ItemError, Organization, Page
 from worker.sources import Source
 from worker.sources.arbeitnow import ArbeitnowSource
 from worker.sources.ashby import AshbySource
@@ -212,7 +212,7 @@ def test_a_table_of_jobspy_is_read_however_pandas_wrote_it(write: Any) -> None:
     assert (item.salary_min, item.salary_max, item.salary_interval) == (29.0, 36.5, "hourly")
     assert (item.job_types, item.is_remote, item.region) == (("fulltime", "parttime"), False, "WI")
     assert item.description == 'Weld "it"\nand R\\&D,\nthen rest'
-    assert item.data == {"company_reviews_count": 12}
+    assert (item.data, item.employer) == ({}, Organization(review_count=12))
 
 
 def test_the_types_of_columns_are_those_of_jobspy() -> None:

@@ -24,9 +24,11 @@ def text(value: Json) -> str | None:
 
 
 def number(value: Json) -> int | None:
-    """Return an integer from 0 to `MAX_NUMBER`, also if it is written as text; None for any other value."""
+    """Return an integer from 0 to `MAX_NUMBER`, also if it is written as text or as 12.0; None for any other value."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(MAX_NUMBER)):
         return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER:
         return value
     return None

@@ -262,7 +262,7 @@ def many_texts(tables: psycopg.Connection) -> int:
     ],
 )
 async def test_estimated_counts(
-    http: httpx.AsyncClient, many_texts: int, query: str, count: str, status: int, content_range: str
+    *, http: httpx.AsyncClient, many_texts: int, query: str, count: str, status: int, content_range: str
 ) -> None:
     assert many_texts == 1500
     for method in ("GET", "HEAD"):
