@@ -1,0 +1,1 @@
+"""Makes `worker/pipeline/gazetteer.tsv` from public data."""
