@@ -146,6 +146,25 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A place. Unknown parts are None.
+
+    Attributes:
+        city: Name of the city, as the site writes it.
+        region: Short code in the US, Canada and Australia (`WI`, `ON`, `NSW`), English name elsewhere.
+        country: ISO 3166-1 alpha-2 code.
+        latitude: Of the city, in degrees.
+        longitude: Of the city, in degrees.
+    """
+
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One thing found: a row of `items` without its id.
 
@@ -171,6 +190,7 @@ class Item:
         apply_key: Canonical form of `apply_url`, if it identifies one job.
         match_key: Normalized title, organization and location.
         organization_key: Normalized organization.
+        places: All places of the location.
     """
 
     external_id: str
@@ -200,6 +220,7 @@ class Item:
     apply_key: str | None = None
     match_key: str | None = None
     organization_key: str | None = None
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

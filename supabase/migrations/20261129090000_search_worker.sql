@@ -542,6 +542,7 @@ create table public.items (
     city text,
     region text,
     country text constraint items_country check (country ~ '^[A-Z]{2}$'),
+    places jsonb not null default '[]' constraint items_places check (jsonb_typeof(places) = 'array'),
     work_mode text constraint items_work_mode check (work_mode in ('remote', 'hybrid', 'onsite')),
     job_types text[] not null default '{}' constraint items_job_types check (
         job_types <@ '{fulltime,parttime,contract,temporary,internship,perdiem,volunteer,other}'
@@ -588,6 +589,10 @@ comment on column public.items.apply_url is 'Where to apply, if the site names a
 comment on column public.items.city is 'The city, if the location names one.';
 comment on column public.items.region is 'The state or province, if the location names one.';
 comment on column public.items.country is 'ISO 3166-1 alpha-2 code, if the location names a country.';
+comment on column public.items.places is
+    'All places, as objects with city, region, country, latitude and longitude; unknown parts are null. They are '
+    'completed by a gazetteer, while city, region and country have only what the location and the site say, and only '
+    'what all places share.';
 comment on column public.items.work_mode is 'remote, hybrid or onsite; null if unknown.';
 comment on column public.items.job_types is
     'Any of fulltime, parttime, contract, temporary, internship, perdiem, volunteer, other.';
@@ -5179,9 +5184,9 @@ comment on function worker.write_organizations is
 create type worker.page_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,
     posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
-    apply_url text, description text, city text, region text, country text, work_mode text, job_types text[],
-    salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint, data jsonb,
-    apply_key text, match_key text, organization_key text
+    apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
+    job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
+    data jsonb, apply_key text, match_key text, organization_key text
 );
 comment on type worker.page_item is
     'An item of a page, as the worker sends it. position is its position on the page, from 1.';
@@ -5219,16 +5224,16 @@ begin
     ), written as (
         insert into public.items (
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
-            salary_interval, currency, url, apply_url, description, city, region, country, work_mode, job_types,
-            salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key, match_key,
-            organization_key, from_named_board, first_seen_at, last_seen_at)
+            salary_interval, currency, url, apply_url, description, city, region, country, places, work_mode,
+            job_types, salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key,
+            match_key, organization_key, from_named_board, first_seen_at, last_seen_at)
         select insert_items.kind, insert_items.owner_id, listed.title, listed.organization, listed.location,
                listed.is_remote, listed.posted_at, listed.salary_min, listed.salary_max, listed.salary_interval,
                listed.currency, listed.url, listed.apply_url, listed.description, listed.city, listed.region,
-               listed.country, listed.work_mode, coalesce(listed.job_types, '{}'), listed.salary_yearly_min,
-               listed.salary_yearly_max, coalesce(listed.skills, '{}'), listed.experience_years,
-               coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key, listed.match_key,
-               listed.organization_key,
+               listed.country, coalesce(listed.places, '[]'), listed.work_mode, coalesce(listed.job_types, '{}'),
+               listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
+               listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
+               listed.match_key, listed.organization_key,
                worker.is_named_board(insert_items.kind, insert_items.site),
                insert_items.seen_at, insert_items.seen_at
         from listed
@@ -5310,6 +5315,7 @@ begin
             city = case when page.location is null then item.city else page.city end,
             region = case when page.location is null then item.region else page.region end,
             country = case when page.location is null then item.country else page.country end,
+            places = case when page.location is null then item.places else coalesce(page.places, '[]') end,
             is_remote = coalesce(page.is_remote, item.is_remote),
             work_mode = case when page.description is null then coalesce(page.work_mode, item.work_mode)
                              else page.work_mode end,
@@ -6127,6 +6133,7 @@ select
     case when sighted.location is null then located.city else sighted.city end as city,
     case when sighted.location is null then located.region else sighted.region end as region,
     case when sighted.location is null then located.country else sighted.country end as country,
+    case when sighted.location is null then coalesce(located.places, '[]') else sighted.places end as places,
     sighted.any_is_remote as is_remote,
     sighted.any_work_mode as work_mode,
     case when sighted.job_types = '{}' then coalesce(typed.job_types, '{}') else sighted.job_types end as job_types,
@@ -6285,8 +6292,11 @@ begin
           and (filters ->> 'work_mode' is null or item.work_mode = filters ->> 'work_mode')
           and (filters ->> 'pay_from' is null
                or coalesce(item.salary_yearly_max, item.salary_yearly_min) >= (filters ->> 'pay_from')::numeric)
-          and (filters ->> 'country' is null or item.country = upper(filters ->> 'country'))
-          and (filters ->> 'city' is null or lower(item.city) = lower(filters ->> 'city'))
+          and (filters ->> 'country' is null or item.country = upper(filters ->> 'country')
+               or item.places @> jsonb_build_array(jsonb_build_object('country', upper(filters ->> 'country'))))
+          and (filters ->> 'city' is null or lower(filters ->> 'city') in (
+              select lower(named.city) from jsonb_to_recordset(item.places) as named (city text)
+              union all select lower(item.city)))
           and (wanted_skills = '{}' or wanted_skills <@ array(select lower(skill) from unnest(item.skills) as skill))
           and (words is null or not exists (
               select from unnest(words) as word

@@ -19,6 +19,7 @@ CITIES = (("Berlin", "DE"), ("Paris", "FR"), (None, None))
 
 def item(number: int) -> Row:
     city, country = CITIES[number % 3]
+    other_city, other_country = CITIES[(number + 1) % 3]
     mode = MODES[number % 4]
     pay = 40_000 + 1_000 * (number % 5) if number % 2 else None
     return {
@@ -29,6 +30,7 @@ def item(number: int) -> Row:
         "location": city,
         "city": city,
         "country": country,
+        "places": [{"city": city, "country": country}, {"city": other_city, "country": other_country}],
         "work_mode": mode,
         "is_remote": None if mode is None else mode == "remote",
         "posted_at": f"2026-11-{1 + number % 9:02}T00:00:00+00:00" if number % 5 else None,
@@ -111,12 +113,12 @@ FILTERS: tuple[tuple[Row, Keep], ...] = (
     ({"is_remote": True}, lambda row: row["is_remote"] is True),
     ({"work_mode": "hybrid"}, lambda row: row["work_mode"] == "hybrid"),
     ({"pay_from": 52_000.5}, lambda row: (row["salary_yearly_max"] or 0) >= 52_000.5),
-    ({"country": "de"}, lambda row: row["country"] == "DE"),
-    ({"city": "PARIS"}, lambda row: row["city"] == "Paris"),
+    ({"country": "de"}, lambda row: any(place["country"] == "DE" for place in row["places"])),
+    ({"city": "PARIS"}, lambda row: any(place["city"] == "Paris" for place in row["places"])),
     ({"skills": ["python", "sql"]}, lambda row: {"Python", "SQL"} <= {*row["skills"]}),
     ({"skills": [], "words": "  ", "site": None}, lambda _: True),
     ({"words": "engineer ACME"}, lambda row: "Engineer" in row["title"] and row["organization"] == "Acme"),
-    ({"words": "sql", "country": "DE"}, lambda row: "SQL" in row["skills"] and row["country"] == "DE"),
+    ({"words": "sql", "country": "DE"}, lambda row: "SQL" in row["skills"] and row["country"] in ("DE", None)),
 )
 
 

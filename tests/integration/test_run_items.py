@@ -61,6 +61,7 @@ def sighting(external_id: str, who: str, **changes: Any) -> Row:
         "city": f"{who}'s city",
         "region": f"{who}'s region",
         "country": "DE" if who == "ada" else "FR",
+        "places": [{"city": f"{who}'s city", "region": None, "country": "DE", "latitude": 52.5, "longitude": 13.4}],
         "is_remote": who == "ada",
         "work_mode": "remote" if who == "ada" else "onsite",
         "job_types": ["fulltime" if who == "ada" else "contract"],
@@ -112,7 +113,7 @@ async def test_a_run_shows_what_its_own_sightings_say_alone(
     of_bob = await found(bob, service, kind, sighting(f"bob-{term}", "bob", **key))
     # All that Ada's own board does not tell, Bob's does.
     silent: dict[str, Any] = dict.fromkeys(sighting("", "ada").keys() - {"external_id", "position", "title", "url"})
-    silent |= {"job_types": [], "skills": [], "data": {}}
+    silent |= {"job_types": [], "skills": [], "data": {}, "places": []}
     for own in (sighting(f"ada-{term}", "ada", **key), sighting(f"silent-{term}", "ada", **silent, **key)):
         run = await found(ada, service, kind, own)
         (shown,) = (await ada.table("run_items").select("*").eq("run_id", run["id"]).execute()).data
@@ -132,7 +133,7 @@ async def test_what_the_first_sighting_lacks_the_runs_others_tell(
 ) -> None:
     key = {"apply_key": f"example.com/{term}"}
     silent: dict[str, Any] = dict.fromkeys(sighting("", "ada").keys() - {"external_id", "position", "title", "url"})
-    silent |= {"job_types": [], "skills": [], "data": {}}
+    silent |= {"job_types": [], "skills": [], "data": {}, "places": []}
     first = sighting(f"first-{term}", "ada", **silent, **key)
     second = sighting(f"second-{term}", "bob", position=2, **key)
     run = await found(ada, service, kind, first, second)

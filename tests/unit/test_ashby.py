@@ -121,7 +121,18 @@ def test_no_job(field: str, value: Any) -> None:
 
 def test_several_locations() -> None:
     found = item(secondaryLocations=[{"location": "Austin", "address": {}}, {"location": None}, "Dallas"])
-    assert (found.location, found.city, found.country) == ("Houston; Austin", None, None)
+    assert (found.location, found.city, found.country) == ("Houston; Austin", None, "US")
+    assert [(place.city, place.region, place.country) for place in found.places] == [
+        ("Houston", "TX", "US"), ("Austin", "TX", "US"),
+    ]  # fmt: skip
+
+
+def test_each_location_has_its_own_address() -> None:
+    address = {"addressLocality": "Munich", "addressRegion": "Bayern", "addressCountry": "Germany"}
+    found = item(secondaryLocations=[{"location": "HQ2", "address": address}])
+    assert [(place.city, place.region, place.country) for place in found.places] == [
+        ("Houston", "TX", "US"), ("Munich", "Bavaria", "DE"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

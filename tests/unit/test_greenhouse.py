@@ -10,6 +10,7 @@ import respx
 from tests.support.sources import search_source
 from worker.errors import InvalidItemError
 from worker.model import Item, Organization
+from worker.pipeline.normalize import JOBS, normalize
 from worker.sources.greenhouse import GreenhouseSource
 
 JOB: dict[str, Any] = {
@@ -119,6 +120,26 @@ def test_an_address_that_is_none_of_the_web() -> None:
 )
 def test_the_country_of_the_offices(location: str, offices: list[str | None], country: str | None) -> None:
     assert item(location={"name": location}, offices=[{"location": office} for office in offices]).country == country
+
+
+@pytest.mark.parametrize(
+    ("location", "offices", "city", "places"),
+    [
+        ("Hybrid", ["Lyon, France", "France"], "Lyon", ["Lyon"]),
+        ("In-Office", ["Lyon, France", "Madrid, Spain"], None, ["Lyon", "Madrid"]),
+        ("Remote", ["Lyon, France"], None, ["Lyon"]),
+        ("Remote", [None], None, []),
+        ("Remote - Spain", ["Lyon, France"], None, [None]),
+        ("EMEA", ["Lyon, France"], None, [None]),
+        ("Paris", ["Lyon, France"], "Paris", ["Paris"]),
+    ],
+)
+def test_offices_are_the_places_of_a_job_without_any(
+    location: str, offices: list[str | None], city: str | None, places: list[str | None]
+) -> None:
+    found = normalize(item(location={"name": location}, offices=[{"location": office} for office in offices]), JOBS)
+    assert found.city == city
+    assert [place.city for place in found.places] == places
 
 
 def pay(title: str = "", least: Any = 9_000_000, most: Any = 12_050_000, currency: str = "USD") -> dict[str, Any]:

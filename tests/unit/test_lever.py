@@ -11,6 +11,7 @@ import respx
 from tests.support.sources import search_source
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Item, Organization
+from worker.pipeline.normalize import JOBS, normalize
 from worker.sources.lever import LeverSource
 
 POSTING: dict[str, Any] = {
@@ -205,6 +206,15 @@ def test_no_posting(field: str, value: Any) -> None:
 def test_several_locations() -> None:
     found = item(categories={"location": "Lyon", "allLocations": ["Lyon", "Madrid", "Lyon", None]})
     assert (found.location, found.country) == ("Lyon; Madrid", None)
+    assert [(place.city, place.country) for place in found.places] == [("Lyon", "FR"), ("Madrid", "ES")]
+
+
+def test_the_country_is_that_of_the_first_location() -> None:
+    found = item(country="CA", categories={"location": "Toronto, CA", "allLocations": ["Toronto, CA", "Austin, TX"]})
+    places = normalize(found, JOBS).places
+    assert [(place.city, place.region, place.country) for place in places] == [
+        ("Toronto", "ON", "CA"), ("Austin", "TX", "US"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

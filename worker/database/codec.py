@@ -23,7 +23,7 @@ from worker.database.answers import (
     StartedImport,
 )
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
-from worker.model import FoundPage, Item, Json, Lease, Page, Progress, Run, RunSite, SiteStatus, Transformed
+from worker.model import FoundPage, Item, Json, Lease, Page, Place, Progress, Run, RunSite, SiteStatus, Transformed
 
 _T = TypeVar("_T")
 
@@ -244,6 +244,7 @@ def _item(row: Row) -> Item:
         job_types=tuple(row["job_types"]),
         skills=tuple(row["skills"]),
         employer=None,
+        places=tuple(_picked(Place, place) for place in row["places"]),
     )
 
 

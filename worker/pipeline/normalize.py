@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import NamedTuple
 
 from worker.model import Item
 from worker.pipeline.dates import to_iso
 from worker.pipeline.experience import MAX_YEARS, experience_years
+from worker.pipeline.item_places import item_places
 from worker.pipeline.markdown import to_markdown, to_plain
 from worker.pipeline.organizations import clean_organization
-from worker.pipeline.places import Place, country_code, find_place, region_label
 from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
 from worker.pipeline.skills import find_skills
 from worker.pipeline.text import clean_line
-from worker.pipeline.urls import clean_url, host_of
+from worker.pipeline.urls import clean_url
 from worker.pipeline.vocabulary import job_types, work_mode
 
 JOBS = "jobs"
@@ -37,7 +36,7 @@ def normalize(item: Item, kind: str) -> Item:
     title, location = clean_line(item.title) or "", clean_line(item.location)
     description = to_markdown(item.description)
     texts = _Texts(title, location, to_plain(description or "")) if kind == JOBS else _Texts("", None, "")
-    place = _place(item, texts.location, site_country(url))
+    place, places = item_places(replace(item, location=texts.location), url)
     salary = _salary(item, texts.description, place.country)
     mode = work_mode(item.work_mode, item.is_remote, texts.title, texts.location, texts.description)
     yearly_min, yearly_max = salary.yearly
@@ -51,6 +50,7 @@ def normalize(item: Item, kind: str) -> Item:
         city=place.city,
         region=place.region,
         country=place.country,
+        places=places,
         is_remote=item.is_remote if mode is None else mode == "remote",
         work_mode=mode,
         posted_at=to_iso(item.posted_at),
@@ -74,21 +74,6 @@ class _Texts(NamedTuple):
     title: str
     location: str | None
     description: str
-
-
-_COUNTRY_HOST = re.compile(r"([a-z]{2})\.(?:indeed|linkedin|jooble|talent)\.(?:com|org)")
-
-
-def site_country(url: str) -> str | None:
-    """Return the ISO 3166-1 alpha-2 code of the country in a board's host (`de.indeed.com`), or None."""
-    match = _COUNTRY_HOST.fullmatch(host_of(url))
-    return country_code(match[1]) if match else None
-
-
-def _place(item: Item, location: str | None, near: str | None) -> Place:
-    found = find_place(location, near)
-    country = country_code(item.country) or found.country
-    return Place(clean_line(item.city) or found.city, region_label(item.region, country) or found.region, country)
 
 
 def _salary(item: Item, description: str, country: str | None) -> Salary:

@@ -1,109 +1,79 @@
-"""Parses locations into city, region and country, without guessing."""
+"""Reads the places of a job, and finds them in the gazetteer."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
+from collections.abc import Iterable
+from functools import lru_cache
 
+from worker.model import Place
+from worker.pipeline.gazetteer import City, distance_km, is_in, key, meanings, region_label
+from worker.pipeline.location_reading import Reading, area_of, named_region, read
 from worker.pipeline.text import clean_line
-
-
-class Place(NamedTuple):
-    """A place. Unknown parts are None.
-
-    Attributes:
-        city: Name of the city.
-        region: Short code in the US, Canada and Australia (`WI`, `ON`, `NSW`), name elsewhere.
-        country: ISO 3166-1 alpha-2 code.
-    """
-
-    city: str | None = None
-    region: str | None = None
-    country: str | None = None
-
-
-class _Region(NamedTuple):
-    country: str
-    code: str
-    label: str
-
 
 _NOWHERE = Place()
 
-_CITIES_THAT_ARE_REGIONS = frozenset({"berlin", "hamburg", "bremen", "delhi", "chandigarh"})
-_CITIES_AND_REGIONS = _CITIES_THAT_ARE_REGIONS | {"new york", "washington", "victoria"}
-"""Regions that share their name with a city. Alone, or before a country, the name means the city."""
+_LARGER_IN_COUNTRY = 5
+_LARGER_IN_WORLD = 10
+"""How many times as many inhabitants as its namesakes a city needs, to be the one that a name alone means."""
 
-_CITY_STATES = {"singapore": "SG", "hong kong": "HK", "monaco": "MC"}
-_AMBIGUOUS_NAMES = frozenset({"georgia", "punjab"})
-"""Names of places in different countries: a country and a US state, two provinces."""
+_SAME_TOWN_KM = 30
+"""Cities of the same name that are so close are parts of one: Delhi and New Delhi."""
 
-_NO_PLACES = frozenset({
-    "africa", "americas", "anywhere", "apac", "asia", "asia pacific", "asia-pacific", "bay area", "dach", "emea",
-    "eu", "europe", "european economic area", "european union", "field", "field based", "flexible", "global",
-    "home", "latam", "latin america", "mena", "middle east", "multiple locations", "multiple cities", "n/a", "na",
-    "nationwide", "nordics", "north america", "not specified", "oceania", "scandinavia", "south america",
-    "southeast asia", "statewide", "tri-state area", "unknown", "unspecified", "various", "various locations",
-    "world", "worldwide", "virtual", "tbd", "see description", "client site", "home based", "home-based",
-    "job location", "location",
-})  # fmt: skip
-
-_WORK_MODE = re.compile(
-    r"(?i)\b(?:100 ?% |fully |full |temporarily |partially )?"
-    r"(?:remote(?:ly)?|hybrid|on-?site|in[- ]office|in[- ]person|(?:work(?:ing)?|based) (?:from|at) home|wfh"
-    r"|t[ée]l[ée]travail|home[- ]?office|anywhere)\b"
-    r"(?:[- ](?:work|jobs?|positions?|role|only|first|friendly|eligible|possible|ok|option(?:al)?)\b)*"
-    r"(?: (?:in|from|within|based in|work in)\b)?"
-)
-_EDGES = " ,;:-\u2013\u2014/|·•()[]"
-_ALTERNATIVES = re.compile(r"\s*(?:[;|•]|\s/\s|\bor\b|\n)\s*|(?<=[a-z])/(?=[A-Z][a-z])")
-_SEPARATORS = re.compile(r",| [-\u2013\u2014·] |[()\[\]]")
-_POSTCODE = re.compile(
-    r"(?<![\w-])(?:\d{4,6}(?:-\d{3,4})?"
-    r"|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}|CEDEX(?: \d+)?)(?![\w-])"
-)
-_DISTRICT_NUMBER = re.compile(r"(?i) \d{1,2} ?(?:er|e|è|ème|eme|st|nd|rd|th)?$")
-_METRO = re.compile(
-    r"(?i)^(?:greater |metro )?(?P<city>\S.{0,50}?)(?: city)?(?: (?:metropolitan|metro|bay))?"
-    r" (?:area|region|metroplex)$"
-    r"|^(?:greater|metro) (?P<greater>\S.{0,50})$"
-)
-_COUNTY = re.compile(r"(?i)\b(?:county|parish|borough|district|province|co\.)$")
-_SHORT_CODE = re.compile(r"[A-Z0-9]{1,3}")
-_MAX_PARTS = 8
+_KM_PER_MILE = 1.609344
 
 
-def find_place(text: str | None, near: str | None = None) -> Place:
-    """Parse a location such as `Houston, TX, US`, `London, England, United Kingdom` or `Remote - Germany`.
+@lru_cache(4096)
+def find_place(text: str | None, near: str | None = None, country: str | None = None) -> Place:
+    """Return the city, region and country that a location names, such as `Houston, TX, US` or `Remote - Germany`.
 
-    Ambiguous names are not resolved: `Paris` is a city in an unknown country, `Georgia` is an unknown place. For
-    several locations, the result has only the parts that they share.
+    Only what is certain is returned: the city as it is written; its region, if the text names it or the city is a
+    region of its own; its country, if the text, the site or the record names it. `Paris` is a city in an unknown
+    country. For several places, the result has only the parts that they share.
 
     Args:
         text: The location as the site writes it.
         near: ISO 3166-1 alpha-2 code of the site's own country. It decides whether `Berlin, DE` is in Germany or in
-            Delaware; without it, a US state takes precedence.
+            Delaware, and is the country of a city without one.
+        country: ISO 3166-1 alpha-2 code of the country that the record names. It decides all else.
     """
-    places = set(find_places(text, near))
-    if len(places) <= 1:
-        return places.pop() if places else _NOWHERE
-    _, regions, countries = (set(names) for names in zip(*places, strict=True))
+    return shared_place(_certain(reading) for reading in _readings(text, near, country))
+
+
+@lru_cache(4096)
+def find_places(text: str | None, near: str | None = None, country: str | None = None) -> tuple[Place, ...]:
+    """Return the places that a location names, in their order, completed by the gazetteer.
+
+    A city has its region, country and coordinates if it is certain which city is meant. Areas such as `Europe` are no
+    places: see `find_area`. The arguments are those of `find_place`.
+    """
+    return tuple(dict.fromkeys(_completed(reading, near) for reading in _readings(text, near, country)))
+
+
+def find_area(text: str | None) -> frozenset[str]:
+    """Return the ISO 3166-1 alpha-2 codes of all countries of the areas that a text names, such as `Europe`."""
+    line = clean_line(text)
+    return area_of(line) if line else frozenset()
+
+
+def complete(place: Place, near: str | None = None) -> Place:
+    """Return a place with region, country and coordinates from the gazetteer, where it is certain which city it is."""
+    if place.latitude is not None or place.city is None:
+        return place
+    region = named_region(place.region, place.country)
+    reading = Reading(place.city, place.country, region, None if region else place.region)
+    return _completed(reading, near)
+
+
+def shared_place(places: Iterable[Place]) -> Place:
+    """Return what places share: nothing if their countries differ."""
+    all_places = list(dict.fromkeys(places))
+    if len(all_places) <= 1:
+        return all_places[0] if all_places else _NOWHERE
+    countries = {place.country for place in all_places}
     if len(countries) > 1:
         return _NOWHERE
+    regions = {place.region for place in all_places}
     return Place(region=regions.pop() if len(regions) == 1 else None, country=countries.pop())
-
-
-def find_places(text: str | None, near: str | None = None) -> frozenset[Place]:
-    """Parse a list of locations, such as `Berlin, Germany; Remote - Spain`. See `find_place`."""
-    line = clean_line(text)
-    if line is None:
-        return frozenset()
-    return frozenset(
-        place for part in _ALTERNATIVES.split(line) if part and (place := _one_place(part, near)) != _NOWHERE
-    )
 
 
 def country_code(text: str | None) -> str | None:
@@ -111,135 +81,88 @@ def country_code(text: str | None) -> str | None:
     line = clean_line(text)
     if line is None:
         return None
-    return line.upper() if line.upper() in _country_codes() else _countries().get(_key(line))
+    found = meanings(line)
+    return next(iter(found.coded_countries or found.countries), None)
 
 
-def region_label(text: str | None, country: str | None) -> str | None:
+def region_name(text: str | None, country: str | None) -> str | None:
     """Return a region in the form of `Place.region`. Unknown regions are returned as they are."""
     line = clean_line(text)
-    if line is None or country is None:
-        return line
-    region = _region_of(line, country) or _region_of(line.upper(), country)
-    return region.label if region else line
+    region = named_region(line, country) if line else None
+    return region_label(region) if region else line
 
 
-def _one_place(text: str, near: str | None) -> Place:
-    text = _POSTCODE.sub("", _WORK_MODE.sub(" , ", text))
-    pieces = (re.sub(r"(?i)^the ", "", " ".join(piece.split()).strip(_EDGES)) for piece in _SEPARATORS.split(text))
-    parts = [piece for piece in pieces if piece]
-    parts = [part for part in parts if _key(part) not in _NO_PLACES]
-    if not parts or len(parts) > _MAX_PARTS:
-        return _NOWHERE
-    country, region = _country_or_region(parts, near)
-    first = _countries().get(_key(parts[0])) if len(parts) > 1 and country is None else None
-    if first is not None and (region is None or region.country == first):
-        return _within(parts[:0:-1], first)
-    if region is not None:
-        return Place(_city(parts[:-1]), region.label, region.country)
-    if country is not None:
-        return _within(parts[:-1], country) if len(parts) > 1 else _country_alone(parts[0], country)
-    if len(parts) == 1:
-        return _NOWHERE if _key(parts[0]) in _AMBIGUOUS_NAMES else Place(city=_city(parts))
-    return Place(city=_city(parts[:1])) if len(parts) == 2 else _NOWHERE  # noqa: PLR2004 (a city and its surroundings)
+def city_key(place: Place) -> str | None:
+    """Return a text that is equal for two places if they are the same city: `Munich` and `München`.
 
-
-def _country_or_region(parts: list[str], near: str | None) -> tuple[str | None, _Region | None]:
-    """Parse the last part as a country, or as a region of a known country."""
-    last = parts[-1]
-    if _key(last) in _AMBIGUOUS_NAMES:
-        return None, None
-    if re.fullmatch(r"[A-Z]{2,3}", last) and _key(last) not in _countries():
-        return _read_code(parts, near)
-    if country := _countries().get(_key(last)):
-        return country, None
-    if _key(last) in (_CITIES_AND_REGIONS if len(parts) == 1 else _CITIES_THAT_ARE_REGIONS):
-        return None, None
-    regions = {region for country in _regions() if (region := _regions()[country].get(_key(last)))}
-    return None, regions.pop() if len(regions) == 1 else None
-
-
-def _read_code(parts: list[str], near: str | None) -> tuple[str | None, _Region | None]:
-    """Parse a code as a country or a region, using the parts before it and the site's country."""
-    code = parts[-1]
-    regions = [region for country in ("US", "CA", "AU") if (region := _regions()[country].get(code))]
-    is_country = code in _country_codes()
-    follows_region = len(parts) > 2 and _SHORT_CODE.fullmatch(parts[-2])  # noqa: PLR2004 (city, region, country)
-    if is_country and (follows_region or not regions or near == code):
-        return code, None
-    if near is not None and (region := _regions().get(near, {}).get(code)):
-        return None, region
-    if regions and regions[0].country == "US" and (len(parts) > 1 or not is_country):
-        return None, regions[0]
-    return None, regions[0] if len(regions) == 1 and not is_country else None
-
-
-def _country_alone(name: str, country: str) -> Place:
-    return Place(city=name if _key(name) in _CITY_STATES else None, country=country)
-
-
-def _within(parts: list[str], country: str) -> Place:
-    """Parse the parts before a country: a city, a region, or both."""
-    last = parts[-1]
-    region = _region_of(last, country)
-    if region is not None and not (len(parts) == 1 and _key(last) in _CITIES_AND_REGIONS):
-        return Place(_city(parts[:-1]), region.label, country)
-    if len(parts) == 1 or _key(last) == _key(parts[-2]):
-        return Place(city=_city(parts), country=country)
-    # In a country with listed regions, any other name is a county or a district. British locations name counties.
-    is_region = country not in _regions() or country == "GB"
-    label = last if is_region and not _SHORT_CODE.fullmatch(last) else None
-    return Place(_city(parts[:-1]), label, country)
-
-
-def _city(parts: list[str]) -> str | None:
-    parts = [part for part in parts if not _COUNTY.search(part)]
-    if not parts:
+    None: the place has no city. Without a country or region that tells which city is meant, only equal names are equal.
+    """
+    if place.city is None:
         return None
-    name = _DISTRICT_NUMBER.sub("", parts[-1]).strip(_EDGES)
-    if metro := _METRO.match(name):
-        name = metro["city"] or metro["greater"]
-    name = re.sub(r"(?i)^city of ", "", name)
-    is_name = re.search(r"[^\W\d_]{2}", name) and not re.search(r"\d", name)
-    return name if is_name and _key(name) not in _NO_PLACES else None
+    region = named_region(place.region, place.country)
+    if city := _city_of(place.city, region, place.country):
+        return f"{key(city.name)}, {city.region or city.country}"
+    return ", ".join(filter(None, [key(place.city), region or key(place.region or ""), place.country]))
 
 
-def _region_of(text: str, country: str) -> _Region | None:
-    regions = _regions().get(country, {})
-    return regions.get(text) or regions.get(_key(text))
+def distance_miles(a: Place, b: Place) -> float | None:
+    """Return the distance of two places in miles, as the crow flies; None if a place has no coordinates."""
+    if a.latitude is None or a.longitude is None or b.latitude is None or b.longitude is None:
+        return None
+    return distance_km((a.latitude, a.longitude), (b.latitude, b.longitude)) / _KM_PER_MILE
 
 
-def _key(name: str) -> str:
-    return name.casefold()
+# Readings ------------------------------------------------------------------------------------------------------------
 
 
-@cache
-def _countries() -> dict[str, str]:
-    """Country codes by lower-case names."""
-    return {_key(name): code for code, names in _lines("countries.txt") for name in names}
+@lru_cache(4096)
+def _readings(text: str | None, near: str | None, country: str | None) -> tuple[Reading, ...]:
+    line = clean_line(text)
+    found = {_same_city(reading, near): reading for reading in reversed(read(line, near, country))} if line else {}
+    return tuple(reversed(found.values()))
 
 
-@cache
-def _country_codes() -> frozenset[str]:
-    return frozenset(code for code, _ in _lines("countries.txt"))
+def _same_city(reading: Reading, near: str | None) -> City | Reading:
+    """Return what is equal for `Bangalore` and `Bengaluru`."""
+    city = _city_of(reading.city, reading.region, reading.country, near) if reading.city else None
+    return city or reading
 
 
-@cache
-def _regions() -> dict[str, dict[str, _Region]]:
-    """The regions of each listed country by upper-case code and by lower-case name."""
-    regions: dict[str, dict[str, _Region]] = {}
-    country = written = ""
-    for code, names in _lines("regions.txt"):
-        if not names:
-            country, written = code.split()
-            regions[country] = {}
-            continue
-        region = _Region(country, code, code if written == "code" else names[0])
-        regions[country] |= {code: region} | {_key(name): region for name in names}
-    return regions
+def _certain(reading: Reading) -> Place:
+    region = reading.region
+    if region is None and reading.country and reading.city:
+        city = _city_of(reading.city, None, reading.country)
+        region = city.region if city and city.is_region else None
+    return Place(reading.city, region_label(region) if region else reading.region_text, reading.country)
 
 
-def _lines(file: str) -> Iterator[tuple[str, list[str]]]:
-    for line in files(__package__).joinpath(file).read_text("utf-8").splitlines():
-        if line and not line.startswith("#"):
-            head, _, names = line.partition(": ")
-            yield head, names.split(", ") if names else []
+@lru_cache(4096)
+def _completed(reading: Reading, near: str | None) -> Place:
+    city = _city_of(reading.city, reading.region, reading.country, near) if reading.city else None
+    if city is None:
+        return Place(
+            reading.city, region_label(reading.region) if reading.region else reading.region_text, reading.country
+        )
+    region = reading.region or named_region(reading.region_text, city.country)
+    if region is None and reading.region_text is None:
+        region = city.region
+    label = region_label(region) if region else reading.region_text
+    return Place(reading.city, label, city.country, city.latitude, city.longitude)
+
+
+def _city_of(name: str, region: str | None, country: str | None, near: str | None = None) -> City | None:
+    """Return the city that a name means; None if that is not certain."""
+    found = meanings(name)
+    if country is None and near is not None and any(city.country == near for city in found.cities):
+        country = near
+    cities = [
+        (city, weight)
+        for city, weight in zip(found.cities, found.weights, strict=True)
+        if (region is None or is_in(city, region)) and (country is None or city.country == country)
+    ]
+    if not cities:
+        return None
+    first, weight = cities[0]
+    rivals = [other for city, other in cities if distance_km(first.position, city.position) > _SAME_TOWN_KM]
+    factor = _LARGER_IN_WORLD if country is None else _LARGER_IN_COUNTRY
+    return first if region is not None or weight >= factor * max(rivals, default=0.0) else None

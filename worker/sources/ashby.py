@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.model import Item, Json, SiteLimits
+from worker.model import Item, Json, Place, SiteLimits
+from worker.pipeline.places import complete, country_code, find_places, region_name, shared_place
 from worker.pipeline.salaries import Salary
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
@@ -48,12 +49,12 @@ class AshbySource(CompanyBoards):
         return [job for job in listed_jobs(answer) if mapping(job).get("isListed") is not False]
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a job into an item.
-
-        The postal address belongs to the first location, so that a job with several locations is left without it.
-        """
-        locations = list(_locations(job))
-        address = mapping(mapping(job.get("address")).get("postalAddress")) if len(locations) <= 1 else {}
+        """Turn a job into an item. Each location has a postal address of its own."""
+        sites = [job, *map(mapping, sequence(job.get("secondaryLocations")))]
+        locations = list(filter(None, (text(site.get("location")) for site in sites)))
+        address = _address(job) if len(locations) <= 1 else {}
+        places = tuple(dict.fromkeys(place for site in sites for place in _places(site))) if len(locations) > 1 else ()
+        shared = shared_place(places)
         is_remote = job.get("isRemote")
         salary = widest(_salaries(mapping(job.get("compensation"))))
         return Item(
@@ -64,8 +65,9 @@ class AshbySource(CompanyBoards):
             organization=organization_of(board),
             location="; ".join(locations) or None,
             city=text(address.get("addressLocality")),
-            region=text(address.get("addressRegion")),
-            country=text(address.get("addressCountry")),
+            region=text(address.get("addressRegion")) or shared.region,
+            country=text(address.get("addressCountry")) or shared.country,
+            places=places,
             work_mode=text(job.get("workplaceType")),
             is_remote=is_remote if isinstance(is_remote, bool) else None,
             posted_at=text(job.get("publishedAt")),
@@ -83,13 +85,20 @@ class AshbySource(CompanyBoards):
         )
 
 
-def _locations(job: dict[str, Json]) -> Iterator[str]:
-    for value in (
-        job.get("location"),
-        *(mapping(other).get("location") for other in sequence(job.get("secondaryLocations"))),
-    ):
-        if location := text(value):
-            yield location
+def _address(site: dict[str, Json]) -> dict[str, Json]:
+    """Return the postal address of a location; that of a secondary location is not nested."""
+    address = mapping(site.get("address"))
+    return mapping(address.get("postalAddress")) or address
+
+
+def _places(site: dict[str, Json]) -> tuple[Place, ...]:
+    """Return the place of the postal address, or else those that the location names."""
+    address = _address(site)
+    country = country_code(text(address.get("addressCountry")))
+    city, region = text(address.get("addressLocality")), text(address.get("addressRegion"))
+    if city or region:
+        return (complete(Place(city, region_name(region, country), country)),)
+    return find_places(text(site.get("location")), None, country)
 
 
 def _salaries(compensation: dict[str, Json]) -> Iterator[Salary]:

@@ -6,9 +6,10 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.model import Item, Json, SiteLimits
-from worker.pipeline.places import find_place
+from worker.model import Item, Json, Place, SiteLimits
+from worker.pipeline.places import find_area, find_place, find_places, shared_place
 from worker.pipeline.salaries import Salary
+from worker.pipeline.vocabulary import work_mode
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,
@@ -67,10 +68,17 @@ class GreenhouseSource(CompanyBoards):
         return listed_jobs(answer)
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a job into an item. If the location names no country, the common country of the offices is used."""
+        """Turn a job into an item.
+
+        If the location names no country, the common country of the offices is used. If it names no place at all, such
+        as `Hybrid`, the offices are the job's places; a remote job is in none of their cities.
+        """
         url = required(link(job.get("absolute_url")), "absolute_url")
         location = text(mapping(job.get("location")).get("name"))
-        offices = [mapping(office) for office in sequence(job.get("offices"))]
+        offices = _offices(job)
+        places = () if find_places(location) or find_area(location) else offices
+        is_at_office = work_mode(None, None, "", location, "") != "remote"
+        office = shared_place(places) if is_at_office else Place()
         custom = dict(_custom_fields(job))
         workplace = _field(custom, _WORKPLACE_FIELD)
         salary = _salary(job, custom)
@@ -81,7 +89,10 @@ class GreenhouseSource(CompanyBoards):
             apply_url=url,
             organization=text(job.get("company_name")) or organization_of(board),
             location=location,
-            country=None if find_place(location).country else _common_country(offices),
+            city=office.city,
+            region=office.region,
+            country=None if find_place(location).country else shared_place(offices).country,
+            places=places,
             work_mode=workplace,
             is_remote=True if workplace and re.match(r"(?i)yes\b|remote\b", workplace) else None,
             posted_at=text(job.get("first_published")) or text(job.get("updated_at")),
@@ -121,9 +132,12 @@ def _names(value: Json) -> list[Json]:
     return [name for element in sequence(value) if (name := text(mapping(element).get("name")))]
 
 
-def _common_country(offices: Sequence[dict[str, Json]]) -> str | None:
-    locations = filter(None, (text(office.get("location")) for office in offices))
-    return find_place("; ".join(locations)).country
+def _offices(job: dict[str, Json]) -> tuple[Place, ...]:
+    """Return the places of the offices. An office such as `France` that groups others is left out."""
+    locations = (text(mapping(office).get("location")) for office in sequence(job.get("offices")))
+    places = dict.fromkeys(place for location in locations for place in find_places(location))
+    grouped = {place.country for place in places if place.city}
+    return tuple(place for place in places if place.city or place.country not in grouped)
 
 
 def _salary(job: dict[str, Json], custom: Mapping[str, str]) -> Salary:

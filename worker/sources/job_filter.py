@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from worker.model import Item
 from worker.pipeline.dates import to_iso
-from worker.pipeline.places import Place, country_code, find_place, find_places, region_label
+from worker.pipeline.item_places import item_places
+from worker.pipeline.urls import clean_url
 from worker.pipeline.vocabulary import job_types, work_mode
 from worker.sources.parameters import JobParameters
 from worker.sources.search_query import JobTexts, SearchQuery, folded
-
-_NOWHERE = Place()
+from worker.sources.wanted_places import WantedPlaces
 
 
 class Match(NamedTuple):
@@ -45,8 +44,10 @@ class JobFilter:
     `search_term` as a whole word. Case, accents, plural forms, and open, hyphenated or closed spelling are ignored.
     `"two words"` is a phrase, `-word` excludes a word, and `this OR that` needs one of both, as on Indeed and LinkedIn.
 
-    Places: city, region and country are compared where both the job and the search have them
-    (`worker.pipeline.places`). A job in a different place does not match.
+    Places: one of the job's places must be in the city, region, country or area that the search names, or within
+    `distance_miles` of the city. A job in an area such as Europe matches all its countries, and the search for an area
+    all jobs in its countries. Names in different languages match (`worker.sources.wanted_places`). With
+    `distance_miles`, a job in a city that the gazetteer does not know matches if it may be in the same country.
 
     Remote: a hybrid or on-site job, or a job in a city without any mention of remote work, does not match.
 
@@ -61,7 +62,7 @@ class JobFilter:
 
     def __init__(self, parameters: JobParameters, oldest: datetime | None = None) -> None:
         self._query = SearchQuery(parameters.search_term)
-        self._place = _wanted_place(parameters)
+        self._places = WantedPlaces(parameters.location, parameters.country, parameters.distance_miles)
         self._place_words = frozenset(folded(parameters.location or "").split())
         self._is_remote = parameters.is_remote or _is_remote(parameters.location)
         self._job_type = parameters.job_type
@@ -101,11 +102,10 @@ class JobFilter:
         return None if types in ((), ("other",)) else False
 
     def _is_in_place(self, item: Item, _: JobTexts) -> bool | None:
-        if self._place == _NOWHERE:
+        if not self._places:
             has_words = self._place_words <= frozenset(folded(item.location or "").split())
             return True if has_words or self._is_remote else None
-        results = {_is_within(place, self._place) for place in _places(item)} or {None}
-        return True if True in results else None if None in results else False
+        return self._places.include(item)
 
     def _has_words(self, _: Item, job: JobTexts) -> bool:
         return self._query.matches(job)
@@ -116,48 +116,11 @@ class JobFilter:
         mode = work_mode(item.work_mode, item.is_remote, item.title, item.location, job.description)
         if mode is not None:
             return mode == "remote"
-        return False if any(place.city for place in _places(item)) else None
-
-
-def _wanted_place(parameters: JobParameters) -> Place:
-    country = country_code(parameters.country)
-    place = find_place(parameters.location, country)
-    return place if place.country else place._replace(country=country)
+        return False if any(place.city for place in item_places(item, clean_url(item.url) or "")[1]) else None
 
 
 def _is_remote(location: str | None) -> bool:
     return work_mode(None, None, "", location, "") == "remote"
-
-
-def _places(item: Item) -> Iterable[Place]:
-    """Return all places of a job.
-
-    The fields `city`, `region` and `country` complete a single location. With several locations they are one more
-    place.
-    """
-    country = country_code(item.country)
-    own = Place(item.city, region_label(item.region, country), country)
-    found = find_places(item.location, country)
-    if len(found) <= 1:
-        found = frozenset(
-            Place(*(given or parsed for given, parsed in zip(own, place, strict=True))) for place in found
-        )
-    return {place for place in (own, *found) if place != _NOWHERE}
-
-
-def _is_within(place: Place, wanted: Place) -> bool | None:
-    """Return whether a place is the wanted one or lies within it; None if it is not specific enough."""
-    same = [_same(of_place, of_wanted) for of_place, of_wanted in zip(place, wanted, strict=True) if of_wanted]
-    if False in same:
-        return False
-    return same[0]  # the most specific part of `wanted`
-
-
-def _same(name: str | None, wanted: str) -> bool | None:
-    if name is None:
-        return None
-    name, wanted = folded(name), folded(wanted)
-    return name == wanted or name.startswith(f"{wanted} ") or wanted.startswith(f"{name} ")
 
 
 def _time(posted_at: str | None) -> date | None:

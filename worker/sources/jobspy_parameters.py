@@ -77,7 +77,6 @@ class JobSpyParameters(JobParameters):
 
     Attributes:
         country: JobSpy's name of a country; a name or an ISO code is converted to it.
-        distance_miles: Radius around `location` in miles; None: the site's default.
         easy_apply: Only jobs that can be applied for on the site itself.
         fetch_description: Read the description from each job's page, with one request per job. Indeed returns
             descriptions without it.
@@ -85,7 +84,6 @@ class JobSpyParameters(JobParameters):
     """
 
     country: Annotated[str, AfterValidator(_jobspy_country)] | None = Field(None, min_length=2, max_length=40)
-    distance_miles: int | None = Field(None, ge=0, le=500)
     easy_apply: bool = False
     fetch_description: bool = False
     linkedin_company_ids: list[_CompanyId] | None = Field(None, min_length=1, max_length=50)

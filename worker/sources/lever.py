@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from worker.errors import ErrorCode, SiteError
-from worker.model import Item, Json, SiteLimits
+from worker.model import Item, Json, Place, SiteLimits
+from worker.pipeline.places import country_code, find_places, shared_place
 from worker.pipeline.salaries import NO_SALARY, Salary
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
@@ -53,13 +54,13 @@ class LeverSource(CompanyBoards):
         return answer
 
     def item(self, board: str, job: dict[str, Json]) -> Item:
-        """Turn a posting into an item.
-
-        The country belongs to the first location, so that a posting with several locations is left without it.
-        """
+        """Turn a posting into an item. The country belongs to the first location."""
         categories = mapping(job.get("categories"))
         locations = list(dict.fromkeys(filter(None, map(text, sequence(categories.get("allLocations"))))))
         location = "; ".join(locations) or text(categories.get("location"))
+        country = text(job.get("country"))
+        places = _places(locations, country) if len(locations) > 1 else ()
+        shared = shared_place(places)
         salary = _salary(mapping(job.get("salaryRange")))
         return Item(
             external_id=required(text(job.get("id")), "id"),
@@ -68,7 +69,9 @@ class LeverSource(CompanyBoards):
             apply_url=link(job.get("applyUrl")),
             organization=organization_of(board),
             location=location,
-            country=text(job.get("country")) if len(locations) <= 1 else None,
+            region=shared.region,
+            country=shared.country if places else country,
+            places=places,
             work_mode=text(job.get("workplaceType")),
             posted_at=text(job.get("createdAt")),
             salary_min=salary.least,
@@ -83,6 +86,15 @@ class LeverSource(CompanyBoards):
                 "level": text(categories.get("level")),
             },
         )
+
+
+def _places(locations: Sequence[str], country: str | None) -> tuple[Place, ...]:
+    first, *others = locations
+    found = [
+        *find_places(first, None, country_code(country)),
+        *(place for other in others for place in find_places(other)),
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _description(job: dict[str, Json]) -> str | None:

@@ -81,6 +81,7 @@ class JobParameters(SearchParameters):
         search_term: The search term in the site's query syntax.
         location: City, region or country, as a user would type it on the site.
         country: English name or ISO 3166-1 alpha-2 code, in any case; None: the site's default.
+        distance_miles: Radius around the city of `location` in miles; None: the site's default.
         is_remote: Only remote jobs.
         job_type: Only jobs of this type; None: any.
         results_wanted: Number of jobs per site.
@@ -90,6 +91,7 @@ class JobParameters(SearchParameters):
     search_term: str = Field(min_length=1, max_length=200)
     location: str | None = Field(None, min_length=1, max_length=200)
     country: Annotated[str, AfterValidator(_known_country)] | None = Field(None, min_length=2, max_length=40)
+    distance_miles: int | None = Field(None, ge=0, le=500)
     is_remote: bool = False
     job_type: (
         Literal["fulltime", "parttime", "contract", "temporary", "internship", "perdiem", "other", "volunteer"] | None

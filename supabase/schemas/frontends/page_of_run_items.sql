@@ -51,8 +51,11 @@ begin
           and (filters ->> 'work_mode' is null or item.work_mode = filters ->> 'work_mode')
           and (filters ->> 'pay_from' is null
                or coalesce(item.salary_yearly_max, item.salary_yearly_min) >= (filters ->> 'pay_from')::numeric)
-          and (filters ->> 'country' is null or item.country = upper(filters ->> 'country'))
-          and (filters ->> 'city' is null or lower(item.city) = lower(filters ->> 'city'))
+          and (filters ->> 'country' is null or item.country = upper(filters ->> 'country')
+               or item.places @> jsonb_build_array(jsonb_build_object('country', upper(filters ->> 'country'))))
+          and (filters ->> 'city' is null or lower(filters ->> 'city') in (
+              select lower(named.city) from jsonb_to_recordset(item.places) as named (city text)
+              union all select lower(item.city)))
           and (wanted_skills = '{}' or wanted_skills <@ array(select lower(skill) from unnest(item.skills) as skill))
           and (words is null or not exists (
               select from unnest(words) as word

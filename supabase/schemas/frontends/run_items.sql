@@ -36,6 +36,7 @@ select
     case when sighted.location is null then located.city else sighted.city end as city,
     case when sighted.location is null then located.region else sighted.region end as region,
     case when sighted.location is null then located.country else sighted.country end as country,
+    case when sighted.location is null then coalesce(located.places, '[]') else sighted.places end as places,
     sighted.any_is_remote as is_remote,
     sighted.any_work_mode as work_mode,
     case when sighted.job_types = '{}' then coalesce(typed.job_types, '{}') else sighted.job_types end as job_types,

@@ -5,9 +5,9 @@
 create type worker.page_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,
     posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
-    apply_url text, description text, city text, region text, country text, work_mode text, job_types text[],
-    salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint, data jsonb,
-    apply_key text, match_key text, organization_key text
+    apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
+    job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
+    data jsonb, apply_key text, match_key text, organization_key text
 );
 comment on type worker.page_item is
     'An item of a page, as the worker sends it. position is its position on the page, from 1.';
@@ -45,16 +45,16 @@ begin
     ), written as (
         insert into public.items (
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
-            salary_interval, currency, url, apply_url, description, city, region, country, work_mode, job_types,
-            salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key, match_key,
-            organization_key, from_named_board, first_seen_at, last_seen_at)
+            salary_interval, currency, url, apply_url, description, city, region, country, places, work_mode,
+            job_types, salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key,
+            match_key, organization_key, from_named_board, first_seen_at, last_seen_at)
         select insert_items.kind, insert_items.owner_id, listed.title, listed.organization, listed.location,
                listed.is_remote, listed.posted_at, listed.salary_min, listed.salary_max, listed.salary_interval,
                listed.currency, listed.url, listed.apply_url, listed.description, listed.city, listed.region,
-               listed.country, listed.work_mode, coalesce(listed.job_types, '{}'), listed.salary_yearly_min,
-               listed.salary_yearly_max, coalesce(listed.skills, '{}'), listed.experience_years,
-               coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key, listed.match_key,
-               listed.organization_key,
+               listed.country, coalesce(listed.places, '[]'), listed.work_mode, coalesce(listed.job_types, '{}'),
+               listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
+               listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
+               listed.match_key, listed.organization_key,
                worker.is_named_board(insert_items.kind, insert_items.site),
                insert_items.seen_at, insert_items.seen_at
         from listed
@@ -136,6 +136,7 @@ begin
             city = case when page.location is null then item.city else page.city end,
             region = case when page.location is null then item.region else page.region end,
             country = case when page.location is null then item.country else page.country end,
+            places = case when page.location is null then item.places else coalesce(page.places, '[]') end,
             is_remote = coalesce(page.is_remote, item.is_remote),
             work_mode = case when page.description is null then coalesce(page.work_mode, item.work_mode)
                              else page.work_mode end,

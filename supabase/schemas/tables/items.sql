@@ -21,6 +21,7 @@ create table public.items (
     city text,
     region text,
     country text constraint items_country check (country ~ '^[A-Z]{2}$'),
+    places jsonb not null default '[]' constraint items_places check (jsonb_typeof(places) = 'array'),
     work_mode text constraint items_work_mode check (work_mode in ('remote', 'hybrid', 'onsite')),
     job_types text[] not null default '{}' constraint items_job_types check (
         job_types <@ '{fulltime,parttime,contract,temporary,internship,perdiem,volunteer,other}'
@@ -67,6 +68,10 @@ comment on column public.items.apply_url is 'Where to apply, if the site names a
 comment on column public.items.city is 'The city, if the location names one.';
 comment on column public.items.region is 'The state or province, if the location names one.';
 comment on column public.items.country is 'ISO 3166-1 alpha-2 code, if the location names a country.';
+comment on column public.items.places is
+    'All places, as objects with city, region, country, latitude and longitude; unknown parts are null. They are '
+    'completed by a gazetteer, while city, region and country have only what the location and the site say, and only '
+    'what all places share.';
 comment on column public.items.work_mode is 'remote, hybrid or onsite; null if unknown.';
 comment on column public.items.job_types is
     'Any of fulltime, parttime, contract, temporary, internship, perdiem, volunteer, other.';

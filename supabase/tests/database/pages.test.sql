@@ -119,7 +119,8 @@ create function pg_temp.see(item jsonb) returns jsonb language sql as $$
 $$;
 
 select pg_temp.see('{"title": "Nurse", "organization": "Acme", "location": "Austin, TX", "city": "Austin", "region": "TX",
-    "country": "US", "is_remote": false, "work_mode": "onsite", "job_types": ["fulltime"],
+    "country": "US", "places": [{"city": "Austin", "region": "TX", "country": "US", "latitude": 30.267, "longitude": -97.743}],
+    "is_remote": false, "work_mode": "onsite", "job_types": ["fulltime"],
     "salary_min": 10, "salary_max": 20, "salary_interval": "hourly", "currency": "USD", "salary_yearly_min": 20800,
     "salary_yearly_max": 41600, "apply_url": "https://acme.test/1", "apply_key": "acme.test/1", "description": "SQL",
     "skills": ["sql"], "experience_years": 3, "posted_at": "2026-01-02", "data": {"a": 1, "b": {"c": 1}},
@@ -134,11 +135,11 @@ select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(told) || jsonb_build_objec
 select pg_temp.see('{"title": "Nurse", "location": "Paris", "city": "Paris", "salary_max": 50000, "salary_interval": "yearly",
     "description": "Rust", "apply_url": "https://acme.test/2", "job_types": [], "data": {"b": 2}}');
 select results_eq(
-    $$ select location, city, region, country, salary_min, salary_max, salary_interval, currency, salary_yearly_min,
+    $$ select location, city, region, country, places, salary_min, salary_max, salary_interval, currency, salary_yearly_min,
               salary_yearly_max, description, skills, experience_years, work_mode, apply_url, apply_key, match_key, organization_key,
               organization, job_types, is_remote, data
        from pg_temp.item('alpha:x') $$,
-    $$ values ('Paris', 'Paris', null::text, null::text, null::numeric, 50000::numeric, 'yearly', null::text, null::numeric,
+    $$ values ('Paris', 'Paris', null::text, null::text, '[]'::jsonb, null::numeric, 50000::numeric, 'yearly', null::text, null::numeric,
                null::numeric, 'Rust', '{}'::text[], null::smallint, null::text, 'https://acme.test/2', null::text, null::text,
                'acme', 'Acme', '{fulltime}'::text[], false, '{"a": 1, "b": 2}'::jsonb) $$,
     'what is derived from a field comes with it, and goes with it');

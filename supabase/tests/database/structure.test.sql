@@ -35,7 +35,8 @@ select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
     'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, from_named_board boolean, id uuid, '
     'is_remote boolean?, job_types text[], kind text, last_seen_at timestamp with time zone, location text?, '
-    'match_key text?, organization text?, organization_id uuid?, organization_key text?, owner_id uuid?, posted_at timestamp with time zone?, '
+    'match_key text?, organization text?, organization_id uuid?, organization_key text?, owner_id uuid?, places jsonb, '
+    'posted_at timestamp with time zone?, '
     'region text?, salary_interval text?, salary_max numeric?, salary_min numeric?, salary_yearly_max numeric?, '
     'salary_yearly_min numeric?, skills text[], title text, url text, work_mode text?', 'columns of items');
 select is(pg_temp.columns_of('public.item_sources'),
@@ -53,7 +54,8 @@ select is(pg_temp.columns_of('public.run_events'),
     'columns of run_events');
 select columns_are('public', 'run_items', array[
     'run_id', 'item_id', 'site', 'sites', 'page_number', 'position', 'found_at', 'is_new', 'kind', 'title',
-    'organization', 'organization_id', 'location', 'city', 'region', 'country', 'is_remote', 'work_mode', 'job_types', 'posted_at',
+    'organization', 'organization_id', 'location', 'city', 'region', 'country', 'places', 'is_remote', 'work_mode', 'job_types',
+    'posted_at',
     'salary_min', 'salary_max', 'salary_interval', 'currency', 'salary_yearly_min', 'salary_yearly_max', 'url',
     'apply_url', 'description', 'skills', 'experience_years', 'data', 'first_seen_at', 'last_seen_at']);
 
