@@ -23,7 +23,7 @@ from worker.database.user import User, signed_in_as
 
 SAMPLES = 100
 STARTS = 5
-TABLES = ("search_runs", "search_run_sites", "search_results")
+TABLES = ("search_runs",)
 
 console = Console(highlight=False)
 

@@ -41,6 +41,8 @@ create table worker.settings (
     max_rescues smallint not null default 3 check (max_rescues between 0 and 100),
     rescue_batch smallint not null default 100 check (rescue_batch between 1 and 1000),
     progress_interval interval not null default '1 second' check (progress_interval >= '0'),
+    max_changes_per_interval integer not null default 50 check (max_changes_per_interval between 1 and 10000),
+    max_live_followers smallint not null default 20 check (max_live_followers between 0 and 1000),
     retry_delay interval not null default '30 seconds' check (retry_delay >= '0'),
     max_retry_delay interval not null default '15 minutes' check (max_retry_delay >= '0'),
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
@@ -75,7 +77,13 @@ comment on column worker.settings.max_rescues is
 comment on column worker.settings.rescue_batch is
     'Maximum number of expired leases that one claim rescues, and of due runs that it promotes.';
 comment on column worker.settings.progress_interval is
-    'Minimum time between two progress writes of a run: each write costs an RLS check for every subscriber.';
+    'Minimum time between two changes of a run because of its progress: Realtime sends each of them to every subscriber.';
+comment on column worker.settings.max_changes_per_interval is
+    'Maximum number of changes that the progress of all runs together makes in each progress_interval. The more runs '
+    'are searched, the longer is the time between two changes of each.';
+comment on column worker.settings.max_live_followers is
+    'Maximum number of followers that get each progress of their leader. If a run has more, they are updated only when '
+    'it is claimed, waits and ends.';
 comment on column worker.settings.retry_delay is
     'Delay before the second attempt, plus or minus 25 %. Doubles with each further attempt.';
 comment on column worker.settings.max_retry_delay is 'Maximum delay before an attempt, without the 25 %.';
@@ -126,8 +134,8 @@ comment on column worker.settings.keep_events is
 comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.retention_batch is
-    'Maximum number of rows of each table that are deleted at a time (of runs, a tenth): each delete on a published '
-    'table is broadcast.';
+    'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
+    'them).';
 comment on column worker.settings.retention_pause is 'Minimum time between two batches of deletions.';
 comment on column worker.settings.retention_interval is 'Time until the next deletion, once nothing is left to delete.';
 
@@ -330,7 +338,6 @@ comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
 create table public.search_run_sites (
-    -- Random, because Realtime sends the primary key of a deleted row to everybody.
     id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
@@ -349,9 +356,9 @@ create table public.search_run_sites (
     constraint search_run_sites_completed_at
         check ((status in ('completed', 'partial', 'failed', 'skipped')) = (completed_at is not null))
 );
-comment on table public.search_run_sites is 'Each site of a run, with its own status. Published to Realtime.';
+comment on table public.search_run_sites is 'Each site of a run that searches itself, with its own status. Frontends read run_sites.';
 comment on column public.search_run_sites.id is
-    'Random, because Realtime sends the key of a deleted row to everybody who listens.';
+    'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
 comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
 comment on column public.search_run_sites.status is
     'pending, running, then one of the final statuses completed, failed, partial (failed after some results) or '
@@ -648,9 +655,9 @@ create table public.search_results (
 );
 create index search_results_item_id on public.search_results (item_id);
 comment on table public.search_results is
-    'Which run found which item. Few columns, because it is published to Realtime.';
+    'Which run found which item.';
 comment on column public.search_results.id is
-    'Random, because Realtime sends the key of a deleted row to everybody who listens.';
+    'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
 comment on column public.search_results.site is 'The site that returned it first.';
 comment on column public.search_results.page_number is 'The site''s page with the item, from 1.';
 comment on column public.search_results.position is 'Position on the page, from 1.';
@@ -1504,9 +1511,9 @@ comment on function worker.lock_fingerprint is
 
 -- sharing/follow
 -- What does a new follower change for its leader, and what does a leader pass on to its followers? A pending leader
--- takes the higher priority and the earlier newer_than of its followers. Followers get the counts and the progress of
--- their leader.
--- Calls: kernel/counts.
+-- takes the higher priority and the earlier newer_than of its followers. Followers get the status, the counts and the
+-- progress of their leader.
+-- Calls: kernel/clock, kernel/counts.
 
 create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
 language sql immutable set search_path = ''
@@ -1545,24 +1552,50 @@ comment on function worker.update_leaders is
     'Gives pending leaders the place in the queue of their new followers, if it is higher, and their newer_than, if '
     'it is earlier.';
 
-create function worker.copy_progress_to_followers(run_id uuid) returns void
+create function worker.update_followers(run_id uuid, with_progress boolean default true) returns void
 language sql volatile set search_path = ''
 begin atomic
-    -- Skip locked followers, which may stay locked for long: they get the progress at the next site.
+    -- Skip locked followers, which may stay locked for long: they are updated the next time.
     with unlocked as (
-        select follower.id from public.search_runs as follower
-        where follower.leader_run_id = copy_progress_to_followers.run_id
-        for no key update skip locked
+        select follower.id
+        from public.search_runs as leader join public.search_runs as follower on follower.leader_run_id = leader.id
+        where leader.id = update_followers.run_id
+          and (follower.status <> leader.status
+               or (with_progress and (follower.progress, follower.jobs_found)
+                                     is distinct from (leader.progress, leader.jobs_found)))
+        limit 1000
+        for no key update of follower skip locked
     )
     update public.search_runs as follower
-    set jobs_found = leader.jobs_found, progress = leader.progress,
-        progress_current = greatest(follower.progress_current, leader.progress_current),
-        items_found = things.items_found, new_items = things.new_items
+    set status = leader.status, error_code = leader.error_code, error_message = leader.error_message,
+        started_at = coalesce(follower.started_at, case leader.status when 'running' then worker.now() end),
+        progress = leader.progress, progress_current = greatest(follower.progress_current, leader.progress_current),
+        jobs_found = leader.jobs_found, items_found = things.items_found, new_items = things.new_items
     from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
-    where follower.id = things.run_id and leader.id = copy_progress_to_followers.run_id;
+    where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
-comment on function worker.copy_progress_to_followers is
-    'Copies the counts and the progress of a leader to its followers.';
+comment on function worker.update_followers is
+    'Gives up to 1,000 followers of an active leader its status, its counts and its progress: those whose status is '
+    'another one, or whose progress is.';
+
+create function worker.live_followers(run_id uuid) returns integer
+language sql stable set search_path = ''
+begin atomic
+    select case when counted.followers <= settings.max_live_followers then counted.followers else 0 end
+    from worker.settings as settings
+    cross join lateral (
+        select count(*) as followers
+        from (
+            -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+            select from public.search_runs as follower
+            where follower.leader_run_id = live_followers.run_id
+            order by follower.leader_run_id, follower.user_id
+            limit settings.max_live_followers + 1
+        ) as first
+    ) as counted;
+end;
+comment on function worker.live_followers is
+    'Returns how many followers get each progress of a run: none if it has more than max_live_followers.';
 
 -- sharing/answer
 -- How does a run end that another run answers? With the status, counts and results of the run that answers it.
@@ -1668,6 +1701,10 @@ begin
     run.progress := other.progress;
     if other.completed_at is null then
         run.leader_run_id := other.id;
+        run.status := other.status;
+        run.error_code := other.error_code;
+        run.error_message := other.error_message;
+        run.started_at := case other.status when 'running' then worker.now() end;
     else
         run.shared_run_id := other.id;
         run.status := other.status;
@@ -1755,7 +1792,8 @@ create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     update public.search_runs as run
-    set leader_run_id = null, run_after = worker.now(), jobs_found = 0, items_found = 0, new_items = 0
+    set status = 'pending', leader_run_id = null, run_after = worker.now(), started_at = null, error_code = null,
+        error_message = null, progress = jsonb_build_object('step', 'queued'), jobs_found = 0, items_found = 0, new_items = 0
     where run.id = any (detach_followers.followers);
     select worker.add_sites(detach_followers.followers);
 end;
@@ -1784,7 +1822,8 @@ begin
 
     perform worker.transfer_search(new_leader, ended);
     update public.search_runs as run
-    set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
+    set status = 'pending', leader_run_id = null, error_code = null, error_message = null,
+        progress = jsonb_build_object('step', 'queued'),
         -- The saved pages, and all followers, need the same newer_than.
         newer_than = former.newer_than,
         started_at = case
@@ -1799,7 +1838,9 @@ begin
     cross join lateral worker.run_counts(following) as counts
     cross join lateral worker.count_things(new_leader, worker.runs_shown_before(following)) as things
     where run.id = new_leader and following.id = run.id;
-    update public.search_runs as follower set leader_run_id = new_leader
+    update public.search_runs as follower
+    set leader_run_id = new_leader, status = 'pending', error_code = null, error_message = null,
+        progress = jsonb_build_object('step', 'queued')
     where follower.id = any (followers) and follower.id <> new_leader;
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;
@@ -1886,7 +1927,7 @@ begin
         if not found then  -- deleted since then: worker.leader_deleted has a row of its own
             return true;
         elsif former.completed_at is null then  -- deferred while a run was joining it
-            perform worker.copy_progress_to_followers(former.id);
+            perform worker.update_followers(former.id);
             return is_held;
         end if;
     end if;
@@ -3605,8 +3646,8 @@ comment on function public.worker_observe_limits is
 
 -- runs/progress
 -- How far is a run? Each write of a run that is searched derives its counts. Progress is written at most once per
--- progress_interval.
--- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease.
+-- progress_interval, and less often the more runs are searched.
+-- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease, sharing/follow.
 
 create function worker.merge_site_progress(former jsonb, report jsonb) returns jsonb
 language sql immutable set search_path = ''
@@ -3628,12 +3669,13 @@ begin
     select counts.* into new.jobs_found, new.progress_current from worker.run_counts(new) as counts;
     select things.* into new.items_found, new.new_items
     from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
-    return new;
+    -- Realtime broadcasts every update: skip those without a change.
+    return case when new is distinct from old then new end;
 end;
 $$;
 comment on function worker.derive_counts is
     'Derives the counts of a run that is searched from its sites and results, at each write. The sites are written '
-    'before.';
+    'before. Skips a write that changes nothing.';
 
 -- Fires after cancel_run, which ends the sites: triggers fire in the order of their names.
 create trigger derive_counts before update on public.search_runs
@@ -3673,17 +3715,39 @@ comment on function worker.write_progress is
     'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
     'sites.';
 
-create function worker.may_write_progress(run_id uuid) returns boolean
+create function worker.seconds_until_progress(run_id uuid) returns double precision
 language sql stable set search_path = ''
 begin atomic
-    select run.updated_at <= worker.now() - settings.progress_interval
+    select extract(epoch from run.updated_at - worker.now() + settings.progress_interval * greatest(
+        1, (select count(*) from worker.leases)::double precision
+            * (1 + worker.live_followers(run.id)) / settings.max_changes_per_interval))
     from public.search_runs as run, worker.settings as settings
-    where run.id = may_write_progress.run_id;
+    where run.id = seconds_until_progress.run_id;
 end;
-comment on function worker.may_write_progress is
-    'Returns whether the last write of a run is older than progress_interval.';
+comment on function worker.seconds_until_progress is
+    'Returns the seconds until the progress of a run may be written again, so that all runs that are searched, with '
+    'the followers of each, make at most max_changes_per_interval.';
 
-create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns void
+create function worker.show_progress(run_id uuid, progress jsonb) returns double precision
+language plpgsql set search_path = '' as $$
+declare
+    seconds double precision := worker.seconds_until_progress(show_progress.run_id);
+begin
+    if seconds > 0 then
+        return seconds;
+    end if;
+    perform worker.write_progress(show_progress.run_id, show_progress.progress);
+    if worker.live_followers(show_progress.run_id) > 0 then
+        perform worker.update_followers(show_progress.run_id);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.show_progress is
+    'Writes the progress of a run and of its live followers, unless the last change is too recent. Returns the '
+    'seconds until it can be written; null if it was.';
+
+create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns double precision
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
@@ -3695,14 +3759,12 @@ begin
     end if;
     perform worker.lock_lease(worker_write_progress.run_id, lease_token);
     perform worker.require_site(worker_write_progress.run_id, worker_write_progress.progress ->> 'site');
-    if worker.may_write_progress(worker_write_progress.run_id) then
-        perform worker.write_progress(worker_write_progress.run_id, worker_write_progress.progress);
-    end if;
+    return worker.show_progress(worker_write_progress.run_id, worker_write_progress.progress);
 end;
 $$;
 comment on function public.worker_write_progress is
-    'Reports the progress of a site between two pages: {step, site, current, total, details}. Ignored within '
-    'worker.settings.progress_interval of the last write.';
+    'Reports the progress of a site between two pages: {step, site, current, total, details}. Returns the seconds '
+    'until it can be written, if the last change of the run is too recent; null if it was written.';
 
 -- runs/resume
 -- Where does the search of a site continue? After its last saved page, if that page has a cursor for the same account
@@ -3756,7 +3818,7 @@ comment on function worker.site_to_search is
 -- runs/release
 -- What happens to the runs of a worker that stops? They go back to their old place in the queue. The attempt does not
 -- count.
--- Calls: kernel/clock, kernel/run_sites.
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow.
 
 create function worker.requeue_runs(run_ids uuid[], event text) returns void
 language plpgsql set search_path = '' as $$
@@ -3775,6 +3837,7 @@ begin
     update public.search_runs as run
     set status = 'pending', attempts = run.attempts - 1, progress = jsonb_build_object('step', 'queued')
     where run.id = any (run_ids);
+    perform worker.update_followers(run_id) from unnest(run_ids) as run_id;
 end;
 $$;
 comment on function worker.requeue_runs is
@@ -3880,7 +3943,7 @@ create trigger enforce_final_status before update on public.search_runs
 -- runs/retry
 -- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its failed
 -- sites is no longer paused.
--- Calls: kernel/clock, kernel/run_sites, sites/accounts.
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow, sites/accounts.
 
 create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -3918,6 +3981,7 @@ begin
             * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
     where run.id = retry_run.run_id
     returning run.run_after into next_attempt_at;
+    perform worker.update_followers(retry_run.run_id);
 
     insert into public.run_events (run_id, event, data, created_at)
     values (retry_run.run_id, 'retried',
@@ -3976,7 +4040,7 @@ begin
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
 
     if updates_followers then
-        perform worker.copy_progress_to_followers(defer_run.run_id);
+        perform worker.update_followers(defer_run.run_id);
         -- A follower that is joining now is not visible yet: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run
@@ -4325,6 +4389,7 @@ begin
         update public.search_runs as run
         set run_after = null, position = due.position,
             leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
+            error_code = due.error_code, error_message = due.error_message, started_at = due.started_at,
             jobs_found = due.jobs_found, items_found = due.items_found, new_items = due.new_items,
             progress_current = due.progress_current, progress = due.progress, completed_at = due.completed_at
         where run.id = due.id;
@@ -4459,8 +4524,8 @@ comment on function worker.users_with_capacity is
 -- runs/claim
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote, runs/heartbeat,
---   runs/running_limit.
+-- Calls: kernel/clock, sharing/follow, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote,
+--   runs/heartbeat, runs/running_limit.
 
 create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -4505,10 +4570,13 @@ begin
                from worker.rank_sites(leased.run_id, leased.token) as ranked)),
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
+
+    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id;
 end;
 $$;
 comment on function worker.start_runs is
-    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer.';
+    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer. Its followers are '
+    'running as well, and count for nobody.';
 
 create function worker.lock_ready_runs(kinds text[], full_users uuid[], most integer) returns uuid[]
 language plpgsql set search_path = '' as $$
@@ -4662,7 +4730,7 @@ begin
         progress = worker.with_step(started.progress, 'searching'),
         error_code = null, error_message = null, retryable = null
     where started.run_id = searched.run_id and started.site = searched.site;
-    perform worker.write_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
+    perform worker.show_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
     insert into public.run_events (run_id, event, site, data, created_at)
     values (searched.run_id, 'site_started', searched.site,
             jsonb_build_object('attempt', worker_start_site.attempt), worker.now());
@@ -4677,7 +4745,7 @@ comment on function public.worker_start_site is
 -- runs/finish_site
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker, runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -4774,9 +4842,8 @@ begin
         return;
     end if;
 
-    perform worker.write_progress(worker_finish_site.run_id,
+    perform worker.show_progress(worker_finish_site.run_id,
         jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
-    perform worker.copy_progress_to_followers(worker_finish_site.run_id);
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
@@ -5574,9 +5641,8 @@ begin
     if page.status = 'fetched' then
         saved := worker.load_page(page.id, (raw ->> 'version')::integer, (raw ->> 'transform_ms')::integer,
                                   raw -> 'completeness', worker_save_page.items, worker_save_page.errors);
-        if worker.may_write_progress(worker_save_page.run_id) then
-            perform worker.write_progress(worker_save_page.run_id, worker_save_page.progress);
-        end if;
+        saved := saved || jsonb_strip_nulls(jsonb_build_object(
+            'shown_in_seconds', worker.show_progress(worker_save_page.run_id, worker_save_page.progress)));
         -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
         if saved ->> 'status' <> 'failed' and searched.status = 'running'
            and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
@@ -5599,7 +5665,8 @@ comment on function public.worker_save_page is
     'is_last, transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, '
     'raw}. Returns {status, results, new}: completed, partial (some items were invalid) or failed (all were '
     'invalid, or they were not loaded); the number of results new to the run; and of things that no earlier run of '
-    'the same search had. While the site is pending, as it is for a page of an earlier attempt, also returns '
+    'the same search had. If the last change of the run is too recent to write its progress, also returns '
+    'shown_in_seconds, after which it can be written. While the site is pending, as it is for a page of an earlier attempt, also returns '
     'pending_site, which is as in worker.site_to_search. Idempotent.';
 
 -- pages/reprocess
@@ -5905,7 +5972,7 @@ comment on function public.worker_delete_expired is
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 3;
+return 4;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes their arguments or results increases it.';
 
@@ -6093,6 +6160,39 @@ end;
 $$;
 comment on function public.cancel_search is
     'Ends a pending or running run of the signed-in user at once, and returns it. A finished run stays as it is.';
+
+-- frontends/run_sites
+-- How far is each site of a run? The rows of the run that searches say it: the run itself, its leader, or the run that
+-- answered it.
+-- Calls: nothing.
+
+create view public.run_sites with (security_invoker = true) as
+select
+    run.id as run_id,
+    searched.site,
+    searched.position,
+    searched.status,
+    searched.jobs_found,
+    searched.attempts,
+    searched.error_code,
+    searched.error_message,
+    searched.retryable,
+    searched.progress,
+    searched.started_at,
+    searched.completed_at
+from public.search_runs as run
+join public.search_run_sites as searched
+    -- Not coalesce(), as in run_items.
+    on searched.run_id = case
+        when run.shared_run_id is not null then run.shared_run_id
+        when run.leader_run_id is not null then run.leader_run_id
+        else run.id
+    end;
+comment on view public.run_sites is 'The sites of a run, also if another run searches for it.';
+comment on column public.run_sites.run_id is 'The run. Always filter by it.';
+comment on column public.run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.run_sites.position is
+    'Place in the order in which the user of the run that searches named the sites, from 1.';
 
 -- frontends/run_items
 -- What does a user see of a run? Each thing once, with the fields of the run's own sightings.
@@ -6404,7 +6504,7 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events', 'run_items'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
@@ -6504,7 +6604,8 @@ create policy "Owners delete their saved searches" on public.saved_searches
     for delete to authenticated using (user_id = (select auth.uid()));
 
 -- access/realtime
--- Which tables does Realtime publish?
+-- Which tables does Realtime publish? Only the runs. When a run changes, its viewers read its sites and its results.
+-- Each change costs a policy check for each subscriber, and a run with hundreds of results would make hundreds of them.
 -- Calls: nothing.
 
-alter publication supabase_realtime add table public.search_runs, public.search_run_sites, public.search_results;
+alter publication supabase_realtime add table public.search_runs;

@@ -28,10 +28,10 @@ create temporary view found as
 """
 
 AT_ALL_TIMES: dict[str, str] = {
-    "a run has a lease while it runs, and only then": """
+    "a run has a lease while it is searched itself, and only then": """
         select format('%s: %s', run.id, run.status)
         from public.search_runs as run left join worker.leases as lease on lease.run_id = run.id
-        where (run.status = 'running') <> (lease.run_id is not null)
+        where (run.status = 'running' and run.leader_run_id is null) <> (lease.run_id is not null)
     """,
     "no user has more running runs than allowed": """
         select format('%s: %s', user_id, count(*)) from worker.leases
@@ -54,7 +54,8 @@ AT_ALL_TIMES: dict[str, str] = {
         select format('%s: %s, follows %s: %s', run.id, run.status, leader.id, leader.status)
         from public.search_runs as run left join public.search_runs as leader on leader.id = run.leader_run_id
         where run.leader_run_id is not null and (
-            run.status <> 'pending' or run.fingerprint <> leader.fingerprint or leader.leader_run_id is not null
+            run.completed_at is not null or (run.status = 'running' and run.started_at is null)
+            or run.fingerprint <> leader.fingerprint or leader.leader_run_id is not null
             or coalesce(leader.newer_than, '-infinity') > coalesce(run.newer_than, '-infinity')
             or ((leader.id is null or leader.completed_at is not null)
                 and run.leader_run_id not in (select run_id from worker.ended_leaders)))

@@ -54,7 +54,7 @@ PLANTED = {
         insert into worker.leases (run_id, worker_id, claim_id, duration, expires_at, user_id)
         select id, 'w', gen_random_uuid(), '5 s', now(), user_id from search_runs
     """,
-    "a run has a lease while it runs, and only then":
+    "a run has a lease while it is searched itself, and only then":
         "update search_runs set status = 'running', completed_at = null",
     "no user has more running runs than allowed": """
         update worker.settings set max_running_per_user = 1;

@@ -9,6 +9,4 @@ declare global {
   const fresh: boolean;
   const parameters: Json, client_context: Json, filters: Json;
   function show(state: unknown): void;
-  function merge(run: unknown): void;
-  function mergeSite(site: unknown): void;
 }

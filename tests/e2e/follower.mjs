@@ -1,5 +1,4 @@
-// A frontend whose user asks for what is searched for already: insert, watch the run and its leader's sites, read what was
-// found. Writes what happens to standard output: JSON, one object a line.
+// A frontend whose user asks for what is searched for already: insert, watch the run, read its sites and what was found. Writes what happens to standard output: JSON, one object a line.
 import { createClient } from "@supabase/supabase-js";
 import WebSocket from "ws";
 
@@ -26,15 +25,12 @@ await new Promise((resolve) => {
         if (changed.completed_at) resolve();
       },
     )
-    .on(
-      "postgres_changes",
-      { event: "*", schema: "public", table: "search_run_sites", filter: `run_id=eq.${run.leader_run_id}` },
-      ({ new: site }) => tell({ site: site.site, status: site.status }),
-    )
     .on("system", {}, ({ status }) => tell({ system: status }))
     .subscribe();
 });
 
+const { data: sites } = await supabase.from("run_sites").select("site, status").eq("run_id", run.id).order("position");
+for (const { site, status } of sites) tell({ site, status });
 const { count } = await supabase
   .from("run_items")
   .select("item_id", { count: "exact", head: true })

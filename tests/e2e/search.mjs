@@ -19,8 +19,10 @@ const { data: run } = await supabase.from("search_runs").insert({ kind: "jobs", 
 tell({ enqueued: run.id, status: run.status });
 
 const ended = new Promise((resolve) => {
-  const show = (changed) => {
-    tell({ status: changed.status, progress: changed.progress_current, found: changed.jobs_found });
+  const show = async (changed) => {
+    tell({ status: changed.status, progress: changed.progress_current, found: changed.items_found });
+    const { data: sites } = await supabase.from("run_sites").select("*").eq("run_id", run.id).order("position");
+    for (const { site, status } of sites) tell({ site, status });
     if (changed.completed_at) resolve();
   };
   supabase
@@ -30,19 +32,9 @@ const ended = new Promise((resolve) => {
       { event: "*", schema: "public", table: "search_runs", filter: `id=eq.${run.id}` },
       ({ new: changed }) => show(changed),
     )
-    .on(
-      "postgres_changes",
-      { event: "*", schema: "public", table: "search_run_sites", filter: `run_id=eq.${run.id}` },
-      ({ new: site }) => tell({ site: site.site, status: site.status }),
-    )
-    .on(
-      "postgres_changes",
-      { event: "INSERT", schema: "public", table: "search_results", filter: `run_id=eq.${run.id}` },
-      ({ new: result }) => tell({ result: result.item_id }),
-    )
     .on("system", {}, async ({ status }) => {
-      const { data } = await supabase.from("search_runs").select("*, search_run_sites(*)").eq("id", run.id).single();
-      tell({ system: status, sites: data.search_run_sites.map(({ site }) => site) });
+      tell({ system: status });
+      const { data } = await supabase.from("search_runs").select("*").eq("id", run.id).single();
       show(data);
     })
     .subscribe();

@@ -269,13 +269,13 @@ async def test_versions(stack: Endpoints, replace: Replace, steps: int, marks: s
 
 
 async def test_a_table_that_is_not_published(stack: Endpoints, database: Connection) -> None:
-    await database.execute("alter publication supabase_realtime drop table public.search_run_sites")
+    await database.execute("alter publication supabase_realtime drop table public.search_runs")
     try:
         report = doctor(stack)
     finally:
-        await database.execute("alter publication supabase_realtime add table public.search_run_sites")
+        await database.execute("alter publication supabase_realtime add table public.search_runs")
     assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
-    assert "alter publication supabase_realtime add table public.search_run_sites." in report.text
+    assert "alter publication supabase_realtime add table public.search_runs." in report.text
 
 
 async def test_no_realtime(stack: Endpoints) -> None:

@@ -14,8 +14,7 @@ from worker.local.supabase.stack import Endpoints
 
 pytestmark = [*needs_node, pytest.mark.own_stack]
 
-TABLES = ("search_runs", "search_run_sites", "search_results")
-EVERYTHING = [{"event": "*", "schema": "public", "table": table} for table in TABLES]
+EVERYTHING = [{"event": "*", "schema": "public", "table": "search_runs"}]
 
 
 async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoints) -> None:
@@ -44,13 +43,10 @@ async def test_the_owner_sees_it_all_live_and_nobody_else_anything(stack: Endpoi
         progress = [state["progress"] for state in states]
         assert progress == sorted(progress)
         assert progress[-1] == 60
-        assert len(set(progress)) > 2
-        sites = [(event["site"], event["status"]) for event in watched if "site" in event]
-        assert list(dict.fromkeys(sites))[-3:] == [
-            ("linkedin", "completed"),
-            ("indeed", "running"),
-            ("indeed", "completed"),
-        ]
+        assert all(state["progress"] < 60 for state in states if state["status"] != "success")
+        assert states[-1]["found"] == items["items"]
+        sites = {event["site"]: event["status"] for event in watched if "site" in event}
+        assert sites == {"linkedin": "completed", "indeed": "completed"}
         assert {event["system"] for event in watched if "system" in event} == {"ok"}
         assert 30 <= items["items"] < 60  # what both boards have is one
         assert len(items["first"]) == 5

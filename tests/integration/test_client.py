@@ -80,18 +80,21 @@ async def test_a_deleted_run_is_dropped_and_the_rest_followed(
         assert [state[followed].run["status"] async for state in states][-1] == "cancelled"
 
 
-async def test_a_run_that_begins_to_follow_another_one_has_no_sites_of_its_own(
+async def test_a_run_that_begins_to_follow_another_one_shows_its_sites(
     users: tuple[User, User], kind: str, database: Connection
 ) -> None:
     user, stranger = users
     run_id, leader = await enqueue(user, kind), await enqueue(stranger, kind)
+    await database.execute("update public.search_run_sites set jobs_found = 7 where run_id = %s", [leader])
     async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
-        assert set((await anext(states))[run_id].sites) == {"indeed", "bayt"}
-        # As when a run is due while an equal one is searched for. Of the deletions nothing says whose sites they were.
+        sites = (await anext(states))[run_id].sites
+        assert {name: site["jobs_found"] for name, site in sites.items()} == {"indeed": 0, "bayt": 0}
+        # As when a run is due while an equal one is searched for.
         async with database.transaction():
             await database.execute("update public.search_runs set leader_run_id = %s where id = %s", [leader, run_id])
             await delete(database, "search_run_sites", "run_id = %s", run_id)
-        assert (await anext(states))[run_id].sites == {}
+        sites = (await anext(states))[run_id].sites
+        assert {name: site["jobs_found"] for name, site in sites.items()} == {"indeed": 7, "bayt": 7}
 
 
 async def test_following_ends_with_the_last_run(users: tuple[User, User], kind: str, database: Connection) -> None:
@@ -107,7 +110,6 @@ TERSE = replace(DEFAULT_TIMING, recheck_seconds=0.3)
 """For a test of what Realtime loses; all others are over before the runs are read again."""
 
 LOSE_RUNS = "alter publication supabase_realtime {} table public.search_runs"
-LOSE_SITES = "alter publication supabase_realtime {} table public.search_run_sites"
 
 
 async def until(
@@ -136,45 +138,16 @@ async def test_what_realtime_loses_in_silence_is_read(
         assert [state[run_id].run["status"] async for state in states][-1] == "cancelled"
 
 
-async def test_columns_that_realtime_leaves_out_stay_as_they_were(
-    users: tuple[User, User], kind: str, database: Connection
-) -> None:
+async def test_sites_are_read_when_their_run_changes(users: tuple[User, User], kind: str, database: Connection) -> None:
     user, _ = users
-    run_id = await enqueue(user, kind)
-    # Too long to be stored in the row: an update of another column does not bring it.
-    long = "".join(uuid4().hex for _ in range(300))
-    set_message = "update public.search_run_sites set error_message = %s where run_id = %s and site = 'bayt'"
-    await database.execute(set_message, [long, run_id])
-    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
-        known = (await anext(states))[run_id].sites["bayt"]
-        await database.execute("update public.search_run_sites set jobs_found = 5 where run_id = %s", [run_id])
-        state = await until(states, lambda state: state[run_id].sites["bayt"]["jobs_found"] == 5)
-        assert state[run_id].sites["bayt"] == known | {"jobs_found": 5}
-
-
-async def test_a_site_that_is_met_in_the_middle_is_read_whole(
-    users: tuple[User, User], kind: str, database: Connection
-) -> None:
-    user, _ = users
-    run_id = await enqueue(user, kind)
-    long = "".join(uuid4().hex for _ in range(300))
-    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id])) as states:
+    run_id, other = await enqueue(user, kind), await enqueue(user, kind)
+    async with asyncio.timeout(PATIENCE), aclosing(user.follow([run_id, other])) as states:
         await anext(states)
-        await database.execute(LOSE_SITES.format("drop").encode())
-        try:
-            await database.execute(
-                "insert into public.search_run_sites (run_id, site, position, error_message)"
-                " values (%s, 'naukri', 3, %s)",
-                [run_id, long],
-            )
-        finally:
-            await database.execute(LOSE_SITES.format("add").encode())
-        await database.execute(
-            "update public.search_run_sites set jobs_found = 5 where run_id = %s and site = 'naukri'", [run_id]
-        )
-        state = await until(states, lambda state: "naukri" in state[run_id].sites)
-        site = state[run_id].sites["naukri"]
-        assert (site["error_message"], site["jobs_found"], site["status"]) == (long, 5, "pending")
+        await database.execute("update public.search_run_sites set jobs_found = 5 where run_id = %s", [run_id])
+        await database.execute("update public.search_runs set jobs_found = 10 where id = %s", [run_id])
+        state = await until(states, lambda state: state[run_id].run["jobs_found"] == 10)
+        assert [site["jobs_found"] for site in state[run_id].sites.values()] == [5, 5]
+        assert list(state) == [run_id, other]
 
 
 async def test_a_run_that_is_too_large_for_realtime_is_read(

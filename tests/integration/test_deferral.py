@@ -380,10 +380,15 @@ async def test_of_short_waits_followers_are_told_once_a_minute(
         await pause(database, "linkedin", wait)
         answer = await start_site(service, run, "linkedin")
         await call(service, "worker_finish_run", **lease(run))
+        told = await run_of(bob, follower["id"])
         await let_go_on(database, run["run_id"])
         (run,) = await claim(service, kind)
-        (site,) = (await run_of(bob, follower["id"]))["progress"]["details"]["sites"]
-        return bool(site["until"] == answer["until"])
+        assert (await run_of(bob, follower["id"]))["status"] == "running"
+        if told["status"] == "running":
+            return False
+        (site,) = told["progress"]["details"]["sites"]
+        assert (told["status"], site["until"]) == ("pending", answer["until"])
+        return True
 
     assert [await told_after(wait) for wait in ("30 seconds", "31 seconds", "2 minutes")] == [True, False, True]
     await database.execute(

@@ -82,6 +82,12 @@ RELATIONS: Mapping[str, Mapping[str, str]] = {
         "other": "none no-table no-table no-table",
         "service_role": "yes no-table no-table no-table",
     },
+    "run_sites": {
+        "anon": "denied no-table no-table no-table",
+        "own": "yes no-table no-table no-table",
+        "other": "none no-table no-table no-table",
+        "service_role": "yes no-table no-table no-table",
+    },
 }
 
 # Who may execute each function of `public`.
@@ -216,6 +222,7 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
         "search_results": of_the_run,
         "run_events": of_the_run,
         "run_items": of_the_run,
+        "run_sites": of_the_run,
         "items": {"id": item_id},
         "item_sources": {"item_id": item_id},
         "organizations": {"id": organization_id},
@@ -292,6 +299,7 @@ def new_row(relation: str, of: Side, kind: str) -> Row:
         "organizations": {"id": str(uuid4()), "key": "acme", "name": "Acme", "seen_at": {}},
         "item_embeddings": {"item_id": of.rows["items"]["id"], "embedding": [1, *[0] * 255], "embedded_at": now},
         "run_items": {"run_id": run_id},
+        "run_sites": {"run_id": run_id},
     }  # fmt: skip
     return rows[relation]
 
@@ -307,6 +315,7 @@ CHANGED_COLUMN: Mapping[str, Row] = {
     "item_embeddings": {"embedded_at": "2026-11-22T00:00:00Z"},
     "saved_searches": {"name": "changed"},
     "run_items": {"title": "changed"},
+    "run_sites": {"jobs_found": 5},
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.support.database import Configure, Connection
+from tests.support.database import Configure, Connection, scalar
 from tests.support.queue import Row, call, claim, enqueue, lease, page, refusal, start_site
 
 
@@ -70,6 +70,41 @@ async def test_it_is_written_at_most_once_in_an_interval(
     await call(service, "worker_save_page", **lease(run), **found)
     assert await run_progress(ada, run) == before
     assert (await site_progress(ada, run))["indeed"]["current"] == 1
+
+
+async def test_the_more_runs_are_searched_the_less_often_is_each_written(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    service: AsyncClient,
+    database: Connection,
+    kind: str,
+    term: str,
+    configure: Configure,
+) -> None:
+    await configure("max_running_per_user", None)
+    await enqueue(ada, kind, search_term=term)
+    for _ in range(2):
+        await enqueue(bob, kind)
+    runs = {run["parameters"]["search_term"]: run for run in await claim(service, kind, slots=3)}
+    searched = await scalar(database, "select count(*) from worker.leases")
+
+    async def seconds() -> float:
+        told = {"step": "searching", "site": "indeed"}
+        answer: float = await call(service, "worker_write_progress", **lease(runs[term]), progress=told)
+        return answer
+
+    await configure("progress_interval", "1000 seconds")
+    await configure("max_changes_per_interval", searched)
+    assert 900 < await seconds() <= 1000
+    await configure("max_changes_per_interval", 1)
+    assert 1000 * searched - 100 < await seconds() <= 1000 * searched
+    # Each of its followers costs as much as the run.
+    for _ in range(2):
+        await enqueue(bob, kind, search_term=term)
+    assert 3000 * searched - 100 < await seconds() <= 3000 * searched
+    await configure("max_live_followers", 1)
+    assert 1000 * searched - 100 < await seconds() <= 1000 * searched
 
 
 async def test_telling_the_same_again_touches_no_site(

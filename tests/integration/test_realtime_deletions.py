@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import aclosing
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from supabase import AsyncClient
@@ -62,9 +61,6 @@ async def test_a_stranger_hears_of_deletions_but_not_of_what(
     run: Row,
     way: str,
 ) -> None:
-    ids = await database.execute("select item_id::text from public.search_results where run_id = %s", [run["id"]])
-    items = [item for (item,) in await ids.fetchall()]
-    assert len(items) == 4
     end_of_search = await enqueue(bob, run["kind"])
 
     async def delete() -> None:
@@ -84,15 +80,9 @@ async def test_a_stranger_hears_of_deletions_but_not_of_what(
         await service.table("search_runs").delete().eq("id", end_of_search["id"]).execute()
 
     heard = await heard_by(stack, bob, end_of_search["id"], delete)
-    of_run = [change for change in heard if change.old_record != {"id": end_of_search["id"]}]
-    children = [change for change in of_run if change.table != "search_runs"]
-    assert {change.type for change in heard} == {"DELETE"}
-    assert [change.old_record for change in of_run if change.table == "search_runs"] == [{"id": run["id"]}]
-    # Each with a key that says nothing, and that nobody but its readers has seen before.
-    assert len(children) >= 2 + 4
-    assert all(list(change.old_record) == ["id"] and UUID(change.old_record["id"]).version == 4 for change in children)
-    told = json.dumps([change.old_record for change in children])
-    assert not any(word in told for word in [run["id"], *SITES, *items])
+    assert [(change.type, change.old_record) for change in heard] == [
+        ("DELETE", {"id": run["id"]}), ("DELETE", {"id": end_of_search["id"]})
+    ]  # fmt: skip
 
 
 async def test_the_schema_document_says_what_a_deletion_shows(stack: Endpoints) -> None:

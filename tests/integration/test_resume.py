@@ -38,12 +38,12 @@ def resumption(run: Row, site: str = "indeed") -> Row:
 
 
 async def save(service: AsyncClient, run: Row, number: int, site: str = "indeed", **told: Any) -> Row:
-    """Save a page with one result, with a cursor unless it is told otherwise."""
+    """Save a page with one result, with a cursor unless it is told otherwise; return the answer, whatever its pace."""
     searched = given(run, site)
     fetched = {"attempt": searched["attempt"], "account": searched["account"], "cursor": {"after": number}}
     found = page(site, number, [uuid4().hex], **fetched | told)
     saved: Row = await call(service, "worker_save_page", **lease(run), **found)
-    return saved
+    return {name: value for name, value in saved.items() if name != "shown_in_seconds"}
 
 
 async def stop(service: AsyncClient, database: Connection, run: Row, way: str) -> None:

@@ -277,7 +277,7 @@ async def test_users_cannot_make_themselves_followers(
 # Realtime -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_follower_costs_a_row_change_for_each_site_that_ends_and_one_for_its_own_end(
+async def test_a_follower_costs_a_row_change_for_its_start_and_one_for_its_end(
     *,
     stack: Endpoints,
     ada: AsyncClient,
@@ -303,30 +303,77 @@ async def test_a_follower_costs_a_row_change_for_each_site_that_ends_and_one_for
 
     await everybody.listen_until(own)
     # A claim sees to what other tests have left, too.
-    ours = {run["id"] for run in (leader, own, *followers)}
-    counts = Counter(
-        f"{event.table} {event.type}"
-        for event in everybody.heard
-        if event.record.get("run_id", event.record.get("id")) in ours
-    )
-    of_leader = 1 + 2 * len(SITES) + 1  # claimed; each site started and finished; the end
-    of_followers = len(followers) * (len(SITES) + 1)  # each site finished; the end
-    of_own = 2  # claimed, cancelled
-    assert counts == {
-        "search_runs UPDATE": of_leader + of_followers + of_own,
-        "search_run_sites UPDATE": 2 * len(SITES) + len(SITES),  # of the leader; of the run that is cancelled
-        "search_results INSERT": 2 * len(SITES),
-    }
+    ours = [run["id"] for run in (leader, own, *followers)]
+    counts = Counter(event.record["id"] for event in everybody.heard if event.record["id"] in ours)
+    assert counts == dict.fromkeys(ours, 2)
 
-    counts = await follower.listen_until(followers[-1])
-    heard = {event.record["run_id"] for event in follower.heard if event.table != "search_runs"}
-    assert heard == {leader["id"]}
-    assert counts["search_results INSERT"] == 2 * len(SITES)
-    assert counts["search_run_sites UPDATE"] == 2 * len(SITES)
-    assert leader["id"] not in {event.record["id"] for event in follower.heard if event.table == "search_runs"}
+    await follower.listen_until(followers[-1])
+    heard = [(event.record["id"], event.record["status"], event.record["started_at"]) for event in follower.heard]
+    assert {run_id for run_id, _, _ in heard} == {run["id"] for run in followers}
+    started, ended = ((status, at) for run_id, status, at in heard if run_id == followers[-1]["id"])
+    assert started[0] == "running"
+    assert started[1] is not None
+    assert ended == ("success", started[1])
 
     await stranger.listen_until(own)
-    assert {event.record.get("run_id", event.record.get("id")) for event in stranger.heard} == {own["id"]}
+    assert {event.record["id"] for event in stranger.heard} == {own["id"]}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_followers_move_with_their_leader_up_to_a_number(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+    configure: Configure,
+    most: int,
+) -> None:
+    await configure("progress_interval", "0")
+    await configure("max_live_followers", most)
+    leader = await insert_run(ada, kind, term)
+    followers = [(client, await insert_run(client, kind, term)) for client in (bob, cleo)]
+    (claimed,) = await claim(service, kind)
+    await start_site(service, claimed, "indeed")
+    await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex, uuid4().hex]))
+    for client, run in followers:
+        seen = await run_of(client, run["id"])
+        assert (seen["status"], seen["leader_run_id"]) == ("running", leader["id"])
+        names = ("jobs_found", "items_found", "new_items", "progress_current")
+        assert [seen[name] for name in names] == ([2] * 4 if most == 2 else [0] * 4)
+        # What is not sent can be read.
+        query = client.table("run_sites").select("site, status, jobs_found").eq("run_id", run["id"]).order("position")
+        assert (await query.execute()).data == [
+            {"site": "indeed", "status": "running", "jobs_found": 2},
+            {"site": "linkedin", "status": "pending", "jobs_found": 0},
+        ]
+
+
+async def test_what_a_follower_has_seen_before_is_not_new_to_it(
+    *,
+    ada: AsyncClient,
+    bob: AsyncClient,
+    cleo: AsyncClient,
+    service: AsyncClient,
+    kind: str,
+    term: str,
+) -> None:
+    known = uuid4().hex
+    await insert_run(bob, kind, term)
+    (claimed,) = await claim(service, kind)
+    await search(service, claimed, {"indeed": [[known]], "linkedin": [[]]})
+
+    clients = (ada, bob, cleo)
+    runs = [await insert_run(client, kind, term, fresh=True) for client in clients]
+    (claimed,) = await claim(service, kind)
+    await search(service, claimed, {"indeed": [[known]], "linkedin": [[uuid4().hex]]})
+    for client, run, new in zip(clients, runs, (2, 1, 2), strict=True):
+        ended = await run_of(client, run["id"])
+        assert (ended["items_found"], ended["new_items"]) == (2, new)
+        items: Any = client.table("run_items").select("is_new").eq("run_id", run["id"])
+        assert sum(item["is_new"] for item in (await items.execute()).data) == new
 
 
 async def test_a_run_that_is_answered_at_once_costs_one_row_change(
@@ -575,15 +622,17 @@ async def test_a_site_ends_without_waiting_for_a_follower(
     as_worker: Connection,
     kind: str,
     term: str,
+    configure: Configure,
 ) -> None:
+    await configure("progress_interval", "0")
     await insert_run(ada, kind, term)
     held, other = await insert_run(bob, kind, term), await insert_run(bob, kind, term)
     (run,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(run), site="linkedin", attempt=1)
-    await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, held)
     async with asyncio.timeout(10):
+        await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
         await as_worker.execute(FINISH_SITE, lease(run))
     await as_bob.execute("rollback")
     assert [(await run_of(bob, follower["id"]))["jobs_found"] for follower in (held, other)] == [0, 1]
@@ -674,7 +723,7 @@ async def test_two_users_who_each_cancel_a_leader_of_the_other_never_wait_in_a_c
     assert runs == {last["id"]} | (set() if end == "commit" else {leaders[1]["id"]})
     left = await run_of(bob, follower["id"])
     assert (left["status"], left["leader_run_id"]) == (
-        ("cancelled", None) if end == "commit" else ("pending", last["id"])
+        ("cancelled", None) if end == "commit" else ("running", last["id"])
     )
 
 
@@ -921,7 +970,7 @@ select 'a follower without an active leader: ' || run.id
 from public.search_runs as run left join public.search_runs as leader on leader.id = run.leader_run_id
 where run.kind = %(kind)s and run.leader_run_id is not null
   and not exists (select from worker.ended_leaders as ended where ended.run_id = run.leader_run_id)
-  and (leader.id is null or run.status <> 'pending'
+  and (leader.id is null or run.completed_at is not null or (run.status = 'running' and run.started_at is null)
        or leader.completed_at is not null or leader.leader_run_id is not null)
 union all
 select 'more than one leader: ' || min(run.id::text)

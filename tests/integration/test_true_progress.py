@@ -177,7 +177,7 @@ class Course:
                 self._check_things(run)
                 assert run["progress_current"] == TOTAL
             else:
-                self._check_follower(run)
+                self._check_follower(run, former)
             self._former[run["id"]] = run["progress_current"]
 
     def _check_search(self, run: Row, former: int) -> None:
@@ -197,16 +197,19 @@ class Course:
         )
         if run["completed_at"] is None:
             told = min(told, TOTAL - 1)
-        # A run whose leader ended while an equal run began starts again with nothing.
-        if all(site["attempts"] == 0 for site in sites) and not run["jobs_found"]:
-            self._restarted.add(run["id"])
         assert told >= former or run["id"] in self._restarted
         assert run["progress_current"] == max(former, told)
 
-    def _check_follower(self, run: Row) -> None:
+    def _check_follower(self, run: Row, former: int) -> None:
         for leader in self._run(LEADER, run["leader_run_id"]):
-            assert run["jobs_found"] <= leader["jobs_found"]
-            assert run["items_found"] <= leader["items_found"]
+            assert run["progress_current"] <= max(former, leader["progress_current"])
+            # Its leader ended, and it follows another one, which began in between.
+            if leader["progress_current"] < former:
+                self._restarted.add(run["id"])
+            elif run["status"] == leader["status"]:
+                names = ("jobs_found", "items_found", "progress_current")
+                assert {name: run[name] for name in names} == {name: leader[name] for name in names}
+                assert (run["started_at"] is not None) or leader["status"] == "pending"
 
     def _check_things(self, run: Row) -> None:
         if self._run("select from worker.ended_leaders where run_id = %s", run["shared_run_id"]):

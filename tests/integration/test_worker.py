@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support.database import Configure
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import signed_in_user
 from tests.support.workers import drain, worker_of, worker_process
@@ -81,7 +82,7 @@ def spooled(folder: Path) -> list[Any]:
 async def last(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The user's last run, and its sites by name."""
     (run,) = await user.runs(1)
-    return run, {site["site"]: site for site in run["search_run_sites"]}
+    return run, {site["site"]: site for site in run["run_sites"]}
 
 
 async def sightings(user: User, run_id: str) -> int:
@@ -230,7 +231,8 @@ async def test_the_search_outlives_the_client_that_enqueued_it(stack: Endpoints,
         assert (run["id"], run["status"], run["jobs_found"]) == (run_id, "success", 25)
 
 
-async def test_the_owner_watches_it_live(stack: Endpoints, boards: Boards, user: User) -> None:
+async def test_the_owner_watches_it_live(stack: Endpoints, boards: Boards, user: User, configure: Configure) -> None:
+    await configure("progress_interval", "0")  # the boards answer at once
     run_id = await enqueue_jobs(user, "linkedin", "indeed", results_wanted=30)
     seen: list[dict[str, Any]] = []
     async with worker_process(stack, boards, "run"), aclosing(user.follow([run_id])) as states:
@@ -650,8 +652,8 @@ async def test_a_cancelled_search_is_killed_and_nothing_comes_after(
         worker.process.send_signal(signal.SIGTERM)
         assert (await worker.ended())[0] == 0
     run, _ = await last(user)
-    assert run == cancelled | {"search_run_sites": run["search_run_sites"]}
-    sites = {site["site"]: site["status"] for site in run["search_run_sites"]}
+    assert run == cancelled | {"run_sites": run["run_sites"]}
+    sites = {site["site"]: site["status"] for site in run["run_sites"]}
     assert sites == {"indeed": "completed", "linkedin": "skipped", "glassdoor": "skipped"}
     assert boards.requests("glassdoor") == []
 

@@ -26,7 +26,7 @@ PROTOCOLS = ("1.0.0", "2.0.0")
 SUBSCRIBED = {"extension": "postgres_changes", "status": "ok", "message": "Subscribed to PostgreSQL", "channel": "runs"}
 ALICE, BOB = str(uuid4()), str(uuid4())
 
-PUBLISHED_TABLES = ("search_runs", "search_run_sites", "search_results")
+PUBLISHED_TABLES = ("search_runs",)
 
 T = TypeVar("T")
 

@@ -95,7 +95,7 @@ def run_of(text: str) -> FollowedRun:
     run: dict[str, Any] = {
         "id": text, "kind": text, "status": text, "run_after": None, "leader_run_id": None, "shared_run_id": None,
         "jobs_found": 1, "progress_current": 1, "progress_total": 2, "created_at": "2026-11-22T09:30:00+00:00",
-        "parameters": {"search_term": text, "location": text}, "progress": {}, "search_run_sites": [*sites.values()],
+        "parameters": {"search_term": text, "location": text}, "progress": {}, "run_sites": [*sites.values()],
     }  # fmt: skip
     return FollowedRun(run, sites)
 

@@ -40,7 +40,7 @@ RUN: dict[str, Any] = {
     "created_at": "2026-11-22T09:30:00+00:00",
     "parameters": {"search_term": "engineer", "location": "Berlin"},
     "progress": {"step": "finished"},
-    "search_run_sites": list(SITES.values()),
+    "run_sites": list(SITES.values()),
 }
 NO_PAY = {"salary_min": None, "salary_max": None, "currency": None, "salary_interval": None}
 

@@ -54,7 +54,7 @@ CHECK_SECONDS = 30
 CLOCK_SKEW_WARNING_SECONDS = 2
 SNAPSHOT_WARNING_SECONDS = 300
 
-PUBLISHED_TABLES = ("search_runs", "search_run_sites", "search_results")
+PUBLISHED_TABLES = ("search_runs",)
 # https://supabase.com/docs/guides/platform/http-status-codes
 PROJECT_PAUSED = 540
 # PostgREST's codes and PostgreSQL's (https://docs.postgrest.org/en/v14/references/errors.html).

@@ -187,7 +187,7 @@ def runs_table(runs: Sequence[Row]) -> Table:
     table.add_column("Search and sites")  # what does not fit continues below
     for run in runs:
         search = ", ".join(filter(None, (title_of(run), run["parameters"].get("location"))))
-        sites = " ".join(f"{MARKS.get(site['status'], '?')}{site['site']}" for site in run["search_run_sites"])
+        sites = " ".join(f"{MARKS.get(site['status'], '?')}{site['site']}" for site in run["run_sites"])
         table.add_row(
             cell(run["id"]),
             local_time(run["created_at"])[:5],

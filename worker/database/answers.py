@@ -68,12 +68,14 @@ class SavedPage:
         status: `completed`, `partial` (some items were invalid) or `failed` (all items were, or loading failed).
         results: Items that this run had not found before.
         new: Items that no earlier run of the same search had found.
+        shown_in_seconds: Seconds until the progress can be written; None if it was written with the page.
         pending_site: While the site is pending: the site with the position at which its search starts.
     """
 
     status: str
     results: int
     new: int
+    shown_in_seconds: float | None = None
     pending_site: RunSite | None = None
 
 

@@ -161,7 +161,12 @@ def lease_states(rows: Sequence[Row]) -> dict[Lease, str]:
 def saved_page(answer: Row) -> SavedPage:
     """Decode what became of a page."""
     site = answer.get("pending_site")
-    return _picked(SavedPage, answer, pending_site=None if site is None else _picked(RunSite, site))
+    return _picked(
+        SavedPage,
+        answer,
+        shown_in_seconds=answer.get("shown_in_seconds"),
+        pending_site=None if site is None else _picked(RunSite, site),
+    )
 
 
 def finished_run(row: Row) -> FinishedRun:

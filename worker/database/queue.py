@@ -39,7 +39,7 @@ from worker.model import (
 )
 from worker.settings import Settings
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
@@ -222,14 +222,19 @@ class Queue:
             observed=asdict(observed),
         )
 
-    async def write_progress(self, lease: Lease, site: RunSite, progress: Progress) -> None:
-        """Write the progress of a search between two pages."""
-        await self._call_fenced(
+    async def write_progress(self, lease: Lease, site: RunSite, progress: Progress) -> float | None:
+        """Write the progress of a search between two pages.
+
+        Returns:
+            Seconds until it can be written, if the last change of the run is too recent; None if it was written.
+        """
+        seconds: float | None = await self._call_fenced(
             "worker_write_progress",
             lease,
             patience_seconds=HOUSEKEEPING_SECONDS,
             progress=codec.progress(site.site, progress),
         )
+        return seconds
 
     async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
         """Save a page with its items, its cursor and the progress of the search.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class FollowedRun:
 
     Attributes:
         run: The row of `search_runs`.
-        sites: The rows of `search_run_sites` by site.
+        sites: The rows of `run_sites` by site.
     """
 
     run: Row
@@ -113,10 +114,12 @@ class User:
         return await self._row(self._client.rpc("cancel_search", {"run_id": run_id}))
 
     async def runs(self, limit: int) -> list[Row]:
-        """Return the latest runs of the user with their sites, newest first."""
-        query = self._client.table("search_runs").select("*,search_run_sites(*)")
-        query = query.order("position", foreign_table="search_run_sites").order("created_at", desc=True)
-        return await self._rows(query.limit(limit))
+        """Return the latest runs of the user, newest first; each with its sites, as `run_sites`."""
+        runs = await self._rows(
+            self._client.table("search_runs").select("*").order("created_at", desc=True).limit(limit)
+        )
+        sites = await self._sites([run["id"] for run in runs])
+        return [run | {"run_sites": sites[run["id"]]} for run in runs]
 
     async def items(self, run_id: str, limit: int) -> list[Row]:
         """Return the items of a run, in the order of its pages."""
@@ -136,19 +139,22 @@ class User:
             timing: Timeouts of the subscription, and how often the runs are read.
         """
         ids = [*dict.fromkeys(run_ids)]
-        bindings = [
-            Binding(table, filter=f"{column}=in.({','.join(batch)})")
-            for table, column in (("search_runs", "id"), ("search_run_sites", "run_id"))
-            for batch in _batches(ids)
-        ]
+        bindings = [Binding("search_runs", filter=f"id=in.({','.join(batch)})") for batch in _batches(ids)]
         followed: dict[str, FollowedRun] = {}
         live = changes(self._url, self._key, bindings, access_token=self._access_token, timing=timing)
         async with aclosing(live) as events:
             async for event in events:
-                if isinstance(event, Change) and _run_id(event, followed) not in followed:
-                    continue
-                if isinstance(event, Change) and _is_whole(event, followed):
-                    _apply(event, followed)
+                if isinstance(event, Change):
+                    run_id = _run_id(event)
+                    if run_id not in followed:
+                        continue
+                    # An event has no sites, and may lack long columns.
+                    changed = {} if event.type == "DELETE" else await self._read([run_id])
+                    followed = {
+                        other: changed.get(other, run)
+                        for other, run in followed.items()
+                        if other != run_id or run_id in changed
+                    }
                 else:
                     former, followed = followed, await self._read(ids)
                     if isinstance(event, Recheck) and followed == former:
@@ -159,13 +165,25 @@ class User:
 
     async def _read(self, run_ids: Sequence[str]) -> dict[str, FollowedRun]:
         by_id: dict[str, FollowedRun] = {}
+        # Without an end, as the subscription: an outage does not end a run.
         for batch in _batches(run_ids):
-            query = self._client.table("search_runs").select("*,search_run_sites(*)").in_("id", batch)
-            query = query.order("position", foreign_table="search_run_sites")
-            # Without an end, as the subscription: an outage does not end a run.
-            for row in await self._rows(query, patience_seconds=math.inf):
-                by_id[row["id"]] = FollowedRun(row, {site["site"]: site for site in row.pop("search_run_sites")})
+            query = self._client.table("search_runs").select("*").in_("id", batch)
+            runs = await self._rows(query, patience_seconds=math.inf)
+            # The sites after the runs: those of a run that has ended do not change any more.
+            sites = await self._sites(batch, patience_seconds=math.inf)
+            for run in runs:
+                by_id[run["id"]] = FollowedRun(run, {site["site"]: site for site in sites[run["id"]]})
         return {run_id: by_id[run_id] for run_id in run_ids if run_id in by_id}
+
+    async def _sites(
+        self, run_ids: Sequence[str], *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> defaultdict[str, list[Row]]:
+        sites = defaultdict[str, list[Row]](list)
+        for batch in _batches(run_ids):
+            query = self._client.table("run_sites").select("*").in_("run_id", batch).order("position")
+            for site in await self._rows(query, patience_seconds=patience_seconds):
+                sites[site["run_id"]].append(site)
+        return sites
 
     async def _row(self, request: _Request) -> Row:
         return await _answer(request, PATIENCE_SECONDS)  # type: ignore[return-value]  # one row
@@ -191,42 +209,9 @@ def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield run_ids[start : start + MAX_IDS]
 
 
-def _run_id(change: Change, followed: Mapping[str, FollowedRun]) -> str | None:
+def _run_id(change: Change) -> str | None:
     # Realtime sends the primary key of deleted rows to all subscribers, regardless of policies: it is a random id.
-    if change.table == "search_runs":
-        return (change.old_record if change.type == "DELETE" else change.record).get("id")
-    if change.type != "DELETE":
-        return change.record.get("run_id")
-    return next((run_id for run_id, run in followed.items() if _deleted_site(change, run)), None)
-
-
-def _deleted_site(change: Change, run: FollowedRun) -> str | None:
-    return next((name for name, site in run.sites.items() if site["id"] == change.old_record.get("id")), None)
-
-
-def _is_whole(change: Change, followed: Mapping[str, FollowedRun]) -> bool:
-    """Whether a change can be applied. An update may lack columns that did not change."""
-    if change.type != "UPDATE" or change.table == "search_runs":
-        return not change.is_cut
-    return not change.is_cut and change.record["site"] in followed[change.record["run_id"]].sites
-
-
-def _apply(change: Change, followed: dict[str, FollowedRun]) -> None:
-    run_id = _run_id(change, followed)
-    assert run_id is not None
-    match change.table, change.type:
-        case "search_runs", "DELETE":
-            del followed[run_id]
-        case "search_runs", _:
-            followed[run_id].run |= change.record
-            if change.record.get("leader_run_id") or change.record.get("shared_run_id"):
-                # A run that shares the results of another has no sites of its own, and no filter passes their deletion.
-                followed[run_id].sites.clear()
-        case _, "DELETE":
-            followed[run_id].sites.pop(_deleted_site(change, followed[run_id]) or "", None)
-        case _:
-            sites = followed[run_id].sites
-            sites[change.record["site"]] = sites.get(change.record["site"], {}) | change.record
+    return (change.old_record if change.type == "DELETE" else change.record).get("id")
 
 
 @asynccontextmanager

@@ -130,9 +130,11 @@ class Execution:
             )
             async with aclosing(source.fetch(search)) as pages:
                 while (fetched := await timeout.next_page(pages)) is not None:
-                    progress.shown()
+                    progress.sent()
                     reading = partial(self._read, run, site, source, fetched, progress.latest)
                     saved = await saver.save(await in_daemon_thread(reading))
+                    if saved is not None:
+                        progress.saved(saved)
                     if run.newer_than is not None and source.ends_without_news and _has_no_news(saved):
                         logger.info("%s: page %d has nothing new, the search ends", site.site, fetched.number)
                         return

@@ -7,7 +7,7 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events', 'run_items'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;

@@ -54,9 +54,8 @@ begin
     if page.status = 'fetched' then
         saved := worker.load_page(page.id, (raw ->> 'version')::integer, (raw ->> 'transform_ms')::integer,
                                   raw -> 'completeness', worker_save_page.items, worker_save_page.errors);
-        if worker.may_write_progress(worker_save_page.run_id) then
-            perform worker.write_progress(worker_save_page.run_id, worker_save_page.progress);
-        end if;
+        saved := saved || jsonb_strip_nulls(jsonb_build_object(
+            'shown_in_seconds', worker.show_progress(worker_save_page.run_id, worker_save_page.progress)));
         -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
         if saved ->> 'status' <> 'failed' and searched.status = 'running'
            and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
@@ -79,5 +78,6 @@ comment on function public.worker_save_page is
     'is_last, transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, '
     'raw}. Returns {status, results, new}: completed, partial (some items were invalid) or failed (all were '
     'invalid, or they were not loaded); the number of results new to the run; and of things that no earlier run of '
-    'the same search had. While the site is pending, as it is for a page of an earlier attempt, also returns '
+    'the same search had. If the last change of the run is too recent to write its progress, also returns '
+    'shown_in_seconds, after which it can be written. While the site is pending, as it is for a page of an earlier attempt, also returns '
     'pending_site, which is as in worker.site_to_search. Idempotent.';

@@ -1,7 +1,7 @@
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote, runs/heartbeat,
---   runs/running_limit.
+-- Calls: kernel/clock, sharing/follow, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote,
+--   runs/heartbeat, runs/running_limit.
 
 create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -46,10 +46,13 @@ begin
                from worker.rank_sites(leased.run_id, leased.token) as ranked)),
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
+
+    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id;
 end;
 $$;
 comment on function worker.start_runs is
-    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer.';
+    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer. Its followers are '
+    'running as well, and count for nobody.';
 
 create function worker.lock_ready_runs(kinds text[], full_users uuid[], most integer) returns uuid[]
 language plpgsql set search_path = '' as $$

@@ -45,7 +45,7 @@ begin
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
 
     if updates_followers then
-        perform worker.copy_progress_to_followers(defer_run.run_id);
+        perform worker.update_followers(defer_run.run_id);
         -- A follower that is joining now is not visible yet: the next claim updates it.
         insert into worker.ended_leaders (run_id, fingerprint, tried_at)
         select run.id, run.fingerprint, worker.now() from public.search_runs as run

@@ -1,6 +1,6 @@
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sharing/follow, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker, runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -97,9 +97,8 @@ begin
         return;
     end if;
 
-    perform worker.write_progress(worker_finish_site.run_id,
+    perform worker.show_progress(worker_finish_site.run_id,
         jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
-    perform worker.copy_progress_to_followers(worker_finish_site.run_id);
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(

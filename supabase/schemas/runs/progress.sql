@@ -1,6 +1,6 @@
 -- How far is a run? Each write of a run that is searched derives its counts. Progress is written at most once per
--- progress_interval.
--- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease.
+-- progress_interval, and less often the more runs are searched.
+-- Calls: kernel/clock, kernel/run_sites, kernel/counts, kernel/lease, sharing/follow.
 
 create function worker.merge_site_progress(former jsonb, report jsonb) returns jsonb
 language sql immutable set search_path = ''
@@ -22,12 +22,13 @@ begin
     select counts.* into new.jobs_found, new.progress_current from worker.run_counts(new) as counts;
     select things.* into new.items_found, new.new_items
     from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
-    return new;
+    -- Realtime broadcasts every update: skip those without a change.
+    return case when new is distinct from old then new end;
 end;
 $$;
 comment on function worker.derive_counts is
     'Derives the counts of a run that is searched from its sites and results, at each write. The sites are written '
-    'before.';
+    'before. Skips a write that changes nothing.';
 
 -- Fires after cancel_run, which ends the sites: triggers fire in the order of their names.
 create trigger derive_counts before update on public.search_runs
@@ -67,17 +68,39 @@ comment on function worker.write_progress is
     'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
     'sites.';
 
-create function worker.may_write_progress(run_id uuid) returns boolean
+create function worker.seconds_until_progress(run_id uuid) returns double precision
 language sql stable set search_path = ''
 begin atomic
-    select run.updated_at <= worker.now() - settings.progress_interval
+    select extract(epoch from run.updated_at - worker.now() + settings.progress_interval * greatest(
+        1, (select count(*) from worker.leases)::double precision
+            * (1 + worker.live_followers(run.id)) / settings.max_changes_per_interval))
     from public.search_runs as run, worker.settings as settings
-    where run.id = may_write_progress.run_id;
+    where run.id = seconds_until_progress.run_id;
 end;
-comment on function worker.may_write_progress is
-    'Returns whether the last write of a run is older than progress_interval.';
+comment on function worker.seconds_until_progress is
+    'Returns the seconds until the progress of a run may be written again, so that all runs that are searched, with '
+    'the followers of each, make at most max_changes_per_interval.';
 
-create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns void
+create function worker.show_progress(run_id uuid, progress jsonb) returns double precision
+language plpgsql set search_path = '' as $$
+declare
+    seconds double precision := worker.seconds_until_progress(show_progress.run_id);
+begin
+    if seconds > 0 then
+        return seconds;
+    end if;
+    perform worker.write_progress(show_progress.run_id, show_progress.progress);
+    if worker.live_followers(show_progress.run_id) > 0 then
+        perform worker.update_followers(show_progress.run_id);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.show_progress is
+    'Writes the progress of a run and of its live followers, unless the last change is too recent. Returns the '
+    'seconds until it can be written; null if it was.';
+
+create function public.worker_write_progress(run_id uuid, lease_token uuid, progress jsonb) returns double precision
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 begin
@@ -89,11 +112,9 @@ begin
     end if;
     perform worker.lock_lease(worker_write_progress.run_id, lease_token);
     perform worker.require_site(worker_write_progress.run_id, worker_write_progress.progress ->> 'site');
-    if worker.may_write_progress(worker_write_progress.run_id) then
-        perform worker.write_progress(worker_write_progress.run_id, worker_write_progress.progress);
-    end if;
+    return worker.show_progress(worker_write_progress.run_id, worker_write_progress.progress);
 end;
 $$;
 comment on function public.worker_write_progress is
-    'Reports the progress of a site between two pages: {step, site, current, total, details}. Ignored within '
-    'worker.settings.progress_interval of the last write.';
+    'Reports the progress of a site between two pages: {step, site, current, total, details}. Returns the seconds '
+    'until it can be written, if the last change of the run is too recent; null if it was written.';

@@ -25,6 +25,7 @@ begin
         update public.search_runs as run
         set run_after = null, position = due.position,
             leader_run_id = due.leader_run_id, shared_run_id = due.shared_run_id, status = due.status,
+            error_code = due.error_code, error_message = due.error_message, started_at = due.started_at,
             jobs_found = due.jobs_found, items_found = due.items_found, new_items = due.new_items,
             progress_current = due.progress_current, progress = due.progress, completed_at = due.completed_at
         where run.id = due.id;

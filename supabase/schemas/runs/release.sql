@@ -1,6 +1,6 @@
 -- What happens to the runs of a worker that stops? They go back to their old place in the queue. The attempt does not
 -- count.
--- Calls: kernel/clock, kernel/run_sites.
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow.
 
 create function worker.requeue_runs(run_ids uuid[], event text) returns void
 language plpgsql set search_path = '' as $$
@@ -19,6 +19,7 @@ begin
     update public.search_runs as run
     set status = 'pending', attempts = run.attempts - 1, progress = jsonb_build_object('step', 'queued')
     where run.id = any (run_ids);
+    perform worker.update_followers(run_id) from unnest(run_ids) as run_id;
 end;
 $$;
 comment on function worker.requeue_runs is

@@ -1,6 +1,6 @@
 -- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its failed
 -- sites is no longer paused.
--- Calls: kernel/clock, kernel/run_sites, sites/accounts.
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow, sites/accounts.
 
 create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -38,6 +38,7 @@ begin
             * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
     where run.id = retry_run.run_id
     returning run.run_after into next_attempt_at;
+    perform worker.update_followers(retry_run.run_id);
 
     insert into public.run_events (run_id, event, data, created_at)
     values (retry_run.run_id, 'retried',

@@ -38,7 +38,7 @@ begin
         progress = worker.with_step(started.progress, 'searching'),
         error_code = null, error_message = null, retryable = null
     where started.run_id = searched.run_id and started.site = searched.site;
-    perform worker.write_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
+    perform worker.show_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
     insert into public.run_events (run_id, event, site, data, created_at)
     values (searched.run_id, 'site_started', searched.site,
             jsonb_build_object('attempt', worker_start_site.attempt), worker.now());

@@ -1,7 +1,7 @@
 -- What does a new follower change for its leader, and what does a leader pass on to its followers? A pending leader
--- takes the higher priority and the earlier newer_than of its followers. Followers get the counts and the progress of
--- their leader.
--- Calls: kernel/counts.
+-- takes the higher priority and the earlier newer_than of its followers. Followers get the status, the counts and the
+-- progress of their leader.
+-- Calls: kernel/clock, kernel/counts.
 
 create function worker.must_update_leader(run public.search_runs, leader public.search_runs) returns boolean
 language sql immutable set search_path = ''
@@ -40,21 +40,47 @@ comment on function worker.update_leaders is
     'Gives pending leaders the place in the queue of their new followers, if it is higher, and their newer_than, if '
     'it is earlier.';
 
-create function worker.copy_progress_to_followers(run_id uuid) returns void
+create function worker.update_followers(run_id uuid, with_progress boolean default true) returns void
 language sql volatile set search_path = ''
 begin atomic
-    -- Skip locked followers, which may stay locked for long: they get the progress at the next site.
+    -- Skip locked followers, which may stay locked for long: they are updated the next time.
     with unlocked as (
-        select follower.id from public.search_runs as follower
-        where follower.leader_run_id = copy_progress_to_followers.run_id
-        for no key update skip locked
+        select follower.id
+        from public.search_runs as leader join public.search_runs as follower on follower.leader_run_id = leader.id
+        where leader.id = update_followers.run_id
+          and (follower.status <> leader.status
+               or (with_progress and (follower.progress, follower.jobs_found)
+                                     is distinct from (leader.progress, leader.jobs_found)))
+        limit 1000
+        for no key update of follower skip locked
     )
     update public.search_runs as follower
-    set jobs_found = leader.jobs_found, progress = leader.progress,
-        progress_current = greatest(follower.progress_current, leader.progress_current),
-        items_found = things.items_found, new_items = things.new_items
+    set status = leader.status, error_code = leader.error_code, error_message = leader.error_message,
+        started_at = coalesce(follower.started_at, case leader.status when 'running' then worker.now() end),
+        progress = leader.progress, progress_current = greatest(follower.progress_current, leader.progress_current),
+        jobs_found = leader.jobs_found, items_found = things.items_found, new_items = things.new_items
     from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
-    where follower.id = things.run_id and leader.id = copy_progress_to_followers.run_id;
+    where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
-comment on function worker.copy_progress_to_followers is
-    'Copies the counts and the progress of a leader to its followers.';
+comment on function worker.update_followers is
+    'Gives up to 1,000 followers of an active leader its status, its counts and its progress: those whose status is '
+    'another one, or whose progress is.';
+
+create function worker.live_followers(run_id uuid) returns integer
+language sql stable set search_path = ''
+begin atomic
+    select case when counted.followers <= settings.max_live_followers then counted.followers else 0 end
+    from worker.settings as settings
+    cross join lateral (
+        select count(*) as followers
+        from (
+            -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+            select from public.search_runs as follower
+            where follower.leader_run_id = live_followers.run_id
+            order by follower.leader_run_id, follower.user_id
+            limit settings.max_live_followers + 1
+        ) as first
+    ) as counted;
+end;
+comment on function worker.live_followers is
+    'Returns how many followers get each progress of a run: none if it has more than max_live_followers.';

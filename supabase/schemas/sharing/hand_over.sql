@@ -72,7 +72,8 @@ create function worker.detach_followers(followers uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
     update public.search_runs as run
-    set leader_run_id = null, run_after = worker.now(), jobs_found = 0, items_found = 0, new_items = 0
+    set status = 'pending', leader_run_id = null, run_after = worker.now(), started_at = null, error_code = null,
+        error_message = null, progress = jsonb_build_object('step', 'queued'), jobs_found = 0, items_found = 0, new_items = 0
     where run.id = any (detach_followers.followers);
     select worker.add_sites(detach_followers.followers);
 end;
@@ -101,7 +102,8 @@ begin
 
     perform worker.transfer_search(new_leader, ended);
     update public.search_runs as run
-    set leader_run_id = null, progress = jsonb_build_object('step', 'queued'),
+    set status = 'pending', leader_run_id = null, error_code = null, error_message = null,
+        progress = jsonb_build_object('step', 'queued'),
         -- The saved pages, and all followers, need the same newer_than.
         newer_than = former.newer_than,
         started_at = case
@@ -116,7 +118,9 @@ begin
     cross join lateral worker.run_counts(following) as counts
     cross join lateral worker.count_things(new_leader, worker.runs_shown_before(following)) as things
     where run.id = new_leader and following.id = run.id;
-    update public.search_runs as follower set leader_run_id = new_leader
+    update public.search_runs as follower
+    set leader_run_id = new_leader, status = 'pending', error_code = null, error_message = null,
+        progress = jsonb_build_object('step', 'queued')
     where follower.id = any (followers) and follower.id <> new_leader;
     update worker.ended_leaders as known set is_handed_over = true where known.id = ended.id;
 end;

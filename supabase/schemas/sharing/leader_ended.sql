@@ -43,7 +43,7 @@ begin
         if not found then  -- deleted since then: worker.leader_deleted has a row of its own
             return true;
         elsif former.completed_at is null then  -- deferred while a run was joining it
-            perform worker.copy_progress_to_followers(former.id);
+            perform worker.update_followers(former.id);
             return is_held;
         end if;
     end if;

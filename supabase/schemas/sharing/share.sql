@@ -70,6 +70,10 @@ begin
     run.progress := other.progress;
     if other.completed_at is null then
         run.leader_run_id := other.id;
+        run.status := other.status;
+        run.error_code := other.error_code;
+        run.error_message := other.error_message;
+        run.started_at := case other.status when 'running' then worker.now() end;
     else
         run.shared_run_id := other.id;
         run.status := other.status;

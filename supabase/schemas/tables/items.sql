@@ -127,9 +127,9 @@ create table public.search_results (
 );
 create index search_results_item_id on public.search_results (item_id);
 comment on table public.search_results is
-    'Which run found which item. Few columns, because it is published to Realtime.';
+    'Which run found which item.';
 comment on column public.search_results.id is
-    'Random, because Realtime sends the key of a deleted row to everybody who listens.';
+    'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
 comment on column public.search_results.site is 'The site that returned it first.';
 comment on column public.search_results.page_number is 'The site''s page with the item, from 1.';
 comment on column public.search_results.position is 'Position on the page, from 1.';

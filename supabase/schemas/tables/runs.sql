@@ -147,7 +147,6 @@ comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
 create table public.search_run_sites (
-    -- Random, because Realtime sends the primary key of a deleted row to everybody.
     id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
@@ -166,9 +165,9 @@ create table public.search_run_sites (
     constraint search_run_sites_completed_at
         check ((status in ('completed', 'partial', 'failed', 'skipped')) = (completed_at is not null))
 );
-comment on table public.search_run_sites is 'Each site of a run, with its own status. Published to Realtime.';
+comment on table public.search_run_sites is 'Each site of a run that searches itself, with its own status. Frontends read run_sites.';
 comment on column public.search_run_sites.id is
-    'Random, because Realtime sends the key of a deleted row to everybody who listens.';
+    'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
 comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
 comment on column public.search_run_sites.status is
     'pending, running, then one of the final statuses completed, failed, partial (failed after some results) or '

@@ -7,6 +7,8 @@ create table worker.settings (
     max_rescues smallint not null default 3 check (max_rescues between 0 and 100),
     rescue_batch smallint not null default 100 check (rescue_batch between 1 and 1000),
     progress_interval interval not null default '1 second' check (progress_interval >= '0'),
+    max_changes_per_interval integer not null default 50 check (max_changes_per_interval between 1 and 10000),
+    max_live_followers smallint not null default 20 check (max_live_followers between 0 and 1000),
     retry_delay interval not null default '30 seconds' check (retry_delay >= '0'),
     max_retry_delay interval not null default '15 minutes' check (max_retry_delay >= '0'),
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
@@ -41,7 +43,13 @@ comment on column worker.settings.max_rescues is
 comment on column worker.settings.rescue_batch is
     'Maximum number of expired leases that one claim rescues, and of due runs that it promotes.';
 comment on column worker.settings.progress_interval is
-    'Minimum time between two progress writes of a run: each write costs an RLS check for every subscriber.';
+    'Minimum time between two changes of a run because of its progress: Realtime sends each of them to every subscriber.';
+comment on column worker.settings.max_changes_per_interval is
+    'Maximum number of changes that the progress of all runs together makes in each progress_interval. The more runs '
+    'are searched, the longer is the time between two changes of each.';
+comment on column worker.settings.max_live_followers is
+    'Maximum number of followers that get each progress of their leader. If a run has more, they are updated only when '
+    'it is claimed, waits and ends.';
 comment on column worker.settings.retry_delay is
     'Delay before the second attempt, plus or minus 25 %. Doubles with each further attempt.';
 comment on column worker.settings.max_retry_delay is 'Maximum delay before an attempt, without the 25 %.';
@@ -92,8 +100,8 @@ comment on column worker.settings.keep_events is
 comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.retention_batch is
-    'Maximum number of rows of each table that are deleted at a time (of runs, a tenth): each delete on a published '
-    'table is broadcast.';
+    'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
+    'them).';
 comment on column worker.settings.retention_pause is 'Minimum time between two batches of deletions.';
 comment on column worker.settings.retention_interval is 'Time until the next deletion, once nothing is left to delete.';
 

@@ -2,7 +2,7 @@
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();
-select plan(55);
+select plan(61);
 
 create temporary table runs (name text primary key, id uuid);
 insert into runs values ('ada', pg_temp.enqueue(pg_temp.ada()));
@@ -52,6 +52,7 @@ $$;
 create temporary table expected (relation text, all_rows integer, adas integer, bobs integer);
 insert into expected values
     ('search_runs', 2, 1, 1), ('search_run_sites', 2, 1, 1), ('search_results', 3, 2, 1), ('run_items', 3, 2, 1),
+    ('run_sites', 2, 1, 1),
     ('run_events', 6, 5, 1), ('saved_searches', 1, 1, 0),
     -- Public items are everybody's, Bob's person is Bob's.
     ('items', 3, 2, 3), ('item_sources', 3, 2, 3);
@@ -75,6 +76,12 @@ select is(pg_temp.seen('search_results'), 3, 'and results');
 select results_eq(
     $$ select title from public.run_items join runs on id = run_id where name = 'bob' order by title $$,
     array['Title of a1', 'Title of a2'], 'as if they were its own');
+select results_eq(
+    $$ select site, status::text, jobs_found from public.run_sites join runs on id = run_id where name = 'bob' $$,
+    $$ select site, status::text, jobs_found from public.search_run_sites join runs on runs.id = run_id where name = 'ada' $$,
+    'and so are its sites');
+select is_empty($$ select from public.run_sites join runs on id = run_id where name = 'ada' $$,
+    'which are not to be found under the leader''s name');
 
 reset role;
 update public.search_runs set leader_run_id = null, shared_run_id = (select id from runs where name = 'ada')
@@ -84,6 +91,8 @@ select is(pg_temp.seen('search_run_sites'), 2, 'a run that was answered with ano
 select is(pg_temp.seen('search_results'), 3, 'and results');
 select is((select count(*)::integer from public.run_items join runs on id = run_id where name = 'bob'), 2,
     'as if they were its own');
+select is((select count(*)::integer from public.run_sites join runs on id = run_id where name = 'bob'), 1,
+    'and so are its sites');
 select is(pg_temp.seen('run_events'), 1, 'and not its events');
 
 -- What a user may set --------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ select results_eq(
     $$ select source, attempt, page_number, item_count, calls_used from worker.raw_collections, run where run_id = run.id $$,
     $$ values ('pgtap', 1::smallint, 1, 2, 1) $$, 'the page is kept as it came');
 
+update worker.settings set progress_interval = '1 second';
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 2, '{a2,a3,a4,a3}'), 2,
     'only what the run did not have counts') from lease;
 select is((select jobs_found from public.search_runs join run using (id)), 2,

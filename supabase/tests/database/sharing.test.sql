@@ -1,7 +1,7 @@
 -- Equal searches share one: a young finished run answers, an active one leads, and nobody is left without either.
 begin;
 \ir fixture.psql
-select plan(82);
+select plan(86);
 
 insert into auth.users (id, email) values ('00000000-0000-4000-8000-00000000000c', 'cleo@pgtap.test');
 create function pg_temp.cleo() returns uuid language sql immutable return '00000000-0000-4000-8000-00000000000c'::uuid;
@@ -76,7 +76,13 @@ select is(pg_temp.ask('own', pg_temp.ada(), 'nurse'), 'pending follows leader', 
 select is(pg_temp.ask('other', pg_temp.bob(), 'doctor'), 'pending', 'another search does not');
 select is(pg_temp.sites_of('follower'), null, 'a follower has no sites of its own');
 select is(pg_temp.claimed(), 'leader, other', 'followers are not claimed');
-select is(pg_temp.ask('fresh follower', pg_temp.bob(), 'nurse', '{"fresh": true}'), 'pending follows leader',
+select is(pg_temp.state(name), 'running follows leader', name || ': runs once its leader is claimed')
+from unnest(array['follower', 'own']) as name;
+select ok(started_at = worker.now() and progress = '{"step": "starting"}' and run_after is null, 'and was started then')
+from public.search_runs where id = pg_temp.id_of('follower');
+select is((select array_agg(lease.user_id) from worker.leases as lease where run_id = pg_temp.id_of('leader')),
+    array[pg_temp.ada()], 'for its leader''s user');
+select is(pg_temp.ask('fresh follower', pg_temp.bob(), 'nurse', '{"fresh": true}'), 'running follows leader',
     'one that asks for fresh results follows as well: they will be');
 
 do $$ begin perform pg_temp.search_site(pg_temp.id_of('leader'), 'alpha', 'completed'); end $$;
@@ -85,7 +91,7 @@ select is((select array[jobs_found, progress_current, progress_total] from publi
 select is((select progress from public.search_runs where id = pg_temp.id_of('follower')),
     '{"step": "site_finished", "site": "alpha"}', 'and its progress');
 select is(pg_temp.items_of('follower'), 1, 'and see its results');
-select is(pg_temp.ask('late', pg_temp.cleo(), 'nurse'), 'pending follows leader', 'a running one is joined as well');
+select is(pg_temp.ask('late', pg_temp.cleo(), 'nurse'), 'running follows leader', 'a running one is joined as well');
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('late')),
     array[1, 10], 'with its counts from the start');
 
@@ -142,7 +148,7 @@ end $$;
 reset role;
 select is(pg_temp.state('after partial'), 'cancelled', 'the owner cancels the leader');
 select is(pg_temp.sites_of('after partial'), 'alpha completed 1, beta skipped 1', 'and keeps what was found');
-select is(pg_temp.state('second'), 'pending follows after partial', 'which touches no other user''s run');
+select is(pg_temp.state('second'), 'running follows after partial', 'which touches no other user''s run');
 select is(pg_temp.items_of('third'), 2, 'followers see what was found');
 select worker.settle_ended_leaders();  -- as a claim does first
 select is(pg_temp.state('second'), 'pending', 'the first follower leads');
@@ -211,7 +217,7 @@ do $$ begin
 end $$;
 reset role;
 select is(pg_temp.state('patient'), 'cancelled', 'a follower is cancelled alone');
-select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, pending follows retried', 'the others go on');
+select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, running follows retried', 'the others go on');
 select is(pg_temp.sites_of('patient'), null, 'nothing is copied for it');
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('patient')), array[0, 10],
     'it has no results of its own, and its progress does not fall');
@@ -234,7 +240,7 @@ select is(pg_temp.ask('tomorrow', pg_temp.ada(), 'singer', jsonb_build_object('r
 select is(pg_temp.ask('now', pg_temp.bob(), 'singer'), 'pending', 'and nobody waits for it');
 select pg_temp.move_clock(2000 + 86400 + 1);
 select matches(pg_temp.claimed(), 'now', 'a day passes');
-select is(pg_temp.state('tomorrow'), 'pending follows now', 'then it is due, and follows');
+select is(pg_temp.state('tomorrow'), 'running follows now', 'then it is due, and follows');
 select is(pg_temp.sites_of('tomorrow'), null, 'like any other');
 do $$ begin perform pg_temp.ask('soon', pg_temp.cleo(), 'singer', jsonb_build_object('run_after', worker.now() + interval '1 s')); end $$;
 do $$ begin perform pg_temp.carry_through('now'); end $$;
@@ -259,7 +265,7 @@ select is(pg_temp.state('repeat of an answer'), 'pending follows repeat', 'and i
 select is((select newer_than from public.worker_claim_runs('w', '{pgtap}', 10, 60, gen_random_uuid(), '[]')
            where run_id = pg_temp.id_of('repeat')), pg_temp.newer_than('repeat'), 'the worker is told');
 select is(pg_temp.ask('everything', pg_temp.cleo(), 'singer'), 'pending', 'a run that wants more than that leads');
-select is(pg_temp.ask('more', pg_temp.ada(), 'singer', '{"source": "cron"}'), 'pending follows repeat', 'for itself');
+select is(pg_temp.ask('more', pg_temp.ada(), 'singer', '{"source": "cron"}'), 'running follows repeat', 'for itself');
 do $$ begin perform pg_temp.carry_through('repeat'); end $$;
 select is(pg_temp.ask('everything, too', pg_temp.ada(), 'singer'), 'pending follows everything',
     'what asked for less answers no run that wants more');

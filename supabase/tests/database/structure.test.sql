@@ -30,7 +30,7 @@ select is(pg_temp.columns_of('public.search_run_sites'),
     'status site_status', 'columns of search_run_sites');
 select is(pg_temp.columns_of('public.search_results'),
     'created_at timestamp with time zone, id uuid, item_id uuid, page_number integer, position integer, run_id uuid, site text',
-    'columns of search_results: thin, each row is broadcast');
+    'columns of search_results');
 select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
     'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, from_named_board boolean, id uuid, '
@@ -104,8 +104,8 @@ select is(
        and (schemaname = 'worker' or tablename in (
            'search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources', 'saved_searches',
            'run_events'))),
-    'public.search_results, public.search_run_sites, public.search_runs',
-    'Realtime publishes runs, their sites and their results, and nothing else of ours');
+    'public.search_runs',
+    'Realtime publishes runs, and nothing else of ours');
 
 select is((select reloptions from pg_class where oid = 'public.run_items'::regclass), array['security_invoker=true'],
     'run_items shows what its reader may see');
