@@ -72,10 +72,10 @@ isOneToOne: false
                   }
                   ComputedFields: never
                   Insert: {
-                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id": string,"industry"?: string | null,"key": string,"logo_url"?: string | null,"name": string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at": NonNullable<Json>,"url"?: string | null
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: never,"industry"?: string | null,"key": string,"logo_url"?: string | null,"name": string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at": NonNullable<Json>,"url"?: string | null
                   }
                   Update: {
-                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: string,"industry"?: string | null,"key"?: string,"logo_url"?: string | null,"name"?: string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at"?: NonNullable<Json>,"url"?: string | null
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: never,"industry"?: string | null,"key"?: string,"logo_url"?: string | null,"name"?: string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at"?: NonNullable<Json>,"url"?: string | null
                   }
                   Relationships: [
                     

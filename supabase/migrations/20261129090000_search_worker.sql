@@ -473,15 +473,9 @@ comment on column worker.ended_leaders.tried_at is 'When it was settled last: th
 -- What sites say about employers: one row for each company, by the core of its name.
 -- Calls: nothing.
 
-create function worker.organization_id(key text, owner_id uuid) returns uuid
-language sql immutable set search_path = ''
-return substr(encode(sha256(convert_to(concat(organization_id.owner_id, ' ', key), 'UTF8')), 'hex'), 1, 32)::uuid;
-comment on function worker.organization_id is
-    'Returns the id of an organization. It follows from its key and owner, so that items can have it before the '
-    'organization is written.';
-
 create table public.organizations (
-    id uuid primary key,
+    -- From key and owner, so that items have it without a look at this table (items.organization_id).
+    id uuid primary key generated always as (md5(coalesce(owner_id::text, '') || ' ' || key)::uuid) stored,
     key text not null,
     owner_id uuid references auth.users (id) on delete cascade,
     name text not null,
@@ -527,7 +521,7 @@ comment on column public.organizations.seen_at is
 
 -- tables/items
 -- What was found: items, where each was seen, which run found it, and which items are kept apart.
--- Calls: tables/organizations.
+-- Calls: nothing.
 
 create table public.items (
     id uuid primary key default gen_random_uuid(),
@@ -563,9 +557,9 @@ create table public.items (
     apply_key text,
     match_key text,
     organization_key text,
+    -- As organizations.id. No foreign key: it would lock the row of a company for each of its items.
     organization_id uuid generated always as (
-        case when owner_id is null and not from_named_board and organization_key is not null
-             then worker.organization_id(organization_key, null) end) stored,
+        case when owner_id is null and not from_named_board then md5(' ' || organization_key)::uuid end) stored,
     duplicate_of uuid references public.items (id) on delete set null,
     from_named_board boolean not null default false,
     first_seen_at timestamptz not null,
@@ -5151,13 +5145,7 @@ comment on function worker.count_new_things is
 -- pages/organizations
 -- What becomes of what a page says about employers? Each field is written, unless it is known from a newer page. Private
 -- items are left out, and so are boards that a user named, except for a user who asks for them.
--- Calls: tables/organizations, kernel/parameters.
-
-create type worker.employer as (
-    url text, profile_url text, logo_url text, address text, industry text, employees text, revenue text,
-    description text, rating numeric, review_count integer
-);
-comment on type worker.employer is 'What an item of a page says about its organization.';
+-- Calls: kernel/parameters.
 
 create function worker.newest_facts(known public.organizations, reported public.organizations) returns public.organizations
 language sql stable set search_path = ''
@@ -5198,38 +5186,38 @@ begin
         end if;
     end if;
 
-    with reported as (
-        select worker.organization_id(found.organization_key, organization_owner) as id, found.organization_key as key,
-               -- The last of equal fields counts: that of the first item.
-               jsonb_object_agg(fact.field, fact.value order by found.position desc) as facts,
-               jsonb_object_agg(fact.field, write_organizations.seen_at) as seen_at
+    with reported as materialized (
+        -- The first item of a company that says anything: the others on the page say the same.
+        select distinct on (found.organization_key) found.organization_key as key,
+               md5(coalesce(organization_owner::text, '') || ' ' || found.organization_key)::uuid as id,
+               jsonb_strip_nulls(coalesce(nullif(found.employer, 'null'), '{}'))
+                   || jsonb_build_object('name', found.organization) as facts
         from jsonb_to_recordset(write_organizations.items)
-            as found (position integer, organization text, organization_key text, employer worker.employer)
-        cross join lateral (
-            select 'name', to_jsonb(found.organization)
-            union all
-            select given.key, given.value from jsonb_each(to_jsonb(found.employer)) as given
-        ) as fact (field, value)
-        where found.organization_key is not null and fact.value <> 'null'
-        group by found.organization_key
+            as found (position integer, organization text, organization_key text, employer jsonb)
+        where found.organization_key is not null and found.organization is not null
+        order by found.organization_key, coalesce(found.employer, 'null') = 'null', found.position
+    ), changed as (
+        select reported.id, reported.key, reported.facts, former.organization
+        from reported
+        -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
+        left join lateral (
+            select known from public.organizations as known where known.id = reported.id limit 1
+        ) as former (organization) on true
+        where former.organization is null or not to_jsonb(former.organization) @> reported.facts
     )
     insert into public.organizations as known (
-        id, key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
+        key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
         review_count, seen_at)
-    select reported.id, reported.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address,
-           new.industry, new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
-    from reported
-    cross join lateral jsonb_populate_record(
-        null::public.organizations, reported.facts || jsonb_build_object('seen_at', reported.seen_at)) as new
-    -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
-    left join lateral (
-        select known from public.organizations as known where known.id = reported.id limit 1
-    ) as former (organization) on true
-    where case when former.organization is null then true
-               when to_jsonb(former.organization) @> reported.facts then false
-               else worker.newest_facts(former.organization, new) is distinct from former.organization end
+    select changed.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address, new.industry,
+           new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
+    from changed
+    cross join lateral jsonb_populate_record(null::public.organizations, changed.facts || jsonb_build_object('seen_at', (
+        select jsonb_object_agg(fact.field, write_organizations.seen_at)
+        from jsonb_object_keys(changed.facts) as fact (field)))) as new
+    where changed.organization is null
+       or worker.newest_facts(changed.organization, new) is distinct from changed.organization
     -- In one order, so that two pages with the same organizations do not deadlock.
-    order by reported.id
+    order by changed.id
     on conflict (id) do update set
         (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
          seen_at)
@@ -5240,8 +5228,7 @@ begin
 end;
 $$;
 comment on function worker.write_organizations is
-    'Writes what the items of a page say about their employers. For each field, the first item that has it counts. An '
-    'organization that does not change is not written.';
+    'Writes what the items of a page say about their employers. An organization that does not change is not written.';
 
 -- pages/items
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
@@ -5301,7 +5288,7 @@ begin
                listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
                listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
                listed.match_key, listed.organization_key,
-               worker.is_named_board(insert_items.kind, insert_items.site),
+               (select worker.is_named_board(insert_items.kind, insert_items.site)),
                insert_items.seen_at, insert_items.seen_at
         from listed
         where not exists (

@@ -258,8 +258,7 @@ async def private_organization(database: Connection, owner: str) -> str:
         await scalar(
             database,
             """
-            insert into public.organizations (id, key, owner_id, name, seen_at)
-            values (gen_random_uuid(), 'acme', %s, 'Acme', '{}')
+            insert into public.organizations (key, owner_id, name, seen_at) values ('acme', %s, 'Acme', '{}')
             returning id
             """,
             [owner],
@@ -296,7 +295,7 @@ def new_row(relation: str, of: Side, kind: str) -> Row:
             "site": "indeed", "external_id": uuid4().hex, "item_id": of.rows["items"]["id"], "url": "x",
             "first_seen_at": now, "last_seen_at": now,
         },
-        "organizations": {"id": str(uuid4()), "key": "acme", "name": "Acme", "seen_at": {}},
+        "organizations": {"key": "acme", "name": "Acme", "seen_at": {}},
         "item_embeddings": {"item_id": of.rows["items"]["id"], "embedding": [1, *[0] * 255], "embedded_at": now},
         "run_items": {"run_id": run_id},
         "run_sites": {"run_id": run_id},

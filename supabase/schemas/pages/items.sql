@@ -55,7 +55,7 @@ begin
                listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
                listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
                listed.match_key, listed.organization_key,
-               worker.is_named_board(insert_items.kind, insert_items.site),
+               (select worker.is_named_board(insert_items.kind, insert_items.site)),
                insert_items.seen_at, insert_items.seen_at
         from listed
         where not exists (

@@ -1,5 +1,5 @@
 -- What was found: items, where each was seen, which run found it, and which items are kept apart.
--- Calls: tables/organizations.
+-- Calls: nothing.
 
 create table public.items (
     id uuid primary key default gen_random_uuid(),
@@ -35,9 +35,9 @@ create table public.items (
     apply_key text,
     match_key text,
     organization_key text,
+    -- As organizations.id. No foreign key: it would lock the row of a company for each of its items.
     organization_id uuid generated always as (
-        case when owner_id is null and not from_named_board and organization_key is not null
-             then worker.organization_id(organization_key, null) end) stored,
+        case when owner_id is null and not from_named_board then md5(' ' || organization_key)::uuid end) stored,
     duplicate_of uuid references public.items (id) on delete set null,
     from_named_board boolean not null default false,
     first_seen_at timestamptz not null,

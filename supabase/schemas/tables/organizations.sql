@@ -1,15 +1,9 @@
 -- What sites say about employers: one row for each company, by the core of its name.
 -- Calls: nothing.
 
-create function worker.organization_id(key text, owner_id uuid) returns uuid
-language sql immutable set search_path = ''
-return substr(encode(sha256(convert_to(concat(organization_id.owner_id, ' ', key), 'UTF8')), 'hex'), 1, 32)::uuid;
-comment on function worker.organization_id is
-    'Returns the id of an organization. It follows from its key and owner, so that items can have it before the '
-    'organization is written.';
-
 create table public.organizations (
-    id uuid primary key,
+    -- From key and owner, so that items have it without a look at this table (items.organization_id).
+    id uuid primary key generated always as (md5(coalesce(owner_id::text, '') || ' ' || key)::uuid) stored,
     key text not null,
     owner_id uuid references auth.users (id) on delete cascade,
     name text not null,
