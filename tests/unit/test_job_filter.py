@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -295,10 +296,58 @@ def test_words_are_not_looked_up_in_tags_and_addresses() -> None:
         ({"country": "usa", "location": "London, United Kingdom"}, "London, England, United Kingdom", True),
         ({"location": "Europe"}, "Remote - Europe", True),
         ({"location": "Europe"}, "Lisbon", True),
+        ({"location": "Europe"}, "Austin, TX", False),
+        ({"location": "Europe"}, "Austin, TX; Berlin, Germany", True),
+        ({"location": "LATAM"}, "São Paulo, Brazil", True),
+        ({"location": "EMEA"}, "Remote - Americas", False),
+        ({"location": "DACH"}, "Remote - Europe", True),
+        ({"location": "Berlin, Germany"}, "Remote - Europe", True),
+        ({"location": "Berlin, Germany"}, "Remote - Americas", False),
+        ({"country": "germany"}, "EMEA", True),
+        ({"country": "usa"}, "EMEA", False),
+        ({"location": "Munich"}, "München, BY, DE", True),
+        ({"location": "The Hague, Netherlands"}, "Den Haag", True),
+        ({"location": "Bavaria, Germany"}, "Nürnberg, BY, DE", True),
+        ({"location": "Bavaria, Germany"}, "Köln, NW, DE", False),
+        ({"location": "Bavaria, Germany"}, "Bayern", True),
+        ({"location": "Kent, England, United Kingdom"}, "Maidstone, England", True),
+        ({"location": "Kent, England, United Kingdom"}, "Glasgow, Scotland", False),
+        ({"location": "Toronto", "country": "canada"}, "Toronto, ON, CA", True),
+        ({"location": "Portland, Oregon"}, "Portland, ME", False),
+        ({"location": "Berlin or Hamburg"}, "Hamburg, Germany", True),
+        ({"location": "Ontario, Canada"}, "Toronto, Canada", True),
     ],
 )
 def test_places(wanted: dict[str, Any], location: str | None, is_match: bool) -> None:
     assert (match(job(location=location), **wanted) is not None) is is_match
+
+
+@pytest.mark.parametrize(
+    ("location", "distance", "job_location", "unknown"),
+    [
+        ("Berlin, Germany", 25, "Potsdam, Germany", 0),
+        ("Berlin, Germany", 10, "Potsdam, Germany", None),
+        ("Berlin, Germany", 0, "Berlin", 0),
+        ("Strasbourg, France", 20, "Kehl, Germany", 0),
+        ("New York, NY", 20, "Jersey City, NJ", 0),
+        ("Berlin, Germany", 25, "Munich", None),
+        ("Berlin, Germany", 25, "Kleinkleckersdorf, Germany", 1),
+        ("Berlin, Germany", 25, "Kleinkleckersdorf, France", None),
+        ("Berlin, Germany", 25, "Germany", 1),
+        ("Berlin, Germany", 25, None, 1),
+        ("Germany", 25, "Munich", 0),
+        ("Kleinkleckersdorf, Germany", 25, "Munich", None),
+    ],
+)
+def test_distance(location: str, distance: int, job_location: str | None, unknown: int | None) -> None:
+    found = match(job(location=job_location), location=location, distance_miles=distance)
+    assert (found and found.unknown) == unknown
+
+
+def test_a_site_of_a_country() -> None:
+    item = replace(job(location="Cambridge"), url="https://uk.indeed.com/viewjob?jk=1")
+    assert match(item, country="uk") is not None
+    assert match(item, country="usa") is None
 
 
 def test_places_in_fields_of_their_own() -> None:

@@ -119,7 +119,7 @@ def _territories(packages: Packages, language: str) -> dict[str, str]:
 
 def _region_lines(region: Region) -> Iterator[Line]:
     yield region.id, LABEL, region.label, region.parent or ""
-    for name in region.names:
+    for name in {*region.names, region.label} - region.codes:
         if folded := key(name):
             yield folded, REGION, region.id
     for code in region.codes:

@@ -94,10 +94,18 @@ CODES = {
 }
 """More codes of regions, and the codes of ISO 3166-2 for which they stand."""
 
-LABELS = {"CZ-10": "Prague", "ES-MC": "Murcia", "ES-MD": "Madrid", "IN-TS": "Telangana", "MX-CMX": "Mexico City"}
-"""English names of regions that CLDR qualifies without need, or has in another language."""
+LABELS = {
+    "CZ-10": "Prague", "CZ-64": "South Moravia", "ES-MC": "Murcia", "ES-MD": "Madrid",
+    "FR-BFC": "Bourgogne-Franche-Comté", "FR-GES": "Grand Est", "FR-NOR": "Normandy", "FR-PDL": "Pays de la Loire",
+    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie",
+}  # fmt: skip
+"""English names of regions that CLDR qualifies without need, or has in another language or spelling."""
 
-CITY_NAMES = {"US-NY": {"New York City": ["NYC"]}, "US-CA": {"San Francisco": ["SF"]}, "US-DC": {"Washington": ["DC"]}}
+CITY_NAMES = {
+    "US-CA": {"San Francisco": ["SF"], "Los Angeles": ["LA"]},
+    "US-DC": {"Washington": ["DC"]},
+    "US-NY": {"New York City": ["NYC"]},
+}
 """Short names of cities that no source has."""
 
 CITY_REGIONS = frozenset({"DE-HB", "IN-DL", "HK"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +95,9 @@ _CODES_ARE_LABELS = frozenset({"US", "CA", "AU"})
 """Countries whose addresses have the codes of regions."""
 
 
+_TYPOGRAPHY = str.maketrans({"\N{RIGHT SINGLE QUOTATION MARK}": "'"} | dict.fromkeys("¹²³"))
+
+
 @dataclass
 class Region:
     """A region.
@@ -169,11 +171,11 @@ class Regions:
                 yield code, region.id
             all_regions = self._of_country[country]
             largest = [region for region in all_regions if region.parent is None]
-            for regions, similarity in product((largest, all_regions), (_is_code, _is_name, _is_core, _is_similar)):
+            for regions, similarity in product((largest, all_regions), (_is_name, _is_core, _is_code, _is_similar)):
                 free = [region for region in regions if region.id not in taken]
                 for code, name in list(left.items()):
-                    names_too = [name, *names_of_capitals.get((code, _core(name)), ())]
-                    hits = [region for region in free if any(similarity(region, code, known) for known in names_too)]
+                    known = [name, *(names_of_capitals.get((code, _core(name)), ()) if similarity is _is_name else ())]
+                    hits = [region for region in free if any(similarity(region, code, one) for one in known)]
                     if len(hits) == 1:
                         taken.add(hits[0].id)
                         hits[0].add_english_name(name)
@@ -202,6 +204,7 @@ def _region(subdivision: Subdivision, english: str | None) -> Region:
     names = {*subdivision.names, *([english] if english else [])}
     own_name = subdivision.names[0]
     label = LABELS.get(subdivision.id) or english or own_name
+    is_english = subdivision.id in LABELS or english is not None
     codes = {code}
     if subdivision.country in _COUNTIES_BY_NAME and subdivision.type == "County":
         names |= {f"County {label}", f"Co {label}"}
@@ -210,20 +213,20 @@ def _region(subdivision: Subdivision, english: str | None) -> Region:
         codes.add(key(own_name)[:3].upper())
     if subdivision.country in _CODES_ARE_LABELS:
         label = code
-    return Region(subdivision.id, subdivision.country, label, names, codes, subdivision.parent, bool(english))
+    return Region(subdivision.id, subdivision.country, label, names, codes, subdivision.parent, is_english)
 
 
 def _is_country(subdivision: Subdivision) -> bool:
     """Return whether ISO 3166-1 has a subdivision as a country, such as Puerto Rico and Hong Kong."""
     names = [key(name) for name in countries().get(subdivision.code, [])]
-    return any(key(name).startswith(known) for name in subdivision.names for known in names)
+    return any(f"{key(name)} ".startswith(f"{known} ") for name in subdivision.names for known in names)
 
 
 def _english(packages: Packages) -> dict[str, str]:
     """Return the English names of CLDR by code of ISO 3166-2. Digits in them are footnotes."""
     found = packages.json("cldr-subdivisions-full", "subdivisions/en/en.json")
     names: Mapping[str, str] = found["subdivisions"]["localeDisplayNames"]["subdivisions"]
-    return {f"{code[:2]}-{code[2:]}".upper(): re.sub("[¹²³]", "", name) for code, name in names.items()}
+    return {f"{code[:2]}-{code[2:]}".upper(): name.translate(_TYPOGRAPHY) for code, name in names.items()}
 
 
 def _aliases(packages: Packages) -> Iterator[tuple[str, str]]:

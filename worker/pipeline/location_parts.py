@@ -13,6 +13,7 @@ from worker.pipeline.location_words import (
     BEFORE_CITY,
     BRACKETS,
     CODE_FIRST,
+    CONJUNCTION_WORDS,
     CONJUNCTIONS,
     COUNTY,
     DISTRICT_NUMBER,
@@ -24,6 +25,7 @@ from worker.pipeline.location_words import (
     NEEDLESS,
     NO_PLACES,
     NOT_AVAILABLE,
+    PART_OF,
     PARTS,
     POSTCODE,
     REGION_NUMBER,
@@ -89,8 +91,10 @@ def _split(text: str) -> Iterator[str | None]:
     """Yield the names in a text; None separates places."""
     for piece in PARTS.split(text):
         whole = piece.strip(EDGES_OF_NAMES)
+        if whole.count("(") != whole.count(")"):
+            whole = whole.strip(EDGES)
         if is_known(whole) and not DISTRICT_NUMBER.search(whole):
-            if key(whole) not in NO_PLACES:
+            if _is_place(whole):
                 yield whole
             continue
         for bare in BRACKETS.split(WORK_MODE.sub(" , ", piece)):
@@ -105,12 +109,12 @@ def _names_in(text: str) -> Iterator[str | None]:
     without_number = DISTRICT_NUMBER.sub("", text)
     if without_number != text and lookup(without_number).cities:
         yield without_number
-    elif REGION_NUMBER.fullmatch(text) or (is_known(text) and key(text) not in NO_PLACES):
+    elif REGION_NUMBER.fullmatch(text) or (_is_place(text) and is_known(text)):
         yield text
     else:
         bare = " ".join(POSTCODE.sub(" ", text).split()).strip(EDGES)
         bare = re.sub(r"(?i)^the ", "", bare)
-        if bare and key(bare) not in NO_PLACES:
+        if bare and _is_place(bare):
             yield from (
                 (is_known(bare) and [bare])
                 or _by_conjunctions(bare)
@@ -119,6 +123,10 @@ def _names_in(text: str) -> Iterator[str | None]:
                 or _core(bare)
                 or [bare]
             )
+
+
+def _is_place(text: str) -> bool:
+    return text not in CONJUNCTION_WORDS and key(text) not in NO_PLACES
 
 
 def _by_conjunctions(text: str) -> list[str | None]:
@@ -172,6 +180,9 @@ def _core(text: str) -> list[str]:
     """Return the city of `Greater Boston`, `Dallas-Fort Worth Metroplex` and `Berlin und Umgebung`."""
     if COUNTY.search(text):
         return []
+    if match := PART_OF.match(text):
+        found = lookup(match["core"])
+        return [match["core"]] if found.countries or found.coded_countries or found.regions else []
     match = SURROUNDINGS.match(text) or BEFORE_CITY.match(text) or AFTER_CITY.match(text)
     if match is None:
         return []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from worker.pipeline.gazetteer import City, Meanings, distance_km, is_in, key, meanings, region_label, region_parent
 from worker.pipeline.location_parts import is_code, is_known, lookup, named_without_kind, parts_of
-from worker.pipeline.location_words import COUNTY
+from worker.pipeline.location_words import COUNTY, NO_CITY
 
 
 class Reading(NamedTuple):
@@ -343,7 +343,7 @@ def _surroundings_points(part: str, known: City | None, city: City | None, area:
     if is_code(part) and not is_known(part):
         return _UNKNOWN_CODE
     if known is not None and city is not None:
-        if key(part) == key(city.name):
+        if known == city or key(part) == key(city.name):
             return _SAME
         is_district = known.region == city.region and known.population < city.population
         is_near = is_district and distance_km(known.position, city.position) <= _DISTRICT_KM
@@ -354,7 +354,8 @@ def _surroundings_points(part: str, known: City | None, city: City | None, area:
     if any(_is_around(region, city, area) for region in regions):
         return _SAME
     is_large = bool(found.cities) and found.cities[0].population >= _LARGE_CITY_POPULATION
-    is_place = found.countries or found.coded_countries or regions or found.area or is_large
+    is_state = any(_country_of(region) in _STATES_BY_CODE for region in found.coded_regions)
+    is_place = found.countries or found.coded_countries or regions or found.area or is_large or is_state
     return _PLACE_ELSEWHERE if is_place else _UNKNOWN
 
 
@@ -371,9 +372,13 @@ def _city_name(part: str) -> str | None:
     if len(part) == 1 or _is_area(found):
         return None
     countries = (*found.countries, *found.coded_countries)
-    if any(not countries or city.country in countries for city in found.cities):
+    if is_code(part) and (countries or found.coded_regions):
+        is_city = any(city.population >= _LARGE_CITY_POPULATION for city in found.cities)  # LA
+    else:
+        is_city = any(not countries or city.country in countries for city in found.cities)
+    if is_city:
         return part
-    if is_known(part) or is_code(part) or COUNTY.search(part):
+    if is_known(part) or is_code(part) or COUNTY.search(part) or NO_CITY.search(part):
         return None
     is_name = re.search(r"[^\W\d_]{2}", part) and not re.search(r"\d", part) and len(part.split()) <= _MAX_WORDS
     return part if is_name and part[:1] == part[:1].upper() else None

@@ -23,6 +23,15 @@ NO_PLACES = frozenset(map(key, (
 )))  # fmt: skip
 """Keys of texts in place of a location."""
 
+CONJUNCTION_WORDS = frozenset({"and", "e", "en", "et", "i", "lub", "o", "oder", "of", "or", "ou", "och", "und", "y"})
+"""Words that are left over between parts. In capitals, `OR` is a code."""
+
+NO_CITY = re.compile(
+    r"(?i)\b(?:locations?|offices?|sites?|remote|jobs?|various|multiple|several|standorte?|teams?|departments?|customers?"
+    r"|clients?|headquarters|campus|warehouse|stores?|description)\b"
+)
+"""Words that names of cities do not have."""
+
 NOT_AVAILABLE = frozenset({"na", "n/a"})
 """Texts in place of a location that mean a country or a region within one: Namibia, Naples."""
 
@@ -54,7 +63,7 @@ WORK_MODE = re.compile(
 
 NEEDLESS = re.compile(
     r"(?i)[ -](?:only|based|residents?|preferred|time ?zones?|wide)$"
-    r"|^(?:based|located|onsite|office|anywhere|across|within|all of|throughout|or|and) (?:in )?(?=\S)"
+    r"|^(?:in|based|located|onsite|office|anywhere|across|within|all of|throughout|or|and) (?:in )?(?=\S)"
     r"| (?:or|and|oder|und|ou|et|o|y|e|en)$"
 )
 """Words before or after a name that do not belong to it."""
@@ -93,6 +102,12 @@ BEFORE_CITY = re.compile(
     r"|ville de|grand|comune di|gemeente|regio|(?:área|area) metropolitana d[ei]|citt[àa] metropolitana di|metropolia"
     r"|regi[ãa]o de|grande) (?P<core>\S.{0,50})$"
 )
+PART_OF = re.compile(
+    r"(?i)^(?:continental|contiguous|mainland|upstate|northern|southern|eastern|western|north|south|east|west)"
+    r" (?P<core>\S.{0,50})$"
+)
+"""A part of a region or country."""
+
 AFTER_CITY = re.compile(
     r"(?i)^(?P<core>\S.{0,50}?) (?:en omgeving|et p[ée]riph[ée]rie|und umgebung|y alrededores|e dintorni|e regi[ãa]o"
     r"|i okolice|med omnejd|og omegn|et alentours|and surrounding areas?|city ?cent(?:er|re)|downtown"
