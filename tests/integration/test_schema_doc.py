@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.node import needs_cli
-from tools.schema.document import DOCUMENT, describe_schema
-from tools.schema.types import CLI, describe_types
+from tools.schema.update import generated_files
 from worker.local.supabase.stack import Endpoints
 
+PROJECT = Path(__file__).parents[2]
+
 
 @pytest.mark.pgvector
-def test_the_schema_document_is_what_the_database_says(stack: Endpoints) -> None:
-    assert describe_schema(stack.db_url) == DOCUMENT.read_text(), "the schema has changed: run ./scripts/schema"
-
-
-@needs_cli
-@pytest.mark.pgvector
-def test_the_types_are_what_the_cli_says(stack: Endpoints) -> None:
-    assert CLI is not None
-    types = DOCUMENT.with_name("types.ts").read_text()
-    assert describe_types(CLI, stack.db_url) == types, "the schema has changed: run ./scripts/schema"
+def test_generated_files_are_what_the_database_says(stack: Endpoints) -> None:
+    for file, text in generated_files(stack.db_url).items():
+        assert (PROJECT / file).read_text() == text, f"{file} is out of date: run ./scripts/schema"

@@ -16,7 +16,7 @@ from tools.schema.files import (
     released_migrations,
     schema_files,
 )
-from tools.schema.update import update_project
+from tools.schema.update import CLIENT, update_project
 from worker.local.supabase.postgres import Postgres
 
 NEW_FUNCTION = """\
@@ -45,10 +45,12 @@ return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"');
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project, none of whose migrations is released."""
+    project = tmp_path / "supabase"
     for name in ("schemas", "migrations"):
-        shutil.copytree(PROJECT / name, tmp_path / name)
-    shutil.copy(PROJECT / "config.toml", tmp_path)
-    return tmp_path
+        shutil.copytree(PROJECT / name, project / name)
+    shutil.copy(PROJECT / "config.toml", project)
+    (tmp_path / CLIENT).mkdir(parents=True)
+    return project
 
 
 @pytest.fixture

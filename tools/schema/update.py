@@ -8,9 +8,13 @@ from tools.postgres import throwaway_postgres
 from tools.schema.difference import difference
 from tools.schema.document import describe_schema
 from tools.schema.files import ReleasedMigrationError, released_migrations, schema_files, write_migrations
+from tools.schema.parameters import describe_parameters
 from tools.schema.types import CLI, describe_types
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import embedded_binaries
+
+CLIENT = "examples/nextjs/lib/search"
+"""The folder of the client in TypeScript, which frontends copy."""
 
 _ADVICE = """\
 The migrations do not create what supabase/schemas declares (-), or create more (+). Released migrations do not change:
@@ -18,10 +22,23 @@ write the change as supabase/migrations/<14 digits>_<name>.sql, then run ./scrip
 """
 
 
-def update_project(project: Path) -> str | None:
-    """Bring the migrations, the document and the types of a project in line with its schema files.
+def generated_files(dsn: str) -> dict[str, str]:
+    """Return the files of a project that describe its database, by their paths in the repository.
 
-    Without the Supabase CLI the types stay as they are.
+    Without the Supabase CLI, the types are missing.
+
+    Args:
+        dsn: URL of the database.
+    """
+    files = {"supabase/SCHEMA.md": describe_schema(dsn), f"{CLIENT}/parameters.ts": describe_parameters(dsn)}
+    if CLI is not None:
+        types = describe_types(CLI, dsn)
+        files |= {"supabase/types.ts": types, f"{CLIENT}/database.ts": types}
+    return files
+
+
+def update_project(project: Path) -> str | None:
+    """Bring the migrations and the generated files of a project in line with its schema files.
 
     Returns:
         Why that is not possible, or None.
@@ -37,7 +54,6 @@ def update_project(project: Path) -> str | None:
         if released and (missing := difference(postgres, project)):
             return f"{missing}\n\n{_ADVICE}"
         apply_migrations(postgres.dsn("postgres"), migrations)
-        (project / "SCHEMA.md").write_text(describe_schema(postgres.dsn("postgres")))
-        if CLI is not None:
-            (project / "types.ts").write_text(describe_types(CLI, postgres.dsn("postgres")))
+        for file, text in generated_files(postgres.dsn("postgres")).items():
+            (project.parent / file).write_text(text)
     return None

@@ -1,0 +1,6 @@
+export * from './client'
+export * from './runs'
+export * from './saved'
+export * from './watch'
+export type { Database, Json } from './database'
+export type { Parameters } from './parameters'

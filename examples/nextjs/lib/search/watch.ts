@@ -1,0 +1,86 @@
+import { followChanges } from './changes'
+import { dataOf, type Run, type RunSite, type SearchClient } from './client'
+
+export interface RunState {
+  run: Run
+  sites: RunSite[]
+}
+
+/**
+ * Watches a run until it has ended, whoever searches for it: this run, or an equal one that it follows.
+ *
+ * @param onChange Called with the state of the run, at once and after each change.
+ * @param onError Called when the run cannot be read. Watching continues, unless there is no such run.
+ * @returns A function that stops watching.
+ */
+export function watchRun(
+  client: SearchClient,
+  runId: string,
+  onChange: (state: RunState) => void,
+  onError: (error: unknown) => void = () => {},
+): () => void {
+  let last = ''
+  let isOver = false
+  const unfollow = followChanges(client, { table: 'search_runs', filter: `id=eq.${runId}` }, read, onError)
+  return stop
+
+  function stop(): void {
+    isOver = true
+    unfollow()
+  }
+
+  async function read(signal: AbortSignal): Promise<boolean> {
+    const [run, sites] = await Promise.all([
+      client.from('search_runs').select().eq('id', runId).abortSignal(signal).maybeSingle(),
+      client.from('run_sites').select().eq('run_id', runId).order('position').abortSignal(signal),
+    ])
+    if (isOver) return false
+    if (run.error ?? sites.error) throw run.error ?? sites.error
+    if (!run.data) {
+      onError(new Error('There is no such run.'))
+      stop()
+      return false
+    }
+    const state = { run: run.data, sites: sites.data ?? [] }
+    if (run.data.completed_at) stop()
+    const now = JSON.stringify(state)
+    if (now === last) return false
+    last = now
+    onChange(state)
+    return true
+  }
+}
+
+/**
+ * Watches the newest runs of a user.
+ *
+ * @param userId The id of the signed-in user.
+ * @param onChange Called with the runs, newest first, at once and after each change.
+ * @param onError Called when the runs cannot be read. Watching continues.
+ * @returns A function that stops watching.
+ */
+export function watchRuns(
+  client: SearchClient,
+  userId: string,
+  onChange: (runs: Run[]) => void,
+  onError: (error: unknown) => void = () => {},
+  limit = 50,
+): () => void {
+  let last = ''
+  let isOver = false
+  const unfollow = followChanges(client, { table: 'search_runs', filter: `user_id=eq.${userId}` }, read, onError)
+  return () => {
+    isOver = true
+    unfollow()
+  }
+
+  async function read(signal: AbortSignal): Promise<boolean> {
+    const newest = client.from('search_runs').select().eq('user_id', userId).order('created_at', { ascending: false })
+    const runs = dataOf(await newest.limit(limit).abortSignal(signal))
+    const now = JSON.stringify(runs)
+    if (isOver || now === last) return false
+    last = now
+    onChange(runs)
+    return true
+  }
+}
