@@ -88,6 +88,12 @@ isOneToOne: false
       foreignKeyName: "run_events_run_id_fkey"
       columns: ["run_id"]
 isOneToOne: false
+      referencedRelation: "run_sites"
+      referencedColumns: ["run_id"]
+    },{
+      foreignKeyName: "run_events_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
       referencedRelation: "search_runs"
       referencedColumns: ["id"]
     }
@@ -134,6 +140,12 @@ isOneToOne: false
       foreignKeyName: "search_results_run_id_fkey"
       columns: ["run_id"]
 isOneToOne: false
+      referencedRelation: "run_sites"
+      referencedColumns: ["run_id"]
+    },{
+      foreignKeyName: "search_results_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
       referencedRelation: "search_runs"
       referencedColumns: ["id"]
     }
@@ -155,6 +167,12 @@ isOneToOne: false
       columns: ["run_id"]
 isOneToOne: false
       referencedRelation: "run_items"
+      referencedColumns: ["run_id"]
+    },{
+      foreignKeyName: "search_run_sites_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
+      referencedRelation: "run_sites"
       referencedColumns: ["run_id"]
     },{
       foreignKeyName: "search_run_sites_run_id_fkey"
@@ -184,6 +202,14 @@ isOneToOne: false
             "run_items": {
                   Row: {
                     "apply_url": string | null,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"experience_years": number | null,"first_seen_at": string | null,"found_at": string,"is_new": boolean | null,"is_remote": boolean | null,"item_id": string | null,"job_types": (string)[] | null,"kind": string,"last_seen_at": string | null,"location": string | null,"organization": string | null,"page_number": number,"position": number,"posted_at": string | null,"region": string | null,"run_id": string,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"site": string,"sites": Json | null,"skills": (string)[] | null,"title": string,"url": string,"work_mode": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"run_sites": {
+                  Row: {
+                    "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
                   }
                   ComputedFields: never
                   Relationships: [

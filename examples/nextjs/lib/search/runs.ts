@@ -1,6 +1,8 @@
 import { dataOf, type Run, type RunItem, type SearchClient } from './client'
+import type { Database, Json } from './database'
 import type { Parameters } from './parameters'
-import type { Json } from './database'
+
+type Functions = Database['public']['Functions']
 
 export interface EnqueueOptions {
   /** The same key never enqueues a second run. */
@@ -18,7 +20,13 @@ export async function enqueue<Kind extends keyof Parameters>(
   parameters: Parameters[Kind],
   { idempotencyKey, fresh, context }: EnqueueOptions = {},
 ): Promise<Run> {
-  const given = { kind, parameters: parameters as Json, idempotency_key: idempotencyKey, fresh, client_context: context }
+  const given: Functions['enqueue_search']['Args'] = {
+    kind,
+    parameters: parameters as Json,
+    idempotency_key: idempotencyKey,
+    fresh,
+    client_context: context,
+  }
   return dataOf(await client.rpc('enqueue_search', given))
 }
 
@@ -80,7 +88,7 @@ export async function pageOfItems(
   runId: string,
   { page, perPage, filters, sort }: PageOptions = {},
 ): Promise<PageOfItems> {
-  const asked = { run_id: runId, page, per_page: perPage, filters: filters as Json, sort }
+  const asked: Functions['page_of_run_items']['Args'] = { run_id: runId, page, per_page: perPage, filters: filters as Json, sort }
   return dataOf(await client.rpc('page_of_run_items', asked)) as unknown as PageOfItems
 }
 
