@@ -7,6 +7,7 @@ declare global {
   const run_id: string, item_id: string, kind: string, idempotency_key: string, query_embedding: string, sort: string;
   const page: number, per_page: number;
   const fresh: boolean;
+  const organizationIds: string[];
   const parameters: Json, client_context: Json, filters: Json;
   function show(state: unknown): void;
 }

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 from supabase import AsyncClient
 
+from tests.support.database import Configure
 from tests.support.node import NODE_MODULES, NodeProcess, needs_node, node
 from tests.support.proxy import proxied
 from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
@@ -36,6 +37,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return str(file)
+
+
+@pytest.fixture(autouse=True)
+async def each_change_is_published(configure: Configure) -> None:
+    """Workers repeat what was too soon after the last change; the tests do not."""
+    await configure("progress_interval", "0")
 
 
 @pytest.fixture
@@ -104,6 +111,28 @@ async def test_a_run_is_watched_to_its_end(
         assert (shown["total"], shown["has_more"], len(shown["items"])) == (2, True, 1)
         assert (await asked(phone, "insights", run["id"]))["found"] == 2
         assert await asked(phone, "active") is None
+
+
+async def test_a_follower_is_watched_also_when_its_leader_is_cancelled(
+    frontend: Frontend, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, kind: str
+) -> None:
+    leader = await enqueue(ada, kind, sites=["indeed"], results_wanted=1)
+    follower = await call(bob, "enqueue_search", kind=kind, parameters=leader["parameters"])
+    assert follower["leader_run_id"] == leader["id"]
+    async with frontend(await user_id(bob)) as client:
+        await client.send("watch", follower["id"])
+        await told(client, state="pending", sites={"indeed": "pending"})
+        (claimed,) = await claim(service, kind)
+        await told(client, state="running")
+        await start_site(service, claimed, "indeed")
+        await told(client, state="running", sites={"indeed": "running"})
+        await call(ada, "cancel_search", run_id=leader["id"])
+        # The next claim makes it the leader.
+        (claimed,) = await claim(service, kind)
+        assert claimed["run_id"] == follower["id"]
+        await found(service, claimed, "indeed", "a")
+        await call(service, "worker_finish_run", **lease(claimed))
+        await told(client, state="success", progress=1, sites={"indeed": "completed"})
 
 
 async def test_another_user_sees_nothing(frontend: Frontend, ada: AsyncClient, bob: AsyncClient, kind: str) -> None:

@@ -99,7 +99,7 @@ _LETTERS = str.maketrans(
 _INITIALS = re.compile(r"(?<![^\W_])([^\W_])\. ?(?=[^\W_](?![^\W_]))")
 _WORD = re.compile(r"[^\W_]+")
 _ABBREVIATED = re.compile(r"(?: [a-z]\. ?){1,2}\w{0,6}\.?$|(?: [a-z]\.){1,2}[a-zA-Z]{1,3}\.?$")
-"""An addition that tells a city from its namesakes: Frankfurt a.M., Halle a. d. Saale."""
+"""An addition that distinguishes a city from its namesakes: Frankfurt a.M., Halle a. d. Saale."""
 
 _SPELLINGS = {"saint": "st", "sainte": "ste", "fort": "ft", "mount": "mt"}
 

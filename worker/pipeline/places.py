@@ -95,7 +95,7 @@ def region_name(text: str | None, country: str | None) -> str | None:
 def city_key(place: Place) -> str | None:
     """Return a text that is equal for two places if they are the same city: `Munich` and `München`.
 
-    None: the place has no city. Without a country or region that tells which city is meant, only equal names are equal.
+    None: the place has no city. Without a country or region that shows which city is meant, only equal names are equal.
     """
     if place.city is None:
         return None

@@ -48,14 +48,14 @@ isOneToOne: false
                   ]
                 },"items": {
                   Row: {
-                    "apply_key": string | null,"apply_url": string | null,"canonical_key": string,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"duplicate_of": string | null,"experience_years": number | null,"first_seen_at": string,"from_named_board": boolean,"id": string,"is_remote": boolean | null,"job_types": (string)[],"kind": string,"last_seen_at": string,"location": string | null,"match_key": string | null,"organization": string | null,"organization_key": string | null,"owner_id": string | null,"posted_at": string | null,"region": string | null,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"skills": (string)[],"title": string,"url": string,"work_mode": string | null
+                    "apply_key": string | null,"apply_url": string | null,"canonical_key": string,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"duplicate_of": string | null,"experience_years": number | null,"first_seen_at": string,"from_named_board": boolean,"id": string,"is_remote": boolean | null,"job_types": (string)[],"kind": string,"last_seen_at": string,"location": string | null,"match_key": string | null,"organization": string | null,"organization_id": string | null,"organization_key": string | null,"owner_id": string | null,"places": NonNullable<Json>,"posted_at": string | null,"region": string | null,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"skills": (string)[],"title": string,"url": string,"work_mode": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key": string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at": string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind": string,"last_seen_at": string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title": string,"url": string,"work_mode"?: string | null
+                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key": string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at": string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind": string,"last_seen_at": string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_id"?: never,"organization_key"?: string | null,"owner_id"?: string | null,"places"?: NonNullable<Json>,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title": string,"url": string,"work_mode"?: string | null
                   }
                   Update: {
-                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key"?: string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at"?: string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind"?: string,"last_seen_at"?: string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_key"?: string | null,"owner_id"?: string | null,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title"?: string,"url"?: string,"work_mode"?: string | null
+                    "apply_key"?: string | null,"apply_url"?: string | null,"canonical_key"?: string,"city"?: string | null,"country"?: string | null,"currency"?: string | null,"data"?: NonNullable<Json>,"description"?: string | null,"duplicate_of"?: string | null,"experience_years"?: number | null,"first_seen_at"?: string,"from_named_board"?: boolean,"id"?: string,"is_remote"?: boolean | null,"job_types"?: (string)[],"kind"?: string,"last_seen_at"?: string,"location"?: string | null,"match_key"?: string | null,"organization"?: string | null,"organization_id"?: never,"organization_key"?: string | null,"owner_id"?: string | null,"places"?: NonNullable<Json>,"posted_at"?: string | null,"region"?: string | null,"salary_interval"?: string | null,"salary_max"?: number | null,"salary_min"?: number | null,"salary_yearly_max"?: number | null,"salary_yearly_min"?: number | null,"skills"?: (string)[],"title"?: string,"url"?: string,"work_mode"?: string | null
                   }
                   Relationships: [
                     {
@@ -65,6 +65,20 @@ isOneToOne: false
       referencedRelation: "items"
       referencedColumns: ["id"]
     }
+                  ]
+                },"organizations": {
+                  Row: {
+                    "address": string | null,"description": string | null,"employees": string | null,"employees_max": number | null,"employees_min": number | null,"id": string,"industry": string | null,"key": string,"logo_url": string | null,"name": string,"owner_id": string | null,"profile_url": string | null,"rating": number | null,"revenue": string | null,"review_count": number | null,"seen_at": NonNullable<Json>,"url": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: never,"industry"?: string | null,"key": string,"logo_url"?: string | null,"name": string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at": NonNullable<Json>,"url"?: string | null
+                  }
+                  Update: {
+                    "address"?: string | null,"description"?: string | null,"employees"?: string | null,"employees_max"?: never,"employees_min"?: never,"id"?: never,"industry"?: string | null,"key"?: string,"logo_url"?: string | null,"name"?: string,"owner_id"?: string | null,"profile_url"?: string | null,"rating"?: number | null,"revenue"?: string | null,"review_count"?: number | null,"seen_at"?: NonNullable<Json>,"url"?: string | null
+                  }
+                  Relationships: [
+                    
                   ]
                 },"run_events": {
                   Row: {
@@ -184,14 +198,14 @@ isOneToOne: false
                   ]
                 },"search_runs": {
                   Row: {
-                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"shared_run_id": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
+                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"items_found": number,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"new_items": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"shared_run_id": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Update: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Relationships: [
                     
@@ -201,7 +215,7 @@ isOneToOne: false
           Views: {
             "run_items": {
                   Row: {
-                    "apply_url": string | null,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"experience_years": number | null,"first_seen_at": string | null,"found_at": string,"is_new": boolean | null,"is_remote": boolean | null,"item_id": string | null,"job_types": (string)[] | null,"kind": string,"last_seen_at": string | null,"location": string | null,"organization": string | null,"page_number": number,"position": number,"posted_at": string | null,"region": string | null,"run_id": string,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"site": string,"sites": Json | null,"skills": (string)[] | null,"title": string,"url": string,"work_mode": string | null
+                    "apply_url": string | null,"city": string | null,"country": string | null,"currency": string | null,"data": NonNullable<Json>,"description": string | null,"experience_years": number | null,"first_seen_at": string | null,"found_at": string,"is_new": boolean | null,"is_remote": boolean | null,"item_id": string | null,"job_types": (string)[] | null,"kind": string,"last_seen_at": string | null,"location": string | null,"organization": string | null,"organization_id": string | null,"page_number": number,"places": Json | null,"position": number,"posted_at": string | null,"region": string | null,"run_id": string,"salary_interval": string | null,"salary_max": number | null,"salary_min": number | null,"salary_yearly_max": number | null,"salary_yearly_min": number | null,"site": string,"sites": Json | null,"skills": (string)[] | null,"title": string,"url": string,"work_mode": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -231,10 +245,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,
@@ -271,10 +287,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,
@@ -325,10 +343,12 @@ isOneToOne: false
 "fresh": boolean,
 "id": string,
 "idempotency_key": string | null,
+"items_found": number,
 "jobs_found": number,
 "kind": string,
 "leader_run_id": string | null,
 "max_attempts": number,
+"new_items": number,
 "newer_than": string | null,
 "parameters": NonNullable<Json>,
 "position": number,
@@ -426,6 +446,9 @@ isOneToOne: false
 "worker_split_item":
 { Args: { "item_id": string }; Returns: undefined
                            },
+"worker_start_import":
+{ Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"sites": (string)[],"worker_id": string }; Returns: Json
+                           },
 "worker_start_site":
 { Args: { "account"?: string,"attempt": number,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
                            },
@@ -439,11 +462,11 @@ isOneToOne: false
 { Args: { "data": Json,"lease_token": string,"run_id": string,"site": string }; Returns: undefined
                            },
 "worker_write_progress":
-{ Args: { "lease_token": string,"progress": Json,"run_id": string }; Returns: undefined
+{ Args: { "lease_token": string,"progress": Json,"run_id": string }; Returns: number
                            }
           }
           Enums: {
-            "run_source": "manual"|"cron"|"api","run_status": "pending"|"running"|"success"|"partial"|"failed"|"cancelled","site_status": "pending"|"running"|"completed"|"partial"|"failed"|"skipped"
+            "run_source": "manual"|"cron"|"api"|"import","run_status": "pending"|"running"|"success"|"partial"|"failed"|"cancelled","site_status": "pending"|"running"|"completed"|"partial"|"failed"|"skipped"
           }
           CompositeTypes: {
             "matched_item": {
@@ -561,7 +584,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "run_source": ["manual", "cron", "api"],"run_status": ["pending", "running", "success", "partial", "failed", "cancelled"],"site_status": ["pending", "running", "completed", "partial", "failed", "skipped"]
+            "run_source": ["manual", "cron", "api", "import"],"run_status": ["pending", "running", "success", "partial", "failed", "cancelled"],"site_status": ["pending", "running", "completed", "partial", "failed", "skipped"]
           }
         }
 } as const

@@ -45,6 +45,8 @@ export interface Parameters {
     linkedin_company_ids?: number[]
     /** A text of 1 to 200 characters. */
     location?: string
+    /** Default: false. */
+    organizations_from_boards?: boolean
     /** An integer from 1 to 1000; default: 20. */
     results_wanted?: number
     /** Default: ["linkedin", "indeed"]. */

@@ -7,7 +7,7 @@ export interface RunState {
 }
 
 /**
- * Watches a run until it has ended, whoever searches for it: this run, or an equal one that it follows.
+ * Watches a run until it has ended, also if it follows an equal run that searches for it.
  *
  * @param onChange Called with the state of the run, at once and after each change.
  * @param onError Called when the run cannot be read. Watching continues, unless there is no such run.
@@ -30,10 +30,9 @@ export function watchRun(
   }
 
   async function read(signal: AbortSignal): Promise<boolean> {
-    const [run, sites] = await Promise.all([
-      client.from('search_runs').select().eq('id', runId).abortSignal(signal).maybeSingle(),
-      client.from('run_sites').select().eq('run_id', runId).order('position').abortSignal(signal),
-    ])
+    // The run first: then the sites of a run that has ended are final.
+    const run = await client.from('search_runs').select().eq('id', runId).abortSignal(signal).maybeSingle()
+    const sites = await client.from('run_sites').select().eq('run_id', runId).order('position').abortSignal(signal)
     if (isOver) return false
     if (run.error ?? sites.error) throw run.error ?? sites.error
     if (!run.data) {
