@@ -94,10 +94,13 @@ CODES = {
 }
 """More codes of regions, and the codes of ISO 3166-2 for which they stand."""
 
+NOT_IN_CLDR = frozenset({"IR", "MA", "UA"})
+"""Countries of whose regions CLDR has no English names, or the names that their codes had formerly."""
+
 LABELS = {
     "CZ-10": "Prague", "CZ-64": "South Moravia", "ES-MC": "Murcia", "ES-MD": "Madrid",
     "FR-BFC": "Bourgogne-Franche-Comté", "FR-GES": "Grand Est", "FR-NOR": "Normandy", "FR-PDL": "Pays de la Loire",
-    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie",
+    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie", "UA-30": "Kyiv",
 }  # fmt: skip
 """English names of regions that CLDR qualifies without need, or has in another language or spelling."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
-from tools.gazetteer.names import ADMIN1, CODES, LABELS, REGION_NAMES
+from tools.gazetteer.names import ADMIN1, CODES, LABELS, NOT_IN_CLDR, REGION_NAMES
 from tools.gazetteer.sources import City, Packages, Subdivision, countries
 from worker.pipeline.gazetteer import key
 
@@ -226,7 +226,11 @@ def _english(packages: Packages) -> dict[str, str]:
     """Return the English names of CLDR by code of ISO 3166-2. Digits in them are footnotes."""
     found = packages.json("cldr-subdivisions-full", "subdivisions/en/en.json")
     names: Mapping[str, str] = found["subdivisions"]["localeDisplayNames"]["subdivisions"]
-    return {f"{code[:2]}-{code[2:]}".upper(): name.translate(_TYPOGRAPHY) for code, name in names.items()}
+    return {
+        f"{code[:2]}-{code[2:]}".upper(): name.translate(_TYPOGRAPHY)
+        for code, name in names.items()
+        if code[:2].upper() not in NOT_IN_CLDR
+    }
 
 
 def _aliases(packages: Packages) -> Iterator[tuple[str, str]]:
