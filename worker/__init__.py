@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from worker.http.response import Response
     from worker.http.settings import HttpSettings
     from worker.http.site import SiteHttp
-    from worker.model import Item, Json, Observed, Organization, Page, Parameters, Progress, SiteLimits
+    from worker.model import Item, Json, Observed, Organization, Page, Parameters, Place, Progress, SiteLimits
     from worker.settings import ApiKey, EnvironmentSettings, Settings
     from worker.sources import Search, Source
     from worker.sources.parameters import JobParameters, SearchParameters
@@ -54,6 +54,7 @@ __all__ = [
     "Page",
     "Parameters",
     "Permits",
+    "Place",
     "Progress",
     "QueueError",
     "Reprocessed",

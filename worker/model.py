@@ -190,7 +190,7 @@ class Item:
         apply_key: Canonical form of `apply_url`, if it identifies one job.
         match_key: Normalized title, organization and location.
         organization_key: Normalized organization.
-        places: All places of the location.
+        places: All places of the location. If a source sets them, nothing more is read from the location.
     """
 
     external_id: str

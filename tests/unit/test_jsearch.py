@@ -290,6 +290,19 @@ async def test_a_type_that_the_api_lacks_is_filtered_by_the_source(respx_mock: r
     assert trial.ids == ["id-1", "id-3"]
 
 
+async def test_jobs_that_are_too_far_away_are_left_out(respx_mock: respx.MockRouter) -> None:
+    listed: list[Json] = [
+        job(1, job_location="Potsdam, Germany", job_city="Potsdam", job_state=None, job_country="DE"),
+        job(2, job_location="Munich, Germany", job_city="Munich", job_state=None, job_country="DE"),
+        job(3, job_location="Anywhere", job_city=None, job_state=None, job_country=None),
+    ]
+    near_berlin = ENGINEER | {"location": "Berlin, Germany"}
+    trial = await answered(respx_mock, v2(listed, None), parameters=near_berlin | {"distance_miles": 30})
+    assert trial.ids == ["id-1", "id-3"]
+    trial = await answered(respx_mock, v2(listed, None), parameters=near_berlin)
+    assert trial.ids == ["id-1", "id-2", "id-3"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

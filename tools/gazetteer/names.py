@@ -100,7 +100,8 @@ NOT_IN_CLDR = frozenset({"IR", "MA", "UA"})
 LABELS = {
     "CZ-10": "Prague", "CZ-64": "South Moravia", "ES-MC": "Murcia", "ES-MD": "Madrid",
     "FR-BFC": "Bourgogne-Franche-Comté", "FR-GES": "Grand Est", "FR-NOR": "Normandy", "FR-PDL": "Pays de la Loire",
-    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie", "UA-30": "Kyiv",
+    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie",
+    "UA-30": "Kyiv",
 }  # fmt: skip
 """English names of regions that CLDR qualifies without need, or has in another language or spelling."""
 

@@ -26,6 +26,7 @@ from worker.sources.harvest import Harvest
 from worker.sources.job_filter import published_since
 from worker.sources.jsearch_api import Endpoint, Host, JSearchApi
 from worker.sources.parameters import JobParameters
+from worker.sources.wanted_places import WantedPlaces
 
 Query: TypeAlias = dict[str, str | int]
 Position: TypeAlias = Query
@@ -122,13 +123,21 @@ class JSearchSource(Source):
         now = datetime.now(UTC)
         oldest = published_since(parameters, search.newer_than, now)
         query = _query(parameters, oldest, now)
+        # JSearch looks around the location by itself: its jobs are compared only if a distance is given.
+        places = None
+        if parameters.distance_miles is not None:
+            places = WantedPlaces(parameters.location, parameters.country, parameters.distance_miles)
         most_pages = PAGES_PER_NEEDED * -(-parameters.results_wanted // PAGE_SIZE)
         position, found_ids = self._begin(search.cursor)
         # JSearch's cursor is valid only for the same query, while the age of `newer_than` grows with time.
         query["date_posted"] = text(mapping(search.cursor).get("date_posted")) or query["date_posted"]
         harvest = Harvest(
             lambda record: self.parse(search.site, record),
-            lambda item: _is_of_type(item, parameters.job_type) and not _is_older(item, oldest),
+            lambda item: (
+                _is_of_type(item, parameters.job_type)
+                and not _is_older(item, oldest)
+                and (places is None or places.include(item) is not False)
+            ),
             parameters.results_wanted,
             found_ids,
         )

@@ -36,11 +36,13 @@ class WantedPlaces:
     def include(self, item: Item) -> bool | None:
         """Return whether a job is there: if one of its places is, or an area in which it may be done.
 
-        None: its place is unknown, or not specific enough.
+        None: its place is unknown or not specific enough, or the search names no place.
 
         Args:
             item: The job as `Source.parse` returns it.
         """
+        if not self:
+            return None
         _, places = item_places(item, clean_url(item.url) or "")
         area = find_area(item.location)
         answers = [self._include_place(place) for place in places]
