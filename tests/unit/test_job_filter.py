@@ -383,11 +383,31 @@ def test_remote_as_a_location() -> None:
 
 
 @pytest.mark.parametrize(
-    ("job_types", "is_match"),
-    [(("Full-time",), False), (("Part-time",), True), (("FullTime", "Part time"), True), ((), True), (("Crew",), True)],
+    ("fields", "is_match"),
+    [
+        ({"job_types": ("Full-time",)}, False),
+        ({"job_types": ("Part-time",)}, True),
+        ({"job_types": ("FullTime", "Part time")}, True),
+        ({"job_types": ("Crew",)}, False),
+        ({"job_types": ("Crew",), "description": "<p>Job type: Part-time</p>"}, True),
+        ({"job_types": ("Employee",)}, True),
+        ({}, True),
+        ({"title": "Engineer (full time)"}, False),
+        ({"title": "Engineer (part time)"}, True),
+        ({"description": "<p>This is a full-time position.</p>"}, False),
+    ],
 )
-def test_job_type(job_types: tuple[str, ...], is_match: bool) -> None:
-    assert (match(job(job_types=job_types), job_type="parttime") is not None) is is_match
+def test_job_type(fields: dict[str, Any], is_match: bool) -> None:
+    item = job(fields.pop("title", "Engineer"), **fields)
+    assert (match(item, job_type="parttime") is not None) is is_match
+
+
+def test_a_job_of_an_unknown_type_is_worse_than_one_of_the_wanted_type() -> None:
+    wanted = match(job(job_types=("Part-time",)), job_type="parttime")
+    unknown = match(job(), job_type="parttime")
+    assert wanted is not None
+    assert unknown is not None
+    assert wanted < unknown
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,30 @@ def test_links_are_web_addresses() -> None:
     assert SOURCE.parse("indeed", ROW | {"job_url_direct": "javascript:alert(1)"}).apply_url is None
 
 
-@pytest.mark.parametrize(("told", "known"), [(True, True), (False, None), (None, None)])
-def test_linkedin_does_not_report_that_a_job_is_not_remote(told: bool | None, known: bool | None) -> None:
-    assert SOURCE.parse("linkedin", ROW | {"is_remote": told}).is_remote is known
+@pytest.mark.parametrize(
+    ("site", "fields", "is_remote"),
+    [
+        ("linkedin", {"is_remote": True, "title": "Engineer of remote controls"}, None),
+        ("linkedin", {"is_remote": False}, None),
+        ("google", {"is_remote": True, "description": "wfh budget"}, None),
+        ("google", {"is_remote": False}, None),
+        ("indeed", {"is_remote": True}, True),
+        ("indeed", {"is_remote": True, "description": "We have no Remote jobs."}, None),
+        ("indeed", {"is_remote": True, "location": "Remote"}, None),
+        ("indeed", {"is_remote": False, "description": "Remote"}, False),
+        ("indeed", {"is_remote": None}, None),
+        ("glassdoor", {"is_remote": True, "description": "We have no remote jobs."}, True),
+        ("zip_recruiter", {"is_remote": True}, True),
+    ],
+)
+def test_a_mark_that_jobspy_takes_from_the_texts_says_no_more_than_they(
+    site: str, fields: dict[str, Json], is_remote: bool | None
+) -> None:
+    assert SOURCE.parse(site, ROW | fields).is_remote is is_remote
+
+
+def test_work_mode_of_naukri() -> None:
+    assert SOURCE.parse("naukri", ROW | {"work_from_home_type": "Hybrid"}).work_mode == "Hybrid"
 
 
 @given(json_values)

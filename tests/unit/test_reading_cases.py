@@ -87,9 +87,11 @@ def found(given: dict[str, Any]) -> bool:
 
 
 READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "job_types": lambda given: sorted(item_of(given).job_types),
     "place": place,
     "places": places,
     "words": found,
+    "work_mode": lambda given: item_of(given).work_mode,
 }
 """How to read each kind of case."""
 

@@ -9,13 +9,14 @@ from worker.model import Item
 from worker.pipeline.dates import to_iso
 from worker.pipeline.experience import MAX_YEARS, experience_years
 from worker.pipeline.item_places import item_places
+from worker.pipeline.job_types import job_types_of
 from worker.pipeline.markdown import to_markdown, to_plain
 from worker.pipeline.organizations import clean_organization
 from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
 from worker.pipeline.skills import find_skills
 from worker.pipeline.text import clean_line
 from worker.pipeline.urls import clean_url
-from worker.pipeline.vocabulary import job_types, work_mode
+from worker.pipeline.work_mode import work_mode
 
 JOBS = "jobs"
 """The kind whose texts are searched for pay, place, skills, experience and work mode."""
@@ -54,7 +55,7 @@ def normalize(item: Item, kind: str) -> Item:
         is_remote=item.is_remote if mode is None else mode == "remote",
         work_mode=mode,
         posted_at=to_iso(item.posted_at),
-        job_types=job_types(item.job_types),
+        job_types=job_types_of(item.job_types, texts.title, texts.description),
         salary_min=salary.least,
         salary_max=salary.most,
         salary_interval=salary.interval,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from worker.model import Item, Json, Place, SiteLimits
 from worker.pipeline.places import find_area, find_place, find_places, shared_place
 from worker.pipeline.salaries import Salary
-from worker.pipeline.vocabulary import work_mode
+from worker.pipeline.work_mode import work_mode
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from worker.model import Item
 from worker.pipeline.dates import to_iso
 from worker.pipeline.item_places import item_places
+from worker.pipeline.job_types import job_types_of
 from worker.pipeline.urls import clean_url
-from worker.pipeline.vocabulary import job_types, work_mode
+from worker.pipeline.work_mode import work_mode
 from worker.sources.parameters import JobParameters
 from worker.sources.search_query import JobTexts, SearchQuery, folded
 from worker.sources.wanted_places import WantedPlaces
@@ -51,7 +52,8 @@ class JobFilter:
 
     Remote: a hybrid or on-site job, or a job in a city without any mention of remote work, does not match.
 
-    Type and age: a job of a different type, or an older one, does not match.
+    Type and age: a job of a different type, or an older one, does not match. The type is read from the job's own words,
+    then from its texts. Words that are not known are a different type.
 
     A job with missing information matches, but ranks below jobs that have it.
 
@@ -79,7 +81,7 @@ class JobFilter:
             return None
         job = JobTexts(item)
         unknown = 0
-        for condition in (self._has_type, self._is_in_place, self._has_words, self._is_remote_job):
+        for condition in (self._is_in_place, self._has_words, self._has_type, self._is_remote_job):
             is_met = condition(item, job)
             if is_met is False:
                 return None
@@ -95,11 +97,11 @@ class JobFilter:
             return posted < self._oldest
         return posted < self._oldest.astimezone(UTC).date()
 
-    def _has_type(self, item: Item, _: JobTexts) -> bool | None:
-        types = job_types(item.job_types)
-        if self._job_type is None or self._job_type in types:
+    def _has_type(self, item: Item, job: JobTexts) -> bool | None:
+        if self._job_type is None:
             return True
-        return None if types in ((), ("other",)) else False
+        types = job_types_of(item.job_types, item.title, job.description)
+        return self._job_type in types if types else None
 
     def _is_in_place(self, item: Item, _: JobTexts) -> bool | None:
         if not self._places:

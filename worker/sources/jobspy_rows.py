@@ -28,6 +28,10 @@ _MISSING = frozenset({"", "nan", "none", "null", "nat", "<na>"})
 
 _MS_PER_DAY = 86_400_000
 
+_SITES_WITHOUT_MARK = frozenset({"google", "linkedin"})
+_REMOTE_WORDS = re.compile("(?i)remote|work from home|wfh")
+"""What JobSpy looks for."""
+
 
 def typed(row: Row) -> Row:
     """Return a row of a file that was written with JobSpy, with the types that the rows of a page have.
@@ -95,6 +99,7 @@ def to_item(site: str, row: Row) -> Item:
             rating=amount(row.get("company_rating")),
             review_count=number(row.get("company_reviews_count")),
         ),
+        work_mode=text(row.get("work_from_home_type")),
         data={name: value for name, value in row.items() if name not in _ITEM_COLUMNS and value is not None},
     )
 
@@ -110,7 +115,15 @@ def id_of(row: Row) -> str | None:
 
 
 def _is_remote(site: str, row: Row) -> bool | None:
-    value = row.get("is_remote")
-    if site == "linkedin" and not value:
-        return None  # JobSpy derives it from the word "remote" in title and location
-    return flag(value)
+    """Return whether a site marks a job as remote; None if JobSpy only found a word about remote work in its texts.
+
+    LinkedIn and Google have no such mark: JobSpy looks for words. Indeed has one, but some versions of JobSpy look for
+    words there, too. The other sites have one.
+    """
+    value = flag(row.get("is_remote"))
+    if site in _SITES_WITHOUT_MARK:
+        return None
+    if site == "indeed" and value:
+        texts = (text(row.get(name)) or "" for name in ("title", "location", "description"))
+        return None if any(map(_REMOTE_WORDS.search, texts)) else True
+    return value

@@ -17,8 +17,8 @@ from pydantic import Field
 from worker.errors import InvalidItemError
 from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
+from worker.pipeline.job_types import job_types_of
 from worker.pipeline.places import country_code, find_place
-from worker.pipeline.vocabulary import job_types
 from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.fields import amount, flag, link, mapping, number, required, sequence, text, texts
@@ -290,8 +290,8 @@ def _direct_link(record: Mapping[str, Json]) -> str | None:
 
 
 def _is_of_type(item: Item, job_type: str | None) -> bool:
-    types = job_types(item.job_types)
-    return job_type is None or job_type in types or types in ((), ("other",))
+    types = job_types_of(item.job_types, item.title, item.description or "")
+    return job_type is None or job_type in types or not types
 
 
 def _is_older(item: Item, oldest: datetime | None) -> bool:
