@@ -1,6 +1,7 @@
 """Descriptions."""
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -72,7 +73,7 @@ def test_html_becomes_markdown() -> None:
         ("<p># no heading</p><p>&gt; no quote</p>", "\\# no heading\n\n\\> no quote"),
         ("<p>- item</p>", "- item"),
         ("<p><b> spaced </b>out<b></b></p>", "**spaced** out"),
-        ("<p><b>a<i>b</i></b>c</p>", "**a*b***c"),
+        ("<p><b>a<i>b</i></b>c</p>", "**a *b***c"),
         ("<h2><b>Title</b></h2>text", "## Title\n\ntext"),
         ("<blockquote><p>Quote</p></blockquote>", "> Quote"),
         ("<pre>line one\nline two</pre>", "line one  \nline two"),
@@ -86,6 +87,95 @@ def test_html_becomes_markdown() -> None:
 )
 def test_text_is_kept(raw: str, markdown: str) -> None:
     assert to_markdown(raw) == markdown
+
+
+@pytest.mark.parametrize(
+    ("raw", "markdown"),
+    [
+        # Emphasis that touches text.
+        ("**Location**Berlin", "**Location** Berlin"),
+        ("**Job id**4711", "**Job id** 4711"),
+        ("**Start:**immediately", "**Start:** immediately"),
+        ("**Start:**1 May", "**Start:** 1 May"),
+        ("**EU**Berlin", "**EU** Berlin"),
+        ("**Level 3**Nurse", "**Level 3** Nurse"),
+        ("Pay**Weekly**", "Pay **Weekly**"),
+        ("Pay**$20**", "Pay **$20**"),
+        ("word**(bold)**", "word **(bold)**"),
+        ("- **Team**Sales\n- **City:**Bonn", "- **Team** Sales\n- **City:** Bonn"),
+        ("*Contact*Jane", "*Contact* Jane"),
+        ("***Contact:***Jane", "***Contact:*** Jane"),
+        ("**経験\uff1a**必須", "**経験\uff1a** 必須"),
+        ("[**Apply**](https://example.com/a)Now", "[**Apply**](https://example.com/a)Now"),
+        # Emphasis that touches emphasis.
+        ("**sales****, marketing**", "**sales, marketing**"),
+        ("**a****b****c**", "**abc**"),
+        ("**Title:****Engineer**", "**Title: Engineer**"),
+        ("**Title****Engineer**", "**Title Engineer**"),
+        ("**a***b*", "**a** *b*"),
+        ("*a***b**", "*a* **b**"),
+        # Space within emphasis.
+        ("**Skills: **Java", "**Skills:** Java"),
+        ("**Skills: ** Java", "**Skills:** Java"),
+        ("**Skills: **", "**Skills:**"),
+        # What is right, or no emphasis, stays.
+        ("**B**ig and sma**ll**", "**B**ig and sma**ll**"),
+        ("**bold**, (**bold**) and \u201c**bold**\u201d.", "**bold**, (**bold**) and \u201c**bold**\u201d."),
+        ("Entwickler*innen und Partner*Innen", "Entwickler*innen und Partner*Innen"),
+        ("Pay* and bonus*", "Pay* and bonus*"),
+        ("2 * 3 * 4, 2**3, a ** b ** c", "2 * 3 * 4, 2**3, a ** b ** c"),
+        ("A **** hotel, f****d", "A **** hotel, f****d"),
+        ("***\n* * *\n****\n* item", "***\n* * *\n****\n* item"),
+        ("`**x**Y`", "`**x**Y`"),
+        ("\\*\\*x\\*\\*Y **z", "\\*\\*x\\*\\*Y **z"),
+        ("https://example.com/**a**B", "https://example.com/**a** B"),
+        ("[x](https://example.com/**a**B)", "[x](https://example.com/**a**B)"),
+        ("snake_case and _emphasis_", "snake_case and _emphasis_"),
+        # The same as HTML.
+        ("<p><b>Location</b>Berlin</p>", "**Location** Berlin"),
+        ("<p><b>Location:</b>Berlin</p>", "**Location:** Berlin"),
+        ("<p><b>sales</b><b>, marketing</b></p>", "**sales, marketing**"),
+        ("<p><strong>sales</strong><b>, </b><i>marketing</i></p>", "**sales,** *marketing*"),
+        ("<p><b>a</b><i>b</i></p>", "**a** *b*"),
+        ("<p><i>a<b>b</b></i>c</p>", "*a* ***b***c"),
+        ("<p>Pay<b>($20)</b></p>", "Pay **($20)**"),
+    ],
+)
+def test_emphasis_is_valid(raw: str, markdown: str) -> None:
+    assert to_markdown(raw) == markdown
+    assert to_markdown(markdown) == markdown
+
+
+WORDS = st.sampled_from(["a", "B", "7", "a b", "x:", "(y)", "$5", "z.", "\u00e9", "\u7d4c"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["{}", "<b>{}</b>", "<i>{}</i>", "<b><i>{}</i></b>", " {} "]), WORDS), max_size=8
+    )
+)
+def test_html_emphasis_is_shown_as_such(parts: list[tuple[str, str]]) -> None:
+    markdown = to_markdown("<p>" + "".join(style.format(word) for style, word in parts) + "</p>")
+    assert "*" not in re.sub("<[^>]*>", "", MarkdownIt("commonmark").render(markdown or ""))
+
+
+@hostile(100)
+@given(
+    st.lists(
+        st.sampled_from(["*", "**", "***", "****", "a", "B", "7", ":", "(", " ", "\\", "`", "\n", "<b>", "</b>", "]("])
+    ).map("".join)
+)
+def test_emphasis_is_stable(raw: str) -> None:
+    markdown = to_markdown(raw)
+    assert to_markdown(markdown) == markdown
+    assert_harmless(markdown)
+
+
+@pytest.mark.parametrize("part", ["**a**B", "**", "*a", "**a ", "a****", "*a **b", "**a**B\n"])
+def test_long_emphasis_is_read_in_linear_time(part: str) -> None:
+    started = time.process_time()
+    to_markdown(part * (DESCRIPTION_LENGTH // len(part)))
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("raw", [None, "", "  \n", "<p> </p>", "<script>alert(1)</script>", "<img src=x>", "&nbsp;"])
@@ -195,6 +285,16 @@ def test_long_description_is_cut_between_words() -> None:
     assert DESCRIPTION_LENGTH - 5 <= len(markdown) <= DESCRIPTION_LENGTH
     assert markdown.endswith("word")
     assert to_markdown(markdown) == markdown
+
+
+@pytest.mark.parametrize("start", range(2))
+@pytest.mark.parametrize("part", ["**a**B ", "**a] ****(javascript:x)** ", "**a****b** ** ", "<b>a</b>B ", "**a:**b"])
+def test_cut_emphasis_is_stable_and_harmless(start: int, part: str) -> None:
+    markdown = to_markdown("x" * start + part * (DESCRIPTION_LENGTH // len(part) + 10))
+    assert markdown is not None
+    assert len(markdown) <= DESCRIPTION_LENGTH
+    assert to_markdown(markdown) == markdown
+    assert_harmless(markdown)
 
 
 @given(st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from worker.pipeline.emphasis import needs_space_after, needs_space_before
 from worker.pipeline.text import BLOCK_TAGS, words
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*+:", re.IGNORECASE)
@@ -264,6 +265,7 @@ def _line(styled: list[tuple[str, _Style]]) -> str:
     written: list[str] = []
     opened: list[tuple[str, str]] = []
     is_spaced = False
+    last = ""
     for text, style in styled:
         core = text.strip()
         is_spaced = is_spaced or text[:1].isspace()
@@ -273,6 +275,7 @@ def _line(styled: list[tuple[str, _Style]]) -> str:
         kept = next((i for i, pair in enumerate(zip(opened, marks, strict=False)) if pair[0] != pair[1]), None)
         kept = min(len(opened), len(marks)) if kept is None else kept
         written += [closing for _, closing in reversed(opened[kept:])]
+        is_spaced = is_spaced or (last != "" and _needs_space(last, core, opened[kept:], marks[kept:]))
         if is_spaced and written:
             written.append(" ")
         written += [opening for opening, _ in marks[kept:]]
@@ -281,7 +284,20 @@ def _line(styled: list[tuple[str, _Style]]) -> str:
             escaped = re.sub(r"[\[\]]", r"\\\g<0>", escaped)
         written.append(escaped)
         opened = marks
+        last = core[-1]
         is_spaced = text[-1:].isspace()
     written += [closing for _, closing in reversed(opened)]
     line = "".join(written)
     return _LINE_START.sub(r"\\", line, count=1) if _LINE_START.match(line) else line
+
+
+def _needs_space(last: str, text: str, closed: list[tuple[str, str]], opened: list[tuple[str, str]]) -> bool:
+    """Return whether text with other marks than the text before it needs a space before it."""
+    if closed and opened:
+        return True  # marks that touch each other would be read as one mark
+    if any(opening == "[" for opening, _ in (*closed, *opened)):
+        return False
+    if opened:
+        # One asterisk within a word is no emphasis: `Entwickler*in`.
+        return needs_space_before(last, text) or (opened[-1][0] == "*" and last.isalnum())
+    return bool(closed) and needs_space_after(last, text)

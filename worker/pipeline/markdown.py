@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 
+from worker.pipeline.emphasis import repair_emphasis
 from worker.pipeline.html_to_markdown import html_to_markdown
 from worker.pipeline.text import BLOCK_TAGS, COMMENT, ENTITY, INLINE_TAGS, TAG, clean_lines, visible
 
@@ -27,7 +28,7 @@ _IMAGE = re.compile(_UNESCAPED + r"!\[[^\[\]\n]*+\]\([^()\n]*+\)")
 
 # Renderers differ in what they accept as HTML or as a link, and in what a backslash escapes. The signs that begin
 # either stay unescaped only where no renderer can misread them.
-_ANGLE = re.compile(r"(\\*+)<(?![\s\d=<]|\Z)")
+_ANGLE = re.compile(r"(\\*+)<(?![\s\d=]|\Z)")
 _OPEN_IMAGE = re.compile(r"!\[")
 _SAFE_TARGET = r"(?:https?|mailto):[^\s()<>\[\]\\\"'`]*+"
 # Older renderers allow spaces between text and target.
@@ -47,20 +48,32 @@ def to_markdown(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    text = visible(text[:_RAW_LENGTH])
+    text = raw = visible(text[:_RAW_LENGTH])
     if not _is_html(text) and _is_escaped_html(text):
         text = html.unescape(text)
     text = html_to_markdown(text) if _is_html(text) else _without_inline_tags(text)
     if "![" in text:
         text = _IMAGE.sub(r"\1", text)
-    return _truncated(_escaped_unsafe(clean_lines(visible(text)))) or None
+    if text != raw:
+        text = visible(text)
+    markdown = _escaped_unsafe(repair_emphasis(clean_lines(text)))
+    while len(markdown) > DESCRIPTION_LENGTH:
+        # Without its end, the last line may have emphasis that can be repaired, which may need a space.
+        markdown = _escaped_unsafe(repair_emphasis(_truncated(markdown)))
+    return markdown or None
 
 
 def to_plain(markdown: str) -> str:
     """Return the text of Markdown, without escapes, emphasis and link targets."""
-    text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown.replace("&lt;", "<"))
-    text = re.sub(r"\]\((?:https?|mailto):[^()\s]*+\)", "]", text)
-    return re.sub(r"[*`]++|(?<!\w)_++|_++(?!\w)", "", text)
+    text = markdown.replace("&lt;", "<")
+    # The checks are many times faster than a substitution without matches.
+    if "\\" in text:
+        text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+    if "](" in text:
+        text = re.sub(r"\]\((?:https?|mailto):[^()\s]*+\)", "]", text)
+    if "_" in text:
+        text = re.sub(r"(?<!\w)_++|_++(?!\w)", "", text)
+    return text.replace("*", "").replace("`", "")
 
 
 def _is_html(text: str) -> bool:
@@ -99,7 +112,7 @@ def _escaped_unsafe(markdown: str) -> str:
         markdown = _OPEN_IMAGE.sub(r"!\\[", markdown)
     if "]" in markdown:
         markdown = _DEFINITION.sub(r"]\\:", _LINK.sub(r"]\1\\(", markdown))
-    if ":" in markdown:
+    if "://" in markdown or "xmpp:" in markdown.lower():
         markdown = _AUTOLINK.sub(r"\1\\:", markdown)
     return _ANGLE.sub(_escaped_angle, markdown) if "<" in markdown else markdown
 
@@ -111,8 +124,6 @@ def _escaped_angle(angle: re.Match[str]) -> str:
 
 
 def _truncated(markdown: str) -> str:
-    if len(markdown) <= DESCRIPTION_LENGTH:
-        return markdown
     kept = markdown[:DESCRIPTION_LENGTH]
     end = max(kept.rfind(" "), kept.rfind("\n"))
     return kept[: end if end > 0 else None].rstrip()
