@@ -88,8 +88,10 @@ def found(given: dict[str, Any]) -> bool:
 
 READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "job_types": lambda given: sorted(item_of(given).job_types),
+    "markdown": lambda given: item_of(given).description,
     "place": place,
     "places": places,
+    "skills_without": lambda given: item_of(given).skills,
     "words": found,
     "work_mode": lambda given: item_of(given).work_mode,
 }

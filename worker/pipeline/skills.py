@@ -9,14 +9,31 @@ from importlib.resources import files
 from itertools import compress, pairwise
 from typing import NamedTuple
 
+from worker.pipeline.notices import Notices
 from worker.pipeline.text import clean_line
 
 MAX_SKILLS = 50
 SKILL_LENGTH = 100
+_NEAR = 20
 
 # Words include the signs in `C++`, `C#`, `.NET`, `Node.js` and `driver's`. Other signs separate words.
-_WORD = re.compile(r"(?:(?<!\w)\.(?=[A-Za-z]))?[^\W_]+(?:[.'\u2019][^\W_]+)*(?:\+\+|#(?!\w))?")
+_WORD = re.compile(
+    r"[^\W_]++(?:[.'\u2019][^\W_]++)*+(?:\+\+|#(?!\w))?"
+    r"|(?<!\w)\.[A-Za-z][^\W_]*+(?:[.'\u2019][^\W_]++)*+(?:\+\+|#(?!\w))?"
+)
 _WITHIN = re.compile(r" ?[-/&]? ?")
+_AFTER_AMBIGUOUS = re.compile(
+    r"(?! ?& ?[^\W_](?![^\W_+#]))\s*(?:$|[\n,;.:/|&()\[\]!?*\u2022\u2013\u2014\"+]|-(?!\w)"
+    r"|[- ]?(?i:and|or|und|oder|et|ou|y|e|o|en|plus|programming|developers?|development|languages?|frameworks?"
+    r"|librar\w+|ecosystem|stack|engineers?|engineering|code|coding|scripts?|scripting|apps?|applications?|apis?|services?"
+    r"|certifi\w+|experience|knowledge|skills?|proficiency|based|is|are|preferred|required|desired|kenntniss\w*"
+    r"|entwickl\w*|programmier\w*|basiert\w*|sind|ist)\b)"
+)
+_INITIAL = re.compile(r"(?<![^\W_])[^\W_] ?& ?$")
+_BEFORE_LETTER = re.compile(
+    r"(?:^|[\n,;.:/|&()\[\]*\u2022\u2013\u2014\"+]|(?<!\w)-|\b(?i:and|or|und|oder|et|ou|y|e|o|en|in|with|of|using|like"
+    r"|as|mit|von|avec|con|including|either|both|via|languages?|programming|skills?|experience|knowledge))\s*$"
+)
 _BESIDE = re.compile(r" ?[,/|&()] ?(?:and |or |& )?| (?:and|or|und|oder|et|ou) ")
 
 
@@ -52,14 +69,16 @@ def find_skills(description: str, named: Iterable[str] = ()) -> tuple[str, ...]:
     """
     lines = (line for word in named if (line := clean_line(word)) and len(line) <= SKILL_LENGTH)
     skills = dict.fromkeys(_listed_name(line) or line for line in lines)
-    mentions = list(_mentions(description))
+    mentions = [mention for mention in _mentions(description) if _stands_alone(mention, description)]
     certain = [not mention.is_ambiguous for mention in mentions]
     beside = [_BESIDE.fullmatch(description, a.end, b.start) for a, b in pairwise(mentions)]
     for index, is_beside in enumerate(beside):
         certain[index + 1] |= certain[index] and is_beside is not None
     for index, is_beside in reversed(list(enumerate(beside))):
         certain[index] |= certain[index + 1] and is_beside is not None
-    skills |= dict.fromkeys(mention.skill for mention in compress(mentions, certain))
+    certain_mentions = list(compress(mentions, certain))
+    notices = Notices(description) if certain_mentions else None
+    skills |= dict.fromkeys(mention.skill for mention in certain_mentions if notices and not notices.has(mention.start))
     return tuple(skills)[:MAX_SKILLS]
 
 
@@ -81,6 +100,18 @@ def _mentions(text: str) -> Iterator[_Mention]:
                 yield _Mention(spelling.skill, words[index].start(), words[end - 1].end(), spelling.is_ambiguous)
                 break
         index = end
+
+
+def _stands_alone(mention: _Mention, text: str) -> bool:
+    """Return whether an ambiguous word stands for itself: `C` in `C, Java` does, in `C-level` and `Vitamin C` not."""
+    if not mention.is_ambiguous:
+        return True
+    if not _AFTER_AMBIGUOUS.match(text, mention.end):
+        return False
+    if mention.end - mention.start > 1:
+        return True
+    before = text[max(0, mention.start - _NEAR) : mention.start]
+    return _BEFORE_LETTER.search(before) is not None and not _INITIAL.search(before)
 
 
 def _matches(spelling: _Spelling, text: str, words: list[re.Match[str]], index: int) -> bool:

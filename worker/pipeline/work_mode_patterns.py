@@ -151,8 +151,9 @@ STATEMENT_CUES = {
 _LABEL_NAME = (
     r"(?:the )?(?:(?:(?:job|work(?:ing|place)?|office|role|position|primary) )?(?:location|arrangement|model|mode"
     r"|setting|set-?up|style|type|policy|site|place|environment|format|pattern)s?(?: type| of work)?|workplace|where"
-    r"|standorte?|arbeitsort|arbeitsmodell|arbeitsweise|einsatzort|dienstort|lieu(?: de travail| du poste)?|localisation"
-    r"|(?:mode|type|modalites?) de travail|werklocatie|locatie|werkplek|standplaats|ubicacion|lugar(?: de trabajo)?"
+    r"|standorte?|arbeitsort|arbeitsmodell|arbeitsweise|einsatzort|dienstort|lieu(?: de travail| du poste)?"
+    r"|localisation|(?:mode|type|modalites?) de travail|werklocatie|locatie|werkplek|standplaats|ubicacion"
+    r"|lugar(?: de trabajo)?"
     r"|modalidade?(?: de trabajo| de trabalho)?|modelo(?: de trabajo| de trabalho)?|regime(?: de trabalho)?|formato"
     r"|localizacao|local(?: de trabalho)?|sede(?: di lavoro)?|luogo(?: di lavoro)?|modalita(?: di lavoro)?|tryb pracy"
     r"|miejsce pracy|lokalizacja|arbetsplats|arbejdssted|arbeidssted|functie)"
