@@ -98,6 +98,8 @@ def test_text_is_kept(raw: str, markdown: str) -> None:
         ("**Start:**immediately", "**Start:** immediately"),
         ("**Start:**1 May", "**Start:** 1 May"),
         ("**EU**Berlin", "**EU** Berlin"),
+        ("**Pay:**\u20ac20", "**Pay:** \u20ac20"),
+        ("**Pay:**$20", "**Pay:** $20"),
         ("**Level 3**Nurse", "**Level 3** Nurse"),
         ("Pay**Weekly**", "Pay **Weekly**"),
         ("Pay**$20**", "Pay **$20**"),

@@ -37,12 +37,12 @@ def repair_emphasis(markdown: str) -> str:
 
 def needs_space_before(before: str, text: str) -> bool:
     """Return whether emphasised text needs a space between it and the character before it."""
-    return _is_sign(text[0]) > _is_sign(before) or _is_word_break(before, text)
+    return (_is_sign(text[0]) and not _is_punctuation(before)) or _is_word_break(before, text)
 
 
 def needs_space_after(last: str, after: str) -> bool:
     """Return whether emphasised text with a last character needs a space between it and the text after it."""
-    return _is_sign(last) > _is_sign(after[0]) or _is_word_break(last, after)
+    return (_is_sign(last) and not _is_punctuation(after[0])) or _is_word_break(last, after)
 
 
 def _repaired(line: str) -> str:
@@ -171,5 +171,9 @@ def _is_space(character: str) -> bool:
 
 
 def _is_sign(character: str) -> bool:
-    """Return whether a character is punctuation or a symbol."""
+    """Return whether a character is punctuation or a symbol. Renderers differ in whether symbols are punctuation."""
     return unicodedata.category(character)[0] in "PS"
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character)[0] == "P"

@@ -275,7 +275,9 @@ def _line(styled: list[tuple[str, _Style]]) -> str:
         kept = next((i for i, pair in enumerate(zip(opened, marks, strict=False)) if pair[0] != pair[1]), None)
         kept = min(len(opened), len(marks)) if kept is None else kept
         written += [closing for _, closing in reversed(opened[kept:])]
-        is_spaced = is_spaced or (last != "" and _needs_space(last, core, opened[kept:], marks[kept:]))
+        is_spaced = is_spaced or (
+            last != "" and _needs_space(last, core, opened[kept:], marks[kept:], is_nested=kept > 0)
+        )
         if is_spaced and written:
             written.append(" ")
         written += [opening for opening, _ in marks[kept:]]
@@ -291,13 +293,16 @@ def _line(styled: list[tuple[str, _Style]]) -> str:
     return _LINE_START.sub(r"\\", line, count=1) if _LINE_START.match(line) else line
 
 
-def _needs_space(last: str, text: str, closed: list[tuple[str, str]], opened: list[tuple[str, str]]) -> bool:
+def _needs_space(
+    last: str, text: str, closed: list[tuple[str, str]], opened: list[tuple[str, str]], *, is_nested: bool
+) -> bool:
     """Return whether text with other marks than the text before it needs a space before it."""
     if closed and opened:
         return True  # marks that touch each other would be read as one mark
     if any(opening == "[" for opening, _ in (*closed, *opened)):
         return False
     if opened:
-        # One asterisk within a word is no emphasis: `Entwickler*in`.
-        return needs_space_before(last, text) or (opened[-1][0] == "*" and last.isalnum())
+        # One asterisk within a word is no emphasis (`Entwickler*in`), and within strong text it may end emphasis.
+        is_ambiguous = opened[-1][0] == "*" and (is_nested or last.isalnum())
+        return is_ambiguous or needs_space_before(last, text)
     return bool(closed) and needs_space_after(last, text)

@@ -21,29 +21,29 @@ _SHORTEST_WEEK, _LONGEST_WEEK = 10, 60
 # Phrases are in lower case, without accents. The words of a phrase may be open, hyphenated or closed.
 _PERMANENT = "permanent"
 _PHRASES = {
-    "fulltime": "full_time full fulltime_job vollzeit voll temps_plein temps_complet tempo_pieno jornada_completa "
-    "tiempo_completo tempo_integral tempo_inteiro periodo_integral voltijd fulltijd heltid pelny_etat",
-    _PERMANENT: "permanent regular permanent_contract regular_employment indefinite unlimited festanstellung fest "
-    "unbefristet unbefristete unbefristeter cdi indefinido indefinida indeterminato tempo_indeterminato "
+    "fulltime": "full_time full fulltime_job voll temps_plein temps_complet tempo_pieno jornada_completa "
+    "tiempo_completo tempo_integral tempo_inteiro periodo_integral fulltijd pelny_etat",
+    _PERMANENT: "permanent regular permanent_contract regular_employment indefinite unlimited fest feste_anstellung "
+    "fest_angestellt cdi indefinido indefinida indeterminato tempo_indeterminato "
     "tempo_indeterminado efetivo clt vast vaste vast_contract onbepaalde_tijd umowa_o_prace czas_nieokreslony "
-    "tills_vidare tillsvidare fastanstallning fast_stilling",
-    "parttime": "part_time part teilzeit temps_partiel mi_temps parttijd deeltijd deltid tempo_parziale media_jornada "
+    "tills_vidare tillsvidare fast_stilling",
+    "parttime": "part_time part temps_partiel partiel mi_temps parttijd tempo_parziale media_jornada "
     "tiempo_parcial jornada_parcial tempo_parcial meio_periodo mini_job geringfugig nebenjob bijbaan flexijob "
     "niepelny_etat pol_etatu working_student",
     "contract": "contract contractor contractors contract_to_hire contractual freelance freelancer self_employed "
     "independent independent_contractor b2b c2c corp_to_corp 1099 werkvertrag freie_mitarbeit freier_mitarbeiter "
     "freiberuflich freiberufler freierberuf independant autonomo autonoma libero_professionista partita_iva zzp zzper "
-    "umowa_zlecenie umowa_o_dzielo egenforetagare",
+    "umowa_zlecenie umowa_o_dzielo pj egenforetagare",
     "temporary": "temporary temp temp_to_hire temp_to_perm temporary_contract fixed_term fixed_term_contract ftc "
-    "limited_term limited_contract seasonal maternity_cover parental_leave_cover secondment befristet befristete "
-    "befristeter zeitarbeit leiharbeit arbeitnehmeruberlassung saisonarbeit aushilfe cdd interim interimaire "
+    "limited_term limited_contract seasonal maternity_cover parental_leave_cover secondment "
+    "zeitarbeit leiharbeit arbeitnehmeruberlassung saisonarbeit aushilfe cdd interim interimaire "
     "saisonnier temporal eventual tiempo_determinado duracion_determinada determinato tempo_determinato stagionale "
-    "somministrazione tijdelijk tijdelijke tijdelijk_contract bepaalde_tijd uitzendkracht temporario temporaria "
+    "somministrazione tijdelijk_contract bepaalde_tijd uitzendkracht temporario temporaria "
     "prazo_determinado termo_certo czas_okreslony vikariat visstid tidsbegransad midlertidig",
-    "internship": "internship intern interns trainee traineeship apprenticeship apprentice co_op praktikant "
-    "praktikantin pflichtpraktikum ausbildung auszubildende auszubildender azubi duales_studium volontariat stage "
+    "internship": "internship intern interns trainee traineeship apprenticeship apprentice co_op "
+    "pflichtpraktikum azubi duales_studium volontariat stage "
     "stagiaire alternance alternant apprentissage apprenti practicas becario becaria pasantia tirocinio stagista "
-    "apprendistato estagio estagiario jovem_aprendiz stageplaats afstudeerstage staz praktyki praktik larling",
+    "apprendistato estagio estagiario jovem_aprendiz afstudeerstage staz praktyki larling",
     "perdiem": "per_diem prn as_needed on_call casual zero_hours zero_hours_contract zero_hour_contract abrufarbeit "
     "oproepkracht nulurencontract",
     "volunteer": "volunteer volunteering voluntary ehrenamt ehrenamtlich benevolat benevole voluntariado volontariato "
@@ -53,16 +53,25 @@ _PHRASES = {
     "": "contract_type type_of_contract employment_contract contract_of_employment full_stack",
 }
 _TYPE_OF = {phrase.replace("_", ""): job_type for job_type, listed in _PHRASES.items() for phrase in words(listed)}
-_TYPE_OF_STEM = {"werkstudent": "parttime", "praktikum": "internship"}
+_TYPE_OF_STEM = {
+    "vollzeit": "fulltime", "voltijd": "fulltime", "heltid": "fulltime",
+    "festanstell": _PERMANENT, "fastanstall": _PERMANENT, "unbefristet": _PERMANENT,
+    "teilzeit": "parttime", "deeltijd": "parttime", "deltid": "parttime", "werkstudent": "parttime",
+    "befristet": "temporary", "tijdelijk": "temporary",
+    "praktik": "internship", "ausbildung": "internship", "auszubildende": "internship", "stageplaats": "internship",
+    "stageplek": "internship",
+}  # fmt: skip
+"""Words that other words or endings may follow: `Praktikantenstelle`, `Heltidsanställning`."""
+
 _LETTER = r"[^\W_]"
 _SPELLINGS = [
-    *(f"{stem}\\w*" for stem in _TYPE_OF_STEM),
     *(
         phrase.replace("_", "[\\W_]{0,2}")
         for phrase in sorted(
             (phrase for listed in _PHRASES.values() for phrase in words(listed)), key=len, reverse=True
         )
     ),
+    *(f"{stem}\\w*" for stem in _TYPE_OF_STEM),
 ]
 _PHRASE = re.compile(rf"(?<!{_LETTER})(?:{'|'.join(_SPELLINGS)})(?!{_LETTER})")
 _NO_TYPE = words(
@@ -73,7 +82,10 @@ _NO_TYPE = words(
 """Words of sites that say nothing about the type."""
 
 _NUMBER = r"(?<![\d.,])(?P<least>\d{1,3}(?:[.,]\d)?)(?: ?(?:-|\u2013|/|to|bis|a|tot) ?(?P<most>\d{1,3}(?:[.,]\d)?))?"
-_HOURS = re.compile(_NUMBER + r" ?(?:h|hrs?|hours?|std|stunden|heures|uur|uren|horas|ore|godzin\w*|timmar)(?![^\W_])")
+_HOURS = re.compile(
+    _NUMBER + r"[ -]?(?:h|hrs?|hours?|std|stunden|heures|uur|uren|horas|ore|godzin\w*|timmar)(?![^\W_])(?![ -]shifts?)"
+)
+_WEEKLY_HOURS = re.compile(rf"{_HOURS.pattern}(?:(?<=uur)|(?<=uren)| ?(?:/|per|pro|par|a|al|por) ?(?:la )?(?:w|s))")
 _SHARE = re.compile(_NUMBER + r" ?(?:%|(?P<fte>fte)\b)(?! (?:remote|home|tele|mobil|travel|on-?site))")
 
 
@@ -135,7 +147,7 @@ def _types_of(line: str) -> set[str]:
     """Return the types that a line in lower case and without accents names."""
     found = {_type_of(phrase[0]) for phrase in _PHRASE.finditer(line)} - {""}
     if not found & {"fulltime", "parttime"}:
-        found |= _types_by_hours(line)
+        found |= _types_by_hours(line, _HOURS)
     if _PERMANENT in found:
         found.remove(_PERMANENT)
         # `Permanent` alone means full time. Besides hours it only means that the contract has no end.
@@ -151,9 +163,9 @@ def _type_of(phrase: str) -> str:
     return next(job_type for stem, job_type in _TYPE_OF_STEM.items() if letters.startswith(stem))
 
 
-def _types_by_hours(line: str) -> set[str]:
+def _types_by_hours(line: str, hours_of_week: re.Pattern[str]) -> set[str]:
     found = set()
-    for match in _HOURS.finditer(line):
+    for match in hours_of_week.finditer(line):
         for hours in _numbers(match):
             if _SHORTEST_WEEK <= hours <= _LONGEST_WEEK:
                 found.add("fulltime" if hours >= _FULL_WEEK else "parttime")
@@ -178,7 +190,7 @@ _ANYWHERE_IN_TITLE = re.compile(
     r"|per diem|fixed[- ]term|\d{1,2}[- ]months? contract|(?:pflicht)?praktik(?:um|ant)\w*|stagiaire|alternance"
     r"|becari[oa]|estagi(?:o|ario)|cdi|cdd)\b(?! (?:works|manager|coordinator|recruiter))"
 )
-_END_OF_SEGMENT = re.compile(r"\b(?:intern|internship|apprentice|trainee|apprenticeship)$")
+_END_OF_SEGMENT = re.compile(r"\b(?:intern|internship|apprentice|apprenticeship)$")
 
 
 def _types_of_title(title: str) -> set[str]:
@@ -190,7 +202,7 @@ def _types_of_title(title: str) -> set[str]:
         elif len(segments) > 1 and _is_only_type(segment):
             found |= _types_of(segment)
     if not found & {"fulltime", "parttime"}:
-        found |= _types_by_hours(title)
+        found |= _types_by_hours(title, _WEEKLY_HOURS)
     return found
 
 

@@ -17,11 +17,12 @@ _APPLICANTS = (
     r"|sollicita\w+|candidaturas?|candidat[oi]s?)"
 )
 _SELECTION = (
-    r"(?:screen|review|assess|evaluat|rank|shortlist|select|scor|filter|analys|reject|accept|support|vorausgew"
+    r"(?:screen|review|assess|evaluat|rank|shortlist|select|scor|filter|analys|reject|accept|match|support|vorausgew"
     r"|bewert)\w*"
 )
 _AUTOMATED = re.compile(
-    r"\b(?:ai|ki|ia|artificial intelligence|machine[- ]learning|automat\w+|algorithm\w*|genai|generative)\b"
+    r"\b(?:ai|ki|ia|artificial intelligence|machine[- ]learning|natural language|automat\w+|algorithm\w*|genai"
+    r"|generative)\b"
 )
 _APPLYING = re.compile(
     rf"\b{_APPLICANTS}\b[^.;]{{0,60}}?\b{_SELECTION}|\b{_SELECTION}[^.;]{{0,60}}?\b{_APPLICANTS}\b"
