@@ -181,6 +181,10 @@ REMOTE = [
     "Trabalho 100% remoto",
     "Lavoro completamente da remoto",
     "Praca w 100% zdalna",
+    "Remote (India)",
+    "Employment type: Remote",
+    "Poste 100 % à distance",
+    "The successful candidate will work remotely.",
     "Distansarbete på heltid: 100% distans",
 ]
 
@@ -245,6 +249,11 @@ HYBRID = [
     "Praca hybrydowa",
     "2 dni pracy zdalnej w tygodniu",
     "Hybridarbete",
+    "Working pattern: Hybrid",
+    "We're hybrid: Tuesdays and Thursdays in the office.",
+    "We come to the office twice a week.",
+    "Télétravail : 3 j/semaine",
+    "Praca w trybie hybrydowym",
 ]
 
 ONSITE = [
@@ -268,6 +277,7 @@ ONSITE = [
     "Trabajo 100% presencial",
     "Modalidade: presencial",
     "Praca stacjonarna",
+    "Vaga presencial em Curitiba",
 ]
 
 UNKNOWN = [
@@ -288,6 +298,8 @@ UNKNOWN = [
     "This is not a hybrid role.",
     "There is no hybrid working.",
     "Homeoffice ist leider nicht möglich.",
+    "A fully remote setup isn't possible for this role.",
+    "Thuiswerken is bij deze functie niet mogelijk",
     "Kein Homeoffice",
     "Keine Möglichkeit zum mobilen Arbeiten",
     "Die Stelle ist nicht remote.",
@@ -323,6 +335,8 @@ UNKNOWN = [
     "Report to the home office in Phoenix.",
     "Our head office is in Leeds. You visit sites.",
     "Interviews are conducted in person or by video.",
+    "24 hour, 7 day per week on-site service",
+    "Shifts start anywhere between 7pm and 9pm, Sunday to Friday",
     "Mobile developer",
     # Both.
     "This is a remote role. Work Location: In person",

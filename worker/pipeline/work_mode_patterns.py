@@ -40,7 +40,7 @@ NOT_BEFORE = re.compile(
     r"|nao|sem|nie|bez|inte|ikke|ingen)|n['\u2019]t)\b[\s-]+(?:[\w'%-]+\s+){0,4}$"
 )
 NOT_AFTER = re.compile(
-    r"[- ]?(?:[\w'-]+ ){0,3}?(?:: ?(?:no|none|nein|non|nee|nao|n/a|not)\b|(?:not|nicht|pas|niet|nao)"
+    r"[- ]?(?:[\w'-]+ ){0,5}?(?:: ?(?:no|none|nein|non|nee|nao|n/a|not)\b|(?:not|\w+n['\u2019]t|nicht|pas|niet|nao)"
     r" (?:\w+ )?(?:possible|available|offered|an option|permitted|allowed|supported|provided|moglich|mogelijk)\b"
     r"(?! (?:in|to)\b))"
 )
@@ -57,7 +57,7 @@ _NUMBERS = {
 }
 NUMBER_OF = {word: number for number, listed in _NUMBERS.items() for word in listed.split()}
 _DAYS = (
-    rf"(?<![\d.,-])(?P<days>\d{{1,2}}|{'|'.join(NUMBER_OF)})"
+    rf"(?<![\w.,-])(?P<days>\d{{1,2}}|{'|'.join(NUMBER_OF)})"
     rf"(?:(?: ?[-\u2013/] ?| to | or | bis | a | oder | ou | tot )(?P<most>\d|{'|'.join(NUMBER_OF)}))?[)+]?"
     r"(?: ?(?:full )?(?:working )?(?:days?|tagen?|tage?|jours?|j(?=\.? ?/ ?sem)|dagen?|dias?|giorn[io]|dni|dzien|dagar"
     r"|dage?)\b|(?<=ce) (?:a|per) week\b)"
@@ -87,7 +87,8 @@ SHARE = re.compile(rf"(?<!\d)(?P<share>\d{{2}}) ?% (?:of (?:the|your) time )?{_A
 # Statements of a description ------------------------------------------------------------------------------------------
 
 FULLY_REMOTE = re.compile(
-    rf"\b{_FULLY}[- ]+(?:(?:en|in|im|aus dem|from|da|a|w|de|em|um|of) )?(?:{REMOTE}|home office|thuis)\b(?! cloud)"
+    rf"\b{_FULLY}[- ]+(?:(?:en|in|im|aus dem|from|da|a|w|de|em|um|of) )?(?:{REMOTE}|home office|thuis"
+    rf"|distance)\b(?! cloud)"
     rf"|\b{REMOTE} (?:a |al |zu |w )?(?:100 ?%|complet\w*|integral\w*|total\w*|only)|\bremote-only\b"
     r"|\b(?:deutschland|bundes|europa|eu-?)weit(?:es|e)? (?:remote|home-?office)\b"
 )
@@ -118,11 +119,11 @@ STATEMENTS = {
         rf"\b(?:this is an?|this|an?) (?:{_FULLY} )?{_ON_SITE} {_JOB}\b"
         rf"|\b{_JOB} {_IS} (?:{_FULLY} )?(?:based )?{_ON_SITE}\b(?! (?:interview|for|until))"
         rf"|\b{_FULLY} {_ON_SITE}\b|^{_ON_SITE}(?: only)?$|#li-onsite\b"
-        r"|\b(?:trabajo|trabalho|modalidade?|modelo|regime) presencial\b|\bpraca stacjonarna\b"
+        r"|\b(?:trabajo|puesto|trabalho|vaga|modalidade?|modelo|regime) presencial\b|\bpraca stacjonarna\b"
     ),
     "remote": re.compile(
         rf"(?<!in )\b(?:this is an?|this|an?) (?!\w+ hybrid)(?!hybrid)(?:[\w-]+ ){{0,2}}remote {_JOB}\b(?! until)"
-        rf"|^remote {_JOB}\b"
+        rf"|^remote(?: {_JOB}\b|$| ?\()"
         rf"|\b{_JOB} {_IS} (?:(?:done|based|performed|worked) )?(?:(?:in|en|da|im|a) )?{REMOTE}\b"
         r"(?! (?:for|until|once|on|up|at|during|bis|jusqu|hasta|\w+ en dias))"
         r"|\bremote-first (?:company|team|culture|organi[sz]ation|startup|start-up|business|employer|workplace|role)\b"
@@ -143,13 +144,14 @@ STATEMENT_CUES = {
     "onsite": ("site", "person", "office", "wfo", "presen", "vor ort", "locatie", "kantoor", "sede", "stacj", "plats"),
     "remote": (
         "remot", "telecomm", "telework", "wfh", "work from", "working from", "home-office", "homeoffice", "teletrav",
-        "teletrab", "telelavoro", "thuis", "zdaln", "distans", "hjemme", "fjernarb", "anywhere",
+        "teletrab", "telelavoro", "thuis", "zdaln", "distans", "distanc", "hjemme", "fjernarb", "anywhere",
     ),
 }  # fmt: skip
 """Parts of words of which a statement has at least one: most sentences have none, and this is faster to find out."""
 
 _LABEL_NAME = (
-    r"(?:the )?(?:(?:(?:job|work(?:ing|place)?|office|role|position|primary) )?(?:location|arrangement|model|mode"
+    r"(?:the )?(?:(?:(?:job|employment|work(?:ing|place)?|office|role|position|primary) )?(?:location"
+    r"|arrangement|model|mode"
     r"|setting|set-?up|style|type|policy|site|place|environment|format|pattern)s?(?: type| of work)?|workplace|where"
     r"|standorte?|arbeitsort|arbeitsmodell|arbeitsweise|einsatzort|dienstort|lieu(?: de travail| du poste)?"
     r"|localisation|(?:mode|type|modalites?) de travail|werklocatie|locatie|werkplek|standplaats|ubicacion"
@@ -166,7 +168,8 @@ YES_OR_NO = re.compile(
 )
 CUES = (
     "remot", "telet", "télét", "telework", "telecommut", "wfh", "from home", "home office", "home-office",
-    "homeoffice", "home and", "thuis", "zdaln", "distans", "hjemme", "anywhere", "brid", "hybryd", "mobil", "smart",
+    "homeoffice", "home and", "thuis", "zdaln", "distans", "distanc", "hjemme", "anywhere", "brid", "hybryd", "mobil",
+    "smart",
     "on-site", "onsite", "on site", "in person", "in-person", "in-office", "in office", "from office", "wfo",
     "presencial", "présentiel", "presentiel", "sur site", "vor ort", "op locatie", "op kantoor", "in sede",
     "in presenza", "stacjonarn", "på plats",
