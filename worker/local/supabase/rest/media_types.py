@@ -8,15 +8,16 @@ from worker.local.supabase.rest.errors import RestError, unsupported
 
 JSON = "application/json"
 SINGLE_OBJECT = "application/vnd.pgrst.object+json"
+CSV = "text/csv"
 
 _SINGLE_OBJECTS = (SINGLE_OBJECT, "application/vnd.pgrst.object")
 _ARRAYS = ("application/vnd.pgrst.array+json", "application/vnd.pgrst.array")
 _STRIPPED = re.compile(r";\s*nulls\s*=\s*\"?stripped\b", re.IGNORECASE)
-_REFUSED = re.compile(r"text/csv|application/geo\+json|application/vnd\.pgrst\.plan(\+json|\+text)?")
-_PARSED_ELSEWHERE = ("text/csv", "application/x-www-form-urlencoded")
+_REFUSED = re.compile(r"application/geo\+json|application/vnd\.pgrst\.plan(\+json|\+text)?")
+_PARSED_ELSEWHERE = (CSV, "application/x-www-form-urlencoded")
 _KNOWN = (
     "application/geo+json", "application/octet-stream", "application/openapi+json", "application/x-www-form-urlencoded",
-    "text/csv", "text/plain", "text/xml",
+    CSV, "text/plain", "text/xml",
 )  # fmt: skip
 _PARAMETER_OF_A_FUNCTION = ("text/plain", "text/xml", "application/octet-stream")
 
@@ -32,6 +33,8 @@ def representation(accept: str | None) -> str:
         name = _name(media_type)
         if name in (JSON, "*/*"):
             return JSON
+        if name == CSV:
+            return CSV
         if name in (*_SINGLE_OBJECTS, *_ARRAYS):
             if _STRIPPED.search(media_type):
                 raise unsupported("nulls=stripped")

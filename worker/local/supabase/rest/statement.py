@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 from worker.local.supabase.rest.api_request import ApiRequest
 from worker.local.supabase.rest.body import Body
 from worker.local.supabase.rest.errors import RestError, unsupported
+from worker.local.supabase.rest.media_types import CSV
 from worker.local.supabase.rest.ranges import MAX_ROWS
 from worker.local.supabase.rest.read_plan import ReadPlan
 from worker.local.supabase.rest.schema import Function, Table
@@ -27,6 +28,15 @@ _COUNT_INSERTED, _DISCOUNT_UPDATED = (
     )
     for step in "+-"
 )
+
+
+# The names of columns are those of the first row, as in PostgREST: without rows, there are none.
+_CSV = SQL("""
+    coalesce((
+        select string_agg(name, ',')
+        from json_object_keys((select row_to_json(pgrst_first) from pgrst_source as pgrst_first limit 1)) as name
+    ), '') || E'\\n' || coalesce(string_agg(substr(pgrst_row::text, 2, length(pgrst_row::text) - 2), E'\\n'), '')
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,10 @@ def read_statement(request: ApiRequest, plan: ReadPlan) -> Composed:
     plan.rows = request.rows.capped()
     # One more than a response may have is enough to know that there are too many to count.
     limit = SQL(f" limit {MAX_ROWS + 1}" if request.preferences.estimates else "")
-    return _answer(request, plan.select(), total=_count(plan, limit))
+    total = _count(plan, limit)
+    if request.media_type == CSV:
+        return _answer(request, sql("select * from {}", Identifier(SOURCE)), source=plan.select(), total=total)
+    return _answer(request, plan.select(), total=total)
 
 
 def explain_statement(plan: ReadPlan) -> Composed:
@@ -139,7 +152,9 @@ def _answer(
     """
     shape = shape or _Shape()
     body: Composable = SQL("''")
-    if request.has_rows:
+    if request.has_rows and request.media_type == CSV:
+        body = _CSV
+    elif request.has_rows:
         array = f"json_agg({shape.value})"
         is_array = shape.is_array and not request.is_single
         body = SQL(f"coalesce({array}, '[]')::text" if is_array else f"coalesce({array}->0, 'null')::text")
@@ -212,7 +227,7 @@ def _count(plan: ReadPlan, limit: Composable | None = None) -> Composable:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    return ["*"] if "*" in names else list(dict.fromkeys(names))
+    return ["*"] if "*" in names else sorted(set(names))
 
 
 def _target(table: Table) -> tuple[Identifier, Identifier]:
