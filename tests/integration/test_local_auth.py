@@ -264,3 +264,57 @@ def test_passwords_are_not_kept_as_they_are(stack: Endpoints) -> None:
         )
     assert first != second
     assert PASSWORD not in first
+
+
+async def test_recovery(sign_in: SignIn, stack: Endpoints) -> None:
+    client = await sign_in()
+    with pytest.raises(AuthApiError) as refused:
+        await client.auth.reset_password_for_email(await email_of(client))
+    assert (refused.value.status, refused.value.code) == (500, "unexpected_failure")
+    assert refused.value.message == "Error sending recovery email: the local stack sends no mail"
+    await client.auth.reset_password_for_email(new_email())  # nobody may find out who has an account
+    response = call(stack, "POST", "/recover", json={})
+    assert response.json() == {"code": "validation_failed", "message": "Password recovery requires an email"}
+    assert (response.status_code, response.headers["x-sb-error-code"]) == (400, "validation_failed")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "message"),
+    [
+        ({}, 400, "validation_failed", "One of email or phone must be set"),
+        ({"create_user": False}, 400, "validation_failed", "One of email or phone must be set"),
+        ({"email": "nobody"}, 400, "validation_failed", "Unable to validate email address: invalid format"),
+        ({"email": "a@b.cd", "phone": "1"}, 400, "validation_failed",
+         "Only an email address or phone number should be provided"),
+        ({"email": "a@b.cd", "channel": "sms"}, 400, "validation_failed",
+         "Channel should only be specified with Phone OTP"),
+        ({"email": "no@b.cd", "create_user": False}, 422, "otp_disabled", "Signups not allowed for otp"),
+        ({"phone": "123", "create_user": False}, 422, "otp_disabled", "Signups not allowed for otp"),
+        ({"phone": "123"}, 400, "phone_provider_disabled", "Unsupported phone provider"),
+        ({"email": "no@b.cd"}, 500, "unexpected_failure",
+         "Error sending magic link email: the local stack sends no mail"),
+    ],
+)  # fmt: skip
+def test_one_time_passwords(stack: Endpoints, body: dict[str, Any], status: int, code: str, message: str) -> None:
+    response = call(stack, "POST", "/otp", json=body)
+    assert (response.status_code, response.json()) == (status, {"code": code, "message": message})
+    with psycopg.connect(stack.db_url) as connection:
+        assert connection.execute("select from auth.users where email like '%@b.cd'").rowcount == 0
+
+
+async def test_a_one_time_password_by_supabase_py(sign_in: SignIn) -> None:
+    client = await sign_in()
+    with pytest.raises(AuthApiError) as refused:
+        await client.auth.sign_in_with_otp({"email": await email_of(client), "options": {"should_create_user": False}})
+    assert (refused.value.status, refused.value.code) == (500, "unexpected_failure")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/verify"), ("POST", "/resend"), ("GET", "/authorize"), ("GET", "/otp"), ("DELETE", "/user"),
+     ("POST", "/factors"), ("GET", "/nothing")],
+)  # fmt: skip
+def test_what_the_local_stack_does_not_know(stack: Endpoints, method: str, path: str) -> None:
+    response = call(stack, method, path)
+    message = f"the local stack does not know {method} /auth/v1{path}"
+    assert (response.status_code, response.json()) == (400, {"code": "LOCAL", "message": message})

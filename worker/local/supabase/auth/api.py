@@ -70,10 +70,17 @@ def auth_routes(pool: AsyncConnectionPool[Connection], tokens: Tokens) -> list[B
         route("/token", POST=public.token),
         route("/user", GET=user.get, PUT=user.update),
         route("/logout", POST=user.log_out),
+        route("/recover", POST=public.recover),
+        route("/otp", POST=public.one_time_password),
         route("/admin/users", GET=admin.list, POST=admin.create),
         route("/admin/users/{id:uuid}", GET=admin.get, PUT=admin.update, DELETE=admin.delete),
         Route("/health", lambda _: JSONResponse({"name": "GoTrue", "description": "Auth of a local stack"})),
+        Route("/{path:path}", _refuse, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
     ]
+
+
+async def _refuse(request: Request) -> Response:
+    return AuthError.unsupported(f"{request.method} /auth/v1/{request.path_params['path']}").response()
 
 
 class _Public:
@@ -103,6 +110,32 @@ class _Public:
             case "refresh_token":
                 return JSONResponse(await self._sessions.refresh(connection, body.refresh_token))
         raise AuthError(400, "invalid_credentials", "unsupported_grant_type")
+
+    @staticmethod
+    async def recover(request: Request, connection: Connection) -> Response:
+        body = await RequestBody.read(request)
+        if not body.email:
+            raise AuthError(400, "validation_failed", "Password recovery requires an email")
+        if await find_user_by_email(connection, body.email) is None:
+            return JSONResponse({})  # nobody may find out who has an account
+        raise AuthError.unsent("recovery")
+
+    @staticmethod
+    async def one_time_password(request: Request, connection: Connection) -> Response:
+        body = await RequestBody.read(request)
+        if body.email and body.phone:
+            message = "Only an email address or phone number should be provided"
+            raise AuthError(400, "validation_failed", message)
+        if body.email and body.channel:
+            raise AuthError(400, "validation_failed", "Channel should only be specified with Phone OTP")
+        is_known = body.email is not None and await find_user_by_email(connection, body.email) is not None
+        if (body.email or body.phone) and not (body.create_user or is_known):
+            raise AuthError(422, "otp_disabled", "Signups not allowed for otp")
+        if body.email:
+            raise AuthError.unsent("magic link")
+        if body.phone:
+            raise AuthError(400, "phone_provider_disabled", "Unsupported phone provider")
+        raise AuthError(400, "validation_failed", "One of email or phone must be set")
 
     async def _sign_in(self, connection: Connection, body: RequestBody) -> Response:
         user = await find_user_by_email(connection, body.email)

@@ -8,6 +8,9 @@ from starlette.responses import JSONResponse, Response
 
 _API_VERSION = "2024-01-01"
 
+REFUSED = "LOCAL"
+"""Code of requests that Auth answers, but the local stack does not."""
+
 
 class AuthError(Exception):
     """A request is refused.
@@ -23,6 +26,17 @@ class AuthError(Exception):
         super().__init__(message)
         self._status = status
         self._body = {"code": code, "message": message, **details}
+
+    @classmethod
+    def unsupported(cls, what: str) -> AuthError:
+        """Return the refusal of something that Auth supports, but the local stack does not."""
+        return cls(400, REFUSED, f"the local stack does not know {what}")
+
+    @classmethod
+    def unsent(cls, mail: str) -> AuthError:
+        """Return the error that a mail cannot be sent, which is Auth's when no mail server answers."""
+        message = f"Error sending {mail} email: the local stack sends no mail"
+        return cls(500, "unexpected_failure", message)
 
     def response(self) -> Response:
         """Return the HTTP response."""

@@ -19,6 +19,9 @@ class RequestBody(BaseModel):
     """The members of all requests' JSON objects."""
 
     email: str | None = None
+    phone: str | None = None
+    channel: str | None = None
+    create_user: bool = True
     password: str | None = None
     refresh_token: str | None = None
     data: dict[str, Any] | None = None
