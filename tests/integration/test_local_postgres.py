@@ -42,7 +42,8 @@ def test_role_postgres_owns_what_it_makes_and_is_no_superuser(postgres: Postgres
             alter publication supabase_realtime add table public.notes;
             """
         )
-        assert connection.execute("select tablename from pg_publication_tables").fetchall() == [("notes",)]
+        published = "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
+        assert connection.execute(published).fetchall() == [("notes",)]
 
 
 def test_role_postgres_creates_a_trusted_extension(postgres: Postgres) -> None:

@@ -144,7 +144,7 @@ async def test_without_a_token_the_api_key_speaks(stack: Endpoints, table: Table
         ({"private": True}, "Unauthorized: You do not have permissions to read from this Channel topic: runs"),
         ({"private": "True"}, "Unauthorized: You do not have permissions to read from this Channel topic: runs"),
         ({"broadcast": {"replay": {"since": 1}}}, "UnableToReplayMessages: Replay is not allowed for public channels"),
-        ({"broadcast": {"replication_ready": True}}, "NotInTheLocalStack: broadcasts from the database"),
+        ({"presence": {"enabled": True}}, "NotInTheLocalStack: presence"),
         ({"presence": {"key": "", "enabled": True}}, "NotInTheLocalStack: presence"),
         (None, "NotInTheLocalStack: a join without `config`, as realtime-js 1 sends it"),
     ],
@@ -211,19 +211,6 @@ async def test_a_client_joins_up_to_100_channels(stack: Endpoints) -> None:
         assert replies[-1]["response"] == {"reason": "ChannelRateLimitReached: Too many channels"}
 
 
-async def test_a_broadcast_in_bytes_is_refused_aloud(stack: Endpoints) -> None:
-    async with wire(stack) as client:
-        await client.join()
-        parts = b"1", b"7", b"realtime:runs", b"moved"
-        header = bytes([3, *map(len, parts), 0, 1])
-
-        await client.connection.send(header + b"".join(parts) + b'{"x":1}')
-
-        reply = await client.receive()
-        assert (reply.event, reply.ref, reply.payload["status"]) == ("phx_reply", "7", "error")
-        assert reply.payload["response"] == {"reason": "broadcast is not part of the local stack"}
-
-
 @pytest.mark.parametrize(
     ("query", "status"),
     [("vsn=1.0.0", 401), ("vsn=1.0.0&apikey=forged", 401), ("vsn=3.0.0&apikey={anon_key}", 403)],
@@ -243,8 +230,8 @@ async def test_what_is_no_message_is_ignored(stack: Endpoints, table: Table) -> 
         await client.send("room", "phx_join", {})
         assert (await client.receive()).payload["response"] == {"reason": "unmatched topic"}
         await client.subscribe(binding(table))
-        await client.send("realtime:runs", "broadcast", {"type": "broadcast", "event": "x", "payload": {}})
-        assert (await client.receive()).payload["status"] == "error"
+        await client.send("realtime:runs", "presence", {"type": "presence", "event": "track", "payload": {}})
+        assert (await client.receive()).payload["response"] == {"reason": "presence is not part of the local stack"}
 
 
 async def test_a_message_that_is_too_big_closes_the_socket(stack: Endpoints) -> None:

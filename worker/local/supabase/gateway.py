@@ -21,6 +21,7 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.local.supabase.auth.api import auth_routes
+from worker.local.supabase.realtime.http import broadcast_routes
 from worker.local.supabase.realtime.server import Realtime
 from worker.local.supabase.rest.api import configure, rest_routes
 from worker.local.supabase.tokens import ANON, SERVICE_ROLE, Tokens
@@ -64,6 +65,7 @@ async def gateway(dsn: Callable[[str], str], tokens: Tokens) -> AsyncIterator[St
                     Mount("/rest/v1", routes=rest_routes(rest, tokens)),
                     Mount("/auth/v1", routes=auth_routes(auth, tokens)),
                     WebSocketRoute("/realtime/v1/websocket", realtime.websocket),
+                    Mount("/realtime/v1", routes=broadcast_routes(realtime)),
                 ],
                 middleware=[
                     Middleware(

@@ -141,3 +141,95 @@ reset role;
 -- Empty: migrations add the tables.
 create publication supabase_realtime;
 alter publication supabase_realtime owner to postgres;
+
+-- The owner of what Broadcast uses. As a member, `postgres` can write policies.
+create role supabase_realtime_admin nologin noinherit;
+grant supabase_realtime_admin to postgres;
+
+create schema realtime;
+grant usage on schema realtime to anon, authenticated, service_role, postgres;
+grant create, usage on schema realtime to supabase_realtime_admin;
+
+-- A row is a message. Its policies decide who may read and write private channels. On the platform it has a partition
+-- for each day, so that old messages can be dropped.
+create table realtime.messages (
+    topic text not null,
+    extension text not null,
+    payload jsonb,
+    event text,
+    private boolean default false,
+    updated_at timestamp not null default timezone('utc', now()),
+    inserted_at timestamp not null default timezone('utc', now()),
+    id uuid not null default gen_random_uuid(),
+    binary_payload bytea,
+    primary key (id, inserted_at),
+    constraint messages_payload_exclusive check (payload is null or binary_payload is null)
+);
+create index messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
+where extension = 'broadcast' and private;
+alter table realtime.messages enable row level security;
+alter table realtime.messages owner to supabase_realtime_admin;
+grant select, insert, update on realtime.messages to anon, authenticated, service_role;
+
+create publication supabase_realtime_messages_publication for table realtime.messages with (publish = 'insert');
+
+set local role supabase_realtime_admin;
+
+-- The topic of the channel that a policy is checked for.
+create function realtime.topic() returns text language sql stable as $$
+    select nullif(current_setting('realtime.topic', true), '')
+$$;
+
+-- A message that cannot be sent gives a warning: it does not fail the transaction.
+create function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void
+language plpgsql set search_path = '' as $$
+declare
+    new_id uuid := gen_random_uuid();
+    sent jsonb := payload;
+begin
+    if not payload ? 'id' then
+        sent := jsonb_set(payload, '{id}', to_jsonb(new_id));
+    end if;
+    perform set_config('realtime.topic', topic, true);
+    insert into realtime.messages (id, payload, event, topic, private, extension)
+    values (new_id, sent, event, topic, private, 'broadcast');
+exception
+    when others then raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
+end
+$$;
+
+create function realtime.send_binary(payload bytea, event text, topic text, private boolean default true) returns void
+language plpgsql set search_path = '' as $$
+begin
+    perform set_config('realtime.topic', topic, true);
+    insert into realtime.messages (binary_payload, event, topic, private, extension)
+    values (payload, event, topic, private, 'broadcast');
+exception
+    when others then raise warning 'WarnSendingBroadcastMessage: %', sqlerrm;
+end
+$$;
+
+-- For triggers: sends the change of a row to the private channel of a topic.
+create function realtime.broadcast_changes(
+    topic_name text, event_name text, operation text, table_name text, table_schema text, new record, old record,
+    level text default 'ROW'
+) returns void language plpgsql set search_path = '' as $$
+begin
+    if level = 'STATEMENT' then
+        raise exception 'function can only be triggered for each row, not for each statement';
+    elsif operation not in ('INSERT', 'UPDATE', 'DELETE') then
+        raise exception 'Unexpected operation type: %', operation;
+    end if;
+    perform realtime.send(
+        jsonb_build_object(
+            'old_record', old, 'record', new, 'operation', operation, 'table', table_name, 'schema', table_schema
+        ),
+        event_name,
+        topic_name
+    );
+exception
+    when others then raise exception 'Failed to process the row: %', sqlerrm;
+end
+$$;
+
+reset role;

@@ -1,4 +1,4 @@
-"""The part of Supabase Realtime that clients use here: `postgres_changes`.
+"""The parts of Supabase Realtime that clients use: `postgres_changes` and Broadcast.
 
 A client opens a `socket`. Its messages are read by `messages`; a `join` makes a `channel` with the `identity` of its
 token. `server` then checks the channel's `bindings`, with their `filters`, against the published tables.
@@ -6,4 +6,7 @@ token. `server` then checks the channel's `bindings`, with their `filters`, agai
 A change goes the other way: `server` polls the WAL, `wal` decodes it, and `delivery` finds the channels for each
 change. `published_table` writes the values as JSON with the SQL of `columns`, applies filters and row level security,
 and leaves out long values if the change exceeds the limit in `record_size`. The channel sends the result.
+
+`broadcasts` come from a channel, from `http`, or from the database (`database_messages`), and go to all channels of
+their topic. For private ones, `policies` decides who may read and write.
 """

@@ -18,10 +18,18 @@ class Join:
     Attributes:
         items: Its subscriptions: the items of `postgres_changes`.
         token: Its token. `None` if it uses the API key of its socket.
+        is_private: Whether the policies on `realtime.messages` decide who may join.
+        acknowledges: Whether broadcasts of the client are answered.
+        is_echoed: Whether it receives its own broadcasts.
+        awaits_replication: Whether it is notified when broadcasts of the database arrive.
     """
 
     items: list[dict[str, Any]]
     token: str | None
+    is_private: bool = False
+    acknowledges: bool = False
+    is_echoed: bool = False
+    awaits_replication: bool = False
 
     @classmethod
     def parse(cls, message: Message) -> Join:
@@ -39,27 +47,35 @@ class Join:
             raise RefusedError("NotInTheLocalStack: a join without `config`, as realtime-js 1 sends it")
         items = config.get("postgres_changes")
         items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        return cls(items, _token(message.payload))
+        broadcast = _section(config, "broadcast")
+        return cls(
+            items,
+            _token(message.payload),
+            is_private=_is_true(config.get("private")),
+            acknowledges=_is_true(broadcast.get("ack")),
+            is_echoed=_is_true(broadcast.get("self")),
+            awaits_replication=_is_true(broadcast.get("replication_ready")),
+        )
 
 
 def refuse_unsupported(message: Message) -> None:
-    """Refuse what needs tables or services that the local stack does not have. To be called after the token is checked.
+    """Refuse what the local stack does not have. To be called after the token is checked.
 
     Raises:
-        RefusedError: With the message of the platform if a new project there refuses the same.
+        RefusedError: With the message of the platform if it refuses the same.
     """
     config = message.payload["config"]
-    name = message.topic.removeprefix(TOPIC_PREFIX)
-    broadcast = config.get("broadcast") if isinstance(config.get("broadcast"), dict) else {}
-    presence = config.get("presence") if isinstance(config.get("presence"), dict) else {}
-    if _is_true(config.get("private")):  # there are no policies on `realtime.messages`, as in a new project
-        raise RefusedError(f"Unauthorized: You do not have permissions to read from this Channel topic: {name}")
-    if "replay" in broadcast:
+    if "replay" in _section(config, "broadcast"):
+        if _is_true(config.get("private")):
+            raise RefusedError("NotInTheLocalStack: the replay of broadcasts")
         raise RefusedError("UnableToReplayMessages: Replay is not allowed for public channels")
-    if _is_true(broadcast.get("replication_ready")):
-        raise RefusedError("NotInTheLocalStack: broadcasts from the database")
-    if _is_true(presence.get("enabled")):
+    if _is_true(_section(config, "presence").get("enabled")):
         raise RefusedError("NotInTheLocalStack: presence")
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _token(payload: dict[str, Any]) -> str | None:

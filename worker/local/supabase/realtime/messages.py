@@ -6,17 +6,37 @@ import json
 from typing import Any, NamedTuple
 
 TOPIC_PREFIX = "realtime:"
-BROADCAST_FRAMES = (0, 3)  # the kinds of binary frames that clients send
+USER_BROADCAST_PUSH = 3  # the kind of the binary frames that clients send
+_LENGTHS = slice(1, 6)
+_HEAD_BYTES = 7
+
+
+class UserPayload(NamedTuple):
+    """What a binary frame carries.
+
+    Attributes:
+        event: What the client calls it.
+        is_json: Whether `content` is JSON.
+    """
+
+    event: str
+    is_json: bool
+    content: bytes
 
 
 class Message(NamedTuple):
-    """A message of a client."""
+    """A message of a client.
+
+    Attributes:
+        user: The payload, if it came in a binary frame.
+    """
 
     join_ref: str | None
     ref: str | None
     topic: str
     event: str
     payload: dict[str, Any]
+    user: UserPayload | None = None
 
     @classmethod
     def parse(cls, protocol: str, text: str) -> Message | None:
@@ -33,13 +53,14 @@ class Message(NamedTuple):
 
     @classmethod
     def parse_bytes(cls, frame: bytes) -> Message | None:
-        """Read the head of a binary frame, in which clients send broadcasts only. Return `None` if it is not one."""
-        lengths, kind_and_lengths = frame[1:4], 5 if frame[:1] == b"\x00" else 7
-        if not frame or frame[0] not in BROADCAST_FRAMES or len(frame) < kind_and_lengths + sum(lengths):
+        """Read a binary frame, in which clients send broadcasts only. Return `None` if it is not one."""
+        lengths = frame[_LENGTHS]
+        if frame[:1] != bytes([USER_BROADCAST_PUSH]) or len(frame) < _HEAD_BYTES + sum(lengths):
             return None
-        parts, position = [], kind_and_lengths
+        parts, position = [], _HEAD_BYTES
         for length in lengths:
             parts.append(frame[position : position + length].decode(errors="replace"))
             position += length
-        join_ref, ref, topic = parts
-        return cls(join_ref or None, ref or None, topic, "broadcast", {})
+        join_ref, ref, topic, event, _metadata = parts
+        user = UserPayload(event, frame[_HEAD_BYTES - 1] != 0, frame[position:])
+        return cls(join_ref or None, ref or None, topic, "broadcast", {}, user)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import psycopg
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from worker.local.supabase.realtime import wal
+from worker.local.supabase.realtime import database_messages, wal
 from worker.local.supabase.realtime.bindings import PUBLICATION, Binding
+from worker.local.supabase.realtime.broadcasts import Broadcast, Topics
 from worker.local.supabase.realtime.channel import Channel
 from worker.local.supabase.realtime.delivery import deliveries
 from worker.local.supabase.realtime.errors import RefusedError, TokenRefusedError
 from worker.local.supabase.realtime.filters import Connection
 from worker.local.supabase.realtime.identity import Identity
+from worker.local.supabase.realtime.policies import Policies
 from worker.local.supabase.realtime.socket import Socket
 from worker.local.supabase.tokens import Tokens
 
@@ -47,6 +49,10 @@ class Realtime:
     def __init__(self, dsn: str, tokens: Tokens) -> None:
         self._dsn = dsn
         self._tokens = tokens
+        self._policies = Policies(dsn)
+        self.topics = Topics()
+        self._awaiting_replication: set[Channel] = set()
+        self._is_following = False
         self._joining: set[Channel] = set()  # "Subscribed to PostgreSQL" is still to be sent
         self._listening: set[Channel] = set()
         self._woken = asyncio.Event()
@@ -60,6 +66,7 @@ class Realtime:
         "Subscribed to PostgreSQL" again, so that clients can read what they may have missed.
         """
         while True:
+            self._is_following = False
             self._joining |= self._listening
             self._listening.clear()
             try:
@@ -123,6 +130,35 @@ class Realtime:
         """Send nothing more to a channel."""
         self._joining.discard(channel)
         self._listening.discard(channel)
+        self._awaiting_replication.discard(channel)
+        self.topics.leave(channel)
+
+    def join(self, channel: Channel) -> None:
+        """Send the broadcasts of its topic to a channel."""
+        self.topics.join(channel)
+        self._woken.set()
+        if channel.join.awaits_replication:
+            self._awaiting_replication.add(channel)
+            self._announce_replication()
+
+    def broadcast(self, channel: Channel, broadcast: Broadcast) -> None:
+        """Send the broadcast of a channel to its topic."""
+        sender = None if channel.join.is_echoed else channel
+        self.topics.send(channel.name, broadcast, is_private=channel.is_private, sender=sender)
+
+    async def may_read(self, name: str, identity: Identity, headers: Mapping[str, str]) -> bool:
+        """Return whether an identity may read the private channels of a topic."""
+        return await self._policies.may_read(name, identity, headers)
+
+    async def may_write(self, name: str, identity: Identity, headers: Mapping[str, str]) -> bool:
+        """Return whether an identity may send to the private channels of a topic."""
+        return await self._policies.may_write(name, identity, headers)
+
+    def _announce_replication(self) -> None:
+        if self._is_following:
+            for channel in self._awaiting_replication:
+                channel.send_system("system", "ok", "Replication connection established")
+            self._awaiting_replication.clear()
 
     async def _connect(self) -> Connection:
         return await psycopg.AsyncConnection.connect(
@@ -132,10 +168,13 @@ class Realtime:
     async def _follow(self, holder: Connection, connection: Connection) -> None:
         slot = f"{PUBLICATION}_{holder.info.backend_pid}"
         await holder.execute("select pg_create_logical_replication_slot(%s, 'pgoutput', temporary => true)", (slot,))
+        publications = await database_messages.prepare(connection)
+        self._is_following = True
+        self._announce_replication()
         while True:
             joining = set(self._joining)
             switches, self._switches = self._switches, []
-            changes = await self._read(holder, slot)
+            changes = await self._read(holder, slot, publications)
             for start in range(0, len(changes), CHANGES_PER_POLL):
                 await self._publish(connection, changes[start : start + CHANGES_PER_POLL])
             # After the changes committed before they joined, and before those committed after the confirmation.
@@ -146,17 +185,17 @@ class Realtime:
                 continue
             for self._is_losing, done in switches:
                 done.set_result(None)
-            await self._wait(POLL_SECONDS if self._listening else IDLE_SECONDS)
+            await self._wait(POLL_SECONDS if self._listening or self.topics else IDLE_SECONDS)
 
-    async def _read(self, holder: Connection, slot: str) -> list[wal.Change]:
+    async def _read(self, holder: Connection, slot: str, publications: str) -> list[wal.Change]:
         """Return what was committed, and release the WAL. Without listening channels, only release it."""
-        if self._is_losing or not self._listening:
+        if self._is_losing or not (self._listening or self.topics):
             await holder.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,))
             return []
         cursor = await holder.cursor(binary=True).execute(
             "select data from pg_logical_slot_get_binary_changes(%s, null, %s,"
             " 'proto_version', '1', 'publication_names', %s)",
-            (slot, CHANGES_PER_POLL, PUBLICATION),
+            (slot, CHANGES_PER_POLL, publications),
         )
         return list(wal.decode(data for (data,) in await cursor.fetchall()))
 
@@ -187,6 +226,9 @@ class Realtime:
             channel.send_system("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     async def _publish(self, connection: Connection, changes: Sequence[wal.Change]) -> None:
+        for message in filter(database_messages.is_message, changes):
+            database_messages.send(message, self.topics)
+        changes = [change for change in changes if not database_messages.is_message(change)]
         found, losing = await deliveries(connection, changes, frozenset(self._listening))
         self._joining |= self._listening & losing
         for delivery in found:
