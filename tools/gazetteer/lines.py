@@ -27,6 +27,7 @@ from worker.pipeline.gazetteer import (
     CITY,
     COUNTRY,
     COUNTRY_CODE,
+    COUNTRY_LABEL,
     LABEL,
     REGION,
     REGION_CODE,
@@ -60,6 +61,7 @@ def lines(packages: Packages) -> list[str]:
     regions = Regions(packages, sources.subdivisions(), cities)
     found: set[Line] = set()
     found.update(_country_lines(packages))
+    found.update(_country_label_lines(packages))
     found.update(_area_lines(packages))
     for region in regions.by_id.values():
         found.update(_region_lines(region))
@@ -84,6 +86,13 @@ def _country_lines(packages: Packages) -> Iterator[Line]:
     for code in names:
         for written in [code, *COUNTRY_CODES.get(code, []), *([alpha_3[code]] if code in alpha_3 else [])]:
             yield key(written), COUNTRY_CODE, code
+
+
+def _country_label_lines(packages: Packages) -> Iterator[Line]:
+    for territory, name in _territories(packages, "en").items():
+        if territory in sources.countries() or territory == "XK":
+            # `Hong Kong SAR China`, `Myanmar (Burma)`
+            yield territory, COUNTRY_LABEL, re.sub(r" SAR .*| \(.*\)$", "", name)
 
 
 def _area_lines(packages: Packages) -> Iterator[Line]:

@@ -17,12 +17,13 @@ from typing import NamedTuple
 FILE = Path(__file__).with_name("gazetteer.tsv")
 
 COUNTRY, COUNTRY_CODE, REGION, REGION_CODE = "country", "country_code", "region", "region_code"
-CITY, ALIAS, AREA, LABEL = "city", "alias", "area", "label"
+CITY, ALIAS, AREA, LABEL, COUNTRY_LABEL = "city", "alias", "area", "label", "country_label"
 """What a line says of its key. Fields that follow:
 
 - `country`, `country_code`: ISO 3166-1 alpha-2 code
 - `region`, `region_code`: id of the region
 - `label`, whose key is the id of a region: English name, id of the region that it belongs to or nothing
+- `country_label`, whose key is the code of a country: English name
 - `city`: id of the region or code of the country, latitude, longitude, inhabitants, name, and `region` or `country` if
   the city is a region or country of its own
 - `alias`, another name of a city: id of its region, key of its name
@@ -126,6 +127,15 @@ def meanings(name: str) -> Meanings:
 def region_label(region: str) -> str:
     """Return the English name of a region."""
     return _labels(region)[0]
+
+
+def country_name(code: str) -> str:
+    """Return the English name of a country.
+
+    Args:
+        code: ISO 3166-1 alpha-2 code.
+    """
+    return next((fields[0] for kind, *fields in _lines(code) if kind == COUNTRY_LABEL), code)
 
 
 def region_parent(region: str) -> str | None:
