@@ -210,7 +210,8 @@ async def test_an_import_counts_for_no_quota(
 async def test_an_import_is_not_searched_again(queue: Queue, ada: AsyncClient, file: Files) -> None:
     done = await imported(queue, file(rows(1)), await user_id(ada))
     refused = await refusal(ada, ada.rpc("rerun_search", {"run_id": str(done.run_id)}))
-    assert refused == Refusal(404, "PT404", "run_id must be the id of one of your runs")
+    message = "run_id must be the id of a search: an import cannot be searched again"
+    assert refused == Refusal(400, "22023", message)
 
 
 async def test_a_search_for_the_name_of_a_file_is_not_answered_with_it(

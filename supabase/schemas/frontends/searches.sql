@@ -36,15 +36,17 @@ language plpgsql security invoker set search_path = '' as $$
 declare
     run public.search_runs;
 begin
+    if exists (select from public.search_runs as former
+               where former.id = rerun_search.run_id and former.source = 'import') then
+        raise sqlstate '22023' using message = 'run_id must be the id of a search: an import cannot be searched again';
+    end if;
     insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
     select former.workspace_id, former.kind, former.parameters, former.client_context, true
     from public.search_runs as former
-    where former.id = rerun_search.run_id and former.source <> 'import'
+    where former.id = rerun_search.run_id
     returning * into run;
     if run.id is null then
-        raise sqlstate 'PT404' using
-            message = 'run_id must be the id of one of your runs',
-            hint = 'An import cannot be searched again.';
+        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
     end if;
     return run;
 end;
