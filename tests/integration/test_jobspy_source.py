@@ -8,7 +8,7 @@ import json
 import multiprocessing
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +25,8 @@ from worker.http import SiteHttp, open_http
 from worker.local.boards import Boards, Failure
 from worker.local.boards.http import Request, Response
 from worker.local.boards.sites.indeed import Indeed
+from worker.local.boards.sites.search import Search as SiteSearch
+from worker.local.boards.synthetic.jobs import Listing
 from worker.model import Json, Observed, Page, Progress, Transformed
 from worker.sources import Search
 from worker.sources.jobspy import JobSpySettings, JobSpySource
@@ -404,10 +406,62 @@ async def test_job_pages_that_cannot_be_read_make_the_search_incomplete() -> Non
     assert error.message.startswith("10 of 10 jobs have no description: response status code 429")
 
 
-async def test_country_stands_in_for_a_location_where_the_site_knows_no_country(boards: Boards) -> None:
-    source = source_for(boards)
-    pages, _ = await search(source, "linkedin", country="Canada", results_wanted=10)
-    assert {str(row["location"]).rpartition(", ")[2] for row in rows_of(pages)} == {"Canada"}
+@pytest.fixture
+def understood(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, frozenset[str] | None]]:
+    """The location and the countries of each search that a played board ran."""
+    searches: list[tuple[str, frozenset[str] | None]] = []
+    run = SiteSearch.run
+
+    def note(self: SiteSearch, listings: Sequence[Listing], now: datetime) -> list[Listing]:
+        searches.append((self.location, self.countries))
+        return run(self, listings, now)
+
+    monkeypatch.setattr(SiteSearch, "run", note)
+    return searches
+
+
+@pytest.mark.parametrize(
+    ("site", "given", "asked"),
+    [
+        ("linkedin", {"location": "Manchester", "country": "uk"}, ("Manchester, United Kingdom", None)),
+        ("linkedin", {"country": "Canada"}, ("Canada", None)),
+        ("linkedin", {"location": "Remote, Germany"}, ("Germany", None)),
+        ("indeed", {"location": "Berlin, Germany"}, ("Berlin", "DE")),
+        ("indeed", {"location": "Germany"}, ("", "DE")),
+        ("indeed", {"location": "Austin, TX"}, ("Austin, TX", "US")),
+        ("zip_recruiter", {"location": "Montreal", "country": "canada"}, ("Montreal, Canada", None)),
+        ("glassdoor", {"location": "Munich, Germany"}, ("Munich, Bavaria, Germany", None)),
+        ("bayt", {"location": "Dubai"}, ("Dubai", "AE")),
+        ("bayt", {"location": "Riyadh", "country": "SA"}, ("Riyadh", "SA")),
+        ("naukri", {"location": "Pune, India"}, ("Pune", None)),
+        ("bdjobs", {"location": "Dhaka, Bangladesh"}, ("Dhaka", None)),
+        ("hellowork", {"location": "Nantes, France"}, ("Nantes", None)),
+    ],
+)
+async def test_a_site_is_asked_where_the_user_looks(
+    boards: Boards,
+    understood: list[tuple[str, frozenset[str] | None]],
+    site: str,
+    given: dict[str, str],
+    asked: tuple[str, str | None],
+) -> None:
+    pages, error = await search(source_for(boards), site, results_wanted=10, **given)
+    assert error is None
+    assert [warning for warning in warnings_of(pages) if "location" in str(warning)] == []
+    assert rows_of(pages)
+    location, countries = understood[0]
+    assert location == asked[0]
+    assert asked[1] is None or countries == frozenset({asked[1]})
+
+
+@pytest.mark.parametrize("site", ["indeed", "glassdoor", "zip_recruiter", "naukri", "bdjobs"])
+async def test_a_location_for_remote_work_is_the_filter_for_remote_work(boards: Boards, site: str) -> None:
+    filtered, error = await search(source_for(boards), site, results_wanted=20, is_remote=True)
+    assert error is None
+    assert rows_of(filtered)
+    by_location, error = await search(source_for(boards), site, results_wanted=20, location="Remote")
+    assert error is None
+    assert ids_of(by_location) == ids_of(filtered)
 
 
 async def test_dead_proxy_is_a_network_failure(boards: Boards) -> None:

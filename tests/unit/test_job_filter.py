@@ -293,7 +293,7 @@ def test_words_are_not_looked_up_in_tags_and_addresses() -> None:
         ({"country": "germany"}, "Berlin, Germany", True),
         ({"country": "germany"}, "London, United Kingdom", False),
         ({"country": "germany"}, "Berlin", True),
-        ({"country": "usa", "location": "London, United Kingdom"}, "London, England, United Kingdom", True),
+        ({"country": "uk", "location": "London, United Kingdom"}, "London, England, United Kingdom", True),
         ({"location": "Europe"}, "Remote - Europe", True),
         ({"location": "Europe"}, "Lisbon", True),
         ({"location": "Europe"}, "Austin, TX", False),

@@ -18,6 +18,7 @@ from worker.sources.jobspy_parameters import (
     GLASSDOOR_COUNTRIES,
     SITE_COUNTRIES,
     JobSpyParameters,
+    country_names,
 )
 from worker.sources.jobspy_sites import SITES, job_pages
 
@@ -75,7 +76,7 @@ def test_every_site_takes_every_field() -> None:
         ({"job_type": "full-time"}, "job_type: must be one of fulltime, parttime"),
         ({"linkedin_company_ids": [1, "2"]}, "linkedin_company_ids: must be a list of 1 to 50 integers"),
         ({"sites": []}, "sites: must be a list of 1 to 20 texts"),
-        ({"country": "Narnia"}, "country: JobSpy does not know 'Narnia'; allowed: countries such as"),
+        ({"country": "Narnia"}, "country: 'Narnia' is unknown; allowed: English names or codes of countries"),
     ],
 )
 def test_refusal_names_the_field_and_what_is_allowed(change: dict[str, Any], message: str) -> None:
@@ -97,17 +98,19 @@ def test_unknown_site_is_refused() -> None:
 @pytest.mark.parametrize(
     ("site", "country"),
     [
-        ("indeed", "bangladesh"),
-        ("glassdoor", "poland"),
-        ("zip_recruiter", "germany"),
-        ("naukri", "usa"),
-        ("bdjobs", "india"),
-        ("hellowork", "belgium"),
+        ("indeed", "Bangladesh"),
+        ("glassdoor", "Poland"),
+        ("zip_recruiter", "Germany"),
+        ("naukri", "United States"),
+        ("bdjobs", "India"),
+        ("hellowork", "Belgium"),
     ],
 )
 def test_country_that_a_site_does_not_cover_is_refused_for_that_site(site: str, country: str) -> None:
     assert refusal(site, SEARCH | {"country": country}).startswith(f"country: {site} does not cover {country}")
+    assert refusal(site, SEARCH | {"location": country}).startswith(f"location: {site} does not cover {country}")
     SOURCE.validate("linkedin", SEARCH | {"country": country})
+    SOURCE.validate("linkedin", SEARCH | {"location": country})
 
 
 @pytest.mark.parametrize("site", SITE_COUNTRIES)
@@ -121,7 +124,8 @@ def test_every_country_of_a_site_is_taken(site: str) -> None:
     [("United States", "usa"), ("us", "usa"), ("united kingdom", "uk"), ("DE", "germany"), ("Deutschland", "germany")],
 )
 def test_a_country_has_several_names(country: str, in_jobspys_words: str) -> None:
-    assert JobSpyParameters.for_site("glassdoor", SEARCH | {"country": country}).country == in_jobspys_words
+    code = JobSpyParameters.for_site("glassdoor", SEARCH | {"country": country}).place.country
+    assert country_names()[code] == in_jobspys_words
 
 
 class TestTablesAreJobSpys:
@@ -131,7 +135,7 @@ class TestTablesAreJobSpys:
     def test_countries(self) -> None:
         assert {country.value for country in Country} == COUNTRIES
         for alias, name in country_aliases.items():
-            assert JobSpyParameters.read(SEARCH | {"country": alias}).country == name
+            assert country_names()[JobSpyParameters.read(SEARCH | {"country": alias}).place.country] == name
         assert {country.value for country in country_codes} == SITE_COUNTRIES["indeed"]
         assert {country.value for country in domains} == GLASSDOOR_COUNTRIES
 

@@ -232,8 +232,13 @@ async def test_a_search_does_not_use_up_the_plan(respx_mock: respx.MockRouter) -
         ({}, {"query": "nurse", "date_posted": "all", "num_pages": "1"}),
         ({"location": "Austin, TX"}, {"query": "nurse in Austin, TX", "country": "us"}),
         ({"location": "Berlin, Germany"}, {"query": "nurse in Berlin, Germany", "country": "de"}),
-        ({"country": "united kingdom"}, {"query": "nurse in united kingdom", "country": "gb"}),
+        ({"country": "uk"}, {"query": "nurse in United Kingdom", "country": "gb"}),
         ({"location": "Leeds", "country": "UK"}, {"query": "nurse in Leeds", "country": "gb"}),
+        ({"location": "Remote"}, {"query": "nurse", "work_from_home": "true"}),
+        (
+            {"location": "Remote, Germany"},
+            {"query": "nurse in Germany", "country": "de", "work_from_home": "true"},
+        ),
         ({"is_remote": True}, {"query": "nurse", "work_from_home": "true"}),
         ({"job_type": "internship"}, {"employment_types": "INTERN"}),
         ({"job_type": "contract"}, {"employment_types": "CONTRACTOR"}),
@@ -308,6 +313,8 @@ async def test_jobs_that_are_too_far_away_are_left_out(respx_mock: respx.MockRou
     [
         ({}, "search_term: is required"),
         (ENGINEER | {"country": "Atlantis"}, "country: 'Atlantis' is unknown; allowed: English names"),
+        (ENGINEER | {"location": "Paris; Madrid"}, r"location: names places in several countries \(France, Spain\)"),
+        (ENGINEER | {"location": "Europe"}, "location: jsearch cannot search the area 'Europe'; name a country"),
         (ENGINEER | {"results_wanted": 1001}, "results_wanted: must be an integer from 1 to 1000"),
         (ENGINEER | {"job_type": "full-time"}, "job_type: must be one of fulltime"),
     ],

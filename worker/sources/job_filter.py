@@ -66,7 +66,7 @@ class JobFilter:
         self._query = SearchQuery(parameters.search_term)
         self._places = WantedPlaces(parameters.location, parameters.country, parameters.distance_miles)
         self._place_words = frozenset(folded(parameters.location or "").split())
-        self._is_remote = parameters.is_remote or _is_remote(parameters.location)
+        self._is_remote = parameters.wants_remote
         self._job_type = parameters.job_type
         self._oldest = oldest
 
@@ -119,10 +119,6 @@ class JobFilter:
         if mode is not None:
             return mode == "remote"
         return False if any(place.city for place in item_places(item, clean_url(item.url) or "")[1]) else None
-
-
-def _is_remote(location: str | None) -> bool:
-    return work_mode(None, None, "", location, "") == "remote"
 
 
 def _time(posted_at: str | None) -> date | None:

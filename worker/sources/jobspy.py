@@ -28,10 +28,11 @@ from worker.printable import one_line
 from worker.processes import sandbox
 from worker.settings import EnvironmentSettings, ExistingFile
 from worker.sources import Search, Source
-from worker.sources.jobspy_parameters import COUNTRIES, COUNTRY_IN_LOCATION, JobSpyParameters
+from worker.sources.jobspy_parameters import JobSpyParameters, country_names
 from worker.sources.jobspy_rows import to_item, typed
 from worker.sources.jobspy_sites import SITES, job_pages, shared_limits
 from worker.sources.jobspy_tally import Answer, Tally
+from worker.sources.search_location import jobspy_location
 
 logger = logging.getLogger(__name__)
 
@@ -227,15 +228,13 @@ class JobSpySource(Source):
         if search.newer_than is not None:
             hours = 24 * max(1, math.ceil((datetime.now(UTC) - search.newer_than) / timedelta(days=1)))
             hours_old = min(hours, hours_old or hours)
-        location = parameters.location
-        if location is None and search.site in COUNTRY_IN_LOCATION:
-            location = parameters.country
         return {
             **parameters.model_dump(exclude={"sites", "country", "distance_miles", "results_wanted"}),
             "description_format": "html",
             "hours_old": hours_old,
-            "location": location,
-            "country_indeed": parameters.country if parameters.country in COUNTRIES else None,
+            "location": jobspy_location(search.site, parameters.place),
+            "country_indeed": country_names().get(parameters.place.country),
+            "is_remote": parameters.wants_remote,
             "distance": parameters.distance_miles,
             "ca_cert": str(self._settings.ca_cert) if self._settings.ca_cert else None,
         }

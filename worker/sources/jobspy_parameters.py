@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from worker.errors import ErrorCode, SiteError
 from worker.model import Parameters
 from worker.pipeline.places import country_code
 from worker.sources.parameters import JobParameters
+from worker.sources.search_location import check_covered
 
 COUNTRIES = frozenset({
     "argentina", "australia", "austria", "bahrain", "belgium", "brazil", "canada", "chile", "china", "colombia",
@@ -45,24 +44,17 @@ SITE_COUNTRIES: Mapping[str, frozenset[str]] = {
 }
 """The countries that a site covers, from JobSpy's README. A site without an entry covers all."""
 
-COUNTRY_IN_LOCATION = frozenset({"linkedin", "zip_recruiter", "bayt"})
-"""Sites without a parameter for the country: it is sent as the location."""
+
+@cache
+def country_names() -> Mapping[str | None, str]:
+    """Return JobSpy's names of countries by ISO 3166-1 alpha-2 code."""
+    return {country_code(name): name for name in COUNTRIES}
 
 
 @cache
-def _names_by_code() -> Mapping[str | None, str]:
-    return {country_code(name): name for name in COUNTRIES.union(*SITE_COUNTRIES.values())}
-
-
-def _jobspy_country(name: str) -> str:
-    country = _names_by_code().get(country_code(name))
-    if country is None:
-        raise PydanticCustomError(
-            "country",
-            "JobSpy does not know '{name}'; allowed: countries such as germany, usa, united arab emirates",
-            {"name": name},
-        )
-    return country
+def _covered(site: str) -> frozenset[str] | None:
+    names = SITE_COUNTRIES.get(site)
+    return None if names is None else frozenset(filter(None, map(country_code, names)))
 
 
 _CompanyId = Annotated[int, Field(ge=1, le=2**53)]
@@ -71,33 +63,28 @@ _CompanyId = Annotated[int, Field(ge=1, le=2**53)]
 class JobSpyParameters(JobParameters):
     """Parameters of a search with JobSpy.
 
-    `country` must be one that JobSpy knows; the default of Indeed and Glassdoor is usa. LinkedIn cannot filter by
+    The default country of Indeed and Glassdoor is the US. LinkedIn cannot filter by
     `is_remote` and does not report it reliably, so that all its jobs are kept. If a site cannot filter by `job_type`,
     jobs that are known to be of a different type are left out.
 
     Attributes:
-        country: JobSpy's name of a country; a name or an ISO code is converted to it.
         easy_apply: Only jobs that can be applied for on the site itself.
         fetch_description: Read the description from each job's page, with one request per job. Indeed returns
             descriptions without it.
         linkedin_company_ids: On LinkedIn, only jobs at these companies.
     """
 
-    country: Annotated[str, AfterValidator(_jobspy_country)] | None = Field(None, min_length=2, max_length=40)
     easy_apply: bool = False
     fetch_description: bool = False
     linkedin_company_ids: list[_CompanyId] | None = Field(None, min_length=1, max_length=50)
 
     @classmethod
     def for_site(cls, site: str, parameters: Parameters) -> Self:
-        """Read a run's parameters, and check that `site` covers the country.
+        """Read a run's parameters, and check that `site` can search their location.
 
         Raises:
             SiteError: `invalid_parameters`: a parameter is invalid. The message names the field and what is allowed.
         """
         search = cls.read(parameters)
-        covered = SITE_COUNTRIES.get(site)
-        if search.country is not None and covered is not None and search.country not in covered:
-            allowed = "" if covered is COUNTRIES else f"; allowed: {', '.join(sorted(covered))}"
-            raise SiteError(ErrorCode.INVALID_PARAMETERS, f"country: {site} does not cover {search.country}{allowed}")
+        check_covered(site, search.place, _covered(site))
         return search

@@ -15,10 +15,10 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from worker.errors import InvalidItemError
-from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
+from worker.model import Item, Json, Organization, Page, Parameters, Progress, SiteLimits
 from worker.pipeline.dates import to_iso
+from worker.pipeline.gazetteer import country_name
 from worker.pipeline.job_types import job_types_of
-from worker.pipeline.places import country_code, find_place
 from worker.settings import ApiKey, EnvironmentSettings, plain
 from worker.sources import Search, Source
 from worker.sources.fields import amount, flag, link, mapping, number, required, sequence, text, texts
@@ -26,6 +26,7 @@ from worker.sources.harvest import Harvest
 from worker.sources.job_filter import published_since
 from worker.sources.jsearch_api import Endpoint, Host, JSearchApi
 from worker.sources.parameters import JobParameters
+from worker.sources.search_location import check_covered
 from worker.sources.wanted_places import WantedPlaces
 
 Query: TypeAlias = dict[str, str | int]
@@ -109,6 +110,14 @@ class JSearchSource(Source):
         self._api = JSearchApi(plain(account.api_key), account.host)
         self._begins_at: Position = {"page": 1} if account.version == "v1" else {}
         self.credentials = {"JSEARCH_API_KEY": account.api_key is not None}
+
+    def validate(self, site: str, parameters: Parameters) -> None:
+        """Check a run's parameters before anything is fetched.
+
+        Raises:
+            SiteError: `invalid_parameters`: a parameter is invalid, or the location is in several countries.
+        """
+        check_covered(site, self.parameters.read(parameters).place, None)
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Search page by page, until enough jobs are found, a page has no new jobs, or JSearch has no more.
@@ -228,16 +237,17 @@ class JSearchSource(Source):
 
 
 def _query(parameters: JobParameters, oldest: datetime | None, now: datetime) -> Query:
-    place = parameters.location or parameters.country
+    where = parameters.place
+    place = where.text or (country_name(where.country) if where.country else None)
     query: Query = {
         "query": f"{parameters.search_term} in {place}" if place else parameters.search_term,
         "num_pages": 1,
         "date_posted": "all" if oldest is None else _date_posted(now - oldest),
     }
     # Without a country, JSearch searches the US.
-    if country := country_code(parameters.country) or find_place(parameters.location).country:
-        query["country"] = country.lower()
-    if parameters.is_remote:
+    if where.country:
+        query["country"] = where.country.lower()
+    if parameters.wants_remote:
         query["work_from_home"] = "true"
     if parameters.job_type in EMPLOYMENT_TYPES:
         query["employment_types"] = EMPLOYMENT_TYPES[parameters.job_type]

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from worker.errors import ErrorCode, SiteError
 from worker.model import Parameters
 from worker.pipeline.places import country_code
+from worker.sources.search_location import SearchLocation, contradicts, search_location
 
 # https://docs.pydantic.dev/latest/errors/validation_errors/
 _TYPES_AND_BOUNDS = frozenset({
@@ -98,6 +99,27 @@ class JobParameters(SearchParameters):
     ) = None
     results_wanted: int = Field(20, ge=1, le=1000)
     hours_old: int | None = Field(None, ge=1, le=8760)
+
+    @field_validator("country")
+    @classmethod
+    def _check_location(cls, country: str | None, info: ValidationInfo) -> str | None:
+        if contradicts(info.data.get("location"), country):
+            raise PydanticCustomError(
+                "contradiction",
+                "'{country}' contradicts the location '{location}'; leave one of them out",
+                {"country": country, "location": info.data["location"]},
+            )
+        return country
+
+    @property
+    def place(self) -> SearchLocation:
+        """Where the search looks for jobs, from `location` and `country`."""
+        return search_location(self.location, self.country)
+
+    @property
+    def wants_remote(self) -> bool:
+        """Whether only remote jobs are wanted, by `is_remote` or by words in `location`."""
+        return self.is_remote or self.place.is_remote
 
 
 def from_text(models: Iterable[type[SearchParameters]], written: Mapping[str, str]) -> dict[str, Any]:
