@@ -83,6 +83,24 @@ def test_fields_of_the_source_are_kept() -> None:
     assert item.experience_years == 2
 
 
+@pytest.mark.parametrize(
+    ("description", "interval", "yearly"),
+    [
+        ("Pay: $3,500 - $4,200 per month", "monthly", 42_000),
+        ("Pay: $2,000 - $2,500 per month", None, None),
+        ("A bonus of $3,500 per month", None, None),
+        (None, None, None),
+    ],
+)
+def test_interval_of_given_pay_from_the_description(
+    description: str | None, interval: str | None, yearly: float | None
+) -> None:
+    given = replace(RAW, description=description, salary_min=3_500, salary_max=4_200, currency="USD")
+    item = normalize(given, JOBS)
+    assert (item.salary_min, item.salary_interval, item.salary_yearly_min) == (3_500, interval, yearly)
+    assert normalize(item, JOBS) == item
+
+
 def test_nothing_is_made_up() -> None:
     item = Item("1", "Engineer", "https://example.com/")
     assert normalize(item, JOBS) == item

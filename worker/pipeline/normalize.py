@@ -12,8 +12,9 @@ from worker.pipeline.item_places import item_places
 from worker.pipeline.job_types import job_types_of
 from worker.pipeline.markdown import to_markdown, to_plain
 from worker.pipeline.organizations import clean_organization
-from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary, find_salary
+from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary
 from worker.pipeline.skills import find_skills
+from worker.pipeline.stated_pay import find_salary
 from worker.pipeline.text import clean_line
 from worker.pipeline.urls import clean_url
 from worker.pipeline.work_mode import work_mode
@@ -78,8 +79,19 @@ class _Texts(NamedTuple):
 
 
 def _salary(item: Item, description: str, country: str | None) -> Salary:
+    """Return the pay that the source gave, else the pay that the description states.
+
+    A given amount without an interval gets the one that the description states for the same amount.
+    """
     given = clean_salary(item.salary_min, item.salary_max, item.salary_interval, item.currency, country)
-    return find_salary(description, country) if given == NO_SALARY else given
+    if given.interval is not None:
+        return given
+    stated = find_salary(description, country)
+    if given == NO_SALARY:
+        return stated
+    if given.currency not in (None, stated.currency) or set(given.amounts).isdisjoint(stated.amounts):
+        return given
+    return clean_salary(given.least, given.most, stated.interval, stated.currency, country)
 
 
 def _experience_years(item: Item, description: str) -> int | None:

@@ -17,6 +17,11 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def any_of(patterns: str) -> str:
+    """Return a regular expression for any of the whitespace-separated patterns. `~` stands for a space in them."""
+    return f"(?:{'|'.join(patterns.split())})".replace("~", " ")
+
+
 INLINE_TAGS = words(
     "a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark nobr q rp rt ruby s samp "
     "small span strike strong sub sup time tt u var wbr"

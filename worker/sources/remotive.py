@@ -13,7 +13,7 @@ from functools import partial
 
 from worker.errors import InvalidItemError
 from worker.model import Item, Json, Organization, Page, Progress, SiteLimits
-from worker.pipeline.salaries import find_salary
+from worker.pipeline.stated_pay import find_salary
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source
 from worker.sources.fields import link, mapping, required, text, texts
