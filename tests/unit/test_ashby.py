@@ -140,13 +140,28 @@ def test_each_location_has_its_own_address() -> None:
     [("1 YEAR", "yearly"), ("1 MONTH", "monthly"), ("1 WEEK", "weekly"), ("1 DAY", "daily"), ("1 HOUR", "hourly")],
 )
 def test_intervals(told: str, interval: str) -> None:
-    found = item(compensation={"summaryComponents": [a_component(told)]})
-    assert (found.salary_min, found.salary_max, found.salary_interval, found.currency) == (40, 50.5, interval, "USD")
+    pay = {"yearly": 81_000, "monthly": 6_000, "weekly": 1_500, "daily": 400, "hourly": 40}[interval]
+    found = item(compensation={"summaryComponents": [a_component(told, least=pay, most=pay + 0.5)]})
+    assert (found.salary_min, found.salary_max, found.salary_interval, found.currency) == (
+        pay,
+        pay + 0.5,
+        interval,
+        "USD",
+    )
 
 
-@pytest.mark.parametrize("told", ["2 WEEK", "NONE", None, 1])
-def test_pay_without_an_interval_is_ignored(told: Any) -> None:
-    assert item(compensation={"summaryComponents": [a_component(told)]}).salary_min is None
+def test_pay_for_two_weeks_is_halved() -> None:
+    found = item(compensation={"summaryComponents": [a_component("2 WEEK", least=3_000, most=4_001)]})
+    assert (found.salary_min, found.salary_max, found.salary_interval) == (1_500, 2_000.5, "weekly")
+
+
+@pytest.mark.parametrize("told", ["NONE", None, 1])
+@pytest.mark.parametrize(
+    ("least", "most", "interval"), [(81_000, 87_000, "yearly"), (40, 50, "hourly"), (4_000, 5_000, None)]
+)
+def test_pay_without_an_interval(told: Any, least: float, most: float, interval: str | None) -> None:
+    found = item(compensation={"summaryComponents": [a_component(told, least=least, most=most)]})
+    assert (found.salary_min, found.salary_max, found.salary_interval) == (least, most, interval)
 
 
 def test_pay_in_tiers() -> None:

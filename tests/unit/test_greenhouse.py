@@ -151,7 +151,11 @@ def pay(title: str = "", least: Any = 9_000_000, most: Any = 12_050_000, currenc
     [
         ([pay("Annual pay")], (90_000, 120_500, "yearly", "USD")),
         ([pay("US base salary range")], (90_000, 120_500, "yearly", "USD")),
-        ([pay()], (90_000, 120_500, None, "USD")),
+        ([pay()], (90_000, 120_500, "yearly", "USD")),
+        ([pay("Zone 1 Pay Range")], (90_000, 120_500, "yearly", "USD")),
+        ([pay("Zone 1"), pay("Zone 2", least=8_000_000)], (80_000, 120_500, "yearly", "USD")),
+        ([pay("Pay range", 2_000, 2_600)], (20, 26, "hourly", "USD")),
+        ([pay("Pay range", 200_000, 260_000)], (2_000, 2_600, None, "USD")),
         ([pay("Hourly rate", 2_550, 3_000)], (25.5, 30, "hourly", "USD")),
         ([pay("Pay per month", 300_000, None, "EUR")], (3_000, None, "monthly", "EUR")),
         ([pay("Salary", 30_000_000, 40_000_000, "JPY")], (300_000, 400_000, None, "JPY")),

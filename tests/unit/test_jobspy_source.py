@@ -8,6 +8,7 @@ from tests.support.hostile import json_values
 from tests.support.sources import items_of
 from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Item, Json, Organization, Page
+from worker.pipeline.normalize import JOBS, normalize
 from worker.sources.jobspy import JobSpySource
 from worker.sources.jobspy_tally import classify
 
@@ -77,6 +78,22 @@ def test_item_of_a_full_row() -> None:
         ),
         data={"salary_source": "direct_data", "vacancy_count": 3},
     )
+
+
+@pytest.mark.parametrize(
+    ("interval", "least", "expected"),
+    [
+        (None, 300_000, (300_000, "yearly")),
+        ("monthly", 15_000, (15_000, "monthly")),
+        (None, 15_000, (15_000, "monthly")),
+    ],
+)
+def test_pay_at_naukri_is_yearly_if_the_row_does_not_say(
+    interval: str | None, least: int, expected: tuple[float, str]
+) -> None:
+    pay = {"min_amount": least, "max_amount": least, "interval": interval, "currency": "INR", "location": "Pune, India"}
+    item = normalize(SOURCE.parse("naukri", ROW | pay), JOBS)
+    assert (item.salary_min, item.salary_interval) == expected
 
 
 @pytest.mark.parametrize("field", ["id", "title", "job_url"])

@@ -218,19 +218,22 @@ def test_the_country_is_that_of_the_first_location() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "interval"),
+    ("told", "pay", "salary"),
     [
-        ("per-year-salary", "yearly"),
-        ("per-month-salary", "monthly"),
-        ("per-week-salary", "weekly"),
-        ("per-day-wage", "daily"),
-        ("per-hour-wage", "hourly"),
+        ("per-year-salary", 50_000, (50_000, "yearly")),
+        ("per-month-salary", 4_000, (4_000, "monthly")),
+        ("semi-month-salary", 2_000, (4_000, "monthly")),
+        ("per-week-salary", 1_000, (1_000, "weekly")),
+        ("bi-week-salary", 2_000, (1_000, "weekly")),
+        ("per-day-wage", 300, (300, "daily")),
+        ("per-hour-wage", 30, (30, "hourly")),
+        (None, 50_000, (50_000, "yearly")),
+        ("per-hour-wage", 136_000, (136_000, "yearly")),
+        (7, 30, (30, "hourly")),
+        (None, 3_000, (3_000, None)),
+        ("one-time", 50_000, (None, None)),
     ],
 )
-def test_intervals(told: str, interval: str) -> None:
-    assert item(salaryRange={"min": 1, "max": 2, "currency": "EUR", "interval": told}).salary_interval == interval
-
-
-@pytest.mark.parametrize("told", ["one-time", "bi-week-salary", None, 7])
-def test_pay_without_an_interval_is_ignored(told: Any) -> None:
-    assert item(salaryRange={"min": 1, "max": 2, "currency": "EUR", "interval": told}).salary_min is None
+def test_intervals(told: Any, pay: float, salary: tuple[float | None, str | None]) -> None:
+    found = item(salaryRange={"min": pay, "max": None, "currency": "EUR", "interval": told})
+    assert (found.salary_min, found.salary_interval) == salary

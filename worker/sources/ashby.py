@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from worker.model import Item, Json, Place, SiteLimits
 from worker.pipeline.places import complete, country_code, find_places, region_name, shared_place
-from worker.pipeline.salaries import Salary
+from worker.pipeline.salaries import Salary, clean_salary
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,
@@ -18,8 +18,6 @@ from worker.sources.company_boards import (
     widest,
 )
 from worker.sources.fields import amount, link, mapping, required, sequence, text
-
-_INTERVALS = {"1 HOUR": "hourly", "1 DAY": "daily", "1 WEEK": "weekly", "1 MONTH": "monthly", "1 YEAR": "yearly"}
 
 
 class AshbyParameters(CompanyBoardsParameters):
@@ -108,7 +106,7 @@ def _salaries(compensation: dict[str, Json]) -> Iterator[Salary]:
         component for tier in tiers for component in sequence(tier.get("components"))
     ]
     for component in map(mapping, components):
-        interval = _INTERVALS.get(text(component.get("interval")) or "")
-        if component.get("compensationType") == "Salary" and interval:
+        if component.get("compensationType") == "Salary":
             least, most = amount(component.get("minValue")), amount(component.get("maxValue"))
-            yield Salary(least, most, interval, text(component.get("currencyCode")))
+            interval, currency = text(component.get("interval")), text(component.get("currencyCode"))
+            yield clean_salary(least, most, interval, currency, None)

@@ -317,15 +317,16 @@ def listed_jobs(answer: Json) -> list[Json]:
 def widest(salaries: Iterable[Salary]) -> Salary:
     """Return the range that contains all salaries with the interval and the currency of the first one.
 
-    A job has several salaries for different levels or places.
+    A job has several salaries for different levels or places. One whose interval is unknown counts only if all are so.
     """
     known = [salary for salary in salaries if salary.least is not None or salary.most is not None]
     if not known:
         return NO_SALARY
-    same = [salary for salary in known if (salary.interval, salary.currency) == (known[0].interval, known[0].currency)]
+    first = next((salary for salary in known if salary.interval is not None), known[0])
+    same = [salary for salary in known if (salary.interval, salary.currency) == (first.interval, first.currency)]
     least = min((salary.least for salary in same if salary.least is not None), default=None)
     most = max((salary.most for salary in same if salary.most is not None), default=None)
-    return Salary(least, most, known[0].interval, known[0].currency)
+    return Salary(least, most, first.interval, first.currency)
 
 
 def organization_of(board: str) -> str:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from worker.model import Item, Json, Place, SiteLimits
+from worker.pipeline.pay_intervals import interval_in_words
 from worker.pipeline.places import find_area, find_place, find_places, shared_place
-from worker.pipeline.salaries import Salary
+from worker.pipeline.salaries import Salary, clean_salary
 from worker.pipeline.work_mode import work_mode
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
@@ -26,16 +27,6 @@ _TYPE_FIELD = re.compile(r"(?i)\b(?:employment|job|contract|worker|time) type\b|
 _WORKPLACE_FIELD = re.compile(r"(?i)\b(?:workplace|work(?:ing)? (?:model|mode)|location type|remote)\b")
 _PAY_FIELD = re.compile(r"(?i)\b(?:pay|salary|compensation|wages?|hiring range)\b")
 _PERIOD_FIELD = re.compile(r"(?i)\b(?:pay|salary) (?:frequency|period|type)\b")
-
-_INTERVALS = {
-    "hourly": re.compile(r"(?i)\bhour"),
-    "daily": re.compile(r"(?i)\b(?:per day|daily)\b"),
-    "weekly": re.compile(r"(?i)\b(?:per week|weekly)\b"),
-    "monthly": re.compile(r"(?i)\bmonth"),
-    "yearly": re.compile(r"(?i)\bannual|\b(?:per year|yearly)\b"),
-}
-_MIN_YEARLY_SALARY = 20_000
-_LARGE_CURRENCIES = frozenset({"USD", "EUR", "GBP", "CAD", "AUD", "CHF"})
 
 
 class GreenhouseParameters(CompanyBoardsParameters):
@@ -142,13 +133,13 @@ def _offices(job: dict[str, Json]) -> tuple[Place, ...]:
 
 def _salary(job: dict[str, Json], custom: Mapping[str, str]) -> Salary:
     """Return the pay of the job's pay ranges (in cents), else of the custom fields (in units of the currency)."""
-    period = _field(custom, _PERIOD_FIELD) or ""
+    period = _field(custom, _PERIOD_FIELD)
     ranges = [
         _pay(
             _units(pay.get("min_cents")),
             _units(pay.get("max_cents")),
             text(pay.get("currency_type")),
-            f"{text(pay.get('title'))} {text(pay.get('blurb'))} {period}",
+            (text(pay.get("title")), period, text(pay.get("blurb"))),
         )
         for pay in map(mapping, sequence(job.get("pay_input_ranges")))
     ]
@@ -157,7 +148,7 @@ def _salary(job: dict[str, Json], custom: Mapping[str, str]) -> Salary:
             amount(value.get("min_value", value.get("amount"))),
             amount(value.get("max_value")),
             text(value.get("unit")),
-            f"{name} {period}",
+            (name, period),
         )
         for field in map(mapping, sequence(job.get("metadata")))
         if (value := mapping(field.get("value"))) and (name := text(field.get("name"))) and _PAY_FIELD.search(name)
@@ -170,10 +161,7 @@ def _units(cents: Json) -> float | None:
     return None if found is None else found / 100
 
 
-def _pay(least: float | None, most: float | None, currency: str | None, words: str) -> Salary:
-    """Return a pay range. The API has no interval: it is read from the words. A large `salary` is yearly."""
-    interval = next((interval for interval, pattern in _INTERVALS.items() if pattern.search(words)), None)
-    is_large = least is not None and least >= _MIN_YEARLY_SALARY and currency in _LARGE_CURRENCIES
-    if interval is None and is_large and re.search(r"(?i)\bsalary\b", words):
-        interval = "yearly"
-    return Salary(least, most, interval, currency)
+def _pay(least: float | None, most: float | None, currency: str | None, texts: Sequence[str | None]) -> Salary:
+    """Return a pay range. The API has no interval: it is read from the first text with one, else from the amounts."""
+    intervals = (interval_in_words(text.lower()) for text in texts if text)
+    return clean_salary(least, most, next(filter(None, intervals), None), currency, None)

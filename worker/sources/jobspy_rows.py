@@ -22,6 +22,9 @@ LIST_COLUMNS = frozenset({"job_type", "emails", "skills"})
 NUMBER_COLUMNS = frozenset({"min_amount", "max_amount", "company_rating", "company_reviews_count", "vacancy_count"})
 """The columns of JobSpy's table (`jobspy.model.JobPost`) that hold lists and numbers."""
 
+_INTERVALS = {"naukri": "yearly"}
+"""What a site's pay is for where a row does not say: files of older versions of JobSpy leave it out for these sites."""
+
 _FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _MISSING = frozenset({"", "nan", "none", "null", "nat", "<na>"})
 """How pandas and Python write a missing value, in lower case."""
@@ -82,7 +85,7 @@ def to_item(site: str, row: Row) -> Item:
         posted_at=text(row.get("date_posted")),
         salary_min=amount(row.get("min_amount")),
         salary_max=amount(row.get("max_amount")),
-        salary_interval=text(row.get("interval")),
+        salary_interval=text(row.get("interval")) or _INTERVALS.get(site),
         currency=text(row.get("currency")),
         apply_url=link(row.get("job_url_direct")),
         description=text(row.get("description")),

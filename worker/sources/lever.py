@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from worker.errors import ErrorCode, SiteError
 from worker.model import Item, Json, Place, SiteLimits
 from worker.pipeline.places import country_code, find_places, shared_place
-from worker.pipeline.salaries import NO_SALARY, Salary
+from worker.pipeline.salaries import NO_SALARY, Salary, clean_salary
 from worker.sources.company_boards import (
     DEFAULT_LIMITS,
     BoardNames,
@@ -17,8 +17,6 @@ from worker.sources.company_boards import (
     organization_of,
 )
 from worker.sources.fields import amount, link, mapping, required, sequence, text
-
-_INTERVALS = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"}
 
 
 class LeverParameters(CompanyBoardsParameters):
@@ -108,9 +106,8 @@ def _description(job: dict[str, Json]) -> str | None:
 
 
 def _salary(pay: dict[str, Json]) -> Salary:
-    """Return the pay of an interval such as `per-year-salary` or `per-hour-wage`. One-time pay is ignored."""
-    period = re.match(r"per-(hour|day|week|month|year)-", text(pay.get("interval")) or "")
-    if period is None:
+    """Return the pay of an interval such as `per-year-salary` or `bi-week-salary`. One-time pay is ignored."""
+    interval = re.sub(r"^per-|-(?:salary|wage)$", "", text(pay.get("interval")) or "")
+    if interval == "one-time":
         return NO_SALARY
-    least, most = amount(pay.get("min")), amount(pay.get("max"))
-    return Salary(least, most, _INTERVALS[period[1]], text(pay.get("currency")))
+    return clean_salary(amount(pay.get("min")), amount(pay.get("max")), interval, text(pay.get("currency")), None)
