@@ -1,10 +1,35 @@
 """Years of experience."""
 
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.pipeline.experience import MAX_YEARS, experience_years
+
+JUDGED: list[dict[str, Any]] = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "required-years.jsonl").read_text("utf-8").splitlines()
+]
+"""Texts as postings in many languages write them, each with the years that it requires; null: none."""
+
+
+@pytest.mark.parametrize("judged", JUDGED, ids=lambda judged: str(judged["text"]))
+def test_judged_text(judged: dict[str, Any]) -> None:
+    assert experience_years(judged["text"]) == judged["years"]
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "part", ["10 years ", "year ", "one ", "5-5 ", "experience ", "or 5 years experience ", "2 years\n"]
+)
+def test_time_is_linear(part: str) -> None:
+    experience_years(part * (200_000 // len(part)))
 
 
 @pytest.mark.parametrize(
