@@ -49,6 +49,12 @@ create table worker.settings (
     max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
+    max_slots_per_week_per_user integer default 500 check (max_slots_per_week_per_user >= 1),
+    catch_up interval not null default '2 hours' check (catch_up >= '0'),
+    schedule_jitter interval not null default '2 minutes' check (schedule_jitter >= '0'),
+    max_failures_in_a_row smallint not null default 5 check (max_failures_in_a_row >= 1),
+    inactive_after interval default '30 days' check (inactive_after >= '1 day'),
+    inactive_warning interval not null default '3 days' check (inactive_warning >= '0'),
     max_rows_per_request integer not null default 25 check (max_rows_per_request >= 1),
     max_rows_per_service_request integer not null default 500 check (max_rows_per_service_request >= 1),
     freshness interval not null default '15 minutes' check (freshness >= '0'),
@@ -96,6 +102,18 @@ comment on column worker.settings.max_running_per_user is
     'for no limit.';
 comment on column worker.settings.max_saved_searches_per_user is
     'Maximum number of saved searches of a user; null for no limit.';
+comment on column worker.settings.max_slots_per_week_per_user is
+    'Maximum number of times a week that the saved searches of a user are repeated; null for no limit.';
+comment on column worker.settings.catch_up is
+    'A slot that is later than this is skipped: its search starts at the next one.';
+comment on column worker.settings.schedule_jitter is
+    'A scheduled run starts up to this long after its slot, by its fingerprint, so that equal searches start together.';
+comment on column worker.settings.max_failures_in_a_row is
+    'After this many failed runs in a row, a schedule is paused as failing.';
+comment on column worker.settings.inactive_after is
+    'The schedules of users who were not seen for this long are paused; null for never.';
+comment on column worker.settings.inactive_warning is
+    'How long before that the event inactive_soon warns.';
 comment on column worker.settings.max_rows_per_request is
     'Maximum number of runs and saved searches that a user inserts in one transaction, including rejected and '
     'duplicate ones: each takes about a millisecond, in which other users wait.';
@@ -144,7 +162,7 @@ create table worker.housekeeping (
     after_id uuid not null default '00000000-0000-0000-0000-000000000000',
     next_at timestamptz not null
 );
-insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
+insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where retention continues to look for unused organizations: after the one with this id.';
@@ -230,6 +248,8 @@ create table public.search_runs (
     -- and these for the delete. worker.ended_leaders keeps what they need until they are settled.
     leader_run_id uuid,
     shared_run_id uuid,
+    saved_search_id uuid,
+    slot_at timestamptz,
     idempotency_key text,
     run_after timestamptz,
     cancel_requested_at timestamptz,
@@ -267,6 +287,8 @@ create index search_runs_completed_at on public.search_runs (completed_at) where
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
     where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null);
+create index search_runs_saved_search_id on public.search_runs (saved_search_id, created_at desc)
+    where saved_search_id is not null;
 -- Only runs that searched themselves: otherwise thousands of runs that they answered stand between them.
 create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
     where completed_at is not null and shared_run_id is null;
@@ -326,6 +348,9 @@ comment on column public.search_runs.newer_than is
     'Null: all results.';
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
+comment on column public.search_runs.saved_search_id is
+    'The saved search that it repeats. It may have been deleted since then.';
+comment on column public.search_runs.slot_at is 'The slot of the schedule that started it.';
 comment on column public.search_runs.idempotency_key is
     'Unique for each user: the same key never creates a second run.';
 comment on column public.search_runs.run_after is
@@ -386,7 +411,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'cancelled', 'finished', 'alert')
+                  'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
     ),
     site text,
     data jsonb not null default '{}',
@@ -398,7 +423,10 @@ comment on column public.run_events.id is 'Increases with time: the order of a r
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
-    'cancelled, finished or alert (for the operator: data.reason is invalid_items, load_failed or page_refused).';
+    'cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
+    'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
+    'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
+    'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
     'Details: worker_id, attempt, status, error_code; for claimed, sites in the order in which they are searched.';
@@ -1016,6 +1044,46 @@ comment on column worker.site_waits.message is 'The reason, in one line for the 
 comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';
+
+-- tables/schedules
+-- When is a saved search repeated, and when was its user last seen?
+-- Calls: nothing.
+
+create table public.search_schedules (
+    saved_search_id uuid primary key references public.saved_searches (id) on delete cascade,
+    time_zone text not null,
+    times time[] not null,
+    weekdays smallint[] not null default '{1,2,3,4,5,6,7}',
+    paused text constraint search_schedules_paused check (paused in ('user', 'inactive', 'failing', 'invalid')),
+    paused_reason text,
+    active_since timestamptz not null default now(),
+    next_slot_at timestamptz,
+    last_slot_at timestamptz,
+    last_run_id uuid,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint search_schedules_next_slot_at check ((paused is null) = (next_slot_at is not null))
+);
+create index search_schedules_due on public.search_schedules (next_slot_at) where paused is null;
+create index search_schedules_inactive on public.search_schedules (saved_search_id) where paused = 'inactive';
+comment on table public.search_schedules is 'When saved searches are repeated. A slot is one instant at which one is due.';
+comment on column public.search_schedules.time_zone is 'IANA name, such as Europe/London.';
+comment on column public.search_schedules.times is 'Times of day in the time zone, in whole minutes: 1 to 24.';
+comment on column public.search_schedules.weekdays is 'ISO days of the week: 1 is Monday, 7 is Sunday.';
+comment on column public.search_schedules.paused is
+    'Null while it repeats. user: its user paused it; inactive: its user was not seen for a long time; failing: its '
+    'last runs failed; invalid: its search is not valid any more.';
+comment on column public.search_schedules.paused_reason is 'Why it is paused, as a sentence.';
+comment on column public.search_schedules.active_since is 'Since when it repeats without a pause.';
+comment on column public.search_schedules.next_slot_at is 'The next slot; null while it is paused.';
+comment on column public.search_schedules.last_slot_at is 'The last slot that was decided: with a run, or skipped.';
+comment on column public.search_schedules.last_run_id is 'The last run that a slot started.';
+
+create table worker.user_activity (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    seen_at timestamptz not null
+);
+comment on table worker.user_activity is 'When users last called mark_seen.';
 
 -- kernel/parameters
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
@@ -2051,6 +2119,54 @@ comment on function worker.leader_deleted is
 create trigger "LEADER_DELETED" after delete on public.search_runs
     for each row execute function worker.leader_deleted();
 
+-- schedules/slots
+-- When is a schedule due? At its times of day on its weekdays, in its time zone. PostgreSQL decides what a time of day
+-- means when clocks change: a time that is skipped is moved by the length of the gap, and of a time that happens twice
+-- the second one counts. So each slot happens once.
+-- Calls: kernel/clock.
+
+create function worker.slots(
+    time_zone text, times time[], weekdays smallint[], after timestamptz, until timestamptz
+) returns setof timestamptz
+language sql stable set search_path = ''
+begin atomic
+    select distinct slot.at
+    from generate_series((slots.after at time zone slots.time_zone)::date - 1,
+                         (slots.until at time zone slots.time_zone)::date + 1, interval '1 day') as day (starts)
+    cross join unnest(slots.times) as daily (time)
+    cross join lateral (select (day.starts::date + daily.time) at time zone slots.time_zone as at) as slot
+    where extract(isodow from day.starts) = any (slots.weekdays)
+      and slot.at > slots.after and slot.at <= slots.until;
+end;
+comment on function worker.slots is 'Returns the slots after one instant and up to another.';
+
+create function worker.next_slot(
+    time_zone text, times time[], weekdays smallint[], after timestamptz
+) returns timestamptz
+language sql stable set search_path = ''
+begin atomic
+    -- Nine days, because a zone can skip a whole day.
+    select min(slot.at)
+    from worker.slots(next_slot.time_zone, next_slot.times, next_slot.weekdays, next_slot.after,
+                      next_slot.after + interval '9 days') as slot (at);
+end;
+comment on function worker.next_slot is 'Returns the first slot after an instant.';
+
+create function worker.start_of_slot(slot_at timestamptz, fingerprint text) returns timestamptz
+language sql stable set search_path = ''
+begin atomic
+    select jittered.at
+    from worker.settings as settings
+    cross join lateral (
+        select start_of_slot.slot_at
+               + settings.schedule_jitter * (abs(hashtext(start_of_slot.fingerprint)::bigint) % 1000) / 1000 as at
+    ) as jittered
+    where jittered.at > worker.now();
+end;
+comment on function worker.start_of_slot is
+    'Returns when the run of a slot may start: later for some searches than for others, so that sites are not asked for '
+    'all of them at once, but at the same time for equal ones. Null if that has passed.';
+
 -- enqueue/request_size
 -- How many rows may one request insert? As many as worker.settings allows, counted before any lock is taken.
 -- Calls: nothing.
@@ -2206,7 +2322,7 @@ comment on function worker.last_success is
 -- What happens when a run is inserted? It is counted and checked, gets its place in the queue, and then searches,
 -- follows another run, or is answered at once.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, parameters/check, sharing/equal_searches, sharing/follow,
---   sharing/answer, sharing/share, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
+--   sharing/answer, sharing/share, schedules/slots, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
 
 create function worker.prepare_run() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -2245,6 +2361,14 @@ begin
     if new.source = 'cron' then
         new.newer_than := worker.last_success(new.user_id, new.fingerprint);
     end if;
+    if new.saved_search_id is not null and not exists (
+        select from public.saved_searches as saved where saved.id = new.saved_search_id and saved.user_id = new.user_id
+    ) then
+        raise sqlstate '22023' using message = 'saved_search_id must be the id of one of the user''s saved searches';
+    end if;
+    if new.slot_at is not null then
+        new.run_after := worker.start_of_slot(new.slot_at, new.fingerprint);
+    end if;
     if new.run_after is null and worker.will_be_refused(new) then
         new.run_after := new.created_at;  -- if it is accepted after all, promote_due_runs decides
     elsif new.run_after is null then
@@ -2267,7 +2391,8 @@ begin
         select run.id from new_runs as run where run.leader_run_id is null and run.shared_run_id is null));
 
     insert into public.run_events (run_id, event, data, created_at)
-    select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
+    select run.id, 'created', jsonb_strip_nulls(jsonb_build_object('source', run.source, 'slot_at', run.slot_at)),
+           run.created_at
     from new_runs as run;
 
     perform worker.update_leaders(array(select run.id from new_runs as run where run.leader_run_id is not null)),
@@ -2328,6 +2453,336 @@ comment on function worker.count_saved_searches is
 create trigger count_saved_searches after insert on public.saved_searches
     referencing new table as new_searches
     for each statement execute function worker.count_saved_searches();
+
+-- schedules/check
+-- May a search be repeated like this? The time zone, times and weekdays are checked, and how often a user's searches are
+-- repeated in a week is limited. A change decides the next slot.
+-- Calls: kernel/clock, enqueue/request_size, schedules/slots.
+
+create function worker.is_time_zone(name text) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
+    if name !~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' then
+        return false;
+    end if;
+    perform now() at time zone name;
+    return true;
+exception when invalid_parameter_value then
+    return false;
+end;
+$$;
+comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
+
+create function worker.check_schedule() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    problem text;
+begin
+    if tg_op = 'INSERT' then
+        perform worker.count_request_row();
+    end if;
+    problem := case
+        when not worker.is_time_zone(new.time_zone) then 'time_zone must be the IANA name of a time zone, such as Europe/London'
+        when cardinality(new.times) not between 1 and 24 or array_position(new.times, null) is not null
+            then 'times must be a list of 1 to 24 times of day'
+        when exists (select from unnest(new.times) as daily (time) where extract(second from daily.time) <> 0)
+            then 'times must be in whole minutes'
+        when cardinality(new.weekdays) not between 1 and 7 or not new.weekdays <@ '{1,2,3,4,5,6,7}'
+            then 'weekdays must be a list of numbers from 1 (Monday) to 7 (Sunday)'
+    end;
+    if problem is not null then
+        raise sqlstate '22023' using message = problem;
+    end if;
+    new.times := array(select distinct daily.time from unnest(new.times) as daily (time) order by daily.time);
+    new.weekdays := array(select distinct weekly.day from unnest(new.weekdays) as weekly (day) order by weekly.day);
+    -- Other times end every pause that the user did not ask for.
+    if tg_op = 'UPDATE' and old.paused <> 'user' and new.paused = old.paused
+       and (new.time_zone, new.times, new.weekdays) is distinct from (old.time_zone, old.times, old.weekdays) then
+        new.paused := null;
+    end if;
+    if new.paused is not null then
+        new.next_slot_at := null;
+    elsif tg_op = 'INSERT' or old.paused is not null
+          or (new.time_zone, new.times, new.weekdays) is distinct from (old.time_zone, old.times, old.weekdays) then
+        new.paused_reason := null;
+        new.active_since := case when tg_op = 'INSERT' or old.paused is not null then worker.now() else old.active_since end;
+        new.next_slot_at := worker.next_slot(new.time_zone, new.times, new.weekdays, worker.now());
+    end if;
+    new.updated_at := worker.now();
+    return new;
+end;
+$$;
+comment on function worker.check_schedule is 'Checks a schedule and sets its next slot.';
+
+create trigger check_schedule before insert or update on public.search_schedules
+    for each row execute function worker.check_schedule();
+
+create function worker.count_slots() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    owner_id uuid := (select saved.user_id from public.saved_searches as saved where saved.id = new.saved_search_id);
+    most integer := (select settings.max_slots_per_week_per_user from worker.settings as settings);
+begin
+    -- Serialize concurrent changes of a user, as in worker.check_quotas.
+    perform pg_advisory_xact_lock(hashtextextended('worker.count_slots ' || owner_id, 0));
+    if most < (
+        select sum(cardinality(schedule.times) * cardinality(schedule.weekdays))
+        from public.saved_searches as saved
+        join public.search_schedules as schedule on schedule.saved_search_id = saved.id
+        where saved.user_id = owner_id
+    ) then
+        raise sqlstate 'PT429' using
+            message = format('the searches of a user are repeated at most %s times a week: choose fewer times', most),
+            detail = jsonb_build_object('quota', 'max_slots_per_week_per_user', 'limit', most);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.count_slots is
+    'Rejects schedules beyond worker.settings.max_slots_per_week_per_user with PT429 (HTTP 429).';
+
+create trigger count_slots after insert or update of times, weekdays on public.search_schedules
+    for each row execute function worker.count_slots();
+
+-- schedules/activity
+-- When was a user last seen? At the last sign-in, refreshed session, manual run or call of mark_seen. Schedules of users
+-- who were not seen for a long time pause, and repeat again once they are.
+-- Calls: kernel/clock, schedules/slots, schedules/check.
+
+create function worker.seen_at(user_id uuid) returns timestamptz
+language sql stable set search_path = ''
+begin atomic
+    select greatest(
+        known.created_at, known.last_sign_in_at,
+        (select max(greatest(session.updated_at, session.refreshed_at::timestamptz)) from auth.sessions as session
+         where session.user_id = seen_at.user_id),
+        (select max(run.created_at) from (
+            select run.created_at, run.source from public.search_runs as run
+            where run.user_id = seen_at.user_id
+            order by run.created_at desc
+            limit 100
+         ) as run where run.source = 'manual'),
+        (select activity.seen_at from worker.user_activity as activity where activity.user_id = seen_at.user_id))
+    from auth.users as known
+    where known.id = seen_at.user_id;
+end;
+comment on function worker.seen_at is 'Returns when a user was last seen.';
+
+create function worker.resume_seen_users() returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_schedules as schedule
+    set paused = null
+    from public.saved_searches as saved, worker.settings as settings
+    where schedule.paused = 'inactive' and saved.id = schedule.saved_search_id
+      and (settings.inactive_after is null or worker.seen_at(saved.user_id) > worker.now() - settings.inactive_after);
+end;
+comment on function worker.resume_seen_users is 'Repeats the searches again whose users have been seen.';
+
+create function public.mark_seen() returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into worker.user_activity as activity (user_id, seen_at) values ((select auth.uid()), worker.now())
+    on conflict (user_id) do update set seen_at = excluded.seen_at;
+    update public.search_schedules as schedule
+    set paused = null
+    from public.saved_searches as saved
+    where saved.id = schedule.saved_search_id and saved.user_id = (select auth.uid()) and schedule.paused = 'inactive';
+end;
+$$;
+comment on function public.mark_seen is
+    'Remembers that the signed-in user has looked at the results: new_results starts there, and schedules that are '
+    'paused as inactive repeat again.';
+
+-- schedules/fire
+-- What happens at a slot? Each schedule that is due starts one run, skips the slot with a reason, or is paused. Any number
+-- of callers may do this at the same time: each slot is decided once.
+-- Calls: kernel/clock, sharing/equal_searches, schedules/slots, schedules/check, schedules/activity.
+
+create function worker.failures_in_a_row(schedule public.search_schedules) returns bigint
+language sql stable set search_path = ''
+begin atomic
+    select count(*)
+    from (
+        select bool_and(run.status = 'failed') over (order by run.created_at desc) as is_failing
+        from (
+            select known.status, known.created_at from public.search_runs as known
+            where known.saved_search_id = (failures_in_a_row.schedule).saved_search_id
+              and known.created_at >= (failures_in_a_row.schedule).active_since
+              and known.slot_at is not null and known.completed_at is not null
+            order by known.created_at desc
+            limit (select settings.max_failures_in_a_row from worker.settings as settings)
+        ) as run
+    ) as last
+    where last.is_failing;
+end;
+comment on function worker.failures_in_a_row is 'Returns how many of the last runs of a schedule failed in a row.';
+
+create function worker.decide_slots(saved_search_ids uuid[]) returns table (
+    saved_search_id uuid, slot_at timestamptz, slots bigint, decision text, reason text, pauses_at timestamptz,
+    last_run_id uuid
+)
+language sql stable set search_path = ''
+begin atomic
+    select due.saved_search_id, due.slot_at, due.slots, decided.decision,
+           case decided.decision
+               when 'inactive' then 'The user was last seen at ' || worker.format_time(due.seen_at) || '.'
+               when 'failing' then 'The last ' || settings.max_failures_in_a_row || ' runs failed.'
+               when 'late' then 'The slot was missed by more than ' || settings.catch_up || '.'
+               when 'active' then 'The run of the slot before had not ended.'
+           end,
+           case when due.seen_at < worker.now() - settings.inactive_after + settings.inactive_warning
+                then due.seen_at + settings.inactive_after end,
+           due.last_run_id
+    from worker.settings as settings
+    cross join lateral (
+        select schedule.saved_search_id, schedule.last_run_id, passed.slot_at, passed.slots,
+               worker.seen_at(saved.user_id) as seen_at, worker.failures_in_a_row(schedule) as failures
+        from public.search_schedules as schedule
+        join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        cross join lateral (
+            select max(slot.at) as slot_at, count(*) as slots
+            from worker.slots(
+                schedule.time_zone, schedule.times, schedule.weekdays,
+                greatest(schedule.next_slot_at - interval '1 microsecond', worker.now() - interval '9 days'),
+                worker.now()) as slot (at)
+        ) as passed
+        where schedule.saved_search_id = any (decide_slots.saved_search_ids)
+    ) as due
+    cross join lateral (
+        select case
+            when due.slot_at is null then 'moved'  -- the rules of the time zone have changed
+            when due.seen_at < worker.now() - settings.inactive_after then 'inactive'
+            when due.failures >= settings.max_failures_in_a_row then 'failing'
+            when due.slot_at < worker.now() - settings.catch_up then 'late'
+            when exists (select from public.search_runs as run
+                         where run.id = due.last_run_id and run.completed_at is null) then 'active'
+            else 'run' end as decision
+    ) as decided;
+end;
+comment on function worker.decide_slots is
+    'Decides the latest slot of each schedule that is due: run, late or active (skipped), inactive or failing (paused), '
+    'or moved (no slot). slots counts those that have passed; pauses_at is given when the user is inactive soon.';
+
+create function worker.start_slots(
+    saved_search_ids uuid[], out started bigint, out skipped bigint, out paused bigint
+)
+language sql volatile set search_path = ''
+begin atomic
+    with decided as materialized (
+        select slot.*, saved.user_id, saved.workspace_id, saved.kind, saved.parameters
+        from worker.decide_slots(start_slots.saved_search_ids) as slot
+        join public.saved_searches as saved on saved.id = slot.saved_search_id
+    ), run as (
+        insert into public.search_runs as run (
+            user_id, workspace_id, kind, source, parameters, saved_search_id, slot_at, idempotency_key)
+        select decided.user_id, decided.workspace_id, decided.kind, 'cron', decided.parameters, decided.saved_search_id,
+               decided.slot_at,
+               'schedule:' || decided.saved_search_id || ':' || extract(epoch from decided.slot_at)::bigint
+        from decided
+        where decided.decision = 'run'
+        order by decided.user_id, decided.saved_search_id
+        on conflict on constraint search_runs_idempotency_key do nothing
+        returning run.id, run.saved_search_id
+    ), moved as (
+        update public.search_schedules as schedule
+        set next_slot_at = worker.next_slot(schedule.time_zone, schedule.times, schedule.weekdays, worker.now()),
+            last_slot_at = coalesce(decided.slot_at, schedule.last_slot_at),
+            last_run_id = coalesce(run.id, schedule.last_run_id),
+            paused = case when decided.decision in ('inactive', 'failing') then decided.decision end,
+            paused_reason = case when decided.decision in ('inactive', 'failing') then decided.reason end
+        from decided left join run on run.saved_search_id = decided.saved_search_id
+        where schedule.saved_search_id = decided.saved_search_id
+    ), told as (
+        insert into public.run_events (run_id, event, data, created_at)
+        select run.id, 'slots_missed', jsonb_build_object('slots', decided.slots - 1), worker.now()
+        from decided join run on run.saved_search_id = decided.saved_search_id
+        where decided.slots > 1
+        union all
+        select run.id, 'inactive_soon', jsonb_build_object('pauses_at', decided.pauses_at), worker.now()
+        from decided join run on run.saved_search_id = decided.saved_search_id
+        where decided.pauses_at is not null
+        union all
+        select last.id, 'slot_skipped',
+               jsonb_build_object('slot_at', decided.slot_at, 'reason', decided.decision, 'message', decided.reason),
+               worker.now()
+        from decided join public.search_runs as last on last.id = decided.last_run_id
+        where decided.decision in ('late', 'active', 'inactive', 'failing')
+    )
+    select count(*) filter (where decided.decision = 'run'),
+           count(*) filter (where decided.decision in ('late', 'active')),
+           count(*) filter (where decided.decision in ('inactive', 'failing'))
+    from decided;
+end;
+comment on function worker.start_slots is
+    'Decides the slots of locked schedules: starts runs, writes events about skipped slots, and sets the next slots. '
+    'Returns how many runs started, slots were skipped and schedules were paused.';
+
+create function worker.start_slots_singly(
+    saved_search_ids uuid[], out started bigint, out skipped bigint, out paused bigint
+)
+language plpgsql set search_path = '' as $$
+declare
+    id uuid;
+    one record;
+    refusal text;
+begin
+    started := 0; skipped := 0; paused := 0;
+    foreach id in array saved_search_ids loop
+        begin
+            one := worker.start_slots(array[id]);
+            started := started + one.started;
+            skipped := skipped + one.skipped;
+            paused := paused + one.paused;
+        exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+            get stacked diagnostics refusal = message_text;
+            update public.search_schedules as schedule set paused = 'invalid', paused_reason = refusal
+            where schedule.saved_search_id = id;
+            paused := paused + 1;
+        end;
+    end loop;
+end;
+$$;
+comment on function worker.start_slots_singly is
+    'Does the same for one schedule after another. A schedule whose search is not valid any more is paused as invalid.';
+
+create function public.worker_fire_schedules(batch integer default 200) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    due uuid[];
+    done record;
+    next_slot_at timestamptz;
+begin
+    if batch between 1 and 200 is not true then
+        raise sqlstate '22023' using message = 'batch must be from 1 to 200';
+    end if;
+    update worker.housekeeping as task set next_at = worker.now() + interval '1 hour'
+    where task.task = 'seen_users' and task.next_at <= worker.now();
+    if found then
+        perform worker.resume_seen_users();
+    end if;
+    due := array(
+        select schedule.saved_search_id from public.search_schedules as schedule
+        where schedule.paused is null and schedule.next_slot_at <= worker.now()
+        order by schedule.next_slot_at, schedule.saved_search_id
+        limit batch
+        for update skip locked);
+    begin
+        done := worker.start_slots(due);
+    exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+        done := worker.start_slots_singly(due);
+    end;
+    select min(schedule.next_slot_at) into next_slot_at from public.search_schedules as schedule
+    where schedule.paused is null;
+    return jsonb_build_object(
+        'started', done.started, 'skipped', done.skipped, 'paused', done.paused,
+        'next_in_seconds', greatest(0, ceil(extract(epoch from next_slot_at - worker.now()))));
+end;
+$$;
+comment on function public.worker_fire_schedules is
+    'Decides a batch of the schedules that are due: {started, skipped, paused, next_in_seconds}. Each slot is decided '
+    'once, whoever calls how often. next_in_seconds is 0 while more are due, and null without schedules.';
 
 -- sites/accounts
 -- Through which account is a site searched for a run? The user's account for the run's workspace, otherwise the user's
@@ -6183,6 +6638,29 @@ comment on column public.run_sites.site is 'One of the run''s parameters.sites.'
 comment on column public.run_sites.position is
     'Place in the order in which the user of the run that searches named the sites, from 1.';
 
+-- frontends/saved_searches
+-- How does a user repeat a saved search, and see how it goes?
+-- Calls: nothing.
+
+create function public.run_saved_search(saved_search_id uuid, fresh boolean default true) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    insert into public.search_runs (workspace_id, kind, parameters, saved_search_id, fresh)
+    select saved.workspace_id, saved.kind, saved.parameters, saved.id, run_saved_search.fresh
+    from public.saved_searches as saved
+    where saved.id = run_saved_search.saved_search_id
+    returning * into run;
+    if run.id is null then
+        raise sqlstate 'PT404' using message = 'saved_search_id must be the id of one of your saved searches';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.run_saved_search is
+    'Adds a saved search to the queue now, and returns the run. With fresh false, a recent equal run answers it.';
+
 -- frontends/run_items
 -- What does a user see of a run? Each thing once, with the fields of the run's own sightings.
 -- Calls: nothing.
@@ -6493,18 +6971,19 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites',
+                                    'search_schedules'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events'] loop
+                                    'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares'] loop
+                                    'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -6516,13 +6995,15 @@ revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;
 
-grant insert (user_id, workspace_id, kind, parameters, client_context, idempotency_key, fresh), update (cancel_requested_at)
+grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at)
     on public.search_runs to authenticated;
-grant insert (user_id, workspace_id, kind, source, parameters, client_context, idempotency_key, fresh, priority,
+grant insert (user_id, workspace_id, kind, source, parameters, client_context, saved_search_id, idempotency_key, fresh, priority,
               max_attempts, run_after), delete
     on public.search_runs to service_role;
 grant insert (user_id, workspace_id, name, kind, parameters), update (workspace_id, name, kind, parameters), delete
     on public.saved_searches to authenticated, service_role;
+grant insert (saved_search_id, time_zone, times, weekdays, paused), update (time_zone, times, weekdays, paused), delete
+    on public.search_schedules to authenticated, service_role;
 
 revoke all on all functions in schema worker from public, anon, authenticated, service_role;
 do $$
@@ -6533,12 +7014,13 @@ begin
         select routine.oid from pg_proc as routine
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
-              'enqueue_search', 'rerun_search', 'cancel_search', 'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
+              'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
+              'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
-              'worker_site_health', 'worker_status')
+              'worker_site_health', 'worker_status', 'worker_fire_schedules')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
@@ -6591,6 +7073,22 @@ create policy "Owners change their saved searches" on public.saved_searches
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 create policy "Owners delete their saved searches" on public.saved_searches
     for delete to authenticated using (user_id = (select auth.uid()));
+
+create policy "Owners see their schedules" on public.search_schedules
+    for select to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+create policy "Owners schedule their saved searches" on public.search_schedules
+    for insert to authenticated with check (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+create policy "Owners change their schedules" on public.search_schedules
+    for update to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id))
+    with check (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id)
+        and (paused is null or paused = 'user'));
+create policy "Owners delete their schedules" on public.search_schedules
+    for delete to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
 
 -- access/realtime
 -- Which tables does Realtime publish? Only the runs. When a run changes, its viewers read its sites and its results.

@@ -159,3 +159,20 @@ class QueueStatus:
     embeddings_failed: int
     oldest_snapshot_seconds: float | None
     sees_all_snapshots: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FiredSchedules:
+    """What became of a batch of schedules that were due.
+
+    Attributes:
+        started: Number of runs that were started.
+        skipped: Number of slots that were skipped.
+        paused: Number of schedules that were paused.
+        next_in_seconds: Seconds until the next slot; 0 if more schedules are due; None without schedules.
+    """
+
+    started: int
+    skipped: int
+    paused: int
+    next_in_seconds: float | None

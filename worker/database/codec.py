@@ -16,6 +16,7 @@ from worker.database.answers import (
     ClaimedItems,
     FinishedRun,
     FinishedSite,
+    FiredSchedules,
     KeptPage,
     NearDuplicates,
     QueueStatus,
@@ -231,6 +232,11 @@ def near_duplicates(answer: Row) -> NearDuplicates:
         mark=answer["claimed_until"],
         due_in_seconds=answer["due_in_seconds"],
     )
+
+
+def fired_schedules(answer: Row) -> FiredSchedules:
+    """Decode what became of schedules that were due."""
+    return _picked(FiredSchedules, answer)
 
 
 def queue_status(row: Row) -> QueueStatus:

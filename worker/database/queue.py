@@ -18,6 +18,7 @@ from worker.database import codec
 from worker.database.answers import (
     ClaimedItems,
     FinishedRun,
+    FiredSchedules,
     KeptPage,
     NearDuplicates,
     QueueStatus,
@@ -317,6 +318,10 @@ class Queue:
             worker_id=self._worker_id,
             leases=codec.leases(leases),
         )
+
+    async def fire_schedules(self) -> FiredSchedules:
+        """Decide a batch of the schedules that are due: start their runs, or skip or pause them."""
+        return codec.fired_schedules(await self._call("worker_fire_schedules", patience_seconds=HOUSEKEEPING_SECONDS))
 
     async def delete_expired(self) -> float:
         """Delete a batch of expired rows, by the retention settings of the database, unless another worker just did.

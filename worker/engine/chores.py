@@ -1,4 +1,4 @@
-"""The background chores of a worker: embed items, merge near-duplicates, delete expired rows."""
+"""The background chores of a worker: fire schedules, embed items, merge near-duplicates, delete expired rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,33 @@ IDLE_SECONDS = 600
 EMBED_SECONDS = 240
 """Timeout of embedding a batch. A claim lasts five minutes; the rest of them is for saving."""
 MAX_RETRY_PAUSE_SECONDS = 3600
+MAX_SCHEDULING_SECONDS = 60
 NEAR_DUPLICATES_BATCH = 20
+
+
+class Scheduling:
+    """Fires the schedules that are due.
+
+    Args:
+        queue: The queue.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def __call__(self) -> float:
+        """Decide a batch of schedules; return the seconds until the next one is due, at most a minute."""
+        fired = await self._queue.fire_schedules()
+        if fired.started or fired.skipped or fired.paused:
+            logger.info(
+                "Schedules: %d runs started, %d slots skipped, %d paused", fired.started, fired.skipped, fired.paused
+            )
+        # Other schedules may be added meanwhile.
+        return (
+            MAX_SCHEDULING_SECONDS
+            if fired.next_in_seconds is None
+            else min(fired.next_in_seconds, MAX_SCHEDULING_SECONDS)
+        )
 
 
 class Retention:

@@ -14,7 +14,7 @@ from worker.database.queue import Queue, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
-from worker.engine.chores import Embedding, NearDuplicateMerging, Retention
+from worker.engine.chores import Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
@@ -28,6 +28,7 @@ from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
 LAST_ROUND_SECONDS = 60
+FIRST_ROUND_SECONDS = 30
 EMBEDDING, MERGING = "Embedding", "Merging near-duplicates"
 
 
@@ -67,7 +68,7 @@ class Worker:
         self._sources_by_site = by_site(self._sources)
         self._handle_signals = handle_signals
         self._stops = 0
-        self._working: tuple[Background, Loop] | None = None
+        self._working: tuple[Background, Background, Loop] | None = None
         self._has_ended = asyncio.Event()
         self._has_ended.set()
 
@@ -180,14 +181,20 @@ class Worker:
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
             background, on_searched = self._background(queue, embedder)
+            # Apart from the others, because embedding a batch may take minutes.
+            scheduling = Background({"Firing schedules": Scheduling(queue)})
             loop = Loop(queue, execution, wakeup, kinds, options, on_searched=on_searched)
             if self._stops:
                 return
-            self._working = background, loop
+            self._working = background, scheduling, loop
             with self._stopped_by_signals():
                 beside = []
+                if options.until_empty and options.max_runs is None:
+                    await scheduling.work_off(min(FIRST_ROUND_SECONDS, options.max_seconds or FIRST_ROUND_SECONDS))
                 if options.max_runs is None:
                     beside.append(asyncio.create_task(background.run()))
+                if not options.until_empty:
+                    beside.append(asyncio.create_task(scheduling.run()))
                 if not options.until_empty:
                     beside.append(asyncio.create_task(wakeup.listen(settings.supabase_url, self._key)))
                 try:

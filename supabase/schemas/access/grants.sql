@@ -7,18 +7,19 @@ declare
     relation text;
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites'] loop
+                                    'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites',
+                                    'search_schedules'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
-                                    'organizations', 'saved_searches', 'run_events'] loop
+                                    'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares'] loop
+                                    'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -30,13 +31,15 @@ revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;
 
-grant insert (user_id, workspace_id, kind, parameters, client_context, idempotency_key, fresh), update (cancel_requested_at)
+grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at)
     on public.search_runs to authenticated;
-grant insert (user_id, workspace_id, kind, source, parameters, client_context, idempotency_key, fresh, priority,
+grant insert (user_id, workspace_id, kind, source, parameters, client_context, saved_search_id, idempotency_key, fresh, priority,
               max_attempts, run_after), delete
     on public.search_runs to service_role;
 grant insert (user_id, workspace_id, name, kind, parameters), update (workspace_id, name, kind, parameters), delete
     on public.saved_searches to authenticated, service_role;
+grant insert (saved_search_id, time_zone, times, weekdays, paused), update (time_zone, times, weekdays, paused), delete
+    on public.search_schedules to authenticated, service_role;
 
 revoke all on all functions in schema worker from public, anon, authenticated, service_role;
 do $$
@@ -47,12 +50,13 @@ begin
         select routine.oid from pg_proc as routine
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
-              'enqueue_search', 'rerun_search', 'cancel_search', 'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
+              'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
+              'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
-              'worker_site_health', 'worker_status')
+              'worker_site_health', 'worker_status', 'worker_fire_schedules')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

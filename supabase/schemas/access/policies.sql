@@ -41,3 +41,19 @@ create policy "Owners change their saved searches" on public.saved_searches
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 create policy "Owners delete their saved searches" on public.saved_searches
     for delete to authenticated using (user_id = (select auth.uid()));
+
+create policy "Owners see their schedules" on public.search_schedules
+    for select to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+create policy "Owners schedule their saved searches" on public.search_schedules
+    for insert to authenticated with check (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+create policy "Owners change their schedules" on public.search_schedules
+    for update to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id))
+    with check (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id)
+        and (paused is null or paused = 'user'));
+create policy "Owners delete their schedules" on public.search_schedules
+    for delete to authenticated using (
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));

@@ -1,7 +1,7 @@
 -- What happens when a run is inserted? It is counted and checked, gets its place in the queue, and then searches,
 -- follows another run, or is answered at once.
 -- Calls: kernel/clock, kernel/parameters, kernel/run_sites, parameters/check, sharing/equal_searches, sharing/follow,
---   sharing/answer, sharing/share, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
+--   sharing/answer, sharing/share, schedules/slots, enqueue/request_size, enqueue/user_quotas, enqueue/position, enqueue/newer_than.
 
 create function worker.prepare_run() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -40,6 +40,14 @@ begin
     if new.source = 'cron' then
         new.newer_than := worker.last_success(new.user_id, new.fingerprint);
     end if;
+    if new.saved_search_id is not null and not exists (
+        select from public.saved_searches as saved where saved.id = new.saved_search_id and saved.user_id = new.user_id
+    ) then
+        raise sqlstate '22023' using message = 'saved_search_id must be the id of one of the user''s saved searches';
+    end if;
+    if new.slot_at is not null then
+        new.run_after := worker.start_of_slot(new.slot_at, new.fingerprint);
+    end if;
     if new.run_after is null and worker.will_be_refused(new) then
         new.run_after := new.created_at;  -- if it is accepted after all, promote_due_runs decides
     elsif new.run_after is null then
@@ -62,7 +70,8 @@ begin
         select run.id from new_runs as run where run.leader_run_id is null and run.shared_run_id is null));
 
     insert into public.run_events (run_id, event, data, created_at)
-    select run.id, 'created', jsonb_build_object('source', run.source), run.created_at
+    select run.id, 'created', jsonb_strip_nulls(jsonb_build_object('source', run.source, 'slot_at', run.slot_at)),
+           run.created_at
     from new_runs as run;
 
     perform worker.update_leaders(array(select run.id from new_runs as run where run.leader_run_id is not null)),

@@ -39,6 +39,8 @@ create table public.search_runs (
     -- and these for the delete. worker.ended_leaders keeps what they need until they are settled.
     leader_run_id uuid,
     shared_run_id uuid,
+    saved_search_id uuid,
+    slot_at timestamptz,
     idempotency_key text,
     run_after timestamptz,
     cancel_requested_at timestamptz,
@@ -76,6 +78,8 @@ create index search_runs_completed_at on public.search_runs (completed_at) where
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
     where completed_at is null and leader_run_id is null and (run_after is null or started_at is not null);
+create index search_runs_saved_search_id on public.search_runs (saved_search_id, created_at desc)
+    where saved_search_id is not null;
 -- Only runs that searched themselves: otherwise thousands of runs that they answered stand between them.
 create index search_runs_fingerprint on public.search_runs (fingerprint, completed_at desc)
     where completed_at is not null and shared_run_id is null;
@@ -135,6 +139,9 @@ comment on column public.search_runs.newer_than is
     'Null: all results.';
 comment on column public.search_runs.leader_run_id is 'The active run that searches for this one.';
 comment on column public.search_runs.shared_run_id is 'The finished run whose results answer this one.';
+comment on column public.search_runs.saved_search_id is
+    'The saved search that it repeats. It may have been deleted since then.';
+comment on column public.search_runs.slot_at is 'The slot of the schedule that started it.';
 comment on column public.search_runs.idempotency_key is
     'Unique for each user: the same key never creates a second run.';
 comment on column public.search_runs.run_after is
@@ -195,7 +202,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'cancelled', 'finished', 'alert')
+                  'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
     ),
     site text,
     data jsonb not null default '{}',
@@ -207,7 +214,10 @@ comment on column public.run_events.id is 'Increases with time: the order of a r
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
-    'cancelled, finished or alert (for the operator: data.reason is invalid_items, load_failed or page_refused).';
+    'cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
+    'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
+    'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
+    'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
     'Details: worker_id, attempt, status, error_code; for claimed, sites in the order in which they are searched.';

@@ -15,6 +15,12 @@ create table worker.settings (
     max_per_hour_per_user integer default 300 check (max_per_hour_per_user >= 1),
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
+    max_slots_per_week_per_user integer default 500 check (max_slots_per_week_per_user >= 1),
+    catch_up interval not null default '2 hours' check (catch_up >= '0'),
+    schedule_jitter interval not null default '2 minutes' check (schedule_jitter >= '0'),
+    max_failures_in_a_row smallint not null default 5 check (max_failures_in_a_row >= 1),
+    inactive_after interval default '30 days' check (inactive_after >= '1 day'),
+    inactive_warning interval not null default '3 days' check (inactive_warning >= '0'),
     max_rows_per_request integer not null default 25 check (max_rows_per_request >= 1),
     max_rows_per_service_request integer not null default 500 check (max_rows_per_service_request >= 1),
     freshness interval not null default '15 minutes' check (freshness >= '0'),
@@ -62,6 +68,18 @@ comment on column worker.settings.max_running_per_user is
     'for no limit.';
 comment on column worker.settings.max_saved_searches_per_user is
     'Maximum number of saved searches of a user; null for no limit.';
+comment on column worker.settings.max_slots_per_week_per_user is
+    'Maximum number of times a week that the saved searches of a user are repeated; null for no limit.';
+comment on column worker.settings.catch_up is
+    'A slot that is later than this is skipped: its search starts at the next one.';
+comment on column worker.settings.schedule_jitter is
+    'A scheduled run starts up to this long after its slot, by its fingerprint, so that equal searches start together.';
+comment on column worker.settings.max_failures_in_a_row is
+    'After this many failed runs in a row, a schedule is paused as failing.';
+comment on column worker.settings.inactive_after is
+    'The schedules of users who were not seen for this long are paused; null for never.';
+comment on column worker.settings.inactive_warning is
+    'How long before that the event inactive_soon warns.';
 comment on column worker.settings.max_rows_per_request is
     'Maximum number of runs and saved searches that a user inserts in one transaction, including rejected and '
     'duplicate ones: each takes about a millisecond, in which other users wait.';
@@ -110,7 +128,7 @@ create table worker.housekeeping (
     after_id uuid not null default '00000000-0000-0000-0000-000000000000',
     next_at timestamptz not null
 );
-insert into worker.housekeeping (task, next_at) values ('retention', '-infinity');
+insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where retention continues to look for unused organizations: after the one with this id.';

@@ -198,17 +198,37 @@ isOneToOne: false
                   ]
                 },"search_runs": {
                   Row: {
-                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"items_found": number,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"new_items": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"shared_run_id": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
+                    "attempts": number,"cancel_requested_at": string | null,"client_context": Json | null,"completed_at": string | null,"created_at": string,"error_code": string | null,"error_message": string | null,"fingerprint": string,"fresh": boolean,"id": string,"idempotency_key": string | null,"items_found": number,"jobs_found": number,"kind": string,"leader_run_id": string | null,"max_attempts": number,"new_items": number,"newer_than": string | null,"parameters": NonNullable<Json>,"position": number,"priority": number,"progress": NonNullable<Json>,"progress_current": number,"progress_total": number | null,"rescues": number,"run_after": string | null,"saved_search_id": string | null,"shared_run_id": string | null,"slot_at": string | null,"source": Database["public"]['Enums']["run_source"],"started_at": string | null,"status": Database["public"]['Enums']["run_status"],"updated_at": string,"user_id": string,"workspace_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind": string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters": NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"saved_search_id"?: string | null,"shared_run_id"?: string | null,"slot_at"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Update: {
-                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"shared_run_id"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "attempts"?: number,"cancel_requested_at"?: string | null,"client_context"?: Json | null,"completed_at"?: string | null,"created_at"?: string,"error_code"?: string | null,"error_message"?: string | null,"fingerprint"?: string,"fresh"?: boolean,"id"?: string,"idempotency_key"?: string | null,"items_found"?: number,"jobs_found"?: number,"kind"?: string,"leader_run_id"?: string | null,"max_attempts"?: number,"new_items"?: number,"newer_than"?: string | null,"parameters"?: NonNullable<Json>,"position"?: number,"priority"?: number,"progress"?: NonNullable<Json>,"progress_current"?: number,"progress_total"?: number | null,"rescues"?: number,"run_after"?: string | null,"saved_search_id"?: string | null,"shared_run_id"?: string | null,"slot_at"?: string | null,"source"?: Database["public"]['Enums']["run_source"],"started_at"?: string | null,"status"?: Database["public"]['Enums']["run_status"],"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Relationships: [
                     
+                  ]
+                },"search_schedules": {
+                  Row: {
+                    "active_since": string,"created_at": string,"last_run_id": string | null,"last_slot_at": string | null,"next_slot_at": string | null,"paused": string | null,"paused_reason": string | null,"saved_search_id": string,"time_zone": string,"times": (string)[],"updated_at": string,"weekdays": (number)[]
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "active_since"?: string,"created_at"?: string,"last_run_id"?: string | null,"last_slot_at"?: string | null,"next_slot_at"?: string | null,"paused"?: string | null,"paused_reason"?: string | null,"saved_search_id": string,"time_zone": string,"times": (string)[],"updated_at"?: string,"weekdays"?: (number)[]
+                  }
+                  Update: {
+                    "active_since"?: string,"created_at"?: string,"last_run_id"?: string | null,"last_slot_at"?: string | null,"next_slot_at"?: string | null,"paused"?: string | null,"paused_reason"?: string | null,"saved_search_id"?: string,"time_zone"?: string,"times"?: (string)[],"updated_at"?: string,"weekdays"?: (number)[]
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "search_schedules_saved_search_id_fkey"
+      columns: ["saved_search_id"]
+isOneToOne: true
+      referencedRelation: "saved_searches"
+      referencedColumns: ["id"]
+    }
                   ]
                 }
           }
@@ -260,7 +280,9 @@ isOneToOne: false
 "progress_total": number | null,
 "rescues": number,
 "run_after": string | null,
+"saved_search_id": string | null,
 "shared_run_id": string | null,
+"slot_at": string | null,
 "source": Database["public"]['Enums']["run_source"],
 "started_at": string | null,
 "status": Database["public"]['Enums']["run_status"],
@@ -302,7 +324,9 @@ isOneToOne: false
 "progress_total": number | null,
 "rescues": number,
 "run_after": string | null,
+"saved_search_id": string | null,
 "shared_run_id": string | null,
+"slot_at": string | null,
 "source": Database["public"]['Enums']["run_source"],
 "started_at": string | null,
 "status": Database["public"]['Enums']["run_status"],
@@ -318,6 +342,9 @@ isOneToOne: false
       } },
 "insights_of_run":
 { Args: { "run_id": string }; Returns: Json
+                           },
+"mark_seen":
+{ Args: Record<PropertyKey, never>; Returns: undefined
                            },
 "match_items":
 { Args: { "kind"?: string,"limit"?: number,"max_distance"?: number,"query_embedding": string }; Returns: Database["public"]['CompositeTypes']["matched_item"][]
@@ -358,7 +385,53 @@ isOneToOne: false
 "progress_total": number | null,
 "rescues": number,
 "run_after": string | null,
+"saved_search_id": string | null,
 "shared_run_id": string | null,
+"slot_at": string | null,
+"source": Database["public"]['Enums']["run_source"],
+"started_at": string | null,
+"status": Database["public"]['Enums']["run_status"],
+"updated_at": string,
+"user_id": string,
+"workspace_id": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "search_runs"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
+"run_saved_search":
+{ Args: { "fresh"?: boolean,"saved_search_id": string }; Returns: {
+              "attempts": number,
+"cancel_requested_at": string | null,
+"client_context": Json | null,
+"completed_at": string | null,
+"created_at": string,
+"error_code": string | null,
+"error_message": string | null,
+"fingerprint": string,
+"fresh": boolean,
+"id": string,
+"idempotency_key": string | null,
+"items_found": number,
+"jobs_found": number,
+"kind": string,
+"leader_run_id": string | null,
+"max_attempts": number,
+"new_items": number,
+"newer_than": string | null,
+"parameters": NonNullable<Json>,
+"position": number,
+"priority": number,
+"progress": NonNullable<Json>,
+"progress_current": number,
+"progress_total": number | null,
+"rescues": number,
+"run_after": string | null,
+"saved_search_id": string | null,
+"shared_run_id": string | null,
+"slot_at": string | null,
 "source": Database["public"]['Enums']["run_source"],
 "started_at": string | null,
 "status": Database["public"]['Enums']["run_status"],
@@ -407,6 +480,9 @@ isOneToOne: false
                            },
 "worker_finish_site":
 { Args: { "account"?: string,"error_code"?: string,"error_message"?: string,"lease_token": string,"retry_after_seconds"?: number,"retryable"?: boolean,"run_id": string,"site": string }; Returns: undefined
+                           },
+"worker_fire_schedules":
+{ Args: { "batch"?: number }; Returns: Json
                            },
 "worker_heartbeat":
 { Args: { "leases": Json,"worker_id": string }; Returns: {
