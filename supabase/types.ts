@@ -108,6 +108,12 @@ isOneToOne: false
       foreignKeyName: "run_events_run_id_fkey"
       columns: ["run_id"]
 isOneToOne: false
+      referencedRelation: "saved_search_states"
+      referencedColumns: ["last_run_id"]
+    },{
+      foreignKeyName: "run_events_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
       referencedRelation: "search_runs"
       referencedColumns: ["id"]
     }
@@ -160,6 +166,12 @@ isOneToOne: false
       foreignKeyName: "search_results_run_id_fkey"
       columns: ["run_id"]
 isOneToOne: false
+      referencedRelation: "saved_search_states"
+      referencedColumns: ["last_run_id"]
+    },{
+      foreignKeyName: "search_results_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
       referencedRelation: "search_runs"
       referencedColumns: ["id"]
     }
@@ -188,6 +200,12 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "run_sites"
       referencedColumns: ["run_id"]
+    },{
+      foreignKeyName: "search_run_sites_run_id_fkey"
+      columns: ["run_id"]
+isOneToOne: false
+      referencedRelation: "saved_search_states"
+      referencedColumns: ["last_run_id"]
     },{
       foreignKeyName: "search_run_sites_run_id_fkey"
       columns: ["run_id"]
@@ -226,6 +244,12 @@ isOneToOne: false
       foreignKeyName: "search_schedules_saved_search_id_fkey"
       columns: ["saved_search_id"]
 isOneToOne: true
+      referencedRelation: "saved_search_states"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "search_schedules_saved_search_id_fkey"
+      columns: ["saved_search_id"]
+isOneToOne: true
       referencedRelation: "saved_searches"
       referencedColumns: ["id"]
     }
@@ -244,6 +268,14 @@ isOneToOne: true
                 },"run_sites": {
                   Row: {
                     "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"saved_search_states": {
+                  Row: {
+                    "created_at": string,"id": string,"kind": string,"last_completed_at": string | null,"last_items_found": number | null,"last_new_items": number | null,"last_run_id": string | null,"last_status": Database["public"]['Enums']["run_status"] | null,"name": string,"new_items": number | null,"next_slot_at": string | null,"parameters": NonNullable<Json>,"paused": string | null,"paused_reason": string | null,"time_zone": string | null,"times": (string)[] | null,"weekdays": (number)[] | null,"workspace_id": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -343,6 +375,9 @@ isOneToOne: true
 "insights_of_run":
 { Args: { "run_id": string }; Returns: Json
                            },
+"last_seen":
+{ Args: Record<PropertyKey, never>; Returns: string
+                           },
 "mark_seen":
 { Args: Record<PropertyKey, never>; Returns: undefined
                            },
@@ -354,6 +389,9 @@ isOneToOne: true
         isOneToOne: false
         isSetofReturn: true
       } },
+"new_results":
+{ Args: { "max_items"?: number,"since"?: string }; Returns: Json
+                           },
 "page_of_run_items":
 { Args: { "filters"?: Json,"page"?: number,"per_page"?: number,"run_id": string,"sort"?: string }; Returns: Json
                            },

@@ -8,7 +8,7 @@ declare
 begin
     foreach relation in array array['search_runs', 'search_run_sites', 'search_results', 'items', 'item_sources',
                                     'organizations', 'saved_searches', 'run_events', 'run_items', 'run_sites',
-                                    'search_schedules'] loop
+                                    'search_schedules', 'saved_search_states'] loop
         execute format('revoke all on public.%I from public, anon, authenticated, service_role', relation);
         execute format('grant select on public.%I to authenticated, service_role', relation);
     end loop;
@@ -51,6 +51,7 @@ begin
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
+              'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',

@@ -1,6 +1,6 @@
 -- When was a user last seen? At the last sign-in, refreshed session, manual run or call of mark_seen. Schedules of users
 -- who were not seen for a long time pause, and repeat again once they are.
--- Calls: kernel/clock, schedules/slots, schedules/check.
+-- Calls: kernel/clock.
 
 create function worker.seen_at(user_id uuid) returns timestamptz
 language sql stable set search_path = ''

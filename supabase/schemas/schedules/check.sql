@@ -1,6 +1,6 @@
 -- May a search be repeated like this? The time zone, times and weekdays are checked, and how often a user's searches are
 -- repeated in a week is limited. A change decides the next slot.
--- Calls: kernel/clock, enqueue/request_size, schedules/slots.
+-- Calls: kernel/clock, schedules/slots, enqueue/request_size.
 
 create function worker.is_time_zone(name text) returns boolean
 language plpgsql stable set search_path = '' as $$
