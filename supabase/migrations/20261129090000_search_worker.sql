@@ -2694,7 +2694,7 @@ begin atomic
             paused_reason = case when decided.decision in ('inactive', 'failing') then decided.reason end
         from decided left join run on run.saved_search_id = decided.saved_search_id
         where schedule.saved_search_id = decided.saved_search_id
-    ), told as (
+    ), noted as (
         insert into public.run_events (run_id, event, data, created_at)
         select run.id, 'slots_missed', jsonb_build_object('slots', decided.slots - 1), worker.now()
         from decided join run on run.saved_search_id = decided.saved_search_id
@@ -2782,7 +2782,7 @@ end;
 $$;
 comment on function public.worker_fire_schedules is
     'Decides a batch of the schedules that are due: {started, skipped, paused, next_in_seconds}. Each slot is decided '
-    'once, whoever calls how often. next_in_seconds is 0 while more are due, and null without schedules.';
+    'once, by any number of callers. next_in_seconds is 0 while more are due, and null without schedules.';
 
 -- sites/accounts
 -- Through which account is a site searched for a run? The user's account for the run's workspace, otherwise the user's
@@ -7100,7 +7100,8 @@ grant insert (user_id, workspace_id, kind, source, parameters, client_context, s
     on public.search_runs to service_role;
 grant insert (user_id, workspace_id, name, kind, parameters), update (workspace_id, name, kind, parameters), delete
     on public.saved_searches to authenticated, service_role;
-grant insert (saved_search_id, time_zone, times, weekdays, paused), update (time_zone, times, weekdays, paused), delete
+grant insert (saved_search_id, time_zone, times, weekdays, paused),
+      update (saved_search_id, time_zone, times, weekdays, paused), delete
     on public.search_schedules to authenticated, service_role;
 
 revoke all on all functions in schema worker from public, anon, authenticated, service_role;
@@ -7127,6 +7128,8 @@ begin
     end loop;
 end;
 $$;
+-- The view saved_search_states calls it.
+grant execute on function public.last_seen() to service_role;
 
 -- access/policies
 -- Which rows may a user see and change? Their own rows, and those of runs that their own runs share.

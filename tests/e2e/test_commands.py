@@ -56,6 +56,9 @@ def test_other_kinds_than_jobs_can_be_enqueued(environment: dict[str, str], kind
         (["enqueue", "welder", "--kind", "cars"], "kind must be one of"),
         (["enqueue", "welder", "--kind", "people", "--location", "Leeds"], "parameters.location is not known"),
         (["watch", "nonsense"], "must be the id of a run"),
+        (["schedule", "nurses", "--at", "25:00"], "argument --at: '25:00' is not a time of day"),
+        (["schedule", "nurses", "--at", "08:00", "--days", "mo-fr"], "argument --days: 'mo-fr' is not a weekday"),
+        (["save", "nurses", "nurse", "--results", "0"], "parameters.results_wanted must be an integer from 1 to 1000"),
         (["drain", "--max-seconds", "9"], "argument --max-seconds: must be 10 or more"),
         (["drain", "--max-seconds", "abc"], "argument --max-seconds: must be 10 or more"),
         (["runs", "--limit", "0"], "argument --limit: must be 1 or more"),
@@ -151,3 +154,31 @@ def test_a_run_is_cancelled_and_searched_once_more(environment: dict[str, str]) 
 def test_a_run_that_is_not_ones_own_cannot_be_touched(environment: dict[str, str], name: str) -> None:
     answer = run_command(environment, name, str(uuid4()))
     assert (answer.returncode, answer.stderr) == (2, "Refused: run_id must be the id of one of your runs\n")
+
+
+def test_a_search_is_saved_scheduled_listed_and_unscheduled(environment: dict[str, str]) -> None:
+    name = f"nurses {uuid4().hex[:8]}"
+    saved = run_command(environment, "save", name, "nurse", "--location", "Leeds")
+    assert (saved.returncode, saved.stderr) == (0, "")
+    assert run_command(environment, "save", name, "nurse", "--sites", "indeed").stdout == saved.stdout
+    schedule = ["schedule", name, "--at", "8:00,16:45", "--days", "mon-fri"]
+    refused = run_command(environment, *schedule, "--zone", "Mars")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "time_zone must be the IANA name of a time zone, such as Europe/London\n",
+    )
+    scheduled = run_command(environment, *schedule, "--zone", "Europe/London")
+    assert (scheduled.returncode, scheduled.stderr) == (0, "")
+
+    def listed() -> str:
+        answer = run_command(environment, "searches")
+        assert (answer.returncode, answer.stderr) == (0, "")
+        (line,) = (line for line in answer.stdout.splitlines() if line.startswith(name))
+        return line
+
+    assert "08:00,16:45 mon-fri Europe/London" in listed()
+    assert run_command(environment, "unschedule", name).returncode == 0
+    assert "08:00" not in listed()
+    unknown = run_command(environment, "unschedule", "no such search")
+    assert unknown.returncode == 1
+    assert "You have no saved search 'no such search'" in unknown.stderr

@@ -76,6 +76,18 @@ RELATIONS: Mapping[str, Mapping[str, str]] = {
         "other": "none denied none none",
         "service_role": "yes yes yes yes",
     },
+    "search_schedules": {
+        "anon": "denied denied denied denied",
+        "own": "yes yes yes yes",
+        "other": "none denied none none",
+        "service_role": "yes yes yes yes",
+    },
+    "saved_search_states": {
+        "anon": "denied no-table no-table no-table",
+        "own": "yes no-table no-table no-table",
+        "other": "none no-table no-table no-table",
+        "service_role": "yes no-table no-table no-table",
+    },
     "run_items": {
         "anon": "denied no-table no-table no-table",
         "own": "yes no-table no-table no-table",
@@ -95,6 +107,10 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "enqueue_search": {"user"},
     "rerun_search": {"user"},
     "cancel_search": {"user"},
+    "run_saved_search": {"user"},
+    "mark_seen": {"user"},
+    "last_seen": {"user", "service_role"},
+    "new_results": {"user"},
     "page_of_run_items": {"user"},
     "insights_of_run": {"user"},
     "worker_claim_runs": {"service_role"},
@@ -113,6 +129,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_release_runs": {"service_role"},
     "worker_status": {"service_role"},
     "worker_delete_expired": {"service_role"},
+    "worker_fire_schedules": {"service_role"},
     "worker_reprocess": {"service_role"},
     "worker_claim_pages": {"service_role"},
     "worker_load_page": {"service_role"},
@@ -132,7 +149,7 @@ WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
-    "site_failures", "site_shares",
+    "site_failures", "site_shares", "user_activity",
 }  # fmt: skip
 
 # What is not there without pgvector.
@@ -150,7 +167,9 @@ def each(names: Iterable[str]) -> list[Any]:
 
 
 # What a client may set of a run.
-INSERTED_BY_USERS = {"user_id", "workspace_id", "kind", "parameters", "client_context", "idempotency_key", "fresh"}
+INSERTED_BY_USERS = {
+    "user_id", "workspace_id", "kind", "parameters", "client_context", "saved_search_id", "idempotency_key", "fresh",
+}  # fmt: skip
 INSERTED_BY_SERVICE_ROLE = INSERTED_BY_USERS | {"source", "priority", "max_attempts", "run_after"}
 UPDATED_BY_USERS = {"cancel_requested_at"}
 
@@ -207,8 +226,11 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
     (claimed,) = await claim(service, kind)
     await search(service, claimed, {"indeed": [[uuid4().hex]]})
     saved = {"name": "mine", "kind": kind, "parameters": {"search_term": "engineer"}}
-    (saved_search,) = (await client.table("saved_searches").insert(saved).execute()).data
+    both = [saved, saved | {"name": "spare"}]
+    saved_search, spare = (await client.table("saved_searches").insert(both).execute()).data
     assert isinstance(saved_search, dict)
+    assert isinstance(spare, dict)
+    await client.table("search_schedules").insert(daily(saved_search["id"])).execute()
     item_id = await private_item(database, kind, owner)
     organization_id = await private_organization(database, owner)
 
@@ -228,8 +250,16 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
         "organizations": {"id": organization_id},
         "item_embeddings": {"item_id": item_id},
         "saved_searches": {"id": saved_search["id"]},
+        "saved_search_states": {"id": saved_search["id"]},
+        "search_schedules": {"saved_search_id": saved_search["id"]},
+        "unscheduled": {"id": spare["id"]},
     }
     return Side(client, owner, rows, held)
+
+
+def daily(saved_search_id: str) -> Row:
+    """A schedule that a user may set."""
+    return {"saved_search_id": saved_search_id, "time_zone": "UTC", "times": ["08:00"]}
 
 
 async def private_item(database: Connection, kind: str, owner: str) -> str:
@@ -281,6 +311,8 @@ def new_row(relation: str, of: Side, kind: str) -> Row:
     rows: dict[str, Row] = {
         "search_runs": search,
         "saved_searches": search | {"name": uuid4().hex},
+        "saved_search_states": {"name": "x"},
+        "search_schedules": daily(of.rows["unscheduled"]["id"]),
         "search_run_sites": {"run_id": run_id, "site": "glassdoor"},
         "search_results": {
             "run_id": run_id, "item_id": of.rows["items"]["id"], "site": "indeed", "page_number": 1, "position": 1,
@@ -313,6 +345,8 @@ CHANGED_COLUMN: Mapping[str, Row] = {
     "organizations": {"name": "changed"},
     "item_embeddings": {"embedded_at": "2026-11-22T00:00:00Z"},
     "saved_searches": {"name": "changed"},
+    "saved_search_states": {"name": "changed"},
+    "search_schedules": {"times": ["09:00"]},
     "run_items": {"title": "changed"},
     "run_sites": {"jobs_found": 5},
 }
@@ -389,6 +423,11 @@ async def test_function(world: World, function: str) -> None:
         "enqueue_search": {"kind": world.kind, "parameters": {"search_term": "engineer"}},
         "rerun_search": {"run_id": run["run_id"]},
         "cancel_search": {"run_id": run["run_id"]},
+        "run_saved_search": {"saved_search_id": world.ada.rows["saved_searches"]["id"]},
+        "mark_seen": {},
+        "last_seen": {},
+        "new_results": {},
+        "worker_fire_schedules": {},
         "page_of_run_items": {"run_id": run["run_id"]},
         "insights_of_run": {"run_id": run["run_id"]},
         "worker_claim_runs": {

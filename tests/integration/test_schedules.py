@@ -79,7 +79,7 @@ class Schedules:
         return saved
 
     def fire(self, *, on: Any = None) -> Row:
-        answer = (on or self.connection).execute("select public.worker_fire_schedules() as fired").fetchone()
+        (answer,) = (on or self.connection).execute("select public.worker_fire_schedules() as fired").fetchall()
         return dict(answer["fired"])
 
     def state(self, saved: UUID) -> Row:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from worker.cli.log import prepare_last_resort
+from worker.cli.weekly import times_of_day, weekdays
 from worker.errors import SettingsError
 from worker.printable import complain, printable_lines, say
 from worker.settings import SearchSettings, Settings, forget_environment
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_source_commands(commands)
     _add_file_commands(commands)
     _add_user_commands(commands)
+    _add_saved_search_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
     settings.set_defaults(command=_settings)
@@ -189,14 +191,7 @@ def _add_origin(parser: argparse.ArgumentParser) -> None:
 
 def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     enqueue = commands.add_parser("enqueue", help="enqueue a search, as a user")
-    enqueue.add_argument("search_term", nargs="?", help="words to search for; required, except for kinds without one")
-    enqueue.add_argument(
-        "--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)"
-    )
-    enqueue.add_argument("--location", help="place to search in")
-    enqueue.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
-    enqueue.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
-    _add_parameters(enqueue, "any other parameter")
+    _add_search(enqueue)
     enqueue.add_argument("--key", help="idempotency key: the same key never makes a second run")
     enqueue.add_argument("--fresh", action="store_true", help="search even if an equal search has just ended")
     enqueue.add_argument("--watch", action="store_true", help="follow it until it ends")
@@ -218,6 +213,38 @@ def _add_user_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     runs = commands.add_parser("runs", help="list the last runs, as a user")
     runs.add_argument("--limit", type=at_least(1), default=10, help="how many at most (default: 10)")
     runs.set_defaults(command=_runs)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("search_term", nargs="?", help="words to search for; required, except for kinds without one")
+    parser.add_argument("--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)")
+    parser.add_argument("--location", help="place to search in")
+    parser.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
+    parser.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
+    _add_parameters(parser, "any other parameter")
+
+
+def _add_saved_search_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    save = commands.add_parser("save", help="save a search under a name, as a user")
+    save.add_argument("name", metavar="NAME", help="its name; a search of that name is replaced")
+    _add_search(save)
+    save.set_defaults(command=_save)
+
+    searches = commands.add_parser("searches", help="list the saved searches, as a user")
+    searches.set_defaults(command=_searches)
+
+    schedule = commands.add_parser("schedule", help="repeat a saved search at times of day, as a user")
+    schedule.add_argument("name", metavar="NAME", help="name of a saved search")
+    schedule.add_argument("--at", type=times_of_day, required=True, metavar="TIME,...", help="such as 08:00,16:45")
+    schedule.add_argument(
+        "--days", type=weekdays, default=[*range(1, 8)], metavar="DAYS", help="such as mon-fri (default: every day)"
+    )
+    schedule.add_argument("--zone", default="UTC", help="time zone, such as Europe/London (default: UTC)")
+    schedule.set_defaults(command=_schedule)
+
+    unschedule = commands.add_parser("unschedule", help="stop to repeat a saved search, as a user")
+    unschedule.add_argument("name", metavar="NAME", help="name of a saved search")
+    unschedule.set_defaults(command=_unschedule)
 
 
 def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
@@ -377,17 +404,47 @@ def _local(options: argparse.Namespace) -> int:
 
 def _enqueue(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
+
+    parameters = _parameters(options)
+    return _as_user(
+        user_commands.enqueue(
+            Settings(), options.kind, parameters, options.key, fresh=options.fresh, watch=options.watch
+        )
+    )
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     from worker.sources.parameters import from_text
     from worker.sources.registry import load_sources
 
-    settings = Settings()
     given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
     models = [source.parameters for source in load_sources() if source.kind == options.kind]
     parameters = {name: value for name, value in given.items() if value is not None}
-    parameters |= from_text(models, dict(options.param))
-    return _as_user(
-        user_commands.enqueue(settings, options.kind, parameters, options.key, fresh=options.fresh, watch=options.watch)
-    )
+    return parameters | from_text(models, dict(options.param))
+
+
+def _save(options: argparse.Namespace) -> int:
+    from worker.cli.saved_searches import save
+
+    return _as_user(save(Settings(), options.name, options.kind, _parameters(options)))
+
+
+def _searches(_: argparse.Namespace) -> int:
+    from worker.cli.saved_searches import searches
+
+    return _as_user(searches(Settings()))
+
+
+def _schedule(options: argparse.Namespace) -> int:
+    from worker.cli.saved_searches import schedule
+
+    return _as_user(schedule(Settings(), options.name, options.at, options.days, options.zone))
+
+
+def _unschedule(options: argparse.Namespace) -> int:
+    from worker.cli.saved_searches import unschedule
+
+    return _as_user(unschedule(Settings(), options.name))
 
 
 def _watch(options: argparse.Namespace) -> int:

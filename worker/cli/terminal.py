@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.weekly import days_in_words
 from worker.database.user import FollowedRun, Row
 from worker.printable import one_line, printable, printable_lines
 
@@ -196,6 +197,35 @@ def runs_table(runs: Sequence[Row]) -> Table:
             Text.assemble(cell(search), "  ", cell(sites, "dim")),
         )
     return table
+
+
+def saved_searches_table(searches: Sequence[Row]) -> Table:
+    """Return a table of saved searches, a line each.
+
+    Args:
+        searches: Rows of `saved_search_states`.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("Name", "Repeated", "Next", "Last", "Found", "New"):
+        table.add_column(name, no_wrap=name != "Repeated", justify="right" if name in ("Found", "New") else "left")
+    for saved in searches:
+        next_slot = local_time(saved["next_slot_at"]) if saved["next_slot_at"] else ""
+        table.add_row(
+            cell(saved["name"]),
+            cell(_repeated(saved)),
+            cell(f"paused: {saved['paused']}" if saved["paused"] else next_slot),
+            status_text(saved["last_status"]) if saved["last_status"] else cell(""),
+            cell(saved["last_items_found"] if saved["last_status"] else ""),
+            cell(saved["new_items"]),
+        )
+    return table
+
+
+def _repeated(saved: Row) -> str:
+    if saved["times"] is None:
+        return ""
+    times = ",".join(time[:5] for time in saved["times"])
+    return f"{times} {days_in_words(saved['weekdays'])} {saved['time_zone']}"
 
 
 def items_table(items: Sequence[Mapping[str, Any]]) -> Table:

@@ -126,6 +126,49 @@ class User:
         query = self._client.table("run_items").select("*").eq("run_id", run_id)
         return await self._rows(query.order("page_number").order("position").order("site").limit(limit))
 
+    async def save_search(self, name: str, kind: str, parameters: Mapping[str, Any]) -> Row:
+        """Save a search under a name, in place of the one that has the name, and return it. Idempotent.
+
+        Raises:
+            postgrest.APIError: The parameters are invalid (code 22023), or the user has too many (code PT429).
+        """
+        row = {"name": name, "kind": kind, "parameters": dict(parameters)}
+        (saved,) = await self._rows(self._client.table("saved_searches").upsert(row, on_conflict="user_id,name"))
+        return saved
+
+    async def saved_searches(self) -> list[Row]:
+        """Return the saved searches of the user with their schedules and last runs, by name."""
+        return await self._rows(self._client.table("saved_search_states").select("*").order("name"))
+
+    async def schedule(
+        self, saved_search_id: str, times: Sequence[str], weekdays: Sequence[int], time_zone: str
+    ) -> Row:
+        """Repeat a saved search, instead of how it was repeated before, and return the schedule. Idempotent.
+
+        Args:
+            saved_search_id: Its id.
+            times: Times of day, such as `08:00`.
+            weekdays: 1 (Monday) to 7.
+            time_zone: IANA name.
+
+        Raises:
+            postgrest.APIError: A value is invalid (code 22023; the message names it), or the user has too many (code
+                PT429).
+        """
+        row = {
+            "saved_search_id": saved_search_id,
+            "times": [*times],
+            "weekdays": [*weekdays],
+            "time_zone": time_zone,
+            "paused": None,
+        }
+        (schedule,) = await self._rows(self._client.table("search_schedules").upsert(row))
+        return schedule
+
+    async def unschedule(self, saved_search_id: str) -> None:
+        """Stop to repeat a saved search. Idempotent."""
+        await self._rows(self._client.table("search_schedules").delete().eq("saved_search_id", saved_search_id))
+
     async def follow(
         self, run_ids: Iterable[str], *, timing: Timing = DEFAULT_TIMING
     ) -> AsyncGenerator[dict[str, FollowedRun], None]:

@@ -38,7 +38,8 @@ grant insert (user_id, workspace_id, kind, source, parameters, client_context, s
     on public.search_runs to service_role;
 grant insert (user_id, workspace_id, name, kind, parameters), update (workspace_id, name, kind, parameters), delete
     on public.saved_searches to authenticated, service_role;
-grant insert (saved_search_id, time_zone, times, weekdays, paused), update (time_zone, times, weekdays, paused), delete
+grant insert (saved_search_id, time_zone, times, weekdays, paused),
+      update (saved_search_id, time_zone, times, weekdays, paused), delete
     on public.search_schedules to authenticated, service_role;
 
 revoke all on all functions in schema worker from public, anon, authenticated, service_role;
@@ -65,3 +66,5 @@ begin
     end loop;
 end;
 $$;
+-- The view saved_search_states calls it.
+grant execute on function public.last_seen() to service_role;

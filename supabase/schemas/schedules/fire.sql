@@ -96,7 +96,7 @@ begin atomic
             paused_reason = case when decided.decision in ('inactive', 'failing') then decided.reason end
         from decided left join run on run.saved_search_id = decided.saved_search_id
         where schedule.saved_search_id = decided.saved_search_id
-    ), told as (
+    ), noted as (
         insert into public.run_events (run_id, event, data, created_at)
         select run.id, 'slots_missed', jsonb_build_object('slots', decided.slots - 1), worker.now()
         from decided join run on run.saved_search_id = decided.saved_search_id
@@ -184,4 +184,4 @@ end;
 $$;
 comment on function public.worker_fire_schedules is
     'Decides a batch of the schedules that are due: {started, skipped, paused, next_in_seconds}. Each slot is decided '
-    'once, whoever calls how often. next_in_seconds is 0 while more are due, and null without schedules.';
+    'once, by any number of callers. next_in_seconds is 0 while more are due, and null without schedules.';
