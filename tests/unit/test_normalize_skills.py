@@ -92,6 +92,9 @@ def test_short_and_common_words_count_in_lists_only(text: str, skills: set[str])
         "As part of the hiring process we use AI tools (machine learning, natural language processing).",
         "Candidates are assessed by automated tools, including machine learning.",
         "Machine learning may support the selection of candidates, but a human decides.",
+        "Some recruiting tools use machine learning to match candidates with roles.",
+        "All applications are read by people, but ranked by machine learning.",
+        "Natural language processing tools may rank resumes.",
         "Bewerbungen werden mit KI (Machine Learning) vorausgewählt.",
         "Les candidatures peuvent être analysées par IA (machine learning).",
         "We do not accept generative AI in your application: GenAI answers are rejected.",
@@ -120,6 +123,8 @@ def test_notices_and_benefits_name_no_skill(text: str) -> None:
     [
         ("You build applications with machine learning.", "Machine learning"),
         ("Experience in machine learning and a good process", "Machine learning"),
+        ("You support our applications with machine learning.", "Machine learning"),
+        ("Analyse data and accept no limits: machine learning applications at scale", "Machine learning"),
         ("The ideal candidate knows machine learning.", "Machine learning"),
         ("Candidates with Python experience are preferred.", "Python"),
         ("You screen resumes and manage the ATS in Workday HCM.", "Workday"),

@@ -13,7 +13,8 @@ _MAX_HEADING = 50
 _MAX_SECTIONS = 20
 
 _APPLICANTS = (
-    r"(?:applications?|applicants?|candidates?|candidacy|r[eé]sum[eé]s?|cvs?|bewerb\w+|candidatures?|candidats?"
+    r"(?:applicants?|candidates?|candidacy|(?:job|your|each|all|incoming) applications?"
+    r"|applications? (?:may|might|can|will|are)|r[eé]sum[eé]s?|cvs?|bewerb\w+|candidatures?|candidats?"
     r"|sollicita\w+|candidaturas?|candidat[oi]s?)"
 )
 _SELECTION = (
@@ -26,6 +27,7 @@ _AUTOMATED = re.compile(
 )
 _APPLYING = re.compile(
     rf"\b{_APPLICANTS}\b[^.;]{{0,60}}?\b{_SELECTION}|\b{_SELECTION}[^.;]{{0,60}}?\b{_APPLICANTS}\b"
+    r"|\b(?:screen|review|rank|shortlist)\w*[^.;]{0,30}?\bapplications?\b"
     r"|\b(?:hiring|recruitment|recruiting|selection|application|interview) (?:process|decision|procedure|purpose)"
     r"|\byour (?:application|interview)\b"
 )
