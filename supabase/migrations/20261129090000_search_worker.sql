@@ -526,7 +526,7 @@ create index organizations_key on public.organizations (key, owner_id);
 create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
 comment on table public.organizations is
     'Employers. Each field is the newest that a site reported. Boards that a user named do not count, because their '
-    'content cannot be trusted. A user who sets organizations_from_boards gets rows of his own from them.';
+    'content cannot be trusted. A user who sets board_organizations gets rows of his own from them.';
 comment on column public.organizations.id is 'Follows from key and owner_id.';
 comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
 comment on column public.organizations.owner_id is
@@ -1122,10 +1122,10 @@ return exists (
     where rule.kind = is_named_board.kind and rule.names_boards_of = is_named_board.site);
 comment on function worker.is_named_board is 'Returns whether users name the boards of a site.';
 
-create function worker.keeps_organizations(kind text, parameters jsonb) returns boolean
+create function worker.keeps_board_organizations(kind text, parameters jsonb) returns boolean
 language sql stable set search_path = ''
-return coalesce(worker.parameter(kind, parameters, 'organizations_from_boards') = 'true', false);
-comment on function worker.keeps_organizations is
+return coalesce(worker.parameter(kind, parameters, 'board_organizations') = 'true', false);
+comment on function worker.keeps_board_organizations is
     'Returns whether the user of a run gets organizations of his own from the boards that he names.';
 
 -- kernel/imports
@@ -1346,7 +1346,7 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'greenhouse_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'ashby_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'lever_boards', 'texts', false, 1, 50, null, null),
-    ('jobs', 'organizations_from_boards', 'boolean', false, null, null, null, 'false'),
+    ('jobs', 'board_organizations', 'boolean', false, null, null, null, 'false'),
     ('people', 'sites', 'texts', false, 1, 20, '{unipile}', '["unipile"]'),
     ('people', 'search_term', 'text', true, 1, 200, null, null),
     ('people', 'api', 'text', false, null, null, '{classic,sales_navigator,recruiter}', '"classic"'),
@@ -1532,7 +1532,7 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
     (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
      from worker.kinds as known
      where known.kind = fingerprint.kind
-       and (known.is_private or worker.keeps_organizations(fingerprint.kind, fingerprint.parameters))),
+       and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
     (
         select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
             when 'array' then (
@@ -5635,7 +5635,7 @@ begin
         return;
     elsif worker.is_named_board(write_organizations.kind, write_organizations.site) then
         select run.user_id into organization_owner from public.search_runs as run
-        where run.id = write_organizations.run_id and worker.keeps_organizations(run.kind, run.parameters);
+        where run.id = write_organizations.run_id and worker.keeps_board_organizations(run.kind, run.parameters);
         if not found then
             return;
         end if;
@@ -6280,7 +6280,8 @@ return case
         select from public.items as item where item.organization_id = (is_unused.organization).id)
     else not exists (
         select from public.search_runs as run
-        where run.user_id = (is_unused.organization).owner_id and worker.keeps_organizations(run.kind, run.parameters))
+        where run.user_id = (is_unused.organization).owner_id
+          and worker.keeps_board_organizations(run.kind, run.parameters))
 end;
 comment on function worker.is_unused is
     'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
@@ -6896,7 +6897,7 @@ comment on column public.run_items.sites is
     'All sightings of it by this run, the first one first: {site, url, external_id}.';
 comment on column public.run_items.organization_id is
     'The row of organizations, whose fields may come from other runs. For boards that the user named, his own row if he '
-    'has one (organizations_from_boards), otherwise null.';
+    'has one (board_organizations), otherwise null.';
 comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
 comment on column public.run_items.position is 'Position on the page, from 1.';
 comment on column public.run_items.found_at is 'When this search found it.';

@@ -41,7 +41,8 @@ return case
         select from public.items as item where item.organization_id = (is_unused.organization).id)
     else not exists (
         select from public.search_runs as run
-        where run.user_id = (is_unused.organization).owner_id and worker.keeps_organizations(run.kind, run.parameters))
+        where run.user_id = (is_unused.organization).owner_id
+          and worker.keeps_board_organizations(run.kind, run.parameters))
 end;
 comment on function worker.is_unused is
     'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';

@@ -169,7 +169,7 @@ async def test_who_asks_for_it_has_what_his_boards_tell_for_himself(
     public = await found(ada, service, kind, job(key, "public", industry="Retail"))
     await named_board(database, kind)
     told = job(key, "board", industry="Lies")
-    asked = {"search_term": key, "organizations_from_boards": True}
+    asked = {"search_term": key, "board_organizations": True}
     of_bob = await found(bob, service, kind, told, **asked)
     assert (await shown(bob, of_bob))["industry"] == "Lies"
     assert (await shown(bob, of_bob))["owner_id"] == await user_id(bob)
@@ -255,7 +255,7 @@ async def test_an_organization_of_a_user_goes_with_his_last_run_that_asked(
     *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, key: str
 ) -> None:
     await named_board(database, kind)
-    run = await found(ada, service, kind, job(key, industry="Retail"), organizations_from_boards=True)
+    run = await found(ada, service, kind, job(key, industry="Retail"), board_organizations=True)
     await database.execute("select worker.delete_unused_organizations(1000000)")
     assert len(await known(database, key)) == 1
     await database.execute("delete from public.search_runs where id = %s", [run])

@@ -80,11 +80,11 @@ class CompanyBoardsParameters(JobParameters):
     """Parameters that all searches of company boards have.
 
     Attributes:
-        organizations_from_boards: Whether the user gets organizations of his own from the boards that he names. The
+        board_organizations: Whether the user gets organizations of his own from the boards that he names. The
             database reads it.
     """
 
-    organizations_from_boards: bool = False
+    board_organizations: bool = False
 
 
 class CompanyBoards(Source):

@@ -134,7 +134,7 @@ comment on column public.run_items.sites is
     'All sightings of it by this run, the first one first: {site, url, external_id}.';
 comment on column public.run_items.organization_id is
     'The row of organizations, whose fields may come from other runs. For boards that the user named, his own row if he '
-    'has one (organizations_from_boards), otherwise null.';
+    'has one (board_organizations), otherwise null.';
 comment on column public.run_items.page_number is 'The site''s page with the item, from 1.';
 comment on column public.run_items.position is 'Position on the page, from 1.';
 comment on column public.run_items.found_at is 'When this search found it.';

@@ -34,8 +34,8 @@ return exists (
     where rule.kind = is_named_board.kind and rule.names_boards_of = is_named_board.site);
 comment on function worker.is_named_board is 'Returns whether users name the boards of a site.';
 
-create function worker.keeps_organizations(kind text, parameters jsonb) returns boolean
+create function worker.keeps_board_organizations(kind text, parameters jsonb) returns boolean
 language sql stable set search_path = ''
-return coalesce(worker.parameter(kind, parameters, 'organizations_from_boards') = 'true', false);
-comment on function worker.keeps_organizations is
+return coalesce(worker.parameter(kind, parameters, 'board_organizations') = 'true', false);
+comment on function worker.keeps_board_organizations is
     'Returns whether the user of a run gets organizations of his own from the boards that he names.';

@@ -35,7 +35,7 @@ begin
         return;
     elsif worker.is_named_board(write_organizations.kind, write_organizations.site) then
         select run.user_id into organization_owner from public.search_runs as run
-        where run.id = write_organizations.run_id and worker.keeps_organizations(run.kind, run.parameters);
+        where run.id = write_organizations.run_id and worker.keeps_board_organizations(run.kind, run.parameters);
         if not found then
             return;
         end if;

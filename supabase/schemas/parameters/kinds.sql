@@ -22,7 +22,7 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'greenhouse_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'ashby_boards', 'texts', false, 1, 50, null, null),
     ('jobs', 'lever_boards', 'texts', false, 1, 50, null, null),
-    ('jobs', 'organizations_from_boards', 'boolean', false, null, null, null, 'false'),
+    ('jobs', 'board_organizations', 'boolean', false, null, null, null, 'false'),
     ('people', 'sites', 'texts', false, 1, 20, '{unipile}', '["unipile"]'),
     ('people', 'search_term', 'text', true, 1, 200, null, null),
     ('people', 'api', 'text', false, null, null, '{classic,sales_navigator,recruiter}', '"classic"'),

@@ -19,7 +19,7 @@ return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.conc
     (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
      from worker.kinds as known
      where known.kind = fingerprint.kind
-       and (known.is_private or worker.keeps_organizations(fingerprint.kind, fingerprint.parameters))),
+       and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
     (
         select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
             when 'array' then (

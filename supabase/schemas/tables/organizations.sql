@@ -26,7 +26,7 @@ create index organizations_key on public.organizations (key, owner_id);
 create index organizations_owner_id on public.organizations (owner_id) where owner_id is not null;
 comment on table public.organizations is
     'Employers. Each field is the newest that a site reported. Boards that a user named do not count, because their '
-    'content cannot be trusted. A user who sets organizations_from_boards gets rows of his own from them.';
+    'content cannot be trusted. A user who sets board_organizations gets rows of his own from them.';
 comment on column public.organizations.id is 'Follows from key and owner_id.';
 comment on column public.organizations.key is 'Normalized name, without legal forms, as in items.organization_key.';
 comment on column public.organizations.owner_id is

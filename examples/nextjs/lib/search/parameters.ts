@@ -24,6 +24,8 @@ export interface Parameters {
     search_term: string
     /** A list of 1 to 50 texts of 1 to 100 characters. */
     ashby_boards?: string[]
+    /** Default: false. */
+    board_organizations?: boolean
     /** A text of 2 to 40 characters. */
     country?: string
     /** An integer from 0 to 500. */
@@ -45,8 +47,6 @@ export interface Parameters {
     linkedin_company_ids?: number[]
     /** A text of 1 to 200 characters. */
     location?: string
-    /** Default: false. */
-    organizations_from_boards?: boolean
     /** An integer from 1 to 1000; default: 20. */
     results_wanted?: number
     /** Default: ["linkedin", "indeed"]. */
