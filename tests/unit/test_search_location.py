@@ -126,6 +126,10 @@ def test_sites_that_take_the_country_with_the_location_or_not_at_all(
         ("Fully remote", None, None),
         ("Home office", None, None),
         ("Télétravail", None, None),
+        ("Thuiswerken", None, None),
+        ("Teletrabajo, España", "Spain", "spain"),
+        ("Praca zdalna, Polska", "Poland", "poland"),
+        ("Distans, Sverige", "Sweden", "sweden"),
         ("remote, germany", "Germany", "germany"),
         ("Remote Germany", "Germany", "germany"),
         ("Remote - Austin, TX", "Austin, TX, United States", "usa"),
@@ -134,6 +138,11 @@ def test_sites_that_take_the_country_with_the_location_or_not_at_all(
 def test_words_for_remote_work_become_the_filter(location: str, text: str | None, country: str | None) -> None:
     assert JobParameters.read(parameters(location)).wants_remote
     assert sent("linkedin", location) == (text, country)
+
+
+@pytest.mark.parametrize("location", ["Hybrid, Berlin", "Berlin (on-site)"])
+def test_words_for_other_work_modes_are_no_part_of_the_place(location: str) -> None:
+    assert sent("indeed", location) == ("Berlin", None)
 
 
 @pytest.mark.parametrize("location", [None, "Berlin", "Hybrid, Berlin", "Remoteville, Germany"])

@@ -38,7 +38,7 @@ class SearchLocation:
     """Where a search looks for jobs.
 
     Attributes:
-        text: The location as the user wrote it, without words for remote work; None: everywhere.
+        text: The location as the user wrote it, without words for a work mode; None: everywhere.
         within: The same without the country; None: everywhere in the country.
         country: ISO 3166-1 alpha-2 code of the country that `location` or `country` names; None: neither does. A city
             alone names no country.
@@ -79,15 +79,15 @@ def search_location(location: str | None, country: str | None) -> SearchLocation
     line = clean_line(location)
     if line is None:
         return SearchLocation(country=given, field=field)
-    is_remote = work_mode(None, None, "", line, "") == "remote"
+    mode = _mode(line)
     named = _named_country(line)
     place = find_place(line, given or named)
     area = _area(line)
     text: str | None = line
     if area is not None:
         text = None if given else area
-    elif is_remote:
-        text = ", ".join(filter(None, (place.city, place.region))) or None
+    elif mode is not None:
+        text = ", ".join(part for part in (place.city, place.region) if part and _mode(part) is None) or None
     code = given or named
     is_country = len(find_places(line)) == 1 and place.city is None and place.region is None
     return SearchLocation(
@@ -96,8 +96,8 @@ def search_location(location: str | None, country: str | None) -> SearchLocation
         country=code,
         countries=frozenset() if given else _countries(line),
         is_area=area is not None and given is None,
-        is_remote=is_remote,
-        names_country=not is_remote and named is not None and named == code,
+        is_remote=mode == "remote",
+        names_country=mode is None and named is not None and named == code,
         field=field,
     )
 
@@ -116,6 +116,10 @@ def contradicts(location: str | None, country: str | None) -> bool:
     if len(of_places) > 1:
         return given not in of_places
     return _area(line) is not None and given not in find_area(line)
+
+
+def _mode(text: str) -> str | None:
+    return work_mode(None, None, "", text, "")
 
 
 def _named_country(line: str) -> str | None:
