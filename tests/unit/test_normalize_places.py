@@ -212,7 +212,7 @@ CA -  Kitchener, ON, CA => Kitchener, ON, CA
 CA -  St. John's, NL => St. John's, NL, CA
 -  CA Ottawa, CA => Ottawa, ON, CA
 GB -  London, ENG, GB => London, England, GB
-GB -  Leeds, West Yorkshire => Leeds, England, GB
+GB -  Leeds, West Yorkshire => Leeds, West Yorkshire, GB
 GB -  Edinburgh, SCT, GB => Edinburgh, Scotland, GB
 GB -  Cardiff, WLS, GB => Cardiff, Wales, GB
 GB -  Stratford-upon-Avon => Stratford-upon-Avon, England, GB
@@ -363,6 +363,20 @@ PL -  Warszawa (praca hybrydowa) => Warszawa, Mazovia, PL
 -  -  New York, NY (Onsite) or Remote => New York, NY, US
 -  -  350 5th Ave, New York, NY 10118 => New York, NY, US
 -  -  Keizersgracht 1, 1015 CC Amsterdam, Netherlands => Amsterdam, North Holland, NL
+NL -  Thuis => nowhere
+IE -  Co. Cork => -, County Cork, IE
+FR -  Paris 75001 => Paris, Île-de-France, FR
+ES -  Granada, AN, ES => Granada, Andalusia, ES
+IT -  Torino, TO => Torino, Turin, IT
+PL -  Warszawa, Śródmieście => Warszawa, Mazovia, PL
+CH -  St. Gallen, SG, CH => St. Gallen, St. Gallen, CH
+DE -  Garching bei München => Garching bei München, Bavaria, DE
+DE -  Walldorf (Baden) => Walldorf, Baden-Württemberg, DE
+-  -  Surrey, England, United Kingdom => -, Surrey, GB
+GB -  West Midlands => -, West Midlands, GB
+GB -  South East England => -, England, GB
+CA -  Windsor, CA => Windsor, ON, CA
+JP -  Minato-ku, Tokyo => Minato-ku, Tokyo, JP
 """
 """The country of the site, that of the record, the text, and the places in it. Judged by eye."""
 

@@ -131,3 +131,11 @@ ADMIN1 = {
     "UA.15": "UA-46",
 }  # fmt: skip
 """Regions of GeoNames whose names are too different from those of ISO 3166-2."""
+
+OTHER_REGIONS = {
+    "GB-ENG": [
+        "Bedfordshire", "Berkshire", "Cheshire", "East Midlands", "Greater Manchester", "Merseyside",
+        "Northamptonshire", "South Yorkshire", "Tyne and Wear", "West Midlands", "West Yorkshire",
+    ],
+}  # fmt: skip
+"""Counties and areas that addresses have and ISO 3166-2 does not, by the region around them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
-from tools.gazetteer.names import ADMIN1, CODES, LABELS, NOT_IN_CLDR, REGION_NAMES
+from tools.gazetteer.names import ADMIN1, CODES, LABELS, NOT_IN_CLDR, OTHER_REGIONS, REGION_NAMES
 from tools.gazetteer.sources import City, Packages, Subdivision, countries
 from worker.pipeline.gazetteer import key
 
@@ -136,6 +136,10 @@ class Regions:
             if _is_country(subdivision):
                 continue
             self._add(_region(subdivision, english.get(subdivision.id)))
+        for parent, names in OTHER_REGIONS.items():
+            country = parent.partition("-")[0]
+            for name in names:
+                self._add(Region(f"{country}-{name}", country, name, {name}, parent=parent))
         for old, new in _aliases(packages):
             if new in self.by_id:
                 self.by_id[new].codes.add(old)

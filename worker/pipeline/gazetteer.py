@@ -99,8 +99,8 @@ _LETTERS = str.maketrans(
 
 _INITIALS = re.compile(r"(?<![^\W_])([^\W_])\. ?(?=[^\W_](?![^\W_]))")
 _WORD = re.compile(r"[^\W_]+")
-_ABBREVIATED = re.compile(r"(?: [a-z]\. ?){1,2}\w{0,6}\.?$|(?: [a-z]\.){1,2}[a-zA-Z]{1,3}\.?$")
-"""An addition that distinguishes a city from its namesakes: Frankfurt a.M., Halle a. d. Saale."""
+_ADDITION = re.compile(r"(?: [a-z]\. ?){1,2}\w{0,6}\.?$|(?: [a-z]\.){1,2}[a-zA-Z]{1,3}\.?$| bei \S.*$")
+"""An addition that distinguishes a city from its namesakes: Frankfurt a.M., Garching bei München."""
 
 _SPELLINGS = {"saint": "st", "sainte": "ste", "fort": "ft", "mount": "mt"}
 
@@ -119,7 +119,7 @@ def key(name: str) -> str:
 def meanings(name: str) -> Meanings:
     """Return what a name may mean."""
     found = _meanings(key(name))
-    if found is NOTHING and (core := _ABBREVIATED.sub("", name)) != name:
+    if found is NOTHING and (core := _ADDITION.sub("", name)) != name:
         return _meanings(key(core))
     return found
 

@@ -35,6 +35,8 @@ from worker.pipeline.location_words import (
 
 _MAX_PARTS = 40
 _MAX_CODE_LENGTH = 4
+_COUNTRIES_WITH_PARTS = ("US-", "CA-", "AU-", "GB-")
+"""Countries in which postings name parts of regions, such as Southern California."""
 
 
 def parts_of(text: str) -> Iterator[tuple[str, ...]]:
@@ -97,9 +99,13 @@ def _split(text: str) -> Iterator[str | None]:
             if _is_place(whole):
                 yield whole
             continue
+        before: list[str | None] = []
         for bare in BRACKETS.split(WORK_MODE.sub(" , ", piece)):
             for part in bare.split(","):
-                yield from _names_in(part)
+                names = list(_names_in(part))
+                if not (_is_city(before) and _is_city(names)):  # Walldorf (Baden)
+                    yield from names
+                before += names
 
 
 def _names_in(text: str) -> Iterator[str | None]:
@@ -123,6 +129,12 @@ def _names_in(text: str) -> Iterator[str | None]:
                 or _core(bare)
                 or [bare]
             )
+
+
+def _is_city(names: list[str | None]) -> bool:
+    """Return whether names are that of a city alone."""
+    found = lookup(names[0] or "") if len(names) == 1 else NOTHING
+    return bool(found.cities) and not found.countries and not found.coded_regions
 
 
 def _is_place(text: str) -> bool:
@@ -182,7 +194,8 @@ def _core(text: str) -> list[str]:
         return []
     if match := PART_OF.match(text):
         found = lookup(match["core"])
-        return [match["core"]] if found.countries or found.coded_countries or found.regions else []
+        is_region = any(region.startswith(_COUNTRIES_WITH_PARTS) for region in found.regions)
+        return [match["core"]] if found.countries or found.coded_countries or is_region else []
     match = SURROUNDINGS.match(text) or BEFORE_CITY.match(text) or AFTER_CITY.match(text)
     if match is None:
         return []

@@ -212,7 +212,7 @@ def _name_alone(part: str, found: Meanings, home: str | None) -> _Group:
         is_clear = len(largest) == 1  # unlike Punjab
         return _Group(_REGION, Reading(None, _country_of(largest[0]), largest[0]) if is_clear else _NOTHING_READ)
     # Company boards write anything here, and the gazetteer has all but villages.
-    name = _city_name(part) if home else None
+    name = _city_name(part, _Area(home)) if home else None
     return _Group(_NAME, Reading(name) if name else _NOTHING_READ)
 
 
@@ -301,7 +301,7 @@ def _with_city(parts: tuple[str, ...], area: _Area, score: float) -> Iterator[_G
 
     The parts before the city are its districts and streets, those after it its surroundings.
     """
-    names = [_city_name(part) for part in parts]
+    names = [_city_name(part, area) for part in parts]
     cities = [next(filter(area.has, lookup(part).cities), None) for part in parts]
     is_any_known = any(cities)
     for at, name in enumerate(names):
@@ -366,17 +366,19 @@ def _is_around(region: str, city: City | None, area: _Area) -> bool:
     return area.region is not None and area.region in (region, region_parent(region))
 
 
-def _city_name(part: str) -> str | None:
+def _city_name(part: str, area: _Area) -> str | None:
     """Return a part if it may be the name of a city."""
     found = lookup(part)
     if len(part) == 1 or _is_area(found):
         return None
-    countries = (*found.countries, *found.coded_countries)
-    if is_code(part) and (countries or found.coded_regions):
-        is_city = any(city.population >= _LARGE_CITY_POPULATION for city in found.cities)  # LA
-    else:
-        is_city = any(not countries or city.country in countries for city in found.cities)
-    if is_city:
+    least = 0
+    if is_code(part) and (found.coded_countries or found.coded_regions):
+        least = _LARGE_CITY_POPULATION  # LA
+    elif found.countries and not (area.country and any(map(area.has, found.cities))):
+        least = _LARGE_CITY_POPULATION
+    elif found.countries:
+        least = _CITY_POPULATION  # Granada, which is Grenada in Spanish
+    if any(city.population >= least or city.country in found.countries for city in found.cities):
         return part
     if is_known(part) or is_code(part) or COUNTY.search(part) or NO_CITY.search(part):
         return None

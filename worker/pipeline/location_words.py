@@ -16,7 +16,7 @@ NO_PLACES = frozenset(map(key, (
     "unspecified", "us timezones", "various", "various locations", "virtual", "west coast", "whole", "whole country",
     "work", "world", "worldwide",
     "bundesweit", "deutschlandweit", "fernarbeit", "ganz", "mehrere Standorte", "Standort", "verschiedene Standorte",
-    "diverse locaties", "heel", "kantoor",
+    "diverse locaties", "heel", "kantoor", "thuis",
     "France entière", "plusieurs lieux", "siège",
     "sede", "toda", "toda España", "varias ubicaciones", "varie sedi", "tutta", "várias localidades",
     "cała Polska", "różne lokalizacje", "flera orter",
@@ -103,8 +103,8 @@ BEFORE_CITY = re.compile(
     r"|regi[ãa]o de|grande) (?P<core>\S.{0,50})$"
 )
 PART_OF = re.compile(
-    r"(?i)^(?:continental|contiguous|mainland|upstate|northern|southern|eastern|western|north|south|east|west)"
-    r" (?P<core>\S.{0,50})$"
+    r"(?i)^(?:(?:continental|contiguous|mainland|upstate|(?:north|south|east|west)(?:ern)?)[ -]){1,2}"
+    r"(?P<core>\S.{0,50})$"
 )
 """A part of a region or country."""
 
