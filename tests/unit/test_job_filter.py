@@ -51,6 +51,8 @@ FOUND = [
     ("node js", "Node.JS"),
     ("node.js", "NodeJS"),
     ("cicd", "CI/CD"),
+    ("hr/payroll", "Payroll and HR"),
+    ("24/7", "24/7"),
     ("ci/cd", "CICD pipelines"),
     ("ux/ui", "UX-UI"),
     ("part-time", "parttime"),

@@ -161,9 +161,15 @@ def _parse(query: str) -> tuple[list[list[list[str]]], list[list[str]]]:
             elif joins and groups:
                 groups[-1].append(words)
             else:
-                groups.append([words])
+                groups += [[part, words] for part in _parts(token["word"])] or [[words]]
             joins = False
     return groups, excluded
+
+
+def _parts(word: str | None) -> list[list[str]]:
+    """Return the words of each part of `sales/marketing`, which a text may name in any order; of `24/7` nothing."""
+    parts = [_words_of(part) for part in (word or "").split("/")]
+    return parts if len(parts) > 1 and all(any(map(str.isalpha, words)) for words in parts) else []
 
 
 def _words_of(text: str) -> list[str]:
