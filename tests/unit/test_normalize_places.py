@@ -377,6 +377,18 @@ GB -  West Midlands => -, West Midlands, GB
 GB -  South East England => -, England, GB
 CA -  Windsor, CA => Windsor, ON, CA
 JP -  Minato-ku, Tokyo => Minato-ku, Tokyo, JP
+-  -  Remote - TX, FL, GA => -, TX, US + -, FL, US + -, GA, US
+-  -  CAN-ON-Toronto => Toronto, ON, CA
+US -  New York, Boston, Chicago => New York, NY, US + Boston, MA, US + Chicago, IL, US
+-  CA London, CA => London, ON, CA
+-  US Berlin, CT => Berlin, CT, US
+-  -  Remote - Poland/Romania => -, -, PL + -, -, RO
+-  -  North America, Europe => nowhere
+ES -  Teletrabajo en Madrid, Madrid provincia => Madrid, Madrid, ES
+PL -  Hybrydowa praca in Warszawa, mazowieckie => Warszawa, Mazovia, PL
+NL -  Werken op afstand in Utrecht => Utrecht, Utrecht, NL
+DE -  Arbeit von zu Hause => nowhere
+MX -  Monterrey, N.L. => Monterrey, Nuevo León, MX
 """
 """The country of the site, that of the record, the text, and the places in it. Judged by eye."""
 

@@ -35,6 +35,9 @@ from worker.pipeline.location_words import (
 
 _MAX_PARTS = 40
 _MAX_CODE_LENGTH = 4
+_WITH_DOTS = frozenset({"US", "GB", "AE"})
+"""Countries whose codes, and those of their regions, are written with dots."""
+
 _COUNTRIES_WITH_PARTS = ("US-", "CA-", "AU-", "GB-")
 """Countries in which postings name parts of regions, such as Southern California."""
 
@@ -68,6 +71,11 @@ def lookup(part: str) -> Meanings:
     is_written_as_code = (part.isupper() and len(part) <= _MAX_CODE_LENGTH) or part.isdigit()
     if not is_written_as_code and (found.coded_countries or found.coded_regions):
         found = found._replace(coded_countries=(), coded_regions=())
+    elif "." in part:  # D.C. and U.K., but not N.L., which is Nuevo León
+        found = found._replace(
+            coded_countries=tuple(code for code in found.coded_countries if code in _WITH_DOTS),
+            coded_regions=tuple(region for region in found.coded_regions if region.partition("-")[0] in _WITH_DOTS),
+        )
     if not found.regions and not found.cities and KIND_OF_REGION.search(part):
         found = found._replace(regions=named_without_kind(part).regions)
     return found if any(found) else NOTHING

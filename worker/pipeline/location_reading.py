@@ -59,7 +59,7 @@ _MAX_WORDS = 6
 _GROUP = -5.0
 _REVERSED = -0.5
 _COUNTRY, _COUNTRY_CODE, _CODE_OF_SITE = 4.0, 3.0, 8.0
-_REGION, _REGION_CODE, _REGION_OF_SITE, _US_STATE_CODE, _REGION_IS_CITY = 3.0, 2.0, 2.0, 1.5, -8.0
+_REGION, _REGION_CODE, _REGION_OF_SITE, _US_STATE_CODE, _REGION_IS_CITY = 3.0, 2.0, 2.0, 1.5, -10.0
 _CITY_THERE, _CITY_PERHAPS_THERE, _CITY = 5.0, 3.0, 3.0
 _NAME, _NAME_OF_REGION, _CITY_ELSEWHERE, _LARGE_CITY_ELSEWHERE = 0.0, -1.0, -1.0, -5.0
 _SAME, _UNKNOWN_CODE, _UNKNOWN, _PLACE_ELSEWHERE = 0.0, -0.5, -1.0, -6.0
@@ -67,6 +67,7 @@ _CERTAIN = _REGION_CODE + _CITY_THERE
 """Least score of a city that the gazetteer has in the named region or country, with nothing left over."""
 
 _CITY_POPULATION, _LARGE_CITY_POPULATION = 100_000, 300_000
+_MANY_TIMES = 20
 _DISTRICT_KM = 15
 
 _STATES_BY_CODE = frozenset({"US", "CA", "AU"})
@@ -272,7 +273,7 @@ def _region_options(
     is_repeated = any(key(part) == key(name) for part in before)
     for region in found.regions:
         if country in (None, _country_of(region)):
-            is_city = bool(before) and not is_repeated and any(_is_rather(city, region) for city in found.cities)
+            is_city = bool(before) and not is_repeated and _is_rather_city(before[-1], found.cities, region)
             is_at_home = country is None and _country_of(region) == home
             yield region, _REGION + _REGION_OF_SITE * is_at_home + _REGION_IS_CITY * is_city
     regions_of_cities = {city.region for part in before for city in lookup(part).cities}
@@ -286,10 +287,25 @@ def _region_options(
             yield region, _REGION_CODE - 1  # only with such a city
 
 
-def _is_rather(city: City, region: str) -> bool:
-    """Return whether a name means a city rather than the region around it: Berlin, or Manchester in England."""
-    is_larger = region_parent(region) is not None and city.population >= _CITY_POPULATION
-    return is_in(city, region) and (city.is_region or is_larger)
+def _is_rather_city(before: str, named: Sequence[City], region: str) -> bool:
+    """Return whether a name after another one means a city rather than the region around it.
+
+    That is so for Berlin, for Manchester in England, and for New York after Boston: there is one in New York, too, but
+    the other one is far larger.
+
+    Args:
+        before: The name before it.
+        named: Cities that the name may mean.
+        region: Region that the name may mean.
+    """
+    within = [city for city in named if is_in(city, region)]
+    if any(city.is_region or (region_parent(region) and city.population >= _CITY_POPULATION) for city in within):
+        return True
+    if not any(city.population >= _LARGE_CITY_POPULATION for city in within):
+        return False
+    cities = lookup(before).cities
+    there = next((city.population for city in cities if is_in(city, region)), None)
+    return there is not None and cities[0].population >= _MANY_TIMES * there
 
 
 def _smaller_region(part: str, region: str) -> str | None:

@@ -40,7 +40,7 @@ _WORK_MODES = (
     r"remote(?:ly)?|hybrid|on-?site|in[- ](?:the )?office|in[- ]person|(?:work(?:ing)?|based) (?:from|at) home",
     r"from home|wfh|home[- ]?office|telecommut(?:e|ing)|telework(?:ing)?|anywhere|virtual",
     # German, Dutch
-    r"mobiles arbeiten|vor ort|ortsunabh[äa]ngig|hybride",
+    r"mobiles arbeiten|vor ort|ortsunabh[äa]ngig|hybride|von zu ?hause(?: aus)?",
     r"(?:werk(?:en)? )?van(?:uit)? thuis|thuis ?werk(?:en)?|op locatie|op afstand",
     # French, Spanish, Portuguese, Italian
     r"t[ée]l[ée]travail(?: complet| partiel)?|(?:à|a) distance|sur site|hybrides",
@@ -52,10 +52,11 @@ _WORK_MODES = (
 )
 WORK_MODE = re.compile(
     r"(?i)(?<!\w)"
-    r"(?:(?:100 ?%|fully|full|temporarily|partially|mostly|primarily|permanent(?:ly)?|completely|home[- ]based)[- ])?"
+    r"(?:(?:100 ?%|fully|full|temporarily|partially|mostly|primarily|permanent(?:ly)?|completely|home[- ]based"
+    r"|arbeit(?:en)?|werken|travail|trabajo|trabalho|lavoro|praca)[- ])?"
     rf"(?:{'|'.join(_WORK_MODES)})(?!\w)"
     r"(?:[- ](?:work|jobs?|positions?|role|only|first|friendly|eligible|possible|ok|option(?:al)?|opportunity|worker"
-    r"|anywhere|available|m[öo]glich)){0,3}"
+    r"|praca|anywhere|available|m[öo]glich)){0,3}"
     r"(?: (?:in|from|within|based in|work in|aus|en|em|w|i|à|au|aux|dans|op|vanuit|da|of|or|und|and)"
     r"(?! [A-Z]{2}$)(?= ))?"
 )
