@@ -188,9 +188,11 @@ class Item:
         skills: Skills that the description names.
         experience_years: Minimum years of experience that the description requires.
         apply_key: Canonical form of `apply_url`, if it identifies one job.
-        match_key: Normalized title, organization and location.
-        organization_key: Normalized organization.
+        match_key: Normalized title, first word of the organization, and cities.
+        organization_key: Normalized organization, without its legal form.
         places: All places of the location. If a source sets them, nothing more is read from the location.
+        place_key: Normalized cities, region and country.
+        text_signature: See `worker.pipeline.text_signature`.
     """
 
     external_id: str
@@ -221,6 +223,8 @@ class Item:
     match_key: str | None = None
     organization_key: str | None = None
     places: tuple[Place, ...] = ()
+    place_key: str | None = None
+    text_signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,7 +21,18 @@ _SAME_KINDS = (
     "other tracking", "other formatting", "truncated", "reworded", "city alone", "retitled", "retitled, reworded",
 )  # fmt: skip
 _OTHER_KINDS = ("another city", "another level", "another shift", "another title", "another number", "another company")
-_BOARDS = ("linkedin", "zip_recruiter", "glassdoor", "bayt")
+# A board shows a job once, except if it is published again.
+_BOARDS = ("linkedin", "zip_recruiter", "glassdoor", "bayt", "hellowork", "jsearch", "arbeitnow")
+# With the title, company and place of a listing. Each listing has one of the sets: where only texts tell two jobs apart,
+# none of the sightings is without a text.
+_HARD_KINDS = (
+    ("published again", "rounded pay", "another text", "one template", "years before, without a text"),
+    ("without a text", "longer company name", "another pay", "years before, without a text"),
+)
+_HARD_SAME_KINDS = ("published again", "rounded pay", "without a text", "longer company name")
+_MORE_NAMES = ("Group", "International", "North America", "Services", "Holdings")
+_HALF_A_TEXT = 2000
+_PAY_UNITS = {"hourly": 1, "monthly": 100, "yearly": 1000}
 _SHARE_OF_FRONT_PAGES = 0.3
 _DAYS_OFF = 3
 
@@ -57,6 +69,8 @@ def sightings(listings: Sequence[Listing], seed: int) -> list[Sighting]:
         made += _same(listing, seed, taken)
     for listing in listings:
         made += _others(listing, listings, seed, taken)
+    for listing in listings:
+        made += _hard(listing, listings, seed)
     return made
 
 
@@ -67,7 +81,8 @@ def _identity(listing: Listing) -> _Identity:
 def _same(listing: Listing, seed: int, taken: Mapping[_Identity, str]) -> Iterator[Sighting]:
     """Yield a listing, and how other boards show the same job."""
     yield Sighting(listing.site, _item(listing, _place(listing)), listing.id, listing.id, ORIGINAL)
-    for kind in _SAME_KINDS:
+    boards = Random(f"{seed} {listing.id} boards").sample(_BOARDS, len(_SAME_KINDS))  # noqa: S311 (as below)
+    for kind, board in zip(_SAME_KINDS, boards, strict=True):
         random = Random(f"{seed} {listing.id} {kind}")  # noqa: S311 (repeatable, not secret)
         title = (
             wording.retitled(random, listing) if "retitled" in kind else wording.title_spelled(random, listing.title)
@@ -86,9 +101,69 @@ def _same(listing: Listing, seed: int, taken: Mapping[_Identity, str]) -> Iterat
             description=_shown_description(random, listing.description, kind),
             apply_url=_tracked(random, listing.apply_url) if kind == "other tracking" else elsewhere,
             posted=listing.posted + timedelta(days=random.randint(-_DAYS_OFF, _DAYS_OFF)),
-            pay=random.choice((listing.pay, None)),
+            pay=listing.pay if "another pay" in _hard_kinds(listing) else random.choice((listing.pay, None)),
         )
-        yield Sighting(random.choice(_BOARDS), _item(shown, place), listing.id, listing.id, kind)
+        yield Sighting(board, _item(shown, place), listing.id, listing.id, kind)
+
+
+def _hard_kinds(listing: Listing) -> tuple[str, ...]:
+    return _HARD_KINDS[zlib.crc32(listing.id.encode()) % len(_HARD_KINDS)] if listing.company else ()
+
+
+def _hard(listing: Listing, listings: Sequence[Listing], seed: int) -> Iterator[Sighting]:
+    """Yield sightings with the title, company and place of a listing, of its job or another one."""
+    for kind in _hard_kinds(listing):
+        random = Random(f"{seed} {listing.id} {kind}")  # noqa: S311 (repeatable, not secret)
+        if kind in ("rounded pay", "another pay"):
+            changed = _paid(listing, kind)
+        elif kind in ("another text", "one template"):
+            changed = _with_text_of_another(random, listing, listings, kind)
+        else:
+            changed = _published_otherwise(random, listing, kind)
+        if changed is None:
+            continue
+        is_on_its_site = kind in ("published again", "another text", "one template")
+        shown = replace(changed, id=f"{listing.id}-{kind}", apply_url=None)
+        yield Sighting(
+            listing.site if is_on_its_site else random.choice(_BOARDS),
+            _item(shown, _place(shown)),
+            listing.id if kind in _HARD_SAME_KINDS else f"{listing.id} {kind}",
+            listing.id,
+            kind,
+        )
+
+
+def _paid(listing: Listing, kind: str) -> Listing | None:
+    if listing.pay is None or listing.interval not in _PAY_UNITS:
+        return None
+    unit, (low, high) = _PAY_UNITS[listing.interval], listing.pay
+    if kind == "rounded pay":
+        return replace(listing, pay=(low // unit * unit, high // unit * unit))
+    return replace(listing, pay=(high * 1.1 + unit, high * 1.2 + 2 * unit))
+
+
+def _with_text_of_another(random: Random, listing: Listing, listings: Sequence[Listing], kind: str) -> Listing:
+    strangers = [
+        other
+        for other in listings
+        if other.company != listing.company and words_of(other.title).isdisjoint(words_of(listing.title))
+    ]
+    text = _rewritten(random.choice(strangers), listing)
+    if kind == "one template":
+        half = min(len(listing.description) // 2, _HALF_A_TEXT)
+        text = f"{listing.description[:half]}\n\n{text[:half]}"
+    return replace(listing, description=text)
+
+
+def _published_otherwise(random: Random, listing: Listing, kind: str) -> Listing:
+    if kind == "published again":
+        text = wording.formatted(random, listing.description)
+        return replace(listing, description=text, posted=listing.posted + timedelta(days=random.randint(40, 700)))
+    if kind == "years before, without a text":
+        return replace(listing, description="", posted=listing.posted - timedelta(days=random.randint(300, 1000)))
+    if kind == "without a text":
+        return replace(listing, description="")
+    return replace(listing, company=f"{listing.company} {random.choice(_MORE_NAMES)}")
 
 
 def _shown_description(random: Random, description: str, kind: str) -> str:

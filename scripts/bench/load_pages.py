@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from worker.pipeline.text_signature import text_signature
+
 ITEMS = 100
 """Items on a page."""
 
 DUPLICATE_EACH = 10
-"""One item in this many is a duplicate of another item of its page, by its match_key."""
+"""One item in this many is a duplicate of another item of its page, by its match_key and its text."""
 
 _WORDS = [
     "".join(random.Random(number).choices("aaabcdeeefghiiiklmnnooprrsstttuvwy", k=2 + number % 9))  # noqa: S311
@@ -26,7 +28,7 @@ ITEM_COLUMNS = (
     "id", "kind", "title", "organization", "location", "is_remote", "posted_at", "salary_min", "salary_max",
     "salary_interval", "currency", "url", "apply_url", "description", "city", "region", "country", "work_mode",
     "job_types", "salary_yearly_min", "salary_yearly_max", "skills", "experience_years", "data", "canonical_key",
-    "apply_key", "match_key", "organization_key", "duplicate_of", "first_seen_at", "last_seen_at",
+    "apply_key", "match_key", "organization_key", "text_signature", "duplicate_of", "first_seen_at", "last_seen_at",
 )  # fmt: skip
 SOURCE_COLUMNS = ("site", "external_id", "item_id", "url", "first_seen_at", "last_seen_at")
 RESULT_COLUMNS = ("run_id", "item_id", "site", "page_number", "position", "created_at")
@@ -64,7 +66,8 @@ def make_page(number: int, seed: int) -> BenchPage:
     chosen = random.Random(seed)  # noqa: S311
     items = [_item(chosen, seed * ITEMS + position, position) for position in range(1, ITEMS + 1)]
     for position in range(DUPLICATE_EACH - 1, ITEMS, DUPLICATE_EACH):
-        items[position]["match_key"] = items[position - 1]["match_key"]
+        own = {name: items[position][name] for name in ("external_id", "position", "url")}
+        items[position] = items[position - 1] | own | {"apply_url": None, "apply_key": None}
     raw = {
         "source": "bench",
         "version": 1,
@@ -78,7 +81,7 @@ def make_page(number: int, seed: int) -> BenchPage:
 
 
 def _item(chosen: random.Random, number: int, position: int) -> dict[str, Any]:
-    title, organization = _text(chosen, 4), _text(chosen, 2)
+    title, organization, description = _text(chosen, 4), _text(chosen, 2), _text(chosen, 450)
     salary = chosen.randrange(20, 90)
     return {
         "external_id": f"{number:x}",
@@ -94,7 +97,7 @@ def _item(chosen: random.Random, number: int, position: int) -> dict[str, Any]:
         "currency": "USD",
         "url": f"https://www.indeed.com/viewjob?jk={number:x}",
         "apply_url": f"https://careers.example.com/{organization.replace(' ', '-')}/jobs/{number}",
-        "description": _text(chosen, 450),
+        "description": description,
         "city": "Austin",
         "region": "TX",
         "country": "US",
@@ -107,8 +110,9 @@ def _item(chosen: random.Random, number: int, position: int) -> dict[str, Any]:
         "employer": {"profile_url": "https://example.com/" + organization, "rating": 3.9},
         "data": {"emails": []},
         "apply_key": f"careers.example.com/{organization.replace(' ', '-')}/jobs/{number}",
-        "match_key": f"{title}|{organization}|austin",
+        "match_key": f"{title} | {organization.partition(' ')[0]} | austin",
         "organization_key": organization,
+        "text_signature": text_signature(description),
     }
 
 

@@ -256,6 +256,7 @@ def _item(row: Row) -> Item:
         skills=tuple(row["skills"]),
         employer=None,
         places=tuple(_picked(Place, place) for place in row["places"]),
+        text_signature=None,
     )
 
 

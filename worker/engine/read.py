@@ -12,6 +12,7 @@ from worker.errors import InvalidItemError
 from worker.model import Item, ItemError, Json, Page, Transformed
 from worker.pipeline.duplicates import Keys, keys
 from worker.pipeline.normalize import JOBS, normalize
+from worker.pipeline.text_signature import text_signature
 from worker.printable import one_line
 from worker.sources import Source
 
@@ -110,7 +111,7 @@ def _item(source: Source, site: str, record: Json) -> Item:
     if not isinstance(item.is_remote, bool | None):
         raise InvalidItemError("must be true, false or null", "is_remote")
     # Jobs with the same title and place are one job. People with the same name and place are not one person.
-    found = keys(item) if source.kind == JOBS else Keys(None, None, None)
+    found = keys(item) if source.kind == JOBS else Keys()
     return replace(
         item,
         external_id=external_id,
@@ -118,6 +119,8 @@ def _item(source: Source, site: str, record: Json) -> Item:
         apply_key=found.apply,
         match_key=found.match,
         organization_key=found.organization,
+        place_key=found.place,
+        text_signature=text_signature(item.description) if source.kind == JOBS else None,
     )
 
 

@@ -39,8 +39,6 @@ _POSTINGS = (
     (None, r"^[\w-]+\.bamboohr\.com/(?:careers|jobs)/(?:view\.php\?id=)?(\d+)(?:[/?&]|$)"),
 )
 
-_BOARDS = frozenset({"linkedin.com", "indeed.com"})
-
 # Click trackers: their token identifies a job and a publisher, so that each board has a different one for the same job.
 _CLICK_TRACKERS = re.compile(
     r"(?:^|\.)(?:appcast\.io|jobsync\.io|recruitics\.com|joveo\.com|ht-jobs\.net|arla\.ai|talroo\.com|pandologic\.com"
@@ -101,17 +99,6 @@ def apply_key(url: str | None) -> str | None:
         identify a single job, or differs for each publisher.
     """
     return _key(url, _NESTED_REDIRECTS) if url else None
-
-
-def are_different_postings(a: str | None, b: str | None) -> bool:
-    """Return whether two keys are different postings on the same employer's site, and so different jobs.
-
-    Two postings on a job board are not enough: an employer may post one job there twice.
-    """
-    if a is None or b is None or a == b:
-        return False
-    site = a.partition("/")[0]
-    return site == b.partition("/")[0] and site not in _BOARDS
 
 
 def _key(url: str, nested_redirects: int) -> str | None:

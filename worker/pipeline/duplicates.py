@@ -10,11 +10,13 @@ In doubt, two items stay separate: a duplicate is a nuisance, while merging two 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
-from worker.model import Item
-from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key, are_different_postings
+from worker.model import Item, Place
+from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
+from worker.pipeline.folding import folded, folded_words
+from worker.pipeline.company_names import core_name
+from worker.pipeline.place_keys import PlaceKey, place_key
 
 MIN_SIMILARITY = 80.0
 """Least `token_set_ratio` (0 to 100) of two descriptions of the same job.
@@ -26,12 +28,6 @@ to 100. Different jobs from one template also reach 88 to 100; title and place t
 _COMPARED_LENGTH = 4000
 """Characters of a description that are compared. What follows is mostly benefits and legal text."""
 
-_LEGAL_FORMS = frozenset({
-    "inc", "incorporated", "llc", "llp", "lp", "pllc", "pc", "pbc", "ltd", "limited", "corp", "corporation",
-    "co", "company", "plc", "gmbh", "mbh", "ag", "se", "kg", "kgaa", "ohg", "ug", "ev", "eg", "sa", "sas",
-    "sasu", "sarl", "eurl", "srl", "spa", "bv", "nv", "oy", "oyj", "ab", "as", "asa", "aps", "pty", "pvt", "sl",
-    "slu", "sp", "zoo", "kft", "sro", "doo",
-})  # fmt: skip
 _SPELLINGS = {
     "sr": ("senior",), "snr": ("senior",), "jr": ("junior",), "jnr": ("junior",), "mgr": ("manager",),
     "asst": ("assistant",), "fulltime": ("full", "time"), "parttime": ("part", "time"),
@@ -43,14 +39,6 @@ _GENDERS = re.compile(
     r"[(\[]?(?<!\w)(?:all genders|gn\*?|[mwfdxhv](?:\s*[/|*,]\s*[mwfdxhv]){2,3}|[mh]\s*[/|]\s*[wf]|[wf]\s*[/|]\s*[mh])"
     r"(?!\w)[)\]]?|(?<=\w)[:*]in(?:nen)?(?!\w)"
 )
-_APOSTROPHES = re.compile("['`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}]")
-_INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}")
-# South and South-East Asian vowels are marks, not letters. `++` and `#` are part of a word: C, C++ and C# differ.
-_WORD = re.compile(r"(?:[^\W_]|[\u0900-\u109f\u1780-\u17ff])+(?:\+\+|#)?")
-
-_REMOTE = frozenset({
-    "remote", "remotely", "anywhere", "worldwide", "home", "office", "work", "from", "hybrid",
-})  # fmt: skip
 _FILLERS = frozenset({
     "a", "an", "the", "and", "or", "of", "in", "at", "for", "with", "to", "now", "hiring", "urgently", "immediate",
     "immediately", "needed", "wanted", "opening", "openings", "opportunity",
@@ -64,36 +52,44 @@ _STOP_WORDS = _FILLERS | _APPEALS
 _MONEY = re.compile(r"[$€£]\s*(\d+(?:[.,]\d+)*k?)", re.IGNORECASE)
 _REQUISITION = re.compile(r"[a-z]{0,3}\d{5,}")
 _WORKING_TIME = frozenset({"full", "part", "time"})
-_PLACE_SPELLINGS = {"st": "saint", "ste": "sainte", "mt": "mount", "ft": "fort"}
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys of a sighting. Two sightings with an equal `apply` or `match` are the same item; None equals nothing.
+    """Keys of a sighting. None equals nothing.
 
     Attributes:
         apply: Canonical form of the application URL, if it identifies a single job (see `apply_key`).
-        match: Normalized title, organization and place.
-        organization: Normalized organization. Near-duplicates are searched only within one organization.
+        match: Normalized title, first word of the organization, and cities. Only what has equal ones is compared.
+        organization: Normalized organization, without its legal form.
+        place: Normalized cities, region and country.
     """
 
-    apply: str | None
-    match: str | None
-    organization: str | None
+    apply: str | None = None
+    match: str | None = None
+    organization: str | None = None
+    place: str | None = None
 
 
 def keys(item: Item) -> Keys:
     """Return the keys of an item. A key has at most `MAX_KEY_LENGTH` characters, no NUL and no lone surrogates.
 
     Args:
-        item: An item, preferably normalized. The place is compared by city and region if these are known, otherwise by
-            the text of the location.
+        item: An item, preferably normalized.
     """
-    organization = _organization(item.organization)
-    title = " ".join(_core(item))
-    place = _place(item)
-    match = f"{title} | {organization} | {place}" if title and organization and place else None
-    return Keys(apply_key(item.apply_url), _bounded(match), _bounded(organization))
+    organization, place = core_name(item.organization), place_key(item)
+    title = " ".join(_core(item, place))
+    match = (
+        f"{title} | {organization.partition(' ')[0]} | {'; '.join(place.cities)}"
+        if title and organization and place
+        else None
+    )
+    return Keys(
+        apply=apply_key(item.apply_url),
+        match=_bounded(match),
+        organization=_bounded(organization),
+        place=_bounded(str(place)) if place else None,
+    )
 
 
 def are_duplicates(a: Item, b: Item) -> bool:
@@ -107,14 +103,13 @@ def are_duplicates(a: Item, b: Item) -> bool:
         True if the organizations are equal, if place, title, pay and posting do not contradict each other, and if the
         similarity of the descriptions is at least `MIN_SIMILARITY`.
     """
-    organization = _organization(a.organization)
+    organization = core_name(a.organization)
     return (
         organization is not None
-        and organization == _organization(b.organization)
-        and not are_different_postings(apply_key(a.apply_url), apply_key(b.apply_url))
+        and organization == core_name(b.organization)
         and _places_agree(a, b)
         and _titles_agree(a, b)
-        and _pay_agrees(a, b)
+        and _titles_pay_the_same(a, b)
         and _similarity(a.description, b.description) >= MIN_SIMILARITY
     )
 
@@ -123,25 +118,20 @@ def _bounded(key: str | None) -> str | None:
     return key if key and len(key) <= MAX_KEY_LENGTH else None
 
 
-def _organization(name: str | None) -> str | None:
-    words = _words(name)
-    if words[:1] == ["the"]:
-        words = words[1:]
-    while len(words) > 1 and (words[-1] in _LEGAL_FORMS or words[-1] == "and"):
-        words.pop()
-    return " ".join(words) or None
-
-
 def _title_words(title: str) -> list[str]:
-    return [spelled for word in _words(_GENDERS.sub(" ", _folded(title))) for spelled in _SPELLINGS.get(word, (word,))]
+    return [
+        spelled for word in folded_words(_GENDERS.sub(" ", folded(title))) for spelled in _SPELLINGS.get(word, (word,))
+    ]
 
 
-def _core(item: Item) -> list[str]:
-    """Return the words of a title that name the job, without its place and without filler words."""
+def _core(item: Item, place: PlaceKey | None) -> list[str]:
+    """Return the words of a title that name the job, without its places and without filler words."""
     words = _title_words(item.title)
-    city, region = _city(item), _words(item.region)
-    for place in (city + region, city):
-        words = _without(words, place)
+    for written in item.places or (Place(item.city, item.region),):
+        city = folded_words(written.city)
+        words = _without(_without(words, city + folded_words(written.region)), city)
+    for name in place.cities if place else ():
+        words = _without(words, name.split())
     return [word for word in words if word not in _FILLERS] or _title_words(item.title)
 
 
@@ -152,42 +142,21 @@ def _without(words: list[str], phrase: list[str]) -> list[str]:
     return words
 
 
-def _city(item: Item) -> list[str]:
-    return [_PLACE_SPELLINGS.get(word, word) for word in _words(item.city)]
-
-
-def _place(item: Item) -> str | None:
-    if city := _city(item):
-        return ", ".join([" ".join(city), *_words(item.region or item.country)])
-    if item.work_mode == "remote" or item.is_remote:
-        return " ".join(["remote", *sorted(set(_words(item.country or item.location)) - _REMOTE)])
-    if item.region or item.country:
-        # Without a city, equal titles within one state are rarely the same job.
-        return None
-    return " ".join(_words(item.location)) or None
-
-
 def _places_agree(a: Item, b: Item) -> bool:
     if {a.work_mode, b.work_mode} == {"remote", "onsite"}:
         return False
-    cityless = [item for item in (a, b) if not _city(item)]
-    if len(cityless) == 1 and cityless[0].location:
+    key_of_a, key_of_b = place_key(a), place_key(b)
+    if key_of_a and key_of_b:
+        return key_of_a.agrees_with(key_of_b)
+    if key_of_a or key_of_b:
         # A location such as a state or a country does not match a city within it.
-        return False
-    known = [
-        (_city(a), _city(b)),
-        (_words(a.region), _words(b.region)),
-        (_words(a.country), _words(b.country)),
-    ]
-    if any(of_a and of_b for of_a, of_b in known):
-        return all(of_a == of_b for of_a, of_b in known if of_a and of_b)
-    words_of_a, words_of_b = set(_words(a.location)), set(_words(b.location))
-    return words_of_a <= words_of_b or words_of_b <= words_of_a
+        return not (b if key_of_a else a).location
+    return all(of_a == of_b for of_a, of_b in ((a.region, b.region), (a.country, b.country)) if of_a and of_b)
 
 
 def _titles_agree(a: Item, b: Item) -> bool:
     """Return whether two titles differ only by words without meaning or words that the items have in other fields."""
-    places = {word for item in (a, b) for text in _places(item) for word in _words(text)}
+    places = {word for item in (a, b) for text in _places(item) for word in folded_words(text)}
     of_a, of_b = (sorted(_singular(word) for word in _distinctive(item) if word not in places) for item in (a, b))
     if not (of_a and of_b):
         return _title_words(a.title) == _title_words(b.title)
@@ -202,9 +171,7 @@ def _titles_agree(a: Item, b: Item) -> bool:
 def _distinctive(item: Item) -> list[str]:
     """Return the words of a title without pay, stop words and the organization's name."""
     words = _title_words(_MONEY.sub(" ", item.title))
-    return [
-        word for word in _without(words, (_organization(item.organization) or "").split()) if word not in _STOP_WORDS
-    ]
+    return [word for word in _without(words, (core_name(item.organization) or "").split()) if word not in _STOP_WORDS]
 
 
 def _places(item: Item) -> tuple[str | None, ...]:
@@ -215,39 +182,17 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004
 
 
-def _pay_agrees(a: Item, b: Item) -> bool:
+def _titles_pay_the_same(a: Item, b: Item) -> bool:
     amounts_of_a, amounts_of_b = _amounts(a.title), _amounts(b.title)
-    if amounts_of_a and amounts_of_b and amounts_of_a != amounts_of_b:
-        return False
-    pay_of_a, pay_of_b = _yearly_pay(a), _yearly_pay(b)
-    if not pay_of_a or not pay_of_b or a.currency != b.currency:
-        return True
-    return pay_of_a[0] <= pay_of_b[1] and pay_of_b[0] <= pay_of_a[1]
+    return not (amounts_of_a and amounts_of_b) or amounts_of_a == amounts_of_b
 
 
 def _amounts(title: str) -> set[str]:
     return {re.sub(r"[.,]00$", "", amount.lower()) for amount in _MONEY.findall(title)}
 
 
-def _yearly_pay(item: Item) -> tuple[float, float] | None:
-    known = [pay for pay in (item.salary_yearly_min, item.salary_yearly_max) if pay is not None]
-    return (min(known), max(known)) if known else None
-
-
 def _similarity(a: str | None, b: str | None) -> float:
     from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB of memory, used only with embeddings)
 
-    texts = [" ".join(_words((text or "")[:_COMPARED_LENGTH])) for text in (a, b)]
+    texts = [" ".join(folded_words((text or "")[:_COMPARED_LENGTH])) for text in (a, b)]
     return fuzz.token_set_ratio(*texts) if all(texts) else 0.0
-
-
-def _words(text: str | None) -> list[str]:
-    """Split text into words, ignoring case, accents, punctuation and the dots of initials."""
-    spelled = _INITIALS.sub(lambda initials: initials[0].replace(".", ""), _folded(text or ""))
-    return _WORD.findall(_APOSTROPHES.sub("", spelled).replace("&", " and "))
-
-
-def _folded(text: str) -> str:
-    """Return text in lower case without accents. Other marks stay: they distinguish Japanese and Indic words."""
-    bare = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.casefold()))
-    return unicodedata.normalize("NFKC", bare)

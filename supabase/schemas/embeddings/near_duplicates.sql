@@ -1,5 +1,5 @@
 -- Which items may be near-duplicates? Items of one organization with similar embeddings.
--- Calls: kernel/clock.
+-- Calls: kernel/clock, pages/facts.
 
 create function worker.near_pairs(item_ids uuid[]) returns table (item_id uuid, other_id uuid)
 language plpgsql stable set search_path = '' as $$
@@ -16,8 +16,13 @@ begin
         where left(other.organization_key, 100) = left(item.organization_key, 100)
           and other.organization_key = item.organization_key
           and coalesce(other.posted_at, other.first_seen_at)
-              between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
-                  and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+              between coalesce(item.posted_at, item.first_seen_at) - interval '60 days'
+                  and coalesce(item.posted_at, item.first_seen_at) + interval '60 days'
+          and (coalesce(other.posted_at, other.first_seen_at)
+                   between coalesce(item.posted_at, item.first_seen_at) - interval '7 days'
+                       and coalesce(item.posted_at, item.first_seen_at) + interval '7 days'
+               -- Published again with the same text.
+               or worker.text_similarity(other.text_signature, item.text_signature) >= 0.8)
           and other.kind = item.kind
           and other.owner_id is not distinct from item.owner_id
           and coalesce(other.duplicate_of, other.id) <> coalesce(item.duplicate_of, item.id)
@@ -37,7 +42,8 @@ end;
 $$;
 comment on function worker.near_pairs is
     'Returns pairs of each item with the items that may be the same thing, up to 20 for each: of the same kind, owner and '
-    'organization, published within seven days, with a cosine similarity above 0.95, in another group and never split.';
+    'organization, published within seven days, or within 60 with the same text, with a cosine similarity above 0.95, in '
+    'another group and never split.';
 
 create function public.worker_near_duplicates(batch integer) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -72,7 +78,7 @@ begin
     )
     select (select jsonb_agg(jsonb_build_array(pairs.item_id, pairs.other_id)) from pairs),
            array_agg(compared_items.id),
-           jsonb_object_agg(compared_items.id, to_jsonb(item))
+           jsonb_object_agg(compared_items.id, to_jsonb(item) - 'text_signature')
     into candidates, compared, items
     from compared_items join public.items as item on item.id = compared_items.id;
 

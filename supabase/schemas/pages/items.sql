@@ -7,7 +7,8 @@ create type worker.page_item as (
     posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
     apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
     job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
-    data jsonb, apply_key text, match_key text, organization_key text
+    data jsonb, apply_key text, match_key text, organization_key text, place_key text,
+    text_signature bit(1024)
 );
 comment on type worker.page_item is
     'An item of a page, as the worker sends it. position is its position on the page, from 1.';
@@ -47,14 +48,14 @@ begin
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
             salary_interval, currency, url, apply_url, description, city, region, country, places, work_mode,
             job_types, salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key,
-            match_key, organization_key, from_named_board, first_seen_at, last_seen_at)
+            match_key, organization_key, place_key, text_signature, from_named_board, first_seen_at, last_seen_at)
         select insert_items.kind, insert_items.owner_id, listed.title, listed.organization, listed.location,
                listed.is_remote, listed.posted_at, listed.salary_min, listed.salary_max, listed.salary_interval,
                listed.currency, listed.url, listed.apply_url, listed.description, listed.city, listed.region,
                listed.country, coalesce(listed.places, '[]'), listed.work_mode, coalesce(listed.job_types, '{}'),
                listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
                listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
-               listed.match_key, listed.organization_key,
+               listed.match_key, listed.organization_key, listed.place_key, listed.text_signature,
                (select worker.is_named_board(insert_items.kind, insert_items.site)),
                insert_items.seen_at, insert_items.seen_at
         from listed
@@ -154,6 +155,7 @@ begin
             -- If nothing changes, the stored value itself: then a long text is neither compressed nor written again.
             description = case when page.description <> item.description or item.description is null
                                then page.description else item.description end,
+            text_signature = case when page.description is null then item.text_signature else page.text_signature end,
             skills = case when page.description is null then item.skills else coalesce(page.skills, '{}') end,
             experience_years =
                 case when page.description is null then item.experience_years else page.experience_years end,
@@ -163,6 +165,10 @@ begin
                 when coalesce(page.title, item.title) = item.title
                  and coalesce(page.organization, item.organization) is not distinct from item.organization
                  and coalesce(page.location, item.location) is not distinct from item.location then item.match_key
+            end,
+            place_key = case
+                when page.place_key is not null then page.place_key
+                when coalesce(page.location, item.location) is not distinct from item.location then item.place_key
             end,
             first_seen_at = least(item.first_seen_at, update_items.seen_at),
             last_seen_at = greatest(item.last_seen_at, update_items.seen_at)
@@ -177,7 +183,8 @@ begin
         where item.id = former.id and former.id <> all (inserted)
           and (update_items.seen_at >= former.last_seen_at or update_items.seen_at < former.first_seen_at)
         returning item.id,
-            (item.apply_key, item.match_key) is distinct from (former.apply_key, former.match_key) as has_new_keys,
+            (item.apply_key, item.match_key, item.text_signature)
+                is distinct from (former.apply_key, former.match_key, former.text_signature) as has_new_keys,
             (item.title, item.organization, item.location, item.description)
                 is distinct from (former.title, former.organization, former.location, former.description)
                 as has_new_text,

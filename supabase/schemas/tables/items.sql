@@ -38,6 +38,8 @@ create table public.items (
     -- As organizations.id. No foreign key: it would lock the row of a company for each of its items.
     organization_id uuid generated always as (
         case when owner_id is null and not from_named_board then md5(' ' || organization_key)::uuid end) stored,
+    place_key text,
+    text_signature bit(1024),
     duplicate_of uuid references public.items (id) on delete set null,
     from_named_board boolean not null default false,
     first_seen_at timestamptz not null,
@@ -82,10 +84,14 @@ comment on column public.items.experience_years is 'Minimum years of experience 
 comment on column public.items.data is 'Everything else that the site reported.';
 comment on column public.items.canonical_key is 'The site and its own id of the item.';
 comment on column public.items.apply_key is 'Canonical form of an apply_url that identifies one job.';
-comment on column public.items.match_key is 'Normalized title, organization and location.';
-comment on column public.items.organization_key is 'Normalized organization.';
+comment on column public.items.match_key is
+    'Normalized title, first word of the organization, and cities: items that may be the same thing.';
+comment on column public.items.organization_key is 'Normalized organization, without its legal form.';
 comment on column public.items.organization_id is
     'The row of organizations. Null for private items and boards that a user named.';
+comment on column public.items.place_key is 'Normalized cities, region and country, with | between them.';
+comment on column public.items.text_signature is
+    'The pairs of neighbouring words of the description, each of which sets one bit. See worker.text_similarity.';
 comment on column public.items.duplicate_of is
     'The item that stands for the group of duplicates: the oldest one, if possible not from_named_board. Null for '
     'that item itself.';
