@@ -23,7 +23,7 @@ _SAME_KINDS = (
 _OTHER_KINDS = ("another city", "another level", "another shift", "another title", "another number", "another company")
 # A board shows a job once, except if it is published again.
 _BOARDS = ("linkedin", "zip_recruiter", "glassdoor", "bayt", "hellowork", "jsearch", "arbeitnow")
-# With the title, company and place of a listing. Each listing has one of the sets: where only texts tell two jobs apart,
+# With the title, company and place of a listing. Each listing has one of the sets: if only texts tell two jobs apart,
 # none of the sightings is without a text.
 _HARD_KINDS = (
     ("published again", "rounded pay", "another text", "one template", "years before, without a text"),

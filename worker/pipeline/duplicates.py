@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from worker.model import Item, Place
 from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
-from worker.pipeline.folding import folded, folded_words
 from worker.pipeline.company_names import core_name
+from worker.pipeline.folding import folded, folded_words
 from worker.pipeline.place_keys import PlaceKey, place_key
 
 MIN_SIMILARITY = 80.0
