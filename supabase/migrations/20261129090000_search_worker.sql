@@ -5373,8 +5373,8 @@ select item.id, item.kind, item.owner_id, item.match_key, item.duplicate_of, ite
 from public.items as item;
 comment on view worker.item_facts is 'The facts of each item.';
 
--- Measured on 344 listings and their variants (scripts/bench/dedupe): the same text in another format has 0.98 to 1, its
--- first 150 to 600 characters 0.84 to 1, a rewording 0.56 to 0.96. Of unrelated texts 99.9 % have less than 0.31.
+-- Measured on 344 listings and their variants (scripts/bench/dedupe): the same text in another format has 0.98 to 1,
+-- its first 150 to 600 characters 0.84 to 1, a rewording 0.56 to 0.96. Of unrelated texts 99.9 % have less than 0.31.
 create function worker.text_similarity(signature bit, other bit) returns double precision
 language plpgsql immutable parallel safe set search_path = '' as $$
 declare
@@ -5430,7 +5430,8 @@ create function worker.are_dates_apart(item worker.facts, other worker.facts) re
 language plpgsql immutable parallel safe set search_path = '' as $$
 begin
     -- A vacancy is open for a month. What a site shows without a date was published before it was last seen.
-    return greatest(item.posted_at, other.posted_at) > least(item.posted_before, other.posted_before) + interval '30 days';
+    return greatest(item.posted_at, other.posted_at)
+        > least(item.posted_before, other.posted_before) + interval '30 days';
 end;
 $$;
 comment on function worker.are_dates_apart is
@@ -5481,26 +5482,31 @@ begin
 end;
 $$;
 comment on function worker.are_alike is
-    'Whether two items with one match_key are one thing, unless they are apart. Their texts confirm it if the name of the '
-    'company or the place is incomplete, or if they were published more than 30 days apart.';
+    'Whether two items with one match_key are one thing, unless they are apart. Their texts confirm it if the name of '
+    'the company or the place is incomplete, or if they were published more than 30 days apart.';
 
--- Of a group of thousands, the newest: then the work for each group that may join it is bounded.
+-- Of a group of thousands, the newest: then the work for each group that may join it is bounded. PL/pgSQL, because it
+-- keeps the plan.
 create function worker.group_facts(group_id uuid, addresses_only boolean) returns worker.facts[]
-language sql stable set search_path = ''
-begin atomic
-    select array_agg(
-        case when addresses_only then
-            row(null, null, null, null, null, (newest.facts).apply_key, null, null, null, null, null, null, null)::worker.facts
-        else
-            newest.facts
-        end)
-    from (
-        select item.facts from worker.item_facts as item
-        where item.id = group_facts.group_id or item.duplicate_of = group_facts.group_id
-        order by item.first_seen_at desc, item.id
-        limit 30
-    ) as newest;
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select array_agg(
+            case when addresses_only then
+                row(null, null, null, null, null, (newest.facts).apply_key, null, null, null, null, null, null,
+                    null)::worker.facts
+            else
+                newest.facts
+            end)
+        from (
+            select item.facts from worker.item_facts as item
+            where item.id = group_facts.group_id or item.duplicate_of = group_facts.group_id
+            order by item.first_seen_at desc, item.id
+            limit 30
+        ) as newest
+    );
 end;
+$$;
 comment on function worker.group_facts is
     'Returns the facts of the up to 30 newest items of a group, or of these the addresses_only.';
 
@@ -5537,7 +5543,7 @@ comment on function worker.lock_groups is
 
 create function worker.pair_groups(item_ids uuid[], other_ids uuid[], similarities double precision[])
 returns table (younger_id uuid, older_id uuid, similarity double precision, age bigint)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable rows 20 set search_path = '' as $$
 #variable_conflict use_column
 begin
     return query
@@ -5560,7 +5566,8 @@ begin
 end;
 $$;
 comment on function worker.pair_groups is
-    'Returns the groups of each item and its other item, as the younger and the older one. The oldest has the least age.';
+    'Returns the groups of each item and its other item, as the younger and the older one. age is the rank of the older '
+    'one, from 1 for the oldest.';
 
 create function worker.merge_groups(
     item_ids uuid[], other_ids uuid[], similarities double precision[], have_one_address boolean
@@ -5641,7 +5648,8 @@ comment on function worker.merge_groups is
 create function worker.match_items(item_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
 declare
-    -- The most similar: a thousand different jobs may share a key.
+    -- Thousands of jobs may share a key. Any of the items of a group leads to it.
+    compared_items constant integer := 500;
     compared_groups constant integer := 20;
     matches record;
 begin
@@ -5662,18 +5670,21 @@ begin
     into matches
     from (
         select alike.item_id, alike.other_id, max(alike.similarity) as similarity,
-               row_number() over (partition by alike.item_id order by max(alike.similarity) desc nulls last, alike.other_id)
-                   as rank
+               row_number() over (
+                   partition by alike.item_id order by max(alike.similarity) desc nulls last, alike.other_id) as rank
         from (
             select item.id as item_id,
                    case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id,
                    worker.text_similarity((item.facts).text_signature, (other.facts).text_signature) as similarity
             from worker.item_facts as item
-            join worker.item_facts as other
-                on other.match_key = item.match_key and other.kind = item.kind
-               and other.owner_id is not distinct from item.owner_id
-            where item.id = any (match_items.item_ids) and other.id <> item.id
-              and worker.are_alike(item.facts, other.facts)
+            cross join lateral (
+                select known.* from worker.item_facts as known
+                where known.match_key = item.match_key and known.kind = item.kind
+                  and known.owner_id is not distinct from item.owner_id and known.id <> item.id
+                limit compared_items
+            ) as other
+            where item.id = any (match_items.item_ids)
+              and worker.are_alike(item.facts, other.facts) and worker.are_apart(item.facts, other.facts) is not true
         ) as alike
         group by alike.item_id, alike.other_id
     ) as matched
@@ -5682,8 +5693,8 @@ begin
 end;
 $$;
 comment on function worker.match_items is
-    'Merges items into the groups with the same apply_key, then into those with the same match_key that are alike, within '
-    'their kind and owner. A group stays together when its keys change.';
+    'Merges items into the groups with the same apply_key, then into those with the same match_key that are alike, '
+    'within their kind and owner. A group stays together when its keys change.';
 
 create function worker.order_groups(item_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -5736,8 +5747,8 @@ begin
 end;
 $$;
 comment on function public.worker_merge_items is
-    'Merges the items of each pair {item_id, other_id} and their groups, unless two of them were split or show that they '
-    'are two things (worker.are_apart). Returns by how many the things decreased. Idempotent.';
+    'Merges the items of each pair {item_id, other_id} and their groups, unless two of them were split or show that '
+    'they are two things (worker.are_apart). Returns by how many the things decreased. Idempotent.';
 
 -- pages/split
 -- What happens when an operator splits an item from its group? It stands for itself, and is not merged with the others

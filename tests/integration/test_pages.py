@@ -49,6 +49,8 @@ FULL_ITEM: Row = {
     "apply_key": "acme.example/1",
     "match_key": "engineer|acme|austin",
     "organization_key": "acme",
+    "place_key": "austin|US-TX|US",
+    "text_signature": "0110" * 256,
 }
 
 
@@ -77,7 +79,7 @@ async def test_every_field_of_an_item_is_stored(service: AsyncClient, kind: str,
     expected = {name: value for name, value in FULL_ITEM.items() if name not in ("external_id", "position")}
     assert [{name: row[name] for name in expected} for row in stored] == [expected]
     shown: list[Any] = (await service.table("run_items").select("*").eq("run_id", runs[0]["run_id"]).execute()).data
-    expected = {name: value for name, value in expected.items() if not name.endswith("_key")}
+    expected = {name: value for name, value in expected.items() if not name.endswith(("_key", "_signature"))}
     assert [{name: row[name] for name in expected} for row in shown] == [expected]
     assert shown[0]["sites"] == [{"site": "indeed", "external_id": "1", "url": "https://example.com/1"}]
 

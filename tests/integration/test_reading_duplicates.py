@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import count, permutations
@@ -259,19 +260,59 @@ COMPANIES = [
     ]
 ]
 
+# The country of Glassdoor's site is that of a city without one.
+HOSTS = {country: f"https://www.glassdoor.{domain}/job-listing/j?jl=1" for country, domain in [
+    ("CA", "ca"), ("DE", "de"), ("FR", "fr"), ("GB", "co.uk"), ("NL", "nl"), ("IE", "ie"), ("US", "com"),
+]}  # fmt: skip
+
 PLACES = [
     Case(f"{one} / {other}", [job("indeed", text, location=one), job("linkedin", text, location=other)], groups)
     for one, other, text, groups in [
         ("St. Louis, MO, US", "Saint Louis, Missouri, United States", None, 1),
+        ("Köln, NW, DE", "Cologne, North Rhine-Westphalia, Germany", None, 1),
+        ("Wien, W, AT", "Vienna, Austria", None, 1),
+        ("Den Haag, ZH, NL", "The Hague, South Holland, Netherlands", None, 1),
+        ("Utrecht, UT, NL", "Utrecht, Utrecht, Netherlands", None, 1),
+        ("Lyon, ARA, FR", "Lyon, Auvergne-Rhône-Alpes, France", None, 1),
+        ("Bengaluru, KA, IN", "Bangalore, Karnataka, India", None, 1),
+        ("Sevilla, AN, ES", "Seville, Andalusia, Spain", None, 1),
+        ("Milano, LOM, IT", "Milan, Lombardy, Italy", None, 1),
+        ("Genève, GE, CH", "Geneva, Switzerland", None, 1),
+        ("Praha, CZ", "Prague, Czechia", None, 1),
+        ("Montréal, QC, CA", "Montreal, Quebec, Canada", None, 1),
+        ("Cork, CO, IE", "Cork, County Cork, Ireland", None, 1),
+        ("Kraków, MA, PL", "Krakow, Małopolskie, Poland", None, 1),
+        ("São Paulo, SP, BR", "Sao Paulo, São Paulo, Brazil", None, 1),
+        ("Leeds, ENG, GB", "Leeds, England, United Kingdom", None, 1),
+        ("Berlin, BE, DE", "Hamburg, HH, DE", TURBINES, 2),
+        ("Frankfurt am Main, HE, DE", "Frankfurt (Oder), BB, DE", TURBINES, 2),
         ("Ithaca, NY, US", "Ithaca", TURBINES, 1),
         ("Springfield, IL, US", "Springfield, MA, US", TURBINES, 2),
         ("Springfield, IL, US", "Springfield, MA, US", None, 2),
         ("Springfield, IL, US", "Springfield", None, 2),
+        ("Springfield, IL, US", "Springfield", TURBINES, 1),
+        ("Newcastle, NSW, AU", "Newcastle upon Tyne, ENG, GB", TURBINES, 2),
         ("Albany, NY, US", "Troy, NY, US", TURBINES, 2),
         ("Cambridge, MA, US", "Cambridge, England, United Kingdom", LEDGER, 2),
         ("Ithaca, NY, US", "New York, United States", LEDGER, 2),
+        ("Paris, IDF, FR", "Paris, TX, US", None, 2),
     ]
-]
+] + [
+    Case(f"{city} on Glassdoor {country} / {whole}", [
+        job("glassdoor", location=city, job_url=HOSTS[country]), job("indeed", location=whole),
+    ], groups)
+    for city, country, whole, groups in [
+        ("Kitchener", "CA", "Kitchener, ON, CA", 1),
+        ("London", "CA", "London, ON, CA", 1),
+        ("London", "CA", "London, ENG, GB", 2),
+        ("London", "GB", "London, ENG, GB", 1),
+        ("Nantes", "FR", "Nantes, PDL, FR", 1),
+        ("Eindhoven", "NL", "Eindhoven, NB, NL", 1),
+        ("Galway", "IE", "Galway, G, IE", 1),
+        ("München", "DE", "Munich, BY, DE", 1),
+        ("Woodstock", "CA", "Woodstock, GA, US", 2),
+    ]
+]  # fmt: skip
 
 MIXED = [
     Case("two places and a third without a region", [
@@ -326,8 +367,58 @@ async def count_groups(database: Connection, kind: str) -> int:
 async def test_one_job_is_one_group(
     service: AsyncClient, database: Connection, run: Row, kind: str, case: Case
 ) -> None:
-    for order in list(permutations(case.rows))[:6]:
+    for order in permutations(case.rows):
         await database.execute("delete from public.items where kind = %s", [kind])
         await database.execute("delete from worker.raw_collections where run_id = %s", [run["run_id"]])
         await save(service, run, order)
         assert await count_groups(database, kind) == case.groups, [row["id"] for row in order]
+
+
+async def test_of_two_jobs_of_one_template_a_sighting_joins_the_one_with_its_text(
+    service: AsyncClient, database: Connection, run: Row, kind: str
+) -> None:
+    rows = [job(site, ABOUT + own) for site in ("indeed", "linkedin", "glassdoor") for own in (MOSSES, SLEEP)]
+    await save(service, run, rows)
+    answer = await database.execute(
+        """
+        select array_agg(distinct right(description, 10))
+        from public.items where kind = %s group by coalesce(duplicate_of, id)
+        """,
+        [kind],
+    )
+    assert sorted(await answer.fetchall()) == [([MOSSES[-10:]],), ([SLEEP[-10:]],)]
+
+
+async def test_a_text_that_comes_later_is_compared(
+    service: AsyncClient, database: Connection, run: Row, kind: str
+) -> None:
+    rows = [job("indeed", TURBINES, company="Meridian"), job("linkedin", company="Meridian Wind Services")]
+    await save(service, run, rows)
+    assert await count_groups(database, kind) == 2
+    await save(service, run, [rows[1] | {"description": TURBINES}])
+    assert await count_groups(database, kind) == 1
+
+
+async def test_a_thousand_jobs_with_one_key_are_compared_in_a_moment(
+    service: AsyncClient, database: Connection, run: Row, kind: str
+) -> None:
+    await save(service, run, [job("indeed", LEDGER, **yearly(5_000))])
+    await database.execute(
+        """
+        insert into public.items (
+            kind, title, url, canonical_key, match_key, organization_key, place_key, text_signature, salary_min,
+            salary_max, salary_interval, currency, first_seen_at, last_seen_at)
+        select kind, title, url, 'indeed:' || number, match_key, organization_key, place_key, text_signature,
+               number * 10000, number * 10000, 'yearly', 'USD', first_seen_at, last_seen_at
+        from public.items, generate_series(1, 1000) as number where kind = %s
+        """,
+        [kind],
+    )
+    await database.execute("analyze public.items")
+    source = JobSpySource()
+    page = Page(9, {"rows": [job("indeed", LEDGER, **yearly(number * 10_000)) for number in range(1, 101)]}, 1)
+    found = FoundPage("indeed", 1, None, source.name, page, transform(source, "indeed", page))
+    started = time.perf_counter()
+    await call(service, "worker_save_page", **lease(run), **codec.page(found))
+    assert time.perf_counter() - started < 10
+    assert await count_groups(database, kind) == 1001

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from worker.engine.read import MAX_ID_LENGTH, MAX_LEVELS, RAW_LENGTH, storable, transform
 from worker.errors import InvalidItemError
 from worker.model import Item, Json, Page
+from worker.pipeline.text_signature import text_signature
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 
@@ -64,7 +65,13 @@ def test_items_are_normalised_and_have_their_keys() -> None:
     assert (item.organization, item.city, item.country) == ("Charité GmbH", "Berlin", "DE")
     assert item.description == "Care"
     assert item.match_key is not None
-    assert item.organization_key is not None
+    assert (item.organization_key, item.place_key) == ("charite", "berlin|DE-BE|DE")
+
+
+def test_a_job_has_the_signature_of_its_text() -> None:
+    record = listing(1, description="<p>You care for <b>four</b> patients.</p>")
+    (item,) = transform(Listings(), "board", Page(1, [record], 5)).items
+    assert item.text_signature == text_signature("You care for four patients")
 
 
 class People(Listings):
@@ -72,10 +79,17 @@ class People(Listings):
 
 
 def test_other_kinds_have_no_keys() -> None:
-    record = listing(1, organization="Charité", location="Berlin, Germany", apply_url="https://jobs.lever.co/a/b")
+    record = listing(
+        1,
+        organization="Charité",
+        location="Berlin, Germany",
+        apply_url="https://jobs.lever.co/a/b",
+        description="A doctor",
+    )
     (item,) = transform(People(), "board", Page(1, [record], 5)).items
     assert (item.organization, item.location) == ("Charité", "Berlin, Germany")
-    assert (item.city, item.apply_key, item.match_key, item.organization_key) == (None,) * 4
+    keys = (item.apply_key, item.match_key, item.organization_key, item.place_key, item.text_signature)
+    assert (item.city, *keys) == (None,) * 6
 
 
 @pytest.mark.parametrize("payload", [None, {}, "<html>"])

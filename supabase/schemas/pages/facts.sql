@@ -22,8 +22,8 @@ select item.id, item.kind, item.owner_id, item.match_key, item.duplicate_of, ite
 from public.items as item;
 comment on view worker.item_facts is 'The facts of each item.';
 
--- Measured on 344 listings and their variants (scripts/bench/dedupe): the same text in another format has 0.98 to 1, its
--- first 150 to 600 characters 0.84 to 1, a rewording 0.56 to 0.96. Of unrelated texts 99.9 % have less than 0.31.
+-- Measured on 344 listings and their variants (scripts/bench/dedupe): the same text in another format has 0.98 to 1,
+-- its first 150 to 600 characters 0.84 to 1, a rewording 0.56 to 0.96. Of unrelated texts 99.9 % have less than 0.31.
 create function worker.text_similarity(signature bit, other bit) returns double precision
 language plpgsql immutable parallel safe set search_path = '' as $$
 declare
@@ -79,7 +79,8 @@ create function worker.are_dates_apart(item worker.facts, other worker.facts) re
 language plpgsql immutable parallel safe set search_path = '' as $$
 begin
     -- A vacancy is open for a month. What a site shows without a date was published before it was last seen.
-    return greatest(item.posted_at, other.posted_at) > least(item.posted_before, other.posted_before) + interval '30 days';
+    return greatest(item.posted_at, other.posted_at)
+        > least(item.posted_before, other.posted_before) + interval '30 days';
 end;
 $$;
 comment on function worker.are_dates_apart is
@@ -130,26 +131,31 @@ begin
 end;
 $$;
 comment on function worker.are_alike is
-    'Whether two items with one match_key are one thing, unless they are apart. Their texts confirm it if the name of the '
-    'company or the place is incomplete, or if they were published more than 30 days apart.';
+    'Whether two items with one match_key are one thing, unless they are apart. Their texts confirm it if the name of '
+    'the company or the place is incomplete, or if they were published more than 30 days apart.';
 
--- Of a group of thousands, the newest: then the work for each group that may join it is bounded.
+-- Of a group of thousands, the newest: then the work for each group that may join it is bounded. PL/pgSQL, because it
+-- keeps the plan.
 create function worker.group_facts(group_id uuid, addresses_only boolean) returns worker.facts[]
-language sql stable set search_path = ''
-begin atomic
-    select array_agg(
-        case when addresses_only then
-            row(null, null, null, null, null, (newest.facts).apply_key, null, null, null, null, null, null, null)::worker.facts
-        else
-            newest.facts
-        end)
-    from (
-        select item.facts from worker.item_facts as item
-        where item.id = group_facts.group_id or item.duplicate_of = group_facts.group_id
-        order by item.first_seen_at desc, item.id
-        limit 30
-    ) as newest;
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select array_agg(
+            case when addresses_only then
+                row(null, null, null, null, null, (newest.facts).apply_key, null, null, null, null, null, null,
+                    null)::worker.facts
+            else
+                newest.facts
+            end)
+        from (
+            select item.facts from worker.item_facts as item
+            where item.id = group_facts.group_id or item.duplicate_of = group_facts.group_id
+            order by item.first_seen_at desc, item.id
+            limit 30
+        ) as newest
+    );
 end;
+$$;
 comment on function worker.group_facts is
     'Returns the facts of the up to 30 newest items of a group, or of these the addresses_only.';
 

@@ -12,7 +12,7 @@ comment on function worker.lock_groups is
 
 create function worker.pair_groups(item_ids uuid[], other_ids uuid[], similarities double precision[])
 returns table (younger_id uuid, older_id uuid, similarity double precision, age bigint)
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable rows 20 set search_path = '' as $$
 #variable_conflict use_column
 begin
     return query
@@ -35,7 +35,8 @@ begin
 end;
 $$;
 comment on function worker.pair_groups is
-    'Returns the groups of each item and its other item, as the younger and the older one. The oldest has the least age.';
+    'Returns the groups of each item and its other item, as the younger and the older one. age is the rank of the older '
+    'one, from 1 for the oldest.';
 
 create function worker.merge_groups(
     item_ids uuid[], other_ids uuid[], similarities double precision[], have_one_address boolean
@@ -116,7 +117,8 @@ comment on function worker.merge_groups is
 create function worker.match_items(item_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
 declare
-    -- The most similar: a thousand different jobs may share a key.
+    -- Thousands of jobs may share a key. Any of the items of a group leads to it.
+    compared_items constant integer := 500;
     compared_groups constant integer := 20;
     matches record;
 begin
@@ -137,18 +139,21 @@ begin
     into matches
     from (
         select alike.item_id, alike.other_id, max(alike.similarity) as similarity,
-               row_number() over (partition by alike.item_id order by max(alike.similarity) desc nulls last, alike.other_id)
-                   as rank
+               row_number() over (
+                   partition by alike.item_id order by max(alike.similarity) desc nulls last, alike.other_id) as rank
         from (
             select item.id as item_id,
                    case when other.duplicate_of is null then other.id else other.duplicate_of end as other_id,
                    worker.text_similarity((item.facts).text_signature, (other.facts).text_signature) as similarity
             from worker.item_facts as item
-            join worker.item_facts as other
-                on other.match_key = item.match_key and other.kind = item.kind
-               and other.owner_id is not distinct from item.owner_id
-            where item.id = any (match_items.item_ids) and other.id <> item.id
-              and worker.are_alike(item.facts, other.facts)
+            cross join lateral (
+                select known.* from worker.item_facts as known
+                where known.match_key = item.match_key and known.kind = item.kind
+                  and known.owner_id is not distinct from item.owner_id and known.id <> item.id
+                limit compared_items
+            ) as other
+            where item.id = any (match_items.item_ids)
+              and worker.are_alike(item.facts, other.facts) and worker.are_apart(item.facts, other.facts) is not true
         ) as alike
         group by alike.item_id, alike.other_id
     ) as matched
@@ -157,8 +162,8 @@ begin
 end;
 $$;
 comment on function worker.match_items is
-    'Merges items into the groups with the same apply_key, then into those with the same match_key that are alike, within '
-    'their kind and owner. A group stays together when its keys change.';
+    'Merges items into the groups with the same apply_key, then into those with the same match_key that are alike, '
+    'within their kind and owner. A group stays together when its keys change.';
 
 create function worker.order_groups(item_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -211,5 +216,5 @@ begin
 end;
 $$;
 comment on function public.worker_merge_items is
-    'Merges the items of each pair {item_id, other_id} and their groups, unless two of them were split or show that they '
-    'are two things (worker.are_apart). Returns by how many the things decreased. Idempotent.';
+    'Merges the items of each pair {item_id, other_id} and their groups, unless two of them were split or show that '
+    'they are two things (worker.are_apart). Returns by how many the things decreased. Idempotent.';

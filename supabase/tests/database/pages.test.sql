@@ -124,7 +124,7 @@ select pg_temp.see('{"title": "Nurse", "organization": "Acme", "location": "Aust
     "salary_min": 10, "salary_max": 20, "salary_interval": "hourly", "currency": "USD", "salary_yearly_min": 20800,
     "salary_yearly_max": 41600, "apply_url": "https://acme.test/1", "apply_key": "acme.test/1", "description": "SQL",
     "skills": ["sql"], "experience_years": 3, "posted_at": "2026-01-02", "data": {"a": 1, "b": {"c": 1}},
-    "match_key": "nurse acme austin", "organization_key": "acme"}');
+    "match_key": "nurse acme austin", "organization_key": "acme", "place_key": "austin|US-TX|US", "text_signature": "x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"}');
 create temporary table told as select * from pg_temp.item('alpha:x');
 
 select pg_temp.move_clock(60);
@@ -137,11 +137,11 @@ select pg_temp.see('{"title": "Nurse", "location": "Paris", "city": "Paris", "sa
 select results_eq(
     $$ select location, city, region, country, places, salary_min, salary_max, salary_interval, currency, salary_yearly_min,
               salary_yearly_max, description, skills, experience_years, work_mode, apply_url, apply_key, match_key, organization_key,
-              organization, job_types, is_remote, data
+              place_key, text_signature, organization, job_types, is_remote, data
        from pg_temp.item('alpha:x') $$,
     $$ values ('Paris', 'Paris', null::text, null::text, '[]'::jsonb, null::numeric, 50000::numeric, 'yearly', null::text, null::numeric,
                null::numeric, 'Rust', '{}'::text[], null::smallint, null::text, 'https://acme.test/2', null::text, null::text,
-               'acme', 'Acme', '{fulltime}'::text[], false, '{"a": 1, "b": 2}'::jsonb) $$,
+               'acme', null::text, null::bit(1024), 'Acme', '{fulltime}'::text[], false, '{"a": 1, "b": 2}'::jsonb) $$,
     'what is derived from a field comes with it, and goes with it');
 select pg_temp.see('{"title": "Head nurse", "match_key": "head nurse acme paris", "organization": "Acme Inc", "organization_key": null}');
 select results_eq(

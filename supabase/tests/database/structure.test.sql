@@ -35,10 +35,10 @@ select is(pg_temp.columns_of('public.items'),
     'apply_key text?, apply_url text?, canonical_key text, city text?, country text?, currency text?, data jsonb, '
     'description text?, duplicate_of uuid?, experience_years smallint?, first_seen_at timestamp with time zone, from_named_board boolean, id uuid, '
     'is_remote boolean?, job_types text[], kind text, last_seen_at timestamp with time zone, location text?, '
-    'match_key text?, organization text?, organization_id uuid?, organization_key text?, owner_id uuid?, places jsonb, '
-    'posted_at timestamp with time zone?, '
+    'match_key text?, organization text?, organization_id uuid?, organization_key text?, owner_id uuid?, place_key text?, '
+    'places jsonb, posted_at timestamp with time zone?, '
     'region text?, salary_interval text?, salary_max numeric?, salary_min numeric?, salary_yearly_max numeric?, '
-    'salary_yearly_min numeric?, skills text[], title text, url text, work_mode text?', 'columns of items');
+    'salary_yearly_min numeric?, skills text[], text_signature bit(1024)?, title text, url text, work_mode text?', 'columns of items');
 select is(pg_temp.columns_of('public.item_sources'),
     'external_id text, first_seen_at timestamp with time zone, id bigint, item_id uuid, '
     'last_seen_at timestamp with time zone, owner_id uuid?, site text, url text', 'columns of item_sources');
