@@ -28,7 +28,8 @@ ITEM_COLUMNS = (
     "id", "kind", "title", "organization", "location", "is_remote", "posted_at", "salary_min", "salary_max",
     "salary_interval", "currency", "url", "apply_url", "description", "city", "region", "country", "work_mode",
     "job_types", "salary_yearly_min", "salary_yearly_max", "skills", "experience_years", "data", "canonical_key",
-    "apply_key", "match_key", "organization_key", "place_key", "text_signature", "duplicate_of", "first_seen_at", "last_seen_at",
+    "apply_key", "match_key", "organization_key", "place_key", "text_signature", "duplicate_of", "first_seen_at",
+    "last_seen_at",
 )  # fmt: skip
 SOURCE_COLUMNS = ("site", "external_id", "item_id", "url", "first_seen_at", "last_seen_at")
 RESULT_COLUMNS = ("run_id", "item_id", "site", "page_number", "position", "created_at")

@@ -97,7 +97,7 @@ def city_key(place: Place) -> str | None:
 
     None: the place has no city. Without a country or region that shows which city is meant, only equal names are equal.
     """
-    if place.city is None:
+    if place.city is None or not key(place.city):
         return None
     region = named_region(place.region, place.country)
     if city := _city_of(place.city, region, place.country):
