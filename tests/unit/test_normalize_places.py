@@ -1,5 +1,7 @@
 """Locations."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -596,6 +598,20 @@ def test_area(text: str, inside: str, outside: str) -> None:
 def test_a_place_is_no_area() -> None:
     assert find_area("Berlin, Germany") == frozenset()
     assert find_area(None) == frozenset()
+
+
+def test_lines_are_in_the_order_in_which_they_are_looked_up() -> None:
+    lines = [line for line in FILE.read_bytes().splitlines() if not line.startswith(b"#")]
+    assert lines == sorted(set(lines))
+
+
+@pytest.mark.parametrize(
+    "piece", ["CA - ", "remote ", "New York/", "Greater ", "1234 AB ", "(", "a.", "in ", "Berlin or "]
+)
+def test_long_texts_take_little_time(piece: str) -> None:
+    started = process_time()
+    assert len(find_places(piece * 500)) <= len(piece * 500)
+    assert process_time() - started < 1
 
 
 def test_the_name_of_each_region_is_its_own() -> None:
