@@ -391,6 +391,16 @@ PL -  Hybrydowa praca in Warszawa, mazowieckie => Warszawa, Mazovia, PL
 NL -  Werken op afstand in Utrecht => Utrecht, Utrecht, NL
 DE -  Arbeit von zu Hause => nowhere
 MX -  Monterrey, N.L. => Monterrey, Nuevo León, MX
+-  -  Groningen, Netherlands => Groningen, Groningen, NL
+-  -  Frankfurt Rhine-Main Metropolitan Area => Frankfurt, Hesse, DE
+-  -  Rio Grande do Sul, Brazil => -, Rio Grande do Sul, BR
+-  -  Silesian Voivodeship, Poland => -, Silesia, PL
+-  -  Zurich, Switzerland => Zurich, Zürich, CH
+-  -  Vaud, Switzerland => -, Vaud, CH
+-  -  Goa, India => -, Goa, IN
+-  -  Quebec, Canada => -, QC, CA
+-  -  Washington State => -, WA, US
+-  -  Puerto Rico => -, -, PR
 """
 """The country of the site, that of the record, the text, and the places in it. Judged by eye."""
 

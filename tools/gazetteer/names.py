@@ -121,6 +121,14 @@ REGION_NAMES = {
     "BE-BRU": ["Brussels Region"],
     "DK-84": ["Capital Region of Denmark"],
     "ES-CT": ["Cataluña"],
+    "PL-02": ["Lower Silesian"],
+    "PL-04": ["Kuyavian-Pomeranian"],
+    "PL-14": ["Masovian"],
+    "PL-18": ["Subcarpathian"],
+    "PL-22": ["Pomeranian"],
+    "PL-24": ["Silesian"],
+    "PL-28": ["Warmian-Masurian"],
+    "PL-32": ["West Pomeranian"],
 }
 """More names of regions."""
 

@@ -208,9 +208,11 @@ def _core(text: str) -> list[str]:
     if match is None:
         return []
     core = match["core"].strip(EDGES)
-    first, hyphen, _ = core.partition("-")
-    if hyphen and not is_known(core) and lookup(first).cities:
-        core = first
+    if not is_known(core):
+        # Dallas-Fort Worth, Cologne Bonn
+        words = re.split("[ -]", core)
+        starts = (core[: len(" ".join(words[:count]))] for count in range(len(words) - 1, 0, -1))
+        core = next((start for start in starts if lookup(start).cities), core)
     if key(core) in NO_PLACES:
         return []
     return _by_last_words(core) or ([core] if is_known(core) or match.re is not AFTER_CITY else [])

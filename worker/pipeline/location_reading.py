@@ -66,7 +66,7 @@ _SAME, _UNKNOWN_CODE, _UNKNOWN, _PLACE_ELSEWHERE = 0.0, -0.5, -1.0, -6.0
 _CERTAIN = _REGION_CODE + _CITY_THERE
 """Least score of a city that the gazetteer has in the named region or country, with nothing left over."""
 
-_CITY_POPULATION, _LARGE_CITY_POPULATION = 100_000, 300_000
+_CITY_POPULATION, _LARGE_CITY_POPULATION, _METROPOLIS_POPULATION = 100_000, 300_000, 1_000_000
 _MANY_TIMES = 20
 _DISTRICT_KM = 15
 
@@ -228,8 +228,16 @@ def _at_home(found: Meanings, home: str | None) -> tuple[Sequence[str], Sequence
 
 
 def _is_namesake(city: City, regions: Iterable[str]) -> bool:
-    """Return whether a name means a city rather than a region: one in it (New York), or a large one (Washington)."""
-    return city.population >= _LARGE_CITY_POPULATION or any(is_in(city, region) for region in regions)
+    """Return whether a name means a city rather than a region: a metropolis, or one that the region is named after.
+
+    In countries of states, a state comes before its towns: Quebec.
+    """
+    if city.population >= _METROPOLIS_POPULATION:
+        return True
+    around = [region for region in regions if is_in(city, region)]
+    if not around:
+        return city.population >= _LARGE_CITY_POPULATION  # Washington
+    return city.country not in _STATES_BY_CODE and any(region in meanings(city.name).regions for region in around)
 
 
 # Several parts, from the city to the country --------------------------------------------------------------------------
