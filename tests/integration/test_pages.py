@@ -39,6 +39,7 @@ FULL_ITEM: Row = {
     "city": "Austin",
     "region": "TX",
     "country": "US",
+    "places": [{"city": "Austin", "region": "TX", "country": "US", "latitude": 30.267, "longitude": -97.743}],
     "work_mode": "onsite",
     "job_types": ["fulltime", "contract"],
     "salary_yearly_min": 105040,
