@@ -1,8 +1,9 @@
-"""Decides whether two sightings are the same item, by equal keys or by similar texts.
+"""Makes the keys by which the database finds sightings of the same item, and confirms near-duplicates.
 
-The database compares keys in this order: site and id; `apply`; `match`. For the remaining sightings it proposes pairs
-of one `organization` with close embeddings, and `are_duplicates` decides. Companies often write jobs from one template,
-so that similar texts are not enough: titles, places and requisition numbers must not contradict each other.
+The database compares keys in this order: site and id; `apply`; `match`. What items say may keep them apart all the same
+(`supabase/schemas/pages/facts.sql`). For the remaining sightings it proposes pairs of one `organization` with close
+embeddings, and `are_duplicates` decides. Companies often write jobs from one template, so that similar texts are not
+enough: titles, places and requisition numbers must not contradict each other.
 
 In doubt, two items stay separate: a duplicate is a nuisance, while merging two different jobs hides one of them.
 """
@@ -97,11 +98,11 @@ def are_duplicates(a: Item, b: Item) -> bool:
 
     Args:
         a: An item.
-        b: An item of about the same date, whose embedding is close to that of `a`.
+        b: An item whose embedding is close to that of `a`.
 
     Returns:
-        True if the organizations are equal, if place, title, pay and posting do not contradict each other, and if the
-        similarity of the descriptions is at least `MIN_SIMILARITY`.
+        True if the organizations are equal, if places and titles do not contradict each other, and if the similarity of
+        the descriptions is at least `MIN_SIMILARITY`. The database compares pay, dates and addresses to apply at.
     """
     organization = core_name(a.organization)
     return (
