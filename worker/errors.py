@@ -37,7 +37,9 @@ class SiteError(WorkerError):
 
     Args:
         code: Why it failed.
-        message: The reason as a sentence, for the user who reads the run; kept as `one_line`. Without secrets.
+        message: The reason as a sentence, for the operator who reads the log and the events; kept as `one_line`.
+            Without secrets. Users read the sentence of `worker.messages` for the code. It has the reason as well if
+            the user can put it right: with `INVALID_PARAMETERS`, `NOT_FOUND` and `UNAUTHORIZED`.
         is_final: Whether a retry would fail as well; default: not `code.retryable`.
         retry_after_seconds: Seconds until the site accepts the next request, if it says so.
     """
@@ -78,7 +80,7 @@ class SiteWaitingError(WorkerError):
     """A site must not be asked now: its search is deferred, and the run's other sites are searched meanwhile.
 
     Args:
-        reason: Why, in one line for the user who reads the run.
+        reason: Why, in one line for the operator.
         retry_in_seconds: When the search may be retried.
     """
 

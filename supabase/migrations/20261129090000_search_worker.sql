@@ -169,7 +169,8 @@ comment on column worker.housekeeping.after_id is
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
 
 -- tables/kinds
--- What can be searched for, and which parameters each kind has. A new kind is a few rows and no new code.
+-- What can be searched for, which parameters each kind has, and how sites are called. A new kind is a few rows and no
+-- new code.
 -- Calls: nothing.
 
 create table worker.kinds (
@@ -205,6 +206,24 @@ comment on column worker.parameter_rules.default_value is 'The value when a run 
 comment on column worker.parameter_rules.names_boards_of is
     'The site whose boards the user names with this parameter. The user chooses their content: see '
     'items.from_named_board.';
+
+create table worker.sites (
+    site text primary key,
+    label text not null
+);
+comment on table worker.sites is
+    'The names of sites for people. A site without a row is called by its key: zip_recruiter would be Zip Recruiter.';
+
+create table worker.messages (
+    code text primary key,
+    sentence text not null
+);
+comment on table worker.messages is
+    'What users read when a site fails or has to wait: error_message, and progress.details.message. Change a row to '
+    'use other words, or another language.';
+comment on column worker.messages.code is 'An error code of a site, or a reason of worker.site_waits.';
+comment on column worker.messages.sentence is
+    'Without its full stop. {site} is replaced by the label of the site.';
 
 -- tables/runs
 -- Runs, their sites, their events, and saved searches. Frontends read these tables: the names of the columns are their
@@ -331,7 +350,8 @@ comment on column public.search_runs.progress is
     'retrying, cancelled or finished.';
 comment on column public.search_runs.error_code is
     'Why sites failed: the code of the first failed site, or worker_lost. Also set while the run waits for a retry.';
-comment on column public.search_runs.error_message is 'One line that names each failed site and its reason.';
+comment on column public.search_runs.error_message is
+    'A sentence for the user for each site that failed, from worker.messages.';
 comment on column public.search_runs.attempts is
     'Attempts started. A run that was released, rescued or deferred gets its attempt back.';
 comment on column public.search_runs.max_attempts is 'Maximum number of attempts.';
@@ -396,7 +416,9 @@ comment on column public.search_run_sites.attempts is
 comment on column public.search_run_sites.error_code is
     'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, '
     'unverified, upstream, internal or worker_lost.';
-comment on column public.search_run_sites.error_message is 'The reason, in one line for the user.';
+comment on column public.search_run_sites.error_message is
+    'The reason, in a sentence for the user, from worker.messages. What the operator needs is in the event '
+    'site_finished.';
 comment on column public.search_run_sites.retryable is
     'Whether the same search may succeed later; null without an error.';
 comment on column public.search_run_sites.progress is
@@ -429,7 +451,8 @@ comment on column public.run_events.event is
     'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
-    'Details: worker_id, attempt, status, error_code; for claimed, sites in the order in which they are searched.';
+    'Details: worker_id, attempt, status, error_code, message (for the operator); for claimed, sites in the order in '
+    'which they are searched.';
 
 create table public.saved_searches (
     id uuid primary key default gen_random_uuid(),
@@ -1046,7 +1069,8 @@ comment on column worker.site_waits.waited is 'How long it will have waited by d
 comment on column worker.site_waits.reason is
     'paused (the site failed, or asked for a pause), rate, quota or searches (the maximum number of concurrent '
     'searches).';
-comment on column worker.site_waits.message is 'The reason, in one line for the user.';
+comment on column worker.site_waits.message is
+    'The reason, in one line for the operator. Users read a sentence of worker.messages.';
 comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';
@@ -1146,9 +1170,67 @@ begin atomic
 end;
 comment on function worker.is_import is 'Returns whether the results of a run come from a file.';
 
+-- kernel/messages
+-- Which sentence does a user read when a site fails or has to wait? One for each code, in worker.messages. What the
+-- operator needs is in the log and in the events.
+-- Calls: kernel/clock.
+
+insert into worker.messages (code, sentence) values
+    ('invalid_parameters', '{site} cannot search for what was asked'),
+    ('unauthorized', '{site} cannot be searched: its account or key is missing, or was refused'),
+    ('blocked', '{site} is not answering at the moment'),
+    ('rate_limited', '{site} takes no more requests for now'),
+    ('quota_exceeded', 'The quota of requests to {site} is used up'),
+    ('timeout', '{site} did not answer in time'),
+    ('network', '{site} could not be reached'),
+    ('not_found', '{site} does not know what was asked for'),
+    ('unverified', '{site} gave no answer that could be read completely'),
+    ('upstream', '{site} answered with an error'),
+    ('internal', 'The search of {site} failed because of an error on our side'),
+    ('worker_lost', 'The search of {site} was interrupted too often'),
+    ('import_lost', 'The import of {site} was interrupted'),
+    ('paused', '{site} is not answering at the moment'),
+    ('rate', '{site} takes no more requests for now'),
+    ('quota', 'The quota of requests to {site} is used up'),
+    ('searches', '{site} is busy with other searches');
+
+create function worker.site_label(site text) returns text
+language sql stable set search_path = ''
+return coalesce(
+    (select known.label from worker.sites as known where known.site = site_label.site),
+    initcap(replace(site, '_', ' ')));
+comment on function worker.site_label is 'Returns the name of a site for people.';
+
+create function worker.time_for_user(at timestamptz) returns text
+language sql stable set search_path = ''
+return to_char(at at time zone 'UTC', case
+    when (at at time zone 'UTC')::date = (worker.now() at time zone 'UTC')::date then 'HH24:MI "UTC"'
+    else 'YYYY-MM-DD HH24:MI "UTC"' end);
+comment on function worker.time_for_user is 'Formats a time for a sentence to a user: of today without the day.';
+
+create function worker.message_for_user(
+    code text, site text, retry_at timestamptz default null, reason text default null
+) returns text
+language sql stable set search_path = ''
+return replace(
+    coalesce((select known.sentence from worker.messages as known where known.code = message_for_user.code),
+             'The search of {site} failed'),
+    '{site}', worker.site_label(message_for_user.site))
+|| case
+    -- What the user can put right, in the words of the source, unless they are for the operator: variables, status codes,
+    -- addresses.
+    when code in ('invalid_parameters', 'not_found', 'unauthorized') and reason !~ '[A-Z]_[A-Z]|HTTP|[Pp]roxy|[Ss]tatus|://'
+        then ': ' || rtrim(reason, '.')
+    else '' end
+|| coalesce('; it will be tried again at ' || worker.time_for_user(retry_at), '')
+|| '.';
+comment on function worker.message_for_user is
+    'Returns the sentence of worker.messages for a failure or a wait of a site, with the time of the next attempt, and '
+    'what the user can put right.';
+
 -- kernel/run_sites
--- How the sites of a run are created, and how their progress changes with a new step.
--- Calls: kernel/parameters.
+-- How the sites of a run are created, how their progress changes with a new step, and why they failed.
+-- Calls: kernel/parameters, kernel/messages.
 
 create function worker.add_sites(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -1177,11 +1259,24 @@ language sql immutable set search_path = ''
 return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
 comment on function worker.with_step is 'Returns the progress of a site with another step.';
 
-create function worker.waiting_progress(former jsonb, wait jsonb) returns jsonb
-language sql immutable set search_path = ''
-return worker.with_step(former, 'waiting') || pg_catalog.jsonb_build_object('details', pg_catalog.jsonb_build_object(
-    'until', wait -> 'until', 'reason', wait -> 'reason', 'message', wait -> 'message'));
-comment on function worker.waiting_progress is 'Returns the progress of a site that has to wait, with the reason.';
+create function worker.waiting_progress(former jsonb, site text, wait jsonb) returns jsonb
+language sql stable set search_path = ''
+return worker.with_step(former, 'waiting') || jsonb_build_object('details', jsonb_build_object(
+    'until', wait -> 'until', 'reason', wait -> 'reason',
+    'message', worker.message_for_user(wait ->> 'reason', site, (wait ->> 'until')::timestamptz)));
+comment on function worker.waiting_progress is
+    'Returns the progress of a site that has to wait, with the reason as a sentence for the user.';
+
+create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
+language sql stable set search_path = ''
+begin atomic
+    select (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
+           string_agg(site.error_message, ' ' order by site.position) filter (where site.error_code is not null)
+    from public.search_run_sites as site
+    where site.run_id = site_errors.run_id;
+end;
+comment on function worker.site_errors is
+    'Returns the code of the first site of a run that failed, and the sentences of all of them.';
 
 -- kernel/counts
 -- How far is a run, and what has it found? Progress is what its sites have found, and what they have given up on for
@@ -1328,7 +1423,8 @@ comment on function worker.pages_of_search is
     'Returns the saved pages of a run''s site since its search last began with the first page.';
 
 -- parameters/kinds
--- The kinds of search that the library has, and the parameters of each: types, bounds, allowed values and defaults.
+-- The kinds of search that the library has, the parameters of each (types, bounds, allowed values and defaults), and the
+-- names of the sites.
 -- Calls: nothing.
 
 insert into worker.kinds (kind, is_private) values ('jobs', false), ('people', true), ('creators', false);
@@ -1371,6 +1467,12 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
 
 update worker.parameter_rules set names_boards_of = left(name, -length('_boards'))
 where name in ('greenhouse_boards', 'ashby_boards', 'lever_boards');
+
+insert into worker.sites (site, label) values
+    ('linkedin', 'LinkedIn'), ('indeed', 'Indeed'), ('glassdoor', 'Glassdoor'), ('zip_recruiter', 'ZipRecruiter'),
+    ('bayt', 'Bayt'), ('naukri', 'Naukri'), ('bdjobs', 'BDJobs'), ('hellowork', 'HelloWork'), ('jsearch', 'JSearch'),
+    ('greenhouse', 'Greenhouse'), ('ashby', 'Ashby'), ('lever', 'Lever'), ('arbeitnow', 'Arbeitnow'),
+    ('remotive', 'Remotive'), ('unipile', 'LinkedIn'), ('youtube', 'YouTube');
 
 -- parameters/check
 -- Is this search valid? The parameters of every run are checked against worker.parameter_rules. The size of a value is
@@ -4398,44 +4500,52 @@ create trigger enforce_final_status before update on public.search_runs
 -- runs/retry
 -- When is a failed run tried again? After a delay that doubles with each attempt, and not before one of its failed
 -- sites is no longer paused.
--- Calls: kernel/clock, kernel/run_sites, sharing/follow, sites/accounts.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/follow, sites/accounts.
 
-create function worker.retry_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.next_attempt_at(run_id uuid) returns timestamptz
+language sql volatile set search_path = ''
+begin atomic
+    -- A pause longer than max_site_wait does not delay the run: the site fails again with its cause.
+    select greatest(
+        min(coalesce(health.paused_until, '-infinity')),
+        worker.now() + (0.75 + 0.5 * random())
+            * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
+    from public.search_runs as run
+    cross join worker.settings as settings
+    join public.search_run_sites as site
+        on site.run_id = run.id and site.status in ('partial', 'failed') and site.retryable
+    left join worker.site_health as health
+        on health.site = site.site and health.account = coalesce(worker.account_of(run.id, site.site), '')
+       and health.paused_until <= worker.now() + settings.max_site_wait
+    where run.id = next_attempt_at.run_id
+    group by run.id, settings.max_retry_delay, settings.retry_delay;
+end;
+comment on function worker.next_attempt_at is 'Returns when the failed sites of a run are searched again.';
+
+create function worker.retry_run(run_id uuid, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
-    settings worker.settings;
+    next_attempt_at timestamptz := worker.next_attempt_at(retry_run.run_id);
     failed text[];
-    asked_again_at timestamptz;
-    next_attempt_at timestamptz;
 begin
-    select * into strict settings from worker.settings;
-
     with reopened as (
         update public.search_run_sites as site
         set status = 'pending', progress = worker.with_step(site.progress, 'retrying'), started_at = null,
-            completed_at = null
+            completed_at = null,
+            error_message = worker.message_for_user(site.error_code, site.site, retry_at => next_attempt_at)
         where site.run_id = retry_run.run_id and site.status in ('partial', 'failed') and site.retryable
         returning site.site, site.position
     )
-    -- A pause longer than max_site_wait does not delay the run: the site fails again with its cause.
-    select array_agg(reopened.site order by reopened.position),
-           min(coalesce(health.paused_until, '-infinity'))
-    into failed, asked_again_at
-    from reopened
-    left join worker.site_health as health
-        on health.site = reopened.site
-       and health.account = coalesce(worker.account_of(retry_run.run_id, reopened.site), '')
-       and health.paused_until <= worker.now() + settings.max_site_wait;
+    select array_agg(reopened.site order by reopened.position) into failed from reopened;
 
     delete from worker.leases as lease where lease.run_id = retry_run.run_id;
 
     update public.search_runs as run
-    set status = 'pending', error_code = retry_run.error_code, error_message = retry_run.error_message,
+    set status = 'pending', error_code = errors.error_code, error_message = errors.error_message,
         progress = jsonb_build_object('step', 'retrying', 'details', jsonb_build_object('sites', failed)),
-        run_after = greatest(asked_again_at, worker.now() + (0.75 + 0.5 * random())
-            * least(settings.max_retry_delay, settings.retry_delay * 2 ^ (run.attempts - 1)))
-    where run.id = retry_run.run_id
-    returning run.run_after into next_attempt_at;
+        run_after = next_attempt_at
+    from worker.site_errors(retry_run.run_id) as errors
+    where run.id = retry_run.run_id;
     perform worker.update_followers(retry_run.run_id);
 
     insert into public.run_events (run_id, event, data, created_at)
@@ -4450,19 +4560,23 @@ comment on function worker.retry_run is
 -- runs/defer
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow.
 
-create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.defer_run(run_id uuid, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting jsonb;
+    shown jsonb;
     first_due_at timestamptz;
     updates_followers boolean;
 begin
     select jsonb_agg(jsonb_build_object('site', wait.site, 'until', wait.due_at, 'reason', wait.reason,
                                         'message', wait.message) order by site.position),
+           jsonb_agg(jsonb_build_object(
+               'site', wait.site, 'until', wait.due_at, 'reason', wait.reason,
+               'message', worker.message_for_user(wait.reason, wait.site, wait.due_at)) order by site.position),
            greatest(min(wait.due_at), worker.now())
-    into strict waiting, first_due_at
+    into strict waiting, shown, first_due_at
     from worker.site_waits as wait
     join public.search_run_sites as site on site.run_id = wait.run_id and site.site = wait.site
     where wait.run_id = defer_run.run_id and site.completed_at is null;
@@ -4476,18 +4590,20 @@ begin
     delete from worker.leases as lease where lease.run_id = defer_run.run_id;
 
     update public.search_run_sites as site
-    set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, waiting_site.wait),
+    set status = 'pending', started_at = null,
+        progress = worker.waiting_progress(site.progress, site.site, waiting_site.wait),
+        error_message = case when site.error_code is not null then waiting_site.wait ->> 'message' end,
         jobs_found = (select count(*) from public.search_results as result
                       where result.run_id = site.run_id and result.site = site.site)
-    from jsonb_array_elements(waiting) as waiting_site (wait)
-    where site.run_id = defer_run.run_id and site.site = waiting_site.wait ->> 'site'
-      and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, waiting_site.wait));
+    from jsonb_array_elements(shown) as waiting_site (wait)
+    where site.run_id = defer_run.run_id and site.site = waiting_site.wait ->> 'site';
 
     update public.search_runs as run
-    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code,
-        error_message = defer_run.error_message,
-        progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
+    set status = 'pending', attempts = run.attempts - 1, error_code = errors.error_code,
+        error_message = errors.error_message,
+        progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', shown)),
         run_after = first_due_at
+    from worker.site_errors(defer_run.run_id) as errors
     where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)
@@ -4510,26 +4626,25 @@ comment on function worker.defer_run is
 -- runs/finish
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, runs/retry, runs/defer.
 
-create function worker.finish_run(
-    run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
-) returns void
+create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish_run.status, error_code = finish_run.error_code, error_message = finish_run.error_message,
+    set status = finish_run.status, error_code = finish_run.error_code,
+        error_message = (select known.error_message from worker.site_errors(run.id) as known),
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
     where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
     values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
 end;
 $$;
-comment on function worker.finish_run is 'Gives a run its final status.';
+comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
 
 create function worker.site_outcomes(
     run_id uuid, out all_finished boolean, out others_wait boolean, out all_completed boolean, out any_completed boolean,
-    out any_retryable boolean, out error_code text, out error_message text
+    out any_retryable boolean
 )
 language sql stable set search_path = ''
 begin atomic
@@ -4537,16 +4652,13 @@ begin atomic
            bool_and(site.completed_at is not null or wait.site is not null),
            bool_and(site.status = 'completed'),
            bool_or(site.status in ('completed', 'partial')),
-           bool_or(site.retryable),
-           (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
-           string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
-                filter (where site.error_code is not null)
+           bool_or(site.retryable)
     from public.search_run_sites as site
     left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
     where site.run_id = site_outcomes.run_id;
 end;
 comment on function worker.site_outcomes is
-    'Returns how the sites of a run have ended, all together, with the first error code and all error messages.';
+    'Returns how the sites of a run have ended, all together.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -4577,19 +4689,19 @@ begin
         where run.id = worker_finish_run.run_id;
 
         if not sites.all_finished then
-            perform worker.defer_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.defer_run(worker_finish_run.run_id, event_data);
         elsif sites.any_retryable and exists (
             select from public.search_runs as run
             where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
         ) then
-            perform worker.retry_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.retry_run(worker_finish_run.run_id, event_data);
         else
             perform worker.finish_run(
                 worker_finish_run.run_id,
                 case when sites.all_completed then 'success'
                      when sites.any_completed then 'partial'
                      else 'failed' end::public.run_status,
-                sites.error_code, sites.error_message, event_data);
+                (worker.site_errors(worker_finish_run.run_id)).error_code, event_data);
         end if;
     end if;
 
@@ -4609,16 +4721,17 @@ comment on function public.worker_finish_run is
 -- runs/rescue
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
 -- with worker_lost. So do imports, at once: no worker has their files.
--- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, runs/release, runs/finish.
 
-create function worker.fail_lost_runs(run_ids uuid[], message text) returns void
+create function worker.fail_lost_runs(run_ids uuid[], message_code text, reason text) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_run_sites as site
     set status = case when found.results > 0 then 'partial' else 'failed' end::public.site_status,
         jobs_found = found.results,
         progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
-        error_code = 'worker_lost', retryable = false, error_message = fail_lost_runs.message
+        error_code = 'worker_lost', retryable = false,
+        error_message = worker.message_for_user(fail_lost_runs.message_code, site.site)
     from (
         select unfinished.id, count(result.item_id) as results
         from public.search_run_sites as unfinished
@@ -4629,7 +4742,7 @@ begin
     ) as found
     where site.id = found.id;
 
-    perform worker.finish_run(run_id, 'failed', 'worker_lost', fail_lost_runs.message, '{}')
+    perform worker.finish_run(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))
     from unnest(run_ids) as run_id;
 end;
 $$;
@@ -4668,7 +4781,7 @@ begin
 
     perform worker.fail_lost_runs(
         array(select run.id from public.search_runs as run where run.id = any (expired) and run.source = 'import'),
-        'the import was interrupted');
+        'import_lost', 'the import was interrupted');
     expired := array(
         select run.id from public.search_runs as run where run.id = any (expired) and run.source <> 'import');
 
@@ -4679,7 +4792,7 @@ begin
     from public.search_runs as run
     where run.id = any (expired) and run.rescues > settings.max_rescues;
 
-    perform worker.fail_lost_runs(lost, format('%s workers died with this run', settings.max_rescues + 1));
+    perform worker.fail_lost_runs(lost, 'worker_lost', format('%s workers died with this run', settings.max_rescues + 1));
 end;
 $$;
 comment on function worker.rescue_expired_leases is
@@ -5172,9 +5285,9 @@ begin
     end if;
     if not (admission ->> 'granted')::boolean then
         update public.search_run_sites as refused
-        set progress = worker.waiting_progress(refused.progress, admission)
+        set progress = worker.waiting_progress(refused.progress, refused.site, admission)
         where refused.run_id = searched.run_id and refused.site = searched.site and admission ? 'until'
-          and refused.progress <> worker.waiting_progress(refused.progress, admission);
+          and refused.progress <> worker.waiting_progress(refused.progress, refused.site, admission);
     end if;
     if searched.status <> 'pending' or not (admission ->> 'granted')::boolean then
         return admission;
@@ -5200,7 +5313,8 @@ comment on function public.worker_start_site is
 -- runs/finish_site
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/messages, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker,
+--   runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -5237,7 +5351,7 @@ comment on function worker.asked_site is
     'time of its pages.';
 
 create function worker.end_site(
-    run_id uuid, site text, error_code text, error_message text, retryable boolean
+    run_id uuid, site text, error_code text, reason text, retryable boolean
 ) returns public.site_status
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -5254,7 +5368,8 @@ begin
     -- Status and count in one write, because Realtime broadcasts each write.
     update public.search_run_sites as finished
     set status = outcome, jobs_found = found_here, error_code = end_site.error_code,
-        error_message = end_site.error_message,
+        error_message = case when end_site.error_code is not null then worker.message_for_user(
+            end_site.error_code, end_site.site, reason => end_site.reason) end,
         retryable = case when end_site.error_code is not null then end_site.retryable end,
         -- For a completed site, jobs_found is enough, and the last progress may be a second old.
         progress = case outcome when 'completed' then '{"step": "finished"}'
@@ -5302,7 +5417,8 @@ begin
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
-        'status', outcome, 'error_code', worker_finish_site.error_code)), worker.now());
+        'status', outcome, 'error_code', worker_finish_site.error_code, 'message', worker_finish_site.error_message)),
+        worker.now());
 
     delete from worker.site_waits as wait
     where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
@@ -5315,8 +5431,8 @@ end;
 $$;
 comment on function public.worker_finish_site is
     'Ends a site: completed without an error, partial if it failed after some results, failed otherwise. A page '
-    'that could not be read is the error unverified. retry_after_seconds is the pause that the site asked for. '
-    'Idempotent.';
+    'that could not be read is the error unverified. error_message is for the operator and goes to the event; users '
+    'read a sentence of worker.messages. retry_after_seconds is the pause that the site asked for. Idempotent.';
 
 -- pages/alerts
 -- When does the operator get an alert about a run's site? Once for each problem.
@@ -7314,7 +7430,7 @@ begin
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
-                                    'settings', 'housekeeping', 'kinds', 'parameter_rules', 'kept_apart',
+                                    'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);

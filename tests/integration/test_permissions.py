@@ -149,7 +149,7 @@ WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
-    "site_failures", "site_shares", "user_activity",
+    "site_failures", "site_shares", "user_activity", "sites", "messages",
 }  # fmt: skip
 
 # What is not there without pgvector.

@@ -132,7 +132,7 @@ async def test_a_run_that_is_finished_twice_answers_the_same(
     )  # fmt: skip
     finished = await call(service, "worker_finish_run", **lease(run))
     assert (finished["status"], finished["error_code"]) == ("failed", "blocked")
-    assert finished["error_message"] == "indeed: HTTP 403"
+    assert finished["error_message"] == "Indeed is not answering at the moment."
     before = await written(database, run["run_id"])
     assert await call(service, "worker_finish_run", **lease(run)) == finished
     assert await written(database, run["run_id"]) == before

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Configure, Connection
+from tests.support.database import Configure, Connection, rows
 from tests.support.listings import Listings
 from tests.support.queue import Row, enqueue, found_ids
 from tests.support.stack import SignIn
@@ -114,7 +114,7 @@ async def test_a_paused_site_holds_up_neither_the_other_sites_nor_other_runs(
     assert run["progress"]["step"] == "waiting"
     (told,) = run["progress"]["details"]["sites"]
     assert (told["site"], told["reason"]) == (paused, "paused")
-    assert told["message"].startswith("site paused until ")
+    assert "is not answering at the moment; it will be tried again at " in told["message"]
     assert run["run_after"] >= told["until"]
     assert (of_site[paused]["status"], of_site[calm]["status"]) == ("pending", "completed")
     assert (await state(user, other))[0]["status"] == "success"
@@ -159,7 +159,7 @@ async def test_a_run_that_waits_too_long_for_its_only_site_fails_with_the_cause(
     row, of_site = await state(user, run)
     assert (row["status"], row["error_code"], row["attempts"]) == ("failed", "blocked", 1)
     assert of_site[sites[0]]["retryable"] is False
-    assert "site paused until" in row["error_message"]
+    assert row["error_message"].endswith(" is not answering at the moment.")
     assert source.searches == []
 
 
@@ -264,8 +264,13 @@ async def test_missing_credentials_fail_the_site_before_anything_else(
     await worker(stack, source).once()
     row, of_site = await state(user, run)
     assert (row["status"], row["error_code"], of_site[sites[0]]["retryable"]) == ("failed", "unauthorized", False)
-    assert "BOARD_API_KEY" in row["error_message"]
-    assert "BOARD_URL" not in row["error_message"]
+    assert "BOARD" not in row["error_message"]
+    (missing,) = await rows(
+        database,
+        "select data ->> 'message' from public.run_events where run_id = %s and event = 'site_finished'",
+        [run["id"]],
+    )
+    assert missing == (f"{sites[0]} needs BOARD_API_KEY in the worker's environment",)
     assert source.searches == []
 
 

@@ -67,16 +67,23 @@ def test_a_run_that_waits_for_its_next_attempt_shows_when() -> None:
 
 def test_a_waiting_site_shows_for_what_and_until_when_in_local_time() -> None:
     now = datetime.now(UTC).replace(microsecond=0)
-    message = f"site paused until {now:%Y-%m-%d %H:%M:%S} UTC (blocked)"
+    message = f"Glassdoor is not answering at the moment; it will be tried again at {now:%H:%M} UTC."
     waits = {"step": "waiting", "details": {"until": now.isoformat(), "reason": "paused", "message": message}}
     site = SITES["glassdoor"] | {"status": "pending", "progress": waits}
     # Also while the run's other sites are searched.
     run = RUN | {"status": "running", "progress": {"step": "searching"}}
     line = shown(live_view([("ada: engineer", FollowedRun(run, SITES | {"glassdoor": site}))])).splitlines()[2]
-    assert f"site paused until {now.astimezone():%H:%M:%S}" in line
+    assert f"again at {now.astimezone():%H:%M:%S}: Glassdoor is" in line
 
 
-@pytest.mark.parametrize("message", ["refused [403]", "2026-11-22 is no time", ""])
+def test_the_time_of_another_day_in_a_message_has_the_day() -> None:
+    time = datetime(2020, 6, 15, 12, 30, tzinfo=UTC).astimezone()
+    assert in_local_time("tried again at 2020-06-15 12:30 UTC.") == f"tried again at {time:%m-%d %H:%M}."
+
+
+@pytest.mark.parametrize(
+    "message", ["refused [403]", "2026-11-22 is no time", "", "at 99:99 UTC", "2026-13-01 12:00 UTC"]
+)
 def test_a_message_without_times_stays(message: str) -> None:
     assert in_local_time(message) == message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -34,8 +34,8 @@ BAR_WIDTH = 20
 COUNT_WIDTH = 5
 UUID_WIDTH = 36
 
-# As `worker.format_time` writes it.
-_TIME_IN_WORDS = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+# As `worker.time_for_user` writes it: of today without the day.
+_TIME_IN_WORDS = re.compile(r"(?:(\d{4}-\d\d-\d\d) )?(\d\d:\d\d) UTC")
 
 
 class _Console(Console):
@@ -102,7 +102,8 @@ def _site_text(site: Row) -> Text:
     """Return how a site is: what it waits for, why it failed, or what is done there now."""
     progress = site["progress"]
     if progress.get("step") == "waiting":
-        return cell(in_local_time(progress["details"]["message"]), "yellow")
+        wait = progress["details"]
+        return cell(f"again at {local_time(wait['until'])}: {in_local_time(wait['message'])}", "yellow")
     if site["status"] != "running":
         return status_text(site["status"], in_local_time(site["error_message"] or ""))
     step = progress_in_words(
@@ -119,14 +120,25 @@ def progress_in_words(step: str, current: int | None, total: int | None, details
 
 def in_local_time(message: str) -> str:
     """Return a message of the database with its times as a clock here shows them."""
-    return _TIME_IN_WORDS.sub(lambda match: local_time(f"{match[1]}+00:00"), message)
+    return _TIME_IN_WORDS.sub(_in_local_time, message)
+
+
+def _in_local_time(match: re.Match[str]) -> str:
+    try:
+        time = datetime.fromisoformat(f"{match[1] or datetime.now(UTC).date()} {match[2]}+00:00").astimezone()
+    except ValueError:
+        return match[0]  # in the words of a site or a user
+    return f"{time:%H:%M}" if _is_today(time) else f"{time:%m-%d %H:%M}"
+
+
+def _is_today(time: datetime) -> bool:
+    return time.date() == datetime.now(time.tzinfo).date()
 
 
 def local_time(text: str) -> str:
     """Return a time as a clock here shows it: of today without the day."""
     time = datetime.fromisoformat(text).astimezone()
-    is_today = time.date() == datetime.now(time.tzinfo).date()
-    return f"{time:%H:%M:%S}" if is_today else f"{time:%m-%d %H:%M}"
+    return f"{time:%H:%M:%S}" if _is_today(time) else f"{time:%m-%d %H:%M}"
 
 
 def _site_bar(site: Row, wanted: int) -> ProgressBar:

@@ -22,6 +22,7 @@ from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
 from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
+from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source, limits_of
 
@@ -84,8 +85,12 @@ class Execution:
             has_to_wait = True
         # However the search went: its pages are saved before the site ends or waits.
         unsaved = await self._failure_of(saver.settle(), run, site)
-        if not has_to_wait or unsaved:
-            await self._queue.finish_site(run.lease, site, failure or unsaved)
+        error = failure or unsaved
+        if error is not None:
+            # Users read another sentence.
+            logger.warning("Run %s: %s failed: %s: %s", run.id, site.site, error.code, printable(error.message))
+        if not has_to_wait or error:
+            await self._queue.finish_site(run.lease, site, error)
 
     async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
         """Return the error with which the site fails; None if the step succeeds. An error of the run is raised."""

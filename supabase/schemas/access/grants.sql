@@ -17,7 +17,7 @@ begin
         execute format('alter table public.%I enable row level security', relation);
     end loop;
     foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
-                                    'settings', 'housekeeping', 'kinds', 'parameter_rules', 'kept_apart',
+                                    'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);

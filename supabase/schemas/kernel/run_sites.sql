@@ -1,5 +1,5 @@
--- How the sites of a run are created, and how their progress changes with a new step.
--- Calls: kernel/parameters.
+-- How the sites of a run are created, how their progress changes with a new step, and why they failed.
+-- Calls: kernel/parameters, kernel/messages.
 
 create function worker.add_sites(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -28,8 +28,21 @@ language sql immutable set search_path = ''
 return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
 comment on function worker.with_step is 'Returns the progress of a site with another step.';
 
-create function worker.waiting_progress(former jsonb, wait jsonb) returns jsonb
-language sql immutable set search_path = ''
-return worker.with_step(former, 'waiting') || pg_catalog.jsonb_build_object('details', pg_catalog.jsonb_build_object(
-    'until', wait -> 'until', 'reason', wait -> 'reason', 'message', wait -> 'message'));
-comment on function worker.waiting_progress is 'Returns the progress of a site that has to wait, with the reason.';
+create function worker.waiting_progress(former jsonb, site text, wait jsonb) returns jsonb
+language sql stable set search_path = ''
+return worker.with_step(former, 'waiting') || jsonb_build_object('details', jsonb_build_object(
+    'until', wait -> 'until', 'reason', wait -> 'reason',
+    'message', worker.message_for_user(wait ->> 'reason', site, (wait ->> 'until')::timestamptz)));
+comment on function worker.waiting_progress is
+    'Returns the progress of a site that has to wait, with the reason as a sentence for the user.';
+
+create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
+language sql stable set search_path = ''
+begin atomic
+    select (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
+           string_agg(site.error_message, ' ' order by site.position) filter (where site.error_code is not null)
+    from public.search_run_sites as site
+    where site.run_id = site_errors.run_id;
+end;
+comment on function worker.site_errors is
+    'Returns the code of the first site of a run that failed, and the sentences of all of them.';

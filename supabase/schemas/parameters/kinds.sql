@@ -1,4 +1,5 @@
--- The kinds of search that the library has, and the parameters of each: types, bounds, allowed values and defaults.
+-- The kinds of search that the library has, the parameters of each (types, bounds, allowed values and defaults), and the
+-- names of the sites.
 -- Calls: nothing.
 
 insert into worker.kinds (kind, is_private) values ('jobs', false), ('people', true), ('creators', false);
@@ -41,3 +42,9 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
 
 update worker.parameter_rules set names_boards_of = left(name, -length('_boards'))
 where name in ('greenhouse_boards', 'ashby_boards', 'lever_boards');
+
+insert into worker.sites (site, label) values
+    ('linkedin', 'LinkedIn'), ('indeed', 'Indeed'), ('glassdoor', 'Glassdoor'), ('zip_recruiter', 'ZipRecruiter'),
+    ('bayt', 'Bayt'), ('naukri', 'Naukri'), ('bdjobs', 'BDJobs'), ('hellowork', 'HelloWork'), ('jsearch', 'JSearch'),
+    ('greenhouse', 'Greenhouse'), ('ashby', 'Ashby'), ('lever', 'Lever'), ('arbeitnow', 'Arbeitnow'),
+    ('remotive', 'Remotive'), ('unipile', 'LinkedIn'), ('youtube', 'YouTube');

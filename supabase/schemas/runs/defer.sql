@@ -1,18 +1,22 @@
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/run_sites, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow.
 
-create function worker.defer_run(run_id uuid, error_code text, error_message text, event_data jsonb) returns void
+create function worker.defer_run(run_id uuid, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting jsonb;
+    shown jsonb;
     first_due_at timestamptz;
     updates_followers boolean;
 begin
     select jsonb_agg(jsonb_build_object('site', wait.site, 'until', wait.due_at, 'reason', wait.reason,
                                         'message', wait.message) order by site.position),
+           jsonb_agg(jsonb_build_object(
+               'site', wait.site, 'until', wait.due_at, 'reason', wait.reason,
+               'message', worker.message_for_user(wait.reason, wait.site, wait.due_at)) order by site.position),
            greatest(min(wait.due_at), worker.now())
-    into strict waiting, first_due_at
+    into strict waiting, shown, first_due_at
     from worker.site_waits as wait
     join public.search_run_sites as site on site.run_id = wait.run_id and site.site = wait.site
     where wait.run_id = defer_run.run_id and site.completed_at is null;
@@ -26,18 +30,20 @@ begin
     delete from worker.leases as lease where lease.run_id = defer_run.run_id;
 
     update public.search_run_sites as site
-    set status = 'pending', started_at = null, progress = worker.waiting_progress(site.progress, waiting_site.wait),
+    set status = 'pending', started_at = null,
+        progress = worker.waiting_progress(site.progress, site.site, waiting_site.wait),
+        error_message = case when site.error_code is not null then waiting_site.wait ->> 'message' end,
         jobs_found = (select count(*) from public.search_results as result
                       where result.run_id = site.run_id and result.site = site.site)
-    from jsonb_array_elements(waiting) as waiting_site (wait)
-    where site.run_id = defer_run.run_id and site.site = waiting_site.wait ->> 'site'
-      and (site.status = 'running' or site.progress <> worker.waiting_progress(site.progress, waiting_site.wait));
+    from jsonb_array_elements(shown) as waiting_site (wait)
+    where site.run_id = defer_run.run_id and site.site = waiting_site.wait ->> 'site';
 
     update public.search_runs as run
-    set status = 'pending', attempts = run.attempts - 1, error_code = defer_run.error_code,
-        error_message = defer_run.error_message,
-        progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', waiting)),
+    set status = 'pending', attempts = run.attempts - 1, error_code = errors.error_code,
+        error_message = errors.error_message,
+        progress = jsonb_build_object('step', 'waiting', 'details', jsonb_build_object('sites', shown)),
         run_after = first_due_at
+    from worker.site_errors(defer_run.run_id) as errors
     where run.id = defer_run.run_id;
 
     insert into public.run_events (run_id, event, data, created_at)

@@ -1,25 +1,24 @@
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/lease, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, runs/retry, runs/defer.
 
-create function worker.finish_run(
-    run_id uuid, status public.run_status, error_code text, error_message text, event_data jsonb
-) returns void
+create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish_run.status, error_code = finish_run.error_code, error_message = finish_run.error_message,
+    set status = finish_run.status, error_code = finish_run.error_code,
+        error_message = (select known.error_message from worker.site_errors(run.id) as known),
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
     where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
     values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
 end;
 $$;
-comment on function worker.finish_run is 'Gives a run its final status.';
+comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
 
 create function worker.site_outcomes(
     run_id uuid, out all_finished boolean, out others_wait boolean, out all_completed boolean, out any_completed boolean,
-    out any_retryable boolean, out error_code text, out error_message text
+    out any_retryable boolean
 )
 language sql stable set search_path = ''
 begin atomic
@@ -27,16 +26,13 @@ begin atomic
            bool_and(site.completed_at is not null or wait.site is not null),
            bool_and(site.status = 'completed'),
            bool_or(site.status in ('completed', 'partial')),
-           bool_or(site.retryable),
-           (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
-           string_agg(format('%s: %s', site.site, site.error_message), '; ' order by site.position)
-                filter (where site.error_code is not null)
+           bool_or(site.retryable)
     from public.search_run_sites as site
     left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
     where site.run_id = site_outcomes.run_id;
 end;
 comment on function worker.site_outcomes is
-    'Returns how the sites of a run have ended, all together, with the first error code and all error messages.';
+    'Returns how the sites of a run have ended, all together.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -67,19 +63,19 @@ begin
         where run.id = worker_finish_run.run_id;
 
         if not sites.all_finished then
-            perform worker.defer_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.defer_run(worker_finish_run.run_id, event_data);
         elsif sites.any_retryable and exists (
             select from public.search_runs as run
             where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
         ) then
-            perform worker.retry_run(worker_finish_run.run_id, sites.error_code, sites.error_message, event_data);
+            perform worker.retry_run(worker_finish_run.run_id, event_data);
         else
             perform worker.finish_run(
                 worker_finish_run.run_id,
                 case when sites.all_completed then 'success'
                      when sites.any_completed then 'partial'
                      else 'failed' end::public.run_status,
-                sites.error_code, sites.error_message, event_data);
+                (worker.site_errors(worker_finish_run.run_id)).error_code, event_data);
         end if;
     end if;
 

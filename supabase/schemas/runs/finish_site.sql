@@ -1,6 +1,7 @@
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/imports, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker, runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/messages, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker,
+--   runs/progress.
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
 language sql stable set search_path = ''
@@ -37,7 +38,7 @@ comment on function worker.asked_site is
     'time of its pages.';
 
 create function worker.end_site(
-    run_id uuid, site text, error_code text, error_message text, retryable boolean
+    run_id uuid, site text, error_code text, reason text, retryable boolean
 ) returns public.site_status
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -54,7 +55,8 @@ begin
     -- Status and count in one write, because Realtime broadcasts each write.
     update public.search_run_sites as finished
     set status = outcome, jobs_found = found_here, error_code = end_site.error_code,
-        error_message = end_site.error_message,
+        error_message = case when end_site.error_code is not null then worker.message_for_user(
+            end_site.error_code, end_site.site, reason => end_site.reason) end,
         retryable = case when end_site.error_code is not null then end_site.retryable end,
         -- For a completed site, jobs_found is enough, and the last progress may be a second old.
         progress = case outcome when 'completed' then '{"step": "finished"}'
@@ -102,7 +104,8 @@ begin
 
     insert into public.run_events (run_id, event, site, data, created_at)
     values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
-        'status', outcome, 'error_code', worker_finish_site.error_code)), worker.now());
+        'status', outcome, 'error_code', worker_finish_site.error_code, 'message', worker_finish_site.error_message)),
+        worker.now());
 
     delete from worker.site_waits as wait
     where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
@@ -115,5 +118,5 @@ end;
 $$;
 comment on function public.worker_finish_site is
     'Ends a site: completed without an error, partial if it failed after some results, failed otherwise. A page '
-    'that could not be read is the error unverified. retry_after_seconds is the pause that the site asked for. '
-    'Idempotent.';
+    'that could not be read is the error unverified. error_message is for the operator and goes to the event; users '
+    'read a sentence of worker.messages. retry_after_seconds is the pause that the site asked for. Idempotent.';

@@ -1,15 +1,16 @@
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
 -- with worker_lost. So do imports, at once: no worker has their files.
--- Calls: kernel/clock, kernel/run_sites, runs/release, runs/finish.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, runs/release, runs/finish.
 
-create function worker.fail_lost_runs(run_ids uuid[], message text) returns void
+create function worker.fail_lost_runs(run_ids uuid[], message_code text, reason text) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_run_sites as site
     set status = case when found.results > 0 then 'partial' else 'failed' end::public.site_status,
         jobs_found = found.results,
         progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
-        error_code = 'worker_lost', retryable = false, error_message = fail_lost_runs.message
+        error_code = 'worker_lost', retryable = false,
+        error_message = worker.message_for_user(fail_lost_runs.message_code, site.site)
     from (
         select unfinished.id, count(result.item_id) as results
         from public.search_run_sites as unfinished
@@ -20,7 +21,7 @@ begin
     ) as found
     where site.id = found.id;
 
-    perform worker.finish_run(run_id, 'failed', 'worker_lost', fail_lost_runs.message, '{}')
+    perform worker.finish_run(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))
     from unnest(run_ids) as run_id;
 end;
 $$;
@@ -59,7 +60,7 @@ begin
 
     perform worker.fail_lost_runs(
         array(select run.id from public.search_runs as run where run.id = any (expired) and run.source = 'import'),
-        'the import was interrupted');
+        'import_lost', 'the import was interrupted');
     expired := array(
         select run.id from public.search_runs as run where run.id = any (expired) and run.source <> 'import');
 
@@ -70,7 +71,7 @@ begin
     from public.search_runs as run
     where run.id = any (expired) and run.rescues > settings.max_rescues;
 
-    perform worker.fail_lost_runs(lost, format('%s workers died with this run', settings.max_rescues + 1));
+    perform worker.fail_lost_runs(lost, 'worker_lost', format('%s workers died with this run', settings.max_rescues + 1));
 end;
 $$;
 comment on function worker.rescue_expired_leases is

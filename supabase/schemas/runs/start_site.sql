@@ -25,9 +25,9 @@ begin
     end if;
     if not (admission ->> 'granted')::boolean then
         update public.search_run_sites as refused
-        set progress = worker.waiting_progress(refused.progress, admission)
+        set progress = worker.waiting_progress(refused.progress, refused.site, admission)
         where refused.run_id = searched.run_id and refused.site = searched.site and admission ? 'until'
-          and refused.progress <> worker.waiting_progress(refused.progress, admission);
+          and refused.progress <> worker.waiting_progress(refused.progress, refused.site, admission);
     end if;
     if searched.status <> 'pending' or not (admission ->> 'granted')::boolean then
         return admission;

@@ -1,4 +1,5 @@
--- What can be searched for, and which parameters each kind has. A new kind is a few rows and no new code.
+-- What can be searched for, which parameters each kind has, and how sites are called. A new kind is a few rows and no
+-- new code.
 -- Calls: nothing.
 
 create table worker.kinds (
@@ -34,3 +35,21 @@ comment on column worker.parameter_rules.default_value is 'The value when a run 
 comment on column worker.parameter_rules.names_boards_of is
     'The site whose boards the user names with this parameter. The user chooses their content: see '
     'items.from_named_board.';
+
+create table worker.sites (
+    site text primary key,
+    label text not null
+);
+comment on table worker.sites is
+    'The names of sites for people. A site without a row is called by its key: zip_recruiter would be Zip Recruiter.';
+
+create table worker.messages (
+    code text primary key,
+    sentence text not null
+);
+comment on table worker.messages is
+    'What users read when a site fails or has to wait: error_message, and progress.details.message. Change a row to '
+    'use other words, or another language.';
+comment on column worker.messages.code is 'An error code of a site, or a reason of worker.site_waits.';
+comment on column worker.messages.sentence is
+    'Without its full stop. {site} is replaced by the label of the site.';

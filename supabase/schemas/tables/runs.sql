@@ -122,7 +122,8 @@ comment on column public.search_runs.progress is
     'retrying, cancelled or finished.';
 comment on column public.search_runs.error_code is
     'Why sites failed: the code of the first failed site, or worker_lost. Also set while the run waits for a retry.';
-comment on column public.search_runs.error_message is 'One line that names each failed site and its reason.';
+comment on column public.search_runs.error_message is
+    'A sentence for the user for each site that failed, from worker.messages.';
 comment on column public.search_runs.attempts is
     'Attempts started. A run that was released, rescued or deferred gets its attempt back.';
 comment on column public.search_runs.max_attempts is 'Maximum number of attempts.';
@@ -187,7 +188,9 @@ comment on column public.search_run_sites.attempts is
 comment on column public.search_run_sites.error_code is
     'invalid_parameters, unauthorized, blocked, rate_limited, quota_exceeded, timeout, network, not_found, '
     'unverified, upstream, internal or worker_lost.';
-comment on column public.search_run_sites.error_message is 'The reason, in one line for the user.';
+comment on column public.search_run_sites.error_message is
+    'The reason, in a sentence for the user, from worker.messages. What the operator needs is in the event '
+    'site_finished.';
 comment on column public.search_run_sites.retryable is
     'Whether the same search may succeed later; null without an error.';
 comment on column public.search_run_sites.progress is
@@ -220,7 +223,8 @@ comment on column public.run_events.event is
     'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
-    'Details: worker_id, attempt, status, error_code; for claimed, sites in the order in which they are searched.';
+    'Details: worker_id, attempt, status, error_code, message (for the operator); for claimed, sites in the order in '
+    'which they are searched.';
 
 create table public.saved_searches (
     id uuid primary key default gen_random_uuid(),

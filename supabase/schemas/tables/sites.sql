@@ -245,7 +245,8 @@ comment on column worker.site_waits.waited is 'How long it will have waited by d
 comment on column worker.site_waits.reason is
     'paused (the site failed, or asked for a pause), rate, quota or searches (the maximum number of concurrent '
     'searches).';
-comment on column worker.site_waits.message is 'The reason, in one line for the user.';
+comment on column worker.site_waits.message is
+    'The reason, in one line for the operator. Users read a sentence of worker.messages.';
 comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';

@@ -73,7 +73,7 @@ select is_empty('select from pg_temp.claim()', 'and no more');
 select results_eq(
     $$ select status::text, error_code, error_message, rescues, completed_at = worker.now(), jobs_found
        from public.search_runs join held using (id) $$,
-    $$ values ('failed', 'worker_lost', '3 workers died with this run', 3::smallint, true, 3) $$,
+    $$ values ('failed', 'worker_lost', 'The search of Beta was interrupted too often.', 3::smallint, true, 3) $$,
     'a run that kills its workers fails');
 select results_eq(
     $$ select site, status::text, error_code, retryable from public.search_run_sites, held where run_id = held.id order by site $$,

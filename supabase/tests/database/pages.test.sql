@@ -320,7 +320,7 @@ select is(pg_temp.save_items(id, 'alpha', 2, '[]', '[{"index": null, "type": "Ke
 select is(pg_temp.finish_run(id), 'partial', 'so the run is not complete') from unread;
 select results_eq(
     'select error_code, error_message, retryable from public.search_run_sites join unread on unread.id = run_id',
-    $$ values ('unverified', '1 of 2 pages could not be read; they are stored for reprocessing', true) $$, 'and says why');
+    $$ values ('unverified', 'Alpha gave no answer that could be read completely.', true) $$, 'and says why');
 
 select * from finish();
 rollback;

@@ -2,7 +2,7 @@
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();
-select plan(41);
+select plan(54);
 
 -- One attempt at a site: it finds these, and fails unless error_code is null.
 create function pg_temp.attempt_site(
@@ -31,8 +31,9 @@ create temporary table answer as select pg_temp.finish(id) as answer from run;
 select results_eq(
     $$ select status::text, attempts, error_code, error_message, progress, completed_at, jobs_found, progress_current
        from public.search_runs join run using (id) $$,
-    $$ values ('pending', 1::smallint, 'timeout', 'beta: said timeout; gamma: said not_found',
-               '{"step": "retrying", "details": {"sites": ["beta"]}}'::jsonb, null::timestamptz, 3, 21) $$,
+    $$ select 'pending', 1::smallint, 'timeout', 'Beta did not answer in time; it will be tried again at '
+               || worker.time_for_user(run_after) || '. Gamma does not know what was asked for: said not_found.',
+               '{"step": "retrying", "details": {"sites": ["beta"]}}'::jsonb, null::timestamptz, 3, 21 from public.search_runs join run using (id) $$,
     'a run whose failure may pass waits for another attempt, and says why');
 select is((select answer ->> 'status' from answer), 'pending', 'its worker is told so');
 select results_eq(
@@ -75,7 +76,7 @@ select pg_temp.attempt_site(id, 'beta', 2, '{b1,b2}') from run;
 select pg_temp.finish(id) from run;
 select results_eq(
     $$ select status::text, error_code, error_message, jobs_found, attempts from public.search_runs join run using (id) $$,
-    $$ values ('partial', 'not_found', 'gamma: said not_found', 4, 2::smallint) $$,
+    $$ values ('partial', 'not_found', 'Gamma does not know what was asked for: said not_found.', 4, 2::smallint) $$,
     'when the site succeeds only the permanent failure is left, and with attempts left it is final');
 select is(
     (select string_agg(event || coalesce(' ' || site, ''), ', ' order by run_events.id)
@@ -220,6 +221,26 @@ select is((select max_attempts from public.search_runs where client_context = '{
     'three attempts by default');
 select col_default_is('worker', 'settings', 'retry_delay', '00:00:30', 'the first delay is 30 seconds');
 select col_default_is('worker', 'settings', 'max_retry_delay', '00:15:00', 'the longest 15 minutes');
+
+-- What the user reads, and what the operator -----------------------------------------------------------------------
+
+select is(worker.message_for_user('network', 'zip_recruiter'), 'ZipRecruiter could not be reached.', 'a site has a name');
+select is(worker.message_for_user('blocked', 'some_board'), 'Some Board is not answering at the moment.', 'or is called by its key');
+select is(worker.message_for_user('new', 'indeed'), 'The search of Indeed failed.', 'a code without a sentence');
+select is(worker.message_for_user('quota', 'indeed', worker.now()),
+    'The quota of requests to Indeed is used up; it will be tried again at '
+        || to_char(worker.now() at time zone 'UTC', 'HH24:MI "UTC."'), 'a wait of today');
+select is(worker.message_for_user('quota', 'indeed', '2099-11-23 00:00:30+00'),
+    'The quota of requests to Indeed is used up; it will be tried again at 2099-11-23 00:00 UTC.', 'a wait of another day');
+select is(worker.message_for_user('invalid_parameters', 'naukri', reason => 'country: naukri does not cover de.'),
+    'Naukri cannot search for what was asked: country: naukri does not cover de.', 'what is wrong with the search');
+select is(worker.message_for_user('blocked', 'indeed', reason => 'HTTP 403'), 'Indeed is not answering at the moment.',
+    'what is wrong with the site is for the operator');
+select is(worker.message_for_user('not_found', 'indeed', reason => reason), 'Indeed does not know what was asked for.', reason)
+from unnest(array['HTTP 404', 'JSEARCH_VERSION: no such endpoint', 'the proxy knows nothing', 'https://a.test is gone',
+                  'response status code 404']) as reason;
+select is((select data ->> 'message' from public.run_events, run
+           where run_id = run.id and event = 'site_finished' and site = 'gamma'), 'said not_found', 'who reads it in the event');
 
 select * from finish();
 rollback;

@@ -117,7 +117,7 @@ select is(pg_temp.snapshot(), (select snapshot from before), 'and changes nothin
 select results_eq(
     $$ select jobs_found, progress_current, progress_total, progress, error_code, error_message, completed_at = worker.now()
        from public.search_runs join run using (id) $$,
-    $$ values (4, 6, 6, '{"step": "finished"}'::jsonb, 'blocked', 'beta: said blocked', true) $$,
+    $$ values (4, 6, 6, '{"step": "finished"}'::jsonb, 'blocked', 'Beta is not answering at the moment.', true) $$,
     'a finished run counts up, and tells why sites failed');
 select is_empty('select from worker.leases join run on run_id = id', 'a finished run has no lease');
 select throws_ok(format(call, run_id, lease_token), 'PT409', 'lease_lost', 'after the end:' || call)
@@ -139,7 +139,7 @@ select is((select public.worker_finish_run(run_id, pg_temp.token(run_id)) ->> 's
           format('alpha %s, beta %s', alpha, beta))
 from endings;
 select is((select error_code || ' ' || error_message from public.search_runs where id = run_id),
-          'timeout alpha: said timeout; beta: said blocked', 'the first site''s code and every site''s reason')
+          'timeout Alpha did not answer in time. Beta is not answering at the moment.', 'the first site''s code and every site''s reason')
 from endings where alpha = 'failed' and beta = 'failed';
 
 -- Final ----------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ do $$ begin perform from pg_temp.claim(); end $$;
 select is(pg_temp.carry_through('fresh', beta => 'partial'), 'partial', 'a site fails');
 select is(pg_temp.state('too late'), 'partial answered by fresh', 'followers are answered with what there is');
 select is((select error_code || ' ' || error_message from public.search_runs where id = pg_temp.id_of('too late')),
-    'blocked beta: said blocked', 'and why there is not more');
+    'blocked Beta is not answering at the moment.', 'and why there is not more');
 select is(pg_temp.ask('after partial', pg_temp.ada(), 'nurse'), 'pending', 'a partial run answers nobody later');
 
 -- A leader ends without an answer --------------------------------------------------------------------------------
