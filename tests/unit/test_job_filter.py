@@ -52,6 +52,7 @@ FOUND = [
     ("node.js", "NodeJS"),
     ("cicd", "CI/CD"),
     ("hr/payroll", "Payroll and HR"),
+    ('"Jr. Developer"', "Jr. Developer"),
     ("24/7", "24/7"),
     ("ci/cd", "CICD pipelines"),
     ("ux/ui", "UX-UI"),

@@ -64,6 +64,7 @@ _GENDERS = re.compile(
 )
 _GENDER_ENDING = re.compile(r"(?<=\w{4})(?:[:*_]|/-?|\(-?)in(?:nen)?\b\)?")
 
+_MAX_LENGTH_OF_ABBREVIATION = 3
 _MIN_LENGTH_WITH_PLURAL = 3
 _MIN_LENGTH_WITH_TRANSCRIPTION = 6
 _MIN_LENGTH_WITH_ROMANCE_PLURAL = 6
@@ -134,7 +135,9 @@ class _Term:
         pattern = _spellings(words[0])
         for before, word in pairwise(words):
             are_numbers = before[-1].isdigit() and word[0].isdigit()
-            pattern += _GAP + ("" if are_numbers else "?") + _spellings(word)
+            # `Jr. Developer`, but not `Big data. Engineer wanted`.
+            dot = r"\.?" if len(before) <= _MAX_LENGTH_OF_ABBREVIATION else ""
+            pattern += dot + _GAP + ("" if are_numbers else "?") + _spellings(word)
         first = re.escape(words[0][0])
         # `re` searches for the first letter fast if the assertion about what precedes it comes after it.
         self._search = re.compile(first + _start(words[0]) + pattern.removeprefix(first) + _end(words[-1])).search
