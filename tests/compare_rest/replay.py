@@ -45,10 +45,10 @@ class Side:
         self._uuids: dict[int, str] = {}
         self._seen: dict[str, int] = {}
 
-    async def send(self, record: Record) -> httpx.Response:
-        """Send a recorded request."""
+    async def send(self, record: Record, now: int) -> httpx.Response:
+        """Send a recorded request. The times in its token are seconds from `now`, a Unix time."""
         headers = {**record.headers}
-        if (authorization := self._authorization(record)) is not None:
+        if (authorization := self._authorization(record, now)) is not None:
             headers["authorization"] = authorization
         content = None if record.body is None else self._filled(record.body).encode()
         request = self._client.build_request(record.method, self._filled(record.path), headers=headers, content=content)
@@ -70,12 +70,12 @@ class Side:
     def _filled(self, text: str) -> str:
         return PLACEHOLDER.sub(lambda found: self._uuids.setdefault(int(found[1]), uuid_of(int(found[1]))), text)
 
-    def _authorization(self, record: Record) -> str | None:
+    def _authorization(self, record: Record, now: int) -> str | None:
         if record.authorization is not None:
             return record.authorization
         if record.claims is not None:
             claims = json.loads(self._filled(json.dumps(record.claims)))
-            return f"Bearer {_signed(claims, self._secret)}"
+            return f"Bearer {_signed(claims, now, self._secret)}"
         return f"Bearer {self._tokens.api_key(record.role)}" if record.role else None
 
 
@@ -84,9 +84,8 @@ def uuid_of(number: int) -> str:
     return str(uuid5(NAMESPACE_URL, f"record/{number}"))
 
 
-def _signed(claims: Any, secret: str) -> str:
+def _signed(claims: Any, now: int, secret: str) -> str:
     if isinstance(claims, dict):
-        now = int(time.time())
         claims = {
             name: value + now if name in ("exp", "nbf", "iat") and type(value) is int else value
             for name, value in claims.items()
@@ -150,17 +149,18 @@ async def compare(
             await reset()
             continue
         comparison.requests += 1
-        ours = await local.send(record)
+        now = int(time.time())  # the claims of both tokens are equal, and a response may have them
+        ours = await local.send(record, now)
         comparison.succeeded += ours.is_success
         if (why := _left_out(ours)) is not None:
             comparison.left_out[why] = comparison.left_out.get(why, 0) + 1
         elif (refusal := _refusal(ours)) is not None:
             answers = None
             if record.method in ("GET", "HEAD"):
-                answers = (await real.send(record)).is_success
+                answers = (await real.send(record, now)).is_success
             comparison.refused.append((record, refusal, answers))
         else:
-            theirs = await real.send(record)
+            theirs = await real.send(record, now)
             comparison.differences += _differences(record, ours, theirs, local, real)
     return comparison
 

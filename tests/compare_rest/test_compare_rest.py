@@ -154,13 +154,13 @@ async def test_a_status_that_differs(postgres: Postgres) -> None:
 
 async def test_what_is_refused_is_counted_and_changes_nothing(postgres: Postgres) -> None:
     put = Record("PUT", "/books?id=eq.1", role="service_role", body="{}")
-    inner = Record("GET", "/books?select=id,notes!inner(id)", role="service_role")
+    spread = Record("GET", "/notes?select=id,...books(title)", role="service_role")
     everything = Record("DELETE", "/books", role="service_role")
-    comparison, methods = await compared(postgres, same, put, inner, everything)
+    comparison, methods = await compared(postgres, same, put, spread, everything)
     assert (kinds(comparison), methods) == ([], ["GET"])
     assert [(message, answers) for _, message, answers in comparison.refused] == [
         ("the local stack does not know the method PUT", None),
-        ("the local stack does not know inner joins (!inner)", False),
+        ("the local stack does not know spread embeds (...)", False),
     ]
     assert sum(comparison.left_out.values()) == 1
 
