@@ -20,6 +20,7 @@ from worker.local.supabase.rest.foreign_keys import Constraint, ForeignKeys, Rel
 from worker.local.supabase.rest.relationships import Relationship, choose_relationship, in_order
 from worker.local.supabase.rest.resources import Resource
 from worker.local.supabase.rest.schema import ColumnTypes, Function, Table, choose_function
+from worker.local.supabase.rest.view_columns import view_columns
 
 Connection = psycopg.AsyncConnection[Any]
 _T = TypeVar("_T")
@@ -36,6 +37,9 @@ prepare pgrst_settings as select
         from pg_roles, unnest(rolconfig) as setting where rolname = $1 and setting like 'statement_timeout=%'
     );
 """
+_MAX_CACHED_STATES = 8
+_FOREIGN_KEYS: dict[tuple[str, str], ForeignKeys] = {}
+
 PREPARE = _PREPARE_SETTINGS + schema.PREPARE + foreign_keys.PREPARE
 """Statements that prepare the queries of this module on a connection."""
 
@@ -142,11 +146,18 @@ async def _begin(connection: Connection, request: ApiRequest, kind: type[_T]) ->
 
 
 async def _foreign_keys(connection: Connection) -> ForeignKeys:
-    relations = connection.cursor(row_factory=class_row(Relation))
-    await relations.execute("execute pgrst_relations")
-    constraints = connection.cursor(row_factory=class_row(Constraint))
-    await constraints.execute("execute pgrst_constraints")
-    return ForeignKeys(await relations.fetchall(), await constraints.fetchall())
+    """Return the foreign keys. They are derived once for each state of the schema."""
+    [state] = await (await connection.execute("execute pgrst_foreign_keys")).fetchall()
+    if state not in _FOREIGN_KEYS:
+        relations = [Relation(**relation) for relation in json.loads(state[0] or "[]")]
+        views = [relation.oid for relation in relations if relation.definition]
+        definitions = await (await connection.execute("execute pgrst_definitions(%s)", (views,))).fetchall()
+        constraints = [Constraint(**constraint) for constraint in json.loads(state[1] or "[]")]
+        keys = ForeignKeys(relations, constraints, {oid: view_columns(text) for oid, text in definitions})
+        if len(_FOREIGN_KEYS) >= _MAX_CACHED_STATES:
+            _FOREIGN_KEYS.clear()
+        _FOREIGN_KEYS[state] = keys
+    return _FOREIGN_KEYS[state]
 
 
 async def _names(connection: Connection, query: str, *parameters: Any) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from worker.local.supabase.rest.relationships import Cardinality, Relationship
 from worker.local.supabase.rest.sql import SCHEMA
-from worker.local.supabase.rest.view_columns import view_columns
+from worker.local.supabase.rest.view_columns import ViewColumn
 
 Columns = tuple[str, ...]
 
@@ -25,7 +25,7 @@ class Relation:
 
     Attributes:
         columns: Names of the columns, by their number as text.
-        definition: The stored query of a view that may be followed to its tables.
+        definition: The hash of the stored query of a view.
     """
 
     oid: int
@@ -81,23 +81,31 @@ class ForeignKeys:
     Args:
         relations: The tables with keys, and the views.
         constraints: The primary and foreign keys.
+        views: The columns of the views, by their oid.
     """
 
-    def __init__(self, relations: Iterable[Relation], constraints: Iterable[Constraint]) -> None:
+    def __init__(
+        self,
+        relations: Iterable[Relation],
+        constraints: Iterable[Constraint],
+        views: Mapping[int, Sequence[ViewColumn]],
+    ) -> None:
         self._relations = {relation.oid: relation for relation in relations}
+        self._views = views
         keys = [key for key in constraints if key.relation in self._relations]
         self._view_columns = self._columns_of_views()
         self._primary_keys = self._keys(keys)
         references = [key for key in keys if key.type == "f" and key.target in self._relations and not key.is_inherited]
         self._references = [reference for key in references for reference in self._referring(key)]
+        self._relationships = list(self._all())
 
     def relationships(self, origin: str) -> list[Relationship]:
         """Return the relationships of a table or view of the exposed schema."""
-        return [found for found in self._all() if found.origin == origin]
+        return [found for found in self._relationships if found.origin == origin]
 
     def related(self) -> list[tuple[str, str]]:
         """Return the names of all tables and views that are related."""
-        return [(found.origin, found.target) for found in self._all()]
+        return [(found.origin, found.target) for found in self._relationships]
 
     def primary_key(self, name: str) -> set[str]:
         """Return the columns of the primary key of a table or view of the exposed schema."""
@@ -125,10 +133,10 @@ class ForeignKeys:
 
     def _columns_of_views(self) -> dict[int, dict[tuple[int, int], list[str]]]:
         """Return the columns of each view by what they refer to, also through other views."""
-        direct = {oid: view_columns(one.definition) for oid, one in self._relations.items() if one.definition}
+        direct = self._views
         found: dict[int, dict[tuple[int, int], list[str]]] = {}
         for oid, view in self._relations.items():
-            if not view.definition or view.schema != SCHEMA:
+            if oid not in direct or view.schema != SCHEMA:
                 continue
             columns = found[oid] = defaultdict(list)
             for column in direct[oid]:
@@ -208,29 +216,44 @@ def _many_to_many(one: _Reference, other: _Reference) -> Iterator[Relationship]:
 
 
 PREPARE = """
-prepare pgrst_relations as
-select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, c.relkind in ('v', 'm') as is_view,
-    (
-        select json_object_agg(a.attnum, a.attname) from pg_attribute a
-        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    ) as columns,
-    case when n.nspname in ('public', 'extensions') then r.ev_action::text end as definition
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-left join pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN' and c.relkind in ('v', 'm')
-where c.relkind in ('r', 'p', 'f')
-    and exists (select from pg_constraint k where k.contype in ('p', 'f') and c.oid in (k.conrelid, k.confrelid))
-    or c.relkind in ('v', 'm') and n.nspname in ('public', 'extensions');
+prepare pgrst_foreign_keys as
+with used as (
+    select unnest(array[conrelid, confrelid]) as oid
+    from pg_constraint where contype in ('p', 'f') and connamespace <> 'pg_catalog'::regnamespace
+    union
+    select c.oid from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('v', 'm') and n.nspname in ('public', 'extensions')
+), relations as (
+    select c.oid::bigint as oid, n.nspname as schema, c.relname as name, c.relkind in ('v', 'm') as is_view,
+        (
+            select json_object_agg(a.attnum, a.attname order by a.attnum) from pg_attribute a
+            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        ) as columns,
+        md5(r.ev_action::text) as definition
+    from used
+    join pg_class c using (oid)
+    join pg_namespace n on n.oid = c.relnamespace
+    left join pg_rewrite r on r.ev_class = c.oid and r.rulename = '_RETURN' and c.relkind in ('v', 'm')
+), constraints as (
+    select k.oid, k.contype as type, k.conname as name, k.conrelid::bigint as relation, k.conkey as key,
+        k.confrelid::bigint as target, coalesce(k.confkey, '{}') as target_key, k.conparentid <> 0 as is_inherited,
+        exists (
+            select from pg_constraint u
+            where u.conrelid = k.conrelid and u.contype in ('p', 'u')
+                and u.conkey @> k.conkey and k.conkey @> u.conkey
+        ) as is_unique
+    from pg_constraint k
+    where k.contype in ('p', 'f') and k.connamespace <> 'pg_catalog'::regnamespace
+)
+select
+    (select json_agg(r order by r.oid)::text from relations r),
+    (select json_agg(to_jsonb(k) - 'oid' order by k.oid)::text from constraints k);
 
-prepare pgrst_constraints as
-select k.contype::text as type, k.conname::text as name, k.conrelid::bigint as relation, k.conkey as key,
-    k.confrelid::bigint as target, coalesce(k.confkey, '{}') as target_key, k.conparentid <> 0 as is_inherited,
-    exists (
-        select from pg_constraint u
-        where u.conrelid = k.conrelid and u.contype in ('p', 'u') and u.conkey @> k.conkey and k.conkey @> u.conkey
-    ) as is_unique
-from pg_constraint k
-where k.contype in ('p', 'f');
+prepare pgrst_definitions as
+select r.ev_class::bigint, r.ev_action::text
+from pg_rewrite r
+where r.ev_class = any ($1::bigint[]) and r.rulename = '_RETURN';
 
 prepare pgrst_computed as
 select p.proname::text

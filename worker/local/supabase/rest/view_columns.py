@@ -9,10 +9,8 @@ src/backend/nodes/outfuncs.c and src/include/nodes/primnodes.h.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
-_MAX_CACHED_VIEWS = 256
 # An escaped character, a bracket, or one of the fields.
 _TOKEN = re.compile(r"\\.|[(){}]|:(targetList)\b|:(resno|resorigtbl|resorigcol) ([0-9]+)", re.DOTALL)
 # ({QUERY :targetList ({TARGETENTRY ...} ...)}): brackets around the target list, and around the fields of an entry.
@@ -33,7 +31,6 @@ class ViewColumn(NamedTuple):
     column: int
 
 
-@lru_cache(_MAX_CACHED_VIEWS)
 def view_columns(definition: str) -> tuple[ViewColumn, ...]:
     """Return the columns of a view that are plain references.
 
