@@ -483,6 +483,9 @@ isOneToOne: true
         isOneToOne: true
         isSetofReturn: false
       } },
+"search_options":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "similar_items":
 { Args: { "item_id": string,"limit"?: number }; Returns: Database["public"]['CompositeTypes']["matched_item"][]
                           SetofOptions: {
@@ -500,7 +503,7 @@ isOneToOne: true
             }[]
                            },
 "worker_claim_runs":
-{ Args: { "claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"slots": number,"worker_id": string }; Returns: {
+{ Args: { "about"?: Json,"claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"slots": number,"worker_id": string }; Returns: {
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
                            },

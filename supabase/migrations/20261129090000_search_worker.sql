@@ -43,6 +43,7 @@ create table worker.settings (
     progress_interval interval not null default '1 second' check (progress_interval >= '0'),
     max_changes_per_interval integer not null default 50 check (max_changes_per_interval between 1 and 10000),
     max_live_followers smallint not null default 20 check (max_live_followers between 0 and 1000),
+    worker_timeout interval not null default '2 minutes' check (worker_timeout >= '10 seconds'),
     retry_delay interval not null default '30 seconds' check (retry_delay >= '0'),
     max_retry_delay interval not null default '15 minutes' check (max_retry_delay >= '0'),
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
@@ -90,6 +91,8 @@ comment on column worker.settings.max_changes_per_interval is
 comment on column worker.settings.max_live_followers is
     'Maximum number of followers that get each progress of their leader. If a run has more, they are updated only when '
     'it is claimed, waits and ends.';
+comment on column worker.settings.worker_timeout is
+    'How long after its last claim or heartbeat a worker counts as living. Longer than WORKER_POLL_IDLE_SECONDS.';
 comment on column worker.settings.retry_delay is
     'Delay before the second attempt, plus or minus 25 %. Doubles with each further attempt.';
 comment on column worker.settings.max_retry_delay is 'Maximum delay before an attempt, without the 25 %.';
@@ -472,7 +475,7 @@ comment on column public.saved_searches.name is 'Unique for each user; 1 to 200 
 comment on column public.saved_searches.parameters is 'The same as for a run, with the same validation.';
 
 -- tables/leases
--- Which worker may write to a running run, and which ended leaders still have runs that depend on them.
+-- Which workers live, which worker may write to a running run, and which ended leaders still have runs that depend on them.
 -- Calls: nothing.
 
 -- Heartbeats must be HOT updates: no index on the expiry (0 % HOT with one, 96.5 % without), and free space on each
@@ -519,6 +522,26 @@ comment on column worker.ended_leaders.sites is 'Its sites, if it was deleted.';
 comment on column worker.ended_leaders.results is 'Its results, if it was deleted.';
 comment on column worker.ended_leaders.is_handed_over is 'Whether one of its followers has become the new leader.';
 comment on column worker.ended_leaders.tried_at is 'When it was settled last: the oldest comes first.';
+
+-- Updated again and again: keep the updates HOT.
+create table worker.workers (
+    worker_id text primary key,
+    version text not null,
+    sites jsonb not null,
+    concurrency integer not null,
+    started_at timestamptz not null,
+    seen_at timestamptz not null
+) with (fillfactor = 50);
+comment on table worker.workers is
+    'The workers that have claimed or sent a heartbeat within a day. Written at most every 10 seconds for each.';
+comment on column worker.workers.worker_id is 'The worker''s name, as in its leases.';
+comment on column worker.workers.version is 'Version of the library.';
+comment on column worker.workers.sites is
+    'The sites that it can search now, by kind: {kind: [site]}. Without those whose credentials are missing.';
+comment on column worker.workers.concurrency is 'Maximum number of runs that it searches at the same time.';
+comment on column worker.workers.started_at is 'When it was started, by its own clock.';
+comment on column worker.workers.seen_at is
+    'Its last claim or heartbeat. It lives if this is younger than worker.settings.worker_timeout.';
 
 -- tables/organizations
 -- What sites say about employers: one row for each company, by the core of its name.
@@ -4976,8 +4999,49 @@ comment on function worker.promote_due_runs is
     'Makes a batch of delayed runs ready once they are due, unless another run searches for them.';
 
 -- runs/heartbeat
--- How long does a worker keep a run? As long as its heartbeats extend the lease.
+-- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
 -- Calls: kernel/clock.
+
+create function worker.describe_worker(worker_id text, about jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+    if jsonb_typeof(about -> 'sites') is distinct from 'object' then
+        raise sqlstate '22023' using message = 'about must be an object with version, sites, concurrency and started_at';
+    end if;
+    if exists (
+        select from worker.workers as known
+        where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
+          and (known.version, known.sites, known.concurrency, known.started_at) = (
+              about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+              (about ->> 'started_at')::timestamptz)
+    ) then
+        return;
+    end if;
+    insert into worker.workers as known (worker_id, version, sites, concurrency, started_at, seen_at)
+    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+            (about ->> 'started_at')::timestamptz, worker.now())
+    on conflict on constraint workers_pkey do update set
+        version = excluded.version, sites = excluded.sites, concurrency = excluded.concurrency,
+        started_at = excluded.started_at, seen_at = excluded.seen_at;
+end;
+$$;
+comment on function worker.describe_worker is
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}. Writes at most every '
+    '10 seconds, unless something has changed.';
+
+create function worker.see_worker(worker_id text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.workers as known set seen_at = worker.now()
+    from (
+        select seen.worker_id from worker.workers as seen
+        where seen.worker_id = see_worker.worker_id and seen.seen_at < worker.now() - interval '10 seconds'
+        -- Its claim may be writing the row, and wait for the leases of this heartbeat.
+        for no key update skip locked
+    ) as stale
+    where known.worker_id = stale.worker_id;
+end;
+comment on function worker.see_worker is 'Notes that a worker lives, at most every 10 seconds.';
 
 create function public.worker_heartbeat(worker_id text, leases jsonb)
 returns table (run_id uuid, lease_token uuid, state text)
@@ -4998,6 +5062,7 @@ begin
     set expires_at = worker.now() + lease.duration
     from held
     where lease.run_id = held.run_id;
+    perform worker.see_worker(worker_heartbeat.worker_id);
 
     -- A second statement, because a run may have finished while the first one waited for its lease.
     return query
@@ -5213,7 +5278,8 @@ $$;
 comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
 
 create function public.worker_claim_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
+    about jsonb default null
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -5227,6 +5293,8 @@ begin
     if lease_seconds is null or lease_seconds not between 5 and 3600 then
         raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
     end if;
+
+    perform worker.describe_worker(worker_claim_runs.worker_id, about) where about is not null;
 
     -- A retried claim may run at the same time as the first one.
     perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));
@@ -5254,7 +5322,8 @@ end;
 $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
-    'same claim_id returns the same runs. sites are the unfinished ones, the best first: {site, attempt, account, '
+    'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
+    'sites, concurrency, started_at}. sites are the unfinished ones, the best first: {site, attempt, account, '
     'cursor, next_page, is_fetched}, where is_fetched means that all pages are saved.';
 
 -- runs/start_site
@@ -6726,6 +6795,7 @@ begin
 
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    delete from worker.workers as known where known.seen_at < worker.now() - interval '1 day';
     -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
     perform worker.delete_unused_organizations(10 * settings.retention_batch);
     return is_full or deleted >= settings.retention_batch / 10;
@@ -6955,6 +7025,74 @@ end;
 $$;
 comment on function public.cancel_search is
     'Ends a pending or running run of the signed-in user at once, and returns it. A finished run stays as it is.';
+
+-- frontends/search_options
+-- What can a user search for, where, and with which parameters? As the rules of the kinds say; a site can be searched if a
+-- living worker has it.
+-- Calls: kernel/clock, kernel/messages.
+
+create function worker.site_pauses(user_id uuid) returns table (site text, paused_until timestamptz)
+language sql stable set search_path = ''
+begin atomic
+    select pause.site, max(pause.paused_until)
+    from (
+        select health.site, health.account, health.paused_until from worker.site_health as health
+        union all
+        select bucket.bucket, bucket.account, bucket.paused_until from worker.site_buckets as bucket
+        union all
+        select failed.site, failed.account, failed.failed_at + failed.pause from worker.site_failures as failed
+        where failed.user_id = site_pauses.user_id
+    ) as pause (site, account, paused_until)
+    where pause.paused_until > worker.now()
+      and (pause.account = '' or exists (
+          select from worker.accounts as own
+          where own.user_id = site_pauses.user_id and own.site = pause.site and own.account = pause.account))
+    group by pause.site;
+end;
+comment on function worker.site_pauses is
+    'Returns until when sites are paused for a user: for all users, for the user alone, or for an account of the user.';
+
+create function public.search_options() returns jsonb
+language sql stable security definer set search_path = ''
+begin atomic
+    with searchable as materialized (
+        select distinct kind.key as kind, site.value as site
+        from worker.workers as known
+        cross join worker.settings as settings
+        cross join lateral jsonb_each(known.sites) as kind
+        cross join lateral jsonb_array_elements_text(kind.value) as site
+        where known.seen_at > worker.now() - settings.worker_timeout
+    ), paused as materialized (
+        select pause.site, pause.paused_until from worker.site_pauses(auth.uid()) as pause
+    ), offered as (
+        select rule.kind, jsonb_agg(jsonb_build_object(
+            'site', named.site, 'label', worker.site_label(named.site),
+            'is_searchable', searchable.site is not null, 'paused_until', paused.paused_until) order by named.ordinal) as sites
+        from worker.parameter_rules as rule
+        cross join lateral unnest(rule.allowed) with ordinality as named (site, ordinal)
+        left join searchable on searchable.kind = rule.kind and searchable.site = named.site
+        left join paused on paused.site = named.site
+        where rule.name = 'sites'
+        group by rule.kind
+    ), ruled as (
+        select rule.kind, jsonb_agg(jsonb_build_object(
+            'name', rule.name, 'type', rule.type, 'is_required', rule.is_required, 'minimum', rule.minimum,
+            'maximum', rule.maximum, 'allowed', rule.allowed, 'default', rule.default_value,
+            'names_boards_of', rule.names_boards_of) order by rule.is_required desc, rule.name) as parameters
+        from worker.parameter_rules as rule
+        group by rule.kind
+    )
+    select jsonb_build_object('kinds', coalesce(jsonb_agg(jsonb_build_object(
+        'kind', known.kind, 'is_private', known.is_private, 'parameters', ruled.parameters,
+        'sites', coalesce(offered.sites, '[]')) order by known.kind), '[]'))
+    from worker.kinds as known
+    join ruled on ruled.kind = known.kind
+    left join offered on offered.kind = known.kind;
+end;
+comment on function public.search_options is
+    'Returns what a form needs: {kinds: [{kind, is_private, parameters, sites}]}. parameters are {name, type, is_required, '
+    'minimum, maximum, allowed, default, names_boards_of}, as in worker.parameter_rules. sites are {site, label, '
+    'is_searchable, paused_until}: whether a living worker can search it, and until when it is paused for the caller.';
 
 -- frontends/run_sites
 -- How far is each site of a run? The rows of the run that searches say it: the run itself, its leader, or the run that
@@ -7429,7 +7567,7 @@ begin
                                     'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
-    foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
+    foreach relation in array array['leases', 'workers', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
@@ -7466,7 +7604,7 @@ begin
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
-              'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
+              'page_of_run_items', 'insights_of_run', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',

@@ -107,6 +107,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "enqueue_search": {"user"},
     "rerun_search": {"user"},
     "cancel_search": {"user"},
+    "search_options": {"user"},
     "run_saved_search": {"user"},
     "mark_seen": {"user"},
     "last_seen": {"user", "service_role"},
@@ -149,7 +150,7 @@ WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
-    "site_failures", "site_shares", "user_activity", "sites", "messages",
+    "site_failures", "site_shares", "user_activity", "sites", "messages", "workers",
 }  # fmt: skip
 
 # What is not there without pgvector.
@@ -458,6 +459,7 @@ async def test_function(world: World, function: str) -> None:
         "worker_finish_run": lease(run),
         "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_status": {},
+        "search_options": {},
         "worker_delete_expired": {},
         "worker_reprocess": {"source": "nobody"},
         "worker_claim_pages": {"sources": ["nobody"], "batch": 1},

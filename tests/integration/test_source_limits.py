@@ -28,6 +28,9 @@ from worker.local.supabase.stack import Endpoints
 from worker.model import Observed, Progress, Run, SiteLimits
 from worker.sources import Search
 
+# What the worker says of itself.
+SEARCHABLE: LiteralString = "select sites -> %s from worker.workers order by seen_at desc limit 1"
+
 
 @pytest.fixture
 async def kind(kind: str, database: Connection) -> str:
@@ -265,6 +268,7 @@ async def test_missing_credentials_fail_the_site_before_anything_else(
     row, of_site = await state(user, run)
     assert (row["status"], row["error_code"], of_site[sites[0]]["retryable"]) == ("failed", "unauthorized", False)
     assert "BOARD" not in row["error_message"]
+    assert await rows(database, SEARCHABLE, [source.kind]) == [(None,)]
     (missing,) = await rows(
         database,
         "select data ->> 'message' from public.run_events where run_id = %s and event = 'site_finished'",
@@ -289,6 +293,7 @@ async def test_without_an_account_a_site_that_needs_one_fails_and_with_one_it_ge
     row, _ = await state(user, run)
     assert (row["status"], row["error_code"]) == ("failed", "unauthorized")
     assert "account" in row["error_message"]
+    assert await rows(database, SEARCHABLE, [source.kind]) == [(list(source.sites),)]
 
     await database.execute(
         "insert into worker.accounts (user_id, site, account) values (%s, %s, 'account-1')", [row["user_id"], sites[0]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,6 +39,7 @@ from worker.model import (
     Transformed,
 )
 from worker.settings import Settings
+from worker.version import __version__
 
 SCHEMA_VERSION = 4
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
@@ -73,6 +74,21 @@ async def open_queue(settings: Settings, *, timeout_seconds: float | None = None
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What frontends and operators learn of a worker.
+
+    Attributes:
+        concurrency: Maximum number of concurrent runs.
+        sites: The sites that it can search, by kind; without those whose credentials are missing.
+        started_at: When it was started.
+    """
+
+    concurrency: int
+    sites: Mapping[str, Sequence[str]]
+    started_at: datetime
+
+
 class Queue:
     """The queue, with the RPCs of the worker.
 
@@ -98,7 +114,9 @@ class Queue:
         rows: list[dict[str, Json]] = await self._call("worker_site_health", patience_seconds=patience_seconds)
         return rows
 
-    async def claim(self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = ()) -> list[Run]:
+    async def claim(
+        self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = (), about: WorkerInfo | None = None
+    ) -> list[Run]:
         """Lease up to `slots` ready runs of the given kinds.
 
         Args:
@@ -106,6 +124,7 @@ class Queue:
             slots: Maximum number of runs.
             held: The leases of this worker. They are extended first, so that after an outage a worker does not claim
                 its own runs as those of a dead worker.
+            about: What is stored of this worker; None: nothing.
         """
         rows = await self._call(
             "worker_claim_runs",
@@ -117,6 +136,7 @@ class Queue:
             lease_seconds=self._lease_seconds,
             claim_id=str(uuid4()),
             held=codec.leases(held),
+            about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
         )
         return [codec.run(row) for row in rows]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from worker.database.queue import Queue
+from worker.database.queue import Queue, WorkerInfo
 from worker.database.wakeup import Wakeup
 from worker.engine.execution import Execution
 from worker.engine.summary import log_summary
@@ -58,6 +58,7 @@ class Loop:
         wakeup: Decides when to poll.
         kinds: Kinds of runs to claim. Other workers may claim the others.
         options: How much at once, and for how long.
+        about: What is stored of this worker.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -69,12 +70,14 @@ class Loop:
         kinds: frozenset[str],
         options: LoopOptions,
         *,
+        about: WorkerInfo,
         on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._execution = execution
         self._wakeup = wakeup
         self._kinds = kinds
+        self._about = about
         self._options = options
         self._on_searched = on_searched
         self._runs_left = options.max_runs
@@ -146,7 +149,7 @@ class Loop:
         if slots <= 0:
             return False
         try:
-            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches))
+            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches), about=self._about)
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
             if is_misconfigured or (self._options.until_empty and not self._searches):

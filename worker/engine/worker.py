@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from worker.database.queue import Queue, open_queue
+from worker.database.queue import Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
@@ -183,7 +184,7 @@ class Worker:
             background, on_searched = self._background(queue, embedder)
             # Apart from the others, because embedding a batch may take minutes.
             scheduling = Background({"Firing schedules": Scheduling(queue)})
-            loop = Loop(queue, execution, wakeup, kinds, options, on_searched=on_searched)
+            loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
             if self._stops:
                 return
             self._working = background, scheduling, loop
@@ -207,6 +208,13 @@ class Worker:
                     await background.work_off(began_at + options.max_seconds - EXIT_SECONDS - clock())
                 elif options.until_empty:
                     await background.work_off(LAST_ROUND_SECONDS, rounds=1)
+
+    def _about(self) -> WorkerInfo:
+        sites: defaultdict[str, list[str]] = defaultdict(list)
+        for (kind, site), source in self._sources_by_site.items():
+            if all(source.credentials.values()):
+                sites[kind].append(site)
+        return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
 
     def _background(self, queue: Queue, embedder: Embedder | None) -> tuple[Background, Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""

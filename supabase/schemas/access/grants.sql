@@ -16,7 +16,7 @@ begin
                                     'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
-    foreach relation in array array['leases', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
+    foreach relation in array array['leases', 'workers', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
@@ -53,7 +53,7 @@ begin
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
-              'page_of_run_items', 'insights_of_run', 'worker_claim_runs', 'worker_heartbeat',
+              'page_of_run_items', 'insights_of_run', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',

@@ -121,7 +121,8 @@ $$;
 comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
 
 create function public.worker_claim_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
+    about jsonb default null
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -135,6 +136,8 @@ begin
     if lease_seconds is null or lease_seconds not between 5 and 3600 then
         raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
     end if;
+
+    perform worker.describe_worker(worker_claim_runs.worker_id, about) where about is not null;
 
     -- A retried claim may run at the same time as the first one.
     perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));
@@ -162,5 +165,6 @@ end;
 $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
-    'same claim_id returns the same runs. sites are the unfinished ones, the best first: {site, attempt, account, '
+    'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
+    'sites, concurrency, started_at}. sites are the unfinished ones, the best first: {site, attempt, account, '
     'cursor, next_page, is_fetched}, where is_fetched means that all pages are saved.';

@@ -1,5 +1,46 @@
--- How long does a worker keep a run? As long as its heartbeats extend the lease.
+-- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
 -- Calls: kernel/clock.
+
+create function worker.describe_worker(worker_id text, about jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+    if jsonb_typeof(about -> 'sites') is distinct from 'object' then
+        raise sqlstate '22023' using message = 'about must be an object with version, sites, concurrency and started_at';
+    end if;
+    if exists (
+        select from worker.workers as known
+        where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
+          and (known.version, known.sites, known.concurrency, known.started_at) = (
+              about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+              (about ->> 'started_at')::timestamptz)
+    ) then
+        return;
+    end if;
+    insert into worker.workers as known (worker_id, version, sites, concurrency, started_at, seen_at)
+    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+            (about ->> 'started_at')::timestamptz, worker.now())
+    on conflict on constraint workers_pkey do update set
+        version = excluded.version, sites = excluded.sites, concurrency = excluded.concurrency,
+        started_at = excluded.started_at, seen_at = excluded.seen_at;
+end;
+$$;
+comment on function worker.describe_worker is
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}. Writes at most every '
+    '10 seconds, unless something has changed.';
+
+create function worker.see_worker(worker_id text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.workers as known set seen_at = worker.now()
+    from (
+        select seen.worker_id from worker.workers as seen
+        where seen.worker_id = see_worker.worker_id and seen.seen_at < worker.now() - interval '10 seconds'
+        -- Its claim may be writing the row, and wait for the leases of this heartbeat.
+        for no key update skip locked
+    ) as stale
+    where known.worker_id = stale.worker_id;
+end;
+comment on function worker.see_worker is 'Notes that a worker lives, at most every 10 seconds.';
 
 create function public.worker_heartbeat(worker_id text, leases jsonb)
 returns table (run_id uuid, lease_token uuid, state text)
@@ -20,6 +61,7 @@ begin
     set expires_at = worker.now() + lease.duration
     from held
     where lease.run_id = held.run_id;
+    perform worker.see_worker(worker_heartbeat.worker_id);
 
     -- A second statement, because a run may have finished while the first one waited for its lease.
     return query

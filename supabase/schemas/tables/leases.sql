@@ -1,4 +1,4 @@
--- Which worker may write to a running run, and which ended leaders still have runs that depend on them.
+-- Which workers live, which worker may write to a running run, and which ended leaders still have runs that depend on them.
 -- Calls: nothing.
 
 -- Heartbeats must be HOT updates: no index on the expiry (0 % HOT with one, 96.5 % without), and free space on each
@@ -45,3 +45,23 @@ comment on column worker.ended_leaders.sites is 'Its sites, if it was deleted.';
 comment on column worker.ended_leaders.results is 'Its results, if it was deleted.';
 comment on column worker.ended_leaders.is_handed_over is 'Whether one of its followers has become the new leader.';
 comment on column worker.ended_leaders.tried_at is 'When it was settled last: the oldest comes first.';
+
+-- Updated again and again: keep the updates HOT.
+create table worker.workers (
+    worker_id text primary key,
+    version text not null,
+    sites jsonb not null,
+    concurrency integer not null,
+    started_at timestamptz not null,
+    seen_at timestamptz not null
+) with (fillfactor = 50);
+comment on table worker.workers is
+    'The workers that have claimed or sent a heartbeat within a day. Written at most every 10 seconds for each.';
+comment on column worker.workers.worker_id is 'The worker''s name, as in its leases.';
+comment on column worker.workers.version is 'Version of the library.';
+comment on column worker.workers.sites is
+    'The sites that it can search now, by kind: {kind: [site]}. Without those whose credentials are missing.';
+comment on column worker.workers.concurrency is 'Maximum number of runs that it searches at the same time.';
+comment on column worker.workers.started_at is 'When it was started, by its own clock.';
+comment on column worker.workers.seen_at is
+    'Its last claim or heartbeat. It lives if this is younger than worker.settings.worker_timeout.';

@@ -9,6 +9,7 @@ create table worker.settings (
     progress_interval interval not null default '1 second' check (progress_interval >= '0'),
     max_changes_per_interval integer not null default 50 check (max_changes_per_interval between 1 and 10000),
     max_live_followers smallint not null default 20 check (max_live_followers between 0 and 1000),
+    worker_timeout interval not null default '2 minutes' check (worker_timeout >= '10 seconds'),
     retry_delay interval not null default '30 seconds' check (retry_delay >= '0'),
     max_retry_delay interval not null default '15 minutes' check (max_retry_delay >= '0'),
     max_pending_per_user integer default 100 check (max_pending_per_user >= 1),
@@ -56,6 +57,8 @@ comment on column worker.settings.max_changes_per_interval is
 comment on column worker.settings.max_live_followers is
     'Maximum number of followers that get each progress of their leader. If a run has more, they are updated only when '
     'it is claimed, waits and ends.';
+comment on column worker.settings.worker_timeout is
+    'How long after its last claim or heartbeat a worker counts as living. Longer than WORKER_POLL_IDLE_SECONDS.';
 comment on column worker.settings.retry_delay is
     'Delay before the second attempt, plus or minus 25 %. Doubles with each further attempt.';
 comment on column worker.settings.max_retry_delay is 'Maximum delay before an attempt, without the 25 %.';
