@@ -120,14 +120,14 @@ isOneToOne: false
                   ]
                 },"saved_searches": {
                   Row: {
-                    "created_at": string,"id": string,"kind": string,"name": string,"parameters": NonNullable<Json>,"updated_at": string,"user_id": string,"workspace_id": string | null
+                    "collection": string | null,"created_at": string,"id": string,"kind": string,"name": string,"parameters": NonNullable<Json>,"updated_at": string,"user_id": string,"workspace_id": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"id"?: string,"kind": string,"name": string,"parameters": NonNullable<Json>,"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "collection"?: string | null,"created_at"?: string,"id"?: string,"kind": string,"name": string,"parameters": NonNullable<Json>,"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Update: {
-                    "created_at"?: string,"id"?: string,"kind"?: string,"name"?: string,"parameters"?: NonNullable<Json>,"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
+                    "collection"?: string | null,"created_at"?: string,"id"?: string,"kind"?: string,"name"?: string,"parameters"?: NonNullable<Json>,"updated_at"?: string,"user_id"?: string,"workspace_id"?: string | null
                   }
                   Relationships: [
                     
@@ -494,6 +494,9 @@ isOneToOne: true
         isOneToOne: false
         isSetofReturn: true
       } },
+"worker_apply_collections":
+{ Args: { "collections": Json,"namespace": string,"owner": string }; Returns: Json
+                           },
 "worker_claim_embeddings":
 { Args: { "batch": number,"model": string }; Returns: Json
                            },
@@ -506,6 +509,9 @@ isOneToOne: true
 { Args: { "about"?: Json,"claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"slots": number,"worker_id": string }; Returns: {
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
+                           },
+"worker_collections":
+{ Args: Record<PropertyKey, never>; Returns: Json
                            },
 "worker_delete_expired":
 { Args: Record<PropertyKey, never>; Returns: number

@@ -51,6 +51,7 @@ create table worker.settings (
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
     max_slots_per_week_per_user integer default 500 check (max_slots_per_week_per_user >= 1),
+    max_searches_per_namespace integer not null default 2000 check (max_searches_per_namespace between 1 and 10000),
     catch_up interval not null default '2 hours' check (catch_up >= '0'),
     schedule_jitter interval not null default '2 minutes' check (schedule_jitter >= '0'),
     max_failures_in_a_row smallint not null default 5 check (max_failures_in_a_row >= 1),
@@ -104,9 +105,12 @@ comment on column worker.settings.max_running_per_user is
     'Maximum number of runs of a user that are searched at the same time, by all workers; further runs wait. Null '
     'for no limit.';
 comment on column worker.settings.max_saved_searches_per_user is
-    'Maximum number of saved searches of a user; null for no limit.';
+    'Maximum number of saved searches of a user, without those of collections; null for no limit.';
 comment on column worker.settings.max_slots_per_week_per_user is
-    'Maximum number of times a week that the saved searches of a user are repeated; null for no limit.';
+    'Maximum number of times a week that the saved searches of a user are repeated, without those of collections; null '
+    'for no limit.';
+comment on column worker.settings.max_searches_per_namespace is
+    'Maximum number of searches in the collections of one namespace.';
 comment on column worker.settings.catch_up is
     'A slot that is later than this is skipped: its search starts at the next one.';
 comment on column worker.settings.schedule_jitter is
@@ -464,15 +468,21 @@ create table public.saved_searches (
     name text not null constraint saved_searches_name_length check (length(name) between 1 and 200),
     kind text not null,
     parameters jsonb not null,
+    collection text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint saved_searches_name unique (user_id, name)
 );
+create index saved_searches_namespace on public.saved_searches (split_part(collection, '/', 1))
+    where collection is not null;
 comment on table public.saved_searches is 'Searches that a user has saved under a name.';
 comment on column public.saved_searches.user_id is 'Owner; by default the signed-in user.';
 comment on column public.saved_searches.workspace_id is 'The frontend''s own grouping.';
 comment on column public.saved_searches.name is 'Unique for each user; 1 to 200 characters.';
 comment on column public.saved_searches.parameters is 'The same as for a run, with the same validation.';
+comment on column public.saved_searches.collection is
+    'The collection of an operator that it belongs to, as namespace/name; null if a user has saved it. Set by '
+    'worker_apply_collections alone.';
 
 -- tables/leases
 -- Which workers live, which worker may write to a running run, and which ended leaders still have runs that depend on them.
@@ -2568,8 +2578,9 @@ begin
     from (select distinct saved.user_id from new_searches as saved order by saved.user_id) as saving;
 
     if exists (
-        select from (select distinct saved.user_id from new_searches as saved) as saving
-        where most < (select count(*) from public.saved_searches as saved where saved.user_id = saving.user_id)
+        select from (select distinct saved.user_id from new_searches as saved where saved.collection is null) as saving
+        where most < (select count(*) from public.saved_searches as saved
+                      where saved.user_id = saving.user_id and saved.collection is null)
     ) then
         raise sqlstate 'PT429' using
             message = format('at most %s saved searches of a user are kept: delete some', most),
@@ -2594,7 +2605,7 @@ create function worker.is_time_zone(name text) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
     -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
-    if name !~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' then
+    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
         return false;
     end if;
     perform now() at time zone name;
@@ -2605,6 +2616,20 @@ end;
 $$;
 comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
 
+create function worker.schedule_problem(time_zone text, times time[], weekdays smallint[]) returns text
+language sql stable set search_path = ''
+return case
+    when not worker.is_time_zone(time_zone)
+        then 'time_zone must be the IANA name of a time zone, such as Europe/London'
+    when cardinality(times) between 1 and 24 is not true or array_position(times, null) is not null
+        then 'times must be a list of 1 to 24 times of day'
+    when exists (select from unnest(times) as daily (time) where extract(second from daily.time) <> 0)
+        then 'times must be in whole minutes'
+    when (cardinality(weekdays) between 1 and 7 and weekdays <@ '{1,2,3,4,5,6,7}') is not true
+        then 'weekdays must be a list of numbers from 1 (Monday) to 7 (Sunday)'
+end;
+comment on function worker.schedule_problem is 'Returns what is wrong with a schedule; null if nothing is.';
+
 create function worker.check_schedule() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -2613,15 +2638,7 @@ begin
     if tg_op = 'INSERT' then
         perform worker.count_request_row();
     end if;
-    problem := case
-        when not worker.is_time_zone(new.time_zone) then 'time_zone must be the IANA name of a time zone, such as Europe/London'
-        when cardinality(new.times) not between 1 and 24 or array_position(new.times, null) is not null
-            then 'times must be a list of 1 to 24 times of day'
-        when exists (select from unnest(new.times) as daily (time) where extract(second from daily.time) <> 0)
-            then 'times must be in whole minutes'
-        when cardinality(new.weekdays) not between 1 and 7 or not new.weekdays <@ '{1,2,3,4,5,6,7}'
-            then 'weekdays must be a list of numbers from 1 (Monday) to 7 (Sunday)'
-    end;
+    problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
     if problem is not null then
         raise sqlstate '22023' using message = problem;
     end if;
@@ -2652,16 +2669,20 @@ create trigger check_schedule before insert or update on public.search_schedules
 create function worker.count_slots() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-    owner_id uuid := (select saved.user_id from public.saved_searches as saved where saved.id = new.saved_search_id);
+    owner_id uuid := (select saved.user_id from public.saved_searches as saved
+                      where saved.id = new.saved_search_id and saved.collection is null);
     most integer := (select settings.max_slots_per_week_per_user from worker.settings as settings);
 begin
+    if owner_id is null then  -- worker_apply_collections has limits of its own
+        return null;
+    end if;
     -- Serialize concurrent changes of a user, as in worker.check_quotas.
     perform pg_advisory_xact_lock(hashtextextended('worker.count_slots ' || owner_id, 0));
     if most < (
         select sum(cardinality(schedule.times) * cardinality(schedule.weekdays))
         from public.saved_searches as saved
         join public.search_schedules as schedule on schedule.saved_search_id = saved.id
-        where saved.user_id = owner_id
+        where saved.user_id = owner_id and saved.collection is null
     ) then
         raise sqlstate 'PT429' using
             message = format('the searches of a user are repeated at most %s times a week: choose fewer times', most),
@@ -2769,7 +2790,8 @@ begin atomic
     from worker.settings as settings
     cross join lateral (
         select schedule.saved_search_id, schedule.last_run_id, passed.slot_at, passed.slots,
-               worker.seen_at(saved.user_id) as seen_at, worker.failures_in_a_row(schedule) as failures
+               case when saved.collection is null then worker.seen_at(saved.user_id) end as seen_at,
+               worker.failures_in_a_row(schedule) as failures
         from public.search_schedules as schedule
         join public.saved_searches as saved on saved.id = schedule.saved_search_id
         cross join lateral (
@@ -2914,6 +2936,38 @@ $$;
 comment on function public.worker_fire_schedules is
     'Decides a batch of the schedules that are due: {started, skipped, paused, next_in_seconds}. Each slot is decided '
     'once, by any number of callers. next_in_seconds is 0 while more are due, and null without schedules.';
+
+-- schedules/cron
+-- How does pg_cron fire schedules? The commands for the owner of the database. Nothing here needs the extension.
+-- Calls: nothing.
+
+create function worker.cron_commands() returns setof text
+language plpgsql stable set search_path = '' as $$
+declare
+    jobs text[] := '{}';
+begin
+    if to_regclass('cron.job') is null then
+        if not exists (select from pg_available_extensions as extension where extension.name = 'pg_cron') then
+            return next '-- This database has no pg_cron. Let a worker or a route of your frontend fire schedules.';
+            return;
+        end if;
+        return next format('create extension %I;', 'pg_cron');
+    else
+        execute 'select array(select job.jobname from cron.job as job where job.active)' into jobs;
+    end if;
+    if 'fire-schedules' <> all (jobs) then
+        return next 'select cron.schedule(''fire-schedules'', ''* * * * *'', '
+            '''select public.worker_fire_schedules() from generate_series(1, 5)'');';
+    end if;
+    if 'forget-fired-schedules' <> all (jobs) then
+        return next 'select cron.schedule(''forget-fired-schedules'', ''30 3 * * *'', '
+            '''delete from cron.job_run_details where end_time < now() - interval ''''7 days'''''');';
+    end if;
+end;
+$$;
+comment on function worker.cron_commands is
+    'Returns the commands by which pg_cron fires schedules: up to 1,000 a minute, and without a history of more than a '
+    'week. No command if it does already.';
 
 -- sites/accounts
 -- Through which account is a site searched for a run? The user's account for the run's workspace, otherwise the user's
@@ -4952,6 +5006,243 @@ comment on function public.worker_start_import is
     'status, lease_token}. Without a lease_token, the run with this idempotency_key has succeeded, or is running. The '
     'same claim_id gets the same lease.';
 
+-- collections/expand
+-- Which searches is a collection? Each of its terms in each of its places, with its other parameters.
+-- Calls: nothing.
+
+create function worker.collected_name(collection text, term text, place text) returns text
+language sql immutable set search_path = ''
+begin atomic
+    select case
+        when length(plain.name) <= 200 and position(' in ' in term) = 0 and coalesce(position(' in ' in place), 0) = 0
+            then plain.name
+        -- Otherwise two searches could have one name.
+        else left(plain.name, 189) || ' #' || left(
+            encode(sha256(convert_to(jsonb_build_array(term, place)::text, 'UTF8')), 'hex'), 9)
+    end
+    from (select collection || ': ' || term || coalesce(' in ' || place, '') as name) as plain;
+end;
+comment on function worker.collected_name is
+    'Returns the name of a search of a collection: namespace/collection: term in place. Unique for its term and place.';
+
+create function worker.collected_searches(namespace text, collections jsonb) returns table (
+    collection text, name text, kind text, parameters jsonb, time_zone text, times time[], weekdays smallint[]
+)
+language sql stable set search_path = ''
+begin atomic
+    select distinct on (named.collection, named.name)
+           named.collection, named.name, given.kind,
+           coalesce(given.parameters, '{}') || jsonb_strip_nulls(jsonb_build_object('sites', given.sites))
+               || jsonb_build_object('search_term', term.text)
+               || case when place.text is null then '{}'
+                       when has_places.is_list then jsonb_build_object('locations', jsonb_build_array(place.text))
+                       else jsonb_build_object('location', place.text) end,
+           given.time_zone,
+           array(select distinct daily.time from unnest(given.times) as daily (time) order by daily.time),
+           array(select distinct weekly.day from unnest(given.weekdays) as weekly (day) order by weekly.day)
+    from jsonb_to_recordset(collected_searches.collections) as given (
+        name text, kind text, terms jsonb, places jsonb, sites jsonb, parameters jsonb, time_zone text, times time[],
+        weekdays smallint[])
+    cross join lateral (
+        select coalesce(bool_and(rule.name = 'locations'), false) as is_list
+        from worker.parameter_rules as rule
+        where rule.kind = given.kind and rule.name in ('location', 'locations')
+    ) as has_places
+    cross join lateral jsonb_array_elements_text(given.terms) as term (text)
+    left join lateral jsonb_array_elements_text(coalesce(given.places, '[]')) as place (text) on true
+    cross join lateral (
+        select collected_searches.namespace || '/' || given.name as collection,
+               worker.collected_name(collected_searches.namespace || '/' || given.name, term.text, place.text) as name
+    ) as named
+    order by named.collection, named.name;
+end;
+comment on function worker.collected_searches is
+    'Returns the searches of the collections of a namespace, and when they are repeated.';
+
+-- collections/check
+-- Are these collections valid? They are checked before anything is written, like what users send: each search as a run,
+-- and each schedule. A message names the collection.
+-- Calls: parameters/check, schedules/check, collections/expand.
+
+create function worker.collection_problem(namespace text, collections jsonb) returns text
+language sql stable set search_path = ''
+begin atomic
+    with given as (
+        select named.name, named.time_zone, named.times, named.weekdays,
+               coalesce(jsonb_array_length(named.terms), 0) as terms,
+               coalesce(jsonb_array_length(named.places), 0) as places
+        from jsonb_to_recordset(collection_problem.collections) as named (
+            name text, terms jsonb, places jsonb, time_zone text, times time[], weekdays smallint[])
+    ), total as (
+        select coalesce(sum(given.terms::bigint * greatest(given.places, 1)), 0) as searches from given
+    )
+    select case
+        when collection_problem.namespace ~ '^[a-z0-9][a-z0-9-]{0,49}$' is not true
+            then 'namespace must be 1 to 50 small letters, digits and hyphens'
+        when total.searches > settings.max_searches_per_namespace
+            then format('at most %s searches may be in the collections of a namespace, not %s: use several namespaces',
+                        settings.max_searches_per_namespace, total.searches)
+        else (
+            select format('collection %s: %s', coalesce(wrong.name, 'without a name'), wrong.problem)
+            from (
+                select given.name, case
+                    when given.name ~ '^[a-z0-9][a-z0-9-]{0,49}$' is not true
+                        then 'name must be 1 to 50 small letters, digits and hyphens'
+                    when count(*) over (partition by given.name) > 1 then 'name must be unique in its namespace'
+                    when given.terms = 0 then 'terms must be a list of at least one text'
+                    else worker.schedule_problem(given.time_zone, given.times, given.weekdays)
+                end as problem
+                from given
+            ) as wrong
+            where wrong.problem is not null
+            limit 1)
+    end
+    from total cross join worker.settings as settings;
+end;
+comment on function worker.collection_problem is
+    'Returns what is wrong with the names, the size or the schedules of collections; null if nothing is.';
+
+create function worker.check_collections(namespace text, collections jsonb) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+    problem text;
+    checked text;
+    search record;
+begin
+    if jsonb_typeof(collections) is distinct from 'array' then
+        raise sqlstate '22023' using message = 'collections must be a list';
+    end if;
+    problem := worker.collection_problem(namespace, collections);
+    if problem is not null then
+        raise sqlstate '22023' using message = problem;
+    end if;
+    for search in
+        select wanted.* from worker.collected_searches(namespace, collections) as wanted
+        where not exists (
+            select from public.saved_searches as saved
+            where split_part(saved.collection, '/', 1) = check_collections.namespace and saved.name = wanted.name
+              and saved.kind = wanted.kind and saved.parameters = wanted.parameters)
+    loop
+        checked := search.name;
+        perform worker.check_parameters(search.kind, search.parameters);
+    end loop;
+exception when invalid_parameter_value then
+    get stacked diagnostics problem = message_text;
+    raise sqlstate '22023' using message = case when checked is null then problem
+                                                else format('search %L: %s', checked, problem) end;
+end;
+$$;
+comment on function worker.check_collections is
+    'Raises 22023 (HTTP 400) with what is wrong with collections. Searches that are saved already are not checked again.';
+
+-- collections/apply
+-- How do the collections of an operator become saved searches? What is missing is added, what differs is changed, and
+-- what is not among them any more is removed, in one transaction. Other namespaces are left alone.
+-- Calls: enqueue/request_size, runs/import, collections/expand, collections/check.
+
+create function worker.write_collected_searches(
+    namespace text, owner_id uuid, collections jsonb, out added uuid[], out changed uuid[], out removed bigint
+)
+language sql volatile set search_path = ''
+begin atomic
+    with wanted as materialized (
+        select * from worker.collected_searches(write_collected_searches.namespace, write_collected_searches.collections)
+    ), removed as (
+        delete from public.saved_searches as saved
+        where split_part(saved.collection, '/', 1) = write_collected_searches.namespace
+          and (saved.user_id <> write_collected_searches.owner_id
+               or not exists (select from wanted where wanted.name = saved.name))
+        returning saved.id
+    ), changed as (
+        update public.saved_searches as saved
+        set kind = wanted.kind, parameters = wanted.parameters
+        from wanted
+        where split_part(saved.collection, '/', 1) = write_collected_searches.namespace
+          and saved.user_id = write_collected_searches.owner_id and saved.name = wanted.name
+          and (saved.kind, saved.parameters) is distinct from (wanted.kind, wanted.parameters)
+        returning saved.id
+    ), added as (
+        insert into public.saved_searches as saved (user_id, name, kind, parameters, collection)
+        select write_collected_searches.owner_id, wanted.name, wanted.kind, wanted.parameters, wanted.collection
+        from wanted
+        where not exists (
+            select from public.saved_searches as known
+            where known.user_id = write_collected_searches.owner_id and known.name = wanted.name)
+        order by wanted.name
+        returning saved.id
+    )
+    select array(select added.id from added), array(select changed.id from changed), (select count(*) from removed);
+end;
+comment on function worker.write_collected_searches is
+    'Adds, changes and removes saved searches, so that those of a namespace are those of its collections.';
+
+create function worker.write_collected_schedules(namespace text, owner_id uuid, collections jsonb) returns uuid[]
+language sql volatile set search_path = ''
+begin atomic
+    with written as (
+        insert into public.search_schedules as schedule (saved_search_id, time_zone, times, weekdays)
+        select saved.id, wanted.time_zone, wanted.times, wanted.weekdays
+        from worker.collected_searches(
+            write_collected_schedules.namespace, write_collected_schedules.collections) as wanted
+        join public.saved_searches as saved
+            on saved.user_id = write_collected_schedules.owner_id and saved.name = wanted.name
+        left join public.search_schedules as former on former.saved_search_id = saved.id
+        where (former.time_zone, former.times, former.weekdays)
+              is distinct from (wanted.time_zone, wanted.times, wanted.weekdays)
+        order by saved.id
+        on conflict (saved_search_id) do update
+        set time_zone = excluded.time_zone, times = excluded.times, weekdays = excluded.weekdays
+        returning schedule.saved_search_id
+    )
+    select array(select written.saved_search_id from written);
+end;
+comment on function worker.write_collected_schedules is
+    'Schedules the saved searches of a namespace as its collections say. Returns those whose schedule is new or changed. '
+    'A schedule that is paused by its user stays paused.';
+
+create function public.worker_apply_collections(namespace text, owner text, collections jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    owner_id uuid;
+    taken text;
+    written record;
+    scheduled uuid[];
+begin
+    perform worker.check_collections(namespace, collections);
+    if not exists (select from auth.users as known
+                   where known.id::text = lower(btrim(owner)) or lower(known.email) = lower(btrim(owner))) then
+        raise sqlstate 'PT404' using message = format('there is no user %L', owner);
+    end if;
+    owner_id := worker.user_named(owner);
+    -- One call for a namespace at a time.
+    perform pg_advisory_xact_lock(hashtextextended('worker.apply_collections ' || namespace, 0));
+    select saved.name into taken
+    from worker.collected_searches(namespace, collections) as wanted
+    join public.saved_searches as saved on saved.user_id = owner_id and saved.name = wanted.name
+    where saved.collection is distinct from wanted.collection
+    limit 1;
+    if taken is not null then
+        raise sqlstate '22023' using message = format('user %L has saved a search of the name %L', owner, taken);
+    end if;
+    -- The triggers count the rows of a request; the size of this one is checked already.
+    perform set_config('worker.rows_sent', (-1e6)::integer::text, true);
+    written := worker.write_collected_searches(namespace, owner_id, collections);
+    scheduled := worker.write_collected_schedules(namespace, owner_id, collections);
+    return jsonb_build_object(
+        'added', cardinality(written.added),
+        'changed', (
+            select count(*) from (
+                select unnest(written.changed || scheduled) as id except select unnest(written.added)) as differing),
+        'removed', written.removed,
+        'searches', (select count(*) from worker.collected_searches(namespace, collections)));
+end;
+$$;
+comment on function public.worker_apply_collections is
+    'Makes the saved searches of a namespace those of these collections: [{name, kind, terms, places, sites, parameters, '
+    'time_zone, times, weekdays}], as searches of one user, who is named by id or e-mail address. Returns {searches, '
+    'added, changed, removed}; what is unchanged is not written. Raises 22023 (HTTP 400) with what is wrong, and PT404 '
+    '(HTTP 404) if there is no such user.';
+
 -- runs/promote
 -- When does a delayed run become ready? When it is due, unless another run searches for it by then.
 -- Calls: kernel/clock, sharing/follow, sharing/answer, sharing/share, enqueue/position.
@@ -6850,6 +7141,10 @@ return jsonb_build_object(
               where status = 'pending' and run_after is null and leader_run_id is null),
     'delayed', (select count(*) from public.search_runs where status = 'pending' and run_after is not null),
     'running', (select count(*) from worker.leases),
+    'schedules', (select count(*) from public.search_schedules where paused is null),
+    'oldest_due_slot_seconds', (
+        select extract(epoch from worker.now() - min(next_slot_at)) from public.search_schedules
+        where paused is null and next_slot_at <= worker.now()),
     'embedding_model', (select embedding_model from worker.settings),
     'embeddings_waiting', (select count(*) from worker.embedding_queue where due_at < 'infinity'),
     'embeddings_failed', (select count(*) from worker.embedding_queue where due_at = 'infinity'),
@@ -6865,7 +7160,8 @@ return jsonb_build_object(
           and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = session.pid)),
     'sees_all_snapshots', pg_has_role('pg_read_all_stats', 'usage'));
 comment on function public.worker_status is
-    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting '
+    'State of the queue: schema_version, now, runs ready, delayed and running, schedules that are not paused, '
+    'oldest_due_slot_seconds (null if no schedule is due), embedding_model, embeddings_waiting '
     'and embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps '
     'vacuum from removing rows; null without one. Unless sees_all_snapshots, only the owner''s transactions are '
     'visible: grant pg_monitor to the owner.';
@@ -6950,6 +7246,51 @@ comment on column worker.data_quality.invalid_share is
     'Share of all items on the pages, from 0 to 1; null without items.';
 comment on column worker.data_quality.completeness is
     'Share of the valid items, from 0 to 1, that have each of the main fields.';
+
+-- operators/collections
+-- How do the collections of operators go?
+-- Calls: kernel/parameters.
+
+create function public.worker_collections() returns jsonb
+language sql stable security definer set search_path = ''
+return (
+    select coalesce(jsonb_agg(to_jsonb(known) order by known.collection), '[]')
+    from (
+        select saved.collection,
+               min(owner.email) as owner,
+               count(*) as searches,
+               count(schedule.paused) as paused,
+               min(schedule.next_slot_at) as next_slot_at,
+               count(*) filter (where last.completed_at is null and last.id is not null) as active,
+               count(*) filter (where last.status = 'success') as succeeded,
+               count(*) filter (where last.status = 'partial') as partial,
+               count(*) filter (where last.status in ('failed', 'cancelled')) as failed,
+               max(last.completed_at) as last_completed_at,
+               coalesce(sum(last.items_found), 0) as items_found,
+               coalesce(sum(last.new_items), 0) as new_items,
+               (
+                   select coalesce(jsonb_agg(distinct site.site), '[]')
+                   from public.saved_searches as first
+                   cross join lateral worker.sites_of(first.kind, first.parameters) as site
+                   where first.id = min(saved.id::text)::uuid
+               ) as sites
+        from public.saved_searches as saved
+        join auth.users as owner on owner.id = saved.user_id
+        left join public.search_schedules as schedule on schedule.saved_search_id = saved.id
+        left join lateral (
+            select run.id, run.status, run.completed_at, run.items_found, run.new_items
+            from public.search_runs as run
+            where run.saved_search_id = saved.id
+            order by run.created_at desc
+            limit 1
+        ) as last on true
+        where saved.collection is not null
+        group by saved.collection
+    ) as known
+);
+comment on function public.worker_collections is
+    'The collections of all namespaces: [{collection, owner, searches, paused, next_slot_at, sites, and of the last run '
+    'of each search: active, succeeded, partial, failed, last_completed_at, items_found, new_items}].';
 
 -- frontends/searches
 -- How does a user enqueue, repeat and cancel a search? With these functions.
@@ -7609,7 +7950,8 @@ begin
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
-              'worker_site_health', 'worker_status', 'worker_fire_schedules')
+              'worker_site_health', 'worker_status', 'worker_fire_schedules', 'worker_apply_collections',
+              'worker_collections')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

@@ -58,7 +58,8 @@ begin
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
-              'worker_site_health', 'worker_status', 'worker_fire_schedules')
+              'worker_site_health', 'worker_status', 'worker_fire_schedules', 'worker_apply_collections',
+              'worker_collections')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

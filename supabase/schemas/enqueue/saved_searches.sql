@@ -27,8 +27,9 @@ begin
     from (select distinct saved.user_id from new_searches as saved order by saved.user_id) as saving;
 
     if exists (
-        select from (select distinct saved.user_id from new_searches as saved) as saving
-        where most < (select count(*) from public.saved_searches as saved where saved.user_id = saving.user_id)
+        select from (select distinct saved.user_id from new_searches as saved where saved.collection is null) as saving
+        where most < (select count(*) from public.saved_searches as saved
+                      where saved.user_id = saving.user_id and saved.collection is null)
     ) then
         raise sqlstate 'PT429' using
             message = format('at most %s saved searches of a user are kept: delete some', most),

@@ -18,6 +18,10 @@ return jsonb_build_object(
               where status = 'pending' and run_after is null and leader_run_id is null),
     'delayed', (select count(*) from public.search_runs where status = 'pending' and run_after is not null),
     'running', (select count(*) from worker.leases),
+    'schedules', (select count(*) from public.search_schedules where paused is null),
+    'oldest_due_slot_seconds', (
+        select extract(epoch from worker.now() - min(next_slot_at)) from public.search_schedules
+        where paused is null and next_slot_at <= worker.now()),
     'embedding_model', (select embedding_model from worker.settings),
     'embeddings_waiting', (select count(*) from worker.embedding_queue where due_at < 'infinity'),
     'embeddings_failed', (select count(*) from worker.embedding_queue where due_at = 'infinity'),
@@ -33,7 +37,8 @@ return jsonb_build_object(
           and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = session.pid)),
     'sees_all_snapshots', pg_has_role('pg_read_all_stats', 'usage'));
 comment on function public.worker_status is
-    'State of the queue: schema_version, now, runs ready, delayed and running, embedding_model, embeddings_waiting '
+    'State of the queue: schema_version, now, runs ready, delayed and running, schedules that are not paused, '
+    'oldest_due_slot_seconds (null if no schedule is due), embedding_model, embeddings_waiting '
     'and embeddings_failed (given up), and oldest_snapshot_seconds, the age of the oldest transaction that keeps '
     'vacuum from removing rows; null without one. Unless sees_all_snapshots, only the owner''s transactions are '
     'visible: grant pg_monitor to the owner.';

@@ -6,7 +6,7 @@ create function worker.is_time_zone(name text) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
     -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
-    if name !~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' then
+    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
         return false;
     end if;
     perform now() at time zone name;
@@ -17,6 +17,20 @@ end;
 $$;
 comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
 
+create function worker.schedule_problem(time_zone text, times time[], weekdays smallint[]) returns text
+language sql stable set search_path = ''
+return case
+    when not worker.is_time_zone(time_zone)
+        then 'time_zone must be the IANA name of a time zone, such as Europe/London'
+    when cardinality(times) between 1 and 24 is not true or array_position(times, null) is not null
+        then 'times must be a list of 1 to 24 times of day'
+    when exists (select from unnest(times) as daily (time) where extract(second from daily.time) <> 0)
+        then 'times must be in whole minutes'
+    when (cardinality(weekdays) between 1 and 7 and weekdays <@ '{1,2,3,4,5,6,7}') is not true
+        then 'weekdays must be a list of numbers from 1 (Monday) to 7 (Sunday)'
+end;
+comment on function worker.schedule_problem is 'Returns what is wrong with a schedule; null if nothing is.';
+
 create function worker.check_schedule() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -25,15 +39,7 @@ begin
     if tg_op = 'INSERT' then
         perform worker.count_request_row();
     end if;
-    problem := case
-        when not worker.is_time_zone(new.time_zone) then 'time_zone must be the IANA name of a time zone, such as Europe/London'
-        when cardinality(new.times) not between 1 and 24 or array_position(new.times, null) is not null
-            then 'times must be a list of 1 to 24 times of day'
-        when exists (select from unnest(new.times) as daily (time) where extract(second from daily.time) <> 0)
-            then 'times must be in whole minutes'
-        when cardinality(new.weekdays) not between 1 and 7 or not new.weekdays <@ '{1,2,3,4,5,6,7}'
-            then 'weekdays must be a list of numbers from 1 (Monday) to 7 (Sunday)'
-    end;
+    problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
     if problem is not null then
         raise sqlstate '22023' using message = problem;
     end if;
@@ -64,16 +70,20 @@ create trigger check_schedule before insert or update on public.search_schedules
 create function worker.count_slots() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-    owner_id uuid := (select saved.user_id from public.saved_searches as saved where saved.id = new.saved_search_id);
+    owner_id uuid := (select saved.user_id from public.saved_searches as saved
+                      where saved.id = new.saved_search_id and saved.collection is null);
     most integer := (select settings.max_slots_per_week_per_user from worker.settings as settings);
 begin
+    if owner_id is null then  -- worker_apply_collections has limits of its own
+        return null;
+    end if;
     -- Serialize concurrent changes of a user, as in worker.check_quotas.
     perform pg_advisory_xact_lock(hashtextextended('worker.count_slots ' || owner_id, 0));
     if most < (
         select sum(cardinality(schedule.times) * cardinality(schedule.weekdays))
         from public.saved_searches as saved
         join public.search_schedules as schedule on schedule.saved_search_id = saved.id
-        where saved.user_id = owner_id
+        where saved.user_id = owner_id and saved.collection is null
     ) then
         raise sqlstate 'PT429' using
             message = format('the searches of a user are repeated at most %s times a week: choose fewer times', most),

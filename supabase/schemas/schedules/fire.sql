@@ -40,7 +40,8 @@ begin atomic
     from worker.settings as settings
     cross join lateral (
         select schedule.saved_search_id, schedule.last_run_id, passed.slot_at, passed.slots,
-               worker.seen_at(saved.user_id) as seen_at, worker.failures_in_a_row(schedule) as failures
+               case when saved.collection is null then worker.seen_at(saved.user_id) end as seen_at,
+               worker.failures_in_a_row(schedule) as failures
         from public.search_schedules as schedule
         join public.saved_searches as saved on saved.id = schedule.saved_search_id
         cross join lateral (

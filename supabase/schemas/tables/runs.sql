@@ -233,12 +233,18 @@ create table public.saved_searches (
     name text not null constraint saved_searches_name_length check (length(name) between 1 and 200),
     kind text not null,
     parameters jsonb not null,
+    collection text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint saved_searches_name unique (user_id, name)
 );
+create index saved_searches_namespace on public.saved_searches (split_part(collection, '/', 1))
+    where collection is not null;
 comment on table public.saved_searches is 'Searches that a user has saved under a name.';
 comment on column public.saved_searches.user_id is 'Owner; by default the signed-in user.';
 comment on column public.saved_searches.workspace_id is 'The frontend''s own grouping.';
 comment on column public.saved_searches.name is 'Unique for each user; 1 to 200 characters.';
 comment on column public.saved_searches.parameters is 'The same as for a run, with the same validation.';
+comment on column public.saved_searches.collection is
+    'The collection of an operator that it belongs to, as namespace/name; null if a user has saved it. Set by '
+    'worker_apply_collections alone.';

@@ -17,6 +17,7 @@ create table worker.settings (
     max_running_per_user integer default 5 check (max_running_per_user >= 1),
     max_saved_searches_per_user integer default 500 check (max_saved_searches_per_user >= 1),
     max_slots_per_week_per_user integer default 500 check (max_slots_per_week_per_user >= 1),
+    max_searches_per_namespace integer not null default 2000 check (max_searches_per_namespace between 1 and 10000),
     catch_up interval not null default '2 hours' check (catch_up >= '0'),
     schedule_jitter interval not null default '2 minutes' check (schedule_jitter >= '0'),
     max_failures_in_a_row smallint not null default 5 check (max_failures_in_a_row >= 1),
@@ -70,9 +71,12 @@ comment on column worker.settings.max_running_per_user is
     'Maximum number of runs of a user that are searched at the same time, by all workers; further runs wait. Null '
     'for no limit.';
 comment on column worker.settings.max_saved_searches_per_user is
-    'Maximum number of saved searches of a user; null for no limit.';
+    'Maximum number of saved searches of a user, without those of collections; null for no limit.';
 comment on column worker.settings.max_slots_per_week_per_user is
-    'Maximum number of times a week that the saved searches of a user are repeated; null for no limit.';
+    'Maximum number of times a week that the saved searches of a user are repeated, without those of collections; null '
+    'for no limit.';
+comment on column worker.settings.max_searches_per_namespace is
+    'Maximum number of searches in the collections of one namespace.';
 comment on column worker.settings.catch_up is
     'A slot that is later than this is skipped: its search starts at the next one.';
 comment on column worker.settings.schedule_jitter is
