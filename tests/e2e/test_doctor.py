@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -23,11 +24,12 @@ from worker.local.supabase.faulty_gateway import FaultyGateway
 from worker.local.supabase.stack import Endpoints
 
 CHECKS = [
-    "settings", "url", "key", "migrations", "realtime", "clock", "queue", "spool", "jobspy", "sources", "embeddings",
+    "settings", "url", "key", "migrations", "realtime", "clock", "queue", "schedules", "spool", "jobspy",
+    "sources", "embeddings",
 ]  # fmt: skip
-WITHOUT_URL = "✓✗-----✓✓✓-"
-WITHOUT_KEY = "✓✓✗----✓✓✓-"
-WITHOUT_MIGRATIONS = "✓✓✓✗---✓✓✓-"
+WITHOUT_URL = "✓✗------✓✓✓-"
+WITHOUT_KEY = "✓✓✗-----✓✓✓-"
+WITHOUT_MIGRATIONS = "✓✓✓✗----✓✓✓-"
 
 MAIN = "import sys; from worker.cli.main import main; code = main(['doctor'])"
 
@@ -107,7 +109,7 @@ def test_it_is_a_command(stack: Endpoints) -> None:
 
 def test_each_setting_that_is_wrong_has_its_line(stack: Endpoints) -> None:
     report = doctor(stack, SUPABASE_URL="nonsense", WORKER_CONCURRENCY="many")
-    assert (report.exit_code, report.marks) == (1, "✗✗----------")
+    assert (report.exit_code, report.marks) == (1, "✗✗-----------")
     assert "settings SUPABASE_URL: must be an address such as" in report.text
     assert "settings WORKER_CONCURRENCY: " in report.text
 
@@ -115,7 +117,7 @@ def test_each_setting_that_is_wrong_has_its_line(stack: Endpoints) -> None:
 @pytest.mark.parametrize("key", ["", "two words", "a-line\n", "clé"])
 def test_a_key_that_cannot_be_one(stack: Endpoints, key: str) -> None:
     report = doctor(stack, SUPABASE_SERVICE_ROLE_KEY=key)
-    assert (report.exit_code, report.marks) == (1, "✗----------")
+    assert (report.exit_code, report.marks) == (1, "✗-----------")
     assert "SUPABASE_SERVICE_ROLE_KEY: " in report.text
 
 
@@ -123,7 +125,7 @@ def test_a_spool_that_cannot_be_written_to(stack: Endpoints, tmp_path: Path) -> 
     file = tmp_path / "file"
     file.touch()
     report = doctor(stack, WORKER_SPOOL_DIR=str(file))
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓!✓✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓!✓✓✓")
     assert f"{file} cannot be written to: File exists" in report.text
     assert "Set WORKER_SPOOL_DIR to a folder" in report.text
 
@@ -215,7 +217,7 @@ def test_the_key_of_browsers(stack: Endpoints) -> None:
 def test_a_service_key_where_browsers_get_theirs(stack: Endpoints) -> None:
     for key in (stack.service_role_key, "sb_secret_of_another_project"):
         report = doctor(stack, SUPABASE_ANON_KEY=key)
-        assert (report.exit_code, report.marks) == (0, "✓✓!✓✓✓✓✓✓✓✓")
+        assert (report.exit_code, report.marks) == (0, "✓✓!✓✓✓✓✓✓✓✓✓")
         assert "SUPABASE_ANON_KEY is a service key, which sees and does everything" in report.text
         assert key not in report.text
 
@@ -229,7 +231,7 @@ def test_keys_that_are_swapped(stack: Endpoints) -> None:
 def test_an_address_with_a_password_is_refused_and_not_shown(stack: Endpoints) -> None:
     address = stack.url.replace("//", "//ada:hunter2@")
     report = doctor(stack, SUPABASE_URL=address)
-    assert (report.exit_code, report.marks) == (1, "✗----------")
+    assert (report.exit_code, report.marks) == (1, "✗-----------")
     assert "SUPABASE_URL: must hold no user and no password" in report.text
     embedding = f"http://ada:hunter2@127.0.0.1:{free_port()}/v1"
     report = doctor(stack, WORKER_EMBEDDING_MODEL="small", WORKER_EMBEDDING_URL=embedding)
@@ -254,7 +256,7 @@ def test_no_migrations() -> None:
     ("steps", "marks", "says"),
     [
         (-1, WITHOUT_MIGRATIONS, "the database is older than the worker Apply the migrations: supabase db push."),
-        (1, "✓✓✓!✓✓✓✓✓✓✓", "the database is newer than the worker They still work together."),
+        (1, "✓✓✓!✓✓✓✓✓✓✓✓", "the database is newer than the worker They still work together."),
         (2, WITHOUT_MIGRATIONS, "the database is newer than the worker Update the worker."),
     ],
 )
@@ -274,14 +276,14 @@ async def test_a_table_that_is_not_published(stack: Endpoints, database: Connect
         report = doctor(stack)
     finally:
         await database.execute("alter publication supabase_realtime add table public.search_runs")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓✓")
     assert "alter publication supabase_realtime add table public.search_runs." in report.text
 
 
 async def test_no_realtime(stack: Endpoints) -> None:
     async with gateway_without(b"/realtime/", stack.url) as url:
         report = await asyncio.to_thread(doctor, stack, SUPABASE_URL=url)
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✗✓✓✓✓✓✓✓")
     assert "HTTP 503 See that Realtime is enabled" in report.text
 
 
@@ -289,7 +291,7 @@ async def test_no_realtime(stack: Endpoints) -> None:
 async def test_a_clock_that_is_off(stack: Endpoints, replace: Replace, interval: str, says: str) -> None:
     await replace("public.worker_status()", "clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
     report = doctor(stack)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓!✓✓✓✓✓✓")
     assert f"{says} the database's" in report.text
     assert "Leases are safe" in report.text
 
@@ -302,8 +304,39 @@ async def test_a_held_snapshot(stack: Endpoints, replace: Replace, connect_datab
         assert doctor(stack).marks == "✓" * len(CHECKS)
         await replace("worker.now()", "clock_timestamp()", "clock_timestamp() + interval '10 minutes'")
         report = doctor(stack)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓✓✓")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓!✓✓✓✓✓")
     assert "a transaction has been open for 10 min" in report.text
+
+
+async def test_schedules_that_nobody_fires(stack: Endpoints, database: Connection) -> None:
+    user = uuid4()
+    await database.execute(
+        "insert into auth.users (id, email, aud, raw_app_meta_data, raw_user_meta_data, created_at)"
+        " values (%s, %s, 'authenticated', '{}', '{}', now())",
+        [user, f"{user}@example.com"],
+    )
+    try:
+        await database.execute(
+            """
+            with saved as (
+                insert into public.saved_searches (user_id, name, kind, parameters)
+                values (%s, 'nurses', 'jobs', '{"search_term": "nurse"}') returning id
+            )
+            insert into public.search_schedules (saved_search_id, time_zone, times)
+            select id, 'UTC', '{08:00}' from saved
+            """,
+            [user],
+        )
+        report = doctor(stack)
+        assert report.marks == "✓" * len(CHECKS)
+        assert "schedules repeated searches: 1; no slot is late" in report.text
+        await database.execute("update public.search_schedules set next_slot_at = now() - interval '7 minutes'")
+        report = doctor(stack)
+    finally:
+        await database.execute("delete from auth.users where id = %s", [user])
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓!✓✓✓✓")
+    assert "repeated searches: 1; the oldest slot has been due for 7 min Nothing fires them" in report.text
+    assert "schedules no search is repeated" in doctor(stack).text
 
 
 # JobSpy ---------------------------------------------------------------------------------------------------------
@@ -311,7 +344,7 @@ async def test_a_held_snapshot(stack: Endpoints, replace: Replace, connect_datab
 
 def test_jobspy_is_not_installed(stack: Endpoints) -> None:
     report = doctor(stack, before="import sys; sys.modules['pandas'] = None")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✗✓✓")
     assert "pandas: not installed" in report.text
 
 
@@ -319,7 +352,7 @@ def test_certificates_that_are_none(stack: Endpoints, tmp_path: Path) -> None:
     certificates = tmp_path / "certificates.pem"
     certificates.write_text("none")
     report = doctor(stack, JOBSPY_CA_CERT=str(certificates))
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✗✓✓")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✗✓✓")
     assert "Set JOBSPY_CA_CERT to a file of PEM certificates" in report.text
 
 
@@ -338,7 +371,7 @@ def test_proxies_are_counted(stack: Endpoints) -> None:
 )
 def test_sources(stack: Endpoints, settings: dict[str, str], mark: str, text: str) -> None:
     report = doctor(stack, **settings)
-    assert report.marks == f"✓✓✓✓✓✓✓✓✓{mark}✓"
+    assert report.marks == f"✓✓✓✓✓✓✓✓✓✓{mark}✓"
     assert text in report.text
 
 
@@ -361,14 +394,14 @@ def test_the_offline_model(stack: Endpoints) -> None:
 
 def test_the_offline_model_is_not_installed(stack: Endpoints) -> None:
     report = doctor(stack, before="import sys; sys.modules['wordllama'] = None", WORKER_EMBEDDING_MODEL="wordllama")
-    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✓✗")
+    assert (report.exit_code, report.marks) == (1, "✓✓✓✓✓✓✓✓✓✓✓✗")
     assert "pip install 'supabase-search-worker[embed]'" in report.text
 
 
 def test_an_endpoint_out_of_reach(stack: Endpoints) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     report = doctor(stack, WORKER_EMBEDDING_MODEL="small", WORKER_EMBEDDING_URL=url)
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓✓!")
     assert f"{url}/embeddings: All connection attempts failed" in report.text
 
 
@@ -379,7 +412,7 @@ async def test_the_database_has_another_models_embeddings(stack: Endpoints, data
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
         await database.execute("select worker.change_embedding_model(null)")
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓✓!")
     assert "the database has those of another, not of wordllama" in report.text
 
 
@@ -398,5 +431,5 @@ async def test_embeddings_that_were_given_up(stack: Endpoints, database: Connect
         report = doctor(stack, WORKER_EMBEDDING_MODEL="wordllama")
     finally:
         await database.execute("delete from public.items where canonical_key = 'site:given-up'")
-    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓!")
+    assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓✓!")
     assert "1 given up See why: select item_id, error from worker.embedding_queue" in report.text

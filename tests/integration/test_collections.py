@@ -1,4 +1,4 @@
-"""Collections of operators: what `worker_apply_collections` makes of them, and what `worker_collections` says of them."""
+"""Collections of operators: what `worker_apply_collections` makes of them, and how `worker_collections` lists them."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def namespace() -> str:
 
 async def apply(service: AsyncClient, namespace: str, owner: str, *collections: Row) -> tuple[int, int, int]:
     """Apply collections; return how many searches were added, changed and removed."""
-    done = await call(
-        service, "worker_apply_collections", namespace=namespace, owner=owner, collections=[*collections]
-    )
+    done = await call(service, "worker_apply_collections", namespace=namespace, owner=owner, collections=[*collections])
     return done["added"], done["changed"], done["removed"]
 
 
@@ -78,7 +76,9 @@ async def test_the_product_of_terms_and_places_is_saved_and_scheduled(
     done = await call(service, "worker_apply_collections", namespace=namespace, owner=owner, collections=[given])
     assert done == {"searches": 4, "added": 4, "changed": 0, "removed": 0}
     found = await saved(database, namespace)
-    assert sorted(found) == [f"care: {term} in {place}" for term in ("carer", "nurse") for place in ("Leeds, UK", "York")]
+    assert sorted(found) == [
+        f"care: {term} in {place}" for term in ("carer", "nurse") for place in ("Leeds, UK", "York")
+    ]
     _, parameters, *schedule = found["care: nurse in Leeds, UK"]
     assert parameters == {
         "search_term": "nurse", "location": "Leeds, UK", "sites": ["indeed"], "results_wanted": 50
@@ -194,8 +194,8 @@ LETTERS = "must be 1 to 50 small letters, digits and hyphens"
             "search '{namespace}/care:  in York': parameters.search_term must be a text of 1 to 200 characters",
         ),
         (
-            {"parameters": {"results_wanted": 0}},
-            "search '{namespace}/care: carer in Leeds, UK': parameters.results_wanted must be an integer from 1 to 1000",
+            {"parameters": {"results_wanted": 0}, "places": None},
+            "search '{namespace}/care: carer': parameters.results_wanted must be an integer from 1 to 1000",
         ),
         (
             {"terms": ["nurse"] * 2001, "places": None},
@@ -246,16 +246,19 @@ async def test_collections_have_a_limit_of_their_own(
     # And do not count as what the user saves.
     owner_id = await scalar(database, "select id::text from auth.users where email = %s", [owner])
     mine = {"user_id": owner_id, "kind": "jobs", "parameters": {"search_term": "mine"}}
-    own = (await service.table("saved_searches").insert(mine | {"name": "one"}).execute()).data
-    daily = {"saved_search_id": own[0]["id"], "time_zone": "UTC", "times": ["08:00"]}
+    (own,) = (await service.table("saved_searches").insert(mine | {"name": "one"}).execute()).data
+    assert isinstance(own, dict)
+    daily = {"saved_search_id": own["id"], "time_zone": "UTC", "times": ["08:00"]}
     await service.table("search_schedules").insert(daily).execute()
     refused = await refusal(service, service.table("saved_searches").insert(mine | {"name": "two"}))
     assert refused.code == "PT429"
     twice = service.table("search_schedules").update({"times": ["08:00", "09:00"]})
-    assert (await refusal(service, twice.eq("saved_search_id", own[0]["id"]))).code == "PT429"
+    assert (await refusal(service, twice.eq("saved_search_id", own["id"]))).code == "PT429"
 
 
-async def test_nobody_but_the_operator_makes_a_search_part_of_a_collection(service: AsyncClient, ada: AsyncClient) -> None:
+async def test_nobody_but_the_operator_makes_a_search_part_of_a_collection(
+    service: AsyncClient, ada: AsyncClient
+) -> None:
     mine = {"name": "mine", "kind": "jobs", "parameters": {"search_term": "mine"}, "collection": "a/b"}
     refused = await refusal(ada, ada.table("saved_searches").insert(mine))
     assert (refused.status, refused.code) == (403, "42501")
@@ -285,7 +288,9 @@ async def test_a_paused_schedule_stays_paused(
     assert (listed["searches"], listed["paused"]) == (4, 1)
 
 
-async def test_nobody_has_to_look_at_a_collection(service: AsyncClient, namespace: str, owner: str, timed: TimedDatabase) -> None:
+async def test_nobody_has_to_look_at_a_collection(
+    service: AsyncClient, namespace: str, owner: str, timed: TimedDatabase
+) -> None:
     timed.connection.execute("delete from public.search_schedules")
     timed.connection.execute("update auth.users set created_at = %s where email = %s", [timed.now, owner])
     timed.set_clock(timed.now)
@@ -333,7 +338,7 @@ async def test_a_collection_is_listed_with_what_it_has_found(
             [status, f"{namespace}/care"],
         )
     await database.execute(
-        "update public.search_runs set items_found = 7, new_items = 2 where source = 'cron' and completed_at is not null"
+        "update public.search_runs set items_found = 7, new_items = 2 where completed_at is not null"
     )
     listed = {one["collection"]: one for one in await call(service, "worker_collections")}
     shown = {"active": 2, "succeeded": 1, "partial": 0, "failed": 1, "items_found": 14, "new_items": 4}

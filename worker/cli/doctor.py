@@ -53,6 +53,7 @@ CHECK_SECONDS = 30
 
 CLOCK_SKEW_WARNING_SECONDS = 2
 SNAPSHOT_WARNING_SECONDS = 300
+LATE_SLOT_WARNING_SECONDS = 300
 
 PUBLISHED_TABLES = ("search_runs",)
 # https://supabase.com/docs/guides/platform/http-status-codes
@@ -409,6 +410,23 @@ async def _check_queue(subject: Subject) -> Finding:
     return Finding(Outcome.OK, f"{found}; no long transaction")
 
 
+async def _check_schedules(subject: Subject) -> Finding:
+    status = await subject.status()
+    if not status.schedules:
+        return Finding(Outcome.OK, "no search is repeated")
+    found = f"repeated searches: {status.schedules}"
+    late_seconds = status.oldest_due_slot_seconds or 0
+    if late_seconds > LATE_SLOT_WARNING_SECONDS:
+        return Finding(
+            Outcome.WARNING,
+            f"{found}; the oldest slot has been due for {late_seconds / 60:.0f} min",
+            "Nothing fires them, or not all of them. A worker does once a minute while it runs. Without one: "
+            "`python -m worker drain` from a scheduler, a route of the frontend, or pg_cron (select "
+            "worker.cron_commands() lists the commands).",
+        )
+    return Finding(Outcome.OK, f"{found}; no slot is late")
+
+
 async def _check_spool(subject: Subject) -> Finding:
     folder = subject.settings.spool_dir
     try:
@@ -506,6 +524,7 @@ CHECKS = (
     Check("realtime", "migrations", _check_realtime),
     Check("clock", "migrations", _check_clock),
     Check("queue", "migrations", _check_queue),
+    Check("schedules", "migrations", _check_schedules),
     Check("spool", "settings", _check_spool),
     Check("jobspy", "settings", _check_jobspy),
     Check("sources", "settings", _check_sources),

@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_file_commands(commands)
     _add_user_commands(commands)
     _add_saved_search_commands(commands)
+    _add_collection_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
     settings.set_defaults(command=_settings)
@@ -245,6 +246,23 @@ def _add_saved_search_commands(commands: argparse._SubParsersAction[_Parser]) ->
     unschedule = commands.add_parser("unschedule", help="stop to repeat a saved search, as a user")
     unschedule.add_argument("name", metavar="NAME", help="name of a saved search")
     unschedule.set_defaults(command=_unschedule)
+
+
+def _add_collection_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    collections = commands.add_parser("collections", help="searches of the operator that are repeated")
+    actions = collections.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+
+    apply = actions.add_parser(
+        "apply",
+        help="make the collections of a namespace those of a file",
+        description="Make the collections of a namespace those of a file. What is missing is added, what differs is "
+        "changed, and what is not in the file any more is removed. A wrong file changes nothing.",
+    )
+    apply.add_argument("file", type=Path, metavar="FILE", help="the file, as TOML")
+    apply.set_defaults(command=_apply_collections)
+
+    listed = actions.add_parser("list", help="list the collections: next slot, last result, quotas")
+    listed.set_defaults(command=_list_collections)
 
 
 def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
@@ -445,6 +463,22 @@ def _unschedule(options: argparse.Namespace) -> int:
     from worker.cli.saved_searches import unschedule
 
     return _as_user(unschedule(Settings(), options.name))
+
+
+def _apply_collections(options: argparse.Namespace) -> int:
+    from worker.cli.collections import apply
+    from worker.cli.log import configure_logging
+
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(apply(Settings(), options.file))
+
+
+def _list_collections(_: argparse.Namespace) -> int:
+    from worker.cli.collections import list_collections
+    from worker.cli.log import configure_logging
+
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(list_collections(Settings()))
 
 
 def _watch(options: argparse.Namespace) -> int:

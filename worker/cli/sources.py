@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker import testing
-from worker.cli.terminal import cell, items_table, local_time, open_console, progress_in_words
+from worker.cli.terminal import cell, items_table, local_time, open_console, progress_in_words, quotas_in_words
 from worker.cli.usage import WrongUseError, site_named, source_named
 from worker.database.queue import open_queue
 from worker.errors import CallRefusedError, ErrorCode, QueueError, SettingsError, SiteError, SiteWaitingError
@@ -160,11 +160,7 @@ def health_in_words(health: Health | None) -> str:
         case _:
             parts = ["well" if health["success_rate"] is None else f"{health['success_rate']:.0%} succeed"]
             parts += [] if health["response_ms"] is None else [f"{health['response_ms']:.0f} ms"]
-    for bucket in health["buckets"]:
-        if bucket["quota"] is not None:
-            name = bucket["bucket"].partition(":")[2]
-            parts.append(f"{name + ': ' if name else ''}{bucket['quota_used'] or 0:,} of {bucket['quota']:,} used")
-    return ", ".join(parts)
+    return ", ".join(parts + quotas_in_words(health))
 
 
 # Adding one ----------------------------------------------------------------------------------------------------------

@@ -240,6 +240,61 @@ def _repeated(saved: Row) -> str:
     return f"{times} {days_in_words(saved['weekdays'])} {saved['time_zone']}"
 
 
+def collections_table(collections: Sequence[Row], health: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a table of collections, a line each.
+
+    Args:
+        collections: Collections of `worker_collections`.
+        health: Sites of `worker_site_health`, by name.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("Collection", "Searches", "Next", "Last", "Found", "New", "Quotas"):
+        is_number = name in ("Searches", "Found", "New")
+        table.add_column(name, no_wrap=name != "Quotas", justify="right" if is_number else "left")
+    for known in collections:
+        quotas = [
+            f"{site} {words}" for site in known["sites"] if site in health for words in quotas_in_words(health[site])
+        ]
+        table.add_row(
+            cell(known["collection"]),
+            cell(f"{known['searches']:,}"),
+            cell(_next_slot(known)),
+            cell(_last_results(known)),
+            cell(f"{known['items_found']:,}"),
+            cell(f"{known['new_items']:,}"),
+            cell(", ".join(quotas)),
+        )
+    return table
+
+
+def _next_slot(collection: Row) -> str:
+    paused = f"{collection['paused']:,} paused" if collection["paused"] else ""
+    next_slot = local_time(collection["next_slot_at"]) if collection["next_slot_at"] else ""
+    return ", ".join(filter(None, (next_slot, paused)))
+
+
+def _last_results(collection: Row) -> str:
+    counts = [
+        f"{collection[name]:,} {name}" for name in ("succeeded", "partial", "failed", "active") if collection[name]
+    ]
+    ended = f" {local_time(collection['last_completed_at'])}" if collection["last_completed_at"] else ""
+    return f"{', '.join(counts)}{ended}".strip()
+
+
+def quotas_in_words(health: Mapping[str, Any]) -> list[str]:
+    """Return how much of each quota of a site is used, such as `12 of 200 used`.
+
+    Args:
+        health: A site of `worker_site_health`.
+    """
+    quotas = []
+    for bucket in health["buckets"]:
+        if bucket["quota"] is not None:
+            name = bucket["bucket"].partition(":")[2]
+            quotas.append(f"{name + ': ' if name else ''}{bucket['quota_used'] or 0:,} of {bucket['quota']:,} used")
+    return quotas
+
+
 def items_table(items: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of things found, of any kind, a line each; without the columns that none of them fills.
 

@@ -154,6 +154,8 @@ class QueueStatus:
     ready: int
     delayed: int
     running: int
+    schedules: int
+    oldest_due_slot_seconds: float | None
     embedding_model: str | None
     embeddings_waiting: int
     embeddings_failed: int

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from supabase import AsyncClient
+from supabase_auth.errors import AuthApiError, AuthError
 
 from worker.database import codec
 from worker.database.answers import (
@@ -26,7 +27,7 @@ from worker.database.answers import (
     StartedImport,
 )
 from worker.database.client import call, open_client
-from worker.errors import SiteError
+from worker.errors import CallRefusedError, DatabaseUnreachableError, SiteError
 from worker.model import (
     FoundPage,
     Json,
@@ -47,6 +48,9 @@ SCHEMA_VERSION = 4
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
 push the migrations first, then replace the workers.
 """
+
+EMAIL_EXISTS = "email_exists"
+"""https://supabase.com/docs/guides/auth/debugging/error-codes"""
 
 HOUSEKEEPING_SECONDS = 10
 """Retry period of calls that no search depends on. Longer than a statement may take on Supabase (8 s)."""
@@ -342,6 +346,54 @@ class Queue:
     async def fire_schedules(self) -> FiredSchedules:
         """Decide a batch of the schedules that are due: start their runs, or skip or pause them."""
         return codec.fired_schedules(await self._call("worker_fire_schedules", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def apply_collections(
+        self, namespace: str, owner: str, collections: Sequence[Mapping[str, Json]], *, patience_seconds: float
+    ) -> dict[str, int]:
+        """Make the saved searches of a namespace those of its collections.
+
+        Args:
+            namespace: Has no other collections afterwards.
+            owner: Id or e-mail address of the user whose searches they are.
+            collections: The collections, as the database function takes them.
+            patience_seconds: For how long to retry.
+
+        Returns:
+            Numbers: `searches`, and how many of them were `added`, `changed` and `removed`.
+
+        Raises:
+            CallRefusedError: A collection is wrong (code 22023; the message says what is allowed), or there is no such
+                user (code PT404).
+        """
+        done: dict[str, int] = await self._call(
+            "worker_apply_collections",
+            patience_seconds=patience_seconds,
+            namespace=namespace,
+            owner=owner,
+            collections=[*collections],
+        )
+        return done
+
+    async def collections(self, *, patience_seconds: float) -> list[dict[str, Any]]:
+        """Return the collections of all namespaces: number of searches, next slot, last results."""
+        rows: list[dict[str, Any]] = await self._call("worker_collections", patience_seconds=patience_seconds)
+        return rows
+
+    async def create_user(self, email: str) -> None:
+        """Create a user whom nobody can sign in as, unless there is one with this e-mail address. Idempotent.
+
+        Raises:
+            CallRefusedError: Auth refused, such as an address that it does not accept.
+            DatabaseUnreachableError: Auth did not answer.
+        """
+        try:
+            await self._client.auth.admin.create_user({"email": email, "email_confirm": True})
+        except AuthApiError as error:
+            if error.code != EMAIL_EXISTS:
+                message = f"the user cannot be created: {error.message}"
+                raise CallRefusedError(message, status=error.status, code=error.code) from error
+        except AuthError as error:
+            raise DatabaseUnreachableError(f"the user cannot be created: {error.message}") from None
 
     async def delete_expired(self) -> float:
         """Delete a batch of expired rows, by the retention settings of the database, unless another worker just did.
