@@ -882,6 +882,7 @@ create table worker.site_health (
     consecutive_failures integer not null default 0,
     success_rate real constraint site_health_success_rate check (success_rate between 0 and 1),
     response_ms real constraint site_health_response_ms check (response_ms >= 0),
+    search_seconds real constraint site_health_search_seconds check (search_seconds >= 0),
     paused_until timestamptz,
     paused_by text,
     trips smallint not null default 0,
@@ -902,6 +903,8 @@ comment on column worker.site_health.success_rate is
     'Moving average, from 0 to 1: the last search counts for a fifth. Null before the first search.';
 comment on column worker.site_health.response_ms is
     'Moving average of the response time, in milliseconds. Null before the first search.';
+comment on column worker.site_health.search_seconds is
+    'Moving average of the duration of successful searches, in seconds. Null before the first one.';
 comment on column worker.site_health.paused_until is
     'The breaker is open until then, and half open after that; null when it is closed.';
 comment on column worker.site_health.paused_by is 'Code of the failure that opened the breaker.';
@@ -3538,7 +3541,15 @@ begin
             when is_counted then coalesce(known.success_rate * 0.8, 0)
             else known.success_rate end,
         response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
-                               record_site_outcome.response_ms, known.response_ms)
+                               record_site_outcome.response_ms, known.response_ms),
+        search_seconds = coalesce(known.search_seconds + 0.2 * (search.seconds - known.search_seconds),
+                                  search.seconds, known.search_seconds)
+    from (
+        select max(extract(epoch from worker.now() - searched.started_at)) as seconds
+        from public.search_run_sites as searched
+        where searched.run_id = record_site_outcome.run_id and searched.site = record_site_outcome.site
+          and record_site_outcome.error_code is null and searched.started_at <= worker.now()
+    ) as search
     where known.site = health.site and known.account = health.account;
 
     delete from worker.site_waits as wait
@@ -5138,7 +5149,7 @@ comment on function worker.check_collections is
 -- collections/apply
 -- How do the collections of an operator become saved searches? What is missing is added, what differs is changed, and
 -- what is not among them any more is removed, in one transaction. Other namespaces are left alone.
--- Calls: enqueue/request_size, runs/import, collections/expand, collections/check.
+-- Calls: runs/import, collections/expand, collections/check.
 
 create function worker.write_collected_searches(
     namespace text, owner_id uuid, collections jsonb, out added uuid[], out changed uuid[], out removed bigint
@@ -7828,6 +7839,15 @@ comment on function public.page_of_run_items is
 -- What can a user read about a run while waiting for it? A summary of what it has found so far.
 -- Calls: nothing.
 
+create function public.usual_search_seconds(site text) returns real
+language sql stable security definer set search_path = ''
+begin atomic
+    select avg(health.search_seconds)::real from worker.site_health as health
+    where health.site = usual_search_seconds.site;
+end;
+comment on function public.usual_search_seconds is
+    'Returns how long a search of a site usually takes, in seconds; null if that is unknown.';
+
 create function public.insights_of_run(run_id uuid) returns jsonb
 language plpgsql stable security invoker set search_path = '' as $$
 declare
@@ -7878,7 +7898,12 @@ begin
         'skills', (select coalesce(jsonb_agg(jsonb_build_object('skill', skill.skill, 'items', skill.items)
                                              order by skill.items desc, skill.skill), '[]') from skill),
         'organizations', (select coalesce(jsonb_agg(to_jsonb(employer)
-                                                    order by employer.items desc, employer.organization), '[]') from employer))
+                                                    order by employer.items desc, employer.organization), '[]') from employer),
+        'sites', (select coalesce(jsonb_agg(jsonb_build_object(
+                      'site', searched.site, 'usual_seconds', public.usual_search_seconds(searched.site))
+                  order by searched.position), '[]')
+                  from public.run_sites as searched
+                  where searched.run_id = insights_of_run.run_id and searched.completed_at is null))
     into answer
     from item;
     return answer;
@@ -7886,8 +7911,10 @@ end;
 $$;
 comment on function public.insights_of_run is
     'Returns a summary of what a run has found so far: {found, new, work_modes {remote, hybrid, onsite}, pay '
-    '[{currency, items, low, median, high}], skills [{skill, items}], organizations [{organization, items}]}. pay has '
-    'the quartiles of the yearly pay; skills and organizations are the ten most frequent.';
+    '[{currency, items, low, median, high}], skills [{skill, items}], organizations [{organization, items}], '
+    'sites [{site, usual_seconds}]}. pay has '
+    'the quartiles of the yearly pay; skills and organizations are the ten most frequent; sites '
+    'are those that are still searched.';
 
 -- access/grants
 -- Who may call which function, and write which column? Nothing depends on a project's default privileges, which differ
@@ -7945,7 +7972,7 @@ begin
           and routine.proname in (
               'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
-              'page_of_run_items', 'insights_of_run', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
+              'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',

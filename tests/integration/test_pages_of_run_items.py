@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 import pytest
 from supabase import AsyncClient
 
+from tests.support.database import Connection
 from tests.support.queue import Refusal, Row, call, claim, enqueue, lease, page, refusal, start_site
+from tests.support.site_limits import TimedDatabase
 
 Keep: TypeAlias = Callable[[Row], bool]
 
@@ -190,12 +192,27 @@ async def test_insights(ada: AsyncClient, service: AsyncClient, kind: str, term:
         ],
         "skills": [{"skill": "Python", "items": 17}, {"skill": "SQL", "items": 9}],
         "organizations": [{"organization": "Globex", "items": 13}, {"organization": "Acme", "items": 12}],
+        "sites": [],
     }
 
 
-async def test_insights_of_a_run_without_results(ada: AsyncClient, kind: str) -> None:
-    run = await enqueue(ada, kind)
+async def test_insights_of_a_run_without_results(ada: AsyncClient, database: Connection, kind: str) -> None:
+    run = await enqueue(ada, kind, sites=["bayt", "naukri"])
+    await database.execute("insert into worker.site_health (site, search_seconds) values ('bayt', 12.5)")
     empty = {"found": 0, "new": 0, "work_modes": {"remote": 0, "hybrid": 0, "onsite": 0}}
     assert await call(ada, "insights_of_run", run_id=run["id"]) == {
-        **empty, "pay": [], "skills": [], "organizations": []
+        **empty, "pay": [], "skills": [], "organizations": [],
+        "sites": [{"site": "bayt", "usual_seconds": 12.5}, {"site": "naukri", "usual_seconds": None}],
     }  # fmt: skip
+
+
+def test_the_usual_time_of_a_site_follows_its_successful_searches(timed: TimedDatabase) -> None:
+    site = timed.new_site()
+    for seconds, error_code in ((30, None), (500, "timeout"), (10, None)):
+        run = timed.new_run(site)
+        timed.connection.execute(
+            "update public.search_run_sites set started_at = worker.now() where run_id = %s", [run.id]
+        )
+        timed.advance(seconds)
+        run.end(site, error_code)
+    assert timed.health(site)["search_seconds"] == pytest.approx(30 + 0.2 * (10 - 30))

@@ -114,6 +114,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "new_results": {"user"},
     "page_of_run_items": {"user"},
     "insights_of_run": {"user"},
+    "usual_search_seconds": {"user"},
     "worker_claim_runs": {"service_role"},
     "worker_heartbeat": {"service_role"},
     "worker_start_import": {"service_role"},
@@ -150,7 +151,7 @@ WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
-    "site_failures", "site_shares", "user_activity", "sites", "messages", "workers",
+    "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers",
 }  # fmt: skip
 
 # What is not there without pgvector.
@@ -431,6 +432,7 @@ async def test_function(world: World, function: str) -> None:
         "worker_fire_schedules": {},
         "page_of_run_items": {"run_id": run["run_id"]},
         "insights_of_run": {"run_id": run["run_id"]},
+        "usual_search_seconds": {"site": "indeed"},
         "worker_claim_runs": {
             "worker_id": "w", "kinds": [world.kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4()),
             "held": [],

@@ -1,6 +1,6 @@
 -- How do the collections of an operator become saved searches? What is missing is added, what differs is changed, and
 -- what is not among them any more is removed, in one transaction. Other namespaces are left alone.
--- Calls: enqueue/request_size, runs/import, collections/expand, collections/check.
+-- Calls: runs/import, collections/expand, collections/check.
 
 create function worker.write_collected_searches(
     namespace text, owner_id uuid, collections jsonb, out added uuid[], out changed uuid[], out removed bigint

@@ -1,6 +1,15 @@
 -- What can a user read about a run while waiting for it? A summary of what it has found so far.
 -- Calls: nothing.
 
+create function public.usual_search_seconds(site text) returns real
+language sql stable security definer set search_path = ''
+begin atomic
+    select avg(health.search_seconds)::real from worker.site_health as health
+    where health.site = usual_search_seconds.site;
+end;
+comment on function public.usual_search_seconds is
+    'Returns how long a search of a site usually takes, in seconds; null if that is unknown.';
+
 create function public.insights_of_run(run_id uuid) returns jsonb
 language plpgsql stable security invoker set search_path = '' as $$
 declare
@@ -51,7 +60,12 @@ begin
         'skills', (select coalesce(jsonb_agg(jsonb_build_object('skill', skill.skill, 'items', skill.items)
                                              order by skill.items desc, skill.skill), '[]') from skill),
         'organizations', (select coalesce(jsonb_agg(to_jsonb(employer)
-                                                    order by employer.items desc, employer.organization), '[]') from employer))
+                                                    order by employer.items desc, employer.organization), '[]') from employer),
+        'sites', (select coalesce(jsonb_agg(jsonb_build_object(
+                      'site', searched.site, 'usual_seconds', public.usual_search_seconds(searched.site))
+                  order by searched.position), '[]')
+                  from public.run_sites as searched
+                  where searched.run_id = insights_of_run.run_id and searched.completed_at is null))
     into answer
     from item;
     return answer;
@@ -59,5 +73,7 @@ end;
 $$;
 comment on function public.insights_of_run is
     'Returns a summary of what a run has found so far: {found, new, work_modes {remote, hybrid, onsite}, pay '
-    '[{currency, items, low, median, high}], skills [{skill, items}], organizations [{organization, items}]}. pay has '
-    'the quartiles of the yearly pay; skills and organizations are the ten most frequent.';
+    '[{currency, items, low, median, high}], skills [{skill, items}], organizations [{organization, items}], '
+    'sites [{site, usual_seconds}]}. pay has '
+    'the quartiles of the yearly pay; skills and organizations are the ten most frequent; sites '
+    'are those that are still searched.';

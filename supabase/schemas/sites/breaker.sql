@@ -224,7 +224,15 @@ begin
             when is_counted then coalesce(known.success_rate * 0.8, 0)
             else known.success_rate end,
         response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
-                               record_site_outcome.response_ms, known.response_ms)
+                               record_site_outcome.response_ms, known.response_ms),
+        search_seconds = coalesce(known.search_seconds + 0.2 * (search.seconds - known.search_seconds),
+                                  search.seconds, known.search_seconds)
+    from (
+        select max(extract(epoch from worker.now() - searched.started_at)) as seconds
+        from public.search_run_sites as searched
+        where searched.run_id = record_site_outcome.run_id and searched.site = record_site_outcome.site
+          and record_site_outcome.error_code is null and searched.started_at <= worker.now()
+    ) as search
     where known.site = health.site and known.account = health.account;
 
     delete from worker.site_waits as wait

@@ -25,6 +25,7 @@ create table worker.site_health (
     consecutive_failures integer not null default 0,
     success_rate real constraint site_health_success_rate check (success_rate between 0 and 1),
     response_ms real constraint site_health_response_ms check (response_ms >= 0),
+    search_seconds real constraint site_health_search_seconds check (search_seconds >= 0),
     paused_until timestamptz,
     paused_by text,
     trips smallint not null default 0,
@@ -45,6 +46,8 @@ comment on column worker.site_health.success_rate is
     'Moving average, from 0 to 1: the last search counts for a fifth. Null before the first search.';
 comment on column worker.site_health.response_ms is
     'Moving average of the response time, in milliseconds. Null before the first search.';
+comment on column worker.site_health.search_seconds is
+    'Moving average of the duration of successful searches, in seconds. Null before the first one.';
 comment on column worker.site_health.paused_until is
     'The breaker is open until then, and half open after that; null when it is closed.';
 comment on column worker.site_health.paused_by is 'Code of the failure that opened the breaker.';

@@ -494,6 +494,9 @@ isOneToOne: true
         isOneToOne: false
         isSetofReturn: true
       } },
+"usual_search_seconds":
+{ Args: { "site": string }; Returns: number
+                           },
 "worker_apply_collections":
 { Args: { "collections": Json,"namespace": string,"owner": string }; Returns: Json
                            },

@@ -100,6 +100,8 @@ export interface Insights {
   pay: { currency: string; items: number; low: number; median: number; high: number }[]
   skills: { skill: string; items: number }[]
   organizations: { organization: string; items: number }[]
+  /** The sites that are still searched, and how long that usually takes. */
+  sites: { site: string; usual_seconds: number | null }[]
 }
 
 /** Returns a summary of what a run has found so far. */
