@@ -67,6 +67,7 @@ async def test_changes_by_json_paths(http: httpx.AsyncClient) -> None:
         ("/books?order=data->", "PGRST100", 400),
         ("/books?select=data->(x", "PGRST100", 400),
         ("/books?select=data->-x", "PGRST100", 400),
+        ('/books?select=data->"x', "PGRST100", 400),
         ("/books?select=nothing->x", "42703", 400),
         ("/books?select=data->99999999999", "22003", 400),
     ],

@@ -73,3 +73,17 @@ def test_the_table_of_what_is_refused_is_complete() -> None:
     for message in raised:
         what = re.sub(r"'?\{[^}]*\}'?", "…", message)
         assert any(re.fullmatch(pattern, what) for pattern in patterns), message
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select=" + "notes(id,authors(id," * 100 + "id" + "))" * 100,
+        "select=data" + "->a" * 3000,
+        "data" + "->a" * 2000 + "->>b=eq.1",
+        "or=" + "(and" * 300 + "(id.eq.1)" + ")" * 300,
+    ],
+)
+async def test_what_is_nested_without_end_is_refused(http: httpx.AsyncClient, query: str) -> None:
+    response = await http.get(f"/books?{query}")
+    assert error(response) == (400, "LOCAL", "the local stack does not know requests that are nested so deeply")

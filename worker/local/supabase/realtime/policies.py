@@ -6,6 +6,7 @@ tried in a transaction that is rolled back.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from worker.local.supabase.realtime.identity import Identity
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 5
+_MAX_CONNECTIONS = 4  # however many clients join at once
 _SESSION = f"-c statement_timeout={_TIMEOUT_SECONDS}s -c TimeZone=UTC"
 
 _INSERT = "insert into realtime.messages (id, topic, extension) values (%s, %s, 'broadcast')"
@@ -41,6 +43,7 @@ class Policies:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def may_read(self, name: str, identity: Identity, headers: Mapping[str, str]) -> bool:
         """Return whether an identity may read the private channels of a topic.
@@ -61,6 +64,7 @@ class Policies:
     async def _check(self, name: str, identity: Identity, headers: Mapping[str, str], *, is_write: bool) -> bool:
         try:
             async with (
+                self._slots,
                 await psycopg.AsyncConnection.connect(
                     self._dsn, connect_timeout=_TIMEOUT_SECONDS, options=_SESSION
                 ) as connection,

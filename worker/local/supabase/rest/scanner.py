@@ -15,7 +15,7 @@ INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _NAME = re.compile(rf"[ \t]*({_QUOTED}|(?:[\w$ ]|-(?!>))+)", re.DOTALL)
-_KEY = re.compile(rf"{_QUOTED}|[^-(:.,>)]+(?:-(?!>)[^-(:.,>)]+)*", re.DOTALL)
+_KEY = re.compile(rf"{_QUOTED}|(?!\")[^-(:.,>)]+(?:-(?!>)[^-(:.,>)]+)*", re.DOTALL)
 _VALUE = re.compile(rf"(?:({_QUOTED})|\{{[^{{}}]*\}})(?=[,)]|\Z)|[^,)]*", re.DOTALL)
 
 
