@@ -291,6 +291,8 @@ PLACES = [
         ("Springfield, IL, US", "Springfield, MA, US", None, 2),
         ("Springfield, IL, US", "Springfield", None, 2),
         ("Springfield, IL, US", "Springfield", TURBINES, 1),
+        ("Dayton, NJ, US", "Dayton", TURBINES, 1),
+        ("Dayton, NJ, US", "Dayton", None, 2),
         ("Newcastle, NSW, AU", "Newcastle upon Tyne, ENG, GB", TURBINES, 2),
         ("Albany, NY, US", "Troy, NY, US", TURBINES, 2),
         ("Cambridge, MA, US", "Cambridge, England, United Kingdom", LEDGER, 2),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker.model import Item
+from worker.model import Item, Place
 from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
 from worker.pipeline.duplicates import are_duplicates, keys
 
@@ -243,6 +243,23 @@ def test_a_state_is_no_place_for_one_job() -> None:
 )  # fmt: skip
 def test_the_key_has_the_city(one: dict[str, Any], other: dict[str, Any], is_same: bool) -> None:
     assert (match_key(**one) == match_key(**other)) is is_same
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({}, "chicago|US-IL|US"),
+        ({"region": None}, "chicago|US-IL?|US"),
+        ({"region": None, "country": None}, "chicago|US-IL?|US?"),
+        ({"city": "Springfield", "region": None}, "springfield|?|US"),
+        ({"city": "Zzyzx Corners", "region": None}, "zzyzx corners||US"),
+        ({"city": None}, None),
+        ({"city": None, "region": None, "work_mode": "remote"}, "remote||US"),
+        ({"city": None, "places": (Place("München", "Bavaria", "DE"), Place("Ulm", None, "DE"))}, "munich; ulm||DE"),
+    ],
+)
+def test_what_no_text_names_of_a_place_is_guessed(fields: dict[str, Any], place: str | None) -> None:
+    assert keys(replace(ITEM, **fields)).place == place
 
 
 @given(words, words, words)

@@ -8,8 +8,8 @@ create type worker.facts as (
     posted_at timestamptz, posted_before timestamptz
 );
 comment on type worker.facts is
-    'What shows whether two items are one thing. The region is ? if the country has several cities of that name. '
-    'posted_before is when an item was published or, if that is unknown, last seen.';
+    'What shows whether two items are one thing. A region or a country that ends with ? is guessed, and keeps nothing '
+    'apart. posted_before is when an item was published or, if that is unknown, last seen.';
 
 create view worker.item_facts with (security_invoker = true) as
 select item.id, item.kind, item.owner_id, item.match_key, item.duplicate_of, item.first_seen_at, row(
@@ -96,8 +96,9 @@ begin
         return false;
     end if;
     if worker.are_two_postings(item.apply_key, other.apply_key) or worker.is_pay_disjoint(item, other)
-       or not item.cities && other.cities or item.country <> other.country
-       or (item.region <> other.region and '?' not in (item.region, other.region)) then
+       or not item.cities && other.cities
+       or (item.country <> other.country and item.country || other.country not like '%?%')
+       or (item.region <> other.region and item.region || other.region not like '%?%') then
         return true;
     end if;
     similarity := worker.text_similarity(item.text_signature, other.text_signature);
@@ -117,7 +118,8 @@ language plpgsql immutable parallel safe set search_path = '' as $$
 declare
     similarity double precision;
     is_named_alike boolean := item.organization_key is not distinct from other.organization_key
-        and item.country is not distinct from other.country and coalesce(item.region = other.region, true);
+        and rtrim(item.country, '?') is not distinct from rtrim(other.country, '?')
+        and coalesce(rtrim(item.region, '?') = rtrim(other.region, '?'), true);
 begin
     -- A part of a company's name may stand for it: ING, ING Bank.
     if item.organization_key <> other.organization_key

@@ -1,6 +1,6 @@
 -- What shows that two items are one thing, or two.
 begin;
-select plan(43);
+select plan(44);
 
 -- The signature of a text whose words pairs set the bits of a range.
 create function pg_temp.bits(first integer, last integer) returns bit(1024) language sql as $$
@@ -64,6 +64,7 @@ from (values
     ('{}', '{"cities": null}', false),
     ('{}', '{"region": "US-MN"}', true),
     ('{}', '{"region": "?"}', false),
+    ('{}', '{"region": "US-MN?", "country": "CA?"}', false),
     ('{}', '{"region": null, "country": null}', false),
     ('{}', '{"region": null, "country": "CA"}', true),
     ('{}', '{"posted_at": "2020-01-01", "posted_before": "2020-01-01"}', false)
