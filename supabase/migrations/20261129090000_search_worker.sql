@@ -389,6 +389,17 @@ comment on column public.search_runs.updated_at is 'Last change of this row.';
 comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
+-- Without a foreign key to the user, to avoid a deadlock of the deletion of a user with a run.
+create table worker.deleted_runs (
+    id bigint generated always as identity primary key,
+    user_id uuid not null,
+    created_at timestamptz not null
+);
+create index deleted_runs_user_id on worker.deleted_runs (user_id, created_at);
+comment on table worker.deleted_runs is
+    'Runs that were deleted within an hour of their start: they still count for max_per_hour_per_user.';
+comment on column worker.deleted_runs.created_at is 'When the run was created.';
+
 create table public.search_run_sites (
     id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,
@@ -2345,21 +2356,48 @@ comment on function worker.count_request_row is
 -- Scheduled runs and imports do not count.
 -- Calls: kernel/clock.
 
+create function worker.runs_of_last_hour(user_id uuid) returns table (at timestamptz)
+language sql stable set search_path = ''
+begin atomic
+    select run.created_at from public.search_runs as run
+    where run.user_id = runs_of_last_hour.user_id and run.created_at > worker.now() - interval '1 hour'
+      and run.source in ('manual', 'api')
+    union all
+    select deleted.created_at from worker.deleted_runs as deleted
+    where deleted.user_id = runs_of_last_hour.user_id and deleted.created_at > worker.now() - interval '1 hour';
+end;
+comment on function worker.runs_of_last_hour is
+    'Returns when a user started runs within the last hour, also those that were deleted since. Scheduled runs and '
+    'imports do not count.';
+
+create function worker.count_deleted_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if old.source in ('manual', 'api') and old.created_at > worker.now() - interval '1 hour' then
+        insert into worker.deleted_runs (user_id, created_at) values (old.user_id, old.created_at);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.count_deleted_run is
+    'Notes a run that is deleted within an hour of its start, so that a deletion gives no user more runs.';
+
+create trigger count_deleted_run after delete on public.search_runs
+    for each row execute function worker.count_deleted_run();
+
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
     quota text, most integer, what text, wait interval
 )
 language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
-        select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.source in ('manual', 'api')
-        order by run.created_at desc
+        select started.at + interval '1 hour' - worker.now()
+        from worker.runs_of_last_hour(exceeded_quotas.user_id) as started
+        order by started.at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
-        select count(*) from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
-          and run.source in ('manual', 'api'))
+        select count(*) from worker.runs_of_last_hour(exceeded_quotas.user_id))
     union all
     -- The estimate follows the rate at which this user's runs started or were answered in the last 10 minutes.
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (
@@ -2552,7 +2590,8 @@ create trigger open_runs after insert on public.search_runs
     for each statement execute function worker.open_runs();
 
 -- enqueue/saved_searches
--- May this search be saved? It must be valid as a run, and the number of saved searches of a user is limited.
+-- May this search be saved? It must be valid as a run, the user has no other one of its name, and the number of saved
+-- searches of a user is limited.
 -- Calls: kernel/clock, parameters/check, enqueue/request_size.
 
 create function worker.check_saved_search() returns trigger
@@ -2562,6 +2601,16 @@ begin
         perform worker.count_request_row();
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
+    -- The constraint decides when two requests come at once. Its own message names the constraint alone. The policy is
+    -- checked later: a user must not learn the names of another one.
+    if (current_setting('role') <> 'authenticated' or new.user_id = (select auth.uid())) and exists (
+        select from public.saved_searches as other
+        where other.user_id = new.user_id and other.name = new.name and other.id <> new.id
+    ) then
+        raise unique_violation using
+            message = format('There is already a saved search with the name "%s". Choose another name.', new.name),
+            constraint = 'saved_searches_name';
+    end if;
     new.updated_at := worker.now();
     return new;
 end;
@@ -7099,6 +7148,7 @@ begin
 
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';
     delete from worker.workers as known where known.seen_at < worker.now() - interval '1 day';
     -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
     perform worker.delete_unused_organizations(10 * settings.retention_batch);
@@ -7306,7 +7356,7 @@ comment on function public.worker_collections is
     'of each search: active, succeeded, partial, failed, last_completed_at, items_found, new_items}].';
 
 -- frontends/searches
--- How does a user enqueue, repeat and cancel a search? With these functions.
+-- How does a user enqueue, repeat, cancel and delete a search? With these functions.
 -- Calls: nothing.
 
 create function public.enqueue_search(
@@ -7348,8 +7398,8 @@ begin
                where former.id = rerun_search.run_id and former.source = 'import') then
         raise sqlstate '22023' using message = 'run_id must be the id of a search: an import cannot be searched again';
     end if;
-    insert into public.search_runs (workspace_id, kind, parameters, client_context, fresh)
-    select former.workspace_id, former.kind, former.parameters, former.client_context, true
+    insert into public.search_runs (workspace_id, kind, parameters, client_context, saved_search_id, fresh)
+    select former.workspace_id, former.kind, former.parameters, former.client_context, former.saved_search_id, true
     from public.search_runs as former
     where former.id = rerun_search.run_id
     returning * into run;
@@ -7359,7 +7409,9 @@ begin
     return run;
 end;
 $$;
-comment on function public.rerun_search is 'Adds the same search to the queue again, as a new run, and returns it.';
+comment on function public.rerun_search is
+    'Adds the same search to the queue again, as a new run, and returns it. A run of a saved search, such as a scheduled '
+    'one, gives its saved_search_id to the new run.';
 
 create function public.cancel_search(run_id uuid) returns public.search_runs
 language plpgsql security invoker set search_path = '' as $$
@@ -7379,6 +7431,26 @@ end;
 $$;
 comment on function public.cancel_search is
     'Ends a pending or running run of the signed-in user at once, and returns it. A finished run stays as it is.';
+
+create function public.delete_search(run_id uuid) returns public.search_runs
+language plpgsql security invoker set search_path = '' as $$
+declare
+    run public.search_runs;
+begin
+    delete from public.search_runs as ended
+    where ended.id = delete_search.run_id and ended.completed_at is not null
+    returning * into run;
+    if run.id is null and exists (select from public.search_runs as active where active.id = delete_search.run_id) then
+        raise sqlstate 'PT409' using message = 'This search has not ended. Cancel it before you delete it.';
+    elsif run.id is null then
+        raise sqlstate 'PT404' using message = 'run_id must be the id of one of your runs';
+    end if;
+    return run;
+end;
+$$;
+comment on function public.delete_search is
+    'Deletes a finished run of the signed-in user with its results, and returns it. An active one raises PT409 (HTTP '
+    '409). Other users keep what they share with it.';
 
 -- frontends/search_options
 -- What can a user search for, where, and with which parameters? As the rules of the kinds say; a site can be searched if a
@@ -7937,7 +8009,7 @@ begin
                                     'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
-    foreach relation in array array['leases', 'workers', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
+    foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
@@ -7952,7 +8024,7 @@ revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;
 
-grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at)
+grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at), delete
     on public.search_runs to authenticated;
 grant insert (user_id, workspace_id, kind, source, parameters, client_context, saved_search_id, idempotency_key, fresh, priority,
               max_attempts, run_after), delete
@@ -7972,7 +8044,7 @@ begin
         select routine.oid from pg_proc as routine
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
-              'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
+              'enqueue_search', 'rerun_search', 'cancel_search', 'delete_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
@@ -8001,6 +8073,8 @@ create policy "Users start runs of their own" on public.search_runs
     for insert to authenticated with check (user_id = (select auth.uid()));
 create policy "Owners cancel their runs" on public.search_runs
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy "Owners delete their finished runs" on public.search_runs
+    for delete to authenticated using (user_id = (select auth.uid()) and completed_at is not null);
 
 -- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
 create policy "Sites of visible runs" on public.search_run_sites

@@ -137,6 +137,7 @@ begin
 
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';
     delete from worker.workers as known where known.seen_at < worker.now() - interval '1 day';
     -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
     perform worker.delete_unused_organizations(10 * settings.retention_batch);

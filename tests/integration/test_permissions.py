@@ -24,8 +24,8 @@ from tests.support.stack import HAS_PGVECTOR, SignIn
 RELATIONS: Mapping[str, Mapping[str, str]] = {
     "search_runs": {
         "anon": "denied denied denied denied",
-        "own": "yes yes denied denied",
-        "other": "none denied denied denied",
+        "own": "yes yes denied yes",
+        "other": "none denied denied none",
         "service_role": "yes yes denied yes",
     },
     "search_run_sites": {
@@ -108,6 +108,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "rerun_search": {"user"},
     "cancel_search": {"user"},
     "search_options": {"user"},
+    "delete_search": {"user"},
     "run_saved_search": {"user"},
     "mark_seen": {"user"},
     "last_seen": {"user", "service_role"},
@@ -151,7 +152,7 @@ WORKER_TABLES = {
     "leases", "raw_collections", "processing_log", "data_quality", "kept_apart", "embedding_queue", "site_health",
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
-    "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers",
+    "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers", "deleted_runs",
 }  # fmt: skip
 
 # What is not there without pgvector.
@@ -425,6 +426,7 @@ async def test_function(world: World, function: str) -> None:
         "enqueue_search": {"kind": world.kind, "parameters": {"search_term": "engineer"}},
         "rerun_search": {"run_id": run["run_id"]},
         "cancel_search": {"run_id": run["run_id"]},
+        "delete_search": {"run_id": world.ada.rows["search_runs"]["id"]},
         "run_saved_search": {"saved_search_id": world.ada.rows["saved_searches"]["id"]},
         "mark_seen": {},
         "last_seen": {},

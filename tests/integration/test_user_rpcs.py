@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
-from tests.support.database import Configure
+from tests.support.database import Configure, Connection, rows
 from tests.support.queue import (
     Query,
     Refusal,
@@ -176,3 +176,65 @@ async def test_a_search_is_run_once_more_as_a_new_run(ada: AsyncClient, service:
     same = ("user_id", "workspace_id", "kind", "parameters", "client_context", "fingerprint", "priority", "source")
     assert {name: again[name] for name in same} == {name: former[name] for name in same}
     assert [run["run_id"] for run in await claim(service, kind, slots=2)] == [again["id"]]
+
+
+async def test_a_user_deletes_a_finished_run_and_not_an_active_one(
+    *, ada: AsyncClient, bob: AsyncClient, service: AsyncClient, database: Connection, kind: str
+) -> None:
+    term = str(uuid4())
+    run = await enqueue(ada, kind, search_term=term, sites=["indeed"])
+    active = Refusal(409, "PT409", "This search has not ended. Cancel it before you delete it.")
+    assert await refusal(ada, ada.rpc("delete_search", {"run_id": run["id"]})) == active
+    # A row that the policy keeps is as one that there is not.
+    assert (await ada.table("search_runs").delete().eq("id", run["id"]).execute()).data == []
+    (claimed,) = await claim(service, kind)
+    await search(service, claimed, {"indeed": [[uuid4().hex]]})
+    shared = await enqueue(bob, kind, search_term=term, sites=["indeed"])
+    assert shared["shared_run_id"] == run["id"]
+
+    assert (await call(ada, "delete_search", run_id=run["id"]))["id"] == run["id"]
+    assert await refusal(ada, ada.rpc("delete_search", {"run_id": run["id"]})) == NOT_YOURS
+    assert await rows(database, "select from public.search_runs where id = %s", [run["id"]]) == []
+    # Who shares it keeps it.
+    kept: Any = (await bob.table("run_items").select("item_id").eq("run_id", shared["id"]).execute()).data
+    assert len(kept) == 1
+
+
+async def test_a_deletion_gives_no_more_runs(ada: AsyncClient, kind: str, configure: Configure) -> None:
+    await configure("max_per_hour_per_user", 1)
+    run = await enqueue(ada, kind)
+    await call(ada, "cancel_search", run_id=run["id"])
+    await call(ada, "delete_search", run_id=run["id"])
+    query = ada.rpc("enqueue_search", {"kind": kind, "parameters": {"search_term": "x"}})
+    assert (await refusal(ada, query)).status == 429
+
+
+async def test_a_run_of_a_saved_search_that_is_run_once_more_stays_one(
+    ada: AsyncClient, database: Connection, kind: str
+) -> None:
+    saved = {"name": "mine", "kind": kind, "parameters": {"search_term": "engineer"}}
+    (row,) = (await ada.table("saved_searches").insert(saved).execute()).data
+    assert isinstance(row, dict)
+    run = await call(ada, "run_saved_search", saved_search_id=row["id"])
+    await database.execute("update public.search_runs set source = 'cron', slot_at = now() where id = %s", [run["id"]])
+    again = await call(ada, "rerun_search", run_id=run["id"])
+    assert (again["saved_search_id"], again["source"], again["slot_at"]) == (row["id"], "manual", None)
+
+
+async def test_a_second_saved_search_of_a_name_is_refused_with_a_sentence(
+    ada: AsyncClient, bob: AsyncClient, kind: str
+) -> None:
+    saved: Row = {"name": "mine", "kind": kind, "parameters": {"search_term": "engineer"}}
+    await ada.table("saved_searches").insert(saved).execute()
+    await bob.table("saved_searches").insert(saved).execute()
+    sentence = 'There is already a saved search with the name "mine". Choose another name.'
+    assert await refusal(ada, ada.table("saved_searches").insert(saved)) == Refusal(409, "23505", sentence)
+    (other,) = (await ada.table("saved_searches").insert(saved | {"name": "other"}).execute()).data
+    assert isinstance(other, dict)
+    renamed = ada.table("saved_searches").update({"name": "mine"}).eq("id", other["id"])
+    assert await refusal(ada, renamed) == Refusal(409, "23505", sentence)
+    # What another user has, nobody learns.
+    stranger = {"user_id": await user_id(bob)}
+    assert (await refusal(ada, ada.table("saved_searches").insert(saved | stranger))).code == "42501"
+    unchanged = ada.table("saved_searches").update({"name": "other"}).eq("id", other["id"])
+    assert len((await unchanged.execute()).data) == 1

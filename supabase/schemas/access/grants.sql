@@ -16,7 +16,7 @@ begin
                                     'organizations', 'saved_searches', 'search_schedules', 'run_events'] loop
         execute format('alter table public.%I enable row level security', relation);
     end loop;
-    foreach relation in array array['leases', 'workers', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
+    foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
@@ -31,7 +31,7 @@ revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;
 
-grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at)
+grant insert (user_id, workspace_id, kind, parameters, client_context, saved_search_id, idempotency_key, fresh), update (cancel_requested_at), delete
     on public.search_runs to authenticated;
 grant insert (user_id, workspace_id, kind, source, parameters, client_context, saved_search_id, idempotency_key, fresh, priority,
               max_attempts, run_after), delete
@@ -51,7 +51,7 @@ begin
         select routine.oid from pg_proc as routine
         where routine.pronamespace = 'public'::regnamespace
           and routine.proname in (
-              'enqueue_search', 'rerun_search', 'cancel_search', 'run_saved_search', 'mark_seen',
+              'enqueue_search', 'rerun_search', 'cancel_search', 'delete_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',

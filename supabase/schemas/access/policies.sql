@@ -7,6 +7,8 @@ create policy "Users start runs of their own" on public.search_runs
     for insert to authenticated with check (user_id = (select auth.uid()));
 create policy "Owners cancel their runs" on public.search_runs
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy "Owners delete their finished runs" on public.search_runs
+    for delete to authenticated using (user_id = (select auth.uid()) and completed_at is not null);
 
 -- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
 create policy "Sites of visible runs" on public.search_run_sites

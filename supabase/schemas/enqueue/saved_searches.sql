@@ -1,4 +1,5 @@
--- May this search be saved? It must be valid as a run, and the number of saved searches of a user is limited.
+-- May this search be saved? It must be valid as a run, the user has no other one of its name, and the number of saved
+-- searches of a user is limited.
 -- Calls: kernel/clock, parameters/check, enqueue/request_size.
 
 create function worker.check_saved_search() returns trigger
@@ -8,6 +9,16 @@ begin
         perform worker.count_request_row();
     end if;
     perform worker.check_parameters(new.kind, new.parameters);
+    -- The constraint decides when two requests come at once. Its own message names the constraint alone. The policy is
+    -- checked later: a user must not learn the names of another one.
+    if (current_setting('role') <> 'authenticated' or new.user_id = (select auth.uid())) and exists (
+        select from public.saved_searches as other
+        where other.user_id = new.user_id and other.name = new.name and other.id <> new.id
+    ) then
+        raise unique_violation using
+            message = format('There is already a saved search with the name "%s". Choose another name.', new.name),
+            constraint = 'saved_searches_name';
+    end if;
     new.updated_at := worker.now();
     return new;
 end;

@@ -2,21 +2,48 @@
 -- Scheduled runs and imports do not count.
 -- Calls: kernel/clock.
 
+create function worker.runs_of_last_hour(user_id uuid) returns table (at timestamptz)
+language sql stable set search_path = ''
+begin atomic
+    select run.created_at from public.search_runs as run
+    where run.user_id = runs_of_last_hour.user_id and run.created_at > worker.now() - interval '1 hour'
+      and run.source in ('manual', 'api')
+    union all
+    select deleted.created_at from worker.deleted_runs as deleted
+    where deleted.user_id = runs_of_last_hour.user_id and deleted.created_at > worker.now() - interval '1 hour';
+end;
+comment on function worker.runs_of_last_hour is
+    'Returns when a user started runs within the last hour, also those that were deleted since. Scheduled runs and '
+    'imports do not count.';
+
+create function worker.count_deleted_run() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if old.source in ('manual', 'api') and old.created_at > worker.now() - interval '1 hour' then
+        insert into worker.deleted_runs (user_id, created_at) values (old.user_id, old.created_at);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.count_deleted_run is
+    'Notes a run that is deleted within an hour of its start, so that a deletion gives no user more runs.';
+
+create trigger count_deleted_run after delete on public.search_runs
+    for each row execute function worker.count_deleted_run();
+
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
     quota text, most integer, what text, wait interval
 )
 language sql stable set search_path = ''
 begin atomic
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
-        select run.created_at + interval '1 hour' - worker.now() from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.source in ('manual', 'api')
-        order by run.created_at desc
+        select started.at + interval '1 hour' - worker.now()
+        from worker.runs_of_last_hour(exceeded_quotas.user_id) as started
+        order by started.at desc
         offset greatest(0, settings.max_per_hour_per_user - more) limit 1)
     from worker.settings as settings
     where settings.max_per_hour_per_user is not null and settings.max_per_hour_per_user < more + (
-        select count(*) from public.search_runs as run
-        where run.user_id = exceeded_quotas.user_id and run.created_at > worker.now() - interval '1 hour'
-          and run.source in ('manual', 'api'))
+        select count(*) from worker.runs_of_last_hour(exceeded_quotas.user_id))
     union all
     -- The estimate follows the rate at which this user's runs started or were answered in the last 10 minutes.
     select 'max_pending_per_user', settings.max_pending_per_user, 'waiting', (

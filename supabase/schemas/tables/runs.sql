@@ -154,6 +154,17 @@ comment on column public.search_runs.updated_at is 'Last change of this row.';
 comment on column public.search_runs.started_at is 'First claim by a worker.';
 comment on column public.search_runs.completed_at is 'When the status became final; null until then.';
 
+-- Without a foreign key to the user, to avoid a deadlock of the deletion of a user with a run.
+create table worker.deleted_runs (
+    id bigint generated always as identity primary key,
+    user_id uuid not null,
+    created_at timestamptz not null
+);
+create index deleted_runs_user_id on worker.deleted_runs (user_id, created_at);
+comment on table worker.deleted_runs is
+    'Runs that were deleted within an hour of their start: they still count for max_per_hour_per_user.';
+comment on column worker.deleted_runs.created_at is 'When the run was created.';
+
 create table public.search_run_sites (
     id uuid primary key default gen_random_uuid(),
     run_id uuid not null references public.search_runs (id) on delete cascade,

@@ -2,7 +2,7 @@
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();
-select plan(61);
+select plan(62);
 
 create temporary table runs (name text primary key, id uuid);
 insert into runs values ('ada', pg_temp.enqueue(pg_temp.ada()));
@@ -116,7 +116,13 @@ where attrelid = 'public.search_runs'::regclass and attname in ('status', 'prior
 order by attname;
 select throws_ok('update public.search_runs set client_context = null', '42501', 'permission denied for table search_runs',
     'a run is not changed');
-select throws_ok('delete from public.search_runs', '42501', 'permission denied for table search_runs', 'nor deleted');
+select throws_ok(
+    format('select public.delete_search(%L)', id), 'PT409', 'This search has not ended. Cancel it before you delete it.',
+    'nor deleted while it is active')
+from (select id from public.search_runs where completed_at is null limit 1) as active;
+select throws_ok(
+    format('select public.delete_search(%L)', id), 'PT404', 'run_id must be the id of one of your runs', 'nor another user''s')
+from runs where name = 'bob';
 select throws_ok($$ insert into public.run_events (run_id, event, created_at) select id, 'created', now() from runs $$,
     '42501', 'permission denied for table run_events', 'events are written by the database alone');
 select throws_ok('select from worker.leases', '42501', 'permission denied for schema worker', 'tokens are not read');

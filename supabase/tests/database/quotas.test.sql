@@ -2,7 +2,7 @@
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();
-select plan(47);
+select plan(49);
 
 -- Runs that are there already, whatever the quotas: so old, and in this state.
 create function pg_temp.insert_runs(
@@ -108,6 +108,9 @@ select is(pg_temp.refusal(pg_temp.ada(), 50), null, 'null is no limit');
 
 delete from public.search_runs where kind = 'pgtap';
 update worker.settings set max_per_hour_per_user = 4;
+select is(pg_temp.refusal(pg_temp.ada()) ->> 'quota', 'max_per_hour_per_user', 'deleted runs still count');
+delete from worker.deleted_runs where true;
+select is(pg_temp.refusal(pg_temp.ada()), null, 'for an hour');
 select pg_temp.insert_runs(pg_temp.ada(), 2, age => '50 minutes', status => 'success');
 select pg_temp.insert_runs(pg_temp.ada(), 2, age => '20 minutes', status => 'success');
 select pg_temp.insert_runs(pg_temp.ada(), 9, age => '61 minutes', status => 'success');

@@ -79,7 +79,8 @@ from pg_class where oid = any (array[
 order by oid::regclass::text;
 
 select policies_are('public', 'search_runs', array[
-    'Owners see their runs', 'Users start runs of their own', 'Owners cancel their runs']);
+    'Owners see their runs', 'Users start runs of their own', 'Owners cancel their runs',
+    'Owners delete their finished runs']);
 select policies_are('public', 'search_run_sites', array['Sites of visible runs']);
 select policies_are('public', 'search_results', array['Results of visible runs']);
 select policies_are('public', 'items', array['Public items and own items']);

@@ -328,6 +328,50 @@ isOneToOne: true
         isOneToOne: true
         isSetofReturn: false
       } },
+"delete_search":
+{ Args: { "run_id": string }; Returns: {
+              "attempts": number,
+"cancel_requested_at": string | null,
+"client_context": Json | null,
+"completed_at": string | null,
+"created_at": string,
+"error_code": string | null,
+"error_message": string | null,
+"fingerprint": string,
+"fresh": boolean,
+"id": string,
+"idempotency_key": string | null,
+"items_found": number,
+"jobs_found": number,
+"kind": string,
+"leader_run_id": string | null,
+"max_attempts": number,
+"new_items": number,
+"newer_than": string | null,
+"parameters": NonNullable<Json>,
+"position": number,
+"priority": number,
+"progress": NonNullable<Json>,
+"progress_current": number,
+"progress_total": number | null,
+"rescues": number,
+"run_after": string | null,
+"saved_search_id": string | null,
+"shared_run_id": string | null,
+"slot_at": string | null,
+"source": Database["public"]['Enums']["run_source"],
+"started_at": string | null,
+"status": Database["public"]['Enums']["run_status"],
+"updated_at": string,
+"user_id": string,
+"workspace_id": string | null
+            }
+                          SetofOptions: {
+        from: "*"
+        to: "search_runs"
+        isOneToOne: true
+        isSetofReturn: false
+      } },
 "enqueue_search":
 { Args: { "client_context"?: Json,"fresh"?: boolean,"idempotency_key"?: string,"kind": string,"parameters": Json }; Returns: {
               "attempts": number,
