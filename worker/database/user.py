@@ -127,14 +127,19 @@ class User:
         return await self._rows(query.order("page_number").order("position").order("site").limit(limit))
 
     async def save_search(self, name: str, kind: str, parameters: Mapping[str, Any]) -> Row:
-        """Save a search under a name, in place of the one that has the name, and return it. Idempotent.
+        """Save a search under a name, in place of the one that has the name, and return it.
+
+        The insert of a new name is not retried: a second one would be refused.
 
         Raises:
             postgrest.APIError: The parameters are invalid (code 22023), or the user has too many (code PT429).
         """
         row = {"name": name, "kind": kind, "parameters": dict(parameters)}
-        (saved,) = await self._rows(self._client.table("saved_searches").upsert(row, on_conflict="user_id,name"))
-        return saved
+        searches = self._client.table("saved_searches")
+        # Not an upsert: before the conflict is found, the insert is refused because the name is in use.
+        changed = await self._rows(searches.update(row).eq("name", name))
+        (saved,) = changed or (await searches.insert(row).execute()).data
+        return saved  # type: ignore[return-value]  # the client types rows as any JSON
 
     async def saved_searches(self) -> list[Row]:
         """Return the saved searches of the user with their schedules and last runs, by name."""
