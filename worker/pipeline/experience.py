@@ -81,7 +81,7 @@ _FIELD_OF_WORK = re.compile(
     r"^'? "
     + any_of(
         """
-        in as working with within recent hands-on post[~-]qualif\\w+ proven als im dans comme en como nel jako
+        in as with within recent (?!going|missing|remaining|running)\\w{3,}ing hands-on post[~-]qualif\\w+ proven als im dans comme en como nel jako
         """
     )
     + r"\b|^[.,;)]? ?$"
@@ -295,7 +295,7 @@ def _is_requirement(before: str, after: str, mention: _Mention) -> bool:
         return False
     starts_line = mention.years < _COMPANY_YEARS and not re.search(r"\w", before)
     is_demanded = starts_line or mention.is_open or _DEMAND.search(before)
-    is_bracketed = mention.is_open and before.endswith("(") and after.startswith(")")
+    is_bracketed = before.endswith("(") and (after.startswith("+)") or (mention.is_open and after.startswith(")")))
     return bool(
         _REQUIRED.match(after)
         or (is_demanded and _FIELD_OF_WORK.match(after))
