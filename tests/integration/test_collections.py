@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +14,11 @@ from supabase import AsyncClient
 from tests.support.database import Configure, Connection, rows, scalar
 from tests.support.queue import Refusal, Row, call, refusal
 from tests.support.site_limits import TimedDatabase
+from worker.cli.collection_file import read_collection_file
 
 pytestmark = pytest.mark.own_stack
+
+PAGE = Path(__file__).parents[2] / "docs" / "schedules.md"
 
 
 def collection(**changes: Any) -> Row:
@@ -91,6 +96,14 @@ async def test_the_product_of_terms_and_places_is_saved_and_scheduled(
         [f"{namespace}/care"],
     )
     assert owners == [(owner,)]
+
+
+async def test_the_documented_file_is_applied(service: AsyncClient, owner: str, tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    path = tmp_path / "documented.toml"
+    path.write_text(text)
+    file = read_collection_file(path)
+    assert await apply(service, file.namespace, owner, *file.as_rows()) == (9, 0, 0)
 
 
 async def test_the_same_collections_write_nothing(

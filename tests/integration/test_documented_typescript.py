@@ -20,7 +20,8 @@ EXAMPLES = {
     for number, block in enumerate(re.findall(r"^```ts\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE), 1)
 }
 TSC = NODE_MODULES / ".bin" / "tsc"
-CLIENT = PROJECT / "examples" / "nextjs" / "lib" / "search"
+EXAMPLE = PROJECT / "examples" / "nextjs"
+CLIENT = EXAMPLE / "lib" / "search"
 OPTIONS = {
     "strict": True, "noUncheckedIndexedAccess": True, "noEmit": True, "target": "es2022", "module": "esnext",
     "moduleResolution": "bundler", "lib": ["es2022", "dom"], "skipLibCheck": True,
@@ -55,6 +56,20 @@ def test_the_client_compiles_and_imports_supabase_js_and_react_alone(tmp_path: P
     }
     assert {package for file, package in imported if file != "react.ts"} == {"@supabase/supabase-js"}
     assert {package for _, package in imported} == {"@supabase/supabase-js", "react"}
+
+
+@needs_tsc
+def test_the_routes_compile_and_import_supabase_js_alone(tmp_path: Path) -> None:
+    shutil.copytree(CLIENT, tmp_path / "lib" / "search")
+    shutil.copytree(EXAMPLE / "app", tmp_path / "app")
+    routes = [str(path.relative_to(tmp_path)) for path in (tmp_path / "app").rglob("route.ts")]
+    assert routes == ["app/api/cron/route.ts"]
+    answer = compiled(tmp_path, str(SCRIPTS / "nextjs.d.ts"), *routes)
+    assert answer.returncode == 0, answer.stdout
+    imported = {
+        package for route in routes for package in re.findall(r"from '([^.'][^']*)'", (EXAMPLE / route).read_text())
+    }
+    assert imported == {"@supabase/supabase-js"}
 
 
 def test_there_is_typescript_to_compile() -> None:
