@@ -81,7 +81,8 @@ _FIELD_OF_WORK = re.compile(
     r"^'? "
     + any_of(
         """
-        in as with within recent (?!going|missing|remaining|running)\\w{3,}ing hands-on post[~-]qualif\\w+ proven als im dans comme en como nel jako
+        in as with within recent (?!going|missing|remaining|running)\\w{3,}ing hands-on
+        post[~-]qualif\\w+ proven als im dans comme en como nel jako
         """
     )
     + r"\b|^[.,;)]? ?$"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from worker.pipeline.gazetteer import NOTHING, Meanings, is_in, key, meanings
+from worker.pipeline.gazetteer import NOTHING, Meanings, country_name, is_in, key, meanings
 from worker.pipeline.location_words import (
     AFTER_CITY,
     BEFORE_CITY,
@@ -203,7 +203,9 @@ def _core(text: str) -> list[str]:
     if match := PART_OF.match(text):
         found = lookup(match["core"])
         is_region = any(region.startswith(_COUNTRIES_WITH_PARTS) for region in found.regions)
-        return [match["core"]] if found.countries or found.coded_countries or is_region else []
+        # Not North Chili, a town: Chili is Chile in other languages.
+        is_country = any(key(country_name(code)) == key(match["core"]) for code in found.countries)
+        return [match["core"]] if is_country or found.coded_countries or is_region else []
     match = SURROUNDINGS.match(text) or BEFORE_CITY.match(text) or AFTER_CITY.match(text)
     if match is None:
         return []

@@ -9,7 +9,7 @@ country count most.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from worker.pipeline.gazetteer import City, Meanings, distance_km, is_in, key, meanings, region_label, region_parent
@@ -60,7 +60,7 @@ _GROUP = -5.0
 _REVERSED = -0.5
 _COUNTRY, _COUNTRY_CODE, _CODE_OF_SITE = 4.0, 3.0, 8.0
 _REGION, _REGION_CODE, _REGION_OF_SITE, _US_STATE_CODE, _REGION_IS_CITY = 3.0, 2.0, 2.0, 1.5, -10.0
-_CITY_THERE, _CITY_PERHAPS_THERE, _CITY = 5.0, 3.0, 3.0
+_CITY_THERE, _CITY_PERHAPS_THERE, _CITY, _CITY_AFTER_NAME = 5.0, 3.0, 3.0, -2.0
 _NAME, _NAME_OF_REGION, _CITY_ELSEWHERE, _LARGE_CITY_ELSEWHERE = 0.0, -1.0, -1.0, -5.0
 _SAME, _UNKNOWN_CODE, _UNKNOWN, _PLACE_ELSEWHERE = 0.0, -0.5, -1.0, -6.0
 _CERTAIN = _REGION_CODE + _CITY_THERE
@@ -227,7 +227,7 @@ def _at_home(found: Meanings, home: str | None) -> tuple[Sequence[str], Sequence
     return there if any(there) else (found.countries, found.regions, found.cities)
 
 
-def _is_namesake(city: City, regions: Iterable[str]) -> bool:
+def _is_namesake(city: City, regions: Sequence[str]) -> bool:
     """Return whether a name means a city rather than a region: a metropolis, or one that the region is named after.
 
     In countries of states, a state comes before its towns: Quebec.
@@ -236,7 +236,9 @@ def _is_namesake(city: City, regions: Iterable[str]) -> bool:
         return True
     around = [region for region in regions if is_in(city, region)]
     if not around:
-        return city.population >= _LARGE_CITY_POPULATION  # Washington
+        # Washington; or Syracuse, a province within a region.
+        is_state = any(region_parent(region) is None for region in regions)
+        return city.population >= (_LARGE_CITY_POPULATION if is_state else _CITY_POPULATION)
     return city.country not in _STATES_BY_CODE and any(region in meanings(city.name).regions for region in around)
 
 
@@ -334,6 +336,10 @@ def _with_city(parts: tuple[str, ...], area: _Area, score: float) -> Iterator[_G
             continue
         city = cities[at]
         points = _city_points(name, city, area)
+        # `Manlius, New York` is a town in the state, not a district of the city.
+        points += _CITY_AFTER_NAME * (
+            at > 0 and city is not None and area.region is None and _is_state(name, city.country)
+        )
         points += sum(
             _surroundings_points(part, known, city, area)
             for other, (part, known) in enumerate(zip(parts, cities, strict=True))
@@ -345,6 +351,11 @@ def _with_city(parts: tuple[str, ...], area: _Area, score: float) -> Iterator[_G
     if not any(names):
         points = sum(_surroundings_points(part, None, None, area) for part in parts)
         yield _Group(score + points, Reading(None, area.country, area.region))
+
+
+def _is_state(name: str, country: str) -> bool:
+    """Return whether a name is that of a state of a country."""
+    return country in _STATES_BY_CODE and any(_country_of(region) == country for region in lookup(name).regions)
 
 
 def _city_points(name: str, city: City | None, area: _Area) -> float:
