@@ -541,6 +541,9 @@ isOneToOne: true
 "usual_search_seconds":
 { Args: { "site": string }; Returns: number
                            },
+"worker_add_webhook":
+{ Args: { "description"?: string,"events": (string)[],"name": string,"url": string }; Returns: undefined
+                           },
 "worker_apply_collections":
 { Args: { "collections": Json,"namespace": string,"owner": string }; Returns: Json
                            },
@@ -557,8 +560,16 @@ isOneToOne: true
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
                            },
+"worker_claim_webhooks":
+{ Args: { "batch": number,"endpoints": (string)[] }; Returns: Json
+                           },
 "worker_collections":
 { Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"worker_dead_webhooks":
+{ Args: { "endpoint"?: string,"most"?: number }; Returns: {
+              "attempts": number,"created_at": string,"data": Json,"endpoint": string,"error": string,"event": string,"id": string
+            }[]
                            },
 "worker_delete_expired":
 { Args: Record<PropertyKey, never>; Returns: number
@@ -598,6 +609,12 @@ isOneToOne: true
 "worker_release_runs":
 { Args: { "leases": Json,"worker_id": string }; Returns: undefined
                            },
+"worker_remove_webhook":
+{ Args: { "name": string }; Returns: boolean
+                           },
+"worker_replay_webhooks":
+{ Args: { "endpoint": string,"message_id"?: string }; Returns: number
+                           },
 "worker_reprocess":
 { Args: { "since"?: string,"source"?: string,"status"?: string }; Returns: number
                            },
@@ -606,6 +623,9 @@ isOneToOne: true
                            },
 "worker_save_page":
 { Args: { "attempt": number,"errors": Json,"items": Json,"lease_token": string,"page_number": number,"progress": Json,"raw": Json,"run_id": string,"site": string }; Returns: Json
+                           },
+"worker_save_webhooks":
+{ Args: { "claimed_until": string,"results": Json }; Returns: Json
                            },
 "worker_set_account":
 { Args: { "account": string,"site": string,"user_id": string,"workspace_id"?: string }; Returns: undefined
@@ -627,6 +647,11 @@ isOneToOne: true
                            },
 "worker_take_permit":
 { Args: { "account": string,"bucket": string,"lease_token": string,"limits": Json,"requests": number,"run_id": string,"site": string }; Returns: Json
+                           },
+"worker_webhooks":
+{ Args: Record<PropertyKey, never>; Returns: {
+              "dead": number,"description": string,"disabled_at": string,"disabled_reason": string,"events": (string)[],"last_delivered_at": string,"last_error": string,"name": string,"oldest_waiting_at": string,"url": string,"waiting": number
+            }[]
                            },
 "worker_write_alert":
 { Args: { "data": Json,"lease_token": string,"run_id": string,"site": string }; Returns: undefined

@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import socket
+from base64 import b64decode
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,13 @@ OFFLINE_MODEL = "wordllama"
 
 DEFAULT_SITE_TIMEOUT_SECONDS = 300
 
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 (the prefix is public)
+WEBHOOK_SECRET_BYTES = range(24, 65)
+MAX_SECRETS = 2
+"""Maximum number of secrets of a webhook endpoint: the old one and the new one while they are rotated."""
+ENDPOINT_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+
 _ENV_FILE_OPTIONS = frozenset(
     name for name in inspect.signature(BaseSettings.__init__).parameters if name.startswith("_")
 )
@@ -52,7 +60,46 @@ def _check_exists(value: Path) -> Path:
 ApiKey = Annotated[SecretStr, AfterValidator(_check_sendable)]
 """A key that is sent in a header. It does not appear in logs, messages or `repr`."""
 
+
+def _check_webhook_secrets(value: SecretStr) -> SecretStr:
+    secrets_by_endpoint(value.get_secret_value())
+    return value
+
+
+def secrets_by_endpoint(text: str) -> dict[str, tuple[str, ...]]:
+    """Return the secrets of each webhook endpoint by its name.
+
+    Args:
+        text: `NAME=whsec_...`, separated by commas.
+
+    Raises:
+        ValueError: An entry is wrong. The message names the endpoint, and no secret.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, _, secret = entry.partition("=")
+        if not re.fullmatch(ENDPOINT_NAME, name):
+            raise ValueError("must be NAME=whsec_..., with a name of small letters, digits, - and _")
+        if not _is_webhook_secret(secret):
+            raise ValueError(f"{name}: must be whsec_ and base64 of 24 to 64 bytes, as `webhooks add` makes one")
+        found[name] = (*found.get(name, ()), secret)
+        if len(found[name]) > MAX_SECRETS:
+            raise ValueError(f"{name}: has more than {MAX_SECRETS} secrets")
+    return found
+
+
+def _is_webhook_secret(secret: str) -> bool:
+    try:
+        key = b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+    except ValueError:
+        return False
+    return secret.startswith(WEBHOOK_SECRET_PREFIX) and len(key) in WEBHOOK_SECRET_BYTES
+
+
 ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
+
+
+WebhookSecrets = Annotated[SecretStr, AfterValidator(_check_webhook_secrets)]
 
 
 def plain(secret: SecretStr | None) -> str | None:
@@ -316,6 +363,18 @@ class Settings(SearchSettings):
         description="Whether requests ask for 256 dimensions; false for a model that has no other vectors.",
     )
 
+    webhook_secrets: WebhookSecrets | None = Field(
+        default=None,
+        validation_alias="WORKER_WEBHOOK_SECRETS",
+        description="Secrets of the webhook endpoints that this worker sends to, separated by commas: NAME=whsec_..., "
+        "twice for a name while its secret is rotated. Default: this worker sends no webhooks.",
+    )
+    webhooks_allow_private: bool = Field(
+        default=False,
+        validation_alias="WORKER_WEBHOOKS_ALLOW_PRIVATE",
+        description="Whether webhook endpoints may have a private address, and http: for receivers in your network.",
+    )
+
     @field_validator("supabase_url")
     @classmethod
     def _is_http_address(cls, value: str) -> str:
@@ -338,6 +397,10 @@ class Settings(SearchSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("must be an address such as https://api.openai.com/v1")
         return value.rstrip("/")
+
+    def webhook_secrets_by_endpoint(self) -> dict[str, tuple[str, ...]]:
+        """Return the secrets of each webhook endpoint by its name."""
+        return secrets_by_endpoint(plain(self.webhook_secrets) or "")
 
     def require(self, name: Literal["supabase_service_role_key", "supabase_anon_key"]) -> str:
         """Return the text of a key that only some commands need.

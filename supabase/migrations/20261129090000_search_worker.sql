@@ -71,9 +71,13 @@ create table worker.settings (
     max_priority_wait interval not null default '15 minutes' check (max_priority_wait >= '0'),
     exploration real not null default 0.1 check (exploration between 0 and 1),
     embedding_model text,
+    webhook_delays interval[] not null
+        default '{5 seconds,5 minutes,30 minutes,2 hours,5 hours,10 hours,10 hours}'
+        check (cardinality(webhook_delays) between 1 and 20 and array_position(webhook_delays, null) is null),
     keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
     keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
+    keep_webhooks interval default '14 days' check (keep_webhooks >= '2 days'),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -151,6 +155,9 @@ comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in random order: otherwise a site that was slow or '
     'failing once stays last.';
 comment on column worker.settings.embedding_model is 'The model of the stored embeddings; null until a worker embeds.';
+comment on column worker.settings.webhook_delays is
+    'Delays before the second and each further attempt to send a webhook message, plus or minus 25 %. After the last '
+    'one, the message is dead.';
 comment on column worker.settings.keep_runs is
     'Age at which finished runs are deleted with everything that belongs to them, and the state of sites for '
     'accounts that no longer exist; null keeps them.';
@@ -158,6 +165,8 @@ comment on column worker.settings.keep_events is
     'Age at which events are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
+comment on column worker.settings.keep_webhooks is
+    'Age at which webhook messages are deleted, whether they were delivered or not; null keeps them.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
@@ -1162,6 +1171,64 @@ create table worker.user_activity (
 );
 comment on table worker.user_activity is 'When users last called mark_seen.';
 
+-- tables/webhooks
+-- Who is sent events by HTTP, and which messages are to be sent? No secret is here: a worker has the secrets in its
+-- environment, by the name of the endpoint.
+-- Calls: nothing.
+
+create table worker.webhook_endpoints (
+    name text primary key constraint webhook_endpoints_name check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    -- Without a user and a password, which are secrets.
+    url text not null constraint webhook_endpoints_url
+        check (length(url) <= 2000 and url ~ '^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'),
+    events text[] not null constraint webhook_endpoints_events check (
+        cardinality(events) > 0
+        and events <@ '{run.finished,run.failed,search.new_items,schedule.paused,schedule.inactive_soon}'::text[]),
+    description text constraint webhook_endpoints_description check (length(description) <= 500),
+    disabled_at timestamptz,
+    disabled_reason text,
+    created_at timestamptz not null
+);
+comment on table worker.webhook_endpoints is 'Where the operator wants events to be sent.';
+comment on column worker.webhook_endpoints.name is
+    'Unique name. A worker finds the secrets of the endpoint under it, in WORKER_WEBHOOK_SECRETS.';
+comment on column worker.webhook_endpoints.url is 'Where messages are sent: https, or http for a private address.';
+comment on column worker.webhook_endpoints.events is
+    'Events that are sent: run.finished (success or partial), run.failed, search.new_items (a scheduled run has found '
+    'new things), schedule.paused (inactive, failing or invalid), schedule.inactive_soon (it pauses soon).';
+comment on column worker.webhook_endpoints.disabled_at is
+    'Since when nothing is sent, and no event is recorded; null while it is enabled.';
+comment on column worker.webhook_endpoints.disabled_reason is 'Why, as a sentence.';
+
+create table worker.webhook_messages (
+    id uuid primary key default gen_random_uuid(),
+    -- Without a foreign key: otherwise the end of a run would wait for the removal of an endpoint.
+    endpoint text not null,
+    event text not null,
+    payload jsonb not null,
+    attempts smallint not null default 0,
+    due_at timestamptz,
+    delivered_at timestamptz,
+    error text,
+    created_at timestamptz not null,
+    constraint webhook_messages_delivered check (due_at is null or delivered_at is null)
+);
+create index webhook_messages_due on worker.webhook_messages (endpoint, due_at) where due_at is not null;
+create index webhook_messages_dead on worker.webhook_messages (endpoint, created_at)
+    where due_at is null and delivered_at is null;
+create index webhook_messages_created_at on worker.webhook_messages (created_at);
+comment on table worker.webhook_messages is
+    'Events that are sent to an endpoint. Written in the transaction in which the event happens, so that none is lost.';
+comment on column worker.webhook_messages.id is 'The header webhook-id is msg_ and this id, in each attempt.';
+comment on column worker.webhook_messages.endpoint is 'Name of the endpoint.';
+comment on column worker.webhook_messages.payload is 'What is sent: {type, timestamp, data}.';
+comment on column worker.webhook_messages.attempts is 'Failed attempts since the message was written or replayed.';
+comment on column worker.webhook_messages.due_at is
+    'When the next attempt may begin; while a worker makes one, until when it has to report the result. Null once the '
+    'message is delivered, or dead: all attempts have failed.';
+comment on column worker.webhook_messages.delivered_at is 'When the endpoint accepted it, with a status of 200 to 299.';
+comment on column worker.webhook_messages.error is 'Why the last attempt failed, as a sentence.';
+
 -- kernel/parameters
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
 -- the number of results that it wants follow from it, and what it does with boards that the user names.
@@ -1665,6 +1732,109 @@ $$;
 comment on function worker.check_parameters is
     'Raises 22023 (HTTP 400) with the first parameter that breaks a rule, and the values that the rule allows.';
 
+-- webhooks/messages
+-- Which events are sent to webhook endpoints? Those that an enabled endpoint wants, written in the transaction in which
+-- they happen. A payload has ids, statuses and counts: the receiver reads the results with a key of its own.
+-- Calls: kernel/clock.
+
+create function worker.has_webhooks() returns boolean
+language sql stable set search_path = ''
+return exists (select from worker.webhook_endpoints as endpoint where endpoint.disabled_at is null);
+comment on function worker.has_webhooks is 'Returns whether an endpoint is enabled.';
+
+create function worker.webhook_payload(event text, happened_at timestamptz, data jsonb) returns jsonb
+language sql stable set search_path = ''
+return jsonb_build_object(
+    'type', event, 'timestamp', to_char(happened_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'data', data);
+comment on function worker.webhook_payload is 'Returns the payload of an event: {type, timestamp, data}.';
+
+create function worker.announce_ended_runs(run_ids uuid[]) returns void
+language plpgsql set search_path = '' as $$
+begin
+    if run_ids = '{}' or not worker.has_webhooks() then
+        return;
+    end if;
+    insert into worker.webhook_messages (endpoint, event, payload, due_at, created_at)
+    select endpoint.name, happened.event,
+           worker.webhook_payload(happened.event, run.completed_at, jsonb_build_object(
+               'run_id', run.id, 'user_id', run.user_id, 'workspace_id', run.workspace_id, 'kind', run.kind,
+               'source', run.source, 'saved_search_id', run.saved_search_id, 'slot_at', run.slot_at,
+               'status', run.status, 'error_code', run.error_code, 'items_found', run.items_found,
+               'new_items', run.new_items)),
+           worker.now(), worker.now()
+    from public.search_runs as run
+    cross join lateral (
+        select case run.status when 'failed' then 'run.failed' else 'run.finished' end as event
+        where run.status in ('success', 'partial', 'failed')
+        union all
+        select 'search.new_items'
+        where run.status in ('success', 'partial') and run.slot_at is not null and run.new_items > 0
+    ) as happened
+    join worker.webhook_endpoints as endpoint
+        on endpoint.disabled_at is null and happened.event = any (endpoint.events)
+    where run.id = any (run_ids)
+    order by run.id, happened.event, endpoint.name;
+end;
+$$;
+comment on function worker.announce_ended_runs is
+    'Writes the messages about runs that have ended: run.finished or run.failed, and search.new_items.';
+
+create function worker.announce_pause() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into worker.webhook_messages (endpoint, event, payload, due_at, created_at)
+    select endpoint.name, 'schedule.paused',
+           worker.webhook_payload('schedule.paused', new.updated_at, jsonb_build_object(
+               'saved_search_id', new.saved_search_id, 'user_id', saved.user_id, 'workspace_id', saved.workspace_id,
+               'kind', saved.kind, 'paused', new.paused, 'last_run_id', new.last_run_id)),
+           worker.now(), worker.now()
+    from public.saved_searches as saved
+    join worker.webhook_endpoints as endpoint
+        on endpoint.disabled_at is null and 'schedule.paused' = any (endpoint.events)
+    where saved.id = new.saved_search_id;
+    return null;
+end;
+$$;
+comment on function worker.announce_pause is 'Writes the messages about a schedule that its user did not pause.';
+
+create trigger announce_pause after update on public.search_schedules
+    for each row
+    when (new.paused in ('inactive', 'failing', 'invalid') and old.paused is distinct from new.paused)
+    execute function worker.announce_pause();
+
+create function worker.announce_inactivity() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if not worker.has_webhooks() then
+        return null;
+    end if;
+    insert into worker.webhook_messages (endpoint, event, payload, due_at, created_at)
+    select endpoint.name, 'schedule.inactive_soon',
+           worker.webhook_payload('schedule.inactive_soon', new.created_at, jsonb_build_object(
+               'saved_search_id', run.saved_search_id, 'user_id', run.user_id, 'workspace_id', run.workspace_id,
+               'kind', run.kind, 'run_id', run.id, 'pauses_at', new.data -> 'pauses_at')),
+           worker.now(), worker.now()
+    from public.search_runs as run
+    join worker.webhook_endpoints as endpoint
+        on endpoint.disabled_at is null and 'schedule.inactive_soon' = any (endpoint.events)
+    where run.id = new.run_id and not exists (
+        -- The run event is written for each run until the schedule pauses; the message once.
+        select from public.search_runs as earlier
+        join public.run_events as warned on warned.run_id = earlier.id
+        where earlier.saved_search_id = run.saved_search_id and earlier.id <> run.id
+          and earlier.created_at > run.created_at - (select settings.inactive_warning from worker.settings as settings)
+          and warned.event = 'inactive_soon' and warned.data = new.data);
+    return null;
+end;
+$$;
+comment on function worker.announce_inactivity is
+    'Writes the messages about a schedule that pauses soon because its user is inactive, once for each inactivity.';
+
+create trigger announce_inactivity after insert on public.run_events
+    for each row
+    when (new.event = 'inactive_soon')
+    execute function worker.announce_inactivity();
+
 -- sharing/equal_searches
 -- When are two searches equal? If their fingerprints are equal. Decisions about equal searches are made one at a time,
 -- under a lock on the fingerprint.
@@ -1816,7 +1986,7 @@ comment on function worker.live_followers is
 
 -- sharing/answer
 -- How does a run end that another run answers? With the status, counts and results of the run that answers it.
--- Calls: kernel/counts.
+-- Calls: kernel/counts, webhooks/messages.
 
 create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -1827,8 +1997,10 @@ begin atomic
     from public.search_runs as run
     where run.id = any (write_answered_events.run_ids)
     order by run.id;
+
+    select worker.announce_ended_runs(write_answered_events.run_ids);
 end;
-comment on function worker.write_answered_events is 'Writes the last event of runs that another run answers.';
+comment on function worker.write_answered_events is 'Writes the last event of runs that another run answers, and their webhook messages.';
 
 create function worker.finish_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$
@@ -4763,7 +4935,7 @@ comment on function worker.defer_run is
 -- runs/finish
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer.
 
 create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -4775,6 +4947,7 @@ begin
     where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
     values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
+    perform worker.announce_ended_runs(array[finish_run.run_id]);
 end;
 $$;
 comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
@@ -7008,6 +7181,239 @@ comment on function public.worker_load_page is
     'Loads a claimed page into the results of its run, which may have ended. Returns {status, results, new} like '
     'worker_save_page. Idempotent.';
 
+-- webhooks/endpoints
+-- How does the operator change and see the webhook endpoints? With the service key, by the commands `webhooks`.
+-- Calls: kernel/clock.
+
+create function public.worker_add_webhook(name text, url text, events text[], description text default null)
+returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+    max_endpoints constant integer := 20;
+begin
+    insert into worker.webhook_endpoints as endpoint (name, url, events, description, created_at)
+    values (worker_add_webhook.name, worker_add_webhook.url, worker_add_webhook.events,
+            worker_add_webhook.description, worker.now())
+    on conflict on constraint webhook_endpoints_pkey do update
+    set url = excluded.url, events = excluded.events, description = excluded.description, disabled_at = null,
+        disabled_reason = null;
+    if (select count(*) from worker.webhook_endpoints) > max_endpoints then
+        raise sqlstate '22023' using message = format('at most %s endpoints are possible: remove one', max_endpoints);
+    end if;
+exception when check_violation or not_null_violation then
+    raise sqlstate '22023' using message = 'name, url, events or description is not valid: see worker.webhook_endpoints';
+end;
+$$;
+comment on function public.worker_add_webhook is
+    'Adds a webhook endpoint, or changes the one of that name and enables it. Its secrets are in the environment of the '
+    'workers.';
+
+create function public.worker_remove_webhook(name text) returns boolean
+language plpgsql security definer set search_path = '' as $$
+declare
+    is_known boolean;
+begin
+    delete from worker.webhook_endpoints as endpoint where endpoint.name = worker_remove_webhook.name;
+    is_known := found;
+    delete from worker.webhook_messages as message where message.endpoint = worker_remove_webhook.name;
+    return is_known;
+end;
+$$;
+comment on function public.worker_remove_webhook is
+    'Removes a webhook endpoint and its messages. Returns whether there was one.';
+
+create function public.worker_webhooks() returns table (
+    name text, url text, events text[], description text, disabled_at timestamptz, disabled_reason text,
+    waiting bigint, oldest_waiting_at timestamptz, dead bigint, last_delivered_at timestamptz, last_error text
+)
+language sql stable security definer set search_path = ''
+begin atomic
+    select endpoint.name, endpoint.url, endpoint.events, endpoint.description, endpoint.disabled_at,
+           endpoint.disabled_reason, known.waiting, known.oldest_waiting_at, known.dead, known.last_delivered_at,
+           known.last_error
+    from worker.webhook_endpoints as endpoint
+    cross join lateral (
+        select count(*) filter (where message.due_at is not null) as waiting,
+               min(message.created_at) filter (where message.due_at is not null) as oldest_waiting_at,
+               count(*) filter (where message.due_at is null and message.delivered_at is null) as dead,
+               max(message.delivered_at) as last_delivered_at,
+               (array_agg(message.error order by message.created_at desc)
+                   filter (where message.error is not null and message.delivered_at is null))[1] as last_error
+        from worker.webhook_messages as message
+        where message.endpoint = endpoint.name
+    ) as known
+    order by endpoint.name;
+end;
+comment on function public.worker_webhooks is
+    'Returns the webhook endpoints with the numbers of their messages: waiting for an attempt, and dead, whose attempts '
+    'have all failed.';
+
+create function public.worker_dead_webhooks(endpoint text default null, most integer default 100) returns table (
+    id text, endpoint text, event text, data jsonb, attempts smallint, error text, created_at timestamptz
+)
+language sql stable security definer set search_path = ''
+begin atomic
+    select 'msg_' || message.id, message.endpoint, message.event, message.payload -> 'data', message.attempts,
+           message.error, message.created_at
+    from worker.webhook_messages as message
+    where message.due_at is null and message.delivered_at is null
+      and (worker_dead_webhooks.endpoint is null or message.endpoint = worker_dead_webhooks.endpoint)
+    order by message.created_at desc
+    limit least(greatest(worker_dead_webhooks.most, 1), 1000);
+end;
+comment on function public.worker_dead_webhooks is
+    'Returns the messages whose attempts have all failed, the newest first: at most `most`, and never more than 1,000.';
+
+create function public.worker_replay_webhooks(endpoint text, message_id uuid default null) returns integer
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    batch constant integer := 1000;
+    replayed integer;
+begin
+    if not exists (select from worker.webhook_endpoints as known where known.name = worker_replay_webhooks.endpoint) then
+        raise sqlstate '22023' using message = 'endpoint must be the name of a webhook endpoint';
+    end if;
+    with chosen as (
+        select message.id from worker.webhook_messages as message
+        where message.endpoint = worker_replay_webhooks.endpoint and message.due_at is null
+          and case when worker_replay_webhooks.message_id is null then message.delivered_at is null
+                   else message.id = worker_replay_webhooks.message_id end
+        order by message.created_at
+        limit batch
+        for update skip locked
+    )
+    update worker.webhook_messages as message
+    set due_at = worker.now(), delivered_at = null, attempts = 0
+    from chosen
+    where message.id = chosen.id;
+    get diagnostics replayed = row_count;
+    return replayed;
+end;
+$$;
+comment on function public.worker_replay_webhooks is
+    'Sends dead messages of an endpoint again, or one message that is dead or was delivered. The webhook-id stays. '
+    'Returns how many: at most 1,000.';
+
+-- webhooks/deliveries
+-- Which messages does a worker send, and what happens after an attempt? A claim is valid for a minute: the messages of a
+-- worker that died are then sent by another one. After a failure, the next attempt waits longer each time; after the
+-- last one, the message is dead. A receiver that is gone is disabled.
+-- Calls: kernel/clock.
+
+create function worker.next_webhook_attempt(attempts integer, retry_after_seconds double precision)
+returns timestamptz
+language sql stable set search_path = ''
+return (select worker.now() + greatest((0.75 + 0.5 * random()) * delays.delay,
+                                       make_interval(secs => least(coalesce(retry_after_seconds, 0), 86400)))
+        from (select settings.webhook_delays[next_webhook_attempt.attempts] as delay from worker.settings as settings)
+            as delays
+        where delays.delay is not null);
+comment on function worker.next_webhook_attempt is
+    'Returns when a message is sent again that has failed this many times: after the delay in worker.settings, plus or '
+    'minus 25 %, or what the receiver asked for, at most a day. Null if that was the last attempt.';
+
+create function public.worker_claim_webhooks(endpoints text[], batch integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    claimed_until timestamptz := worker.now() + interval '1 minute';
+    messages jsonb;
+    next_due_at timestamptz;
+begin
+    if batch between 1 and 100 is not true then
+        raise sqlstate '22023' using message = 'batch must be an integer from 1 to 100';
+    end if;
+    with due as (
+        select message.id, endpoint.url
+        from worker.webhook_endpoints as endpoint
+        cross join lateral (
+            select waiting.id from worker.webhook_messages as waiting
+            where waiting.endpoint = endpoint.name and waiting.due_at <= worker.now()
+            order by waiting.due_at
+            limit worker_claim_webhooks.batch
+            for update skip locked
+        ) as message
+        where endpoint.name = any (worker_claim_webhooks.endpoints) and endpoint.disabled_at is null
+    ), claimed as (
+        update worker.webhook_messages as message set due_at = claimed_until
+        from due
+        where message.id = due.id
+        returning message.id, message.endpoint, due.url, message.payload
+    )
+    select jsonb_agg(jsonb_build_object(
+        'id', claimed.id, 'endpoint', claimed.endpoint, 'url', claimed.url, 'payload', claimed.payload))
+    into messages
+    from claimed;
+
+    select min(next.due_at) into next_due_at
+    from worker.webhook_endpoints as endpoint
+    cross join lateral (
+        select message.due_at from worker.webhook_messages as message
+        where message.endpoint = endpoint.name and message.due_at <> claimed_until
+        order by message.due_at
+        limit 1
+    ) as next
+    where endpoint.name = any (worker_claim_webhooks.endpoints) and endpoint.disabled_at is null;
+    return jsonb_build_object(
+        'messages', coalesce(messages, '[]'), 'claimed_until', claimed_until,
+        'due_in_seconds', greatest(0, extract(epoch from next_due_at - worker.now())));
+end;
+$$;
+comment on function public.worker_claim_webhooks is
+    'Claims messages that are due, for a minute: up to batch of each of these endpoints. Returns {messages: [{id, '
+    'endpoint, url, payload}], claimed_until, due_in_seconds}: the claim''s mark, and the seconds until another message '
+    'is due, or null.';
+
+create function public.worker_save_webhooks(claimed_until timestamptz, results jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    counts jsonb;
+begin
+    with result as materialized (
+        select message.id, message.endpoint, given.error, coalesce(given.is_gone, false) as is_gone,
+               given.retry_after_seconds
+        from jsonb_to_recordset(worker_save_webhooks.results)
+            as given (id uuid, error text, is_gone boolean, retry_after_seconds double precision)
+        join worker.webhook_messages as message on message.id = given.id
+        -- A message that has arrived has arrived. A failure counts if no other worker is sending the message by now.
+        where message.delivered_at is null
+          and (given.error is null or message.due_at = worker_save_webhooks.claimed_until)
+        order by message.id
+        for update of message
+    ), disabled as (
+        update worker.webhook_endpoints as endpoint
+        set disabled_at = worker.now(), disabled_reason = 'The receiver answered 410 Gone.'
+        where endpoint.disabled_at is null
+          and endpoint.name in (select result.endpoint from result where result.is_gone)
+        returning endpoint.name
+    ), written as (
+        update worker.webhook_messages as message
+        set attempts = message.attempts + (result.error is not null and not result.is_gone)::integer,
+            error = left(result.error, 300),
+            delivered_at = case when result.error is null then worker.now() end,
+            due_at = case when result.is_gone then worker.now()  -- when the endpoint is enabled again
+                          when result.error is not null
+                              then worker.next_webhook_attempt(message.attempts + 1, result.retry_after_seconds)
+                     end
+        from result
+        where message.id = result.id
+        returning message.due_at, message.delivered_at
+    )
+    select jsonb_build_object(
+        'delivered', count(*) filter (where written.delivered_at is not null),
+        'dead', count(*) filter (where written.due_at is null and written.delivered_at is null),
+        'disabled', (select coalesce(jsonb_agg(disabled.name), '[]') from disabled))
+    into counts
+    from written;
+    return counts;
+end;
+$$;
+comment on function public.worker_save_webhooks is
+    'Saves the results of claimed messages: [{id, error, is_gone, retry_after_seconds}], where error is null if the '
+    'receiver accepted the message. is_gone disables the endpoint. Returns {delivered, dead, disabled: the names of the '
+    'endpoints}. Idempotent.';
+
 -- retention
 -- When is old data deleted? At the ages in worker.settings, in small batches. Organizations go when nothing has them any
 -- more.
@@ -7112,6 +7518,16 @@ begin
     )
     delete from public.run_events as event using oldest
     where event.id = oldest.id and oldest.created_at < worker.now() - settings.keep_events;
+    get diagnostics deleted = row_count;
+    is_full := is_full or deleted >= settings.retention_batch;
+
+    with oldest as (
+        select message.id, message.created_at from worker.webhook_messages as message
+        order by message.created_at
+        limit settings.retention_batch
+    )
+    delete from worker.webhook_messages as message using oldest
+    where message.id = oldest.id and oldest.created_at < worker.now() - settings.keep_webhooks;
     get diagnostics deleted = row_count;
     is_full := is_full or deleted >= settings.retention_batch;
 
@@ -8012,7 +8428,8 @@ begin
     foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
+                                    'site_waits', 'site_failures', 'site_shares', 'user_activity',
+                                    'webhook_endpoints', 'webhook_messages'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -8052,7 +8469,8 @@ begin
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_fire_schedules', 'worker_apply_collections',
-              'worker_collections')
+              'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
+              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

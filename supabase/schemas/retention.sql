@@ -104,6 +104,16 @@ begin
     get diagnostics deleted = row_count;
     is_full := is_full or deleted >= settings.retention_batch;
 
+    with oldest as (
+        select message.id, message.created_at from worker.webhook_messages as message
+        order by message.created_at
+        limit settings.retention_batch
+    )
+    delete from worker.webhook_messages as message using oldest
+    where message.id = oldest.id and oldest.created_at < worker.now() - settings.keep_webhooks;
+    get diagnostics deleted = row_count;
+    is_full := is_full or deleted >= settings.retention_batch;
+
     -- Not runs that answer a younger run, or that are recent enough to answer one at this moment.
     select array_agg(locked.id) into expired
     from (

@@ -24,6 +24,7 @@ from worker.version import DISTRIBUTION, __version__
 
 if TYPE_CHECKING:
     from worker.engine.worker import Worker
+    from worker.http import HttpSettings
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_user_commands(commands)
     _add_saved_search_commands(commands)
     _add_collection_commands(commands)
+    _add_webhook_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
     settings.set_defaults(command=_settings)
@@ -263,6 +265,45 @@ def _add_collection_commands(commands: argparse._SubParsersAction[_Parser]) -> N
 
     listed = actions.add_parser("list", help="list the collections: next slot, last result, quotas")
     listed.set_defaults(command=_list_collections)
+
+
+def _add_webhook_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    webhooks = commands.add_parser("webhooks", help="send events to other programs")
+    actions = webhooks.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+
+    add = actions.add_parser("add", help="add an endpoint, or change the one of that name and enable it")
+    _add_endpoint(add)
+    add.add_argument("url", metavar="URL", help="where the messages are sent, such as https://example.com/hooks")
+    add.add_argument("--events", type=_words, metavar="EVENT,...", help="which events (default: all)")
+    add.add_argument("--description", help="a note for people")
+    add.set_defaults(command=_webhooks, action=_add_webhook)
+
+    listed = actions.add_parser("list", help="list the endpoints, or messages that could not be delivered")
+    listed.add_argument("name", nargs="?", metavar="NAME", help="with --dead: only messages of this endpoint")
+    listed.add_argument("--dead", action="store_true", help="list the messages whose attempts have all failed")
+    listed.add_argument("--json", action="store_true", help="print a line of JSON for each")
+    listed.set_defaults(command=_webhooks, action=_list_webhooks)
+
+    remove = actions.add_parser("remove", help="remove an endpoint and its messages")
+    _add_endpoint(remove)
+    remove.set_defaults(command=_webhooks, action=_remove_webhook)
+
+    rotate = actions.add_parser("rotate", help="make a second secret of an endpoint, to replace the first one")
+    _add_endpoint(rotate)
+    rotate.set_defaults(command=_webhooks, action=_rotate_webhook)
+
+    replay = actions.add_parser("replay", help="send the messages of an endpoint again that could not be delivered")
+    _add_endpoint(replay)
+    replay.add_argument("--message", type=_message_id, metavar="ID", help="only this message, even if it was delivered")
+    replay.set_defaults(command=_webhooks, action=_replay_webhooks)
+
+    test = actions.add_parser("test", help="send a test message to an endpoint from here")
+    _add_endpoint(test)
+    test.set_defaults(command=_webhooks, action=_test_webhook)
+
+
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of the endpoint")
 
 
 def _add_parameters(parser: argparse.ArgumentParser, meaning: str) -> None:
@@ -481,6 +522,55 @@ def _list_collections(_: argparse.Namespace) -> int:
     return asyncio.run(list_collections(Settings()))
 
 
+def _webhooks(options: argparse.Namespace) -> int:
+    from worker.cli.log import configure_logging
+    from worker.cli.settings import all_settings_classes, read_settings
+    from worker.http import HttpSettings
+
+    settings = read_settings(all_settings_classes())
+    configure_logging("pretty", "WARNING")
+    code: int = asyncio.run(options.action(options, settings[Settings], settings[HttpSettings]))
+    return code
+
+
+def _add_webhook(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    return webhooks.add(settings, options.name, options.url, options.events or webhooks.EVENTS, options.description)
+
+
+def _list_webhooks(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    if options.dead:
+        return webhooks.list_dead(settings, options.name, as_json=options.json)
+    return webhooks.list_endpoints(settings, as_json=options.json)
+
+
+def _remove_webhook(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    return webhooks.remove(settings, options.name)
+
+
+def _rotate_webhook(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    return webhooks.rotate(settings, options.name)
+
+
+def _replay_webhooks(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    return webhooks.replay(settings, options.name, options.message)
+
+
+def _test_webhook(options: argparse.Namespace, settings: Settings, http: HttpSettings) -> Coroutine[Any, Any, int]:
+    from worker.cli import webhooks
+
+    return webhooks.test(settings, http, options.name)
+
+
 def _watch(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
@@ -546,6 +636,13 @@ def _run_id(text: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise argparse.ArgumentTypeError("must be the id of a run, a UUID") from None
+
+
+def _message_id(text: str) -> UUID:
+    try:
+        return UUID(text.removeprefix("msg_"))
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be the id of a message, such as webhooks list --dead prints") from None
 
 
 def _time(text: str) -> datetime:

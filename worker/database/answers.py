@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from worker.model import Item, Lease, Page, RunSite, SiteStatus
+from worker.model import Item, Json, Lease, Page, RunSite, SiteStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,68 @@ class NearDuplicates:
     pairs: tuple[tuple[UUID, UUID], ...]
     mark: str
     due_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """A message that is to be sent to a webhook endpoint.
+
+    Attributes:
+        endpoint: Name of the endpoint.
+        url: Where it is sent.
+        payload: What is sent.
+    """
+
+    id: UUID
+    endpoint: str
+    url: str
+    payload: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMessages:
+    """Messages that are claimed to be sent. The claim lasts a minute.
+
+    Attributes:
+        mark: Identifies the claim.
+        due_in_seconds: Seconds until more can be claimed; None if nothing waits.
+    """
+
+    messages: tuple[WebhookMessage, ...]
+    mark: str
+    due_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """The result of an attempt to send a message.
+
+    Attributes:
+        id: The message.
+        error: Why it failed, as a sentence; None if the receiver accepted the message.
+        is_gone: Whether the receiver wants no more messages.
+        retry_after_seconds: Seconds until the receiver accepts the next request, if it says so.
+    """
+
+    id: UUID
+    error: str | None = None
+    is_gone: bool = False
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedAttempts:
+    """What became of messages after an attempt.
+
+    Attributes:
+        delivered: Number of messages that were delivered.
+        dead: Number of messages that are not sent again.
+        disabled: Names of the endpoints that were disabled.
+    """
+
+    delivered: int
+    dead: int
+    disabled: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cache
@@ -12,16 +12,20 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from worker.database.answers import (
+    AttemptResult,
     ClaimedItem,
     ClaimedItems,
+    ClaimedMessages,
     FinishedRun,
     FinishedSite,
     FiredSchedules,
     KeptPage,
     NearDuplicates,
     QueueStatus,
+    SavedAttempts,
     SavedPage,
     StartedImport,
+    WebhookMessage,
 )
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
 from worker.model import FoundPage, Item, Json, Lease, Page, Place, Progress, Run, RunSite, SiteStatus, Transformed
@@ -74,6 +78,11 @@ def page(found: FoundPage) -> dict[str, Any]:
         "errors": _errors(transformed),
         "progress": progress(found.site, found.progress),
     }
+
+
+def attempt_results(results: Iterable[AttemptResult]) -> list[dict[str, Json]]:
+    """Encode the results of attempts to send messages."""
+    return [asdict(result) | {"id": str(result.id)} for result in results]
 
 
 def transformed(transformed: Transformed) -> dict[str, Any]:
@@ -237,6 +246,20 @@ def near_duplicates(answer: Row) -> NearDuplicates:
 def fired_schedules(answer: Row) -> FiredSchedules:
     """Decode what became of schedules that were due."""
     return _picked(FiredSchedules, answer)
+
+
+def claimed_messages(answer: Row) -> ClaimedMessages:
+    """Decode messages that are to be sent to webhook endpoints."""
+    return ClaimedMessages(
+        messages=tuple(_picked(WebhookMessage, row, id=UUID(row["id"])) for row in answer["messages"]),
+        mark=answer["claimed_until"],
+        due_in_seconds=answer["due_in_seconds"],
+    )
+
+
+def saved_attempts(answer: Row) -> SavedAttempts:
+    """Decode what became of messages after an attempt."""
+    return _picked(SavedAttempts, answer, disabled=tuple(answer["disabled"]))
 
 
 def queue_status(row: Row) -> QueueStatus:

@@ -17,12 +17,15 @@ from supabase_auth.errors import AuthApiError, AuthError
 
 from worker.database import codec
 from worker.database.answers import (
+    AttemptResult,
     ClaimedItems,
+    ClaimedMessages,
     FinishedRun,
     FiredSchedules,
     KeptPage,
     NearDuplicates,
     QueueStatus,
+    SavedAttempts,
     SavedPage,
     StartedImport,
 )
@@ -462,6 +465,82 @@ class Queue:
             claimed_until=mark,
             item_ids=[str(item) for item in items],
         )
+
+    async def claim_webhooks(self, endpoints: Iterable[str], batch: int) -> ClaimedMessages:
+        """Claim messages that are to be sent to webhook endpoints. The claim lasts a minute.
+
+        Args:
+            endpoints: Names of endpoints.
+            batch: Maximum number of messages of each.
+        """
+        claimed = await self._call(
+            "worker_claim_webhooks", patience_seconds=HOUSEKEEPING_SECONDS, endpoints=sorted(endpoints), batch=batch
+        )
+        return codec.claimed_messages(claimed)
+
+    async def save_webhooks(self, mark: str, results: Iterable[AttemptResult]) -> SavedAttempts:
+        """Save the results of attempts to send claimed messages."""
+        saved = await self._call(
+            "worker_save_webhooks",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            claimed_until=mark,
+            results=codec.attempt_results(results),
+        )
+        return codec.saved_attempts(saved)
+
+    async def add_webhook(self, name: str, url: str, events: Sequence[str], description: str | None) -> None:
+        """Add a webhook endpoint, or change the one of that name and enable it.
+
+        Raises:
+            CallRefusedError: An argument is not valid.
+        """
+        await self._call(
+            "worker_add_webhook",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            name=name,
+            url=url,
+            events=events,
+            description=description,
+        )
+
+    async def remove_webhook(self, name: str) -> bool:
+        """Remove a webhook endpoint and its messages; return whether there was one."""
+        return bool(await self._call("worker_remove_webhook", patience_seconds=HOUSEKEEPING_SECONDS, name=name))
+
+    async def webhooks(self) -> list[dict[str, Json]]:
+        """Return the webhook endpoints with the numbers of their messages."""
+        rows: list[dict[str, Json]] = await self._call("worker_webhooks", patience_seconds=HOUSEKEEPING_SECONDS)
+        return rows
+
+    async def dead_webhooks(self, endpoint: str | None, most: int) -> list[dict[str, Json]]:
+        """Return messages whose attempts have all failed, the newest first.
+
+        Args:
+            endpoint: Only those of this endpoint.
+            most: Maximum number, up to 1,000.
+        """
+        rows: list[dict[str, Json]] = await self._call(
+            "worker_dead_webhooks", patience_seconds=HOUSEKEEPING_SECONDS, endpoint=endpoint, most=most
+        )
+        return rows
+
+    async def replay_webhooks(self, endpoint: str, message: UUID | None) -> int:
+        """Send dead messages of an endpoint again, at most 1,000; return how many.
+
+        Args:
+            endpoint: Name of the endpoint.
+            message: Only this message, which may have been delivered; None: all dead ones.
+
+        Raises:
+            CallRefusedError: There is no such endpoint.
+        """
+        replayed = await self._call(
+            "worker_replay_webhooks",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            endpoint=endpoint,
+            message_id=None if message is None else str(message),
+        )
+        return int(replayed)
 
     async def _call_fenced(
         self, function: str, lease: Lease, *, patience_seconds: float | None = None, **arguments: Any

@@ -21,6 +21,7 @@ from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
+from worker.engine.webhooks import open_delivering
 from worker.http import HttpSettings, open_http
 from worker.pipeline.duplicates import are_duplicates
 from worker.settings import Settings
@@ -30,7 +31,7 @@ from worker.sources.registry import by_site, instances, load_sources
 HEARTBEATS_A_LEASE = 3
 LAST_ROUND_SECONDS = 60
 FIRST_ROUND_SECONDS = 30
-EMBEDDING, MERGING = "Embedding", "Merging near-duplicates"
+EMBEDDING, MERGING, SENDING = "Embedding", "Merging near-duplicates", "Sending webhooks"
 
 
 class Worker:
@@ -69,7 +70,7 @@ class Worker:
         self._sources_by_site = by_site(self._sources)
         self._handle_signals = handle_signals
         self._stops = 0
-        self._working: tuple[Background, Background, Loop] | None = None
+        self._working: tuple[Background | Loop, ...] = ()
         self._has_ended = asyncio.Event()
         self._has_ended.set()
 
@@ -90,9 +91,8 @@ class Worker:
         was stopped does not start again. Call it in the thread of the event loop; also before the worker starts.
         """
         self._stops += 1
-        if self._working is not None:
-            for part in self._working:
-                part.stop()
+        for part in self._working:
+            part.stop()
 
     async def run(self) -> None:
         """Work until stopped.
@@ -163,14 +163,19 @@ class Worker:
         try:
             await self._open_and_work(options)
         finally:
-            self._working = None
+            self._working = ()
             self._has_ended.set()
 
     async def _open_and_work(self, options: LoopOptions) -> None:
         settings = self._settings
         clock = asyncio.get_running_loop().time
         began_at = clock()
-        async with open_embedder(settings) as embedder, open_queue(settings) as queue, open_http(self._http) as http:
+        async with (
+            open_embedder(settings) as embedder,
+            open_queue(settings) as queue,
+            open_http(self._http) as http,
+            open_delivering(settings, self._http, queue) as delivering,
+        ):
             execution = Execution(
                 queue,
                 self._sources_by_site,
@@ -181,22 +186,29 @@ class Worker:
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            background, on_searched = self._background(queue, embedder)
+            background, on_new_items = self._background(queue, embedder)
+            sending = [] if delivering is None else [Background({SENDING: delivering})]
+            chores = [background, *sending]
             # Apart from the others, because embedding a batch may take minutes.
             scheduling = Background({"Firing schedules": Scheduling(queue)})
+
+            def on_searched() -> None:
+                on_new_items()
+                for each in sending:
+                    each.ring(SENDING)
+
             loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
             if self._stops:
                 return
-            self._working = background, scheduling, loop
+            self._working = *chores, scheduling, loop
             with self._stopped_by_signals():
                 beside = []
                 if options.until_empty and options.max_runs is None:
                     await scheduling.work_off(min(FIRST_ROUND_SECONDS, options.max_seconds or FIRST_ROUND_SECONDS))
                 if options.max_runs is None:
-                    beside.append(asyncio.create_task(background.run()))
+                    beside += [asyncio.create_task(each.run()) for each in chores]
                 if not options.until_empty:
                     beside.append(asyncio.create_task(scheduling.run()))
-                if not options.until_empty:
                     beside.append(asyncio.create_task(wakeup.listen(settings.supabase_url, self._key)))
                 try:
                     await loop.work()
@@ -204,10 +216,8 @@ class Worker:
                     for task in beside:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
-                if options.max_seconds is not None:
-                    await background.work_off(began_at + options.max_seconds - EXIT_SECONDS - clock())
-                elif options.until_empty:
-                    await background.work_off(LAST_ROUND_SECONDS, rounds=1)
+                if options.until_empty:
+                    await _last_round(chores, options, clock() - began_at)
 
     def _about(self) -> WorkerInfo:
         sites: defaultdict[str, list[str]] = defaultdict(list)
@@ -253,3 +263,12 @@ class Worker:
         finally:
             for number in signals:
                 events.remove_signal_handler(number)
+
+
+async def _last_round(chores: Iterable[Background], options: LoopOptions, passed_seconds: float) -> None:
+    """Do what is due, in the time that is left; without a limit, one batch of each chore."""
+    if options.max_seconds is None:
+        await asyncio.gather(*(each.work_off(LAST_ROUND_SECONDS, rounds=1) for each in chores))
+    else:
+        seconds = options.max_seconds - EXIT_SECONDS - passed_seconds
+        await asyncio.gather(*(each.work_off(seconds) for each in chores))

@@ -32,13 +32,22 @@ def transports(settings: HttpSettings) -> Iterator[httpx.AsyncHTTPTransport]:
     # HTTP/2 stays off. When a search is cancelled in the middle of a response, httpcore leaves the stream open: its
     # data uses up the connection's flow-control window, and later requests on that connection get no response. With
     # HTTP/1.1, a cancelled search only closes its own connection. A search sends one request at a time anyway.
-    context = ssl.create_default_context(cafile=settings.ca_cert) if settings.ca_cert else httpx.create_ssl_context()
+    context = _context(settings)
     for proxy in settings.proxies or (None,):
         via = None if proxy is None else httpx.Proxy(with_scheme(proxy))
         if via is not None and via.url.scheme == "https":
             via.ssl_context = context
         yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MAX_IDLE_CONNECTIONS), proxy=via)
     yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(0))
+
+
+def direct_transport(settings: HttpSettings) -> httpx.AsyncHTTPTransport:
+    """Return a transport without a proxy that keeps no connections alive."""
+    return httpx.AsyncHTTPTransport(verify=_context(settings), limits=_pool(0))
+
+
+def _context(settings: HttpSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=settings.ca_cert) if settings.ca_cert else httpx.create_ssl_context()
 
 
 def _pool(max_idle: int) -> httpx.Limits:

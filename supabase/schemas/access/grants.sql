@@ -19,7 +19,8 @@ begin
     foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares', 'user_activity'] loop
+                                    'site_waits', 'site_failures', 'site_shares', 'user_activity',
+                                    'webhook_endpoints', 'webhook_messages'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -59,7 +60,8 @@ begin
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_fire_schedules', 'worker_apply_collections',
-              'worker_collections')
+              'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
+              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

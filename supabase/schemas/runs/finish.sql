@@ -1,6 +1,6 @@
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer.
 
 create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -12,6 +12,7 @@ begin
     where run.id = finish_run.run_id;
     insert into public.run_events (run_id, event, data, created_at)
     values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
+    perform worker.announce_ended_runs(array[finish_run.run_id]);
 end;
 $$;
 comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';

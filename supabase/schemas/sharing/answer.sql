@@ -1,5 +1,5 @@
 -- How does a run end that another run answers? With the status, counts and results of the run that answers it.
--- Calls: kernel/counts.
+-- Calls: kernel/counts, webhooks/messages.
 
 create function worker.write_answered_events(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -10,8 +10,10 @@ begin atomic
     from public.search_runs as run
     where run.id = any (write_answered_events.run_ids)
     order by run.id;
+
+    select worker.announce_ended_runs(write_answered_events.run_ids);
 end;
-comment on function worker.write_answered_events is 'Writes the last event of runs that another run answers.';
+comment on function worker.write_answered_events is 'Writes the last event of runs that another run answers, and their webhook messages.';
 
 create function worker.finish_followers(leader public.search_runs, followers uuid[]) returns void
 language plpgsql set search_path = '' as $$

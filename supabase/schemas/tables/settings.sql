@@ -37,9 +37,13 @@ create table worker.settings (
     max_priority_wait interval not null default '15 minutes' check (max_priority_wait >= '0'),
     exploration real not null default 0.1 check (exploration between 0 and 1),
     embedding_model text,
+    webhook_delays interval[] not null
+        default '{5 seconds,5 minutes,30 minutes,2 hours,5 hours,10 hours,10 hours}'
+        check (cardinality(webhook_delays) between 1 and 20 and array_position(webhook_delays, null) is null),
     keep_runs interval default '90 days' check (keep_runs >= '1 hour'),
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
     keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
+    keep_webhooks interval default '14 days' check (keep_webhooks >= '2 days'),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -117,6 +121,9 @@ comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in random order: otherwise a site that was slow or '
     'failing once stays last.';
 comment on column worker.settings.embedding_model is 'The model of the stored embeddings; null until a worker embeds.';
+comment on column worker.settings.webhook_delays is
+    'Delays before the second and each further attempt to send a webhook message, plus or minus 25 %. After the last '
+    'one, the message is dead.';
 comment on column worker.settings.keep_runs is
     'Age at which finished runs are deleted with everything that belongs to them, and the state of sites for '
     'accounts that no longer exist; null keeps them.';
@@ -124,6 +131,8 @@ comment on column worker.settings.keep_events is
     'Age at which events are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
+comment on column worker.settings.keep_webhooks is
+    'Age at which webhook messages are deleted, whether they were delivered or not; null keeps them.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
