@@ -7356,7 +7356,9 @@ begin
     where endpoint.name = any (worker_claim_webhooks.endpoints) and endpoint.disabled_at is null;
     return jsonb_build_object(
         'messages', coalesce(messages, '[]'), 'claimed_until', claimed_until,
-        'due_in_seconds', greatest(0, extract(epoch from next_due_at - worker.now())));
+        -- greatest() ignores null.
+        'due_in_seconds', case when next_due_at is not null
+                               then greatest(0, extract(epoch from next_due_at - worker.now())) end);
 end;
 $$;
 comment on function public.worker_claim_webhooks is

@@ -96,7 +96,7 @@ async def list_endpoints(settings: Settings, *, as_json: bool) -> int:
                 say(printable_json(endpoint | {"secrets": len(known.get(str(endpoint["name"]), ()))}))
             return 0
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        for heading in ("Name", "URL", "Events", "State", "Waiting", "Dead", "Last delivered", "Last error"):
+        for heading in ("Name", "URL", "Events", "State", "Waiting", "Dead", "Delivered", "Last error"):
             table.add_column(heading, justify="right" if heading in ("Waiting", "Dead") else "left")
         for endpoint in endpoints:
             name, events = str(endpoint["name"]), endpoint["events"]
