@@ -178,14 +178,14 @@ isOneToOne: false
                   ]
                 },"search_run_sites": {
                   Row: {
-                    "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"id": string,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
+                    "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"id": string,"is_fallback": boolean,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
                   }
                   ComputedFields: never
                   Insert: {
-                    "attempts"?: number,"completed_at"?: string | null,"error_code"?: string | null,"error_message"?: string | null,"id"?: string,"jobs_found"?: number,"position": number,"progress"?: NonNullable<Json>,"retryable"?: boolean | null,"run_id": string,"site": string,"started_at"?: string | null,"status"?: Database["public"]['Enums']["site_status"]
+                    "attempts"?: number,"completed_at"?: string | null,"error_code"?: string | null,"error_message"?: string | null,"id"?: string,"is_fallback"?: boolean,"jobs_found"?: number,"position": number,"progress"?: NonNullable<Json>,"retryable"?: boolean | null,"run_id": string,"site": string,"started_at"?: string | null,"status"?: Database["public"]['Enums']["site_status"]
                   }
                   Update: {
-                    "attempts"?: number,"completed_at"?: string | null,"error_code"?: string | null,"error_message"?: string | null,"id"?: string,"jobs_found"?: number,"position"?: number,"progress"?: NonNullable<Json>,"retryable"?: boolean | null,"run_id"?: string,"site"?: string,"started_at"?: string | null,"status"?: Database["public"]['Enums']["site_status"]
+                    "attempts"?: number,"completed_at"?: string | null,"error_code"?: string | null,"error_message"?: string | null,"id"?: string,"is_fallback"?: boolean,"jobs_found"?: number,"position"?: number,"progress"?: NonNullable<Json>,"retryable"?: boolean | null,"run_id"?: string,"site"?: string,"started_at"?: string | null,"status"?: Database["public"]['Enums']["site_status"]
                   }
                   Relationships: [
                     {
@@ -267,7 +267,7 @@ isOneToOne: true
                   ]
                 },"run_sites": {
                   Row: {
-                    "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
+                    "attempts": number,"completed_at": string | null,"error_code": string | null,"error_message": string | null,"is_fallback": boolean,"jobs_found": number,"position": number,"progress": NonNullable<Json>,"retryable": boolean | null,"run_id": string,"site": string,"started_at": string | null,"status": Database["public"]['Enums']["site_status"]
                   }
                   ComputedFields: never
                   Relationships: [

@@ -357,9 +357,10 @@ comment on column public.search_runs.new_items is
     'Things of items_found that the user had not seen before: with run_items.is_new. Written with jobs_found.';
 comment on column public.search_runs.progress_current is
     'Of progress_total: results found, and those that ended sites have given up on for good. A site that failed and '
-    'may be searched again, or waits, counts with what it has found. Never decreases. Full only once the run has '
-    'ended; less than full if it was cancelled.';
-comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
+    'may be searched again, or waits, or in whose place fallback sites are searched, counts with what it has found. '
+    'Never decreases. Full only once the run has ended; less than full if it was cancelled.';
+comment on column public.search_runs.progress_total is
+    'Results wanted: results_wanted times the number of sites. Fallback sites do not count: they make up for others.';
 comment on column public.search_runs.progress is
     'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s '
     'own word for its work at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), '
@@ -414,6 +415,7 @@ create table public.search_run_sites (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
     position smallint not null,
+    is_fallback boolean not null default false,
     status public.site_status not null default 'pending',
     jobs_found integer not null default 0,
     attempts smallint not null default 0,
@@ -431,11 +433,14 @@ create table public.search_run_sites (
 comment on table public.search_run_sites is 'Each site of a run that searches itself, with its own status. Frontends read run_sites.';
 comment on column public.search_run_sites.id is
     'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
-comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.search_run_sites.site is 'One of the run''s parameters.sites or fallback_sites.';
+comment on column public.search_run_sites.is_fallback is
+    'Whether it is one of parameters.fallback_sites: it is here once it is needed.';
 comment on column public.search_run_sites.status is
     'pending, running, then one of the final statuses completed, failed, partial (failed after some results) or '
-    'skipped.';
-comment on column public.search_run_sites.position is 'Place in the order in which the user named the sites, from 1.';
+    'skipped: the run was cancelled, or this is a fallback site that was not needed any more.';
+comment on column public.search_run_sites.position is
+    'Place in the order in which the user named the sites, from 1. Fallback sites come last.';
 comment on column public.search_run_sites.jobs_found is
     'Results of this site, updated at most once a second while running.';
 comment on column public.search_run_sites.attempts is
@@ -460,7 +465,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
+                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
     ),
     site text,
     data jsonb not null default '{}',
@@ -472,7 +477,7 @@ comment on column public.run_events.id is 'Increases with time: the order of a r
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
-    'cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
+    'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
     'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
     'unless the user is seen).';
@@ -1243,21 +1248,28 @@ return coalesce(
 );
 comment on function worker.parameter is 'Returns a parameter of a run, or its default.';
 
-create function worker.sites_of(kind text, parameters jsonb) returns table (site text, ordinal bigint)
+create function worker.sites_of(kind text, parameters jsonb, list text default 'sites')
+returns table (site text, ordinal bigint)
 language sql stable set search_path = ''
 begin atomic
     select named.site, min(named.ordinal)
-    from jsonb_array_elements_text(worker.parameter(kind, parameters, 'sites'))
+    from jsonb_array_elements_text(worker.parameter(kind, parameters, list))
         with ordinality as named (site, ordinal)
     group by named.site;
 end;
 comment on function worker.sites_of is
-    'Returns the sites of a run, each once, in the order in which the user named them.';
+    'Returns the sites of a run, or with fallback_sites those of that list, each once, in the order in which the user '
+    'named them.';
 
 create function worker.results_wanted(kind text, parameters jsonb) returns integer
 language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
 comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';
+
+create function worker.has_fallbacks(kind text, parameters jsonb) returns boolean
+language sql stable set search_path = ''
+return worker.parameter(kind, parameters, 'fallback_sites') is not null;
+comment on function worker.has_fallbacks is 'Returns whether a run names fallback sites.';
 
 create function worker.is_named_board(kind text, site text) returns boolean
 language sql stable set search_path = ''
@@ -1384,34 +1396,48 @@ comment on function worker.waiting_progress is
 create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
 language sql stable set search_path = ''
 begin atomic
-    select (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
-           string_agg(site.error_message, ' ' order by site.position) filter (where site.error_code is not null)
+    select (array_agg(site.error_code order by site.position))[1], string_agg(site.error_message, ' ' order by site.position)
     from public.search_run_sites as site
-    where site.run_id = site_errors.run_id;
+    where site.run_id = site_errors.run_id and site.error_code is not null and exists (
+        select from public.search_run_sites as asked
+        where asked.run_id = site_errors.run_id and asked.status <> 'completed' and not asked.is_fallback);
 end;
 comment on function worker.site_errors is
-    'Returns the code of the first site of a run that failed, and the sentences of all of them.';
+    'Returns the code of the first site of a run that failed, and the sentences of all of them. Those of fallback sites '
+    'do not count if the others completed.';
 
 -- kernel/counts
 -- How far is a run, and what has it found? Progress is what its sites have found, and what they have given up on for
--- good. A site that may be searched again counts with what it has found. The number of things follows from the results.
+-- good. A site that may be searched again, or in whose place fallback sites are searched, counts with what it has found.
+-- The number of things follows from the results.
 -- Calls: kernel/parameters.
 
 create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
 language sql stable set search_path = ''
 begin atomic
-    select coalesce(sum(site.jobs_found), 0),
+    select counted.jobs_found,
            case
                when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
                    then (run_counts.run).progress_total
                else greatest((run_counts.run).progress_current, least(
-                   sum(case when site.status in ('completed', 'partial', 'failed') and site.retryable is not true
-                            then coalesce(wanted.results, site.jobs_found)
-                            else least(site.jobs_found, wanted.results) end),
+                   counted.reached + greatest(counted.by_fallbacks, counted.given_up),
                    case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
            end
-    from (select worker.results_wanted((run_counts.run).kind, (run_counts.run).parameters) as results) as wanted
-    left join public.search_run_sites as site on site.run_id = (run_counts.run).id;
+    from (
+        select coalesce(sum(site.jobs_found), 0) as jobs_found,
+               sum(case when site.status = 'completed' then coalesce(wanted.results, site.jobs_found) else share.found end)
+                   filter (where not site.is_fallback) as reached,
+               coalesce(sum(share.found) filter (where site.is_fallback), 0) as by_fallbacks,
+               case when coalesce(
+                   bool_and(site.completed_at is not null and site.retryable is not true) filter (where site.is_fallback),
+                   not worker.has_fallbacks((run_counts.run).kind, (run_counts.run).parameters))
+               then sum(wanted.results - share.found) filter (
+                   where site.status in ('partial', 'failed') and site.retryable is not true and not site.is_fallback)
+               end as given_up
+        from (select worker.results_wanted((run_counts.run).kind, (run_counts.run).parameters) as results) as wanted
+        left join public.search_run_sites as site on site.run_id = (run_counts.run).id
+        cross join lateral (select least(site.jobs_found, wanted.results) as found) as share
+    ) as counted;
 end;
 comment on function worker.run_counts is
     'Returns how many results the sites of a run have, and how far the run is: never less than before, and all of '
@@ -1547,6 +1573,9 @@ insert into worker.parameter_rules (kind, name, type, is_required, minimum, maxi
     ('jobs', 'sites', 'texts', false, 1, 20,
      '{linkedin,indeed,glassdoor,zip_recruiter,bayt,naukri,bdjobs,hellowork,jsearch,greenhouse,ashby,lever,arbeitnow,remotive}',
      '["linkedin", "indeed"]'),
+    ('jobs', 'fallback_sites', 'texts', false, 1, 20,
+     '{linkedin,indeed,glassdoor,zip_recruiter,bayt,naukri,bdjobs,hellowork,jsearch,greenhouse,ashby,lever,arbeitnow,remotive}',
+     null),
     ('jobs', 'search_term', 'text', true, 1, 200, null, null),
     ('jobs', 'location', 'text', false, 1, 200, null, null),
     ('jobs', 'country', 'text', false, 2, 40, null, null),
@@ -1591,7 +1620,7 @@ insert into worker.sites (site, label) values
 -- parameters/check
 -- Is this search valid? The parameters of every run are checked against worker.parameter_rules. The size of a value is
 -- checked first, before anything else reads it.
--- Calls: nothing.
+-- Calls: kernel/parameters.
 
 create function worker.describe_rule(rule worker.parameter_rules) returns text
 language sql immutable set search_path = ''
@@ -1724,6 +1753,13 @@ begin
     order by coalesce(rule.name, given.key)
     limit 1;
 
+    if problem is null then
+        select format('parameters.fallback_sites must not name a site of parameters.sites: %s', min(twice.site))
+        into problem
+        from worker.sites_of(check_parameters.kind, parameters) as twice
+        join worker.sites_of(check_parameters.kind, parameters, 'fallback_sites') as fallback on fallback.site = twice.site
+        having count(*) > 0;
+    end if;
     if problem is not null then
         raise sqlstate '22023' using message = problem;
     end if;
@@ -2151,9 +2187,10 @@ begin atomic
     select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
-        run_id, site, position, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
+        run_id, site, position, is_fallback, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
         completed_at)
     select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
+           site.is_fallback,
            case when searched.is_over then site.status else 'pending' end,
            case when searched.is_over then site.error_code end, case when searched.is_over then site.error_message end,
            case when searched.is_over then site.retryable end,
@@ -3248,7 +3285,7 @@ comment on function public.worker_set_account is
     '(null). An account of null removes it. It is used for no other user''s runs, and no user can read it.';
 
 -- sites/rank
--- Which site first? Sites that are not paused, then by success rate and speed. A share of the runs uses a random order,
+-- Which site first? Fallback sites last; then sites that are not paused, then by success rate and speed. A share of the runs uses a random order,
 -- so that a site that was slow once gets another chance.
 -- Calls: kernel/clock.
 
@@ -3257,6 +3294,7 @@ language sql stable set search_path = ''
 begin atomic
     select unfinished.site, row_number() over (
         order by
+            unfinished.is_fallback,
             known.is_paused,
             case when chance.explores then hashtextextended(format('%s %s %s', seed, run_id, unfinished.site), 0) end,
             -- Rounded to tenths, so that speed decides between sites with nearly equal success.
@@ -3279,8 +3317,8 @@ begin atomic
     where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
 end;
 comment on function worker.rank_sites is
-    'Returns the unfinished sites of a run, the best first: not paused, then by recent success, then by speed; '
-    'unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';
+    'Returns the unfinished sites of a run, the best first: no fallbacks, not paused, then by recent success, '
+    'then by speed; unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';
 
 -- sites/queue
 -- Who is next at a site? Runs wait by priority. Within a priority, users take turns. Of one user, the run that has
@@ -4932,10 +4970,104 @@ comment on function worker.defer_run is
     'Puts a run back whose unfinished sites all wait, until the first of them is due. The attempt does not count. '
     'Followers get the progress if the wait is longer than a minute, and otherwise at most once a minute.';
 
+-- runs/fallback
+-- When are the fallback sites of a run searched? Once one of its sites has failed for good, is paused, or is out of quota.
+-- Then they belong to the run. They are skipped if the other sites complete before they could be searched.
+-- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/rank, runs/resume.
+
+create function worker.sites_to_replace(run_id uuid) returns table (site text, place smallint, reason text, message text)
+language sql stable set search_path = ''
+begin atomic
+    select site.site, site.position, coalesce(wait.reason, site.error_code),
+           case when wait.reason is null then site.error_message
+                else worker.message_for_user(wait.reason, site.site, wait.due_at) end
+    from public.search_run_sites as site
+    join public.search_runs as run on run.id = site.run_id
+    left join worker.site_waits as wait
+        on wait.run_id = site.run_id and wait.site = site.site and site.completed_at is null
+    where site.run_id = sites_to_replace.run_id and not site.is_fallback and case
+        when site.completed_at is null then wait.reason in ('paused', 'quota')
+        when site.status in ('partial', 'failed') then
+            site.retryable is not true or run.attempts >= run.max_attempts or site.error_code = 'quota_exceeded' or exists (
+                select from worker.site_health as health
+                where health.site = site.site and health.account = coalesce(worker.account_of(run.id, site.site), '')
+                  and health.paused_until > worker.now())
+        else false end;
+end;
+comment on function worker.sites_to_replace is
+    'Returns the sites of a run that fallback sites are searched for: those that failed and are not searched again, are '
+    'paused, or are out of quota.';
+
+create function worker.add_fallbacks(run_id uuid) returns void
+language sql volatile set search_path = ''
+begin atomic
+    with added as (
+        insert into public.search_run_sites (run_id, site, position, is_fallback)
+        select run.id, fallback.site, asked.last_position + row_number() over (order by fallback.ordinal), true
+        from public.search_runs as run
+        cross join lateral worker.sites_of(run.kind, run.parameters, 'fallback_sites') as fallback
+        cross join lateral (
+            select max(site.position) as last_position, bool_or(site.is_fallback) as has_fallbacks
+            from public.search_run_sites as site where site.run_id = run.id
+        ) as asked
+        where run.id = add_fallbacks.run_id and not asked.has_fallbacks
+          and exists (select from worker.sites_to_replace(run.id))
+        returning search_run_sites.site, search_run_sites.position
+    )
+    insert into public.run_events (run_id, event, data, created_at)
+    select add_fallbacks.run_id, 'fallback', jsonb_build_object(
+        'sites', added.sites,
+        'because', (
+            select jsonb_agg(jsonb_build_object('site', failed.site, 'reason', failed.reason, 'message', failed.message)
+                             order by failed.place)
+            from worker.sites_to_replace(add_fallbacks.run_id) as failed)), worker.now()
+    from (select jsonb_agg(added.site order by added.position) as sites from added) as added
+    where added.sites is not null;
+end;
+comment on function worker.add_fallbacks is 'Adds the fallback sites of a run, with an event, once they are needed.';
+
+create function worker.skip_fallbacks(run_id uuid) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_run_sites as site
+    set status = 'skipped', progress = worker.with_step(site.progress, 'finished'), completed_at = worker.now(),
+        jobs_found = (select count(*) from public.search_results as result
+                      where result.run_id = site.run_id and result.site = site.site)
+    where site.run_id = skip_fallbacks.run_id and site.is_fallback and site.completed_at is null and not exists (
+        select from public.search_run_sites as asked
+        where asked.run_id = skip_fallbacks.run_id and not asked.is_fallback and asked.status <> 'completed');
+end;
+comment on function worker.skip_fallbacks is
+    'Skips the fallback sites of a run that have not ended, if all its other sites have completed.';
+
+create function worker.fallbacks_to_search(run_id uuid, seed uuid) returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+    if not exists (
+        select from public.search_runs as run
+        where run.id = fallbacks_to_search.run_id and worker.has_fallbacks(run.kind, run.parameters)
+    ) then
+        return '[]';
+    end if;
+    perform worker.add_fallbacks(fallbacks_to_search.run_id), worker.skip_fallbacks(fallbacks_to_search.run_id);
+    return (
+        select coalesce(jsonb_agg(worker.site_to_search(fallback) order by ranked.rank), '[]')
+        from public.search_run_sites as fallback
+        join worker.rank_sites(fallbacks_to_search.run_id, seed) as ranked on ranked.site = fallback.site
+        where fallback.run_id = fallbacks_to_search.run_id and fallback.is_fallback and fallback.completed_at is null
+          and not exists (
+            select from worker.site_waits as wait where wait.run_id = fallback.run_id and wait.site = fallback.site)
+    );
+end;
+$$;
+comment on function worker.fallbacks_to_search is
+    'Returns the fallback sites that a run needs now and that do not wait, for a worker, the best first. The other sites '
+    'of the run have ended or wait.';
+
 -- runs/finish
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
--- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer.
+-- while sites wait, or retried while attempts are left. Fallback sites that are needed are searched first.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer, runs/fallback.
 
 create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -4953,30 +5085,60 @@ $$;
 comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
 
 create function worker.site_outcomes(
-    run_id uuid, out all_finished boolean, out others_wait boolean, out all_completed boolean, out any_completed boolean,
+    run_id uuid, out all_finished boolean, out all_completed boolean, out any_completed boolean,
     out any_retryable boolean
 )
 language sql stable set search_path = ''
 begin atomic
     select bool_and(site.completed_at is not null),
-           bool_and(site.completed_at is not null or wait.site is not null),
-           bool_and(site.status = 'completed'),
+           bool_and(site.all_completed),
            bool_or(site.status in ('completed', 'partial')),
-           bool_or(site.retryable)
-    from public.search_run_sites as site
-    left join worker.site_waits as wait on wait.run_id = site.run_id and wait.site = site.site
-    where site.run_id = site_outcomes.run_id;
+           bool_or(site.retryable and not site.all_completed)
+    from (
+        select known.*, bool_and(known.status = 'completed') filter (where not known.is_fallback) over () as all_completed
+        from public.search_run_sites as known
+        where known.run_id = site_outcomes.run_id
+    ) as site;
 end;
 comment on function worker.site_outcomes is
-    'Returns how the sites of a run have ended, all together.';
+    'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
+    'does not matter if the others completed.';
+
+create function worker.end_attempt(run_id uuid, lease_digest text) returns void
+language plpgsql set search_path = '' as $$
+declare
+    sites record := worker.site_outcomes(end_attempt.run_id);
+    event_data jsonb;
+begin
+    select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
+    into strict event_data
+    from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
+    where run.id = end_attempt.run_id;
+
+    if not sites.all_finished then
+        perform worker.defer_run(end_attempt.run_id, event_data);
+    elsif sites.any_retryable and exists (
+        select from public.search_runs as run where run.id = end_attempt.run_id and run.attempts < run.max_attempts
+    ) then
+        perform worker.retry_run(end_attempt.run_id, event_data);
+    else
+        perform worker.finish_run(
+            end_attempt.run_id,
+            case when sites.all_completed then 'success'
+                 when sites.any_completed then 'partial'
+                 else 'failed' end::public.run_status,
+            (worker.site_errors(end_attempt.run_id)).error_code, event_data);
+    end if;
+end;
+$$;
+comment on function worker.end_attempt is
+    'Ends a leased run whose sites have all ended or wait, or puts it back into the queue.';
 
 create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
 language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
 declare
     lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-    event_data jsonb;
-    sites record;
+    fallbacks jsonb := '[]';
 begin
     -- The lease is gone after the first call, whose answer may be lost or still under way.
     perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
@@ -4986,37 +5148,23 @@ begin
           and event.data ->> 'lease_digest' = lease_digest
     ) then
         perform worker.lock_lease(worker_finish_run.run_id, lease_token);
-
-        sites := worker.site_outcomes(worker_finish_run.run_id);
-        if sites.others_wait is not true then
+        if exists (
+            select from public.search_run_sites as site
+            where site.run_id = worker_finish_run.run_id and site.completed_at is null and not site.is_fallback
+              and not exists (
+                select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+        ) then
             raise sqlstate '22023' using
                 message = 'run_id must be the id of a run whose sites have all finished or wait';
         end if;
-
-        select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
-        into strict event_data
-        from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
-        where run.id = worker_finish_run.run_id;
-
-        if not sites.all_finished then
-            perform worker.defer_run(worker_finish_run.run_id, event_data);
-        elsif sites.any_retryable and exists (
-            select from public.search_runs as run
-            where run.id = worker_finish_run.run_id and run.attempts < run.max_attempts
-        ) then
-            perform worker.retry_run(worker_finish_run.run_id, event_data);
-        else
-            perform worker.finish_run(
-                worker_finish_run.run_id,
-                case when sites.all_completed then 'success'
-                     when sites.any_completed then 'partial'
-                     else 'failed' end::public.run_status,
-                (worker.site_errors(worker_finish_run.run_id)).error_code, event_data);
+        fallbacks := worker.fallbacks_to_search(worker_finish_run.run_id, lease_token);
+        if fallbacks = '[]' then
+            perform worker.end_attempt(worker_finish_run.run_id, lease_digest);
         end if;
     end if;
 
     return (
-        select to_jsonb(run) || jsonb_build_object('sites', (
+        select to_jsonb(run) || jsonb_build_object('fallbacks', fallbacks, 'sites', (
             select jsonb_agg(to_jsonb(searched) order by searched.position)
             from public.search_run_sites as searched where searched.run_id = run.id))
         from public.search_runs as run where run.id = worker_finish_run.run_id
@@ -5026,7 +5174,8 @@ $$;
 comment on function public.worker_finish_run is
     'Ends a run: success if all sites completed, partial if some did, failed if none did. Instead, the run is '
     'pending again from run_after on: while unfinished sites wait, which counts no attempt; or to retry sites, with '
-    'attempts left. Returns the run with its sites. Idempotent.';
+    'attempts left. Returns the run with its sites. If fallbacks are needed, the run continues: search these, in the form '
+    'of worker_claim_runs, and call it again. Idempotent.';
 
 -- runs/rescue
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
@@ -7948,6 +8097,7 @@ select
     run.id as run_id,
     searched.site,
     searched.position,
+    searched.is_fallback,
     searched.status,
     searched.jobs_found,
     searched.attempts,
@@ -7967,7 +8117,7 @@ join public.search_run_sites as searched
     end;
 comment on view public.run_sites is 'The sites of a run, also if another run searches for it.';
 comment on column public.run_sites.run_id is 'The run. Always filter by it.';
-comment on column public.run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.run_sites.site is 'One of the run''s parameters.sites or fallback_sites.';
 comment on column public.run_sites.position is
     'Place in the order in which the user of the run that searches named the sites, from 1.';
 

@@ -1,5 +1,5 @@
 update worker.parameter_rules set allowed = allowed || '{hireboard}'
-where kind = 'jobs' and name = 'sites' and not allowed @> '{hireboard}';
+where kind = 'jobs' and name in ('sites', 'fallback_sites') and not allowed @> '{hireboard}';
 
 insert into worker.parameter_rules
     (kind, name, type, is_required, minimum, maximum, allowed, default_value, names_boards_of) values

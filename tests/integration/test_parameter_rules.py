@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from tests.support.database import Connection
 from worker.errors import SiteError
 from worker.sources import Source
+from worker.sources.parameters import SITE_LISTS
 from worker.sources.registry import BUILTIN_SOURCES, instances
 from worker.sources.rules import ParameterRule, parameter_rules
 
@@ -83,7 +84,7 @@ async def test_the_database_and_the_source_accept_the_same_values(database: Conn
             told = (name, value, in_database, in_source)
             if name in KNOWN_BY_THE_SOURCE_ALONE and isinstance(value, str | list):
                 assert in_database or not in_source, told
-            elif name == "sites" and isinstance(value, list):
+            elif name in SITE_LISTS and isinstance(value, list):
                 assert in_source or not in_database, told  # which sites there are the database knows alone
             elif name.endswith("_boards") and value is None:
                 assert in_database, told

@@ -18,9 +18,9 @@ from tests.support.queue import Row, page
 from worker.local.supabase.stack import Endpoints
 
 SITES = ("indeed", "linkedin", "naukri")
+FALLBACKS = ("bayt", "glassdoor")
 WANTED = 3
 TOTAL = WANTED * len(SITES)
-ENDED = ("completed", "partial", "failed")
 USERS = 3
 STEPS = 40
 
@@ -41,7 +41,7 @@ from public.run_items where run_id = %(run)s
 """
 WAIT: LiteralString = """
 insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
-values (%s, %s, '', 'nobody else waits here', worker.now(), worker.now(), 'rate', 'not at once')
+values (%s, %s, '', 'nobody else waits here', worker.now(), worker.now(), %s, 'not at once')
 on conflict (run_id, site) do nothing
 """
 DUE: LiteralString = "update public.search_runs set run_after = worker.now() where kind = %s and run_after is not null"
@@ -56,10 +56,12 @@ class Course:
 
     Args:
         connection: As the owner of the tables, in a transaction that is rolled back.
+        has_fallbacks: Whether the searches name fallback sites.
     """
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], *, has_fallbacks: bool) -> None:
         self._connection = connection
+        self._has_fallbacks = has_fallbacks
         self._kind = f"jobs-{uuid4()}"
         self._users = [uuid4() for _ in range(USERS)]
         self._leases: dict[UUID, Row] = {}
@@ -110,7 +112,8 @@ class Course:
             if site["status"] == "pending":
                 found[f"{name} starts"] = partial(self.start, run_id, site)
             if site["status"] == "running":
-                found[f"{name} waits"] = partial(self._run, WAIT, run_id, site["site"])
+                for reason in ("rate", "paused"):
+                    found[f"{name} waits, {reason}"] = partial(self._run, WAIT, run_id, site["site"], reason)
                 for count in (0, 1, 2, WANTED + 1):
                     found[f"{name} finds {count}"] = partial(self.save, run_id, site, count)
                 for end, failure in FAILURES.items():
@@ -119,7 +122,9 @@ class Course:
 
     def ask(self, user: int) -> None:
         """Ask as one of the users."""
-        parameters = {"search_term": "engineer", "sites": SITES, "results_wanted": WANTED}
+        parameters: Row = {"search_term": "engineer", "sites": SITES, "results_wanted": WANTED}
+        if self._has_fallbacks:
+            parameters["fallback_sites"] = FALLBACKS
         self._run(
             "insert into public.search_runs (user_id, kind, parameters, max_attempts) values (%s, %s, %s, 2)",
             self._users[user], self._kind, Jsonb(parameters),
@@ -191,14 +196,25 @@ class Course:
         if run["status"] in ("success", "partial", "failed"):
             assert run["progress_current"] == TOTAL
             return
-        told = sum(
-            WANTED if site["status"] in ENDED and not site["retryable"] else min(WANTED, site["jobs_found"])
-            for site in sites
-        )
+        told = self._told(sites)
         if run["completed_at"] is None:
             told = min(told, TOTAL - 1)
         assert told >= former or run["id"] in self._restarted
         assert run["progress_current"] == max(former, told)
+
+    def _told(self, sites: list[Row]) -> int:
+        """What was found, and what was given up on: sites that failed are not, while fallback sites may deliver."""
+        found = {site["site"]: min(WANTED, site["jobs_found"]) for site in sites}
+        fallbacks = [site for site in sites if site["is_fallback"]]
+        asked = [site for site in sites if not site["is_fallback"]]
+        reached = sum(WANTED if site["status"] == "completed" else found[site["site"]] for site in asked)
+        instead = sum(found[site["site"]] for site in fallbacks)
+        if any(not site["completed_at"] or site["retryable"] for site in fallbacks):
+            return reached + instead
+        if self._has_fallbacks and not fallbacks:
+            return reached
+        ended = [site for site in asked if site["status"] in ("partial", "failed") and not site["retryable"]]
+        return reached + max(instead, sum(WANTED - found[site["site"]] for site in ended))
 
     def _check_follower(self, run: Row, former: int) -> None:
         for leader in self._run(LEADER, run["leader_run_id"]):
@@ -238,12 +254,12 @@ def connection(stack: Endpoints) -> Iterator[psycopg.Connection[Row]]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
+@given(data=st.data(), has_fallbacks=st.booleans())
 def test_it_never_falls_is_full_only_at_the_end_and_equals_the_rows(
-    connection: psycopg.Connection[Row], data: st.DataObject
+    connection: psycopg.Connection[Row], data: st.DataObject, has_fallbacks: bool
 ) -> None:
     with connection.transaction(force_rollback=True):
-        course = Course(connection)
+        course = Course(connection, has_fallbacks=has_fallbacks)
         course.ask(0)
         for _ in range(data.draw(st.integers(5, STEPS), label="steps")):
             is_user = data.draw(st.integers(1, 6), label="users act") == 1

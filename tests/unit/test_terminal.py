@@ -18,9 +18,17 @@ from worker.cli.terminal import (
 from worker.database.user import FollowedRun
 
 SITES = {
-    "linkedin": {"site": "linkedin", "status": "completed", "jobs_found": 20, "error_message": None, "progress": {}},
+    "linkedin": {
+        "site": "linkedin",
+        "is_fallback": False,
+        "status": "completed",
+        "jobs_found": 20,
+        "error_message": None,
+        "progress": {},
+    },
     "glassdoor": {
         "site": "glassdoor",
+        "is_fallback": False,
         "status": "failed",
         "jobs_found": 0,
         "error_message": "refused [403] " * 20,

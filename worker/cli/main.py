@@ -223,6 +223,12 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", default="jobs", help="what to search for, such as people or creators (default: jobs)")
     parser.add_argument("--location", help="place to search in")
     parser.add_argument("--sites", type=_words, metavar="SITE,...", help="sites to search, separated by commas")
+    parser.add_argument(
+        "--fallback-sites",
+        type=_words,
+        metavar="SITE,...",
+        help="sites to search if one of the others fails for good, is paused or is out of quota",
+    )
     parser.add_argument("--results", type=int, dest="results_wanted", help="results wanted from each site")
     _add_parameters(parser, "any other parameter")
 
@@ -476,7 +482,8 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     from worker.sources.parameters import from_text
     from worker.sources.registry import load_sources
 
-    given = {name: getattr(options, name) for name in ("search_term", "location", "sites", "results_wanted")}
+    names = ("search_term", "location", "sites", "fallback_sites", "results_wanted")
+    given = {name: getattr(options, name) for name in names}
     models = [source.parameters for source in load_sources() if source.kind == options.kind]
     parameters = {name: value for name, value in given.items() if value is not None}
     return parameters | from_text(models, dict(options.param))

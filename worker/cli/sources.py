@@ -23,7 +23,7 @@ from worker.model import Item, Page, Parameters, Progress, SiteLimits, Transform
 from worker.printable import complain, one_line, printable, printable_json, say
 from worker.settings import Settings
 from worker.sources import Source, limits_of
-from worker.sources.parameters import from_text
+from worker.sources.parameters import SITE_LISTS, from_text
 from worker.sources.registry import BUILTIN_SOURCES, instances, load_sources
 from worker.sources.rules import rules_in_sql
 
@@ -237,7 +237,7 @@ async def try_source(
 
 
 def _parameters(source: Source, site: str, written: Mapping[str, str], account: str | None) -> Parameters:
-    known = [name for name in source.parameters.model_fields if name != "sites"]
+    known = [name for name in source.parameters.model_fields if name not in SITE_LISTS]
     for name in written:
         if name not in known:
             raise WrongUseError(f"--param: {source.name} knows no {name!r}; allowed: {', '.join(known)}")

@@ -76,7 +76,7 @@ def title_of(run: Row) -> str:
 
 def _run_view(title: str, followed: FollowedRun) -> RenderableType:
     run = followed.run
-    wanted = (run["progress_total"] or 0) // max(1, len(followed.sites))
+    wanted = (run["progress_total"] or 0) // max(1, sum(not site["is_fallback"] for site in followed.sites.values()))
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=TITLE_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column(width=BAR_WIDTH)
@@ -164,7 +164,8 @@ def status_text(status: str, reason: str | None = None) -> Text:
 
 def _marked(site: Row) -> Text:
     """Return a site with the mark of its status, further to the right than its run."""
-    return Text.assemble("  ", cell(f"{MARKS.get(site['status'], '?')} {site['site']}"))
+    kind = " (fallback)" if site["is_fallback"] else ""
+    return Text.assemble("  ", cell(f"{MARKS.get(site['status'], '?')} {site['site']}"), (kind, "dim"))
 
 
 def run_summary(followed: FollowedRun) -> RenderableType:

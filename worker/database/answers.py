@@ -37,6 +37,7 @@ class FinishedRun:
         jobs_found: Number of results of all sites.
         sites: All sites of the run, in the order in which the user named them.
         retry_in_seconds: Seconds until it is ready again; None if it has ended.
+        fallbacks: Fallback sites to search before the run can end; its status is `running` then.
     """
 
     id: UUID
@@ -44,6 +45,7 @@ class FinishedRun:
     jobs_found: int
     sites: tuple[FinishedSite, ...]
     retry_in_seconds: float | None
+    fallbacks: tuple[RunSite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

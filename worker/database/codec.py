@@ -180,7 +180,7 @@ def saved_page(answer: Row) -> SavedPage:
 
 
 def finished_run(row: Row) -> FinishedRun:
-    """Decode a run that has ended, or that has gone back to the queue."""
+    """Decode a run that has ended, has gone back to the queue, or needs its fallback sites."""
     retry_in_seconds = None
     if row["run_after"] is not None:
         # Both by the database's clock.
@@ -204,6 +204,7 @@ def finished_run(row: Row) -> FinishedRun:
             for site in row["sites"]
         ),
         retry_in_seconds=retry_in_seconds,
+        fallbacks=tuple(_picked(RunSite, site) for site in row["fallbacks"]),
     )
 
 

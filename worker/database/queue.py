@@ -333,7 +333,7 @@ class Queue:
         """End a run whose sites have all ended or have to wait. The database derives its status from theirs.
 
         The run returns to the queue instead if a site has to wait, or if a site failed with a retryable error and the
-        run has attempts left.
+        run has attempts left. If its fallback sites are needed, it does not end: they are to be searched first.
         """
         return codec.finished_run(await self._call_fenced("worker_finish_run", lease))
 

@@ -61,7 +61,7 @@ class Execution:
     async def execute(self, run: Run) -> FinishedRun:
         """Search the unfinished sites of a run, one after another, then end the run or return it to the queue.
 
-        A site that fails or has to wait does not stop the others.
+        A site that fails or has to wait does not stop the others. Fallback sites are searched once they are needed.
 
         Raises:
             LeaseLostError: The run was cancelled, or its lease expired.
@@ -70,9 +70,14 @@ class Execution:
         self._spool.drop_old()
         async with PageSaver(self._queue, self._spool, run) as saver:
             await saver.settle()
-            for site in run.sites:
-                await self._search_site(run, saver.reached(site), saver)
-            return await self._queue.finish_run(run.lease)
+            sites = run.sites
+            while True:
+                for site in sites:
+                    await self._search_site(run, saver.reached(site), saver)
+                finished = await self._queue.finish_run(run.lease)
+                if not finished.fallbacks:
+                    return finished
+                sites = finished.fallbacks
 
     async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> None:
         """Search a site and end it. A site that has to wait does not end: the run comes back for it."""

@@ -85,7 +85,7 @@ class PageSaver:
 
     def reached(self, site: RunSite) -> RunSite:
         """Return a site of the run with the position at which its search starts, after the saved pages."""
-        return self._sites[site.site]
+        return self._sites.setdefault(site.site, site)
 
     # The spool
 

@@ -32,6 +32,7 @@ from worker.sources.jobspy_parameters import JobSpyParameters, country_names
 from worker.sources.jobspy_rows import to_item, typed
 from worker.sources.jobspy_sites import SITES, job_pages, shared_limits
 from worker.sources.jobspy_tally import Answer, Tally
+from worker.sources.parameters import SITE_LISTS
 from worker.sources.search_location import jobspy_location
 
 logger = logging.getLogger(__name__)
@@ -229,7 +230,7 @@ class JobSpySource(Source):
             hours = 24 * max(1, math.ceil((datetime.now(UTC) - search.newer_than) / timedelta(days=1)))
             hours_old = min(hours, hours_old or hours)
         return {
-            **parameters.model_dump(exclude={"sites", "country", "distance_miles", "results_wanted"}),
+            **parameters.model_dump(exclude={*SITE_LISTS, "country", "distance_miles", "results_wanted"}),
             "description_format": "html",
             "hours_old": hours_old,
             "location": jobspy_location(search.site, parameters.place),

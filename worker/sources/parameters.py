@@ -23,6 +23,9 @@ _TYPES_AND_BOUNDS = frozenset({
 NAMES_BOARDS = "names_boards"
 """Marks, in its JSON schema, a parameter that names boards of the source's only site. The user chooses them."""
 
+SITE_LISTS = ("sites", "fallback_sites")
+"""Parameters that name sites. Their sites are those of all sources of a kind."""
+
 SiteName = Annotated[str, Field(min_length=1, max_length=40)]
 
 
@@ -79,6 +82,7 @@ class JobParameters(SearchParameters):
     """Parameters that all sources of kind `jobs` have.
 
     Attributes:
+        fallback_sites: Sites to search if one of `sites` fails for good, is paused or is out of quota.
         search_term: The search term in the site's query syntax.
         location: City, region or country, as a user would type it on the site.
         country: English name or ISO 3166-1 alpha-2 code, in any case; None: the site's default.
@@ -89,6 +93,7 @@ class JobParameters(SearchParameters):
         hours_old: Greatest age of a posting, in hours; None: any.
     """
 
+    fallback_sites: list[SiteName] | None = Field(None, min_length=1, max_length=20)
     search_term: str = Field(min_length=1, max_length=200)
     location: str | None = Field(None, min_length=1, max_length=200)
     country: Annotated[str, AfterValidator(_known_country)] | None = Field(None, min_length=2, max_length=40)
@@ -99,6 +104,13 @@ class JobParameters(SearchParameters):
     ) = None
     results_wanted: int = Field(20, ge=1, le=1000)
     hours_old: int | None = Field(None, ge=1, le=8760)
+
+    @field_validator("fallback_sites")
+    @classmethod
+    def _check_fallbacks(cls, fallbacks: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if twice := sorted({*(fallbacks or ())} & {*(info.data.get("sites") or ())}):
+            raise PydanticCustomError("fallbacks", "must not name a site of sites: {twice}", {"twice": twice[0]})
+        return fallbacks
 
     @field_validator("country")
     @classmethod

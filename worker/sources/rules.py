@@ -14,7 +14,7 @@ from typing import Any
 
 from worker.model import Json
 from worker.sources import Source
-from worker.sources.parameters import NAMES_BOARDS, SearchParameters
+from worker.sources.parameters import NAMES_BOARDS, SITE_LISTS, SearchParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _rules_of_kind(sources: Sequence[Source]) -> Iterator[ParameterRule]:
         declared = {source.name: _rule(source, name) for source in sources if name in source.parameters.model_fields}
         first, *others = declared.values()
         is_required = len(declared) == len(sources) and all(rule.is_required for rule in declared.values())
-        if name == "sites":
+        if name in SITE_LISTS:
             first = replace(first, allowed=tuple(site for source in sources for site in source.sites))
         elif any(replace(rule, is_required=first.is_required) != first for rule in others):
             raise ValueError(f"{', '.join(declared)} declare {name} differently")
@@ -93,7 +93,7 @@ def _rules_of_kind(sources: Sequence[Source]) -> Iterator[ParameterRule]:
 
 def _rule(source: Source, name: str) -> ParameterRule:
     field, schema = source.parameters.model_fields[name], _schema(source.parameters, name)
-    if name == "sites":
+    if name in SITE_LISTS:
         schema = {**schema, "items": {"type": "string", "enum": source.sites}}
     try:
         kind_of_value, minimum, maximum, allowed = _checks(schema)
@@ -154,7 +154,7 @@ def _add_sites(source: Source) -> str:
     kind, sites = _literal(source.kind), _literal(tuple(source.sites))
     return (
         f"update worker.parameter_rules set allowed = allowed || {sites}\n"  # noqa: S608 (literals are quoted)
-        f"where kind = {kind} and name = 'sites' and not allowed @> {sites};"
+        f"where kind = {kind} and name in ('sites', 'fallback_sites') and not allowed @> {sites};"
     )
 
 

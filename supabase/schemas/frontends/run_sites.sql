@@ -7,6 +7,7 @@ select
     run.id as run_id,
     searched.site,
     searched.position,
+    searched.is_fallback,
     searched.status,
     searched.jobs_found,
     searched.attempts,
@@ -26,6 +27,6 @@ join public.search_run_sites as searched
     end;
 comment on view public.run_sites is 'The sites of a run, also if another run searches for it.';
 comment on column public.run_sites.run_id is 'The run. Always filter by it.';
-comment on column public.run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.run_sites.site is 'One of the run''s parameters.sites or fallback_sites.';
 comment on column public.run_sites.position is
     'Place in the order in which the user of the run that searches named the sites, from 1.';

@@ -1,22 +1,34 @@
 -- How far is a run, and what has it found? Progress is what its sites have found, and what they have given up on for
--- good. A site that may be searched again counts with what it has found. The number of things follows from the results.
+-- good. A site that may be searched again, or in whose place fallback sites are searched, counts with what it has found.
+-- The number of things follows from the results.
 -- Calls: kernel/parameters.
 
 create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
 language sql stable set search_path = ''
 begin atomic
-    select coalesce(sum(site.jobs_found), 0),
+    select counted.jobs_found,
            case
                when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
                    then (run_counts.run).progress_total
                else greatest((run_counts.run).progress_current, least(
-                   sum(case when site.status in ('completed', 'partial', 'failed') and site.retryable is not true
-                            then coalesce(wanted.results, site.jobs_found)
-                            else least(site.jobs_found, wanted.results) end),
+                   counted.reached + greatest(counted.by_fallbacks, counted.given_up),
                    case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
            end
-    from (select worker.results_wanted((run_counts.run).kind, (run_counts.run).parameters) as results) as wanted
-    left join public.search_run_sites as site on site.run_id = (run_counts.run).id;
+    from (
+        select coalesce(sum(site.jobs_found), 0) as jobs_found,
+               sum(case when site.status = 'completed' then coalesce(wanted.results, site.jobs_found) else share.found end)
+                   filter (where not site.is_fallback) as reached,
+               coalesce(sum(share.found) filter (where site.is_fallback), 0) as by_fallbacks,
+               case when coalesce(
+                   bool_and(site.completed_at is not null and site.retryable is not true) filter (where site.is_fallback),
+                   not worker.has_fallbacks((run_counts.run).kind, (run_counts.run).parameters))
+               then sum(wanted.results - share.found) filter (
+                   where site.status in ('partial', 'failed') and site.retryable is not true and not site.is_fallback)
+               end as given_up
+        from (select worker.results_wanted((run_counts.run).kind, (run_counts.run).parameters) as results) as wanted
+        left join public.search_run_sites as site on site.run_id = (run_counts.run).id
+        cross join lateral (select least(site.jobs_found, wanted.results) as found) as share
+    ) as counted;
 end;
 comment on function worker.run_counts is
     'Returns how many results the sites of a run have, and how far the run is: never less than before, and all of '

@@ -11,21 +11,28 @@ return coalesce(
 );
 comment on function worker.parameter is 'Returns a parameter of a run, or its default.';
 
-create function worker.sites_of(kind text, parameters jsonb) returns table (site text, ordinal bigint)
+create function worker.sites_of(kind text, parameters jsonb, list text default 'sites')
+returns table (site text, ordinal bigint)
 language sql stable set search_path = ''
 begin atomic
     select named.site, min(named.ordinal)
-    from jsonb_array_elements_text(worker.parameter(kind, parameters, 'sites'))
+    from jsonb_array_elements_text(worker.parameter(kind, parameters, list))
         with ordinality as named (site, ordinal)
     group by named.site;
 end;
 comment on function worker.sites_of is
-    'Returns the sites of a run, each once, in the order in which the user named them.';
+    'Returns the sites of a run, or with fallback_sites those of that list, each once, in the order in which the user '
+    'named them.';
 
 create function worker.results_wanted(kind text, parameters jsonb) returns integer
 language sql stable set search_path = ''
 return worker.parameter(kind, parameters, 'results_wanted')::integer;
 comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';
+
+create function worker.has_fallbacks(kind text, parameters jsonb) returns boolean
+language sql stable set search_path = ''
+return worker.parameter(kind, parameters, 'fallback_sites') is not null;
+comment on function worker.has_fallbacks is 'Returns whether a run names fallback sites.';
 
 create function worker.is_named_board(kind text, site text) returns boolean
 language sql stable set search_path = ''

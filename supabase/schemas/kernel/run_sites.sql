@@ -39,10 +39,12 @@ comment on function worker.waiting_progress is
 create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
 language sql stable set search_path = ''
 begin atomic
-    select (array_agg(site.error_code order by site.position) filter (where site.error_code is not null))[1],
-           string_agg(site.error_message, ' ' order by site.position) filter (where site.error_code is not null)
+    select (array_agg(site.error_code order by site.position))[1], string_agg(site.error_message, ' ' order by site.position)
     from public.search_run_sites as site
-    where site.run_id = site_errors.run_id;
+    where site.run_id = site_errors.run_id and site.error_code is not null and exists (
+        select from public.search_run_sites as asked
+        where asked.run_id = site_errors.run_id and asked.status <> 'completed' and not asked.is_fallback);
 end;
 comment on function worker.site_errors is
-    'Returns the code of the first site of a run that failed, and the sentences of all of them.';
+    'Returns the code of the first site of a run that failed, and the sentences of all of them. Those of fallback sites '
+    'do not count if the others completed.';

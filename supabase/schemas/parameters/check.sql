@@ -1,6 +1,6 @@
 -- Is this search valid? The parameters of every run are checked against worker.parameter_rules. The size of a value is
 -- checked first, before anything else reads it.
--- Calls: nothing.
+-- Calls: kernel/parameters.
 
 create function worker.describe_rule(rule worker.parameter_rules) returns text
 language sql immutable set search_path = ''
@@ -133,6 +133,13 @@ begin
     order by coalesce(rule.name, given.key)
     limit 1;
 
+    if problem is null then
+        select format('parameters.fallback_sites must not name a site of parameters.sites: %s', min(twice.site))
+        into problem
+        from worker.sites_of(check_parameters.kind, parameters) as twice
+        join worker.sites_of(check_parameters.kind, parameters, 'fallback_sites') as fallback on fallback.site = twice.site
+        having count(*) > 0;
+    end if;
     if problem is not null then
         raise sqlstate '22023' using message = problem;
     end if;

@@ -42,9 +42,10 @@ begin atomic
     select worker.transfer_results(transfer_search.run_id, transfer_search.ended);
 
     insert into public.search_run_sites (
-        run_id, site, position, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
+        run_id, site, position, is_fallback, status, error_code, error_message, retryable, jobs_found, attempts, progress, started_at,
         completed_at)
     select transfer_search.run_id, site.site, row_number() over (order by asked.ordinal, site.position),
+           site.is_fallback,
            case when searched.is_over then site.status else 'pending' end,
            case when searched.is_over then site.error_code end, case when searched.is_over then site.error_message end,
            case when searched.is_over then site.retryable end,

@@ -1,4 +1,4 @@
--- Which site first? Sites that are not paused, then by success rate and speed. A share of the runs uses a random order,
+-- Which site first? Fallback sites last; then sites that are not paused, then by success rate and speed. A share of the runs uses a random order,
 -- so that a site that was slow once gets another chance.
 -- Calls: kernel/clock.
 
@@ -7,6 +7,7 @@ language sql stable set search_path = ''
 begin atomic
     select unfinished.site, row_number() over (
         order by
+            unfinished.is_fallback,
             known.is_paused,
             case when chance.explores then hashtextextended(format('%s %s %s', seed, run_id, unfinished.site), 0) end,
             -- Rounded to tenths, so that speed decides between sites with nearly equal success.
@@ -29,5 +30,5 @@ begin atomic
     where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
 end;
 comment on function worker.rank_sites is
-    'Returns the unfinished sites of a run, the best first: not paused, then by recent success, then by speed; '
-    'unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';
+    'Returns the unfinished sites of a run, the best first: no fallbacks, not paused, then by recent success, '
+    'then by speed; unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';

@@ -113,9 +113,10 @@ comment on column public.search_runs.new_items is
     'Things of items_found that the user had not seen before: with run_items.is_new. Written with jobs_found.';
 comment on column public.search_runs.progress_current is
     'Of progress_total: results found, and those that ended sites have given up on for good. A site that failed and '
-    'may be searched again, or waits, counts with what it has found. Never decreases. Full only once the run has '
-    'ended; less than full if it was cancelled.';
-comment on column public.search_runs.progress_total is 'Results wanted: results_wanted times the number of sites.';
+    'may be searched again, or waits, or in whose place fallback sites are searched, counts with what it has found. '
+    'Never decreases. Full only once the run has ended; less than full if it was cancelled.';
+comment on column public.search_runs.progress_total is
+    'Results wanted: results_wanted times the number of sites. Fallback sites do not count: they make up for others.';
 comment on column public.search_runs.progress is
     'What happens now: {step, site, current, total, details}. step is queued, starting, searching, or the source''s '
     'own word for its work at the site; site_finished, waiting (details.sites: [{site, until, reason, message}]), '
@@ -170,6 +171,7 @@ create table public.search_run_sites (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     site text not null,
     position smallint not null,
+    is_fallback boolean not null default false,
     status public.site_status not null default 'pending',
     jobs_found integer not null default 0,
     attempts smallint not null default 0,
@@ -187,11 +189,14 @@ create table public.search_run_sites (
 comment on table public.search_run_sites is 'Each site of a run that searches itself, with its own status. Frontends read run_sites.';
 comment on column public.search_run_sites.id is
     'Random: if you publish the table, Realtime sends the key of a deleted row to everybody who listens.';
-comment on column public.search_run_sites.site is 'One of the run''s parameters.sites.';
+comment on column public.search_run_sites.site is 'One of the run''s parameters.sites or fallback_sites.';
+comment on column public.search_run_sites.is_fallback is
+    'Whether it is one of parameters.fallback_sites: it is here once it is needed.';
 comment on column public.search_run_sites.status is
     'pending, running, then one of the final statuses completed, failed, partial (failed after some results) or '
-    'skipped.';
-comment on column public.search_run_sites.position is 'Place in the order in which the user named the sites, from 1.';
+    'skipped: the run was cancelled, or this is a fallback site that was not needed any more.';
+comment on column public.search_run_sites.position is
+    'Place in the order in which the user named the sites, from 1. Fallback sites come last.';
 comment on column public.search_run_sites.jobs_found is
     'Results of this site, updated at most once a second while running.';
 comment on column public.search_run_sites.attempts is
@@ -216,7 +221,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
+                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
     ),
     site text,
     data jsonb not null default '{}',
@@ -228,7 +233,7 @@ comment on column public.run_events.id is 'Increases with time: the order of a r
 comment on column public.run_events.event is
     'created, claimed, site_started, site_finished, rescued (its worker died), released (its worker stopped), '
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
-    'cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
+    'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
     'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
     'unless the user is seen).';

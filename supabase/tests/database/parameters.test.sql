@@ -41,6 +41,15 @@ insert into cases (parameters, problem) values
     ('{"search_term": "x", "sites": ["google"]}',
         '22023 parameters.sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, naukri, '
         'bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
+    ('{"search_term": "x", "fallback_sites": ["jsearch", "bayt", "bayt"]}', null),
+    ('{"search_term": "x", "fallback_sites": ["google"]}',
+        '22023 parameters.fallback_sites must be a list of 1 to 20 of linkedin, indeed, glassdoor, zip_recruiter, bayt, '
+        'naukri, bdjobs, hellowork, jsearch, greenhouse, ashby, lever, arbeitnow, remotive'),
+    ('{"search_term": "x", "fallback_sites": ["bayt", "indeed"]}',
+        '22023 parameters.fallback_sites must not name a site of parameters.sites: indeed'),
+    ('{"search_term": "x", "sites": ["bayt"], "fallback_sites": ["indeed", "bayt"]}',
+        '22023 parameters.fallback_sites must not name a site of parameters.sites: bayt'),
+    ('{"search_term": "x", "sites": ["bayt"], "fallback_sites": ["indeed", "linkedin"]}', null),
     ('{"search_term": "x", "location": ["Berlin"]}',
         '22023 parameters.location must be a text of 1 to 200 characters'),
     ('{"search_term": "x", "country": "x"}', '22023 parameters.country must be a text of 2 to 40 characters'),
@@ -81,7 +90,7 @@ insert into cases values
     ('pgtap', '{"search_term": "x", "years": ["2024"]}', '22023 parameters.years must be a list of 1 to 3 positive integers'),
     ('pgtap', '{"search_term": "x", "years": [1.5]}', '22023 parameters.years must be a list of 1 to 3 positive integers'),
     ('pgtap', '{"search_term": "x", "serch_term": "y"}',
-        '22023 parameters.serch_term is not known; kind pgtap knows results_wanted, search_term, sites, years'),
+        '22023 parameters.serch_term is not known; kind pgtap knows fallback_sites, results_wanted, search_term, sites, years'),
     ('pgtap', '{"search_term": "x", "years": [1, 2, 3, 4]}', '22023 parameters.years must be a list of 1 to 3 positive integers');
 
 create temporary table equal_searches (parameters jsonb, other jsonb);
@@ -90,6 +99,7 @@ insert into equal_searches values
     ('{"search_term": "x", "sites": ["linkedin", "indeed", "linkedin"]}', '{"sites": ["indeed", "linkedin"], "search_term": "x"}'),
     ('{"search_term": "x"}', '{"search_term": "x", "results_wanted": 20, "is_remote": false, "sites": ["indeed", "linkedin"]}'),
     ('{"search_term": "x"}', '{"search_term": "x", "location": null}'),
+    ('{"search_term": "x", "fallback_sites": ["bayt", "naukri"]}', '{"search_term": "x", "fallback_sites": ["naukri", "bayt"]}'),
     ('{"search_term": "x", "location": "Berlin"}', '{"search_term": "x", "location": " BERLIN"}'),
     ('{"search_term": "x", "results_wanted": 30}', '{"search_term": "x", "results_wanted": 30.0}'),
     ('{"search_term": "x", "linkedin_company_ids": [2, 1, 10]}', '{"search_term": "x", "linkedin_company_ids": [1.0, 10, 2e0]}');
@@ -100,6 +110,8 @@ insert into different_searches values
     ('{"search_term": "x"}', '{"search_term": "x", "location": "Berlin"}'),
     ('{"search_term": "x", "sites": ["indeed"]}', '{"search_term": "x", "sites": ["linkedin"]}'),
     ('{"search_term": "x"}', '{"search_term": "x", "is_remote": true}'),
+    ('{"search_term": "x"}', '{"search_term": "x", "fallback_sites": ["bayt"]}'),
+    ('{"search_term": "x", "fallback_sites": ["naukri"]}', '{"search_term": "x", "fallback_sites": ["bayt"]}'),
     ('{"search_term": "x", "results_wanted": 30}', '{"search_term": "x", "results_wanted": 31}');
 
 select plan((

@@ -32,6 +32,7 @@ export interface Parameters {
     distance_miles?: number
     /** Default: false. */
     easy_apply?: boolean
+    fallback_sites?: ('linkedin' | 'indeed' | 'glassdoor' | 'zip_recruiter' | 'bayt' | 'naukri' | 'bdjobs' | 'hellowork' | 'jsearch' | 'greenhouse' | 'ashby' | 'lever' | 'arbeitnow' | 'remotive')[]
     /** Default: false. */
     fetch_description?: boolean
     /** A list of 1 to 50 texts of 1 to 100 characters. */
