@@ -11,6 +11,7 @@ import pytest
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from tests.support.receiver import SECRET
 from worker.cli.settings import all_settings_classes, example, read_settings, search_settings_classes
 from worker.errors import SettingsError
 from worker.http import HttpSettings
@@ -188,6 +189,7 @@ VALUES: dict[str, Any] = {
     "outage_seconds": 70, "spool_dir": Path("elsewhere"), "backup_dir": Path("backup"), "log_format": "json",
     "log_level": "ERROR",
     "embedding_model": "wordllama", "embedding_url": "https://api.openai.com/v1", "embedding_send_dimensions": False,
+    "webhook_secrets": SecretStr(f"crm={SECRET}"), "webhooks_allow_private": True,
     "proxies": ("h:8080",), "ca_cert": Path(__file__), "page_delay_seconds": (1.0, 2.0), "user_agent": "acme-jobs",
     "host": "api.openwebninja.com", "version": "v1", "dsn": "api9.unipile.com:13851",
 }  # fmt: skip

@@ -285,7 +285,7 @@ def _add_webhook_commands(commands: argparse._SubParsersAction[_Parser]) -> None
     add.set_defaults(command=_webhooks, action=_add_webhook)
 
     listed = actions.add_parser("list", help="list the endpoints, or messages that could not be delivered")
-    listed.add_argument("name", nargs="?", metavar="NAME", help="with --dead: only messages of this endpoint")
+    listed.add_argument("name", nargs="?", metavar="NAME", help="only this endpoint")
     listed.add_argument("--dead", action="store_true", help="list the messages whose attempts have all failed")
     listed.add_argument("--json", action="store_true", help="print a line of JSON for each")
     listed.set_defaults(command=_webhooks, action=_list_webhooks)
@@ -551,7 +551,7 @@ def _list_webhooks(options: argparse.Namespace, settings: Settings, _: HttpSetti
 
     if options.dead:
         return webhooks.list_dead(settings, options.name, as_json=options.json)
-    return webhooks.list_endpoints(settings, as_json=options.json)
+    return webhooks.list_endpoints(settings, options.name, as_json=options.json)
 
 
 def _remove_webhook(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:

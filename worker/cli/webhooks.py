@@ -85,11 +85,11 @@ async def remove(settings: Settings, name: str) -> int:
     return await _with_queue(settings, command)
 
 
-async def list_endpoints(settings: Settings, *, as_json: bool) -> int:
-    """Print the endpoints; return the exit code."""
+async def list_endpoints(settings: Settings, name: str | None, *, as_json: bool) -> int:
+    """Print the endpoints, or only the one of a name; return the exit code."""
 
     async def command(queue: Queue) -> int:
-        endpoints = await queue.webhooks()
+        endpoints = [endpoint for endpoint in await queue.webhooks() if name in (None, endpoint["name"])]
         known = settings.webhook_secrets_by_endpoint()
         if as_json:
             for endpoint in endpoints:
@@ -99,12 +99,12 @@ async def list_endpoints(settings: Settings, *, as_json: bool) -> int:
         for heading in ("Name", "URL", "Events", "State", "Waiting", "Dead", "Delivered", "Last error"):
             table.add_column(heading, justify="right" if heading in ("Waiting", "Dead") else "left")
         for endpoint in endpoints:
-            name, events = str(endpoint["name"]), endpoint["events"]
+            events = endpoint["events"]
             assert isinstance(events, list)
-            state = endpoint["disabled_reason"] or ("enabled" if name in known else "no secret here")
+            state = endpoint["disabled_reason"] or ("enabled" if endpoint["name"] in known else "no secret here")
             delivered = endpoint["last_delivered_at"]
             table.add_row(
-                cell(name),
+                cell(endpoint["name"]),
                 cell(endpoint["url"]),
                 cell(" ".join(map(str, events))),
                 cell(state),
