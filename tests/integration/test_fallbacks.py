@@ -123,7 +123,8 @@ async def test_equal_searches_share_the_fallback_sites_and_a_rerun_begins_withou
 ) -> None:
     boards.fail("indeed", "blocked")
     parameters = {
-        "search_term": "engineer " + "." * 77, "results_wanted": 25, "sites": ["indeed"], "fallback_sites": ["linkedin"],
+        "search_term": "engineer " + "." * 77, "results_wanted": 25,
+        "sites": ["indeed"], "fallback_sites": ["linkedin"],
     }  # fmt: skip
     async with signed_in_user(stack) as other:
         ids = [(await asking.enqueue("jobs", parameters))["id"] for asking in (user, other)]

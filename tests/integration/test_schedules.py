@@ -212,6 +212,21 @@ def test_a_crash_before_the_commit_leaves_the_slot_to_the_next_caller(schedules:
     assert len(schedules.runs(saved)) == 1
 
 
+def test_a_caller_that_hangs_does_not_stop_the_others(schedules: Schedules, stack: Endpoints) -> None:
+    schedules.schedule("13:00")
+    schedules.timed.advance(3600)
+    schedules.connection.execute("update worker.housekeeping set next_at = '-infinity' where task = 'seen_users'")
+    with psycopg.connect(stack.db_url) as hanging:
+        hanging.execute("select public.worker_fire_schedules(1)")
+        saved = schedules.schedule("13:30")
+        schedules.timed.advance(1800)
+        with connect(stack.db_url) as other:
+            other.execute("set statement_timeout = '5s'")
+            assert schedules.fire(on=other)["started"] == 1
+        hanging.rollback()
+    assert len(schedules.runs(saved)) == 1
+
+
 def test_missed_slots_become_one_run(schedules: Schedules) -> None:
     saved = schedules.schedule("13:00", "14:00", "15:00")
     schedules.timed.advance(4 * 3600)

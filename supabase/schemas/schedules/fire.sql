@@ -160,8 +160,12 @@ begin
     if batch between 1 and 200 is not true then
         raise sqlstate '22023' using message = 'batch must be from 1 to 200';
     end if;
+    -- A caller that is slow or dead must not stop the others.
     update worker.housekeeping as task set next_at = worker.now() + interval '1 hour'
-    where task.task = 'seen_users' and task.next_at <= worker.now();
+    where task.task in (
+        select due.task from worker.housekeeping as due
+        where due.task = 'seen_users' and due.next_at <= worker.now()
+        for update skip locked);
     if found then
         perform worker.resume_seen_users();
     end if;

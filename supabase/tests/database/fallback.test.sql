@@ -64,7 +64,7 @@ select is((select pg_temp.sites(id) from run),
 select results_eq(
     $$ select data from public.run_events, run where run_id = run.id and event = 'fallback' $$,
     $$ values ('{"sites": ["gamma", "delta"], "because": [
-        {"site": "beta", "reason": "not_found", "message": "said not_found"}]}'::jsonb) $$,
+        {"site": "beta", "reason": "not_found", "message": "Beta does not know what was asked for: said not_found."}]}'::jsonb) $$,
     'an event says why');
 select is(pg_temp.finish(id), (select answer from answer), 'the same call again answers the same') from run;
 select pg_temp.end_site(id, 'gamma', 3) from run;
@@ -78,7 +78,7 @@ select pg_temp.end_site(id, 'delta', 0, 'network', true) from run;
 select is((select pg_temp.finish(id) -> 'fallbacks' from run), '[]', 'they are needed once');
 select results_eq(
     $$ select status::text, error_code, error_message, jobs_found, progress_current from public.search_runs join run using (id) $$,
-    $$ values ('partial', 'not_found', 'beta: said not_found; delta: said network', 6, 20) $$,
+    $$ values ('partial', 'not_found', 'Beta does not know what was asked for: said not_found. Delta could not be reached.', 6, 20) $$,
     'a run whose fallback sites deliver is partial, and says what failed');
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'fallback'), 1,
     'the event is written once');

@@ -25,7 +25,7 @@ select is(pg_temp.columns_of('public.search_runs'),
     'workspace_id uuid?', 'columns of search_runs');
 select is(pg_temp.columns_of('public.search_run_sites'),
     'attempts smallint, completed_at timestamp with time zone?, error_code text?, error_message text?, '
-    'id uuid, jobs_found integer, position smallint, progress jsonb, retryable boolean?, run_id uuid, site text, '
+    'id uuid, is_fallback boolean, jobs_found integer, position smallint, progress jsonb, retryable boolean?, run_id uuid, site text, '
     'started_at timestamp with time zone?, '
     'status site_status', 'columns of search_run_sites');
 select is(pg_temp.columns_of('public.search_results'),
