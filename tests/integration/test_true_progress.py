@@ -207,8 +207,8 @@ class Course:
         found = {site["site"]: min(WANTED, site["jobs_found"]) for site in sites}
         fallbacks = [site for site in sites if site["is_fallback"]]
         asked = [site for site in sites if not site["is_fallback"]]
-        reached = sum(WANTED if site["status"] == "completed" else found[site["site"]] for site in asked)
-        instead = sum(found[site["site"]] for site in fallbacks)
+        reached: int = sum(WANTED if site["status"] == "completed" else found[site["site"]] for site in asked)
+        instead: int = sum(found[site["site"]] for site in fallbacks)
         if any(not site["completed_at"] or site["retryable"] for site in fallbacks):
             return reached + instead
         if self._has_fallbacks and not fallbacks:
