@@ -214,7 +214,8 @@ class Course:
         if self._has_fallbacks and not fallbacks:
             return reached
         ended = [site for site in asked if site["status"] in ("partial", "failed") and not site["retryable"]]
-        return reached + max(instead, sum(WANTED - found[site["site"]] for site in ended))
+        given_up: int = sum(WANTED - found[site["site"]] for site in ended)
+        return reached + max(instead, given_up)
 
     def _check_follower(self, run: Row, former: int) -> None:
         for leader in self._run(LEADER, run["leader_run_id"]):
