@@ -26,7 +26,7 @@ return worker.now() + interval '1 day';
 # Changes of the schema files, and the statements of a migration that makes the same changes.
 CHANGES = [
     ("tables/settings", "    next_at timestamptz not null\n)", "    next_at timestamptz not null,\n    note text\n)"),
-    ("tables/settings", "('retention', '-infinity');", "('retention', '-infinity'), ('reports', '-infinity');"),
+    ("tables/settings", "('seen_users', '-infinity');", "('seen_users', '-infinity'), ('reports', '-infinity');"),
     ("kernel/clock", "HH24:MI:SS", "HH24:MI"),
     ("kernel/clock", "create function worker.format_time", f"{NEW_FUNCTION}\ncreate function worker.format_time"),
 ]
