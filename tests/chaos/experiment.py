@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from tests.chaos.counts import Counts, count
 from tests.chaos.invariants import Broken, Expectation, violations, violations_so_far
@@ -34,6 +35,7 @@ CALM_SECONDS = 60
 CALM_SECONDS_A_RUN = 0.5
 WATCH_SECONDS = 30
 LOOK_SECONDS = 0.2
+FIRE_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,15 @@ async def experiment(plan: Plan, folder: Path) -> Outcome:
         # Only now: at the rate limit of zip_recruiter, the last of eight searches waits for about 15 s without faults.
         await _set_longest_wait(stage)
 
-        report(f"{plan.workers} workers start; {len(plan.searches)} searches, {len(plan.faults)} faults")
+        await _schedule(stage, users, plan)
+        report(
+            f"{plan.workers} workers start; {len(plan.searches)} searches, {len(plan.schedules)} schedules, "
+            f"{len(plan.faults)} faults"
+        )
         places = [Place(number, worker_environment(stage), folder, report) for number in range(plan.workers)]
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(_look_on(stage, broken))
+            firing = tasks.create_task(_fire_schedules(stage))
             for place in places:
                 tasks.create_task(place.keep_running())
             async with asyncio.TaskGroup() as chaos:
@@ -79,6 +86,7 @@ async def experiment(plan: Plan, folder: Path) -> Outcome:
             unended = await stage.unended(CALM_SECONDS + len(plan.searches) * CALM_SECONDS_A_RUN)
             unseen = await _unseen(stage, users)
             looking.cancel()
+            firing.cancel()
             for place in places:
                 tasks.create_task(place.close())
 
@@ -124,7 +132,7 @@ async def _set_limits(stage: Stage) -> None:
             """
             update worker.settings set retry_delay = '1 second', max_retry_delay = '4 seconds',
                 max_pending_per_user = null, max_per_hour_per_user = null, max_running_per_user = 2,
-                freshness = '2 seconds', inline_wait = '200 milliseconds'
+                freshness = '2 seconds', inline_wait = '200 milliseconds', schedule_jitter = '1 second'
             """
         )
         await database.execute(
@@ -140,6 +148,32 @@ async def _set_limits(stage: Stage) -> None:
 async def _set_longest_wait(stage: Stage) -> None:
     async with stage.database() as database:
         await database.execute("update worker.settings set max_site_wait = '15 seconds'")
+
+
+async def _schedule(stage: Stage, users: Users, plan: Plan) -> None:
+    async with stage.database() as database:
+        # Whole minutes would be too long here.
+        await database.execute(
+            """
+            create or replace function worker.schedule_problem(time_zone text, times time[], weekdays smallint[])
+            returns text language sql stable set search_path = '' return null::text
+            """
+        )
+        for schedule in plan.schedules:
+            await database.execute(
+                """
+                with saved as (
+                    insert into public.saved_searches (user_id, name, kind, parameters) values (%s, %s, 'jobs', %s)
+                    returning id
+                )
+                insert into public.search_schedules (saved_search_id, time_zone, times)
+                select saved.id, 'UTC', array(
+                    select (date_trunc('second', worker.now() at time zone 'UTC') + make_interval(secs => slot))::time
+                    from unnest(%s::float[]) as slot)
+                from saved
+                """,
+                [users.ids[schedule.user], schedule.name, Jsonb(schedule.parameters), [*schedule.slots]],
+            )
 
 
 async def _strike(fault: Fault, stage: Stage, places: Sequence[Place]) -> None:
@@ -164,6 +198,17 @@ async def _look_on(stage: Stage, broken: Broken) -> None:
                     broken |= await violations_so_far(database)
                     await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _fire_schedules(stage: Stage) -> None:
+    """Fire schedules beside the workers, as pg_cron would."""
+    while True:
+        with suppress(psycopg.OperationalError):  # Postgres is being restarted
+            async with stage.database() as database:
+                while True:
+                    await database.execute("select public.worker_fire_schedules()")
+                    await asyncio.sleep(FIRE_SECONDS)
+        await asyncio.sleep(FIRE_SECONDS)
 
 
 async def _unseen(stage: Stage, users: Users) -> list[str]:

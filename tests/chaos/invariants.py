@@ -20,6 +20,9 @@ create temporary table possible_errors (site text, error_code text);
 create temporary table unheard (worker_id text);
 create temporary view runs as
     select *, parameters ->> 'search_term' as search_term, completed_at is not null as is_final from public.search_runs;
+-- Without what happens to its schedule later.
+create temporary view life_events as
+    select * from public.run_events where event not in ('slots_missed', 'slot_skipped', 'inactive_soon');
 create temporary view found as
     select result.*, source.external_id
     from public.search_results as result
@@ -70,12 +73,18 @@ AT_ALL_TIMES: dict[str, str] = {
     "a run has sites if it searches itself, and only then": """
         select format('%s: %s', run.id, string_agg(site.site, ', '))
         from public.search_runs as run left join public.search_run_sites as site on site.run_id = run.id
-        -- A cancelled follower never had any.
-        where run.status <> 'cancelled' or run.started_at is not null or site.run_id is not null
+        -- A cancelled follower never had any, also if it has started with its leader.
+        where run.status <> 'cancelled' or site.run_id is not null or exists (
+            select from public.run_events as event where event.run_id = run.id and event.event = 'claimed')
         group by run.id
         having array_remove(array_agg(site.site order by site.position), null) <> case
             when run.leader_run_id is not null or run.shared_run_id is not null then '{}'
-            else array(select asked.site from worker.sites_of(run.kind, run.parameters) as asked order by asked.ordinal)
+            else array(
+                select asked.site
+                from unnest(array['sites', 'fallback_sites']) with ordinality as list (list, ordinal)
+                cross join lateral worker.sites_of(run.kind, run.parameters, list.list) as asked
+                where list.list = 'sites' or bool_or(site.is_fallback)
+                order by list.ordinal, asked.ordinal)
             end
     """,
     "only an active run waits, and not beyond the maximum wait": """
@@ -104,18 +113,56 @@ AT_THE_END: dict[str, str] = {
     "every requested search is one run, and there are no other runs": """
         select format('%s of %s: %s runs', coalesce(asked.key, run.idempotency_key),
                       coalesce(asked.user_id, run.user_id), count(run.id))
-        from asked full join runs as run on (run.user_id, run.idempotency_key) = (asked.user_id, asked.key)
+        from asked full join (select * from runs where slot_at is null) as run
+            on (run.user_id, run.idempotency_key) = (asked.user_id, asked.key)
         group by coalesce(asked.key, run.idempotency_key), coalesce(asked.user_id, run.user_id)
         having count(run.id) <> 1 or count(asked.key) <> 1
+    """,
+    "a slot of a schedule starts one run at most": """
+        select format('%s at %s: %s runs', saved_search_id, slot_at, count(*)) from runs
+        where slot_at is not null
+        group by saved_search_id, slot_at
+        having count(*) > 1
+    """,
+    # Of slots that were missed together, the latest one is decided: with a run that says so, or skipped.
+    "no slot of a schedule is lost": """
+        with decided as (
+            select run.saved_search_id, run.slot_at, 1 + coalesce(sum((missed.data ->> 'slots')::integer), 0) as slots
+            from runs as run
+            left join public.run_events as missed on missed.run_id = run.id and missed.event = 'slots_missed'
+            where run.slot_at is not null
+            group by run.id, run.saved_search_id, run.slot_at
+            union all
+            select run.saved_search_id, (skipped.data ->> 'slot_at')::timestamptz, null
+            from public.run_events as skipped join runs as run on run.id = skipped.run_id
+            where skipped.event = 'slot_skipped'
+        ), ordered as (
+            select *, lag(slot_at) over (partition by saved_search_id order by slot_at) as former from decided
+        )
+        select format('%s: %s slots until %s, %s decided', schedule.saved_search_id, passed.slots, ordered.slot_at,
+                      ordered.slots)
+        from public.search_schedules as schedule
+        join ordered on ordered.saved_search_id = schedule.saved_search_id
+        cross join lateral (
+            select count(*) as slots
+            from worker.slots(schedule.time_zone, schedule.times, schedule.weekdays,
+                              greatest(ordered.former, schedule.active_since), ordered.slot_at)
+        ) as passed
+        where passed.slots <> ordered.slots
+        union all
+        select format('%s: due at %s', saved_search_id, next_slot_at)
+        from public.search_schedules as schedule
+        where next_slot_at <= worker.now() or last_slot_at is distinct from (
+            select max(slot_at) from decided where decided.saved_search_id = schedule.saved_search_id)
     """,
     "every run is final": """
         select format('%s: %s', id, status) from runs
         where status in ('pending', 'running') or completed_at is null or run_after is not null
     """,
-    "only a cancelled run has skipped sites": """
+    "only a cancelled run has skipped sites, besides fallback sites": """
         select format('%s %s: %s', run.id, site.site, run.status)
         from runs as run join public.search_run_sites as site on site.run_id = run.id
-        where site.status = 'skipped' and run.status <> 'cancelled'
+        where site.status = 'skipped' and run.status <> 'cancelled' and not site.is_fallback
     """,
     "no lease is left": """
         select format('%s: %s', run_id, worker_id) from worker.leases
@@ -133,7 +180,7 @@ AT_THE_END: dict[str, str] = {
         having run.status <> case
             when run.cancel_requested_at is not null then 'cancelled'
             when run.error_code = 'worker_lost' then 'failed'
-            when bool_and(site.status = 'completed') then 'success'
+            when bool_and(site.status = 'completed' or site.is_fallback) then 'success'
             when bool_or(site.status in ('completed', 'partial')) then 'partial'
             else 'failed' end::public.run_status
     """,
@@ -192,6 +239,7 @@ AT_THE_END: dict[str, str] = {
         join public.search_run_sites as site on site.run_id = run.id and site.status = 'completed'
         join wanted on (wanted.search_term, wanted.site) = (run.search_term, site.site)
         left join found on (found.run_id, found.site, found.external_id) = (run.id, site.site, wanted.external_id)
+        where run.newer_than is null
         group by run.id, site.site, wanted.external_id
         having count(found.external_id) <> 1
     """,
@@ -267,19 +315,19 @@ AT_THE_END: dict[str, str] = {
     # Events
     "events follow the life cycle of a run": """
         select format('%s: %s', run.id, string_agg(event.event, ' ' order by event.id))
-        from runs as run join public.run_events as event on event.run_id = run.id
+        from runs as run join life_events as event on event.run_id = run.id
         group by run.id, run.shared_run_id
         having string_agg(event.event, ' ' order by event.id) !~ case when run.shared_run_id is null then concat(
             '^created',
-            '( claimed( site_started| site_finished)* (released|rescued|deferred|retried))*',
-            '( claimed( site_started| site_finished)*( rescued)? finished|',
-            '( claimed( site_started| site_finished)*)? cancelled)$') else '^created finished$' end
+            '( claimed( site_started| site_finished| fallback)* (released|rescued|deferred|retried))*',
+            '( claimed( site_started| site_finished| fallback)*( rescued)? finished|',
+            '( claimed( site_started| site_finished| fallback)*)? cancelled)$') else '^created finished$' end
     """,
     "the last event matches the status of the run": """
         select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)
         from runs as run
         join lateral (
-            select event, data from public.run_events as event where event.run_id = run.id order by id desc limit 1
+            select event, data from life_events as event where event.run_id = run.id order by id desc limit 1
         ) as last on true
         where run.is_final and case
             when run.status = 'cancelled' then last.event <> 'cancelled'
@@ -290,6 +338,7 @@ AT_THE_END: dict[str, str] = {
         from (
             select *, lag(event) over life as former, lag(created_at) over life as former_at
             from public.run_events
+            where event <> 'slot_skipped'  -- written while the run is searched
             window life as (partition by run_id order by id)
         ) as event
         where created_at < former_at
@@ -298,7 +347,7 @@ AT_THE_END: dict[str, str] = {
         select format('%s: %s finished after %s %s', run_id, site, former, former_site)
         from (
             select *, lag(event) over life as former, lag(site) over life as former_site
-            from public.run_events
+            from life_events
             window life as (partition by run_id order by id)
         ) as event
         where event = 'site_finished' and (former, former_site) is distinct from ('site_started', site)

@@ -24,6 +24,9 @@ SHARE_AT_ONCE = 0.3
 SHARE_CANCELLED = 0.1
 SHARE_WATCHED = 0.1
 SHARE_EQUAL = 0.4
+SHARE_WITH_FALLBACKS = 0.3
+SLOTS = 4
+"""Slots of each schedule. There is one schedule for five searches."""
 
 POSSIBLE_ERRORS: dict[Failure, frozenset[ErrorCode]] = {
     Failure.RATE_LIMITED: frozenset({ErrorCode.RATE_LIMITED}),
@@ -120,6 +123,21 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """A saved search of a user, and when it is repeated.
+
+    Attributes:
+        user: Number of the user.
+        slots: Seconds from the start.
+    """
+
+    user: int
+    name: str
+    parameters: dict[str, Any]
+    slots: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that is decided before the start. All times are seconds from the start.
 
@@ -131,6 +149,7 @@ class Plan:
     workers: int
     references: tuple[Search, ...]
     searches: tuple[Search, ...]
+    schedules: tuple[Schedule, ...]
     faults: tuple[Fault, ...]
 
     @property
@@ -170,6 +189,7 @@ def make_plan(*, seed: int, runs: int, workers: int) -> Plan:
         workers=workers,
         references=references,
         searches=tuple(_searches(rng, runs, seconds, wanted)),
+        schedules=tuple(_schedules(rng, max(2, runs // 5), seconds, wanted)),
         faults=tuple(_faults(rng, seconds, workers)),
     )
 
@@ -180,6 +200,8 @@ def _searches(rng: random.Random, runs: int, seconds: float, wanted: dict[str, i
         term = rng.choice(list(wanted))
         sites = rng.sample(SITES, rng.choices((1, 2, 3), (4, 4, 2))[0])
         parameters = _parameters(term, wanted[term], sites)
+        if rng.random() < SHARE_WITH_FALLBACKS:
+            parameters["fallback_sites"] = [site for site in SITES if site not in sites][:1]
         if asked and rng.random() < SHARE_EQUAL:
             parameters = rng.choice(asked)
         asked.append(parameters)
@@ -190,6 +212,17 @@ def _searches(rng: random.Random, runs: int, seconds: float, wanted: dict[str, i
             parameters=parameters,
             cancelled_after=rng.uniform(0, 10) if rng.random() < SHARE_CANCELLED else None,
             is_watched=rng.random() < SHARE_WATCHED,
+        )
+
+
+def _schedules(rng: random.Random, count: int, seconds: float, wanted: dict[str, int]) -> Iterator[Schedule]:
+    for number in range(count):
+        term = rng.choice(list(wanted))
+        yield Schedule(
+            user=rng.randrange(USERS),
+            name=f"saved-{number}",
+            parameters=_parameters(term, wanted[term], rng.sample(SITES, 1)),
+            slots=tuple(sorted(rng.uniform(1, 0.8 * seconds) for _ in range(SLOTS))),
         )
 
 

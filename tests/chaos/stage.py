@@ -59,12 +59,17 @@ class Stage:
             yield connection
 
     async def unended(self, seconds: float) -> list[str]:
-        """Wait until every run has ended. Return the runs that did not end in time."""
+        """Wait until every slot was fired and every run has ended. Return those that were not in time."""
         deadline = time.monotonic() + seconds
         async with self.database() as database:
             while True:
                 cursor = await database.execute(
-                    "select format('%s: %s', id, status) from public.search_runs where completed_at is null"
+                    """
+                    select format('%s: %s', id, status) from public.search_runs where completed_at is null
+                    union all
+                    select format('schedule of %s: due at %s', saved_search_id, next_slot_at)
+                    from public.search_schedules where next_slot_at <= worker.now()
+                    """
                 )
                 running = [text for (text,) in await cursor.fetchall()]
                 if not running or time.monotonic() > deadline:

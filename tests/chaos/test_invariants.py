@@ -31,10 +31,19 @@ PLANTED = {
     "a run has sites if it searches itself, and only then": "delete from search_run_sites where site = 'indeed'",
     "every requested search is one run, and there are no other runs":
         "update search_runs set idempotency_key = idempotency_key || '!'",
+    "a slot of a schedule starts one run at most":
+        "update search_runs set saved_search_id = '00000000-0000-0000-0000-000000000001', slot_at = now()",
+    "no slot of a schedule is lost": """
+        insert into saved_searches (user_id, name, kind, parameters)
+        select user_id, 'lost', kind, parameters from search_runs limit 1;
+        insert into search_schedules (saved_search_id, time_zone, times, active_since, next_slot_at, last_slot_at)
+        select id, 'UTC', '{00:00}', now() - interval '3 days', now() + interval '1 day', now() - interval '1 day'
+        from saved_searches
+    """,
     "every run is final": "update search_runs set status = 'pending', completed_at = null",
     "no run is final with a site that is not":
         "update search_run_sites set status = 'running', completed_at = null where site = 'indeed'",
-    "only a cancelled run has skipped sites": "update search_run_sites set status = 'skipped'",
+    "only a cancelled run has skipped sites, besides fallback sites": "update search_run_sites set status = 'skipped'",
     "only an active run waits, and not beyond the maximum wait": """
         insert into worker.site_waits (run_id, site, account, bucket, waiting_since, due_at, reason, message)
         select id, 'indeed', '', 'indeed', now(), now(), 'paused', '' from search_runs
@@ -108,7 +117,7 @@ PLANTED = {
 async def unguarded(database: Connection) -> AsyncIterator[Connection]:
     """A transaction without constraints and triggers, which is rolled back."""
     async with database.transaction(force_rollback=True):
-        for table in ("search_runs", "search_run_sites"):
+        for table in ("search_runs", "search_run_sites", "search_schedules"):
             await database.execute(f"alter table public.{table} disable trigger user")
         await database.execute("drop index search_runs_leader")
         yield database

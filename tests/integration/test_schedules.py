@@ -234,6 +234,7 @@ def test_missed_slots_become_one_run(schedules: Schedules) -> None:
     (run,) = schedules.runs(saved)
     assert run["slot_at"] == NOON + timedelta(hours=3)
     assert schedules.events(run)["slots_missed"] == {"slots": 2}
+    assert [*schedules.events(run)] == ["created", "slots_missed"]
 
 
 def test_a_slot_that_is_too_late_is_skipped(schedules: Schedules) -> None:
@@ -326,6 +327,28 @@ def test_equal_searches_start_together_and_share_the_search(schedules: Schedules
         " where kind = %s", [schedules.timed.kind],
     )  # fmt: skip
     assert leaders == [{"leaders": 4, "runs": 40}]
+
+
+def test_manual_runs_are_searched_before_all_scheduled_runs(schedules: Schedules) -> None:
+    saved = [schedules.schedule("13:00") for _ in range(20)]
+    schedules.timed.advance(3600)
+    assert schedules.fire()["started"] == 20
+    (last,) = schedules.runs(saved[-1])
+    insert: LiteralString = """
+        insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s) returning id
+    """
+    asking = [
+        {"search_term": "asked now", "sites": ["alpha"]},
+        last["parameters"],  # a scheduled run searches for it, which takes its place in the queue
+    ]
+    manual = [
+        schedules.rows(insert, [schedules.timed.new_user(), schedules.timed.kind, Jsonb(parameters)])[0]["id"]
+        for parameters in asking
+    ]
+    claim: LiteralString = "select run_id from public.worker_claim_runs('w', %s, 1, 60, gen_random_uuid(), '[]')"
+    first = [schedules.rows(claim, [[schedules.timed.kind]])[0]["run_id"] for _ in range(3)]
+    assert first[:2] == [manual[0], last["id"]]
+    assert first[2] not in (*manual, last["id"])
 
 
 # Users who are away -------------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ class Course:
 
     def _told(self, sites: list[Row]) -> int:
         """What was found, and what was given up on: sites that failed are not, while fallback sites may deliver."""
-        found = {site["site"]: min(WANTED, site["jobs_found"]) for site in sites}
+        found: dict[str, int] = {site["site"]: min(WANTED, site["jobs_found"]) for site in sites}
         fallbacks = [site for site in sites if site["is_fallback"]]
         asked = [site for site in sites if not site["is_fallback"]]
         reached: int = sum(WANTED if site["status"] == "completed" else found[site["site"]] for site in asked)

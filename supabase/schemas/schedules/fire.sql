@@ -71,8 +71,10 @@ comment on function worker.decide_slots is
 create function worker.start_slots(
     saved_search_ids uuid[], out started bigint, out skipped bigint, out paused bigint
 )
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+declare
+    notes jsonb;
+begin
     with decided as materialized (
         select slot.*, saved.user_id, saved.workspace_id, saved.kind, saved.parameters
         from worker.decide_slots(start_slots.saved_search_ids) as slot
@@ -98,26 +100,32 @@ begin atomic
         from decided left join run on run.saved_search_id = decided.saved_search_id
         where schedule.saved_search_id = decided.saved_search_id
     ), noted as (
-        insert into public.run_events (run_id, event, data, created_at)
-        select run.id, 'slots_missed', jsonb_build_object('slots', decided.slots - 1), worker.now()
+        select run.id as run_id, 'slots_missed' as event, jsonb_build_object('slots', decided.slots - 1) as data
         from decided join run on run.saved_search_id = decided.saved_search_id
         where decided.slots > 1
         union all
-        select run.id, 'inactive_soon', jsonb_build_object('pauses_at', decided.pauses_at), worker.now()
+        select run.id, 'inactive_soon', jsonb_build_object('pauses_at', decided.pauses_at)
         from decided join run on run.saved_search_id = decided.saved_search_id
         where decided.pauses_at is not null
         union all
         select last.id, 'slot_skipped',
-               jsonb_build_object('slot_at', decided.slot_at, 'reason', decided.decision, 'message', decided.reason),
-               worker.now()
+               jsonb_build_object('slot_at', decided.slot_at, 'reason', decided.decision, 'message', decided.reason)
         from decided join public.search_runs as last on last.id = decided.last_run_id
         where decided.decision in ('late', 'active', 'inactive', 'failing')
     )
     select count(*) filter (where decided.decision = 'run'),
            count(*) filter (where decided.decision in ('late', 'active')),
-           count(*) filter (where decided.decision in ('inactive', 'failing'))
+           count(*) filter (where decided.decision in ('inactive', 'failing')),
+           (select jsonb_agg(to_jsonb(noted)) from noted)
+    into started, skipped, paused, notes
     from decided;
+
+    -- Not in the same statement, at whose end the runs get their first event.
+    insert into public.run_events (run_id, event, data, created_at)
+    select noted.run_id, noted.event, noted.data, worker.now()
+    from jsonb_to_recordset(notes) as noted (run_id uuid, event text, data jsonb);
 end;
+$$;
 comment on function worker.start_slots is
     'Decides the slots of locked schedules: starts runs, writes events about skipped slots, and sets the next slots. '
     'Returns how many runs started, slots were skipped and schedules were paused.';
