@@ -314,7 +314,7 @@ async def test_an_import_that_dies_between_pages_is_never_searched(
     assert run_id not in [claimed["run_id"] for claimed in await claim(service, "jobs", slots=100)]
     run = await run_of(ada, run_id)
     assert (run["status"], run["error_code"], run["error_message"]) == (
-        "failed", "worker_lost", "the import was interrupted",
+        "failed", "worker_lost", "The import of Indeed was interrupted.",
     )  # fmt: skip
     assert (run["jobs_found"], run["rescues"]) == (100, 0)
     [site] = await rows_of(ada, "search_run_sites", run_id)
@@ -352,7 +352,7 @@ async def test_an_import_that_is_stopped_ends_its_run(
         await import_file(queue, given, owner, heartbeat_seconds=20, on_error=stop)
     [run] = (await ada.table("search_runs").select("*").execute()).data
     assert isinstance(run, dict)
-    assert (run["status"], run["error_message"]) == ("failed", "indeed: the import was interrupted")
+    assert (run["status"], run["error_message"]) == ("failed", "The import of Indeed was interrupted.")
     monkeypatch.undo()
     done = await imported(queue, given, owner)
     assert (str(done.run_id) != run["id"], done.status) == (True, "success")
@@ -373,7 +373,7 @@ async def test_a_file_that_grows_meanwhile_ends_as_partial(
     done = await imported(queue, given, await user_id(ada))
     assert (done.status, done.items) == ("partial", 30)
     run = await run_of(ada, str(done.run_id))
-    assert run["error_message"] == "indeed: the file was changed during the import"
+    assert run["error_message"] == "The import of Indeed was interrupted."
 
 
 async def test_a_user_may_cancel_an_import(

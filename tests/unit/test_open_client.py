@@ -59,7 +59,10 @@ async def test_requests_of_a_user_are_retried(user: User) -> None:
 
     listed = respx.get(f"{URL}/rest/v1/search_runs")
     listed.side_effect = [DIED, httpx.Response(200, json=[{"id": "1"}])]
-    assert await user.runs(5) == [{"id": "1"}]
+    site = {"run_id": "1", "site": "indeed"}
+    read = respx.get(f"{URL}/rest/v1/run_sites")
+    read.side_effect = [httpx.Response(503), httpx.Response(200, json=[site])]
+    assert await user.runs(5) == [{"id": "1", "run_sites": [site]}]
 
 
 @respx.mock

@@ -85,7 +85,10 @@ def written(*texts: str) -> str:
 def run_of(text: str) -> FollowedRun:
     progress = {"step": text, "current": 1, "total": 2, "details": {text: text}}
     waits = {"step": "waiting", "details": {"until": "2026-11-22T09:30:00+00:00", "message": text}}
-    site = {"site": text, "status": "running", "jobs_found": 1, "error_message": text, "progress": progress}
+    site = {
+        "site": text, "is_fallback": False, "status": "running", "jobs_found": 1, "error_message": text,
+        "progress": progress,
+    }  # fmt: skip
     sites = {
         "running": site,
         "waiting": site | {"status": "pending", "progress": waits},

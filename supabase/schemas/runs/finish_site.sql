@@ -56,7 +56,8 @@ begin
     update public.search_run_sites as finished
     set status = outcome, jobs_found = found_here, error_code = end_site.error_code,
         error_message = case when end_site.error_code is not null then worker.message_for_user(
-            end_site.error_code, end_site.site, reason => end_site.reason) end,
+            case when worker.is_import(end_site.run_id) then 'import_lost' else end_site.error_code end, end_site.site,
+            reason => end_site.reason) end,
         retryable = case when end_site.error_code is not null then end_site.retryable end,
         -- For a completed site, jobs_found is enough, and the last progress may be a second old.
         progress = case outcome when 'completed' then '{"step": "finished"}'
