@@ -182,6 +182,10 @@ def test_a_slot_starts_a_run_of_the_saved_search(schedules: Schedules) -> None:
     assert schedules.events(run)["created"] == {"source": "cron", "slot_at": "2026-11-22T13:00:00+00:00"}
 
 
+def test_without_schedules_nothing_is_due(schedules: Schedules) -> None:
+    assert schedules.fire() == {"started": 0, "skipped": 0, "paused": 0, "next_in_seconds": None}
+
+
 def test_eight_callers_start_each_run_once(schedules: Schedules, stack: Endpoints) -> None:
     saved = [schedules.schedule("13:00") for _ in range(60)]
     schedules.timed.advance(3600)

@@ -192,7 +192,9 @@ begin
     where schedule.paused is null;
     return jsonb_build_object(
         'started', done.started, 'skipped', done.skipped, 'paused', done.paused,
-        'next_in_seconds', greatest(0, ceil(extract(epoch from next_slot_at - worker.now()))));
+        -- greatest() ignores null.
+        'next_in_seconds', case when next_slot_at is not null
+                                then greatest(0, ceil(extract(epoch from next_slot_at - worker.now()))) end);
 end;
 $$;
 comment on function public.worker_fire_schedules is
