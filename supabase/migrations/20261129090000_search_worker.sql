@@ -5152,7 +5152,7 @@ create function public.worker_finish_run(run_id uuid, lease_token uuid) returns 
 language plpgsql security definer set search_path = '' as $$
 declare
     lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-    fallbacks jsonb := '[]';
+    fallbacks jsonb := '[]'::jsonb;
 begin
     -- The lease is gone after the first call, whose answer may be lost or still under way.
     perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
@@ -8603,7 +8603,7 @@ begin
 end;
 $$;
 
-revoke all on worker.data_quality from public, anon, authenticated, service_role;
+revoke all on worker.data_quality, worker.item_facts from public, anon, authenticated, service_role;
 revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;

@@ -165,7 +165,7 @@ def test_a_search_is_saved_scheduled_listed_and_unscheduled(environment: dict[st
     refused = run_command(environment, *schedule, "--zone", "Mars")
     assert (refused.returncode, refused.stderr) == (
         2,
-        "time_zone must be the IANA name of a time zone, such as Europe/London\n",
+        "Refused: time_zone must be the IANA name of a time zone, such as Europe/London\n",
     )
     scheduled = run_command(environment, *schedule, "--zone", "Europe/London")
     assert (scheduled.returncode, scheduled.stderr) == (0, "")

@@ -27,7 +27,7 @@ begin
 end;
 $$;
 
-revoke all on worker.data_quality from public, anon, authenticated, service_role;
+revoke all on worker.data_quality, worker.item_facts from public, anon, authenticated, service_role;
 revoke all on sequence public.item_sources_id_seq, public.run_events_id_seq
     from public, anon, authenticated, service_role;
 revoke all on all sequences in schema worker from public, anon, authenticated, service_role;

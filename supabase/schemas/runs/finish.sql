@@ -71,7 +71,7 @@ create function public.worker_finish_run(run_id uuid, lease_token uuid) returns 
 language plpgsql security definer set search_path = '' as $$
 declare
     lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-    fallbacks jsonb := '[]';
+    fallbacks jsonb := '[]'::jsonb;
 begin
     -- The lease is gone after the first call, whose answer may be lost or still under way.
     perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
