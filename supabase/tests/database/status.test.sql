@@ -9,7 +9,8 @@ create temporary table before as select public.worker_status() as status;
 select results_eq(
     'select key, jsonb_typeof(value) from before, jsonb_each(status - ''oldest_snapshot_seconds'' - ''embedding_model'') order by key',
     $$ values ('delayed', 'number'), ('embeddings_failed', 'number'), ('embeddings_waiting', 'number'), ('now', 'string'),
-              ('ready', 'number'), ('running', 'number'), ('schema_version', 'number'),
+              ('oldest_due_slot_seconds', 'null'), ('ready', 'number'), ('running', 'number'),
+              ('schedules', 'number'), ('schema_version', 'number'),
               ('sees_all_snapshots', 'boolean') $$,
     'names and types');
 select ok(jsonb_typeof(status -> 'oldest_snapshot_seconds') in ('number', 'null'),

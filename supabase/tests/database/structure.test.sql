@@ -20,7 +20,7 @@ select is(pg_temp.columns_of('public.search_runs'),
     'error_message text?, fingerprint text, fresh boolean, id uuid, idempotency_key text?, items_found integer, jobs_found integer, kind text, '
     'leader_run_id uuid?, max_attempts smallint, new_items integer, newer_than timestamp with time zone?, parameters jsonb, position bigint, priority smallint, '
     'progress jsonb, progress_current integer, progress_total integer?, rescues smallint, '
-    'run_after timestamp with time zone?, shared_run_id uuid?, source run_source, '
+    'run_after timestamp with time zone?, saved_search_id uuid?, shared_run_id uuid?, slot_at timestamp with time zone?, source run_source, '
     'started_at timestamp with time zone?, status run_status, updated_at timestamp with time zone, user_id uuid, '
     'workspace_id uuid?', 'columns of search_runs');
 select is(pg_temp.columns_of('public.search_run_sites'),
@@ -47,7 +47,7 @@ select is(pg_temp.columns_of('public.organizations'),
     'industry text?, key text, logo_url text?, name text, owner_id uuid?, profile_url text?, rating numeric?, '
     'revenue text?, review_count integer?, seen_at jsonb, url text?', 'columns of organizations');
 select is(pg_temp.columns_of('public.saved_searches'),
-    'created_at timestamp with time zone, id uuid, kind text, name text, parameters jsonb, '
+    'collection text?, created_at timestamp with time zone, id uuid, kind text, name text, parameters jsonb, '
     'updated_at timestamp with time zone, user_id uuid, workspace_id uuid?', 'columns of saved_searches');
 select is(pg_temp.columns_of('public.run_events'),
     'created_at timestamp with time zone, data jsonb, event text, id bigint, run_id uuid, site text?',
