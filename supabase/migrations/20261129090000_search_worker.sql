@@ -3219,16 +3219,17 @@ comment on function public.worker_fire_schedules is
 create function worker.cron_commands() returns setof text
 language plpgsql stable set search_path = '' as $$
 declare
-    jobs text[] := '{}';
+    jobs text[] := array[]::text[];
+    table_of_jobs regclass := to_regclass('cron.job');
 begin
-    if to_regclass('cron.job') is null then
+    if table_of_jobs is null then
         if not exists (select from pg_available_extensions as extension where extension.name = 'pg_cron') then
             return next '-- This database has no pg_cron. Let a worker or a route of your frontend fire schedules.';
             return;
         end if;
         return next format('create extension %I;', 'pg_cron');
     else
-        execute 'select array(select job.jobname from cron.job as job where job.active)' into jobs;
+        execute format('select array(select job.jobname from %s as job where job.active)', table_of_jobs) into jobs;
     end if;
     if 'fire-schedules' <> all (jobs) then
         return next 'select cron.schedule(''fire-schedules'', ''* * * * *'', '
@@ -5061,7 +5062,7 @@ begin
         select from public.search_runs as run
         where run.id = fallbacks_to_search.run_id and worker.has_fallbacks(run.kind, run.parameters)
     ) then
-        return '[]';
+        return '[]'::jsonb;
     end if;
     perform worker.add_fallbacks(fallbacks_to_search.run_id), worker.skip_fallbacks(fallbacks_to_search.run_id);
     return (

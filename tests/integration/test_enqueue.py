@@ -39,7 +39,9 @@ BAD_PARAMETERS: list[tuple[Any, str]] = [
     ({"greenhouse_boards": []}, "parameters.greenhouse_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
     ({"ashby_boards": "linear"}, "parameters.ashby_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
     ({"lever_boards": [7]}, "parameters.lever_boards must be a list of 1 to 50 texts of 1 to 100 characters"),
-    ({"surprise": 1}, "parameters.surprise is not known; kind jobs knows ashby_boards, country, "),
+    ({"surprise": 1}, "parameters.surprise is not known; kind jobs knows ashby_boards, board_organizations, "),
+    ({"board_organizations": "yes"}, "parameters.board_organizations must be true or false"),
+    ({"fallback_sites": []}, "parameters.fallback_sites must be a list of 1 to 20 of linkedin, indeed, "),
     ({"search_term": "x" * 20_000}, "parameters must be at most 16384 bytes long"),
 ]
 

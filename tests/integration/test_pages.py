@@ -75,7 +75,7 @@ def sql_arguments(run: Row, page: Row) -> Row:
 
 async def test_every_field_of_an_item_is_stored(service: AsyncClient, kind: str, runs: list[Row]) -> None:
     saved = await call(service, "worker_save_page", **lease(runs[0]), **page("indeed", 1, []) | {"items": [FULL_ITEM]})
-    assert saved == {"status": "completed", "results": 1, "new": 1}
+    assert saved.items() >= {"status": "completed", "results": 1, "new": 1}.items()
     stored: list[Any] = (await service.table("items").select("*").eq("kind", kind).execute()).data
     expected = {name: value for name, value in FULL_ITEM.items() if name not in ("external_id", "position")}
     assert [{name: row[name] for name in expected} for row in stored] == [expected]
@@ -92,8 +92,9 @@ async def test_a_page_that_cannot_be_loaded_is_kept_and_the_search_goes_on(
     # What JSON can hold and a time cannot.
     bad = page("indeed", 1, ["a", "b"]) | {"items": [*items(["a"]), FULL_ITEM | {"posted_at": "2026-02-31"}]}
     failed = await call(service, "worker_save_page", **lease(run), **bad)
-    assert failed == {"status": "failed", "results": 0, "new": 0}
-    assert await call(service, "worker_save_page", **lease(run), **bad) == failed
+    assert failed.items() >= {"status": "failed", "results": 0, "new": 0}.items()
+    again = await call(service, "worker_save_page", **lease(run), **bad)
+    assert again.items() <= failed.items()
     saved = await call(service, "worker_save_page", **lease(run), **page("indeed", 2, ["c"]))
     assert saved["status"] == "completed"
     answer = await database.execute(

@@ -74,7 +74,7 @@ begin
         select from public.search_runs as run
         where run.id = fallbacks_to_search.run_id and worker.has_fallbacks(run.kind, run.parameters)
     ) then
-        return '[]';
+        return '[]'::jsonb;
     end if;
     perform worker.add_fallbacks(fallbacks_to_search.run_id), worker.skip_fallbacks(fallbacks_to_search.run_id);
     return (
