@@ -168,7 +168,7 @@ async def test_a_page_is_loaded_while_its_run_is_searched(
     saving = asyncio.create_task(call(service, "worker_save_page", **lease(run), **page("indeed", 5, ["3", "5"])))
     await wait_until_blocked(database, loading)
     await loading.execute("commit")
-    assert await saving == {"status": "completed", "results": 1, "new": 2}
+    assert (await saving).items() >= {"status": "completed", "results": 1, "new": 2}.items()
     await load(service, claimed[1]["page_id"], ["4"])
     finished = await end(service, run)
     assert (finished["jobs_found"], await found(service, run)) == (5, ["1", "2", "3", "4", "5"])
@@ -190,7 +190,7 @@ async def test_a_page_that_is_saved_again_while_it_waits_is_loaded(service: Asyn
     await call(service, "worker_reprocess", source=source, status="failed")
     # Of a worker whose first call was answered into the void.
     saved = await call(service, "worker_save_page", **lease(run), **page("indeed", 3, ["3"]))
-    assert saved == {"status": "completed", "results": 1, "new": 1}
+    assert saved.items() >= {"status": "completed", "results": 1, "new": 1}.items()
     assert [row["page_number"] for row in await claim_pages(service, source)] == [4]
 
 
