@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -110,7 +111,8 @@ async def test_an_imported_run_is_as_a_searched_one(
         ("indeed", "completed", 130, 1),
         ("linkedin", "completed", 20, 1),
     ]
-    events = [event["event"] for event in await rows_of(ada, "run_events", done.run_id)]
+    written = sorted(await rows_of(ada, "run_events", done.run_id), key=itemgetter("id"))
+    events = [event["event"] for event in written]
     assert events == ["created", "claimed", *["site_started"] * 2, *["site_finished"] * 2, "finished"]
     assert len(await rows_of(ada, "run_items", done.run_id)) == 150
     assert await rows_of(bob, "run_items", done.run_id) == []

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
@@ -135,6 +136,32 @@ def test_next_slots_are_those_of_the_zone(stack: Endpoints, data: st.DataObject)
             after = row["at"]
             found.append(after.astimezone(UTC))
     assert found == expected
+
+
+# Clocks change at night; what cron does then is its own rule.
+DAYTIME = st.times(time(5), time(23, 59)).map(lambda at: at.replace(second=0, microsecond=0))
+ZONES_THAT_CHANGE_AT_NIGHT = ["UTC", "Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES_THAT_CHANGE_AT_NIGHT),
+    times=st.lists(DAYTIME, min_size=1, max_size=4),
+    weekdays=st.sets(st.integers(1, 7), min_size=1),
+    minutes=st.integers(0, 5 * 366 * 24 * 60),
+)
+def test_next_slots_are_those_of_cron(
+    stack: Endpoints, zone: str, times: list[time], weekdays: set[int], minutes: int
+) -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC) + minutes * timedelta(minutes=1)
+    days = ",".join(map(str, weekdays))
+    crons = [CronSim(f"{at.minute} {at.hour} * * {days}", start.astimezone(ZoneInfo(zone))) for at in times]
+    expected = min(next(cron).astimezone(UTC) for cron in crons)
+    with connect(stack.db_url) as connection:
+        (row,) = connection.execute(
+            "select worker.next_slot(%s, %s, %s, %s) as at", [zone, times, [*weekdays], start]
+        ).fetchall()
+    assert row["at"].astimezone(UTC) == expected
 
 
 @pytest.mark.parametrize(
