@@ -100,7 +100,7 @@ async def test_a_page_that_is_saved_twice_counts_once(
 ) -> None:
     first_page = page("indeed", 1, ids(3))
     saved = await call(service, "worker_save_page", **lease(run), **first_page)
-    assert 0 < saved.pop("shown_in_seconds") <= 1  # the claim was less than a second ago
+    assert saved.pop("shown_in_seconds") > 0  # the claim was a moment ago
     assert saved == {"status": "completed", "results": 3, "new": 3}
     before = await written(database, run["run_id"])
     assert await call(service, "worker_save_page", **lease(run), **first_page) == saved

@@ -52,7 +52,7 @@ class Proxy:
                 await self._forward(reader, writer)
         finally:
             self._connections.discard(task)
-            writer.close()
+            await _close(writer)
 
     async def close(self) -> None:
         """End all connections."""
@@ -76,7 +76,7 @@ class Proxy:
             finally:
                 self._sockets.discard(writer)
         finally:
-            from_stack.close()
+            await _close(from_stack)
 
     async def _copy_frames(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # https://www.rfc-editor.org/rfc/rfc6455#section-5.2: frames of servers are not masked.
@@ -101,6 +101,15 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     while chunk := await reader.read(_CHUNK):
         writer.write(chunk)
         await writer.drain()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        async with asyncio.timeout(5):
+            await writer.wait_closed()
+    except (ConnectionError, TimeoutError):
+        writer.transport.abort()
 
 
 async def _both(*directions: Coroutine[None, None, None]) -> None:
