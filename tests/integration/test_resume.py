@@ -38,7 +38,7 @@ def resumption(run: Row, site: str = "indeed") -> Row:
 
 
 async def save(service: AsyncClient, run: Row, number: int, site: str = "indeed", **told: Any) -> Row:
-    """Save a page with one result, with a cursor unless it is told otherwise; return the answer, whatever its pace."""
+    """Save a page with one result, by default with a cursor; return the answer without its pace."""
     searched = given(run, site)
     fetched = {"attempt": searched["attempt"], "account": searched["account"], "cursor": {"after": number}}
     found = page(site, number, [uuid4().hex], **fetched | told)

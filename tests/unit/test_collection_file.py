@@ -1,4 +1,4 @@
-"""Files of collections: what is read from them, and what a wrong one is told."""
+"""Files of collections: what is read from them, and the errors of wrong ones."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ TEXTS = [
     *(PROJECT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")),
     *sorted((PROJECT / "docs").glob("*.md")),
     *sorted((PROJECT / "supabase").glob("schemas/**/*.sql")),
+    *sorted((PROJECT / "supabase").glob("tests/**/*.sql")),
+    *sorted((PROJECT / "examples").glob("nextjs/*/**/*.ts")),
     *(
         path
         for room in ("worker", "scripts", "tools")

@@ -117,7 +117,7 @@ do $$ begin perform public.cancel_search(id) from runs
             where name in ('pending', 'delayed', 'waiting to retry', 'running', 'finished'); end $$;
 reset role;
 select set_eq($$ select to_jsonb(run) from public.search_runs as run where completed_at is not null and kind = 'pgtap' $$,
-    'select run from ended', 'to cancel again changes nothing');
+    'select run from ended', 'to cancel again is idempotent');
 
 -- By an update ---------------------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ select results_eq(
     $$ update public.search_runs set cancel_requested_at = '2000-01-01' where id = pg_temp.id_of('by update')
        returning status::text, cancel_requested_at > '2001-01-01' $$,
     $$ values ('cancelled', true) $$, 'a plain update cancels as well, and the time is not the client''s');
--- No row is written, or all who watch would be told of it.
+-- No row is written, or everyone who watches would be notified of it.
 select is_empty(
     $$ update public.search_runs set cancel_requested_at = null where id = pg_temp.id_of('by update')
        returning status $$, 'there is no taking back');
@@ -147,7 +147,7 @@ order by attname;
 reset role;
 select is(pg_temp.status(pg_temp.id_of('kept')), 'pending', 'and then not at all');
 
--- Whoever comes late ---------------------------------------------------------------------------------------------
+-- A worker that comes late ---------------------------------------------------------------------------------------------
 
 select is(pg_temp.heartbeat(id, lease_token), 'cancelled', 'the worker learns it from its heartbeat')
 from runs where name = 'running';
@@ -169,7 +169,7 @@ select is(pg_temp.status(pg_temp.id_of('running')), 'cancelled', 'it stays cance
 select throws_ok(
     format($$ update public.search_runs set status = 'pending', completed_at = null where id = '%s' $$,
            pg_temp.id_of('running')),
-    'PT409', 'run_finished', 'whoever tries');
+    'PT409', 'run_finished', 'even for the owner of the table');
 select throws_ok(
     format($$ update public.search_runs set status = 'success' where id = '%s' $$, pg_temp.id_of('pending')),
     'PT409', 'run_finished', 'the status is final');

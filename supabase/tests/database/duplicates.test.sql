@@ -168,7 +168,7 @@ from late;
 select results_eq(
     $$ select canonical_key, duplicate_of = pg_temp.item('z3') from public.items where canonical_key like 'alpha:z%' order by 1 $$,
     $$ values ('alpha:z1', true), ('alpha:z2', true), ('alpha:z3', null) $$,
-    'is another once an older page tells so');
+    'is another once an older page says so');
 
 -- What a run shows -----------------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ select pg_temp.save_items(id, 'alpha', 1, jsonb_build_array(
 select pg_temp.move_clock(100000);
 select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(
     pg_temp.named('s:9'), pg_temp.named('s8', 'S')
-    || '{"title": "Copy", "description": "told", "skills": ["sql"], "salary_max": 9, "location": "Graz", "region": "Steiermark"}'))
+    || '{"title": "Copy", "description": "text", "skills": ["sql"], "salary_max": 9, "location": "Graz", "region": "Steiermark"}'))
 from shown;
 select results_eq(
     $$ select item_id, title, site, page_number, position, sites from public.run_items, shown where run_id = shown.id
@@ -203,9 +203,9 @@ select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(pg_temp.named('s8') |
 select results_eq(
     $$ select item_id, title, site, description, skills, salary_min, salary_max, salary_interval, location, city, region,
               url, jsonb_array_length(sites) from public.run_items, beta where run_id = beta.id $$,
-    $$ values (pg_temp.item('s1'), 'Copy', 'beta', 'told', '{sql}'::text[], null::numeric, 9::numeric, null::text, 'Graz',
+    $$ values (pg_temp.item('s1'), 'Copy', 'beta', 'text', '{sql}'::text[], null::numeric, 9::numeric, null::text, 'Graz',
                null::text, 'Steiermark', 'https://example.test/s8', 1) $$,
-    'as the run''s own site tells it, under the id that the thing has in every run');
+    'as the run''s own site reports it, under the id that the thing has in every run');
 
 create temporary table gaps as select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta"], "search_term": "gaps"}') as id;
 select pg_temp.hold();
@@ -213,13 +213,13 @@ select public.worker_start_site(id, pg_temp.token(id), site, 1) from gaps, unnes
 select pg_temp.save_items(id, 'alpha', 1, jsonb_build_array(pg_temp.named('g1', null, 'G'))) from gaps;
 select pg_temp.move_clock(100060);
 select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(
-    pg_temp.named('g2', null, 'G') || '{"description": "told", "skills": ["sql"], "experience_years": 3}',
+    pg_temp.named('g2', null, 'G') || '{"description": "text", "skills": ["sql"], "experience_years": 3}',
     pg_temp.named('g3', null, 'G') || '{"description": "again", "skills": ["c"], "salary_max": 9, "salary_interval": "daily"}',
     pg_temp.named('g4', null, 'G') || '{"salary_max": 8, "apply_url": "https://example.test/apply"}')) from gaps;
 select results_eq(
     $$ select item_id, jsonb_array_length(sites), description, skills, experience_years::integer, salary_max, salary_interval,
               apply_url from public.run_items, gaps where run_id = gaps.id $$,
-    $$ values (pg_temp.item('g1'), 4, 'told', '{sql}'::text[], 3, 9::numeric, 'daily', 'https://example.test/apply') $$,
+    $$ values (pg_temp.item('g1'), 4, 'text', '{sql}'::text[], 3, 9::numeric, 'daily', 'https://example.test/apply') $$,
     'a description, a salary and an address are the first that any of the run''s sightings has');
 
 -- What is new to a user ------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ create function pg_temp.new_things(name text) returns text language sql as $$
 $$;
 select pg_temp.finish(id) from (table run union all table shown union all table beta union all table gaps) as ended;
 select pg_temp.searched('first', pg_temp.ada(), 1, null, pg_temp.named('n1', 'N-1'), pg_temp.named('n2'), pg_temp.named('s2'));
-select is(pg_temp.new_things('first'), 'n1! n2! s2!', 'on the first run everything is new, whoever had it');
+select is(pg_temp.new_things('first'), 'n1! n2! s2!', 'on the first run everything is new, even what another user had');
 select pg_temp.searched('bobs', pg_temp.bob(), 2, null, pg_temp.named('n1'), pg_temp.named('n3'));
 select is(pg_temp.new_things('bobs'), 'n1! n3!', 'to each user');
 select pg_temp.searched('second', pg_temp.ada(), 3, null, pg_temp.named('n2'), pg_temp.named('n3'), pg_temp.named('n4'),

@@ -53,12 +53,12 @@ select pg_temp.end_site(id, 'alpha', 2), pg_temp.end_site(id, 'beta', 1, 'not_fo
 select is((select progress_current from public.search_runs join run using (id)), 11,
     'a failed site is not given up on while fallback sites can be searched');
 create temporary table answer as select pg_temp.finish(id) as answer from run;
-select is((select answer ->> 'status' from answer), 'running', 'the run goes on');
+select is((select answer ->> 'status' from answer), 'running', 'the run continues');
 select results_eq(
     $$ select fallback ->> 'site', fallback -> 'attempt', fallback -> 'next_page'
        from answer, jsonb_array_elements(answer -> 'fallbacks') as fallback order by 1 desc $$,
     $$ values ('gamma', '1'::jsonb, '1'::jsonb), ('delta', '1'::jsonb, '1'::jsonb) $$,
-    'its worker is told which sites to search');
+    'the answer to its worker has the sites to search');
 select is((select pg_temp.sites(id) from run),
     'alpha completed, beta partial, gamma instead pending, delta instead pending', 'users see them, as the last ones');
 select results_eq(

@@ -120,7 +120,7 @@ select lives_ok(
 from ended_lease;
 create temporary table waiting as select pg_temp.enqueue(pg_temp.bob()) as id;
 select pg_temp.move_clock(600);
-select results_eq('select run_id from pg_temp.claim()', 'select id from waiting', 'the queue goes on');
+select results_eq('select run_id from pg_temp.claim()', 'select id from waiting', 'the queue continues');
 select pg_temp.move_clock(700);
 select results_eq('select run_id from pg_temp.claim()', 'select id from waiting', 'when its lease would have expired, too');
 select is(pg_temp.status(id), 'cancelled', 'it stays cancelled') from ended;

@@ -40,7 +40,7 @@ select results_eq(
               transformed_at, claimed_until
        from worker.raw_collections, run where run_id = run.id $$,
     $$ values ('completed', 'manual', 1, 2, 0, 2, 2, '{"title": 1}'::jsonb, 2, worker.now(), null::timestamptz) $$,
-    'and tells what was made of it');
+    'and reports what was made of it');
 select is(pg_temp.save_items(id, 'alpha', 1, '[{"external_id": "a3"}]'), '{"status": "completed", "results": 2, "new": 2}',
     'the same page again answers the same') from run;
 select is(pg_temp.item('alpha:a3'), null, 'and loads nothing');
@@ -106,7 +106,7 @@ select is(
      where run_id = run.id and event = 'alert' and data ->> 'reason' = 'load_failed'
        and data -> 'page_number' = to_jsonb(page_number) and data ->> 'message' is not null),
     5, 'and an alert');
-select is((select progress ->> 'step' from public.search_runs join run using (id)), 'searching', 'the run goes on');
+select is((select progress ->> 'step' from public.search_runs join run using (id)), 'searching', 'the run continues');
 
 -- What later sightings tell --------------------------------------------------------------------------------------
 
@@ -125,12 +125,12 @@ select pg_temp.see('{"title": "Nurse", "organization": "Acme", "location": "Aust
     "salary_yearly_max": 41600, "apply_url": "https://acme.test/1", "apply_key": "acme.test/1", "description": "SQL",
     "skills": ["sql"], "experience_years": 3, "posted_at": "2026-01-02", "data": {"a": 1, "b": {"c": 1}},
     "match_key": "nurse acme austin", "organization_key": "acme", "place_key": "austin|US-TX|US", "text_signature": "x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"}');
-create temporary table told as select * from pg_temp.item('alpha:x');
+create temporary table sighted as select * from pg_temp.item('alpha:x');
 
 select pg_temp.move_clock(60);
 select pg_temp.see('{"title": "Nurse", "url": "https://example.test/x"}');
-select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(told) || jsonb_build_object('last_seen_at', worker.now()),
-    'what a sighting does not tell stays, and when it was seen moves') from told;
+select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(sighted) || jsonb_build_object('last_seen_at', worker.now()),
+    'what a sighting does not say stays, and when it was seen moves') from sighted;
 
 select pg_temp.see('{"title": "Nurse", "location": "Paris", "city": "Paris", "salary_max": 50000, "salary_interval": "yearly",
     "description": "Rust", "apply_url": "https://acme.test/2", "job_types": [], "data": {"b": 2}}');
@@ -148,15 +148,15 @@ select results_eq(
     $$ select title, match_key, organization, organization_key from pg_temp.item('alpha:x') $$,
     $$ values ('Head nurse', 'head nurse acme paris', 'Acme Inc', null::text) $$, 'keys come with what they are made of');
 
-truncate told;
-insert into told select * from pg_temp.item('alpha:x');
+truncate sighted;
+insert into sighted select * from pg_temp.item('alpha:x');
 select pg_temp.move_clock(30);
 select pg_temp.see('{"title": "Old nurse", "description": "COBOL", "salary_min": 1, "data": {"z": 1}}');
-select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(told), 'an older sighting tells nothing') from told;
+select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(sighted), 'an older sighting adds nothing') from sighted;
 select pg_temp.move_clock(-30);
 select pg_temp.see('{"title": "Old nurse"}');
-select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(told) || jsonb_build_object('first_seen_at', worker.now()),
-    'but when it was seen first') from told;
+select is(to_jsonb(pg_temp.item('alpha:x')), to_jsonb(sighted) || jsonb_build_object('first_seen_at', worker.now()),
+    'but when it was seen first') from sighted;
 select results_eq(
     $$ select first_seen_at, last_seen_at, url from public.item_sources where item_id = (pg_temp.item('alpha:x')).id $$,
     $$ select first_seen_at, last_seen_at, url from pg_temp.item('alpha:x') $$, 'as its sighting');
@@ -250,7 +250,7 @@ select results_eq(
     $$ select status, version, item_count, invalid_count, result_count, completeness, transform_ms, transformed_at, claimed_until
        from worker.raw_collections join claimed on id = page_id where claimed.page_number = 3 $$,
     $$ values ('completed', 2, 2, 0, 1, '{"title": 0.5}'::jsonb, 3, worker.now(), null::timestamptz) $$,
-    'and tells what was made of it');
+    'and reports what was made of it');
 select is_empty($$ select from worker.processing_log join claimed on raw_collection_id = page_id where claimed.page_number = 3 $$,
     'its former problems are gone');
 select is((pg_temp.item('alpha:n1')).first_seen_at, (select fetched_at from worker.raw_collections join claimed on id = page_id
@@ -273,7 +273,7 @@ select is((select to_jsonb(search_runs) from public.search_runs join run using (
 select is(pg_temp.load(4, '[]', '[{"index": null, "type": "KeyError", "message": "no list"}]') ->> 'status', 'failed',
     'a page may fail again');
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'alert'), 8,
-    'which is told once');
+    'which is reported once');
 select is(pg_temp.load(3, '[]') ->> 'results', '0', 'what a page does not have any more');
 select is((select count(*)::integer from public.search_results, run where run_id = run.id and item_id = (pg_temp.item('alpha:n1')).id),
     1, 'its run keeps');

@@ -1,4 +1,4 @@
--- What a run's parameters may hold. A rule that is broken is told with the field's name and what is allowed.
+-- What a run's parameters may hold. The error of a broken rule has the field's name and what is allowed.
 begin;
 \ir fixture.psql
 

@@ -127,7 +127,7 @@ select pg_temp.id_of('eventful'), 'released', worker.now() from generate_series(
 select pg_temp.days(40);
 select is(public.worker_delete_expired(), 5, 'after a full batch a short pause');
 select is((pg_temp.left_of('eventful'))[3], 25, 'a batch is no larger than it may be');
-select is(public.worker_delete_expired(), 5, 'within the pause another worker is told to wait');
+select is(public.worker_delete_expired(), 5, 'within the pause the answer to another worker is to wait');
 select pg_temp.move_clock(86400 * 40 + 3);
 select is(public.worker_delete_expired(), 2, 'for what is left of it');
 select is((pg_temp.left_of('eventful'))[3], 25, 'and deletes nothing');

@@ -18,7 +18,7 @@ create function pg_temp.finish(run_id uuid) returns jsonb language sql as $$
     select public.worker_finish_run(run_id, pg_temp.token(run_id));
 $$;
 
--- Only what may pass is tried again ------------------------------------------------------------------------------
+-- Only temporary errors are retried ------------------------------------------------------------------------------
 
 create temporary table run as
     select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta", "gamma"]}', max_attempts => 3) as id;
@@ -34,14 +34,14 @@ select results_eq(
     $$ select 'pending', 1::smallint, 'timeout', 'Beta did not answer in time; it will be tried again at '
                || worker.time_for_user(run_after) || '. Gamma does not know what was asked for: said not_found.',
                '{"step": "retrying", "details": {"sites": ["beta"]}}'::jsonb, null::timestamptz, 3, 21 from public.search_runs join run using (id) $$,
-    'a run whose failure may pass waits for another attempt, and says why');
-select is((select answer ->> 'status' from answer), 'pending', 'its worker is told so');
+    'a run with a temporary failure waits for another attempt, and says why');
+select is((select answer ->> 'status' from answer), 'pending', 'the answer to its worker says so');
 select results_eq(
     $$ select site, status::text, error_code, completed_at is null from public.search_run_sites, run
        where run_id = run.id order by site $$,
     $$ values ('alpha', 'completed', null, false), ('beta', 'pending', 'timeout', true),
               ('gamma', 'failed', 'not_found', false) $$,
-    'only the site that may pass is open again');
+    'only the site with a temporary failure is open again');
 select is((select count(*)::integer from public.run_items, run where run_id = id), 3, 'what was found stays to be seen');
 select is((select public.worker_finish_run(run_id, lease_token) from lease), (select answer from answer),
     'the same end again answers the same');

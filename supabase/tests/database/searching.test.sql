@@ -54,10 +54,10 @@ select is((select count(*)::integer from public.run_events, run where run_id = r
     'a site started twice is started once');
 
 select pg_temp.move_clock(2);
-select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2}'), 2, 'a page tells how many results are new') from lease;
+select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2}'), 2, 'a page reports how many results are new') from lease;
 update before set snapshot = pg_temp.snapshot();
-select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2}'), 2, 'the same page again tells the same') from lease;
-select is(pg_temp.snapshot(), (select snapshot from before), 'the same page again changes nothing');
+select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2}'), 2, 'the same page again reports the same') from lease;
+select is(pg_temp.snapshot(), (select snapshot from before), 'a page is idempotent');
 
 select results_eq(
     $$ select jobs_found, progress_current, progress_total from public.search_runs join run using (id) $$,
@@ -118,7 +118,7 @@ select results_eq(
     $$ select jobs_found, progress_current, progress_total, progress, error_code, error_message, completed_at = worker.now()
        from public.search_runs join run using (id) $$,
     $$ values (4, 6, 6, '{"step": "finished"}'::jsonb, 'blocked', 'Beta is not answering at the moment.', true) $$,
-    'a finished run counts up, and tells why sites failed');
+    'a finished run counts up, and says why sites failed');
 select is_empty('select from worker.leases join run on run_id = id', 'a finished run has no lease');
 select throws_ok(format(call, run_id, lease_token), 'PT409', 'lease_lost', 'after the end:' || call)
 from (select call from fenced limit 3) as fenced, lease;

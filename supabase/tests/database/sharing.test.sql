@@ -157,7 +157,7 @@ select is(pg_temp.sites_of('second'), 'alpha completed 1, beta pending 1', 'what
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('second')),
     array[2, 11], 'with what was found');
 select is(pg_temp.items_of('third'), 2, 'and followers see it');
-select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 2}]', 'a worker goes on with the rest');
+select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 2}]', 'a worker continues with the rest');
 do $$ begin perform pg_temp.search_site(pg_temp.id_of('second'), 'beta', 'failed'); end $$;
 select is(public.worker_finish_run(id, pg_temp.token(id)) ->> 'status', 'partial', 'partial is an answer') from runs where name = 'second';
 select is(pg_temp.state('third'), 'partial answered by second', 'for the other follower');
@@ -217,7 +217,7 @@ do $$ begin
 end $$;
 reset role;
 select is(pg_temp.state('patient'), 'cancelled', 'a follower is cancelled alone');
-select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, running follows retried', 'the others go on');
+select is(pg_temp.state('retried') || ', ' || pg_temp.state('joins'), 'running, running follows retried', 'the others continue');
 select is(pg_temp.sites_of('patient'), null, 'nothing is copied for it');
 select is((select array[jobs_found, progress_current] from public.search_runs where id = pg_temp.id_of('patient')), array[0, 10],
     'it has no results of its own, and its progress does not fall');
@@ -263,7 +263,7 @@ do $$ begin perform pg_temp.ask('repeat of an answer', pg_temp.ada(), 'singer', 
 select is(pg_temp.newer_than('repeat of an answer'), pg_temp.newer_than('repeat'), 'also where another run searched for it');
 select is(pg_temp.state('repeat of an answer'), 'pending follows repeat', 'and is the same search again');
 select is((select newer_than from public.worker_claim_runs('w', '{pgtap}', 10, 60, gen_random_uuid(), '[]')
-           where run_id = pg_temp.id_of('repeat')), pg_temp.newer_than('repeat'), 'the worker is told');
+           where run_id = pg_temp.id_of('repeat')), pg_temp.newer_than('repeat'), 'the worker gets the time');
 select is(pg_temp.ask('everything', pg_temp.cleo(), 'singer'), 'pending', 'a run that wants more than that leads');
 select is(pg_temp.ask('more', pg_temp.ada(), 'singer', '{"source": "cron"}'), 'running follows repeat', 'for itself');
 do $$ begin perform pg_temp.carry_through('repeat'); end $$;
@@ -280,7 +280,7 @@ do $$ begin
             pg_temp.ask('wide', pg_temp.bob(), 'singer');
 end $$;
 select is(pg_temp.state('wide'), 'pending follows narrow', 'a leader that has not begun');
-select is(pg_temp.newer_than('narrow'), null, 'is told to ask for more');
+select is(pg_temp.newer_than('narrow'), null, 'has to ask for more');
 
 -- Deleted --------------------------------------------------------------------------------------------------------
 

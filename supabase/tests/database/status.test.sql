@@ -1,4 +1,4 @@
--- What the worker is told of the queue before anything else, and who may ask.
+-- What the worker learns of the queue before anything else, and who may ask.
 begin;
 \ir fixture.psql
 select pg_temp.share_nothing();

@@ -38,7 +38,7 @@ export async function GET(request: Request): Promise<Response> {
   }
 }
 
-/** Fires until nothing is due or the time is over: next_in_seconds is 0 then, and the next call goes on. */
+/** Fires until nothing is due or the time has expired; then next_in_seconds is 0, and the next call continues. */
 async function fire(): Promise<Fired> {
   const url = process.env.SUPABASE_URL ?? process.env.NEXT_PUBLIC_SUPABASE_URL
   const key = process.env.SUPABASE_SERVICE_ROLE_KEY ?? process.env.SUPABASE_SECRET_KEY
