@@ -47,11 +47,14 @@ begin atomic
     with unlocked as (
         select follower.id
         from public.search_runs as leader join public.search_runs as follower on follower.leader_run_id = leader.id
-        where leader.id = update_followers.run_id
+        where leader.id = update_followers.run_id and follower.leader_run_id = update_followers.run_id
           and (follower.status <> leader.status
                or (with_progress and (follower.progress, follower.jobs_found)
                                      is distinct from (leader.progress, leader.jobs_found)))
-        limit 1000
+        -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+        order by follower.leader_run_id, follower.user_id
+        limit (select worker.settled_at_once(known.items_found) from public.search_runs as known
+               where known.id = update_followers.run_id)
         for no key update of follower skip locked
     )
     update public.search_runs as follower
@@ -63,7 +66,7 @@ begin atomic
     where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
 comment on function worker.update_followers is
-    'Gives up to 1,000 followers of an active leader its status, its counts and its progress: those whose status is '
+    'Gives a batch of the followers of an active leader its status, its counts and its progress: those whose status is '
     'another one, or whose progress is.';
 
 create function worker.live_followers(run_id uuid) returns integer
