@@ -126,7 +126,7 @@ comment on column worker.settings.inactive_after is
 comment on column worker.settings.inactive_warning is
     'How long before that the event inactive_soon warns.';
 comment on column worker.settings.max_rows_per_request is
-    'Maximum number of runs and saved searches that a user inserts in one transaction, including rejected and '
+    'Maximum number of runs, saved searches and schedules that a user inserts in one transaction, including rejected and '
     'duplicate ones: each takes about a millisecond, in which other users wait.';
 comment on column worker.settings.max_rows_per_service_request is
     'The same with the service key. The owner of the tables has no limit.';
@@ -181,7 +181,7 @@ create table worker.housekeeping (
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
-    'Where retention continues to look for unused organizations: after the one with this id.';
+    'Where the chore continues: after the organization, or the schedule, with this id.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
 
 -- tables/kinds
@@ -318,6 +318,8 @@ create index search_runs_running on public.search_runs (user_id) where status = 
 create index search_runs_delayed on public.search_runs (run_after)
     where status = 'pending' and run_after is not null;
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
+create index search_runs_board_organizations on public.search_runs (user_id)
+    where parameters @> '{"board_organizations": true}';
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
@@ -479,7 +481,7 @@ comment on column public.run_events.event is
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
     'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
-    'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
+    'run: data.reason is late, active, quota, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
     'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
@@ -1515,6 +1517,13 @@ comment on function worker.things_found is
     'Returns for each run how many things it or the run that searches for it has found, and how many of them the user '
     'had not seen before: those with run_items.is_new.';
 
+create function worker.settled_at_once(items_found integer) returns integer
+language sql immutable set search_path = ''
+return greatest(20, least(1000, 50000 / greatest(1, items_found)));
+comment on function worker.settled_at_once is
+    'Returns for how many runs the things of a run are counted in one transaction. If each user has seen other runs '
+    'before, 1,000 things and 50 runs take 0.7 s.';
+
 -- kernel/lease
 -- May this worker still write to the run? Only with the token of the current lease. The lock order is: the run, then
 -- its lease.
@@ -1982,11 +1991,14 @@ begin atomic
     with unlocked as (
         select follower.id
         from public.search_runs as leader join public.search_runs as follower on follower.leader_run_id = leader.id
-        where leader.id = update_followers.run_id
+        where leader.id = update_followers.run_id and follower.leader_run_id = update_followers.run_id
           and (follower.status <> leader.status
                or (with_progress and (follower.progress, follower.jobs_found)
                                      is distinct from (leader.progress, leader.jobs_found)))
-        limit 1000
+        -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+        order by follower.leader_run_id, follower.user_id
+        limit (select worker.settled_at_once(known.items_found) from public.search_runs as known
+               where known.id = update_followers.run_id)
         for no key update of follower skip locked
     )
     update public.search_runs as follower
@@ -1998,7 +2010,7 @@ begin atomic
     where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
 comment on function worker.update_followers is
-    'Gives up to 1,000 followers of an active leader its status, its counts and its progress: those whose status is '
+    'Gives a batch of the followers of an active leader its status, its counts and its progress: those whose status is '
     'another one, or whose progress is.';
 
 create function worker.live_followers(run_id uuid) returns integer
@@ -2311,7 +2323,7 @@ comment on function worker.transfer_answer is
 -- What happens to followers when their leader ends? If it finished, they finish with it. If it was cancelled, or failed
 -- with a temporary error, the first follower becomes the leader of the others and continues the search. No
 -- transaction waits for locked followers: the next claim settles the rest.
--- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
+-- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
 create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
 language sql stable set search_path = ''
@@ -2363,7 +2375,7 @@ begin
             select follower.id from public.search_runs as follower
             where follower.leader_run_id = ended.run_id
             order by follower.priority desc, follower.position, follower.created_at, follower.id
-            limit 1000
+            limit worker.settled_at_once(former.items_found)
             for no key update skip locked);
         if worker.has_answer(former, ended) then
             perform worker.finish_followers(former, followers);
@@ -2372,7 +2384,7 @@ begin
                     select run.id from public.search_runs as run
                     where run.shared_run_id = ended.run_id
                     order by run.created_at, run.id
-                    limit 1000
+                    limit worker.settled_at_once(former.items_found)
                     for no key update skip locked);
                 perform worker.transfer_answer(former, answered, ended);
             end if;
@@ -2392,7 +2404,7 @@ begin
 end;
 $$;
 comment on function worker.settle_leader is
-    'Settles up to 1,000 runs that depend on a leader that has ended or was deleted: ends its followers with it, or '
+    'Settles a batch of the runs that depend on a leader that has ended or was deleted: ends its followers with it, or '
     'lets them continue without it, and transfers its results. Skips locked runs. Returns whether nothing is left '
     'to do.';
 
@@ -2400,6 +2412,7 @@ create function worker.settle_ended_leaders() returns void
 language plpgsql set search_path = '' as $$
 declare
     ended worker.ended_leaders;
+    until timestamptz := clock_timestamp() + interval '1 second';
 begin
     for ended in
         select known.* from worker.ended_leaders as known
@@ -2407,6 +2420,7 @@ begin
         limit (select rescue_batch from worker.settings)
         for update skip locked
     loop
+        exit when clock_timestamp() > until;
         if worker.settle_leader(ended) then
             delete from worker.ended_leaders as known where known.id = ended.id;
         else
@@ -2415,7 +2429,7 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.settle_ended_leaders is 'Settles a batch of the leaders in worker.ended_leaders.';
+comment on function worker.settle_ended_leaders is 'Settles leaders in worker.ended_leaders, for about a second; the next claim continues.';
 
 create function worker.leader_ended() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -2489,6 +2503,21 @@ create trigger "LEADER_DELETED" after delete on public.search_runs
 -- the second one counts. So each slot happens once.
 -- Calls: kernel/clock.
 
+create function worker.is_time_zone(name text) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
+    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
+        return false;
+    end if;
+    perform now() at time zone name;
+    return true;
+exception when invalid_parameter_value then
+    return false;
+end;
+$$;
+comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
+
 create function worker.slots(
     time_zone text, times time[], weekdays smallint[], after timestamptz, until timestamptz
 ) returns setof timestamptz
@@ -2559,6 +2588,14 @@ $$;
 comment on function worker.count_request_row is
     'Counts the rows that a transaction inserts, including rejected and duplicate ones, before any lock is taken. '
     'Raises 22023 (HTTP 400) beyond the limits of worker.settings.';
+
+create function worker.lift_request_limit() returns void
+language sql volatile set search_path = ''
+begin atomic
+    select set_config('worker.rows_sent', (-1000000)::text, true);
+end;
+comment on function worker.lift_request_limit is
+    'Lets the rest of the transaction insert a million more rows: for functions that limit their rows themselves.';
 
 -- enqueue/user_quotas
 -- May this user start one more run? Not beyond the limits on pending runs and on runs per hour in worker.settings.
@@ -2862,21 +2899,6 @@ create trigger count_saved_searches after insert on public.saved_searches
 -- repeated in a week is limited. A change decides the next slot.
 -- Calls: kernel/clock, schedules/slots, enqueue/request_size.
 
-create function worker.is_time_zone(name text) returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-    -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
-    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
-        return false;
-    end if;
-    perform now() at time zone name;
-    return true;
-exception when invalid_parameter_value then
-    return false;
-end;
-$$;
-comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
-
 create function worker.schedule_problem(time_zone text, times time[], weekdays smallint[]) returns text
 language sql stable set search_path = ''
 return case
@@ -2899,9 +2921,13 @@ begin
     if tg_op = 'INSERT' then
         perform worker.count_request_row();
     end if;
-    problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
-    if problem is not null then
-        raise sqlstate '22023' using message = problem;
+    -- A schedule that is not valid any more, because its time zone is gone, can still be paused.
+    if tg_op = 'INSERT' or new.paused is null
+       or (new.time_zone, new.times, new.weekdays) is distinct from (old.time_zone, old.times, old.weekdays) then
+        problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
+        if problem is not null then
+            raise sqlstate '22023' using message = problem;
+        end if;
     end if;
     new.times := array(select distinct daily.time from unnest(new.times) as daily (time) order by daily.time);
     new.weekdays := array(select distinct weekly.day from unnest(new.weekdays) as weekly (day) order by weekly.day);
@@ -2961,7 +2987,7 @@ create trigger count_slots after insert or update of times, weekdays on public.s
 -- schedules/activity
 -- When was a user last seen? At the last sign-in, refreshed session, manual run or call of mark_seen. Schedules of users
 -- who were not seen for a long time pause, and repeat again once they are.
--- Calls: kernel/clock.
+-- Calls: kernel/clock, schedules/slots.
 
 create function worker.seen_at(user_id uuid) returns timestamptz
 language sql stable set search_path = ''
@@ -2985,13 +3011,36 @@ comment on function worker.seen_at is 'Returns when a user was last seen.';
 create function worker.resume_seen_users() returns void
 language sql volatile set search_path = ''
 begin atomic
+    with next as materialized (
+        select schedule.saved_search_id, saved.user_id
+        from public.search_schedules as schedule
+        join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        where schedule.paused = 'inactive' and schedule.saved_search_id > (
+            select task.after_id from worker.housekeeping as task where task.task = 'seen_users')
+        order by schedule.saved_search_id
+        limit 500
+        for update of schedule skip locked
+    ), continued as (
+        update worker.housekeeping as task
+        set after_id = case when looked_at.is_full then looked_at.last_id
+                            else '00000000-0000-0000-0000-000000000000' end,
+            next_at = worker.now() + case when looked_at.is_full then interval '5 seconds' else interval '1 hour' end
+        from (
+            select count(*) = 500 as is_full,
+                   (array_agg(next.saved_search_id order by next.saved_search_id desc))[1] as last_id
+            from next
+        ) as looked_at
+        where task.task = 'seen_users'
+    )
     update public.search_schedules as schedule
     set paused = null
-    from public.saved_searches as saved, worker.settings as settings
-    where schedule.paused = 'inactive' and saved.id = schedule.saved_search_id
-      and (settings.inactive_after is null or worker.seen_at(saved.user_id) > worker.now() - settings.inactive_after);
+    from next, worker.settings as settings
+    where schedule.saved_search_id = next.saved_search_id and worker.is_time_zone(schedule.time_zone)
+      and (settings.inactive_after is null or worker.seen_at(next.user_id) > worker.now() - settings.inactive_after);
 end;
-comment on function worker.resume_seen_users is 'Repeats the searches again whose users have been seen.';
+comment on function worker.resume_seen_users is
+    'Repeats the searches again whose users have been seen. Looks at the next 500 schedules that are paused as inactive; '
+    'locked ones are left to the next round.';
 
 create function public.mark_seen() returns void
 language plpgsql security definer set search_path = '' as $$
@@ -3001,7 +3050,8 @@ begin
     update public.search_schedules as schedule
     set paused = null
     from public.saved_searches as saved
-    where saved.id = schedule.saved_search_id and saved.user_id = (select auth.uid()) and schedule.paused = 'inactive';
+    where saved.id = schedule.saved_search_id and saved.user_id = (select auth.uid()) and schedule.paused = 'inactive'
+      and worker.is_time_zone(schedule.time_zone);
 end;
 $$;
 comment on function public.mark_seen is
@@ -3011,7 +3061,7 @@ comment on function public.mark_seen is
 -- schedules/fire
 -- What happens at a slot? Each schedule that is due starts one run, skips the slot with a reason, or is paused. Any number
 -- of callers may do this at the same time: each slot is decided once.
--- Calls: kernel/clock, schedules/slots, schedules/activity.
+-- Calls: kernel/clock, enqueue/request_size, schedules/slots, schedules/activity.
 
 create function worker.failures_in_a_row(schedule public.search_schedules) returns bigint
 language sql stable set search_path = ''
@@ -3038,23 +3088,39 @@ create function worker.decide_slots(saved_search_ids uuid[]) returns table (
 )
 language sql stable set search_path = ''
 begin atomic
+    -- A user may change the times of schedules at any moment, and so repeat searches more often than they say.
+    with used as materialized (
+        select owner.user_id, (
+            select count(*) from (
+                select run.slot_at from public.search_runs as run
+                where run.user_id = owner.user_id and run.created_at > worker.now() - interval '1 hour'
+                order by run.created_at desc
+                limit 2000
+            ) as recent where recent.slot_at is not null) as runs_of_hour
+        from (
+            select distinct saved.user_id from public.saved_searches as saved
+            where saved.id = any (decide_slots.saved_search_ids)
+        ) as owner
+    )
     select due.saved_search_id, due.slot_at, due.slots, decided.decision,
            case decided.decision
                when 'inactive' then 'The user was last seen at ' || worker.format_time(due.seen_at) || '.'
                when 'failing' then 'The last ' || settings.max_failures_in_a_row || ' runs failed.'
                when 'late' then 'The slot was missed by more than ' || settings.catch_up || '.'
                when 'active' then 'The run of the slot before had not ended.'
+               when 'quota' then 'Too many searches of the user were repeated within an hour.'
            end,
            case when due.seen_at < worker.now() - settings.inactive_after + settings.inactive_warning
                 then due.seen_at + settings.inactive_after end,
            due.last_run_id
     from worker.settings as settings
     cross join lateral (
-        select schedule.saved_search_id, schedule.last_run_id, passed.slot_at, passed.slots,
+        select schedule.saved_search_id, schedule.last_run_id, saved.collection, passed.slot_at, passed.slots,
                case when saved.collection is null then worker.seen_at(saved.user_id) end as seen_at,
-               worker.failures_in_a_row(schedule) as failures
+               worker.failures_in_a_row(schedule) as failures, used.runs_of_hour
         from public.search_schedules as schedule
         join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        join used on used.user_id = saved.user_id
         cross join lateral (
             select max(slot.at) as slot_at, count(*) as slots
             from worker.slots(
@@ -3072,11 +3138,12 @@ begin atomic
             when due.slot_at < worker.now() - settings.catch_up then 'late'
             when exists (select from public.search_runs as run
                          where run.id = due.last_run_id and run.completed_at is null) then 'active'
+            when due.collection is null and due.runs_of_hour >= settings.max_slots_per_week_per_user then 'quota'
             else 'run' end as decision
     ) as decided;
 end;
 comment on function worker.decide_slots is
-    'Decides the latest slot of each schedule that is due: run, late or active (skipped), inactive or failing (paused), '
+    'Decides the latest slot of each schedule that is due: run, late, active or quota (skipped), inactive or failing (paused), '
     'or moved (no slot). slots counts those that have passed; pauses_at is given when the user is inactive soon.';
 
 create function worker.start_slots(
@@ -3122,10 +3189,10 @@ begin
         select last.id, 'slot_skipped',
                jsonb_build_object('slot_at', decided.slot_at, 'reason', decided.decision, 'message', decided.reason)
         from decided join public.search_runs as last on last.id = decided.last_run_id
-        where decided.decision in ('late', 'active', 'inactive', 'failing')
+        where decided.decision in ('late', 'active', 'quota', 'inactive', 'failing')
     )
     select count(*) filter (where decided.decision = 'run'),
-           count(*) filter (where decided.decision in ('late', 'active')),
+           count(*) filter (where decided.decision in ('late', 'active', 'quota')),
            count(*) filter (where decided.decision in ('inactive', 'failing')),
            (select jsonb_agg(to_jsonb(noted)) from noted)
     into started, skipped, paused, notes
@@ -3157,7 +3224,7 @@ begin
             started := started + one.started;
             skipped := skipped + one.skipped;
             paused := paused + one.paused;
-        exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+        exception when integrity_constraint_violation or data_exception or raise_exception then
             get stacked diagnostics refusal = message_text;
             update public.search_schedules as schedule set paused = 'invalid', paused_reason = refusal
             where schedule.saved_search_id = id;
@@ -3180,23 +3247,27 @@ begin
         raise sqlstate '22023' using message = 'batch must be from 1 to 200';
     end if;
     -- A caller that is slow or dead must not stop the others.
-    update worker.housekeeping as task set next_at = worker.now() + interval '1 hour'
-    where task.task in (
-        select due.task from worker.housekeeping as due
-        where due.task = 'seen_users' and due.next_at <= worker.now()
-        for update skip locked);
+    perform from worker.housekeeping as task
+    where task.task = 'seen_users' and task.next_at <= worker.now()
+    for update skip locked;
     if found then
         perform worker.resume_seen_users();
     end if;
     due := array(
-        select schedule.saved_search_id from public.search_schedules as schedule
+        select schedule.saved_search_id
+        from public.search_schedules as schedule
+        join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        join auth.users as owner on owner.id = saved.user_id
         where schedule.paused is null and schedule.next_slot_at <= worker.now()
         order by schedule.next_slot_at, schedule.saved_search_id
         limit batch
-        for update skip locked);
+        -- The user, too: the new run locks the user, and a deletion of the user locks the schedule after the user.
+        for update of schedule skip locked
+        for key share of owner skip locked);
+    perform worker.lift_request_limit();
     begin
         done := worker.start_slots(due);
-    exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+    exception when integrity_constraint_violation or data_exception or raise_exception then
         done := worker.start_slots_singly(due);
     end;
     select min(schedule.next_slot_at) into next_slot_at from public.search_schedules as schedule
@@ -5535,7 +5606,7 @@ comment on function worker.check_collections is
 -- collections/apply
 -- How do the collections of an operator become saved searches? What is missing is added, what differs is changed, and
 -- what is not among them any more is removed, in one transaction. Other namespaces are left alone.
--- Calls: runs/import, collections/expand, collections/check.
+-- Calls: enqueue/request_size, runs/import, collections/expand, collections/check.
 
 create function worker.write_collected_searches(
     namespace text, owner_id uuid, collections jsonb, out added uuid[], out changed uuid[], out removed bigint
@@ -5621,8 +5692,7 @@ begin
     if taken is not null then
         raise sqlstate '22023' using message = format('user %L has saved a search of the name %L', owner, taken);
     end if;
-    -- The triggers count the rows of a request; the size of this one is checked already.
-    perform set_config('worker.rows_sent', (-1e6)::integer::text, true);
+    perform worker.lift_request_limit();
     written := worker.write_collected_searches(namespace, owner_id, collections);
     scheduled := worker.write_collected_schedules(namespace, owner_id, collections);
     return jsonb_build_object(
@@ -7626,7 +7696,8 @@ return case
     else not exists (
         select from public.search_runs as run
         where run.user_id = (is_unused.organization).owner_id
-          and worker.keeps_board_organizations(run.kind, run.parameters))
+          -- As worker.keeps_board_organizations says, but by an index: this is asked for each organization.
+          and run.parameters @> '{"board_organizations": true}')
 end;
 comment on function worker.is_unused is
     'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
@@ -8701,7 +8772,8 @@ create policy "Owners see their schedules" on public.search_schedules
         exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
 create policy "Owners schedule their saved searches" on public.search_schedules
     for insert to authenticated with check (
-        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id)
+        and (paused is null or paused = 'user'));
 create policy "Owners change their schedules" on public.search_schedules
     for update to authenticated using (
         exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id))

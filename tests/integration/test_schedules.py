@@ -442,3 +442,99 @@ def test_the_slots_of_a_user_are_limited(schedules: Schedules) -> None:
         schedules.schedule("08:00", saved=schedules.save(user))
     assert refused.value.sqlstate == "PT429"
     schedules.schedule("08:00", weekdays=range(1, 6), saved=schedules.save(user))
+
+
+def test_moved_times_do_not_repeat_searches_more_often(schedules: Schedules) -> None:
+    schedules.timed.configure(max_slots_per_week_per_user=14)
+    user = schedules.timed.new_user()
+    saved = [schedules.schedule("12:30", saved=schedules.save(user)) for _ in range(2)]
+    outcomes: Counter[str] = Counter()
+    for moves in range(1, 11):
+        at = schedules.timed.now + timedelta(minutes=1)
+        schedules.rows(
+            "update public.search_schedules set times = %s where saved_search_id = any (%s) returning times",
+            [[at.time()], saved],
+        )
+        schedules.timed.set_clock(at)
+        fired = schedules.fire()
+        assert fired["started"] + fired["skipped"] == 2, moves
+        outcomes.update({name: fired[name] for name in ("started", "skipped")})
+        schedules.end_runs()
+    assert outcomes == {"started": 14, "skipped": 6}
+    skipped = schedules.events(schedules.runs(saved[0])[-1])["slot_skipped"]
+    assert (skipped["reason"], skipped["message"]) == (
+        "quota", "Too many searches of the user were repeated within an hour.",
+    )  # fmt: skip
+
+
+# What stops no other schedule ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paused", [None, "inactive"])
+def test_a_time_zone_that_is_gone_stops_no_other_schedule(schedules: Schedules, paused: str | None) -> None:
+    gone, other = schedules.schedule("13:00"), schedules.schedule("13:00")
+    with schedules.connection.transaction():
+        schedules.connection.execute("alter table public.search_schedules disable trigger check_schedule")
+        schedules.connection.execute(
+            "update public.search_schedules set time_zone = 'Mars/Olympus', paused = %(paused)s,"
+            " next_slot_at = case when %(paused)s::text is null then next_slot_at end where saved_search_id = %(gone)s",
+            {"paused": paused, "gone": gone},
+        )
+        schedules.connection.execute("alter table public.search_schedules enable trigger check_schedule")
+    schedules.connection.execute("update worker.housekeeping set next_at = '-infinity' where task = 'seen_users'")
+    schedules.timed.advance(3600)
+    assert schedules.fire()["started"] == 1
+    assert len(schedules.runs(other)) == 1
+    assert schedules.state(gone)["paused"] == (paused or "invalid")
+
+
+def test_a_locked_inactive_schedule_stops_no_other_one(schedules: Schedules) -> None:
+    locked, inactive, due = (schedules.schedule("13:00") for _ in range(3))
+    schedules.rows(
+        "update public.search_schedules set paused = 'inactive' where saved_search_id = any (%s) returning paused",
+        [[locked, inactive]],
+    )
+    schedules.connection.execute("update worker.housekeeping set next_at = '-infinity' where task = 'seen_users'")
+    schedules.timed.advance(3600)
+    with connect(schedules.timed.dsn) as other, connect(schedules.timed.dsn) as caller, other.transaction():
+        other.execute("select from public.search_schedules where saved_search_id = %s for update", [locked])
+        caller.execute("set lock_timeout = '10s'")
+        assert schedules.fire(on=caller)["started"] == 1
+    assert [schedules.state(saved)["paused"] for saved in (locked, inactive, due)] == ["inactive", None, None]
+
+
+def test_a_user_who_is_being_deleted_is_not_waited_for(schedules: Schedules) -> None:
+    user = schedules.timed.new_user()
+    schedules.schedule("13:00", saved=schedules.save(user))
+    schedules.schedule("13:00")
+    schedules.timed.advance(3600)
+    with connect(schedules.timed.dsn) as other, connect(schedules.timed.dsn) as caller, other.transaction():
+        # What the deletion locks first; the schedules follow.
+        other.execute("select from auth.users where id = %s for update", [user])
+        caller.execute("set lock_timeout = '10s'")
+        assert schedules.fire(on=caller)["started"] == 1
+        other.execute("delete from auth.users where id = %s", [user])
+    assert schedules.fire() == {"started": 0, "skipped": 0, "paused": 0, "next_in_seconds": 86400}
+
+
+def test_a_limit_on_the_rows_of_a_request_pauses_no_schedule(schedules: Schedules) -> None:
+    schedules.timed.configure(max_rows_per_service_request=1)
+    for _ in range(3):
+        schedules.schedule("13:00")
+    schedules.timed.advance(3600)
+    with connect(schedules.timed.dsn) as service:
+        service.execute("set role service_role")
+        assert schedules.fire(on=service) == {"started": 3, "skipped": 0, "paused": 0, "next_in_seconds": 86400}
+
+
+def test_a_user_cannot_pause_a_schedule_for_a_reason_of_the_system(schedules: Schedules) -> None:
+    user = schedules.timed.new_user()
+    saved = schedules.save(user)
+    with connect(schedules.timed.dsn) as client:
+        client.execute("set role authenticated")
+        client.execute("select set_config('request.jwt.claims', %s, false)", [f'{{"sub": "{user}"}}'])
+        insert: LiteralString = "insert into public.search_schedules (saved_search_id, time_zone, times, paused)"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            client.execute(insert + " values (%s, 'UTC', '{08:00}', 'invalid')", [saved])
+        client.execute(insert + " values (%s, 'UTC', '{08:00}', 'user')", [saved])
+    assert schedules.state(saved)["paused"] == "user"

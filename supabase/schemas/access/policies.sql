@@ -49,7 +49,8 @@ create policy "Owners see their schedules" on public.search_schedules
         exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
 create policy "Owners schedule their saved searches" on public.search_schedules
     for insert to authenticated with check (
-        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id));
+        exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id)
+        and (paused is null or paused = 'user'));
 create policy "Owners change their schedules" on public.search_schedules
     for update to authenticated using (
         exists (select from public.saved_searches as saved where saved.id = search_schedules.saved_search_id))

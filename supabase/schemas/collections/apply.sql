@@ -1,6 +1,6 @@
 -- How do the collections of an operator become saved searches? What is missing is added, what differs is changed, and
 -- what is not among them any more is removed, in one transaction. Other namespaces are left alone.
--- Calls: runs/import, collections/expand, collections/check.
+-- Calls: enqueue/request_size, runs/import, collections/expand, collections/check.
 
 create function worker.write_collected_searches(
     namespace text, owner_id uuid, collections jsonb, out added uuid[], out changed uuid[], out removed bigint
@@ -86,8 +86,7 @@ begin
     if taken is not null then
         raise sqlstate '22023' using message = format('user %L has saved a search of the name %L', owner, taken);
     end if;
-    -- The triggers count the rows of a request; the size of this one is checked already.
-    perform set_config('worker.rows_sent', (-1e6)::integer::text, true);
+    perform worker.lift_request_limit();
     written := worker.write_collected_searches(namespace, owner_id, collections);
     scheduled := worker.write_collected_schedules(namespace, owner_id, collections);
     return jsonb_build_object(

@@ -25,3 +25,11 @@ $$;
 comment on function worker.count_request_row is
     'Counts the rows that a transaction inserts, including rejected and duplicate ones, before any lock is taken. '
     'Raises 22023 (HTTP 400) beyond the limits of worker.settings.';
+
+create function worker.lift_request_limit() returns void
+language sql volatile set search_path = ''
+begin atomic
+    select set_config('worker.rows_sent', (-1000000)::text, true);
+end;
+comment on function worker.lift_request_limit is
+    'Lets the rest of the transaction insert a million more rows: for functions that limit their rows themselves.';

@@ -105,3 +105,10 @@ end;
 comment on function worker.things_found is
     'Returns for each run how many things it or the run that searches for it has found, and how many of them the user '
     'had not seen before: those with run_items.is_new.';
+
+create function worker.settled_at_once(items_found integer) returns integer
+language sql immutable set search_path = ''
+return greatest(20, least(1000, 50000 / greatest(1, items_found)));
+comment on function worker.settled_at_once is
+    'Returns for how many runs the things of a run are counted in one transaction. If each user has seen other runs '
+    'before, 1,000 things and 50 runs take 0.7 s.';

@@ -2,21 +2,6 @@
 -- repeated in a week is limited. A change decides the next slot.
 -- Calls: kernel/clock, schedules/slots, enqueue/request_size.
 
-create function worker.is_time_zone(name text) returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-    -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
-    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
-        return false;
-    end if;
-    perform now() at time zone name;
-    return true;
-exception when invalid_parameter_value then
-    return false;
-end;
-$$;
-comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
-
 create function worker.schedule_problem(time_zone text, times time[], weekdays smallint[]) returns text
 language sql stable set search_path = ''
 return case
@@ -39,9 +24,13 @@ begin
     if tg_op = 'INSERT' then
         perform worker.count_request_row();
     end if;
-    problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
-    if problem is not null then
-        raise sqlstate '22023' using message = problem;
+    -- A schedule that is not valid any more, because its time zone is gone, can still be paused.
+    if tg_op = 'INSERT' or new.paused is null
+       or (new.time_zone, new.times, new.weekdays) is distinct from (old.time_zone, old.times, old.weekdays) then
+        problem := worker.schedule_problem(new.time_zone, new.times, new.weekdays);
+        if problem is not null then
+            raise sqlstate '22023' using message = problem;
+        end if;
     end if;
     new.times := array(select distinct daily.time from unnest(new.times) as daily (time) order by daily.time);
     new.weekdays := array(select distinct weekly.day from unnest(new.weekdays) as weekly (day) order by weekly.day);

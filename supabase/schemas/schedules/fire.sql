@@ -1,6 +1,6 @@
 -- What happens at a slot? Each schedule that is due starts one run, skips the slot with a reason, or is paused. Any number
 -- of callers may do this at the same time: each slot is decided once.
--- Calls: kernel/clock, schedules/slots, schedules/activity.
+-- Calls: kernel/clock, enqueue/request_size, schedules/slots, schedules/activity.
 
 create function worker.failures_in_a_row(schedule public.search_schedules) returns bigint
 language sql stable set search_path = ''
@@ -27,23 +27,39 @@ create function worker.decide_slots(saved_search_ids uuid[]) returns table (
 )
 language sql stable set search_path = ''
 begin atomic
+    -- A user may change the times of schedules at any moment, and so repeat searches more often than they say.
+    with used as materialized (
+        select owner.user_id, (
+            select count(*) from (
+                select run.slot_at from public.search_runs as run
+                where run.user_id = owner.user_id and run.created_at > worker.now() - interval '1 hour'
+                order by run.created_at desc
+                limit 2000
+            ) as recent where recent.slot_at is not null) as runs_of_hour
+        from (
+            select distinct saved.user_id from public.saved_searches as saved
+            where saved.id = any (decide_slots.saved_search_ids)
+        ) as owner
+    )
     select due.saved_search_id, due.slot_at, due.slots, decided.decision,
            case decided.decision
                when 'inactive' then 'The user was last seen at ' || worker.format_time(due.seen_at) || '.'
                when 'failing' then 'The last ' || settings.max_failures_in_a_row || ' runs failed.'
                when 'late' then 'The slot was missed by more than ' || settings.catch_up || '.'
                when 'active' then 'The run of the slot before had not ended.'
+               when 'quota' then 'Too many searches of the user were repeated within an hour.'
            end,
            case when due.seen_at < worker.now() - settings.inactive_after + settings.inactive_warning
                 then due.seen_at + settings.inactive_after end,
            due.last_run_id
     from worker.settings as settings
     cross join lateral (
-        select schedule.saved_search_id, schedule.last_run_id, passed.slot_at, passed.slots,
+        select schedule.saved_search_id, schedule.last_run_id, saved.collection, passed.slot_at, passed.slots,
                case when saved.collection is null then worker.seen_at(saved.user_id) end as seen_at,
-               worker.failures_in_a_row(schedule) as failures
+               worker.failures_in_a_row(schedule) as failures, used.runs_of_hour
         from public.search_schedules as schedule
         join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        join used on used.user_id = saved.user_id
         cross join lateral (
             select max(slot.at) as slot_at, count(*) as slots
             from worker.slots(
@@ -61,11 +77,12 @@ begin atomic
             when due.slot_at < worker.now() - settings.catch_up then 'late'
             when exists (select from public.search_runs as run
                          where run.id = due.last_run_id and run.completed_at is null) then 'active'
+            when due.collection is null and due.runs_of_hour >= settings.max_slots_per_week_per_user then 'quota'
             else 'run' end as decision
     ) as decided;
 end;
 comment on function worker.decide_slots is
-    'Decides the latest slot of each schedule that is due: run, late or active (skipped), inactive or failing (paused), '
+    'Decides the latest slot of each schedule that is due: run, late, active or quota (skipped), inactive or failing (paused), '
     'or moved (no slot). slots counts those that have passed; pauses_at is given when the user is inactive soon.';
 
 create function worker.start_slots(
@@ -111,10 +128,10 @@ begin
         select last.id, 'slot_skipped',
                jsonb_build_object('slot_at', decided.slot_at, 'reason', decided.decision, 'message', decided.reason)
         from decided join public.search_runs as last on last.id = decided.last_run_id
-        where decided.decision in ('late', 'active', 'inactive', 'failing')
+        where decided.decision in ('late', 'active', 'quota', 'inactive', 'failing')
     )
     select count(*) filter (where decided.decision = 'run'),
-           count(*) filter (where decided.decision in ('late', 'active')),
+           count(*) filter (where decided.decision in ('late', 'active', 'quota')),
            count(*) filter (where decided.decision in ('inactive', 'failing')),
            (select jsonb_agg(to_jsonb(noted)) from noted)
     into started, skipped, paused, notes
@@ -146,7 +163,7 @@ begin
             started := started + one.started;
             skipped := skipped + one.skipped;
             paused := paused + one.paused;
-        exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+        exception when integrity_constraint_violation or data_exception or raise_exception then
             get stacked diagnostics refusal = message_text;
             update public.search_schedules as schedule set paused = 'invalid', paused_reason = refusal
             where schedule.saved_search_id = id;
@@ -169,23 +186,27 @@ begin
         raise sqlstate '22023' using message = 'batch must be from 1 to 200';
     end if;
     -- A caller that is slow or dead must not stop the others.
-    update worker.housekeeping as task set next_at = worker.now() + interval '1 hour'
-    where task.task in (
-        select due.task from worker.housekeeping as due
-        where due.task = 'seen_users' and due.next_at <= worker.now()
-        for update skip locked);
+    perform from worker.housekeeping as task
+    where task.task = 'seen_users' and task.next_at <= worker.now()
+    for update skip locked;
     if found then
         perform worker.resume_seen_users();
     end if;
     due := array(
-        select schedule.saved_search_id from public.search_schedules as schedule
+        select schedule.saved_search_id
+        from public.search_schedules as schedule
+        join public.saved_searches as saved on saved.id = schedule.saved_search_id
+        join auth.users as owner on owner.id = saved.user_id
         where schedule.paused is null and schedule.next_slot_at <= worker.now()
         order by schedule.next_slot_at, schedule.saved_search_id
         limit batch
-        for update skip locked);
+        -- The user, too: the new run locks the user, and a deletion of the user locks the schedule after the user.
+        for update of schedule skip locked
+        for key share of owner skip locked);
+    perform worker.lift_request_limit();
     begin
         done := worker.start_slots(due);
-    exception when invalid_parameter_value or integrity_constraint_violation or data_exception or raise_exception then
+    exception when integrity_constraint_violation or data_exception or raise_exception then
         done := worker.start_slots_singly(due);
     end;
     select min(schedule.next_slot_at) into next_slot_at from public.search_schedules as schedule

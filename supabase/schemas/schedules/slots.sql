@@ -3,6 +3,21 @@
 -- the second one counts. So each slot happens once.
 -- Calls: kernel/clock.
 
+create function worker.is_time_zone(name text) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    -- Not what PostgreSQL accepts besides: abbreviations, which have no daylight saving time, and POSIX rules.
+    if name ~ '^(UTC|[A-Za-z_]{1,32}(/[A-Za-z0-9_+-]{1,32}){1,2})$' is not true then
+        return false;
+    end if;
+    perform now() at time zone name;
+    return true;
+exception when invalid_parameter_value then
+    return false;
+end;
+$$;
+comment on function worker.is_time_zone is 'Returns whether a text is the IANA name of a time zone.';
+
 create function worker.slots(
     time_zone text, times time[], weekdays smallint[], after timestamptz, until timestamptz
 ) returns setof timestamptz

@@ -1,7 +1,7 @@
 -- What happens to followers when their leader ends? If it finished, they finish with it. If it was cancelled, or failed
 -- with a temporary error, the first follower becomes the leader of the others and continues the search. No
 -- transaction waits for locked followers: the next claim settles the rest.
--- Calls: kernel/clock, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
+-- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
 create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
 language sql stable set search_path = ''
@@ -53,7 +53,7 @@ begin
             select follower.id from public.search_runs as follower
             where follower.leader_run_id = ended.run_id
             order by follower.priority desc, follower.position, follower.created_at, follower.id
-            limit 1000
+            limit worker.settled_at_once(former.items_found)
             for no key update skip locked);
         if worker.has_answer(former, ended) then
             perform worker.finish_followers(former, followers);
@@ -62,7 +62,7 @@ begin
                     select run.id from public.search_runs as run
                     where run.shared_run_id = ended.run_id
                     order by run.created_at, run.id
-                    limit 1000
+                    limit worker.settled_at_once(former.items_found)
                     for no key update skip locked);
                 perform worker.transfer_answer(former, answered, ended);
             end if;
@@ -82,7 +82,7 @@ begin
 end;
 $$;
 comment on function worker.settle_leader is
-    'Settles up to 1,000 runs that depend on a leader that has ended or was deleted: ends its followers with it, or '
+    'Settles a batch of the runs that depend on a leader that has ended or was deleted: ends its followers with it, or '
     'lets them continue without it, and transfers its results. Skips locked runs. Returns whether nothing is left '
     'to do.';
 
@@ -90,6 +90,7 @@ create function worker.settle_ended_leaders() returns void
 language plpgsql set search_path = '' as $$
 declare
     ended worker.ended_leaders;
+    until timestamptz := clock_timestamp() + interval '1 second';
 begin
     for ended in
         select known.* from worker.ended_leaders as known
@@ -97,6 +98,7 @@ begin
         limit (select rescue_batch from worker.settings)
         for update skip locked
     loop
+        exit when clock_timestamp() > until;
         if worker.settle_leader(ended) then
             delete from worker.ended_leaders as known where known.id = ended.id;
         else
@@ -105,7 +107,7 @@ begin
     end loop;
 end;
 $$;
-comment on function worker.settle_ended_leaders is 'Settles a batch of the leaders in worker.ended_leaders.';
+comment on function worker.settle_ended_leaders is 'Settles leaders in worker.ended_leaders, for about a second; the next claim continues.';
 
 create function worker.leader_ended() returns trigger
 language plpgsql security definer set search_path = '' as $$

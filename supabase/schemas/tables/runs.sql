@@ -74,6 +74,8 @@ create index search_runs_running on public.search_runs (user_id) where status = 
 create index search_runs_delayed on public.search_runs (run_after)
     where status = 'pending' and run_after is not null;
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
+create index search_runs_board_organizations on public.search_runs (user_id)
+    where parameters @> '{"board_organizations": true}';
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
@@ -235,7 +237,7 @@ comment on column public.run_events.event is
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
     'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
-    'run: data.reason is late, active, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
+    'run: data.reason is late, active, quota, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
     'unless the user is seen).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is

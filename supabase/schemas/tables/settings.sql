@@ -92,7 +92,7 @@ comment on column worker.settings.inactive_after is
 comment on column worker.settings.inactive_warning is
     'How long before that the event inactive_soon warns.';
 comment on column worker.settings.max_rows_per_request is
-    'Maximum number of runs and saved searches that a user inserts in one transaction, including rejected and '
+    'Maximum number of runs, saved searches and schedules that a user inserts in one transaction, including rejected and '
     'duplicate ones: each takes about a millisecond, in which other users wait.';
 comment on column worker.settings.max_rows_per_service_request is
     'The same with the service key. The owner of the tables has no limit.';
@@ -147,5 +147,5 @@ create table worker.housekeeping (
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
-    'Where retention continues to look for unused organizations: after the one with this id.';
+    'Where the chore continues: after the organization, or the schedule, with this id.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
