@@ -118,13 +118,14 @@ ZONES = [
 ]  # fmt: skip
 
 
+# Years on which the time zone data of Python, of Debian and of each Postgres agree: later ones change with releases.
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_next_slots_are_those_of_the_zone(stack: Endpoints, data: st.DataObject) -> None:
     zone = data.draw(st.sampled_from(ZONES))
     times = data.draw(st.lists(st.times().map(lambda at: at.replace(second=0, microsecond=0)), min_size=1, max_size=6))
     weekdays = data.draw(st.sets(st.integers(1, 7), min_size=1))
-    start = data.draw(st.integers(0, 30 * 366 * 24 * 60)) * timedelta(minutes=1) + datetime(2005, 1, 1, tzinfo=UTC)
+    start = data.draw(st.integers(0, 18 * 365 * 24 * 60)) * timedelta(minutes=1) + datetime(2005, 1, 1, tzinfo=UTC)
     expected = sorted(slot for slot in slots_of_zone(zone, times, [*weekdays], start, 21) if slot > start)[:5]
     with connect(stack.db_url) as connection:
         found, after = [], start
