@@ -45,7 +45,11 @@ _LETTER = f"(?:[^\\W_]|[{_UMLAUT}\u0900-\u109f\u1780-\u17ff])"
 _JOINERS = "-\u2010-\u2015\u2212_/.:*'\u2019\u00b7\u30fb"
 """Signs within words: `front-end`, `CI/CD`, `node.js`, `driver's`, `Entwickler*in`."""
 
-_GAP = "(?:[-\u2010-\u2015\u2212_/\\s]{1,3}|[.:*'\u2019\u00b7\u30fb])"
+_SPACE = "[-\u2010-\u2015\u2212_/\\s]{1,3}"
+_SIGN = "[.:*'\u2019\u00b7\u30fb]"
+_GAP = f"(?:{_SPACE}|{_SIGN})"
+_GAP_AFTER_ABBREVIATION = rf"(?:\.?{_SPACE}|{_SIGN})"
+"""What may be between two words. No text has two ways to match it: with two, the time doubles with each word."""
 _AND = r"(?:\s?[&+]\s?|\s(?:and|und|et|y|e|en)\s)"
 
 # A word of a query: `.NET`, `C++`, `C#`, `R&D` and `AT&T` are one word, `node.js` and `front-end` are two.
@@ -136,8 +140,8 @@ class _Term:
         for before, word in pairwise(words):
             are_numbers = before[-1].isdigit() and word[0].isdigit()
             # `Jr. Developer`, but not `Big data. Engineer wanted`.
-            dot = r"\.?" if len(before) <= _MAX_LENGTH_OF_ABBREVIATION else ""
-            pattern += dot + _GAP + ("" if are_numbers else "?") + _spellings(word)
+            gap = _GAP_AFTER_ABBREVIATION if len(before) <= _MAX_LENGTH_OF_ABBREVIATION else _GAP
+            pattern += gap + ("" if are_numbers else "?") + _spellings(word)
         first = re.escape(words[0][0])
         # `re` searches for the first letter fast if the assertion about what precedes it comes after it.
         self._search = re.compile(first + _start(words[0]) + pattern.removeprefix(first) + _end(words[-1])).search
