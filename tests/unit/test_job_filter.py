@@ -54,6 +54,9 @@ FOUND = [
     ("hr/payroll", "Payroll and HR"),
     ('"Jr. Developer"', "Jr. Developer"),
     ('"Jr. Developer"', "Jr.Developer"),
+    ("verkauf leiter", "Verkaufsleiter"),
+    ('"senior data bases engineer wanted"', "Senior Database-Engineers wanted"),
+    ('"senior front end developer wanted"', "Senior Frontend Developers wanted"),
     ('"St. Louis"', "Nurse in St.  Louis"),
     ("24/7", "24/7"),
     ("ci/cd", "CICD pipelines"),
@@ -264,6 +267,7 @@ def test_long_texts_are_searched_in_linear_time(part: str) -> None:
     [
         (["a"] * 98, "a."),
         (["a"] * 98, "a. "),
+        (["ses"] * 48, "ses"),
     ],
 )
 def test_a_long_phrase_is_compared_with_a_text_in_one_way(words: list[str], part: str) -> None:

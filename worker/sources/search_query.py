@@ -69,6 +69,8 @@ _GENDERS = re.compile(
 _GENDER_ENDING = re.compile(r"(?<=\w{4})(?:[:*_]|/-?|\(-?)in(?:nen)?\b\)?")
 
 _MAX_LENGTH_OF_ABBREVIATION = 3
+_MAX_WORDS_OF_COMPOUND = 3
+"""Most words that may be closed with other endings than their own: `Verkaufsleiter` for `verkauf leiter`."""
 _MIN_LENGTH_WITH_PLURAL = 3
 _MIN_LENGTH_WITH_TRANSCRIPTION = 6
 _MIN_LENGTH_WITH_ROMANCE_PLURAL = 6
@@ -136,12 +138,18 @@ class _Term:
     """A word, or words that follow each other: a phrase or a compound."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        pattern = _spellings(words[0])
+        pattern = ""
         for before, word in pairwise(words):
             are_numbers = before[-1].isdigit() and word[0].isdigit()
             # `Jr. Developer`, but not `Big data. Engineer wanted`.
             gap = _GAP_AFTER_ABBREVIATION if len(before) <= _MAX_LENGTH_OF_ABBREVIATION else _GAP
-            pattern += gap + ("" if are_numbers else "?") + _spellings(word)
+            if are_numbers:
+                pattern += _spellings(before) + gap
+            elif len(words) <= _MAX_WORDS_OF_COMPOUND:
+                pattern += _spellings(before) + gap + "?"
+            else:
+                pattern += _spellings_in_phrase(before, gap)
+        pattern += _spellings(words[-1])
         first = re.escape(words[0][0])
         # `re` searches for the first letter fast if the assertion about what precedes it comes after it.
         self._search = re.compile(first + _start(words[0]) + pattern.removeprefix(first) + _end(words[-1])).search
@@ -210,12 +218,28 @@ def _end(word: str) -> str:
 def _spellings(word: str) -> str:
     """Return a pattern of all spellings of a word: closed, hyphenated and open, singular and plural, `ä` and `ae`."""
     stem, endings = _inflected(word)
+    return _spellings_of_stem(word, stem) + (f"(?:{'|'.join(endings)})" if endings else "")
+
+
+def _spellings_in_phrase(word: str, gap: str) -> str:
+    """Return a pattern of all spellings of a word and the gap behind it. Without a gap, the word has its own ending.
+
+    Of `ses`, both `ses` and `se` are forms, so that with any ending, `sesesses` could be read as such words in several
+    ways, and in twice as many with each word more.
+    """
+    stem, endings = _inflected(word)
+    if not endings:
+        return _spellings(word) + gap + "?"
+    return _spellings_of_stem(word, stem) + f"(?:(?:{'|'.join(endings)}){gap}|{word[len(stem) :]})"
+
+
+def _spellings_of_stem(word: str, stem: str) -> str:
     unit = _TRANSCRIBED_UNIT if len(word) >= _MIN_LENGTH_WITH_TRANSCRIPTION else _UNIT
     units = unit.findall(stem)
     pattern = _spelling(units[0]) if units else ""
     for index, (before, after) in enumerate(pairwise(units), 1):
         pattern += _joint(before, after, index, len(units)) + _spelling(after)
-    return pattern + f"(?:{'|'.join(endings)})" if endings else pattern
+    return pattern
 
 
 def _spelling(unit: str) -> str:
