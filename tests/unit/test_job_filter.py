@@ -296,6 +296,13 @@ def test_words_are_not_looked_up_in_tags_and_addresses() -> None:
     assert match(item, search_term="nurse") is None
 
 
+def test_texts_are_read_as_far_as_they_are_stored() -> None:
+    assert match(job("x " * 200 + "engineer")) is not None
+    assert match(job("x " * 300 + "engineer")) is None
+    assert match(job("Job", description="x " * 20_000 + "engineer")) is not None
+    assert match(job("Job", description="x " * 100_000 + "engineer")) is None
+
+
 @pytest.mark.parametrize(
     ("wanted", "location", "is_match"),
     [

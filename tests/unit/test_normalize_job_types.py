@@ -248,3 +248,8 @@ def test_long_texts_are_read_in_linear_time(part: str) -> None:
     described_job_types(text[:500], text)
     job_types([text])
     assert time.process_time() - started < 1
+
+
+def test_a_title_of_dashes_is_read_in_linear_time() -> None:
+    # In quadratic time, pytest's timeout ends the test.
+    assert described_job_types("Engineer" + "-" * 500_000 + "x - Part-time", "") == ("parttime",)

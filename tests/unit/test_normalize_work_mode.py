@@ -383,3 +383,14 @@ def test_long_texts_are_read_in_linear_time(part: str) -> None:
     mode(text=text)
     mode(title=text[:500], location=text[:500], word=text[:500])
     assert time.process_time() - started < 1
+
+
+# In quadratic time, pytest's timeout ends these tests.
+
+
+def test_a_title_of_dashes_is_read_in_linear_time() -> None:
+    assert mode(title="Engineer" + "-" * 500_000 + "x - Remote") == "remote"
+
+
+def test_a_line_with_many_words_for_the_place_of_work_is_read_in_linear_time() -> None:
+    assert mode(text="office " * 1_000_000 + "x" * 60 + "\nEvery day is new.\nThis is a remote position.") == "remote"

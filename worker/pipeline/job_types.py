@@ -183,7 +183,7 @@ def _numbers(match: re.Match[str]) -> Iterator[float]:
 
 # Titles ---------------------------------------------------------------------------------------------------------------
 
-_SEGMENTS = re.compile(r"[()\[\]{}|,;:\u2022\u00b7]+|\s[-\u2013\u2014]+\s?|\s?[-\u2013\u2014]+\s")
+_SEGMENTS = re.compile(r"[()\[\]{}|,;:\u2022\u00b7]+|\s[-\u2013\u2014]+\s?|(?<![-\u2013\u2014])[-\u2013\u2014]+\s")
 _ANYWHERE_IN_TITLE = re.compile(
     r"\b(?:full[- ]?time|part[- ]?time|vollzeit|teilzeit|(?:voll|teil)-? ?(?:/|und|oder) ?(?:voll|teil)zeit"
     r"|temps (?:plein|partiel)|jornada completa|tempo pieno|werkstudent\w*|working student|minijob|freelancer?|prn"

@@ -38,9 +38,9 @@ def lines_with(
     for cue in cues:
         index = text.find(cue)
         while index >= 0:
-            start, end = text.rfind("\n", 0, index) + 1, text.find("\n", index)
-            end = end if end >= 0 else len(text)
             if is_relevant is None or is_relevant(cue, index):
+                start, end = text.rfind("\n", 0, index) + 1, text.find("\n", index)
+                end = end if end >= 0 else len(text)
                 lines.add((start, end))
                 index = text.find(cue, end)
             else:

@@ -16,7 +16,8 @@ from worker.pipeline.text import BLOCK_TAGS, COMMENT, ENTITY, INLINE_TAGS, TAG, 
 DESCRIPTION_LENGTH = 50_000
 """Most characters of a description. Longer ones are truncated."""
 
-_RAW_LENGTH = 3 * DESCRIPTION_LENGTH
+RAW_LENGTH = 3 * DESCRIPTION_LENGTH
+"""Most characters of a description, with its markup, that are read."""
 
 # An even number of backslashes escapes nothing. Possessive, so that a run of them is matched in linear time.
 _UNESCAPED = r"(?<!\\)((?:\\\\)*)"
@@ -48,7 +49,7 @@ def to_markdown(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    text = raw = visible(text[:_RAW_LENGTH])
+    text = raw = visible(text[:RAW_LENGTH])
     if not _is_html(text) and _is_escaped_html(text):
         text = html.unescape(text)
     text = html_to_markdown(text) if _is_html(text) else _without_inline_tags(text)

@@ -184,7 +184,7 @@ ANSWER = re.compile(r"[-*\u2022\u00b7\s]*(?:yes|no|ja|nein|oui|non|si|nee|sim)\W
 
 # Titles and short values ----------------------------------------------------------------------------------------------
 
-SEGMENTS = re.compile(r"[()\[\]{}|,/;:\u2022\u00b7]+|\s[-\u2013\u2014]+\s?|\s?[-\u2013\u2014]+\s")
+SEGMENTS = re.compile(r"[()\[\]{}|,/;:\u2022\u00b7]+|\s[-\u2013\u2014]+\s?|(?<![-\u2013\u2014])[-\u2013\u2014]+\s")
 _WORK = r"(?:work\w*|role|position|job|option\w*|only|possible|moglich|model\w*|schedule|remote|first|friendly)"
 SEGMENT_MODES = {
     "hybrid": re.compile(

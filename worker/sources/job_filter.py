@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from worker.model import Item
 from worker.pipeline.dates import to_iso
 from worker.pipeline.item_places import item_places
 from worker.pipeline.job_types import job_types_of
+from worker.pipeline.text import clean_line
 from worker.pipeline.urls import clean_url
 from worker.pipeline.work_mode import work_mode
 from worker.sources.parameters import JobParameters
@@ -79,6 +81,7 @@ class JobFilter:
         posted = _time(item.posted_at)
         if self._is_too_old(posted):
             return None
+        item = replace(item, title=clean_line(item.title) or "", location=clean_line(item.location))
         job = JobTexts(item)
         unknown = 0
         for condition in (self._is_in_place, self._has_words, self._has_type, self._is_remote_job):

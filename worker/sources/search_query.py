@@ -10,6 +10,7 @@ from html import unescape
 from itertools import pairwise
 
 from worker.model import Item, Json
+from worker.pipeline.markdown import RAW_LENGTH
 from worker.pipeline.text import TAG
 
 _MAX_LEVELS = 20
@@ -91,8 +92,8 @@ class JobTexts:
 
     @cached_property
     def description(self) -> str:
-        """The description as plain text, with case and accents."""
-        return TAG.sub("\n", unescape(self._item.description or ""))
+        """The description as plain text, with case and accents, as far as `to_markdown` reads it."""
+        return TAG.sub("\n", unescape((self._item.description or "")[:RAW_LENGTH]))
 
     @cached_property
     def everything(self) -> str:
