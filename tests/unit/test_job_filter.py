@@ -282,6 +282,9 @@ def test_a_long_phrase_is_compared_with_a_text_in_one_way(words: list[str], part
     [
         {"description": "<p>You are a&nbsp;<b>nurse</b></p>"},
         {"description": "&lt;p&gt;nurse&lt;/p&gt;"},
+        {"description": "<p>Head <b>N</b>ur<em>se</em></p>"},
+        {"description": "Job<br>nurse<!-- of a <b>ward</b> -->"},
+        {"description": "<ul><li>cook<li>nurse</ul>cleaner"},
         {"organization": "Nurse & Co"},
         {"skills": ("nurse",)},
         {"data": {"departments": [{"name": "Nurses"}], "tags": None}},
@@ -294,6 +297,11 @@ def test_words_are_looked_up_in_all_that_describes_a_job(fields: dict[str, Any])
 def test_words_are_not_looked_up_in_tags_and_addresses() -> None:
     item = job("Job", description='<p class="nurse">Cook</p>', data={"page": "https://example.com/nurse"})
     assert match(item, search_term="nurse") is None
+
+
+def test_a_part_of_a_word_in_a_tag_is_no_word() -> None:
+    assert match(job("Job", description="<p>de<b>sign</b></p>"), search_term="sign") is None
+    assert match(job("Job", description="<p>de<b>sign</b></p>"), search_term="design") is not None
 
 
 def test_texts_are_read_as_far_as_they_are_stored() -> None:
@@ -396,6 +404,7 @@ def test_places_in_fields_of_their_own() -> None:
         ({"location": "Berlin", "description": "<p>This is a fully remote position.</p>"}, True),
         ({"is_remote": True, "work_mode": "Hybrid"}, False),
         ({"work_mode": "OnSite"}, False),
+        ({"location": "Berlin", "description": "<p>This is <strong>not</strong> a remote position.</p>"}, False),
         ({"location": "Berlin, Germany"}, False),
         ({"location": "Germany"}, True),
         ({}, True),

@@ -73,15 +73,24 @@ def clean_line(text: str | None) -> str | None:
 
 def _without_markup(line: str) -> str:
     line = ENTITY.sub(lambda entity: html.unescape(entity[0]), line)
-    line = TAG.sub(_in_place_of_tag, COMMENT.sub(" ", line))
-    return " ".join(visible(line).split())
+    return " ".join(visible(without_tags(line, " ")).split())
 
 
-def _in_place_of_tag(tag: re.Match[str]) -> str:
-    name = tag[2].lower()
-    if name in BLOCK_TAGS or name == "br":
-        return " "
-    return "" if name in INLINE_TAGS else tag[0]
+def without_tags(text: str, line_break: str) -> str:
+    """Return text without comments and HTML tags. Inline tags may be within a word, so that nothing takes their place.
+
+    Args:
+        text: Text without entities.
+        line_break: What takes the place of block tags and `<br>`.
+    """
+
+    def in_place_of(tag: re.Match[str]) -> str:
+        name = tag[2].lower()
+        if name in BLOCK_TAGS or name == "br":
+            return line_break
+        return "" if name in INLINE_TAGS else tag[0]
+
+    return TAG.sub(in_place_of, COMMENT.sub(" ", text))
 
 
 def visible(text: str) -> str:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from worker.model import Item, Json
 from worker.pipeline.markdown import RAW_LENGTH
-from worker.pipeline.text import TAG
+from worker.pipeline.text import without_tags
 
 _MAX_LEVELS = 20
 
@@ -93,7 +93,7 @@ class JobTexts:
     @cached_property
     def description(self) -> str:
         """The description as plain text, with case and accents, as far as `to_markdown` reads it."""
-        return TAG.sub("\n", unescape((self._item.description or "")[:RAW_LENGTH]))
+        return without_tags(unescape((self._item.description or "")[:RAW_LENGTH]), "\n")
 
     @cached_property
     def everything(self) -> str:
