@@ -17,10 +17,14 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
+from pydantic import SecretStr
 
 from tests.support.queue import Row
 from tests.support.site_limits import NOON, TimedDatabase, connect
+from worker.database.queue import open_queue
+from worker.engine.chores import Scheduling
 from worker.local.supabase.stack import Endpoints
+from worker.settings import Settings
 
 # All schedules of a database are fired together.
 pytestmark = pytest.mark.own_stack
@@ -257,6 +261,20 @@ def test_a_caller_that_hangs_does_not_stop_the_others(schedules: Schedules, stac
             assert schedules.fire(on=other)["started"] == 1
         hanging.rollback()
     assert len(schedules.runs(saved)) == 1
+
+
+async def test_a_worker_waits_while_another_caller_holds_what_is_due(schedules: Schedules, stack: Endpoints) -> None:
+    schedules.schedule("13:00")
+    schedules.timed.advance(3600)
+    settings = Settings(supabase_url=stack.url, supabase_service_role_key=SecretStr(stack.service_role_key))
+    async with open_queue(settings) as queue:
+        chore = Scheduling(queue)
+        with psycopg.connect(stack.db_url) as holder:
+            holder.execute("select public.worker_fire_schedules()")
+            assert await chore() > 0
+            holder.rollback()
+        await chore()
+    assert schedules.fire() == {"started": 0, "skipped": 0, "paused": 0, "next_in_seconds": 24 * 3600}
 
 
 def test_missed_slots_become_one_run(schedules: Schedules) -> None:

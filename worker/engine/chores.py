@@ -24,6 +24,8 @@ EMBED_SECONDS = 240
 """Timeout of embedding a batch. A claim lasts five minutes; the rest of them is for saving."""
 MAX_RETRY_PAUSE_SECONDS = 3600
 MAX_SCHEDULING_SECONDS = 60
+HELD_SECONDS = 5
+"""Pause while schedules are due that another caller holds: it may be slow or dead."""
 NEAR_DUPLICATES_BATCH = 20
 
 
@@ -40,10 +42,13 @@ class Scheduling:
     async def __call__(self) -> float:
         """Decide a batch of schedules; return the seconds until the next one is due, at most a minute."""
         fired = await self._queue.fire_schedules()
-        if fired.started or fired.skipped or fired.paused:
+        has_decided = fired.started or fired.skipped or fired.paused
+        if has_decided:
             logger.info(
                 "Schedules: %d runs started, %d slots skipped, %d paused", fired.started, fired.skipped, fired.paused
             )
+        if fired.next_in_seconds == 0 and not has_decided:
+            return HELD_SECONDS
         # Other schedules may be added meanwhile.
         return (
             MAX_SCHEDULING_SECONDS
