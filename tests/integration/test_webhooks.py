@@ -42,6 +42,7 @@ MESSAGES: LiteralString = "select endpoint, payload from worker.webhook_messages
 WAITING: LiteralString = "select count(*) from worker.webhook_messages where due_at is not null"
 DEAD: LiteralString = "select count(*) from worker.webhook_messages where due_at is null and delivered_at is null"
 DELIVERED: LiteralString = "select count(*) from worker.webhook_messages where delivered_at is not null"
+SENDING = {"WORKER_WEBHOOK_SECRETS": f"crm={SECRET}", "WORKER_WEBHOOKS_ALLOW_PRIVATE": "true"}
 EXPIRE: LiteralString = "update worker.webhook_messages set due_at = now() where due_at is not null"
 
 
@@ -504,8 +505,7 @@ async def test_a_worker_that_dies_loses_no_message(
     monkeypatch: pytest.MonkeyPatch, method: str, when: str, times: int,
 ) -> None:  # fmt: skip
     await add(database, receiver.url)
-    settings = {"WORKER_WEBHOOK_SECRETS": f"crm={SECRET}", "WORKER_WEBHOOKS_ALLOW_PRIVATE": "true"}
-    for name, value in settings.items():
+    for name, value in SENDING.items():
         monkeypatch.setenv(name, value)
     source = Listings(kind, ["indeed"], tmp_path / "log", pages=1, records=2)
     run = await enqueue(ada, kind, sites=["indeed"])
@@ -514,7 +514,7 @@ async def test_a_worker_that_dies_loses_no_message(
     # A minute later.
     await database.execute("update worker.leases set expires_at = now() - interval '1 second' where true")
     await database.execute(EXPIRE)
-    await worker_of(stack, source, **settings).once()
+    await worker_of(stack, source, **SENDING).once()
     assert len(receiver.received) == times
     assert len(set(receiver.ids)) == 1
     assert receiver.payloads[0]["data"]["run_id"] == run["id"]
@@ -548,8 +548,7 @@ async def test_a_waiting_worker_sends_what_it_has_finished(
 ) -> None:
     await add(database, receiver.url)
     source = Listings(kind, ["indeed"], tmp_path / "log", pages=1, records=2)
-    settings = {"WORKER_WEBHOOK_SECRETS": f"crm={SECRET}", "WORKER_WEBHOOKS_ALLOW_PRIVATE": "true"}
-    async with worker_of(stack, source, **settings) as worker:
+    async with worker_of(stack, source, **SENDING) as worker:
         working = asyncio.create_task(worker.run())
         await enqueue(ada, kind, sites=["indeed"])
         assert await asyncio.to_thread(receiver.has_received.wait, 30)
@@ -557,6 +556,40 @@ async def test_a_waiting_worker_sends_what_it_has_finished(
         await working
     assert len(receiver.received) == 1
     assert await scalar(database, DELIVERED) == 1
+
+
+async def test_once_waits_for_the_requests_that_it_has_begun(
+    stack: Endpoints, database: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.engine.webhooks.BUSY_SECONDS", 0)
+    monkeypatch.setattr("worker.engine.webhooks.CLOSE_SECONDS", 0)
+    receiver.may_answer.clear()
+    await add(database, receiver.url)
+    await write(database)
+    working = asyncio.create_task(worker_of(stack, **SENDING).once())
+    assert await asyncio.to_thread(receiver.has_received.wait, 30)
+    # The receiver is slow, by a second here. Nothing else is there to wait for.
+    await asyncio.wait([working], timeout=1)
+    receiver.may_answer.set()
+    await working
+    assert await scalar(database, DELIVERED) == len(receiver.received) == 1
+
+
+async def test_a_stop_ends_that_wait(
+    stack: Endpoints, database: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.engine.worker.FINISH_SECONDS", 1000)
+    monkeypatch.setattr("worker.http.webhooks.TIMEOUT_SECONDS", 1000)
+    receiver.may_answer.clear()
+    await add(database, receiver.url)
+    await write(database)
+    worker = worker_of(stack, **SENDING)
+    async with asyncio.timeout(60):
+        working = asyncio.create_task(worker.once())
+        assert await asyncio.to_thread(receiver.has_received.wait, 30)
+        worker.stop()
+        await working
+    assert await scalar(database, WAITING) == 1
 
 
 # The operator -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from worker.database.answers import AttemptResult, WebhookMessage
 from worker.database.queue import Queue
 from worker.http import HttpSettings
-from worker.http.webhooks import UndeliveredError, WebhookHttp, open_webhook_http
+from worker.http.webhooks import TIMEOUT_SECONDS, UndeliveredError, WebhookHttp, open_webhook_http
 from worker.model import Json
 from worker.settings import Settings
 
@@ -29,6 +29,9 @@ IDLE_SECONDS = 10
 BUSY_SECONDS = 2
 """The same while requests are running."""
 CLOSE_SECONDS = 2
+"""How long running requests may take after a stop."""
+FINISH_SECONDS = TIMEOUT_SECONDS + 5
+"""The same for a worker that ends by itself: a whole attempt, and saving its result."""
 
 
 def signed_headers(secrets: Sequence[str], message_id: str, body: str) -> dict[str, str]:
@@ -95,10 +98,15 @@ class Delivering:
             timeout=min(pause_seconds, BUSY_SECONDS),
             return_when=asyncio.FIRST_COMPLETED,
         )
-        ended = [self._serving.pop(endpoint) for endpoint, task in [*self._serving.items()] if task.done()]
-        for task in ended:
-            task.result()
+        self._take_ended()
         return 0
+
+    async def finish(self) -> float:
+        """Wait until the running requests have ended; begin none. Return the seconds until the next call."""
+        if self._serving:
+            await asyncio.wait(self._serving.values())
+            self._take_ended()
+        return IDLE_SECONDS
 
     async def close(self) -> None:
         """Give running requests a moment to end, then cancel them: another worker sends these messages again."""
@@ -107,6 +115,11 @@ class Delivering:
         for task in self._serving.values():
             task.cancel()
         await asyncio.gather(*self._serving.values(), return_exceptions=True)
+
+    def _take_ended(self) -> None:
+        ended = [self._serving.pop(endpoint) for endpoint, task in [*self._serving.items()] if task.done()]
+        for task in ended:
+            task.result()
 
     async def _begin(self) -> float:
         free = self._secrets.keys() - self._serving.keys()

@@ -21,7 +21,7 @@ from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
-from worker.engine.webhooks import open_delivering
+from worker.engine.webhooks import FINISH_SECONDS, open_delivering
 from worker.http import HttpSettings, open_http
 from worker.pipeline.duplicates import are_duplicates
 from worker.settings import Settings
@@ -188,6 +188,7 @@ class Worker:
             kinds = frozenset(source.kind for source in self._sources)
             background, on_new_items = self._background(queue, embedder)
             sending = [] if delivering is None else [Background({SENDING: delivering})]
+            finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
             chores = [background, *sending]
             # Apart from the others, because embedding a batch may take minutes.
             scheduling = Background({"Firing schedules": Scheduling(queue)})
@@ -200,7 +201,7 @@ class Worker:
             loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
             if self._stops:
                 return
-            self._working = *chores, scheduling, loop
+            self._working = *chores, *finishing, scheduling, loop
             with self._stopped_by_signals():
                 beside = []
                 if options.until_empty and options.max_runs is None:
@@ -217,7 +218,7 @@ class Worker:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
                 if options.until_empty:
-                    await _last_round(chores, options, clock() - began_at)
+                    await _last_round(chores, finishing, options, clock() - began_at)
 
     def _about(self) -> WorkerInfo:
         sites: defaultdict[str, list[str]] = defaultdict(list)
@@ -265,10 +266,14 @@ class Worker:
                 events.remove_signal_handler(number)
 
 
-async def _last_round(chores: Iterable[Background], options: LoopOptions, passed_seconds: float) -> None:
-    """Do what is due, in the time that is left; without a limit, one batch of each chore."""
+async def _last_round(
+    chores: Iterable[Background], finishing: Iterable[Background], options: LoopOptions, passed_seconds: float
+) -> None:
+    """Do what is due, in the time that is left; without a limit, one batch of each chore, to its end."""
     if options.max_seconds is None:
         await asyncio.gather(*(each.work_off(LAST_ROUND_SECONDS, rounds=1) for each in chores))
+        await asyncio.gather(*(each.work_off(FINISH_SECONDS) for each in finishing))
     else:
+        # A chore is due until what it has begun has ended.
         seconds = options.max_seconds - EXIT_SECONDS - passed_seconds
         await asyncio.gather(*(each.work_off(seconds) for each in chores))
