@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import time
@@ -556,6 +557,28 @@ async def test_a_waiting_worker_sends_what_it_has_finished(
         await working
     assert len(receiver.received) == 1
     assert await scalar(database, DELIVERED) == 1
+
+
+async def test_endpoints_whose_results_cannot_be_saved_are_all_taken_note_of(
+    stack: Endpoints, database: Connection, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = asyncio.Barrier(2)
+
+    async def refuse(*_: object) -> None:
+        await together.wait()
+        raise CallRefusedError("not saved", status=400, code=None)
+
+    monkeypatch.setattr("worker.database.queue.Queue.save_webhooks", refuse)
+    unnoticed: list[Row] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unnoticed.append(context))
+    for name in ("crm", "other"):
+        await add(database, receiver.url, name=name)
+        await write(database, name=name)
+    async with sender(stack, f"crm={SECRET},other={SECRET}") as delivering:
+        with pytest.raises(CallRefusedError, match="not saved"):
+            await send_due(delivering)
+    gc.collect()
+    assert unnoticed == []
 
 
 async def test_once_waits_for_the_requests_that_it_has_begun(

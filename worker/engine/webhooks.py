@@ -117,9 +117,13 @@ class Delivering:
         await asyncio.gather(*self._serving.values(), return_exceptions=True)
 
     def _take_ended(self) -> None:
+        """Forget the endpoints that have been served; raise the first error after the others are logged."""
         ended = [self._serving.pop(endpoint) for endpoint, task in [*self._serving.items()] if task.done()]
-        for task in ended:
-            task.result()
+        errors = [error for task in ended if (error := task.exception()) is not None]
+        for error in errors[1:]:
+            logger.error("Results of webhooks are lost: %s", error)
+        if errors:
+            raise errors[0]
 
     async def _begin(self) -> float:
         free = self._secrets.keys() - self._serving.keys()
