@@ -7425,6 +7425,9 @@ returns void
 language plpgsql security definer set search_path = '' as $$
 declare
     max_endpoints constant integer := 20;
+    violated text;
+    missing text;
+    reason text;
 begin
     insert into worker.webhook_endpoints as endpoint (name, url, events, description, created_at)
     values (worker_add_webhook.name, worker_add_webhook.url, worker_add_webhook.events,
@@ -7436,7 +7439,22 @@ begin
         raise sqlstate '22023' using message = format('at most %s endpoints are possible: remove one', max_endpoints);
     end if;
 exception when check_violation or not_null_violation then
-    raise sqlstate '22023' using message = 'name, url, events or description is not valid: see worker.webhook_endpoints';
+    get stacked diagnostics violated = constraint_name, missing = column_name;
+    reason := case coalesce(nullif(missing, ''), substr(violated, length('webhook_endpoints_') + 1))
+        when 'name' then
+            'name must be 1 to 63 small letters, digits, hyphens and underscores, beginning with a letter or a digit'
+        when 'url' then
+            'url must be an address such as https://example.com/hooks, without a user, a password and a #fragment, of at '
+            'most 2000 characters'
+        when 'events' then
+            'events must be one or more of run.finished, run.failed, search.new_items, schedule.paused, '
+            'schedule.inactive_soon'
+        when 'description' then 'description must be a text of at most 500 characters'
+    end;
+    if reason is null then
+        raise;
+    end if;
+    raise sqlstate '22023' using message = reason;
 end;
 $$;
 comment on function public.worker_add_webhook is

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import pytest
+from postgrest.exceptions import APIError
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
@@ -28,12 +29,12 @@ from tests.support.site_limits import NOON, TimedDatabase
 from tests.support.stack import SignIn, worker_environment
 from tests.support.stopping_worker import stopped
 from tests.support.workers import run_command, worker_of
-from worker.cli.webhooks import EVENTS
 from worker.database.queue import open_queue
 from worker.engine.webhooks import Delivering, open_delivering
 from worker.errors import CallRefusedError
 from worker.http import HttpSettings
 from worker.local.supabase.stack import Endpoints
+from worker.model import WEBHOOK_EVENTS as EVENTS
 from worker.settings import Settings
 
 # Every worker with a secret sends the messages of all tests.
@@ -618,25 +619,35 @@ async def test_a_stop_ends_that_wait(
 # The operator -------------------------------------------------------------------------------------------------------
 
 
+A_NAME = "name must be 1 to 63 small letters, digits, hyphens and underscores"
+A_URL = "url must be an address such as https://example.com/hooks, without a user, a password and a #fragment"
+AN_EVENT = f"events must be one or more of {', '.join(EVENTS)}"
+
+
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "allowed"),
     [
-        {"name": "Not A Name"},
-        {"name": None},
-        {"url": "ftp://example.com"},
-        {"url": "https://user:password@example.com"},
-        {"url": "https://example.com/#x"},
-        {"url": "https://"},
-        {"events": []},
-        {"events": ["run.started"]},
-        {"description": "x" * 501},
+        ({"name": "Not A Name"}, A_NAME),
+        ({"name": None}, A_NAME),
+        ({"url": "ftp://example.com"}, A_URL),
+        ({"url": "https://user:password@example.com"}, A_URL),
+        ({"url": "https://example.com/#x"}, A_URL),
+        ({"url": "https://"}, A_URL),
+        ({"url": f"https://example.com/{'x' * 2000}"}, A_URL),
+        ({"url": None}, A_URL),
+        ({"events": []}, AN_EVENT),
+        ({"events": ["run.started"]}, AN_EVENT),
+        ({"events": None}, AN_EVENT),
+        ({"description": "x" * 501}, "description must be a text of at most 500 characters"),
     ],
 )
-async def test_an_endpoint_that_is_not_valid(service: AsyncClient, wrong: Row) -> None:
+async def test_an_endpoint_that_is_not_valid(service: AsyncClient, wrong: Row, allowed: str) -> None:
     valid = {"name": "crm", "url": "https://example.com/hooks?a=1", "events": ["run.finished"], "description": "x"}
     await call(service, "worker_add_webhook", **valid)
-    with pytest.raises(Exception, match="not valid"):
+    with pytest.raises(APIError) as raised:
         await call(service, "worker_add_webhook", **valid | wrong)
+    assert raised.value.code == "22023"
+    assert str(raised.value.message).startswith(allowed)
 
 
 async def test_at_most_twenty_endpoints(stack: Endpoints) -> None:
@@ -701,7 +712,9 @@ async def test_the_commands(stack: Endpoints, database: Connection, receiver: Re
     assert (listed["name"], listed["waiting"], listed["secrets"]) == ("crm", 1, 2)
     assert receiver.secret not in json.dumps(listed)
     assert "crm" in (await command("list"))[1]
-    assert (await command("add", "crm", "ftp://nowhere"))[0] == 2
+    assert await command("add", "crm", receiver.url, "--events", "run.start") == (2, "", f"Refused: {AN_EVENT}\n")
+    told = (await command("add", "--help"))[1]
+    assert [event for event in EVENTS if event not in told] == []
     assert (await command("remove", "crm"))[0] == 0
     assert await scalar(database, "select count(*) from worker.webhook_messages") == 0
     assert (await command("remove", "crm"))[0] == 2

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from postgrest.exceptions import APIError
-
 from worker.cli.collection_file import CollectionFile, read_collection_file
 from worker.cli.terminal import collections_table, open_console
-from worker.cli.usage import WrongUseError
+from worker.cli.usage import WrongUseError, refusal_in_words
 from worker.database.queue import Queue, open_queue
 from worker.errors import CallRefusedError, QueueError
 from worker.printable import complain, say
@@ -34,8 +32,7 @@ async def apply(settings: Settings, path: Path) -> int:
         return EXIT_USAGE
     except QueueError as error:
         if isinstance(error, CallRefusedError) and error.code == WRONG_ARGUMENT:
-            refusal = error.__cause__
-            complain(f"{path}: {refusal.message if isinstance(refusal, APIError) else error}")
+            complain(f"{path}: {refusal_in_words(error)}")
             return EXIT_USAGE
         complain(f"The queue cannot be used: {error}")
         return EXIT_FAILURE

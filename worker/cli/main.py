@@ -18,6 +18,7 @@ from uuid import UUID
 from worker.cli.log import prepare_last_resort
 from worker.cli.weekly import times_of_day, weekdays
 from worker.errors import SettingsError
+from worker.model import WEBHOOK_EVENTS
 from worker.printable import complain, printable_lines, say
 from worker.settings import SearchSettings, Settings, forget_environment
 from worker.version import DISTRIBUTION, __version__
@@ -280,7 +281,8 @@ def _add_webhook_commands(commands: argparse._SubParsersAction[_Parser]) -> None
     add = actions.add_parser("add", help="add an endpoint, or change the one of that name and enable it")
     _add_endpoint(add)
     add.add_argument("url", metavar="URL", help="where the messages are sent, such as https://example.com/hooks")
-    add.add_argument("--events", type=_words, metavar="EVENT,...", help="which events (default: all)")
+    events = ", ".join(WEBHOOK_EVENTS)
+    add.add_argument("--events", type=_words, metavar="EVENT,...", help=f"some of {events} (default: all)")
     add.add_argument("--description", help="a note for people")
     add.set_defaults(command=_webhooks, action=_add_webhook)
 
@@ -543,7 +545,7 @@ def _webhooks(options: argparse.Namespace) -> int:
 def _add_webhook(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:
     from worker.cli import webhooks
 
-    return webhooks.add(settings, options.name, options.url, options.events or webhooks.EVENTS, options.description)
+    return webhooks.add(settings, options.name, options.url, options.events or WEBHOOK_EVENTS, options.description)
 
 
 def _list_webhooks(options: argparse.Namespace, settings: Settings, _: HttpSettings) -> Coroutine[Any, Any, int]:

@@ -1,9 +1,12 @@
-"""Arguments that name a source or a site."""
+"""Wrong arguments: those that name a source or a site, and those that the database refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from postgrest.exceptions import APIError
+
+from worker.errors import QueueError
 from worker.sources import Source
 
 
@@ -35,3 +38,9 @@ def site_named(source: Source, site: str | None) -> str:
         return site
     problem = "is required" if site is None else f"{site!r} is not a site of {source.name}"
     raise WrongUseError(f"--site: {problem}; allowed: {', '.join(source.sites)}")
+
+
+def refusal_in_words(error: QueueError) -> str:
+    """Return why the database refused a call, in its own words where there are any."""
+    refusal = error.__cause__
+    return refusal.message if isinstance(refusal, APIError) and refusal.message else str(error)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from rich.table import Table
 
 from worker.cli.terminal import cell, local_time, open_console
-from worker.cli.usage import WrongUseError
+from worker.cli.usage import WrongUseError, refusal_in_words
 from worker.database.queue import Queue, open_queue
 from worker.engine.webhooks import send
 from worker.errors import CallRefusedError, QueueError
@@ -25,7 +25,6 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 2
 WRONG_ARGUMENT = "22023"
 
-EVENTS = ("run.finished", "run.failed", "search.new_items", "schedule.paused", "schedule.inactive_soon")
 TEST_EVENT = "webhook.test"
 
 SECRET_BYTES = 32
@@ -195,6 +194,8 @@ async def _with_queue(settings: Settings, command: Callable[[Queue], Awaitable[i
         complain(str(error))
         return EXIT_USAGE
     except QueueError as error:
-        complain(f"Refused: {error}")
-        is_wrong = isinstance(error, CallRefusedError) and error.code == WRONG_ARGUMENT
-        return EXIT_USAGE if is_wrong else EXIT_FAILURE
+        if isinstance(error, CallRefusedError) and error.code == WRONG_ARGUMENT:
+            complain(f"Refused: {refusal_in_words(error)}")
+            return EXIT_USAGE
+        complain(f"The queue cannot be used: {error}")
+        return EXIT_FAILURE
