@@ -1,0 +1,309 @@
+"""Measures what many users at once see: each enqueues, watches, pages, cancels and re-runs searches.
+
+Everything is real but the job boards, which are on loopback: the database, the users' clients and subscriptions, and
+the workers. All of it shares the processors of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from supabase import AsyncClient
+
+from tools.processes import ready, running
+from worker.database.changes import Binding, Change, Subscribed, changes
+from worker.database.client import open_client
+from worker.database.user import FINAL_STATUSES
+
+TERMS = [f"{level} {job}" for level in ("junior", "senior", "lead", "staff") for job in (
+    "engineer", "designer", "manager", "nurse", "teacher", "driver", "analyst", "writer", "cook", "welder",
+)]  # fmt: skip
+SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
+RESULTS_WANTED = 40
+LATENCY_MS = 250
+"""Delay of each answer of the job boards."""
+
+SIGN_INS_AT_ONCE = 4
+"""Each computes a slow hash of a password."""
+PAUSE_SECONDS = (5, 30)
+"""What a user reads before the next search."""
+CANCELLED, RE_RUN = 0.1, 0.2
+"""Shares of the searches that are cancelled, and run again."""
+CANCELLED_AFTER_SECONDS = (0.5, 4)
+PAGES = 3
+REQUEST_SECONDS = 30
+END_SECONDS = 300
+"""A run that has not ended by then is an error."""
+
+console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the users saw.
+
+    Attributes:
+        seconds: Durations by what they are of.
+        requests: Number of requests by kind.
+        statuses: Number of runs by their final status.
+        errors: Number of errors by kind.
+    """
+
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    requests: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    async def timed(self, kind: str, request: Awaitable[T]) -> T | None:
+        """Await a request and note its duration. Return None if it failed."""
+        self.requests[kind] += 1
+        started = time.monotonic()
+        try:
+            answer = await request
+        except Exception as error:  # noqa: BLE001 (every error is counted and shown)
+            self.errors[f"{kind}: {type(error).__name__}: {error}"[:150]] += 1
+            return None
+        self.seconds[kind].append(time.monotonic() - started)
+        return answer
+
+
+class BusyUser:
+    """A signed-in user with one subscription to the runs of the account, as a frontend has.
+
+    Args:
+        client: The client of the user.
+        measured: Where figures are noted.
+        chance: What the user does.
+    """
+
+    def __init__(self, client: AsyncClient, measured: Measured, chance: random.Random) -> None:
+        self._client = client
+        self._measured = measured
+        self._chance = chance
+        self._ended: dict[str, Row] = {}
+        self._changed = asyncio.Condition()
+
+    async def watch(self, url: str, key: str, user_id: str, is_subscribed: asyncio.Event) -> None:
+        """Follow the runs of the user, and note how long each change was under way."""
+
+        async def token() -> str:
+            session = await self._client.auth.get_session()
+            assert session is not None
+            return session.access_token
+
+        bindings = [Binding("search_runs", filter=f"user_id=eq.{user_id}")]
+        async with aclosing(changes(url, key, bindings, access_token=token)) as events:
+            async for event in events:
+                if isinstance(event, Subscribed):
+                    is_subscribed.set()
+                elif isinstance(event, Change):
+                    sent_at = datetime.fromisoformat(event.commit_timestamp)
+                    self._measured.seconds["commit to event"].append((datetime.now(UTC) - sent_at).total_seconds())
+                    if event.record.get("status") in FINAL_STATUSES:
+                        async with self._changed:
+                            self._ended[event.record["id"]] = event.record
+                            self._changed.notify_all()
+
+    async def search_until(self, deadline: float) -> None:
+        """Search, read and search again, until the time of the event loop."""
+        clock = asyncio.get_running_loop().time
+        while (pause := self._chance.uniform(*PAUSE_SECONDS)) < deadline - clock():
+            await asyncio.sleep(pause)
+            run = await self._enqueue()
+            if run is None:
+                continue
+            if self._chance.random() < CANCELLED:
+                await asyncio.sleep(self._chance.uniform(*CANCELLED_AFTER_SECONDS))
+                await self._rpc("cancel", "cancel_search", {"run_id": run["id"]})
+            await self._read(run)
+            if self._chance.random() < RE_RUN:
+                again = await self._rpc("insert", "rerun_search", {"run_id": run["id"]})
+                if again is not None:
+                    await self._read(again)
+
+    async def _enqueue(self) -> Row | None:
+        sites = self._chance.sample(SITES, 3)
+        parameters = {
+            "search_term": self._chance.choice(TERMS),
+            "sites": sites,
+            "country": "usa",
+            "results_wanted": RESULTS_WANTED,
+        }
+        run: Row | None = await self._rpc("insert", "enqueue_search", {"kind": "jobs", "parameters": parameters})
+        return run
+
+    async def _read(self, run: Row) -> None:
+        """Wait for the end of a run, then read its first pages."""
+        ended = run if run["status"] in FINAL_STATUSES else await self._end_of(run["id"])
+        if ended is None:
+            self._measured.errors["no event of the end of a run"] += 1
+            return
+        self._measured.statuses[ended["status"]] += 1
+        if ended["started_at"] is not None:
+            waited = datetime.fromisoformat(ended["started_at"]) - datetime.fromisoformat(ended["created_at"])
+            self._measured.seconds["wait for a worker"].append(waited.total_seconds())
+        took = datetime.fromisoformat(ended["completed_at"]) - datetime.fromisoformat(ended["created_at"])
+        self._measured.seconds["insert to end"].append(took.total_seconds())
+        for page in range(1, PAGES + 1):
+            await self._rpc("page of items", "page_of_run_items", {"run_id": run["id"], "page": page})
+
+    async def _end_of(self, run_id: str) -> Row | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS), self._changed:
+                await self._changed.wait_for(lambda: run_id in self._ended)
+        return self._ended.get(run_id)
+
+    async def _rpc(self, kind: str, function: str, arguments: Row) -> Any:
+        answer = await self._measured.timed(kind, self._client.rpc(function, arguments).execute())
+        return None if answer is None else answer.data
+
+
+async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> None:
+    """Start everything, let the users search, and print the figures."""
+    log = folder / "log"
+    measured = Measured()
+    async with AsyncExitStack() as resources:
+
+        async def start(*command: str, **environment: str) -> asyncio.subprocess.Process:
+            return await resources.enter_async_context(running(*command, log=log, **environment))
+
+        stack_process = await start("worker", "local", "--json", "--port", "0", "--data", str(folder / "data"))
+        boards_process = await start("worker.local.boards", "--json", "--latency-ms", str(LATENCY_MS))
+        stack, boards = await ready(stack_process), await ready(boards_process)
+        environment = {
+            "SUPABASE_URL": stack["url"],
+            "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
+            "JOBSPY_PROXIES": boards["proxy_url"],
+            "JOBSPY_CA_CERT": boards["ca_cert"],
+            "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
+            "WORKER_LOG_FORMAT": "json",
+            "WORKER_LOG_LEVEL": "WARNING",
+        }
+        console.print(f"Signing in {users} users.")
+        busy = await resources.enter_async_context(signed_in(stack, users, measured))
+        processes = [await start("worker", "run", WORKER_ID=f"worker-{n}", **environment) for n in range(workers)]
+
+        console.print(f"{users} users search for {seconds:g} s, {workers} workers.")
+        roots = {"local stack": [stack_process.pid], "boards": [boards_process.pid], "users": [os.getpid()]}
+        roots["workers"] = [process.pid for process in processes]
+        before = cpu_seconds(roots)
+        started = time.monotonic()
+        deadline = asyncio.get_running_loop().time() + seconds
+        await asyncio.gather(*(user.search_until(deadline) for user in busy))
+        elapsed = time.monotonic() - started
+        after = cpu_seconds(roots)
+    print_figures(measured, elapsed, {part: after[part] - before[part] for part in after})
+
+
+@asynccontextmanager
+async def signed_in(stack: dict[str, str], count: int, measured: Measured) -> AsyncIterator[Sequence[BusyUser]]:
+    """Sign users up, and subscribe each to the runs of the account."""
+    at_once = asyncio.Semaphore(SIGN_INS_AT_ONCE)
+    watching: list[asyncio.Task[None]] = []
+
+    async def opened(resources: AsyncExitStack, number: int) -> BusyUser:
+        async with at_once:
+            client = await resources.enter_async_context(
+                open_client(stack["url"], stack["anon_key"], timeout_seconds=REQUEST_SECONDS)
+            )
+            await client.auth.sign_up({"email": f"user-{number}@example.com", "password": "correct horse battery"})
+            session = await client.auth.get_session()
+            assert session is not None
+            user = BusyUser(client, measured, random.Random(number))  # noqa: S311 (repeatable, not secret)
+            is_subscribed = asyncio.Event()
+            watch = user.watch(stack["url"], stack["anon_key"], session.user.id, is_subscribed)
+            watching.append(asyncio.create_task(watch))
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await is_subscribed.wait()
+            return user
+
+    async with AsyncExitStack() as resources:
+        try:
+            yield await asyncio.gather(*(opened(resources, number) for number in range(count)))
+            failed = [task for task in watching if task.done()]
+            measured.errors["subscription ended"] += len(failed)
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+
+
+def cpu_seconds(roots: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return the processor time that each part has used; that of the database apart from the stack that started it."""
+    used = dict.fromkeys(["database", *roots], 0.0)
+    for part, pids in roots.items():
+        for process in chain.from_iterable(tree(pid) for pid in pids):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                is_database = part == "local stack" and process.name() == "postgres"
+                # With that of its children that have ended.
+                used["database" if is_database else part] += sum(process.cpu_times()[:4])
+    return used
+
+
+def tree(pid: int) -> Iterator[psutil.Process]:
+    """Yield a process and its descendants; of this process, itself alone."""
+    process = psutil.Process(pid)
+    yield process
+    if pid != os.getpid():
+        yield from process.children(recursive=True)
+
+
+def print_figures(measured: Measured, elapsed: float, cpu: Mapping[str, float]) -> None:
+    """Print the figures as tables."""
+    table = Table("what", title="Seconds", title_justify="left")
+    for heading in ("p50", "p95", "most", "number"):
+        table.add_column(heading, justify="right")
+    for kind, values in measured.seconds.items():
+        cuts = statistics.quantiles([*values, *values], n=20)
+        table.add_row(
+            kind, f"{statistics.median(values):.3f}", f"{cuts[18]:.3f}", f"{max(values):.3f}", f"{len(values):,}"
+        )
+    console.print(table)
+    console.print("Requests: " + ", ".join(f"{count:,} {kind}" for kind, count in measured.requests.items()))
+    console.print("Runs: " + ", ".join(f"{count:,} {status}" for status, count in measured.statuses.most_common()))
+    used = ", ".join(f"{part} {seconds / elapsed:.0%}" for part, seconds in cpu.items())
+    console.print(f"Processor time, of one core, for {elapsed:.0f} s: {used}")
+    console.print(f"Errors: {measured.errors.total()}")
+    for error, count in measured.errors.most_common(20):
+        if count:
+            console.print(f"  {count:,} {error}")
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/users", description=__doc__)
+    parser.add_argument("--users", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--workers", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=600, help="how long they search (default: %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root, Postgres runs as another user
+        asyncio.run(measure(folder, users=options.users, workers=options.workers, seconds=options.seconds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
