@@ -541,6 +541,9 @@ isOneToOne: true
 "usual_search_seconds":
 { Args: { "site": string }; Returns: number
                            },
+"worker_activity":
+{ Args: { "most"?: number }; Returns: Json
+                           },
 "worker_add_webhook":
 { Args: { "description"?: string,"events": (string)[],"name": string,"url": string }; Returns: undefined
                            },

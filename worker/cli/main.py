@@ -124,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
     local.set_defaults(command=_local)
 
+    top = commands.add_parser("top", help="show live what the workers do; in a pipe once, as plain text")
+    top.add_argument(
+        "--interval", type=at_least(1), default=2, metavar="SECONDS", help="how often it is read (default: 2)"
+    )
+    top.set_defaults(command=_top)
+
     _add_source_commands(commands)
     _add_file_commands(commands)
     _add_user_commands(commands)
@@ -374,6 +380,13 @@ def _reprocess(options: argparse.Namespace) -> int:
         return EXIT_FAILURE
     say(f"Pages: {done.pages}, failed: {done.failed}. Items: {done.items}, invalid: {done.invalid}")
     return 0
+
+
+def _top(options: argparse.Namespace) -> int:
+    from worker.cli.top import top
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    return asyncio.run(top(Settings(), interval_seconds=options.interval))
 
 
 def _sources(options: argparse.Namespace) -> int:

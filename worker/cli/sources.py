@@ -106,7 +106,7 @@ def sources_table(known: Sequence[Source], health: Mapping[str, Health] | None) 
     for source in known:
         for site in source.sites:
             how = "" if health is None else health_in_words(health.get(site))
-            limits = _site_limits_in_words(source, site)
+            limits = site_limits_in_words(source, site)
             table.add_row(*map(cell, (source.name, source.kind, site, credentials_in_words(source), limits, how)))
     return table
 
@@ -119,7 +119,8 @@ def credentials_in_words(source: Source) -> str:
     return "; ".join([*parts, *(["the user's account"] if source.needs_account else [])]) or "none needed"
 
 
-def _site_limits_in_words(source: Source, site: str) -> str:
+def site_limits_in_words(source: Source, site: str) -> str:
+    """Return the limits of each bucket of a site, such as `25 requests a minute`."""
     parts = []
     for bucket, limits in limits_of(source, site).items():
         words = limits_in_words(limits)

@@ -121,6 +121,11 @@ class Queue:
         rows: list[dict[str, Json]] = await self._call("worker_site_health", patience_seconds=patience_seconds)
         return rows
 
+    async def activity(self, *, patience_seconds: float) -> dict[str, Any]:
+        """Return what happens at this moment: living workers, running runs, what ended lately."""
+        answer: dict[str, Any] = await self._call("worker_activity", patience_seconds=patience_seconds)
+        return answer
+
     async def claim(
         self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = (), about: WorkerInfo | None = None
     ) -> list[Run]:

@@ -59,7 +59,7 @@ begin
               'worker_finish_site', 'worker_finish_run', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
-              'worker_site_health', 'worker_status', 'worker_fire_schedules', 'worker_apply_collections',
+              'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
               'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks')
     loop

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from postgrest import APIError, CountMethod, SyncPostgrestClient
 from supabase import AsyncClient
@@ -57,10 +57,12 @@ def texts(stack: Endpoints, tables: psycopg.Connection) -> Iterator[SyncPostgres
 
 
 @given(value=any_text, other=any_text)
+@example(value=" ", other="")
 @settings(deadline=None, max_examples=40)
 def test_any_text_selects_its_row(texts: SyncPostgrestClient, value: str, other: str) -> None:
     table = texts.table("texts")
-    decoy = value + "x" if value == other else other
+    # Postgrest-py does not quote white space in a list, and PostgREST drops it behind the parenthesis.
+    decoy = value + "x" if value.strip() == other.strip() else other
     table.upsert([{"id": 1, "value": value}, {"id": 2, "value": decoy}]).execute()
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     for query in (
