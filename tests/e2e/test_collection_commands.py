@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.stack import worker_environment
-from tests.support.workers import run_command
+from tests.support.commands import run_command
 from worker.cli.collection_file import DEFAULT_OWNER
 from worker.local.supabase.stack import Endpoints
 

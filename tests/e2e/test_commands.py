@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.support.workers import run_command
+from tests.support.commands import run_command
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.supabase.stack import Endpoints
 

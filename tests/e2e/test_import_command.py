@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.stack import worker_environment
-from tests.support.workers import run_command
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.supabase.stack import Endpoints
 

@@ -7,7 +7,8 @@ import os
 import psycopg
 import pytest
 
-from tests.support.workers import drain, run_command
+from tests.support.commands import run_command
+from tests.support.workers import drain
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.boards import Boards
 from worker.local.supabase.stack import Endpoints

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.integration.test_schedules import Schedules
+from tests.support.commands import run_command
 from tests.support.database import Connection, rows, scalar
 from tests.support.listings import Listings
 from tests.support.queue import Row, call, claim, enqueue, lease, search, start_site, user_id
@@ -28,7 +29,7 @@ from tests.support.receiver import OTHER_SECRET, SECRET, Receiver, running_recei
 from tests.support.site_limits import NOON, TimedDatabase
 from tests.support.stack import SignIn, worker_environment
 from tests.support.stopping_worker import stopped
-from tests.support.workers import run_command, worker_of
+from tests.support.workers import worker_of
 from worker.database.queue import open_queue
 from worker.engine.webhooks import Delivering, open_delivering
 from worker.errors import CallRefusedError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,12 +23,6 @@ from worker.sources import Source
 def worker_of(stack: Endpoints, *sources: Source, **settings: object) -> Worker:
     """A worker in this process; settings by their environment variables."""
     return Worker(Settings.model_validate(worker_environment(stack) | settings), sources=sources)
-
-
-def run_command(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the worker."""
-    command_line = [sys.executable, "-m", "worker", *arguments]
-    return subprocess.run(command_line, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 class WorkerProcess:
