@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.stack import worker_environment
 from tests.support.commands import run_command
+from tests.support.saved_searches import while_the_name_is_saved
+from tests.support.stack import worker_environment
 from worker.cli.collection_file import DEFAULT_OWNER
 from worker.local.supabase.stack import Endpoints
 
@@ -96,3 +97,20 @@ def test_a_missing_file_and_a_wrong_key(environment: dict[str, str], stack: Endp
         assert (answer.returncode, answer.stdout) == (1, "")
         assert "The queue cannot be used: " in answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+def test_a_name_that_the_user_has_just_saved_is_refused(environment: dict[str, str], stack: Endpoints) -> None:
+    path = Path(environment["UK"])
+    path.write_text('namespace = "race"\n')
+    assert run_command(environment, "collections", "apply", str(path)).returncode == 0
+    path.write_text(FILE.replace('"uk"', '"race"'))
+    answer = while_the_name_is_saved(
+        stack,
+        DEFAULT_OWNER,
+        "race/care: carer in Leeds",
+        lambda: run_command(environment, "collections", "apply", str(path)),
+    )
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == (
+        f"{path}: user {DEFAULT_OWNER} has just saved a search under a name of these collections. Try again.\n"
+    )

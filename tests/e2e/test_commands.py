@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.commands import run_command
+from tests.support.saved_searches import while_the_name_is_saved
 from worker.database.user import LOCAL_USER, signed_in_as
 from worker.local.supabase.stack import Endpoints
 
@@ -59,6 +60,8 @@ def test_other_kinds_than_jobs_can_be_enqueued(environment: dict[str, str], kind
         (["schedule", "nurses", "--at", "25:00"], "argument --at: '25:00' is not a time of day"),
         (["schedule", "nurses", "--at", "08:00", "--days", "mo-fr"], "argument --days: 'mo-fr' is not a weekday"),
         (["save", "nurses", "nurse", "--results", "0"], "parameters.results_wanted must be an integer from 1 to 1000"),
+        (["save", "", "nurse"], "Refused: name must be a text of 1 to 200 characters"),
+        (["save", "n" * 201, "nurse"], "Refused: name must be a text of 1 to 200 characters"),
         (["drain", "--max-seconds", "9"], "argument --max-seconds: must be 10 or more"),
         (["drain", "--max-seconds", "abc"], "argument --max-seconds: must be 10 or more"),
         (["runs", "--limit", "0"], "argument --limit: must be 1 or more"),
@@ -182,3 +185,22 @@ def test_a_search_is_saved_scheduled_listed_and_unscheduled(environment: dict[st
     unknown = run_command(environment, "unschedule", "no such search")
     assert unknown.returncode == 1
     assert "You have no saved search 'no such search'" in unknown.stderr
+
+
+def test_a_name_that_another_request_has_just_saved_is_refused(stack: Endpoints, environment: dict[str, str]) -> None:
+    name = uuid4().hex
+    assert run_command(environment, "save", f"{name} of the user", "nurse").returncode == 0
+    answer = while_the_name_is_saved(
+        stack, LOCAL_USER[0], name, lambda: run_command(environment, "save", name, "nurse")
+    )
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == f"Refused: another request has just saved a search of the name '{name}'. Try again.\n"
+
+
+def test_names_reach_the_terminal_as_text_on_one_line(environment: dict[str, str]) -> None:
+    name = f"{uuid4().hex[:8]}\x1b[2J\nforged"
+    assert run_command(environment, "save", name, "nurse").returncode == 0
+    unknown = run_command(environment, "unschedule", "\x1b[2J\nforged")
+    (line,) = unknown.stderr.splitlines()
+    assert line.startswith("You have no saved search '\N{REPLACEMENT CHARACTER}[2J forged'. You have: ")
+    assert f"{name[:8]}\N{REPLACEMENT CHARACTER}[2J forged" in line

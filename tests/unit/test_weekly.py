@@ -38,7 +38,9 @@ def test_times_of_day() -> None:
     assert times_of_day("8:00, 16:45,00:05") == ["08:00", "16:45", "00:05"]
 
 
-@pytest.mark.parametrize("text", ["", "8", "24:00", "12:60", "08:00;09:00", "08:00,", "-1:00", "8:0"])
+@pytest.mark.parametrize(
+    "text", ["", "8", "24:00", "12:60", "08:00;09:00", "08:00,", "-1:00", "8:0", "\u0660\u0668:00"]
+)
 def test_wrong_times(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a time of day; write times as 08:00,16:45"):
         times_of_day(text)

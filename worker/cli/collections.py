@@ -16,7 +16,7 @@ from worker.settings import Settings
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
-WRONG_ARGUMENT, NO_SUCH_USER = "22023", "PT404"
+WRONG_ARGUMENT, NO_SUCH_USER, NAME_TAKEN = "22023", "PT404", "23505"
 """SQLSTATEs of the database for what it refuses."""
 PATIENCE_SECONDS = 30
 
@@ -33,6 +33,9 @@ async def apply(settings: Settings, path: Path) -> int:
     except QueueError as error:
         if isinstance(error, CallRefusedError) and error.code == WRONG_ARGUMENT:
             complain(f"{path}: {refusal_in_words(error)}")
+            return EXIT_USAGE
+        if isinstance(error, CallRefusedError) and error.code == NAME_TAKEN:
+            complain(f"{path}: user {file.user} has just saved a search under a name of these collections. Try again.")
             return EXIT_USAGE
         complain(f"The queue cannot be used: {error}")
         return EXIT_FAILURE

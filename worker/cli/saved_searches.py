@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from postgrest.exceptions import APIError
+
 from worker.cli.terminal import open_console, saved_searches_table
 from worker.database.user import User, signed_in
-from worker.printable import complain, say
+from worker.printable import complain, printable, say
 from worker.settings import Settings
 
 EXIT_FAILURE = 1
+EXIT_USAGE = 2
+NAME_TAKEN = "23505"
+"""SQLSTATE of a name that is in use."""
 
 
 async def save(settings: Settings, name: str, kind: str, parameters: Mapping[str, Any]) -> int:
     """Save a search under a name and print its id; return the exit code."""
     async with signed_in(settings) as user:
-        say((await user.save_search(name, kind, parameters))["id"])
+        try:
+            saved = await user.save_search(name, kind, parameters)
+        except APIError as error:
+            if error.code != NAME_TAKEN:
+                raise
+            complain(f"Refused: another request has just saved a search of the name '{printable(name)}'. Try again.")
+            return EXIT_USAGE
+    say(saved["id"])
     return 0
 
 
@@ -50,7 +62,6 @@ async def _named(user: User, name: str) -> dict[str, Any] | None:
     searches = await user.saved_searches()
     saved = next((saved for saved in searches if saved["name"] == name), None)
     if saved is None:
-        complain(
-            f"You have no saved search {name!r}. You have: {', '.join(known['name'] for known in searches) or 'none'}"
-        )
+        names = ", ".join(printable(known["name"]) for known in searches)
+        complain(f"You have no saved search '{printable(name)}'. You have: {names or 'none'}")
     return saved

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-_TIME = re.compile(r"(\d{1,2}):(\d{2})")
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _LAST_HOUR, _LAST_MINUTE = 23, 59
 
 

@@ -132,7 +132,8 @@ class User:
         The insert of a new name is not retried: a second one would be refused.
 
         Raises:
-            postgrest.APIError: The parameters are invalid (code 22023), or the user has too many (code PT429).
+            postgrest.APIError: The name or the parameters are invalid (code 22023), the user has too many (code PT429),
+                or another request has just saved a search of that name (code 23505).
         """
         row = {"name": name, "kind": kind, "parameters": dict(parameters)}
         searches = self._client.table("saved_searches")

@@ -8,6 +8,9 @@ begin
     if tg_op = 'INSERT' then
         perform worker.count_request_row();
     end if;
+    if coalesce(length(new.name), 0) not between 1 and 200 then
+        raise sqlstate '22023' using message = 'name must be a text of 1 to 200 characters';
+    end if;
     perform worker.check_parameters(new.kind, new.parameters);
     -- The constraint decides when two requests come at once. Its own message names the constraint alone. The policy is
     -- checked later: a user must not learn the names of another one.
