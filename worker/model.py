@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 WEBHOOK_EVENTS = ("run.finished", "run.failed", "search.new_items", "schedule.paused", "schedule.inactive_soon")
-"""Events that an endpoint can get; the same as in `worker.webhook_endpoints`."""
+"""The events that an endpoint may get; the same as in `worker.webhook_endpoints`."""
 
 Json: TypeAlias = JsonValue
 
