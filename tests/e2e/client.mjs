@@ -4,25 +4,44 @@ import { createInterface } from "node:readline";
 import { createClient } from "@supabase/supabase-js";
 import WebSocket from "ws";
 
-const { url, key, token, bundle } = JSON.parse(process.argv[2]);
+const { url, key, token, bundle, haste = 1 } = JSON.parse(process.argv[2]);
 const tell = (event) => console.log(JSON.stringify(event));
 
-// How long the client pauses before it reads again.
+// How long the client pauses before it reads again; in haste it pauses for a part of that.
 const wait = globalThis.setTimeout;
 globalThis.setTimeout = (call, pause, ...rest) => {
   if (call.name === "readNow") tell({ pause });
-  return wait(call, pause, ...rest);
+  return wait(call, call.name === "readNow" ? pause / haste : pause, ...rest);
 };
 const search = await import(bundle);
+
+// Whether the API fails, and what requests wait for if they are held.
+let isDown = false;
+let held;
+let release;
 
 let accessToken = token;
 const client = createClient(url, key, {
   accessToken: async () => accessToken,
+  global: {
+    fetch: async (...request) => {
+      if (isDown) return new Response(JSON.stringify({ message: "down" }), { status: 500 });
+      if (held) tell({ held: true });
+      await held;
+      return fetch(...request);
+    },
+  },
   realtime: { transport: WebSocket },
 });
 
 const complain = (error) => tell({ error: error.message });
+let stop;
 const commands = {
+  down: () => void (isDown = true),
+  up: () => void (isDown = false),
+  hold: () => void (held = new Promise((resolve) => (release = resolve))),
+  release: () => release(),
+  stop: () => stop(),
   token: (newToken) => void (accessToken = newToken),
   enqueue: ([kind, parameters]) => search.enqueue(client, kind, parameters),
   cancel: (runId) => search.cancel(client, runId),
@@ -41,7 +60,7 @@ const commands = {
         progress: run.progress_current,
         sites: Object.fromEntries(sites.map((site) => [site.site, site.status])),
       });
-    search.watchRun(client, runId, show, complain);
+    stop = search.watchRun(client, runId, show, complain);
   },
   watchRuns: (userId) => {
     const show = (runs) => tell({ runs: runs.map((run) => [run.id, run.status]) });

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Configure
+from tests.support.database import Configure, Connection
 from tests.support.node import NODE_MODULES, NodeProcess, needs_node, node
 from tests.support.proxy import proxied
 from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
@@ -55,10 +55,10 @@ def frontend(stack: Endpoints, bundle: str, ada_id: str) -> Frontend:
     """Start a frontend of Ada, or of another user."""
 
     def start(
-        user: str = ada_id, *, at: Endpoints = stack, lifetime_seconds: int = 600
+        user: str = ada_id, *, at: Endpoints = stack, lifetime_seconds: int = 600, haste: int = 1
     ) -> AbstractAsyncContextManager[NodeProcess]:
         token = user_token(stack, user, lifetime_seconds=lifetime_seconds)
-        return node("client.mjs", at, token=token, bundle=bundle)
+        return node("client.mjs", at, token=token, bundle=bundle, haste=haste)
 
     return start
 
@@ -209,3 +209,56 @@ async def test_polling_takes_over_from_a_silent_realtime_and_gives_way_again(
         await told(client, pause=30000)
         await call(service, "worker_finish_run", **lease(claimed))
         await told(client, state="success")
+
+
+async def test_pauses_between_readings_that_fail_grow(frontend: Frontend, ada: AsyncClient, kind: str) -> None:
+    run = await enqueue(ada, kind, sites=["indeed"])
+    async with frontend(haste=1000) as client:
+        await client.send("watch", run["id"])
+        await told(client, state="pending")
+        await asked(client, "down")
+        await told(client, error="down")
+        pauses = [await told(client) for _ in range(11)]
+        assert [event["pause"] for event in pauses if "pause" in event] == [3000, 6000, 12000, 24000, 30000, 30000]
+        await asked(client, "up")
+        await call(ada, "cancel_search", run_id=run["id"])
+        await told(client, state="cancelled")
+
+
+async def test_hints_do_not_shorten_the_pause_after_a_failure(
+    *, frontend: Frontend, stack: Endpoints, ada: AsyncClient, database: Connection, kind: str
+) -> None:
+    run = await enqueue(ada, kind, sites=["indeed"])
+    async with proxied(stack) as (at, proxy), frontend(at=at) as client:
+        await client.send("watch", run["id"])
+        await told(client, state="pending")
+        await proxy.has_sent("system")
+        await asked(client, "down")
+        for number in range(1, 6):
+            await database.execute(
+                "update public.search_runs set progress_current = %s where id = %s", [number, run["id"]]
+            )
+            await proxy.has_sent("postgres_changes", times=number)
+        await client.send("up")
+        failures = 0
+        while (event := await client.next_event()).get("progress") != 5:
+            failures += "error" in event
+        assert failures <= 1
+
+
+async def test_a_reading_under_way_shows_nothing_after_the_watch_is_stopped(
+    frontend: Frontend, ada: AsyncClient, kind: str
+) -> None:
+    run = await enqueue(ada, kind, sites=["indeed"])
+    async with frontend(haste=1000) as client:
+        await client.send("watch", run["id"])
+        await told(client, state="pending")
+        await asked(client, "hold")
+        await told(client, held=True)
+        await asked(client, "stop")
+        await asked(client, "release")
+        await call(ada, "cancel_search", run_id=run["id"])
+        await client.send("active")
+        assert [
+            event for event in await client.events_until("done") if event.keys() & {"state", "error", "pause"}
+        ] == []

@@ -1,7 +1,7 @@
 import type { RealtimeChannel } from '@supabase/supabase-js'
 import type { SearchClient } from './client'
 
-/** Pauses between two readings, in milliseconds: without hints, and with them. */
+/** Pauses between two readings, in milliseconds: without hints, and with them. After failures they grow from the first. */
 const SHORT = 3_000
 const LONG = 30_000
 
@@ -17,7 +17,8 @@ let channels = 0
  * joined and silent. So `read` is also called by a timer: often while Realtime gives no hints, seldom once it does.
  *
  * @param read Reads the rows; returns whether they have changed since it was last called. It is never called twice at
- *   the same time. What it throws goes to `onError`.
+ *   the same time. What it throws goes to `onError`, unless the returned function was called meanwhile. Hints do not
+ *   shorten the pause after a failure.
  */
 export function followChanges(
   client: SearchClient,
@@ -27,12 +28,15 @@ export function followChanges(
 ): () => void {
   let isStopped = false
   let channel: RealtimeChannel | undefined
-  let failures = 0
+  let failedJoins = 0
+  let failedReads = 0
   let isReading = false
   let isHinted = false
   let isReadAgain = false
   let pause = SHORT
   let timer: ReturnType<typeof setTimeout> | undefined
+  let joinTimer: ReturnType<typeof setTimeout> | undefined
+  const stopped = new AbortController()
 
   async function readNow(): Promise<void> {
     if (isReading) {
@@ -41,21 +45,29 @@ export function followChanges(
     }
     clearTimeout(timer)
     isReading = true
-    do {
-      isReadAgain = false
-      const wasHinted = isHinted
-      isHinted = false
-      try {
-        const hasChanged = await read(AbortSignal.timeout(TIMEOUT))
-        // A change without a hint: Realtime is silent.
-        pause = !hasChanged ? Math.min(pause * 1.5, LONG) : wasHinted ? LONG : SHORT
-      } catch (error) {
-        pause = SHORT
-        if (!isStopped) onError(error)
-      }
-    } while (isReadAgain && !isStopped)
-    isReading = false
-    if (!isStopped) timer = setTimeout(readNow, pause)
+    try {
+      do {
+        isReadAgain = false
+        await readOnce()
+      } while (isReadAgain && failedReads === 0 && !isStopped)
+    } finally {
+      isReading = false
+      if (!isStopped) timer = setTimeout(readNow, pause)
+    }
+  }
+
+  async function readOnce(): Promise<void> {
+    const wasHinted = isHinted
+    isHinted = false
+    try {
+      const hasChanged = await read(AbortSignal.any([stopped.signal, AbortSignal.timeout(TIMEOUT)]))
+      failedReads = 0
+      // A change without a hint: Realtime is silent.
+      pause = !hasChanged ? Math.min(pause * 1.5, LONG) : wasHinted ? LONG : SHORT
+    } catch (error) {
+      pause = Math.min(SHORT * 2 ** failedReads++, LONG)
+      if (!isStopped) onError(error)
+    }
   }
 
   async function join(): Promise<void> {
@@ -67,12 +79,12 @@ export function followChanges(
       .channel(`${table}-${++channels}`)
       .on('postgres_changes', { event: '*', schema: 'public', table, filter }, () => {
         isHinted = true
-        void readNow()
+        if (failedReads === 0) void readNow()
       })
       // Changes before this message are not sent.
       .on('system', {}, ({ status }: { status: string }) => {
         if (status === 'ok') {
-          failures = 0
+          failedJoins = 0
           void readNow()
         }
       })
@@ -85,7 +97,7 @@ export function followChanges(
   function rejoin(): void {
     leave()
     if (isStopped) return
-    setTimeout(() => void join().catch(rejoin), Math.min(1_000 * 2 ** failures++, LONG))
+    joinTimer = setTimeout(() => void join().catch(rejoin), Math.min(1_000 * 2 ** failedJoins++, LONG))
   }
 
   function leave(): void {
@@ -98,7 +110,9 @@ export function followChanges(
   void join().catch(rejoin)
   return () => {
     isStopped = true
+    stopped.abort()
     clearTimeout(timer)
+    clearTimeout(joinTimer)
     leave()
   }
 }

@@ -38,23 +38,33 @@ export function useRuns(client: SearchClient, userId: string | null): { runs: Ru
 }
 
 /** The saved searches of the signed-in user: null until they are read. Call `reload` after a change. */
-export function useSavedSearches(client: SearchClient): {
-  searches: SavedSearch[] | null
-  error: unknown
-  reload: () => void
-} {
+export function useSavedSearches(
+  client: SearchClient,
+  userId: string | null,
+): { searches: SavedSearch[] | null; error: unknown; reload: () => void } {
   const [searches, setSearches] = useState<SavedSearch[] | null>(null)
   const [error, setError] = useState<unknown>(null)
   const [version, setVersion] = useState(0)
   const reload = useCallback(() => setVersion((known) => known + 1), [])
   useEffect(() => {
+    setSearches(null)
+    setError(null)
+  }, [client, userId])
+  useEffect(() => {
+    if (userId === null) return
     let isCurrent = true
-    savedSearches(client)
-      .then((found) => isCurrent && setSearches(found))
-      .catch((failure: unknown) => isCurrent && setError(failure))
+    const show = (found: SavedSearch[]): void => {
+      if (!isCurrent) return
+      setSearches(found)
+      setError(null)
+    }
+    const fail = (failure: unknown): void => {
+      if (isCurrent) setError(failure)
+    }
+    savedSearches(client).then(show, fail)
     return () => {
       isCurrent = false
     }
-  }, [client, version])
+  }, [client, userId, version])
   return { searches, error, reload }
 }

@@ -36,17 +36,17 @@ export function watchRun(
     if (isOver) return false
     if (run.error ?? sites.error) throw run.error ?? sites.error
     if (!run.data) {
-      onError(new Error('There is no such run.'))
       stop()
+      onError(new Error('There is no such run.'))
       return false
     }
     const state = { run: run.data, sites: sites.data ?? [] }
-    if (run.data.completed_at) stop()
     const now = JSON.stringify(state)
-    if (now === last) return false
+    const hasChanged = now !== last
+    if (hasChanged) onChange(state)
     last = now
-    onChange(state)
-    return true
+    if (run.data.completed_at) stop()
+    return hasChanged
   }
 }
 
@@ -78,8 +78,8 @@ export function watchRuns(
     const runs = dataOf(await newest.limit(limit).abortSignal(signal))
     const now = JSON.stringify(runs)
     if (isOver || now === last) return false
-    last = now
     onChange(runs)
+    last = now
     return true
   }
 }
