@@ -405,6 +405,11 @@ MX -  Monterrey, N.L. => Monterrey, Nuevo León, MX
 -  -  Quebec, Canada => -, QC, CA
 -  -  Washington State => -, WA, US
 -  -  Puerto Rico => -, -, PR
+-  -  Holland, MI, US => Holland, MI, US
+-  -  Lebanon, TN, United States => Lebanon, TN, US
+-  -  Peru, IL => Peru, IL, US
+-  -  Granada, Spain => Granada, Andalusia, ES
+-  -  Germany, Bavaria => -, Bavaria, DE
 """
 """The country of the site, that of the record, the text, and the places in it. Judged by eye."""
 

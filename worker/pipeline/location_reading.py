@@ -411,7 +411,7 @@ def _city_name(part: str, area: _Area) -> str | None:
         least = _LARGE_CITY_POPULATION  # LA
     elif found.countries and not (area.country and any(map(area.has, found.cities))):
         least = _LARGE_CITY_POPULATION
-    elif found.countries:
+    elif found.countries and area.region is None:
         least = _CITY_POPULATION  # Granada, which is Grenada in Spanish
     if any(city.population >= least or city.country in found.countries for city in found.cities):
         return part
