@@ -410,6 +410,8 @@ MX -  Monterrey, N.L. => Monterrey, Nuevo León, MX
 -  -  Peru, IL => Peru, IL, US
 -  -  Granada, Spain => Granada, Andalusia, ES
 -  -  Germany, Bavaria => -, Bavaria, DE
+-  -  Work-from-Home => nowhere
+-  -  Work-from-home - Ohio => -, OH, US
 """
 """The country of the site, that of the record, the text, and the places in it. Judged by eye."""
 

@@ -37,7 +37,7 @@ NOT_AVAILABLE = frozenset({"na", "n/a"})
 
 _WORK_MODES = (
     # English
-    r"remote(?:ly)?|hybrid|on-?site|in[- ](?:the )?office|in[- ]person|(?:work(?:ing)?|based) (?:from|at) home",
+    r"remote(?:ly)?|hybrid|on-?site|in[- ](?:the )?office|in[- ]person|(?:work(?:ing)?|based)[- ](?:from|at)[- ]home",
     r"from home|wfh|home[- ]?office|telecommut(?:e|ing)|telework(?:ing)?|anywhere|virtual",
     # German, Dutch
     r"mobiles arbeiten|vor ort|ortsunabh[äa]ngig|hybride|von zu ?hause(?: aus)?",

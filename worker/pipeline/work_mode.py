@@ -57,13 +57,20 @@ def _is_denied(text: str, match: re.Match[str]) -> bool:
 
 
 def _mode_of_title(title: str) -> str | None:
-    segments = [segment.strip(" .!*#+~") for segment in patterns.SEGMENTS.split(title)]
+    segments = [segment.strip(" .!*#+~") for segment in patterns.SEGMENTS.split(_without_choices(title))]
     found: set[str] = set()
     for segment in segments:
         for mode, pattern in patterns.SEGMENT_MODES.items():
             if pattern.fullmatch(segment) and not (mode == "hybrid" and segment == title and " " in segment):
                 found.add(_NOT_REMOTE if mode == "remote" and _denies(segment) else mode)
     return _only(found)
+
+
+def _without_choices(text: str) -> str:
+    """Return a text without modes that it offers to choose from: `remote or hybrid`."""
+    if not has_any(text, patterns.CHOICE_CUES):
+        return text
+    return patterns.CHOICE.sub(lambda match: match[0] if _is_denied(text, match) else " ", text)
 
 
 def _denies(text: str) -> bool:
@@ -78,6 +85,7 @@ def _denies(text: str) -> bool:
 def _mode_of_value(value: str) -> str | None:
     """Return the mode that a short value names: a location, the site's own word, or what follows a label."""
     found: set[str] = set()
+    value = _without_choices(value)
     for mode, pattern in patterns.VALUE_MODES.items():
         if match := pattern.search(value):
             found.add(mode if not _is_denied(value, match) else _NOT_REMOTE if mode == "remote" else "")
@@ -131,6 +139,7 @@ def _label(line: str) -> str:
 def _modes_of_sentence(sentence: str) -> Iterator[str]:
     if has_any(sentence, (":", " - ", "?")):
         yield from _labelled_modes(sentence)
+    sentence = _without_choices(sentence)
     for match in patterns.FULLY_REMOTE.finditer(sentence):
         yield _NOT_REMOTE if _is_denied(sentence, match) else "remote"
     rest = patterns.FULLY_REMOTE.sub(" ", sentence)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 REMOTE = (
-    r"(?:remote(?:ly)?|telecommut(?:e|ing)|telework(?:ing)?|wfh|work(?:ing)? (?:from|at) home|home-?office|remot[oa]"
-    r"|teletravail|teletrabajo|teletrabalho|telelavoro|thuiswerk(?:en)?|zdaln\w+|distans(?:arbete)?|hjemmekontor"
-    r"|hjemmearbejde|fjernarbejde|anywhere)"
+    r"(?:remote(?:ly)?|telecommut(?:e|ing)|telework(?:ing)?|wfh|work(?:ing)?[- ](?:from|at)[- ]home|home-?office"
+    r"|remot[oa]|teletravail|teletrabajo|teletrabalho|telelavoro|thuiswerk(?:en)?|zdaln\w+|distans(?:arbete)?"
+    r"|hjemmekontor|hjemmearbejde|fjernarbejde|anywhere)"
 )
 _HYBRID = r"(?:hybrid(?:e[nrs]?|t)?|hibrid[oa]|ibrid[oa]|hybrydow\w+)"
 _ON_SITE = (
-    r"(?:on[- ]?site|in[- ]person|in[- ]?office|work(?:ing)? (?:from|in|at) (?:the )?office|wfo|presencial|presentiel"
-    r"|sur site|vor ort|op (?:locatie|kantoor)|in (?:sede|presenza)|stacjonarn\w+|pa plats)"
+    r"(?:on[- ]?site|in[- ]person|in[- ]?office|work(?:ing)?[- ](?:from|in|at)[- ](?:the[- ])?office|wfo|presencial"
+    r"|presentiel|sur site|vor ort|op (?:locatie|kantoor)|in (?:sede|presenza)|stacjonarn\w+|pa plats)"
 )
 _FULLY = (
     r"(?:fully|full|100 ?%|completely|entirely|permanently|exclusively|strictly|vollstandig|komplett|volledig"
@@ -34,6 +34,20 @@ _OTHER_REMOTE = (
     r"|meeting|service|handling|deposit|work (?:stipend|budget|allowance)|first\b(?! (?:company|team))))"
 )
 """What makes `remote` a word about something other than the place of work."""
+
+_OR = r"(?:,? (?:or|oder|ou|of|o|lub|eller) | ?/ ?)(?:an? )?"
+CHOICE = re.compile(
+    "|".join(
+        rf"\b(?:{_FULLY} )?{mode}{_OR}(?:{_FULLY} )?(?:{other}|{another})\b"
+        for mode, other, another in (
+            (REMOTE, _HYBRID, _ON_SITE),
+            (_HYBRID, REMOTE, _ON_SITE),
+            (_ON_SITE, REMOTE, _HYBRID),
+        )
+    )
+)
+"""Two modes, of which it is open which one a job has."""
+CHOICE_CUES = (" or ", "/", " oder ", " ou ", " of ", " o ", " lub ", " eller ")
 
 NOT_BEFORE = re.compile(
     r"(?:\b(?:not?(?! only| just)|non|never|cannot|without|nicht|ohne|kein\w{0,2}|aucun|pas|sans|niet|geen|zonder|sin"
@@ -122,8 +136,8 @@ STATEMENTS = {
         r"|\b(?:trabajo|puesto|trabalho|vaga|modalidade?|modelo|regime) presencial\b|\bpraca stacjonarna\b"
     ),
     "remote": re.compile(
-        rf"(?<!in )\b(?:this is an?|this|an?) (?!\w+ hybrid)(?!hybrid)(?:[\w-]+ ){{0,2}}remote {_JOB}\b(?! until)"
-        rf"|^remote(?: {_JOB}\b|$| ?\()"
+        rf"(?<!in )\b(?:this is an?|this|an?) (?!\w+ hybrid)(?!hybrid)(?:[\w-]+ ){{0,2}}{REMOTE} {_JOB}\b(?! until)"
+        rf"|^{REMOTE} {_JOB}\b|^remote(?:$| ?\()"
         rf"|\b{_JOB} {_IS} (?:(?:done|based|performed|worked) )?(?:(?:in|en|da|im|a) )?{REMOTE}\b"
         r"(?! (?:for|until|once|on|up|at|during|bis|jusqu|hasta|\w+ en dias))"
         r"|\bremote-first (?:company|team|culture|organi[sz]ation|startup|start-up|business|employer|workplace|role)\b"
@@ -143,8 +157,9 @@ STATEMENT_CUES = {
     ),
     "onsite": ("site", "person", "office", "wfo", "presen", "vor ort", "locatie", "kantoor", "sede", "stacj", "plats"),
     "remote": (
-        "remot", "telecomm", "telework", "wfh", "work from", "working from", "home-office", "homeoffice", "teletrav",
-        "teletrab", "telelavoro", "thuis", "zdaln", "distans", "distanc", "hjemme", "fjernarb", "anywhere",
+        "remot", "telecomm", "telework", "wfh", "work from", "work-from", "working from", "from-home", "at home",
+        "at-home", "home-office", "homeoffice", "teletrav", "teletrab", "telelavoro", "thuis", "zdaln", "distans",
+        "distanc", "hjemme", "fjernarb", "anywhere",
     ),
 }  # fmt: skip
 """Parts of words of which a statement has at least one: most sentences have none, and this is faster to find out."""
@@ -167,12 +182,11 @@ YES_OR_NO = re.compile(
     r"(?: (?:option|eligible|possible|ok))? ?[:?] ?(?:(?P<yes>yes|ja|oui|si|sim|full|tak)|no|none|nein|non|nee|nao)\b"
 )
 CUES = (
-    "remot", "telet", "télét", "telework", "telecommut", "wfh", "from home", "home office", "home-office",
-    "homeoffice", "home and", "thuis", "zdaln", "distans", "distanc", "hjemme", "anywhere", "brid", "hybryd", "mobil",
-    "smart",
-    "on-site", "onsite", "on site", "in person", "in-person", "in-office", "in office", "from office", "wfo",
-    "presencial", "présentiel", "presentiel", "sur site", "vor ort", "op locatie", "op kantoor", "in sede",
-    "in presenza", "stacjonarn", "på plats",
+    "remot", "telet", "télét", "telework", "telecommut", "wfh", "from home", "from-home", "at home", "at-home",
+    "home office", "home-office", "homeoffice", "home and", "thuis", "zdaln", "distans", "distanc", "hjemme",
+    "anywhere", "brid", "hybryd", "mobil", "smart", "on-site", "onsite", "on site", "in person", "in-person",
+    "in-office", "in office", "from office", "from-office", "wfo", "presencial", "présentiel", "presentiel",
+    "sur site", "vor ort", "op locatie", "op kantoor", "in sede", "in presenza", "stacjonarn", "på plats",
 )  # fmt: skip
 DAY_CUES = ("day", "ce a week", "ce per week", "/sem", "tag", "jour", "dag", "día", "dia", "giorn", "dni")
 WORK_PLACE_CUES = (
@@ -185,16 +199,25 @@ ANSWER = re.compile(r"[-*\u2022\u00b7\s]*(?:yes|no|ja|nein|oui|non|si|nee|sim)\W
 # Titles and short values ----------------------------------------------------------------------------------------------
 
 SEGMENTS = re.compile(r"[()\[\]{}|,/;:\u2022\u00b7]+|\s[-\u2013\u2014]+\s?|(?<![-\u2013\u2014])[-\u2013\u2014]+\s")
+_OTHER_ON_SITE = (
+    rf"(?!(?:.* )?(?:{REMOTE}|{_HYBRID}|home)\b)(?!(?:or|and|to|und|oder|ou|y|o|e|seo|search|optimi\w+|conversion|power"
+    r"|analytics|merchandising|personali\w+|advertising|marketing|sales|events?|experiences?|energy|generation|storage"
+    r"|renewables|retail|promotions?)\b)"
+)
+"""What makes `on-site` a word about something other than the place of work."""
 _WORK = r"(?:work\w*|role|position|job|option\w*|only|possible|moglich|model\w*|schedule|remote|first|friendly)"
 SEGMENT_MODES = {
     "hybrid": re.compile(
         rf"{_HYBRID}(?: (?:{_WORK}|in|from|within|\d)\b.*)?|.* {_HYBRID}|{_PARTLY} {_AT_HOME}.*|{_AT_HOME} {_PARTLY}"
         r"|home-? ?office moglich.*"
     ),
-    "onsite": re.compile(rf"(?:{_FULLY} )?{_ON_SITE}(?: (?:{_WORK}|in|\d).*)?|.* (?:on-?site|in-person)"),
+    "onsite": re.compile(
+        rf"(?:{_FULLY} )?{_ON_SITE}(?: (?:{_WORK}|in|\d).*)?|.* (?:on-?site|in-person)"
+        rf"|(?:on[- ]?site|in-person|in-office) {_OTHER_ON_SITE}[a-z].*"
+    ),
     "remote": re.compile(
         rf"(?:{_FULLY} )?{REMOTE}{_OTHER_REMOTE}(?: .*)?|.* {REMOTE}|.*\b{_FULLY} (?:{REMOTE}|home office)\b.*"
-        r"|.*\b(?:work(?:ing)? from home|wfh)\b.*"
+        r"|.*\b(?:work(?:ing)?[- ]from[- ]home|wfh)\b.*"
     ),
 }
 VALUE_MODES = {
