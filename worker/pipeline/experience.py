@@ -122,6 +122,20 @@ _DURATION = any_of(
 _BEFORE_SOMETHING_ELSE = re.compile(
     rf"\b(?:{_PERIOD}\s*|{_MAXIMUM}\s*|{_PERSON}\b[^.;]{{0,20}}|{_DURATION}\b[^.;,]{{0,15}})$"
 )
+_HELD = any_of("for held since over of depuis desde da dal sinds seit")
+_DRIVING_LICENCE = any_of(
+    r"""
+    driv(?:ing|er'?s?)~licen[cs]e führerschein rijbewijs permis~de~conduire permiso~de~conducir carnet~de~conducir
+    patente~di~guida prawo~jazdy körkort
+    """
+)
+_NOT_WORKED = re.compile(
+    rf"\b(?:{_DRIVING_LICENCE}|(?:licen[cs]e|visa|passport|permit)\b[^.;,()&+]{{0,25}}\b{_HELD}"
+    r"|(?:liv(?:ed?|ing)|resid(?:ed?|ing|ent)|(?:permanent )?residen(?:ce|cy)) (?:in|of|at|for)|right to work"
+    r"|vest(?:ing|s|ed)?|commit(?:ment|ted|ting|s)?|stay(?:ing)?|remain(?:ing)?)\b"
+    r"(?:(?! - |\b(?:and|with|plus|und|mit|et|avec|y|con|en|met)\b)[^.;,()&+]){0,40}$"
+)
+"""What takes years, but is no work: holding a licence, living in a country, staying with an employer."""
 _COMPANY_BEFORE = re.compile(
     r"\b"
     + any_of(
@@ -299,7 +313,7 @@ def _is_requirement(before: str, after: str, mention: _Mention) -> bool:
     is_bracketed = before.endswith("(") and (after.startswith("+)") or (mention.is_open and after.startswith(")")))
     return bool(
         _REQUIRED.match(after)
-        or (is_demanded and _FIELD_OF_WORK.match(after))
+        or (is_demanded and _FIELD_OF_WORK.match(after) and not _NOT_WORKED.search(before))
         or is_bracketed
         or _EXPERIENCE_AFTER.match(after)
         or _EXPERIENCE_BEFORE.search(before)
