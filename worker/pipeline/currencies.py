@@ -49,6 +49,7 @@ _NAMES_BY_COUNTRY: dict[str, dict[str | None, str]] = {
     "KR": _CROWNS,
     "KRONOR": {"SE": "SEK"},
     "KRONER": _CROWNS,
+    "R": {None: "ZAR", "BR": "BRL"},
     "RS": _RUPEES,
     "RUPEES": _RUPEES,
 }

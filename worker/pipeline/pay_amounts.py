@@ -11,6 +11,9 @@ from worker.pipeline.currencies import is_currency
 from worker.pipeline.pay_words import GROSS, NET
 from worker.pipeline.text import any_of, words
 
+RAND = "r"
+"""The sign of South Africa's currency."""
+
 MAX_RATIO = 10
 """Largest ratio of the ends of a range of pay."""
 
@@ -24,7 +27,7 @@ _FIGURE = re.compile(
 )
 _SIGN_BEFORE = re.compile(
     rf"(?:(?<![a-z])(?P<letters>[a-z]{{1,3}}|[a-z]{{3}} ))?(?P<symbol>[{SIGNS}]) ?$"
-    r"|(?<![^\W\d_])(?P<word>[^\W\d_]{2,4})[.:]? ?$"
+    r"|(?<![^\W\d_])(?P<word>[^\W\d_]{2,4})[.:]? ?$|(?<![\w.&/'+-])(?P<rand>r) ?$"
 )
 _CONTINUES = re.compile(r"[\w#]$|\d[.,:']$")
 _OF_SEVERAL_COUNTRIES = words("$ kr rs dollars kroner ¥")
@@ -195,6 +198,8 @@ def _figures(line: str) -> Iterator[_Figure]:
 
 def _currency_before(sign: re.Match[str]) -> tuple[str, str] | None:
     """Return the currency that stands before a figure, and the text that it takes up there."""
+    if sign["rand"] is not None:
+        return RAND, sign[0]
     if (word := sign["word"]) is not None:
         return (word, sign[0]) if word not in _AMBIGUOUS_CODES and is_currency(word) else None
     letters, symbol = sign["letters"] or "", sign["symbol"]

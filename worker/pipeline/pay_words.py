@@ -37,7 +37,7 @@ IS_PAY = re.compile(rf"\b(?:{_NOUNS}|{_OTHER_WORDS})\b|{_PARTS_OF_NOUNS}")
 """Any words for pay. Some of them stand with other money as well (`a bonus paid yearly`)."""
 
 GROSS = any_of("gross brut(?:to|os?|s|es?|as?)? lord[oiae]")
-NET = any_of("net(?:to|os?|s|te?)? neto")
+NET = any_of("net(?:t[aeio]?|os?|s)? líquid[oa]s? na~rękę")
 
 _OTHER_MONEY_WORDS = any_of(
     r"""
@@ -79,6 +79,7 @@ _WITHOUT = any_of(
     excl\w* not~includ\w+ without in~addition~to on~top~of besides exkl\w* zzgl zuzüglich neben naast hors sans senza
     """
 )
+IS_WITHOUT_WORD = re.compile(rf"\b{_WITHOUT}\b")
 IS_WITHOUT = re.compile(rf"\b{_WITHOUT}\b[^,;:()]{{0,60}}[,;:)]")
 """What pay is stated without."""
 

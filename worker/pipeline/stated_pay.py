@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from itertools import islice
 
 from worker.pipeline.currencies import currency_code, currency_of
-from worker.pipeline.pay_amounts import SIGNS, Amount
+from worker.pipeline.pay_amounts import RAND, SIGNS, Amount
 from worker.pipeline.pay_context import Context, amounts_in_context
 from worker.pipeline.pay_intervals import interval_in_words, is_plausible, likely_interval
-from worker.pipeline.pay_words import IS_LEAST, IS_MOST, IS_OTHER_MONEY, IS_WITHOUT, NAMES_PAY
+from worker.pipeline.pay_words import (
+    IS_BEFORE_RANGE,
+    IS_LEAST,
+    IS_MOST,
+    IS_OTHER_MONEY,
+    IS_WITHOUT,
+    IS_WITHOUT_WORD,
+    NAMES_PAY,
+)
 from worker.pipeline.salaries import NO_SALARY, Salary
 from worker.pipeline.text import any_of
 
 _CODES = "usd|eur|gbp|cad|aud|nzd|sgd|hkd|inr|chf|sek|nok|dkk|pln|czk|huf|brl|mxn|aed|zar|jpy|myr|php"
-_BEFORE_DIGIT = rf"(?<=(?:{_CODES}|rs\.|kr\.|fr\.) [0-9])|(?<=(?:{_CODES}|[rk][sr] |rs\.|fr\.)[0-9])"
+_BEFORE_DIGIT = (
+    rf"(?<=(?:{_CODES}|rs\.|kr\.|fr\.) [0-9])|(?<=(?:{_CODES}|[rk][sr] |rs\.|fr\.)[0-9])|(?<=\br[0-9])|(?<=\br [0-9])"
+)
 _AFTER_FIGURE = f"(?:{_CODES}|euro|kr|zł|kč|reais|fran[ck]|lpa|la[ck]|crore)"
 # A search starts fast from one set of characters: what precedes a digit is looked at from the digit on.
 _MONEY = re.compile(
@@ -33,6 +43,10 @@ _ONLY_PAY = re.compile(r"\blpa\b")
 _PARENTHESIS = re.compile(r"\([^()]*\)")
 _BREAK = re.compile(r"[,:;)|\n]|\S+ \S+ \S+ $")
 """What stands between words for other money and words for pay that do not belong together."""
+_AFTER_LABEL = re.compile(
+    r"(?:(?!\b(?:and|und|et|y|e|en)\b)[^,;()|:])*: *|(?:[ -]|\b(?:is|of|at|range|will|be|ist|von)\b)*"
+)
+"""What stands between a label and its pay: the rest of the label, or words that lead to the pay."""
 _NEAR = 40
 """Most characters between a word for pay and an amount whose interval is not written."""
 _MAX_AMOUNTS = 200
@@ -92,7 +106,12 @@ def _salaries_in_national_currency(text: str, country: str | None) -> Iterator[t
 
 
 def _salary(amount: Amount, context: Context, country: str | None) -> Salary | None:
-    is_other = _is_other_money(context.before) or IS_OTHER_MONEY.search(context.after)
+    # What follows pay with a label and an interval is the next label: `Pay: $50,000 per year Benefits: 401(k)`.
+    is_labelled = _is_labelled(context.before)
+    is_complete = is_labelled and amount.interval is not None
+    if amount.currency == RAND and not (is_labelled or amount.interval or amount.most):
+        return None  # a reference such as R123456
+    is_other = _is_other_money(context.before) or (not is_complete and IS_OTHER_MONEY.search(context.after))
     if is_other and not _ONLY_PAY.search(context.text):
         return None
     currency = currency_code(amount.currency, country)
@@ -106,6 +125,19 @@ def _salary(amount: Amount, context: Context, country: str | None) -> Salary | N
         return Salary(None, amount.least, interval, currency)
     is_floor = amount.is_open or IS_LEAST.search(context.before)
     return Salary(amount.least, None if is_floor else amount.least, interval, currency)
+
+
+def _is_labelled(before: str) -> bool:
+    """Return whether words before an amount are a label of pay, such as `Salary range: from`."""
+    for words_of_bound in (IS_MOST, IS_LEAST, IS_BEFORE_RANGE):
+        before = words_of_bound.sub(" ", before)
+    label = next(reversed(list(NAMES_PAY.finditer(before))), None)
+    return (
+        label is not None
+        and len(before) - label.end() <= _NEAR
+        and not IS_WITHOUT_WORD.search(before)
+        and _AFTER_LABEL.fullmatch(before, label.end()) is not None
+    )
 
 
 def _is_other_money(before: str) -> bool:
