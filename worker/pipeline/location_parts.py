@@ -16,20 +16,24 @@ from worker.pipeline.location_words import (
     CONJUNCTION_WORDS,
     CONJUNCTIONS,
     COUNTY,
+    DANISH_DISTRICT,
     DISTRICT_NUMBER,
     DUTCH_OR,
     EDGES,
     EDGES_OF_NAMES,
     KIND_OF_REGION,
     LISTS,
+    NEAR,
     NEEDLESS,
     NO_PLACES,
     NOT_AVAILABLE,
+    OFFICE_IN,
     PART_OF,
     PARTS,
     POSTCODE,
     REGION_NUMBER,
     SURROUNDINGS,
+    TIME_ZONE,
     WORK_MODE,
 )
 
@@ -108,7 +112,7 @@ def _split(text: str) -> Iterator[str | None]:
                 yield whole
             continue
         before: list[str | None] = []
-        for bare in BRACKETS.split(WORK_MODE.sub(" , ", piece)):
+        for bare in BRACKETS.split(WORK_MODE.sub(" , ", TIME_ZONE.sub(_without_time_zone, piece))):
             for part in bare.split(","):
                 names = list(_names_in(part))
                 if not (_is_city(before) and _is_city(names)):  # Walldorf (Baden)
@@ -118,7 +122,7 @@ def _split(text: str) -> Iterator[str | None]:
 
 def _names_in(text: str) -> Iterator[str | None]:
     """Yield the names in a part, such as `Berlin & Munich`, `US-CA-San Francisco` or `Austin TX 78701`."""
-    text = " ".join(NEEDLESS.sub("", text.strip(EDGES)).split()).strip(EDGES)
+    text = " ".join(NEEDLESS.sub("", NEAR.sub("", text.strip(EDGES))).split()).strip(EDGES)
     text = re.sub(r"(?<=\w{3})\.$", "", text)
     without_number = DISTRICT_NUMBER.sub("", text)
     if without_number != text and lookup(without_number).cities:
@@ -135,8 +139,21 @@ def _names_in(text: str) -> Iterator[str | None]:
                 or _by_code(bare)
                 or _by_last_words(bare)
                 or _core(bare)
+                or _without_district(bare)
                 or [bare]
             )
+
+
+def _without_time_zone(zone: re.Match[str]) -> str:
+    """Return nothing in place of a time zone, except for what may be the code of a country or region."""
+    is_bare = zone["zone"] and not zone["offset"] and not zone["after"]
+    return zone[0] if is_bare and is_known(zone["zone"]) else " , "
+
+
+def _without_district(text: str) -> list[str]:
+    """Return the city of `København K`."""
+    city = DANISH_DISTRICT.sub("", text)
+    return [city] if city != text and any(known.country == "DK" for known in lookup(city).cities) else []
 
 
 def _is_city(names: list[str | None]) -> bool:
@@ -146,7 +163,9 @@ def _is_city(names: list[str | None]) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    return text not in CONJUNCTION_WORDS and key(text) not in NO_PLACES
+    """Return whether a text may name a place. Mobile is a city, but only in its region."""
+    is_name = key(text) not in NO_PLACES or any(key(city.name) == key(text) for city in lookup(text).cities)
+    return is_name and text not in CONJUNCTION_WORDS
 
 
 def _by_conjunctions(text: str) -> list[str | None]:
@@ -206,7 +225,7 @@ def _core(text: str) -> list[str]:
         # Not North Chili, a town: Chili is Chile in other languages.
         is_country = any(key(country_name(code)) == key(match["core"]) for code in found.countries)
         return [match["core"]] if is_country or found.coded_countries or is_region else []
-    match = SURROUNDINGS.match(text) or BEFORE_CITY.match(text) or AFTER_CITY.match(text)
+    match = SURROUNDINGS.match(text) or BEFORE_CITY.match(text) or OFFICE_IN.match(text) or AFTER_CITY.match(text)
     if match is None:
         return []
     core = match["core"].strip(EDGES)
@@ -217,4 +236,4 @@ def _core(text: str) -> list[str]:
         core = next((start for start in starts if lookup(start).cities), core)
     if key(core) in NO_PLACES:
         return []
-    return _by_last_words(core) or ([core] if is_known(core) or match.re is not AFTER_CITY else [])
+    return _by_last_words(core) or ([core] if is_known(core) or match.re not in (OFFICE_IN, AFTER_CITY) else [])

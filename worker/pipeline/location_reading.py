@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from worker.pipeline.gazetteer import City, Meanings, distance_km, is_in, key, meanings, region_label, region_parent
 from worker.pipeline.location_parts import is_code, is_known, lookup, named_without_kind, parts_of
-from worker.pipeline.location_words import COUNTY, NO_CITY
+from worker.pipeline.location_words import COUNTY, DIRECTIONS, NO_CITY, NO_PLACES, TIME_ZONES
 
 
 class Reading(NamedTuple):
@@ -60,6 +60,7 @@ _GROUP = -5.0
 _REVERSED = -0.5
 _COUNTRY, _COUNTRY_CODE, _CODE_OF_SITE = 4.0, 3.0, 8.0
 _REGION, _REGION_CODE, _REGION_OF_SITE, _US_STATE_CODE, _REGION_IS_CITY = 3.0, 2.0, 2.0, 1.5, -10.0
+_STATE_IN_COUNTRY = 1.5
 _CITY_THERE, _CITY_PERHAPS_THERE, _CITY, _CITY_AFTER_NAME = 5.0, 3.0, 3.0, -2.0
 _NAME, _NAME_OF_REGION, _CITY_ELSEWHERE, _LARGE_CITY_ELSEWHERE = 0.0, -1.0, -1.0, -5.0
 _SAME, _UNKNOWN_CODE, _UNKNOWN, _PLACE_ELSEWHERE = 0.0, -0.5, -1.0, -6.0
@@ -172,7 +173,8 @@ def _group(parts: tuple[str, ...], home: str | None) -> _Group | None:
 
 def _alone(part: str, home: str | None) -> _Group:
     found = lookup(part)
-    if _is_area(found):
+    is_time_zone = part in TIME_ZONES and home not in found.coded_countries
+    if is_time_zone or key(part) in NO_PLACES or key(part) in DIRECTIONS or _is_area(found):
         return _Group(_REGION, _NOTHING_READ)
     return _code_alone(found, home) or _name_alone(part, found, home)
 
@@ -281,11 +283,16 @@ def _region_options(
     """Yield the regions that a name or code means, and their points."""
     found = lookup(name)
     is_repeated = any(key(part) == key(name) for part in before)
-    for region in found.regions:
+    # East is a region of Cameroon, and the area of a sales team.
+    named = () if country is None and key(name) in DIRECTIONS else found.regions
+    for region in named:
         if country in (None, _country_of(region)):
             is_city = bool(before) and not is_repeated and _is_rather_city(before[-1], found.cities, region)
             is_at_home = country is None and _country_of(region) == home
-            yield region, _REGION + _REGION_OF_SITE * is_at_home + _REGION_IS_CITY * is_city
+            # `Spring Valley, Washington, United States`: a village in the state.
+            is_state = bool(before) and country in _STATES_BY_CODE
+            points = _REGION + _REGION_OF_SITE * is_at_home + _STATE_IN_COUNTRY * is_state
+            yield region, points + _REGION_IS_CITY * is_city
     regions_of_cities = {city.region for part in before for city in lookup(part).cities}
     for region in found.coded_regions:
         of_region = _country_of(region)
@@ -404,8 +411,10 @@ def _is_around(region: str, city: City | None, area: _Area) -> bool:
 def _city_name(part: str, area: _Area) -> str | None:
     """Return a part if it may be the name of a city."""
     found = lookup(part)
-    if len(part) == 1 or _is_area(found):
+    if len(part) == 1 or key(part) in DIRECTIONS or _is_area(found):
         return None
+    if key(part) in NO_PLACES:  # Mobile
+        return part if area.region and any(is_in(city, area.region) for city in found.cities) else None
     least = 0
     if is_code(part) and (found.coded_countries or found.coded_regions):
         least = _LARGE_CITY_POPULATION  # LA

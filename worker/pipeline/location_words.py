@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from worker.pipeline.gazetteer import key
+from worker.pipeline.text import words
 
 NO_PLACES = frozenset(map(key, (
     "all", "any", "anywhere", "asap", "bay area", "branch", "city", "client site", "company", "distributed", "district",
@@ -12,23 +13,28 @@ NO_PLACES = frozenset(map(key, (
     "home based", "hq", "international", "job", "job location", "local", "location", "locations", "main office",
     "metro", "midwest", "mobile", "multiple cities", "multiple locations", "nationwide", "not specified", "office",
     "offices", "only", "onsite", "other", "pan", "region", "area", "see description", "several locations", "site",
-    "statewide", "tbd", "time zone", "timezone", "timezones", "travel", "travel required", "tri-state area", "unknown",
-    "unspecified", "us timezones", "various", "various locations", "virtual", "west coast", "whole", "whole country",
-    "work", "world", "worldwide",
+    "sales", "sales territory", "statewide", "tbd", "territories", "territory", "time zone", "timezone", "timezones",
+    "travel", "travel required", "tri-state area", "unknown", "unspecified", "us timezones", "various", "
+    "various locations", "virtual", "west coast", "whole", "whole country", "work", "world", "worldwide",
     "bundesweit", "deutschlandweit", "fernarbeit", "ganz", "mehrere Standorte", "Standort", "verschiedene Standorte",
     "diverse locaties", "heel", "kantoor", "thuis",
     "France entière", "plusieurs lieux", "siège",
     "sede", "toda", "toda España", "varias ubicaciones", "varie sedi", "tutta", "várias localidades",
     "cała Polska", "różne lokalizacje", "flera orter",
 )))  # fmt: skip
-"""Keys of texts in place of a location."""
+"""Keys of texts in place of a location. One that is a city, too, such as Mobile, is meant only in its region."""
+
+DIRECTIONS = words(
+    "north northeast northwest south southeast southwest east west sud est ost ouest norte sur este oeste"
+)
+"""Keys of names that are regions of some countries. Alone, they are the area of a sales team."""
 
 CONJUNCTION_WORDS = frozenset({"and", "e", "en", "et", "i", "lub", "o", "oder", "of", "or", "ou", "och", "und", "y"})
 """Words that are left over between parts. In capitals, `OR` is a code."""
 
 NO_CITY = re.compile(
     r"(?i)\b(?:locations?|offices?|sites?|remote|jobs?|various|multiple|several|standorte?|teams?|departments?|customers?"
-    r"|clients?|headquarters|campus|warehouse|stores?|description)\b"
+    r"|clients?|headquarters|hq|campus|warehouse|stores?|description|territor(?:y|ies))\b"
 )
 """Words that names of cities do not have."""
 
@@ -62,6 +68,23 @@ WORK_MODE = re.compile(
 )
 """How the work is done, with the words that lead to a place: `Remote work in`. `in IN` ends with a code."""
 
+TIME_ZONES = words(
+    """
+    UTC GMT CET CEST EET EEST BST MSK EST EDT CST CDT MST MDT PST PDT AKST AKDT HST AST ADT NST NDT BRT GST IST PKT SGT
+    HKT JST KST AWST ACST ACDT AEST AEDT NZST NZDT SAST
+    """
+)
+"""Time zones. Some are codes of a country or region, too: EST is Estonia beside a city of it."""
+
+TIME_ZONE = re.compile(
+    r"(?:\b(?i:between|from|within|to|and) )?\b"
+    rf"(?:(?P<zone>{'|'.join(sorted(TIME_ZONES))})(?!-?[^\W\d])"
+    r"(?P<offset>(?: ?(?:\+/-|[+\-±\N{EN DASH}\N{MINUS SIGN}]) ?\d{1,2}(?::?\d\d)?)?)"
+    r"|(?i:(?:eastern|central|mountain|pacific|atlantic)(?: standard| daylight)? time))"
+    r"(?P<after>(?i: ?time)?(?i: ?zones?)?(?i: hours?)?)(?!\w)"
+)
+"""A time zone, perhaps with its distance from another one."""
+
 NEEDLESS = re.compile(
     r"(?i)[ -](?:only|based|residents?|preferred|time ?zones?|wide)$"
     r"|^(?:in|based|located|onsite|office|anywhere|across|within|all of|throughout|or|and) (?:in )?(?=\S)"
@@ -90,6 +113,8 @@ POSTCODE = re.compile(
     r"|(?:CEDEX|Cedex)(?: \d+)?)(?![\w-])"
 )
 DISTRICT_NUMBER = re.compile(r"(?i) (?:\d{1,2} ?(?:er|e|è|ème|eme|st|nd|rd|th)?(?: arrondissement)?|\(\d{1,2}\))$")
+DANISH_DISTRICT = re.compile(r" (?:[CKMNSVØ]|[NS][VØ])$")
+"""The letters of a district of a Danish city: København K."""
 REGION_NUMBER = re.compile(r"\d{1,2}")
 
 SURROUNDINGS = re.compile(
@@ -104,23 +129,36 @@ BEFORE_CITY = re.compile(
     r"|regi[ãa]o de|grande) (?P<core>\S.{0,50})$"
 )
 PART_OF = re.compile(
-    r"(?i)^(?:(?:continental|contiguous|mainland|upstate|(?:north|south|east|west)(?:ern)?)[ -]){1,2}"
+    r"(?i)^(?:(?:continental|contiguous|mainland|upstate"
+    r"|(?:(?:north|south)?(?:east|west)|north|south)(?:ern)?)[ -]){1,2}"
     r"(?P<core>\S.{0,50})$"
 )
 """A part of a region or country."""
 
+NEAR = re.compile(
+    r"(?i)^(?:(?:within )?(?:a |about )?\d+[ -]?(?:miles?|mi|kms?|minutes?|mins?)(?: radius)?(?: of| from| around)? )?"
+    r"(?:just )?(?:(?:(?:north|south)?[ -]?(?:east|west)|north|south)(?: side)? of |outside (?:of )?|close to |near )?"
+)
+"""Words that lead to a place near to the job, or around it."""
+_OFFICE = r"(?:(?:head|main|regional|corporate|branch)[ -])?(?:office|headquarters?|hq|hub|campus|büro|kantoor|kontor)"
+OFFICE_IN = re.compile(
+    r"(?i)^(?:b[uü]ro|standort|niederlassung|kantoor|vestiging|bureaux?|agence|siège|oficinas?|sede|ufficio|escritório"
+    r"|biuro|oddział|kontor(?:et)?) (?:(?:d[eio]|à|in|en|em|w|i|te) |d')?(?P<core>\S.{0,50})$"
+)
 AFTER_CITY = re.compile(
-    r"(?i)^(?P<core>\S.{0,50}?) (?:en omgeving|et p[ée]riph[ée]rie|und umgebung|y alrededores|e dintorni|e regi[ãa]o"
-    r"|i okolice|med omnejd|og omegn|et alentours|and surrounding areas?|city ?cent(?:er|re)|downtown"
-    r"|(?:and|&) vicinity|kommune|kommun|city)$"
+    r"(?i)^(?:our )?(?P<core>\S.{0,50}?) (?:en omgeving|et p[ée]riph[ée]rie|und umgebung|y alrededores"
+    r"|e dintorni|e regi[ãa]o|i okolice|med omnejd|og omegn|et alentours|and surrounding areas?|city ?cent(?:er|re)"
+    r"|downtown|(?:and|&) vicinity|kommune|kommun|city"
+    rf"|(?:(?:sales|field) )?territory|{_OFFICE})$"
 )
 COUNTY = re.compile(
-    r"(?i)\b(?:county|parish|borough|district|township|co\.)$|^(?:landkreis|kreis|gemeente|arrondissement|municipio) "
+    r"(?i)\b(?:county|parish|borough|district|township|co\.)$"
+    r"|^(?:county|(?-i:Co\b)\.?|landkreis|kreis|gemeente|arrondissement|municipio) "
 )
 
 KIND_OF_REGION = re.compile(
     r"(?i)^(?:autonomous )?(?:province|region|state|canton|community|prefecture|voivodeship|county|department"
-    r"|governorate|kanton|bundesland|estado|provincia|provincie|regione|r[ée]gion|departamento|comunidad|land)"
+    r"|governorate|kanton|bundesland|estado|provincia|provincie|regione|r[ée]gion|departamento|comunidad|land|(?-i:Co)\.?)"
     r"(?: of| de| di| da| do)? "
     r"|[ -](?:province|region|state|canton|prefecture|voivodeship|county|oblast|governorate|department|provincie"
     r"|provincia|l[äa]n|ken|to|fu)$"
