@@ -77,6 +77,13 @@ _DEMAND = re.compile(
     )
     + "(?: an?| the)?[ :]*$"
 )
+_WORK = any_of(
+    r"""
+    work practice develop\w* program\w* coding design\w* engineering manage(?:ment|rial) managing leadership leading
+    sales selling marketing consult\w+ account(?:ing|ancy) nursing teaching testing building administration
+    customer~service analysis analytics operations research recruit\w+ manufacturing (?:hands-on|professional|industry)
+    """
+)
 _FIELD_OF_WORK = re.compile(
     r"^'? "
     + any_of(
@@ -85,7 +92,7 @@ _FIELD_OF_WORK = re.compile(
         post[~-]qualif\\w+ proven als im dans comme en como nel jako
         """
     )
-    + r"\b|^[.,;)]? ?$"
+    + rf"\b|^'? of (?:[\w/&.,+#-]+ ){{0,4}}?{_WORK}\b|^[.,;)]? ?$"
 )
 _PREFERENCE = re.compile(
     any_of(

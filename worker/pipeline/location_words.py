@@ -14,7 +14,7 @@ NO_PLACES = frozenset(map(key, (
     "metro", "midwest", "mobile", "multiple cities", "multiple locations", "nationwide", "not specified", "office",
     "offices", "only", "onsite", "other", "pan", "region", "area", "see description", "several locations", "site",
     "sales", "sales territory", "statewide", "tbd", "territories", "territory", "time zone", "timezone", "timezones",
-    "travel", "travel required", "tri-state area", "unknown", "unspecified", "us timezones", "various", "
+    "travel", "travel required", "tri-state area", "unknown", "unspecified", "us timezones", "various",
     "various locations", "virtual", "west coast", "whole", "whole country", "work", "world", "worldwide",
     "bundesweit", "deutschlandweit", "fernarbeit", "ganz", "mehrere Standorte", "Standort", "verschiedene Standorte",
     "diverse locaties", "heel", "kantoor", "thuis",
