@@ -298,6 +298,12 @@ PLACES = [
         ("Cambridge, MA, US", "Cambridge, England, United Kingdom", LEDGER, 2),
         ("Ithaca, NY, US", "New York, United States", LEDGER, 2),
         ("Paris, IDF, FR", "Paris, TX, US", None, 2),
+        ("København K, 84, DK", "Copenhagen, Capital Region of Denmark, Denmark", None, 1),
+        ("Taichung, TXG, TW", "Taichung City, Taiwan", None, 1),
+        ("Mobile, AL, US", "Mobile, Alabama, United States", None, 1),
+        ("Zürich, ZH, CH", "Zurich, Zurich, Switzerland", None, 1),
+        ("Berlin Office, Germany", "Berlin, BE, DE", LEDGER, 1),
+        ("Portland, OR, US", "Portland, ME, US", None, 2),
     ]
 ] + [
     Case(f"{city} on Glassdoor {country} / {whole}", [

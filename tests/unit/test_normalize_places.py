@@ -466,6 +466,8 @@ DE -  Büro Süd => nowhere
 DK -  Aalborg SØ => Aalborg, Northern Denmark, DK
 -  -  Spring Valley, Washington, United States => Spring Valley, WA, US
 -  -  Boston, Washington, United States => Boston, MA, US + Washington, DC, US
+-  -  Flexible within Germany => -, -, DE
+-  -  Metropolitan Area of Lyon => Lyon, Auvergne-Rhône-Alpes, FR
 -  -  Co. Durham, UK => -, Durham, GB
 -  -  Newry, Co. Down => Newry, Northern Ireland, GB
 """
@@ -683,7 +685,20 @@ def test_lines_are_in_the_order_in_which_they_are_looked_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["CA - ", "remote ", "New York/", "Greater ", "1234 AB ", "(", "a.", "in ", "Berlin or "]
+    "piece",
+    [
+        "CA - ",
+        "remote ",
+        "New York/",
+        "Greater ",
+        "1234 AB ",
+        "(",
+        "a.",
+        "in ",
+        "Berlin or ",
+        "5 miles north of ",
+        "UTC-5 to ",
+    ],
 )
 def test_long_texts_take_little_time(piece: str) -> None:
     started = process_time()

@@ -87,7 +87,8 @@ TIME_ZONE = re.compile(
 
 NEEDLESS = re.compile(
     r"(?i)[ -](?:only|based|residents?|preferred|time ?zones?|wide)$"
-    r"|^(?:in|based|located|onsite|office|anywhere|across|within|all of|throughout|or|and) (?:in )?(?=\S)"
+    r"|^(?:in|based|located|onsite|office|anywhere|across|within|all of|throughout|flexible|or|and)"
+    r" (?:in |within |across )?(?=\S)"
     r"| (?:or|and|oder|und|ou|et|o|y|e|en)$"
 )
 """Words before or after a name that do not belong to it."""
@@ -125,7 +126,8 @@ SURROUNDINGS = re.compile(
 
 BEFORE_CITY = re.compile(
     r"(?i)^(?:greater|metro|central|downtown|inner|city of|metropolregion|gro(?:ß|ss)raum|raum|stadt|r[ée]gion de"
-    r"|ville de|grand|comune di|gemeente|regio|(?:área|area) metropolitana d[ei]|citt[àa] metropolitana di|metropolia"
+    r"|ville de|grand|comune di|gemeente|regio|metropolitan (?:area|region) of"
+    r"|(?:área|area) metropolitana d[ei]|citt[àa] metropolitana di|metropolia"
     r"|regi[ãa]o de|grande) (?P<core>\S.{0,50})$"
 )
 PART_OF = re.compile(
