@@ -16,9 +16,9 @@ import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
+from tests.support.commands import run_command
 from tests.support.queue import call, claim, enqueue, start_site
 from tests.support.stack import SignIn, worker_environment
-from tests.support.workers import run_command
 from worker.cli.main import EXIT_INTERRUPTED
 from worker.local.supabase.stack import Endpoints
 

@@ -17,7 +17,7 @@ from worker.cli.main import main
 
 TIMEOUT_SECONDS = 60
 
-_IMPORTED = ("collections", "imports", "saved_searches", "settings", "users", "webhooks")
+_IMPORTED = ("collections", "imports", "saved_searches", "settings", "top", "users", "webhooks")
 
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload([__name__, *(f"worker.cli.{module}" for module in _IMPORTED)])
