@@ -106,12 +106,12 @@ def _salaries_in_national_currency(text: str, country: str | None) -> Iterator[t
 
 
 def _salary(amount: Amount, context: Context, country: str | None) -> Salary | None:
-    # What follows pay with a label and an interval is the next label: `Pay: $50,000 per year Benefits: 401(k)`.
-    is_labelled = _is_labelled(context.before)
-    is_complete = is_labelled and amount.interval is not None
-    if amount.currency == RAND and not (is_labelled or amount.interval or amount.most):
+    if amount.currency == RAND and not (amount.interval or amount.most or _is_labelled(context.before)):
         return None  # a reference such as R123456
-    is_other = _is_other_money(context.before) or (not is_complete and IS_OTHER_MONEY.search(context.after))
+    is_other = _is_other_money(context.before)
+    if not is_other and IS_OTHER_MONEY.search(context.after):
+        # What follows pay with a label and an interval is the next label: `Pay: $50,000 per year Benefits: 401(k)`.
+        is_other = amount.interval is None or not _is_labelled(context.before)
     if is_other and not _ONLY_PAY.search(context.text):
         return None
     currency = currency_code(amount.currency, country)
