@@ -90,7 +90,7 @@ def test_a_wrong_file_changes_nothing(
 
 def test_a_missing_file_and_a_wrong_key(environment: dict[str, str], stack: Endpoints) -> None:
     answer = run_command(environment, "collections", "apply", "missing.toml")
-    assert (answer.returncode, answer.stderr) == (2, "missing.toml: No such file or directory\n")
+    assert (answer.returncode, answer.stderr) == (2, "missing.toml cannot be read: No such file or directory\n")
     anon = environment | {"SUPABASE_SERVICE_ROLE_KEY": stack.anon_key}
     for arguments in (["apply", environment["UK"]], ["list"]):
         answer = run_command(anon, "collections", *arguments)

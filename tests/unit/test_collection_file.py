@@ -142,5 +142,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
     path = tmp_path / "uk.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(WrongUseError, match=r"uk\.toml: (No such file|is no TOML: .*utf-8)"):
+    with pytest.raises(WrongUseError, match=r"uk\.toml( cannot be read: No such file|: is no TOML: .*utf-8)"):
         read_collection_file(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,8 +81,8 @@ def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         (["jobspy", "f", "--site", "monster"], "--site: 'monster' is not a site of jobspy; allowed: linkedin, "),
         (["jobspy", "f", "--board", "acme"], "--board: jobspy has no boards"),
         (["lever", "f", "--board", "../x"], "--board: '../x' is not the name of a board"),
-        (["jobspy", "f"], "f: No such file or directory"),
-        (["jobspy", "."], ".: Is a directory"),
+        (["jobspy", "f"], "f cannot be read: No such file or directory"),
+        (["jobspy", "."], ". cannot be read: Is a directory"),
         (["jobspy", "empty"], "empty is empty"),
         (["greenhouse", "own"], "own does not say which board it comes from: neither the content nor "),
     ],
@@ -103,6 +106,44 @@ def test_wrong_use_is_explained(
     assert (code, output) == (2, "")
     assert errors.startswith(message)
     assert ("; name it with --board" in errors) == ("own" in arguments)
+
+
+def test_an_error_of_the_output_is_not_one_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = written(ROW)
+    monkeypatch.setattr(sys.stdout, "write", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        main(["read", "jobspy", path])
+    assert path not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reading", ["readline", "read"])
+def test_a_file_whose_reading_fails_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reading: str
+) -> None:
+    class Broken(io.BytesIO):
+        pass
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    setattr(Broken, reading, fail)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Broken(b"[\n1]")))
+    code, output, errors = run(capsys, "read", "jobspy", "-")
+    assert (code, output, errors) == (2, "", "standard input cannot be read: Input/output error\n")
+
+
+def test_a_pipe_is_not_imported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k"}.items():
+        monkeypatch.setenv(name, value)
+    os.mkfifo("pipe")
+    code, output, errors = run(capsys, "import", "pipe", "--user", "ada@example.com")
+    assert (code, output) == (2, "")
+    assert errors == "pipe is a pipe or a device, and an import reads a file twice: save it to a file\n"
 
 
 def test_neither_a_client_of_the_database_nor_jobspy_is_imported() -> None:

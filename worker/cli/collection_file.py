@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from worker.cli import weekly
-from worker.cli.files import opened
+from worker.cli.files import explained
 from worker.cli.usage import WrongUseError
+from worker.engine.record_files import readable
 from worker.printable import one_line
 
 DEFAULT_OWNER = "collections@search-worker.invalid"
@@ -143,8 +144,8 @@ def read_collection_file(path: Path) -> CollectionFile:
         WrongUseError: The file is wrong. The message has a line for each problem, with the collection, the field and
             what is allowed.
     """
-    with opened(str(path)) as file:
-        content = file.read()
+    with explained(str(path)), readable():
+        content = path.read_bytes()
     try:
         values = tomllib.loads(content.decode())
     except ValueError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from worker.cli.usage import WrongUseError, site_named
-from worker.engine.record_files import UnknownBoardOfFileError, UnreadableFileError
+from worker.engine.record_files import UnknownBoardOfFileError, UnreadableFileError, readable
 from worker.model import ItemError
 from worker.printable import one_line
 from worker.sources import Source
@@ -35,26 +35,34 @@ def check_origin(source: Source, site: str | None, board: str | None) -> None:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file, or standard input, and explain why it cannot be read.
+def explained(path: str) -> Iterator[None]:
+    """Explain why a file cannot be read.
 
     Raises:
-        WrongUseError: There is no such file, or it cannot be read. The message names it.
+        WrongUseError: Instead of an `UnreadableFileError`. The message names the file.
     """
-    name = "standard input" if path == STANDARD_INPUT else path
     try:
-        if path == STANDARD_INPUT:
-            yield sys.stdin.buffer
-        else:
-            with Path(path).open("rb") as file:
-                yield file
+        yield
     except UnreadableFileError as error:
+        name = "standard input" if path == STANDARD_INPUT else path
         advice = "; name it with --board" if isinstance(error, UnknownBoardOfFileError) else ""
         raise WrongUseError(f"{name} {error}{advice}") from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise WrongUseError(f"{name}: {error.strerror}") from None
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file, or standard input.
+
+    Raises:
+        UnreadableFileError: There is no such file, or it cannot be opened.
+    """
+    if path == STANDARD_INPUT:
+        yield sys.stdin.buffer
+        return
+    with ExitStack() as files:
+        with readable():
+            file = files.enter_context(Path(path).open("rb"))
+        yield file
 
 
 def error_in_words(error: ItemError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.cli.files import check_origin, error_in_words, opened
+from worker.cli.files import check_origin, error_in_words, explained
 from worker.cli.usage import WrongUseError, source_named
 from worker.database.queue import open_queue
 from worker.engine.importing import ImportResult, RecordFile, import_file
@@ -38,7 +38,7 @@ async def import_as_run(
         settings: Where to.
         known: All sources.
         name: The name of the source that reads the records.
-        path: The file.
+        path: The file. It is read twice, so a pipe is refused.
         user: Id or e-mail address of the user.
         site: The site of the records; None: see `records_in`.
         board: The board of the records; None: see `Source.records_in`.
@@ -46,7 +46,7 @@ async def import_as_run(
     try:
         source = source_named(known, name)
         check_origin(source, site, board)
-        with opened(str(path)):
+        with explained(str(path)):
             async with open_queue(settings) as queue:
                 done = await import_file(
                     queue,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from worker.cli.files import check_origin, error_in_words, opened
+from worker.cli.files import check_origin, error_in_words, explained, opened
 from worker.cli.usage import WrongUseError, source_named
 from worker.engine.record_files import items_in
 from worker.model import ItemError
@@ -40,7 +40,7 @@ def read(
     try:
         source = source_named(known, name)
         check_origin(source, site, board)
-        with opened(path) as file:
+        with explained(path), opened(path) as file:
             for found in items_in(source, file, site=site, board=board):
                 if isinstance(found, ItemError):
                     invalid += 1

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from uuid import UUID
 
 from worker.database.queue import Queue
 from worker.engine.read import imported_page, transform
-from worker.engine.record_files import FoundRecord, UnreadableFileError, batches, in_file, records_in
+from worker.engine.record_files import FoundRecord, UnreadableFileError, batches, in_file, readable, records_in
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, QueueError, SiteError
 from worker.model import FoundPage, ItemError, Lease, Progress, RunSite
 from worker.printable import one_line
@@ -30,7 +32,7 @@ class RecordFile:
     """A file, and how its records are read.
 
     Attributes:
-        path: The file.
+        path: The file. It is read more than once, so it must not be a pipe.
         source: Reads the records.
         site: See `records_in`.
         board: See `Source.records_in`.
@@ -43,15 +45,22 @@ class RecordFile:
 
     def records(self) -> Iterator[FoundRecord | ItemError]:
         """Yield the records; see `records_in`."""
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             yield from records_in(self.source, file, site=self.site, board=self.board)
 
     def key(self) -> str:
         """Return an idempotency key, equal for the same content that is read in the same way."""
-        with self.path.open("rb") as file:
+        with self._opened() as file, readable():
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         read_as = [digest, self.source.name, self.site or "", self.board or ""]
         return f"import:{hashlib.sha256(' '.join(read_as).encode()).hexdigest()}"
+
+    def _opened(self) -> BufferedReader:
+        with readable():
+            mode = self.path.stat().st_mode
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+                raise UnreadableFileError("is a pipe or a device, and an import reads a file twice: save it to a file")
+            return self.path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,7 @@ async def import_file(
 
     Args:
         queue: Where to.
-        file: The file. It is read twice.
+        file: The file. It is read twice, so a pipe is refused.
         user: Id or e-mail address of the user.
         heartbeat_seconds: Time between two heartbeats; shorter than the lease.
         on_error: Is called with each record that is not a valid item. Its index is that in the file.

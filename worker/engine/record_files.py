@@ -6,6 +6,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
@@ -68,6 +69,38 @@ class Batch:
     records: list[FoundRecord] = field(default_factory=list)
 
 
+class _Reader:
+    """Reads a file.
+
+    Args:
+        file: A file or a pipe.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readline(self, size: int) -> bytes:
+        with readable():
+            return self._file.readline(size)
+
+    def read(self, size: int) -> bytes:
+        with readable():
+            return self._file.read(size)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Explain a failure to open or to read a file.
+
+    Raises:
+        UnreadableFileError: Instead of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read: {error.strerror}") from None
+
+
 # Values of a file -----------------------------------------------------------------------------------------------------
 
 
@@ -84,19 +117,20 @@ def values_in(file: BinaryIO) -> Iterator[Json | InvalidItemError]:
         Each value; an error for a line that is not JSON, or a row that has not as many cells as the header.
 
     Raises:
-        UnreadableFileError: The file is empty, too large or in another format.
+        UnreadableFileError: The file is empty, too large or in another format, or reading fails.
     """
-    head = _first_line(file)
+    reader = _Reader(file)
+    head = _first_line(reader)
     if head.startswith(_UTF_16):
-        file = BytesIO(_utf_8(_whole(file, head)))
-        head = _first_line(file)
+        reader = _Reader(BytesIO(_utf_8(_whole(reader, head))))
+        head = _first_line(reader)
     if head.lstrip(_SPACE).startswith((b"[", b"{")):
-        yield from _json_values(file, head)
+        yield from _json_values(reader, head)
     else:
-        yield from _csv_rows(_text_lines(_lines(file, head)))
+        yield from _csv_rows(_text_lines(_lines(reader, head)))
 
 
-def _first_line(file: BinaryIO) -> bytes:
+def _first_line(file: _Reader) -> bytes:
     """Return the first line that is not blank."""
     skipped = 0
     while skipped < MAX_BYTES and (line := file.readline(MAX_BYTES)):
@@ -106,7 +140,7 @@ def _first_line(file: BinaryIO) -> bytes:
     raise UnreadableFileError("is empty")
 
 
-def _whole(file: BinaryIO, head: bytes) -> bytes:
+def _whole(file: _Reader, head: bytes) -> bytes:
     data = head + file.read(MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise UnreadableFileError(
@@ -122,7 +156,7 @@ def _utf_8(data: bytes) -> bytes:
         raise UnreadableFileError(f"is not UTF-16: {error.reason} at byte {error.start}") from None
 
 
-def _lines(file: BinaryIO, head: bytes) -> Iterator[bytes]:
+def _lines(file: _Reader, head: bytes) -> Iterator[bytes]:
     """Yield the lines of a file, each at most `MAX_BYTES` long."""
     for line in chain([head], iter(partial(file.readline, MAX_BYTES), b"")):
         if len(line) == MAX_BYTES:
@@ -130,7 +164,7 @@ def _lines(file: BinaryIO, head: bytes) -> Iterator[bytes]:
         yield line
 
 
-def _json_values(file: BinaryIO, head: bytes) -> Iterator[Json | InvalidItemError]:
+def _json_values(file: _Reader, head: bytes) -> Iterator[Json | InvalidItemError]:
     try:
         # The first of JSON lines, or a document without line breaks.
         first = read_json(head.strip(_SPACE), max_values=MAX_VALUES)
