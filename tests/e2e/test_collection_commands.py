@@ -65,11 +65,21 @@ def test_a_file_is_applied_twice_and_listed(environment: dict[str, str], stack: 
     ("old", "new", "problem"),
     [
         ("mon-fri", "monday", "collection 1 (care): weekdays: 'monday' is not a weekday;"),
-        ("Europe/London", "London", "collection care: time_zone must be the IANA name of a time zone"),
+        ("Europe/London", "London", "collection care: zone must be the IANA name of a time zone"),
         (
             '"jsearch"',
             '"monster"',
-            "search 'wrong/care: carer in Leeds': parameters.sites must be a list of 1 to 20 of",
+            "search 'wrong/care: carer in Leeds': sites must be a list of 1 to 20 of",
+        ),
+        (
+            "times =",
+            'kind = "cars"\ntimes =',
+            "search 'wrong/care: carer in Leeds': kind must be one of creators, jobs, people",
+        ),
+        (
+            "times =",
+            'kind = "creators"\ntimes =',
+            "search 'wrong/care: carer in Leeds': places is not known; kind creators knows",
         ),
         ('"uk"', '"wrong"\nuser = "a@b"', "the user cannot be created: Unable to validate email address"),
     ],

@@ -41,6 +41,7 @@ times = "03:00"
 """
 
 
+NUL = "must not have the character U+0000"
 FIELDS = "name, kind, terms, places, sites, times, weekdays, zone, parameters"
 
 
@@ -108,6 +109,16 @@ def test_a_file_without_collections_is_read(tmp_path: Path) -> None:
          "collection 1 (care): parameters.since: must be a text, a number, true, false or a list of them"),
         ("times =", "parameters = { results_wanted = nan }\ntimes =",
          "collection 1 (care): parameters.results_wanted: must be a text, a number, true, false or a list of them"),
+        ('"nurse",', r'"nu\u0000rse",', f"collection 1 (care): terms 1: {NUL}"),
+        ("times =", 'kind = "\\u0000"\ntimes =', f"collection 1 (care): kind: {NUL}"),
+        ("times =", "kind = 1\ntimes =", "collection 1 (care): kind: must be a text"),
+        ("times =", 'zone = "\\u0000"\ntimes =', f"collection 1 (care): zone: {NUL}"),
+        ("times =", 'sites = ["\\u0000x"]\ntimes =', f"collection 1 (care): sites 1: {NUL}"),
+        ("times =", 'parameters = { country = "\\u0000" }\ntimes =', f"collection 1 (care): parameters.country: {NUL}"),
+        ("times =", 'parameters = { x = [{ y = "\\u0000" }] }\ntimes =', f"collection 1 (care): parameters.x: {NUL}"),
+        ("times =", 'parameters = { "\\u0000" = 1 }\ntimes =', f"collection 1 (care): parameters: {NUL}"),
+        ('namespace = "uk"', 'namespace = "uk"\nuser = "a\\u0000@b"', "user: must be an e-mail address"),
+        ('namespace = "uk"', 'namespace = "uk"\nzone = "UTC"', "zone: is not known; allowed: namespace, "),
         ("times =", "times", "is no TOML: "),
     ],
 )  # fmt: skip

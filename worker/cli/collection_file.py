@@ -24,8 +24,9 @@ DEFAULT_OWNER = "collections@search-worker.invalid"
 MAX_TEXT_LENGTH = 200
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"[^@\s\0]+@[^@\s\0]+")
 _WRITTEN_AS = {"search_term": "terms", "location": "places", "locations": "places", "sites": "sites"}
+_FIELD_OF_DATABASE = re.compile(rf"(?<=: )(?:(time_zone)|parameters\.({'|'.join(_WRITTEN_AS)}))(?= )")
 _MESSAGES = {
     "missing": "is required",
     "string_type": "must be a text",
@@ -44,6 +45,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not have the character U+0000")
+    return text
+
+
 def _checked_email(address: str) -> str:
     if not _EMAIL.fullmatch(address):
         raise ValueError("must be an e-mail address")
@@ -53,7 +60,7 @@ def _checked_email(address: str) -> str:
 def _checked_text(text: str) -> str:
     if not 1 <= len(text.strip()) <= MAX_TEXT_LENGTH:
         raise ValueError(f"must be a text of 1 to {MAX_TEXT_LENGTH} characters")
-    return text
+    return _storable(text)
 
 
 def _each_once(texts: list[str]) -> list[str]:
@@ -68,6 +75,8 @@ def _each_once(texts: list[str]) -> list[str]:
 def _checked_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in parameters.keys() & _WRITTEN_AS.keys():
         raise ValueError(f"{name!r} is not allowed here; write it as {_WRITTEN_AS[name]}")
+    for name in parameters:
+        _storable(name)
     return parameters
 
 
@@ -76,7 +85,22 @@ def _checked_value(value: Any) -> Any:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         raise ValueError("must be a text, a number, true, false or a list of them") from None
+    for text in _texts_in(value):
+        _storable(text)
     return value
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list():
+            for element in value:
+                yield from _texts_in(element)
+        case dict():
+            for name, element in value.items():
+                yield name
+                yield from _texts_in(element)
 
 
 def _written(parse: Callable[[str], _Parsed]) -> BeforeValidator:
@@ -93,6 +117,7 @@ def _written(parse: Callable[[str], _Parsed]) -> BeforeValidator:
     return BeforeValidator(parsed)
 
 
+_Storable = Annotated[str, AfterValidator(_storable)]
 _Name = Annotated[str, AfterValidator(_checked_name)]
 _Texts = Annotated[list[Annotated[str, AfterValidator(_checked_text)]], AfterValidator(_each_once)]
 
@@ -103,13 +128,13 @@ class Collection(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: _Name
-    kind: str = "jobs"
+    kind: _Storable = "jobs"
     terms: Annotated[_Texts, Field(min_length=1)]
     places: _Texts = []
     sites: _Texts | None = None
     times: Annotated[list[str], _written(weekly.times_of_day)]
     weekdays: Annotated[list[int], _written(weekly.weekdays)] = [*range(1, len(weekly.DAYS) + 1)]
-    zone: str = "UTC"
+    zone: _Storable = "UTC"
     parameters: Annotated[
         dict[str, Annotated[Any, AfterValidator(_checked_value)]], AfterValidator(_checked_parameters)
     ] = {}
@@ -158,6 +183,11 @@ def read_collection_file(path: Path) -> CollectionFile:
     if problems:
         raise WrongUseError("\n".join(f"{path}: {problem}" for problem in problems))
     return read
+
+
+def in_words_of_the_file(message: str) -> str:
+    """Return a message of the database about collections with the names that fields have in a file."""
+    return _FIELD_OF_DATABASE.sub(lambda match: "zone" if match[1] else _WRITTEN_AS[match[2]], message, count=1)
 
 
 def _same_names(file: CollectionFile) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.cli.collection_file import CollectionFile, read_collection_file
+from worker.cli.collection_file import CollectionFile, in_words_of_the_file, read_collection_file
 from worker.cli.terminal import collections_table, open_console
 from worker.cli.usage import WrongUseError, refusal_in_words
 from worker.database.queue import Queue, open_queue
@@ -32,7 +32,7 @@ async def apply(settings: Settings, path: Path) -> int:
         return EXIT_USAGE
     except QueueError as error:
         if isinstance(error, CallRefusedError) and error.code == WRONG_ARGUMENT:
-            complain(f"{path}: {refusal_in_words(error)}")
+            complain(f"{path}: {in_words_of_the_file(refusal_in_words(error))}")
             return EXIT_USAGE
         if isinstance(error, CallRefusedError) and error.code == NAME_TAKEN:
             complain(f"{path}: user {file.user} has just saved a search under a name of these collections. Try again.")
