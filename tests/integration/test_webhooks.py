@@ -720,6 +720,8 @@ async def test_the_commands(stack: Endpoints, database: Connection, receiver: Re
     assert await scalar(database, "select count(*) from worker.webhook_messages") == 0
     assert (await command("remove", "crm"))[0] == 2
     assert (await command("replay", "crm"))[0] == 2
+    for option in ("--json", "--dead"):
+        assert await command("list", "crm", option) == (2, "", "there is no webhook endpoint 'crm'\n")
 
 
 async def test_secrets_are_in_no_table_and_no_log(

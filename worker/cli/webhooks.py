@@ -88,7 +88,7 @@ async def list_endpoints(settings: Settings, name: str | None, *, as_json: bool)
     """Print the endpoints, or only the one of a name; return the exit code."""
 
     async def command(queue: Queue) -> int:
-        endpoints = [endpoint for endpoint in await queue.webhooks() if name in (None, endpoint["name"])]
+        endpoints = await queue.webhooks() if name is None else [await _endpoint(queue, name)]
         known = settings.webhook_secrets_by_endpoint()
         if as_json:
             for endpoint in endpoints:
@@ -122,6 +122,8 @@ async def list_dead(settings: Settings, name: str | None, *, as_json: bool) -> i
     """Print the newest messages whose attempts have all failed; return the exit code."""
 
     async def command(queue: Queue) -> int:
+        if name is not None:
+            await _endpoint(queue, name)
         messages = await queue.dead_webhooks(name, DEAD_SHOWN)
         if as_json:
             for message in messages:
@@ -161,7 +163,7 @@ async def test(settings: Settings, http: HttpSettings, name: str) -> int:
     """Send a message `webhook.test` to an endpoint from here; return the exit code."""
 
     async def command(queue: Queue) -> int:
-        url = await _endpoint(queue, name)
+        url = str((await _endpoint(queue, name))["url"])
         known = settings.webhook_secrets_by_endpoint()
         if name not in known:
             raise WrongUseError(f"WORKER_WEBHOOK_SECRETS has no secret of {name}")
@@ -178,11 +180,15 @@ async def test(settings: Settings, http: HttpSettings, name: str) -> int:
     return await _with_queue(settings, command)
 
 
-async def _endpoint(queue: Queue, name: str) -> str:
-    """Return the address of an endpoint."""
+async def _endpoint(queue: Queue, name: str) -> dict[str, Json]:
+    """Return an endpoint by its name.
+
+    Raises:
+        WrongUseError: There is none.
+    """
     for endpoint in await queue.webhooks():
         if endpoint["name"] == name:
-            return str(endpoint["url"])
+            return endpoint
     raise WrongUseError(f"there is no webhook endpoint {name!r}")
 
 
