@@ -284,7 +284,28 @@ isOneToOne: true
                 }
           }
           Functions: {
-            "cancel_search":
+            "admin_overview":
+{ Args: { "since": string }; Returns: Json
+                           },
+"admin_quality":
+{ Args: { "since": string }; Returns: {
+              "completeness": Json,"day": string,"failed_pages": number,"invalid_items": number,"invalid_share": number,"items": number,"pages": number,"site": string,"source": string
+            }[]
+                           },
+"admin_quotas":
+{ Args: Record<PropertyKey, never>; Returns: {
+              "bucket": string,"quota": number,"resets_at": string,"site": string,"used": number,"used_share": number,"users": Json
+            }[]
+                           },
+"admin_runs":
+{ Args: { "before_at"?: string,"before_id"?: string,"error_code"?: string,"kind"?: string,"most"?: number,"since"?: string,"site"?: string,"source"?: string,"status"?: (string)[],"until"?: string,"user_id"?: string }; Returns: Json
+                           },
+"admin_sites":
+{ Args: { "since": string }; Returns: {
+              "attempts": number,"completed": number,"duration_p50": number,"duration_p95": number,"errors": Json,"failed": number,"invalid_items": number,"invalid_share": number,"items": number,"last_error_code": string,"new_items": number,"pages": number,"partial": number,"paused_until": string,"quotas": Json,"requests": number,"response_ms": number,"searches": number,"site": string,"state": string,"success_rate": number
+            }[]
+                           },
+"cancel_search":
 { Args: { "run_id": string }; Returns: {
               "attempts": number,
 "cancel_requested_at": string | null,
@@ -568,6 +589,9 @@ isOneToOne: true
                            },
 "worker_collections":
 { Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"worker_count_runs":
+{ Args: Record<PropertyKey, never>; Returns: number
                            },
 "worker_dead_webhooks":
 { Args: { "endpoint"?: string,"most"?: number }; Returns: {

@@ -78,6 +78,9 @@ create table worker.settings (
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
     keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
     keep_webhooks interval default '14 days' check (keep_webhooks >= '2 days'),
+    keep_run_stats interval default '400 days' check (keep_run_stats >= '1 day'),
+    count_interval interval not null default '5 minutes' check (count_interval >= '1 second'),
+    count_batch smallint not null default 1000 check (count_batch between 1 and 10000),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -167,6 +170,11 @@ comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.keep_webhooks is
     'Age at which webhook messages are deleted, whether they were delivered or not; null keeps them.';
+comment on column worker.settings.keep_run_stats is
+    'Age at which the counts of runs and the samples of the queue are deleted; null keeps them.';
+comment on column worker.settings.count_interval is 'Time between two rounds of counting the runs that have ended.';
+comment on column worker.settings.count_batch is
+    'Maximum number of runs that are counted in one transaction. After an outage, rounds follow each other at once.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
@@ -176,12 +184,15 @@ comment on column worker.settings.retention_interval is 'Time until the next del
 create table worker.housekeeping (
     task text primary key,
     after_id uuid not null default '00000000-0000-0000-0000-000000000000',
+    after_at timestamptz not null default '-infinity',
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where the chore continues: after the organization, or the schedule, with this id.';
+comment on column worker.housekeeping.after_at is
+    'Where counting continues: all runs that ended before this time are counted.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
 
 -- tables/kinds
@@ -320,6 +331,10 @@ create index search_runs_delayed on public.search_runs (run_after)
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
 create index search_runs_board_organizations on public.search_runs (user_id)
     where parameters @> '{"board_organizations": true}';
+-- For operators: the runs of all users.
+create index search_runs_created_at on public.search_runs (created_at desc, id desc);
+create index search_runs_error_code on public.search_runs (error_code, created_at desc, id desc)
+    where error_code is not null;
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct
@@ -1235,6 +1250,95 @@ comment on column worker.webhook_messages.due_at is
     'message is delivered, or dead: all attempts have failed.';
 comment on column worker.webhook_messages.delivered_at is 'When the endpoint accepted it, with a status of 200 to 299.';
 comment on column worker.webhook_messages.error is 'Why the last attempt failed, as a sentence.';
+
+-- tables/run_stats
+-- How many runs have ended, how long they took and what they found: counts by hour and by day, which stay when the runs
+-- are deleted. And how long the queue was.
+-- Calls: nothing.
+
+create table worker.run_stats (
+    span text not null constraint run_stats_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    site text not null,
+    kind text not null,
+    source public.run_source not null,
+    outcome text not null,
+    error_code text not null,
+    runs bigint not null,
+    durations bigint[] not null,
+    waits bigint[] not null,
+    attempts bigint not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    valid_items bigint not null,
+    invalid_items bigint not null,
+    primary key (span, site, begins_at, kind, source, outcome, error_code)
+);
+create index run_stats_begins_at on worker.run_stats (span, begins_at);
+comment on table worker.run_stats is
+    'Counts of the runs that ended in each hour, and in each day (UTC), of all users. A run counts once, in the rows '
+    'without a site; its sites count in rows of their own.';
+comment on column worker.run_stats.span is 'hour or day. The rows of days have the sums of their hours, for long periods.';
+comment on column worker.run_stats.begins_at is
+    'Begin of the hour or day in which the runs ended: search_runs.completed_at decides.';
+comment on column worker.run_stats.site is
+    'Empty: the row counts runs. Otherwise it counts searches of this site, by the runs that searched it themselves.';
+comment on column worker.run_stats.outcome is 'Final status of the runs, or of their sites.';
+comment on column worker.run_stats.error_code is 'Error code of the runs, or of their sites; empty without an error.';
+comment on column worker.run_stats.runs is 'Number of runs, or of sites of runs.';
+comment on column worker.run_stats.durations is
+    'How many took how long, from the first claim to the end, in the buckets of worker.time_buckets. Of a site, its last '
+    'attempt. Runs that were never claimed are not in it.';
+comment on column worker.run_stats.waits is
+    'How many waited how long for their first claim, in the same buckets: since they were inserted, or since their slot. '
+    'Imports are not in it, nor are sites.';
+comment on column worker.run_stats.attempts is 'How often the runs, or the searches of the site, were started.';
+comment on column worker.run_stats.pages is 'Pages that they saved, of all attempts.';
+comment on column worker.run_stats.requests is 'Requests to sites that these pages cost.';
+comment on column worker.run_stats.items is 'Things that the runs found; of a site, its results.';
+comment on column worker.run_stats.new_items is
+    'Things of items that their users had not seen before; of a site, those that no earlier run of the same search had.';
+comment on column worker.run_stats.valid_items is 'Items that were read from the pages of the last search of each site.';
+comment on column worker.run_stats.invalid_items is 'Items on these pages that could not be read.';
+
+create table worker.page_stats (
+    day date not null,
+    site text not null,
+    source text not null,
+    pages bigint not null,
+    failed_pages bigint not null,
+    items bigint not null,
+    invalid_items bigint not null,
+    fields jsonb not null,
+    primary key (day, site, source)
+);
+comment on table worker.page_stats is
+    'What sources made of the pages of the runs that ended on each day (UTC): worker.data_quality, kept for longer.';
+comment on column worker.page_stats.source is 'The source that fetched the pages.';
+comment on column worker.page_stats.fields is 'How many of the items have each of the main fields: {name: items}.';
+
+create table worker.queue_samples (
+    at timestamptz primary key,
+    ready integer not null,
+    delayed integer not null,
+    running integer not null
+);
+comment on table worker.queue_samples is 'How many runs were in the queue, at most every five minutes, while a worker lived.';
+comment on column worker.queue_samples.ready is 'Runs that could start.';
+comment on column worker.queue_samples.delayed is 'Runs that were not due yet.';
+comment on column worker.queue_samples.running is 'Runs that were searched.';
+
+create table worker.counted_runs (
+    run_id uuid primary key,
+    completed_at timestamptz not null
+);
+create index counted_runs_completed_at on worker.counted_runs (completed_at);
+comment on table worker.counted_runs is
+    'Runs in worker.run_stats that ended after worker.housekeeping.after_at: they are not counted again.';
+
+insert into worker.housekeeping (task, next_at) values ('run_counts', '-infinity');
 
 -- kernel/parameters
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
@@ -2545,15 +2649,22 @@ begin atomic
 end;
 comment on function worker.next_slot is 'Returns the first slot after an instant.';
 
+create function worker.jittered_slot(slot_at timestamptz, fingerprint text) returns timestamptz
+language sql stable set search_path = ''
+return (
+    select jittered_slot.slot_at
+           + settings.schedule_jitter * (abs(hashtext(jittered_slot.fingerprint)::bigint) % 1000) / 1000
+    from worker.settings as settings
+);
+comment on function worker.jittered_slot is
+    'Returns a slot with the delay by which its run starts: up to worker.settings.schedule_jitter, the same for equal '
+    'searches.';
+
 create function worker.start_of_slot(slot_at timestamptz, fingerprint text) returns timestamptz
 language sql stable set search_path = ''
 begin atomic
     select jittered.at
-    from worker.settings as settings
-    cross join lateral (
-        select start_of_slot.slot_at
-               + settings.schedule_jitter * (abs(hashtext(start_of_slot.fingerprint)::bigint) % 1000) / 1000 as at
-    ) as jittered
+    from (select worker.jittered_slot(start_of_slot.slot_at, start_of_slot.fingerprint) as at) as jittered
     where jittered.at > worker.now();
 end;
 comment on function worker.start_of_slot is
@@ -7672,10 +7783,298 @@ comment on function public.worker_save_webhooks is
     'receiver accepted the message. is_gone disables the endpoint. Returns {delivered, dead, disabled: the names of the '
     'endpoints}. Idempotent.';
 
+-- operators/run_counts
+-- Which runs are counted, and as what? Each run once, after it has ended, in the hour and the day of its completed_at.
+-- A run may appear late: its transaction commits late, or it ends with a leader that ended before. So the last two hours
+-- are always looked at again. A run that is deleted before it is counted does not count, except by retention.
+-- Calls: kernel/clock, schedules/slots.
+
+create function worker.time_buckets() returns double precision[]
+language sql immutable set search_path = ''
+return array[1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600]::double precision[];
+comment on function worker.time_buckets is
+    'Upper bounds of the buckets of durations and waits, in seconds. One more bucket has all that is longer.';
+
+create function worker.histogram(seconds double precision[]) returns bigint[]
+language sql immutable set search_path = ''
+return array(
+    select count(given.seconds)
+    from generate_series(0, cardinality(worker.time_buckets())) as bucket (number)
+    left join unnest(histogram.seconds) as given (seconds)
+        on width_bucket(given.seconds, worker.time_buckets()) = bucket.number
+    group by bucket.number
+    order by bucket.number
+);
+comment on function worker.histogram is 'Returns how many times are in each bucket of worker.time_buckets. Nulls are in none.';
+
+create function worker.add_histograms(one bigint[], other bigint[]) returns bigint[]
+language sql immutable set search_path = ''
+return array(
+    select pair.one + pair.other
+    from unnest(add_histograms.one, add_histograms.other) with ordinality as pair (one, other, number)
+    order by pair.number
+);
+comment on function worker.add_histograms is 'Returns the sum of two histograms, bucket by bucket.';
+
+create function worker.add_fields(one jsonb, other jsonb) returns jsonb
+language sql immutable set search_path = ''
+begin atomic
+    select coalesce(jsonb_object_agg(summed.name, summed.items), '{}')
+    from (
+        select field.name, sum(field.items::bigint) as items
+        from (select * from jsonb_each_text(add_fields.one) union all select * from jsonb_each_text(add_fields.other))
+            as field (name, items)
+        group by field.name
+    ) as summed;
+end;
+comment on function worker.add_fields is 'Returns the sums of worker.page_stats.fields.';
+
+create function worker.sites_to_count(run_ids uuid[]) returns setof public.search_run_sites
+language sql stable set search_path = ''
+begin atomic
+    select site.*
+    from public.search_runs as run
+    join public.search_run_sites as site on site.run_id = run.id
+    -- A run that was answered at once has the sites of the run that answered it, if that was deleted.
+    where run.id = any (sites_to_count.run_ids) and site.completed_at >= run.created_at;
+end;
+comment on function worker.sites_to_count is 'Returns the sites that runs have searched.';
+
+create function worker.pages_to_count(run_ids uuid[]) returns table (
+    run_id uuid, site text, source text, day date, requests integer, is_failed boolean, is_of_last_search boolean,
+    items integer, invalid_items integer, new_items integer, completeness jsonb
+)
+language sql stable set search_path = ''
+begin atomic
+    select page.run_id, page.site, page.source, (run.completed_at at time zone 'UTC')::date, page.calls_used,
+           page.status = 'failed',
+           page.attempt >= max(page.attempt) filter (where page.page_number = 1) over (partition by page.run_id, page.site),
+           page.item_count, page.invalid_count, page.new_count, page.completeness
+    from worker.sites_to_count(pages_to_count.run_ids) as site
+    join public.search_runs as run on run.id = site.run_id
+    join worker.raw_collections as page on page.run_id = site.run_id and page.site = site.site;
+end;
+comment on function worker.pages_to_count is
+    'Returns the pages of the sites of runs. A search that began with the first page again found its items again.';
+
+create function worker.rows_to_count(run_ids uuid[]) returns table (
+    site text, kind text, source public.run_source, outcome text, error_code text, completed_at timestamptz,
+    duration double precision, wait double precision, attempts integer, pages bigint, requests bigint, items integer,
+    new_items bigint, valid_items bigint, invalid_items bigint
+)
+language sql stable set search_path = ''
+begin atomic
+    with page as materialized (
+        select found.run_id, found.site, count(*) as pages, sum(found.requests) as requests,
+               sum(found.new_items) filter (where found.is_of_last_search) as new_items,
+               sum(found.items) filter (where found.is_of_last_search) as valid_items,
+               sum(found.invalid_items) filter (where found.is_of_last_search) as invalid_items
+        from worker.pages_to_count(rows_to_count.run_ids) as found
+        group by found.run_id, found.site
+    ), run_page as (
+        select page.run_id, sum(page.pages) as pages, sum(page.requests) as requests,
+               sum(page.valid_items) as valid_items, sum(page.invalid_items) as invalid_items
+        from page
+        group by page.run_id
+    )
+    select '', run.kind, run.source, run.status::text, coalesce(run.error_code, ''), run.completed_at,
+           -- A run that was answered with the results of a deleted one has started before it was inserted.
+           case when run.started_at >= run.created_at then extract(epoch from run.completed_at - run.started_at) end,
+           case when run.started_at >= run.created_at and run.source <> 'import' then extract(epoch from run.started_at
+               - least(run.started_at, greatest(run.created_at, worker.jittered_slot(run.slot_at, run.fingerprint)))) end,
+           run.attempts, page.pages, page.requests, run.items_found, run.new_items, page.valid_items, page.invalid_items
+    from public.search_runs as run
+    left join run_page as page on page.run_id = run.id
+    where run.id = any (rows_to_count.run_ids)
+    union all
+    select site.site, run.kind, run.source, site.status::text, coalesce(site.error_code, ''), run.completed_at,
+           extract(epoch from site.completed_at - site.started_at), null, site.attempts, page.pages, page.requests,
+           site.jobs_found, page.new_items, page.valid_items, page.invalid_items
+    from worker.sites_to_count(rows_to_count.run_ids) as site
+    join public.search_runs as run on run.id = site.run_id
+    left join page on page.run_id = site.run_id and page.site = site.site;
+end;
+comment on function worker.rows_to_count is
+    'Returns what counts of ended runs: a row for each run, with an empty site, and one for each of its sites. Times are in '
+    'seconds.';
+
+create function worker.add_to_run_stats(run_ids uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into worker.run_stats as known (
+        span, begins_at, site, kind, source, outcome, error_code, runs, durations, waits, attempts, pages, requests, items,
+        new_items, valid_items, invalid_items)
+    select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.site, counted.kind, counted.source,
+           counted.outcome, counted.error_code, count(*), worker.histogram(array_agg(counted.duration)),
+           worker.histogram(array_agg(counted.wait)), sum(counted.attempts), coalesce(sum(counted.pages), 0),
+           coalesce(sum(counted.requests), 0), sum(counted.items), coalesce(sum(counted.new_items), 0),
+           coalesce(sum(counted.valid_items), 0), coalesce(sum(counted.invalid_items), 0)
+    from worker.rows_to_count(add_to_run_stats.run_ids) as counted
+    cross join (values ('hour'), ('day')) as span (name)
+    group by 1, 2, 3, 4, 5, 6, 7
+    on conflict (span, site, begins_at, kind, source, outcome, error_code) do update
+    set runs = known.runs + excluded.runs,
+        durations = worker.add_histograms(known.durations, excluded.durations),
+        waits = worker.add_histograms(known.waits, excluded.waits),
+        attempts = known.attempts + excluded.attempts,
+        pages = known.pages + excluded.pages,
+        requests = known.requests + excluded.requests,
+        items = known.items + excluded.items,
+        new_items = known.new_items + excluded.new_items,
+        valid_items = known.valid_items + excluded.valid_items,
+        invalid_items = known.invalid_items + excluded.invalid_items;
+end;
+comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats.';
+
+create function worker.add_to_page_stats(run_ids uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    with page as materialized (
+        select found.* from worker.pages_to_count(add_to_page_stats.run_ids) as found
+    ), field as (
+        select summed.day, summed.site, summed.source, jsonb_object_agg(summed.name, summed.items) as fields
+        from (
+            select page.day, page.site, page.source, share.key as name,
+                   round(sum(share.value::numeric * page.items)) as items
+            from page cross join lateral jsonb_each_text(page.completeness) as share
+            group by page.day, page.site, page.source, share.key
+        ) as summed
+        group by summed.day, summed.site, summed.source
+    )
+    insert into worker.page_stats as known (day, site, source, pages, failed_pages, items, invalid_items, fields)
+    select page.day, page.site, page.source, count(*), count(*) filter (where page.is_failed),
+           coalesce(sum(page.items), 0), coalesce(sum(page.invalid_items), 0), coalesce((
+               select field.fields from field
+               where (field.day, field.site, field.source) = (page.day, page.site, page.source)), '{}')
+    from page
+    group by page.day, page.site, page.source
+    on conflict (day, site, source) do update
+    set pages = known.pages + excluded.pages,
+        failed_pages = known.failed_pages + excluded.failed_pages,
+        items = known.items + excluded.items,
+        invalid_items = known.invalid_items + excluded.invalid_items,
+        fields = worker.add_fields(known.fields, excluded.fields);
+end;
+comment on function worker.add_to_page_stats is 'Adds the pages of ended runs to worker.page_stats.';
+
+create function worker.count_runs(run_ids uuid[]) returns integer
+language plpgsql set search_path = '' as $$
+declare
+    marked uuid[];
+begin
+    with mark as (
+        insert into worker.counted_runs (run_id, completed_at)
+        select run.id, run.completed_at
+        from public.search_runs as run
+        where run.id = any (run_ids)
+          and run.completed_at >= (select task.after_at from worker.housekeeping as task where task.task = 'run_counts')
+        on conflict (run_id) do nothing
+        returning counted_runs.run_id
+    )
+    select array_agg(mark.run_id) into marked from mark;
+    if marked is null then
+        return 0;
+    end if;
+    perform worker.add_to_run_stats(marked);
+    perform worker.add_to_page_stats(marked);
+    return cardinality(marked);
+end;
+$$;
+comment on function worker.count_runs is
+    'Counts those of the given runs that have ended and are not counted yet, and returns how many. The caller has locked '
+    'the task run_counts of worker.housekeeping.';
+
+create function worker.count_before_deletion(run_ids uuid[]) returns uuid[]
+language plpgsql set search_path = '' as $$
+begin
+    perform from worker.housekeeping as task where task.task = 'run_counts' for update skip locked;
+    if not found then
+        return '{}';
+    end if;
+    perform worker.count_runs(run_ids);
+    return run_ids;
+end;
+$$;
+comment on function worker.count_before_deletion is
+    'Counts the given runs, if they are not counted yet. Returns those that can be deleted: none while a worker is counting.';
+
+create function worker.count_next_runs(after_at timestamptz, batch integer) returns boolean
+language plpgsql set search_path = '' as $$
+declare
+    next_ids uuid[];
+    last_at timestamptz;
+begin
+    select array_agg(next.id), max(next.completed_at) into next_ids, last_at
+    from (
+        select run.id, run.completed_at from public.search_runs as run
+        where run.completed_at >= count_next_runs.after_at
+          and not exists (select from worker.counted_runs as counted where counted.run_id = run.id)
+          -- Its pages may be moved to another run, which then counts them.
+          and not exists (select from worker.ended_leaders as ended where ended.run_id = run.id)
+        order by run.completed_at
+        limit batch
+    ) as next;
+    perform worker.count_runs(next_ids);
+
+    update worker.housekeeping as task
+    set after_at = greatest(task.after_at, least(
+        worker.now() - interval '2 hours',
+        case when cardinality(next_ids) = batch then last_at end,
+        -- Its followers will end at the time at which it ended.
+        (select min(coalesce(run.completed_at, (ended.former ->> 'completed_at')::timestamptz))
+         from worker.ended_leaders as ended left join public.search_runs as run on run.id = ended.run_id)))
+    where task.task = 'run_counts';
+    delete from worker.counted_runs as counted
+    where counted.completed_at < (select task.after_at from worker.housekeeping as task where task.task = 'run_counts');
+    return coalesce(cardinality(next_ids) = batch, false);
+end;
+$$;
+comment on function worker.count_next_runs is
+    'Counts the next runs that ended since after_at, at most batch, and moves after_at. Returns whether more may be left.';
+
+create function worker.sample_queue() returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into worker.queue_samples (at, ready, delayed, running)
+    select date_bin('5 minutes', worker.now(), '2000-01-01 00:00:00+00'),
+           (select count(*) from public.search_runs as run
+            where run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+           (select count(*) from public.search_runs as run where run.status = 'pending' and run.run_after is not null),
+           (select count(*) from worker.leases)
+    on conflict (at) do nothing;
+end;
+comment on function worker.sample_queue is 'Writes a row of worker.queue_samples, unless the current five minutes have one.';
+
+create function public.worker_count_runs() returns integer
+language plpgsql security definer set search_path = '' as $$
+declare
+    settings worker.settings;
+    task worker.housekeeping;
+begin
+    select * into strict settings from worker.settings;
+    select known.* into task from worker.housekeeping as known where known.task = 'run_counts' for update skip locked;
+    if not found then  -- another worker is counting
+        task.next_at := worker.now() + settings.count_interval;
+    elsif task.next_at <= worker.now() then
+        if worker.count_next_runs(task.after_at, settings.count_batch) then
+            task.next_at := worker.now();
+        else
+            perform worker.sample_queue();
+            task.next_at := worker.now() + settings.count_interval;
+        end if;
+        update worker.housekeeping as known set next_at = task.next_at where known.task = 'run_counts';
+    end if;
+    return greatest(0, ceil(extract(epoch from task.next_at - worker.now())));
+end;
+$$;
+comment on function public.worker_count_runs is
+    'Counts a batch of the runs that have ended and samples the queue, unless another worker just did. Returns the seconds '
+    'until another call is due; 0 while more are left.';
+
 -- retention
 -- When is old data deleted? At the ages in worker.settings, in small batches. Organizations go when nothing has them any
 -- more.
--- Calls: kernel/clock, kernel/parameters, pages/merge.
+-- Calls: kernel/clock, pages/merge, operators/run_counts.
 
 create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -7708,6 +8107,20 @@ end;
 comment on function worker.delete_old_user_state is
     'Deletes the failures and shares of users at sites that they did not search for this long, and of deleted '
     'users.';
+
+create function worker.delete_old_stats(age interval, batch integer) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.run_stats as known
+    where known.ctid = any (array(
+        select old.ctid from worker.run_stats as old
+        where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
+        limit batch));
+    delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.queue_samples as known where known.at < worker.now() - age;
+end;
+comment on function worker.delete_old_stats is
+    'Deletes what was counted before this age. Of worker.run_stats, at most batch rows.';
 
 create function worker.is_unused(organization public.organizations) returns boolean
 language sql stable set search_path = ''
@@ -7802,9 +8215,9 @@ begin
         for update skip locked
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
-    expired := array(
+    expired := worker.count_before_deletion(array(
         select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id));
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result
@@ -7821,6 +8234,7 @@ begin
       and not exists (select from public.search_results as result where result.run_id = run.id);
     get diagnostics deleted = row_count;
 
+    perform worker.delete_old_stats(settings.keep_run_stats, 10 * settings.retention_batch);
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
     delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';
@@ -8104,6 +8518,397 @@ return (
 comment on function public.worker_collections is
     'The collections of all namespaces: [{collection, owner, searches, paused, next_slot_at, sites, and of the last run '
     'of each search: active, succeeded, partial, failed, last_completed_at, items_found, new_items}].';
+
+-- operators/admins
+-- Who may see the runs of all users? Admins: users whose app_metadata.role is admin. Only the project's owner sets that,
+-- unlike user_metadata. And the service role, for the commands.
+-- Calls: kernel/clock, operators/run_counts.
+
+create function worker.check_admin() returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    -- The setting has the role of the request, although the caller runs with its owner's rights.
+    if current_setting('role') = 'service_role'
+       or (current_setting('role') = 'authenticated' and auth.jwt() -> 'app_metadata' ->> 'role' = 'admin') then
+        return;
+    end if;
+    raise sqlstate '42501' using
+        message = 'only admins may call this function',
+        hint = 'An admin is a user whose app_metadata.role is admin. A change counts once the token is refreshed.';
+end;
+$$;
+comment on function worker.check_admin is
+    'Raises 42501 (HTTP 403) unless the caller is an admin: the app_metadata.role of the token is admin; or the service role.';
+
+create function worker.check_since(since timestamptz) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    if since between worker.now() - interval '400 days' and worker.now() is not true then
+        raise sqlstate '22023' using message = 'since must be a time of the last 400 days';
+    end if;
+end;
+$$;
+comment on function worker.check_since is 'Raises 22023 (HTTP 400) unless a time is in the past, at most 400 days ago.';
+
+create function worker.first_whole_day(since timestamptz) returns timestamptz
+language sql immutable set search_path = ''
+-- In hours, because the days of a session's time zone differ in length.
+return date_trunc('day', since - interval '1 microsecond' + interval '24 hours', 'UTC');
+comment on function worker.first_whole_day is
+    'Returns the begin of the first whole day (UTC) since a time. From then on, the days of worker.run_stats are enough.';
+
+create function worker.quantile(histogram bigint[], share double precision) returns double precision
+language sql immutable set search_path = ''
+begin atomic
+    with bucket as (
+        select counted.runs, sum(counted.runs) over (order by counted.number) as up_to,
+               coalesce((worker.time_buckets())[counted.number - 1], 0) as low,
+               (worker.time_buckets())[counted.number] as high
+        from unnest(quantile.histogram) with ordinality as counted (runs, number)
+    )
+    select round((bucket.low + coalesce(
+               (bucket.high - bucket.low) * (quantile.share * total.runs - bucket.up_to + bucket.runs) / bucket.runs, 0)
+           )::numeric, 1)::double precision
+    from bucket cross join (select sum(bucket.runs) as runs from bucket) as total
+    where bucket.runs > 0 and bucket.up_to >= quantile.share * total.runs
+    order by bucket.up_to
+    limit 1;
+end;
+comment on function worker.quantile is
+    'Returns a quantile of a histogram, in seconds, interpolated within its bucket; of the last bucket, its lower bound. '
+    'Null without any.';
+
+create function worker.quantiles(histogram bigint[]) returns jsonb
+language sql immutable set search_path = ''
+return jsonb_build_object('p50', worker.quantile(histogram, 0.5), 'p95', worker.quantile(histogram, 0.95));
+comment on function worker.quantiles is 'Returns {p50, p95} of a histogram, in seconds.';
+
+-- operators/admin_overview
+-- How do the runs of all users go? Rates, durations, errors and the queue, since a time.
+-- Calls: operators/admins.
+
+create function public.admin_overview(since timestamptz) returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    first_hour timestamptz := date_trunc('hour', since, 'UTC');
+    first_day timestamptz := worker.first_whole_day(date_trunc('hour', since, 'UTC'));
+    answer jsonb;
+begin
+    perform worker.check_admin(), worker.check_since(since);
+
+    with ended as materialized (
+        select stats.* from worker.run_stats as stats
+        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour and stats.begins_at < first_day
+        union all
+        select stats.* from worker.run_stats as stats
+        where stats.span = 'day' and stats.site = '' and stats.begins_at >= first_day
+    ), bucket as (
+        select time.number, sum(time.durations) as durations, sum(time.waits) as waits
+        from ended cross join lateral unnest(ended.durations, ended.waits) with ordinality as time (durations, waits, number)
+        group by time.number
+    ), outcome as (
+        select final.status, coalesce(sum(ended.runs), 0) as runs,
+               round(coalesce(sum(ended.runs), 0) / sum(sum(ended.runs)) over (), 4) as rate
+        from unnest('{success,partial,failed,cancelled}'::text[]) as final (status)
+        left join ended on ended.outcome = final.status
+        group by final.status
+    ), error as (
+        select ended.error_code, sum(ended.runs) as runs from ended where ended.error_code <> '' group by ended.error_code
+    ), hourly as (
+        select stats.begins_at as hour, sum(stats.runs) as runs,
+               coalesce(sum(stats.runs) filter (where stats.outcome = 'success'), 0) as success,
+               coalesce(sum(stats.runs) filter (where stats.outcome = 'partial'), 0) as partial,
+               coalesce(sum(stats.runs) filter (where stats.outcome = 'failed'), 0) as failed,
+               coalesce(sum(stats.runs) filter (where stats.outcome = 'cancelled'), 0) as cancelled
+        from worker.run_stats as stats
+        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour
+        group by stats.begins_at
+    ), queue as (
+        select date_trunc('hour', sample.at, 'UTC') as hour, max(sample.ready) as ready, max(sample.delayed) as delayed,
+               max(sample.running) as running
+        from worker.queue_samples as sample
+        where sample.at >= first_hour
+        group by 1
+    )
+    select jsonb_build_object(
+        'since', first_hour,
+        'runs', coalesce(sum(ended.runs), 0), 'items', coalesce(sum(ended.items), 0),
+        'new_items', coalesce(sum(ended.new_items), 0), 'pages', coalesce(sum(ended.pages), 0),
+        'requests', coalesce(sum(ended.requests), 0),
+        'outcomes', (select jsonb_object_agg(outcome.status, jsonb_build_object('runs', outcome.runs, 'rate', outcome.rate))
+                     from outcome),
+        'duration', (select worker.quantiles(array_agg(bucket.durations::bigint order by bucket.number)) from bucket),
+        'wait', (select worker.quantiles(array_agg(bucket.waits::bigint order by bucket.number)) from bucket),
+        'errors', (select coalesce(jsonb_agg(to_jsonb(error) order by error.runs desc, error.error_code), '[]') from error),
+        'by_hour', (select coalesce(jsonb_agg(to_jsonb(hourly) order by hourly.hour), '[]') from hourly),
+        'queue', (select coalesce(jsonb_agg(to_jsonb(queue) order by queue.hour), '[]') from queue))
+    into answer
+    from ended;
+    return answer;
+end;
+$$;
+comment on function public.admin_overview is
+    'For admins: how the runs of all users ended since the begin of an hour: {since, runs, items, new_items, pages, '
+    'requests, outcomes {success, partial, failed, cancelled: {runs, rate}}, duration {p50, p95}, wait {p50, p95}, errors '
+    '[{error_code, runs}], by_hour [{hour, runs, success, partial, failed, cancelled}], queue [{hour, ready, delayed, '
+    'running}]}. Times are in seconds, rates from 0 to 1; null without runs. queue has the highest counts of each hour. Runs count a few '
+    'minutes after they ended.';
+
+-- operators/admin_sites
+-- How do the sites go, how good is what they send, and how much of their quotas is used?
+-- Calls: kernel/clock, operators/site_health, operators/admins.
+
+create function public.admin_sites(since timestamptz) returns table (
+    site text, searches bigint, completed bigint, partial bigint, failed bigint, success_rate numeric, errors jsonb,
+    attempts bigint, pages bigint, requests bigint, items bigint, new_items bigint, invalid_items bigint,
+    invalid_share numeric, duration_p50 double precision, duration_p95 double precision, state text,
+    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb
+)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    first_hour timestamptz := date_trunc('hour', since, 'UTC');
+    first_day timestamptz := worker.first_whole_day(date_trunc('hour', since, 'UTC'));
+begin
+    perform worker.check_admin(), worker.check_since(since);
+
+    return query
+    with searched as materialized (
+        select stats.* from worker.run_stats as stats
+        where stats.span = 'hour' and stats.begins_at >= first_hour and stats.begins_at < first_day
+          and stats.site <> '' and stats.outcome <> 'skipped'
+        union all
+        select stats.* from worker.run_stats as stats
+        where stats.span = 'day' and stats.begins_at >= first_day and stats.site <> '' and stats.outcome <> 'skipped'
+    ), time as (
+        select summed.site, array_agg(summed.searches order by summed.number) as durations
+        from (
+            select searched.site, bucket.number, sum(bucket.searches)::bigint as searches
+            from searched cross join lateral unnest(searched.durations) with ordinality as bucket (searches, number)
+            where searched.outcome = 'completed'
+            group by searched.site, bucket.number
+        ) as summed
+        group by summed.site
+    ), error as (
+        select failed.site, jsonb_object_agg(failed.error_code, failed.searches) as errors
+        from (
+            select searched.site, searched.error_code, sum(searched.runs) as searches
+            from searched where searched.error_code <> '' group by searched.site, searched.error_code
+        ) as failed
+        group by failed.site
+    ), counted as (
+        select searched.site, sum(searched.runs) as searches,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'completed'), 0) as completed,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'partial'), 0) as partial,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'failed'), 0) as failed,
+               sum(searched.attempts) as attempts, sum(searched.pages) as pages, sum(searched.requests) as requests,
+               sum(searched.items) as items, sum(searched.new_items) as new_items,
+               sum(searched.valid_items) as valid_items, sum(searched.invalid_items) as invalid_items
+        from searched
+        group by searched.site
+    )
+    select coalesce(counted.site, health.site), coalesce(counted.searches, 0)::bigint, coalesce(counted.completed, 0)::bigint,
+           coalesce(counted.partial, 0)::bigint, coalesce(counted.failed, 0)::bigint,
+           round(counted.completed / counted.searches, 4), coalesce(error.errors, '{}'),
+           coalesce(counted.attempts, 0)::bigint, coalesce(counted.pages, 0)::bigint,
+           coalesce(counted.requests, 0)::bigint, coalesce(counted.items, 0)::bigint,
+           coalesce(counted.new_items, 0)::bigint, coalesce(counted.invalid_items, 0)::bigint,
+           round(counted.invalid_items / nullif(counted.valid_items + counted.invalid_items, 0), 4),
+           worker.quantile(time.durations, 0.5), worker.quantile(time.durations, 0.95),
+           coalesce(health.state, 'closed'), health.paused_until, health.last_error_code, health.response_ms,
+           coalesce(health.buckets, '[]')
+    from counted
+    left join time on time.site = counted.site
+    left join error on error.site = counted.site
+    full join jsonb_to_recordset(public.worker_site_health()) as health (
+        site text, state text, paused_until timestamptz, last_error_code text, response_ms double precision, buckets jsonb)
+        on health.site = counted.site
+    order by 1;
+end;
+$$;
+comment on function public.admin_sites is
+    'For admins: how each site went since the begin of an hour. searches are those that have ended, without skipped ones; '
+    'success_rate is the share that completed; errors {error_code: searches}; duration_p50 and duration_p95, in seconds, of '
+    'those that completed; invalid_share is the share of items that could not be read. state, paused_until, last_error_code, response_ms and '
+    'quotas are of now, as in worker_site_health. What is unknown is null.';
+
+create function public.admin_quality(since timestamptz) returns table (
+    day date, site text, source text, pages bigint, failed_pages bigint, items bigint, invalid_items bigint,
+    invalid_share numeric, completeness jsonb
+)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    perform worker.check_admin(), worker.check_since(since);
+
+    return query
+    select stats.day, stats.site, stats.source, stats.pages, stats.failed_pages, stats.items, stats.invalid_items,
+           round(stats.invalid_items::numeric / nullif(stats.items + stats.invalid_items, 0), 4),
+           (select coalesce(jsonb_object_agg(field.key, round(field.value::numeric / nullif(stats.items, 0), 4)), '{}')
+            from jsonb_each_text(stats.fields) as field)
+    from worker.page_stats as stats
+    where stats.day >= (since at time zone 'UTC')::date
+    order by stats.day desc, stats.site, stats.source;
+end;
+$$;
+comment on function public.admin_quality is
+    'For admins: what sources made of the pages of each site, by the day (UTC) on which the runs ended, the latest first. '
+    'invalid_share is the share of items that could not be read, null without items; completeness the share of the others '
+    'that have each of the main fields, {field: share}.';
+
+create function public.admin_quotas() returns table (
+    site text, bucket text, quota integer, used integer, used_share numeric, resets_at timestamptz, users jsonb
+)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    perform worker.check_admin();
+
+    return query
+    select health.site, counted.bucket, counted.quota, counted.quota_used,
+           round(counted.quota_used::numeric / counted.quota, 4), counted.quota_resets_at, coalesce((
+               select jsonb_agg(jsonb_build_object('user_id', taken.user_id, 'email', taken.email, 'used', taken.used)
+                                order by taken.used desc, taken.user_id)
+               from (
+                   select share.user_id, owner.email, share.used
+                   from worker.site_shares as share
+                   join worker.site_buckets as shared
+                       on shared.bucket = share.bucket and shared.account = '' and shared.quota_period = share.quota_period
+                      and coalesce(shared.quota_resets_at > worker.now(), true)
+                   left join auth.users as owner on owner.id = share.user_id
+                   where share.bucket = counted.bucket and share.used > 0
+                   order by share.used desc, share.user_id
+                   limit 10
+               ) as taken), '[]')
+    from jsonb_to_recordset(public.worker_site_health()) as health (site text, buckets jsonb)
+    cross join lateral jsonb_to_recordset(health.buckets) as counted (
+        bucket text, quota integer, quota_used integer, quota_resets_at timestamptz)
+    order by 5 desc, 1, 2;
+end;
+$$;
+comment on function public.admin_quotas is
+    'For admins: how much of the quota of each bucket of requests is used, the fullest first, and the ten users that took '
+    'most of it, [{user_id, email, used}]. Of several accounts, the one that used most; resets_at is null if nothing is '
+    'used.';
+
+-- operators/admin_runs
+-- Which runs of all users match, and what happened to them? The newest first, with sites and events. A call looks at a
+-- limited number of runs, so that no filter makes it slow; the next call continues.
+-- Calls: operators/admins.
+
+create function worker.check_run_filters(
+    status text[], kind text, source text, error_code text, site text, before_at timestamptz, before_id uuid, most integer
+) returns void
+language plpgsql stable set search_path = '' as $$
+declare
+    problem text := case
+        when not coalesce(status <@ enum_range(null::public.run_status)::text[], true) then
+            'status must be a list of ' || array_to_string(enum_range(null::public.run_status), ', ')
+        when kind is not null and not exists (select from worker.kinds as known where known.kind = check_run_filters.kind) then
+            'kind must be one of ' || (select string_agg(known.kind, ', ' order by known.kind) from worker.kinds as known)
+        when source <> all (enum_range(null::public.run_source)::text[]) then
+            'source must be one of ' || array_to_string(enum_range(null::public.run_source), ', ')
+        when length(error_code) not between 1 and 100 then 'error_code must be a text of 1 to 100 characters'
+        when length(site) not between 1 and 100 then 'site must be a text of 1 to 100 characters'
+        when (before_at is null) <> (before_id is null) then
+            'before_at and before_id must be given together, as next of the page before has them'
+        when most between 1 and 100 is not true then 'most must be from 1 to 100' end;
+begin
+    if problem is not null then
+        raise sqlstate '22023' using message = problem;
+    end if;
+end;
+$$;
+comment on function worker.check_run_filters is 'Raises 22023 (HTTP 400) unless admin_runs can filter so.';
+
+create function worker.run_for_admin(run public.search_runs) returns jsonb
+language sql stable set search_path = ''
+return to_jsonb(run) - '{fingerprint,position,idempotency_key,client_context,progress}'::text[] || jsonb_build_object(
+    'email', (select owner.email from auth.users as owner where owner.id = (run).user_id),
+    'sites', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'site', searched.site, 'status', searched.status, 'is_fallback', searched.is_fallback,
+            'jobs_found', searched.jobs_found, 'attempts', searched.attempts, 'error_code', searched.error_code,
+            'error_message', searched.error_message, 'started_at', searched.started_at,
+            'completed_at', searched.completed_at) order by searched.position), '[]')
+        from public.search_run_sites as searched where searched.run_id = (run).id),
+    'events', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'at', latest.created_at, 'event', latest.event, 'site', latest.site, 'data', latest.data - 'lease_digest')
+            order by latest.id), '[]')
+        from (
+            select happened.* from public.run_events as happened
+            where happened.run_id = (run).id
+            order by happened.id desc
+            limit 200
+        ) as latest));
+comment on function worker.run_for_admin is
+    'Returns a run with its sites and its last 200 events. Not what only its owner''s frontend needs.';
+
+create function public.admin_runs(
+    status text[] default null, kind text default null, source text default null, site text default null,
+    error_code text default null, user_id uuid default null, since timestamptz default null,
+    until timestamptz default null, before_at timestamptz default null, before_id uuid default null, most integer default 50
+) returns jsonb
+-- Otherwise PostgreSQL may plan without the given filters, and use no index for them.
+language plpgsql stable security definer set search_path = '' set plan_cache_mode = force_custom_plan as $$
+declare
+    looked_at integer := case
+        when admin_runs.status is null and coalesce(admin_runs.kind, admin_runs.source, admin_runs.site) is null then most
+        else 2000 end;
+    answer jsonb;
+begin
+    perform worker.check_admin(), worker.check_run_filters(
+        admin_runs.status, admin_runs.kind, admin_runs.source, admin_runs.error_code, admin_runs.site, before_at, before_id,
+        most);
+
+    with candidate as (
+        select run.id, run.created_at, run.status, run.kind, run.source
+        from public.search_runs as run
+        where (admin_runs.user_id is null or run.user_id = admin_runs.user_id)
+          and (admin_runs.error_code is null or run.error_code = admin_runs.error_code)
+          and (since is null or run.created_at >= since)
+          and (until is null or run.created_at < until)
+          and (before_at is null or (run.created_at, run.id) < (before_at, before_id))
+        order by run.created_at desc, run.id desc
+        limit looked_at
+    ), numbered as (
+        select candidate.*, row_number() over (order by candidate.created_at desc, candidate.id desc) as number
+        from candidate
+    ), chosen as materialized (
+        select numbered.* from numbered
+        where (admin_runs.status is null or numbered.status::text = any (admin_runs.status))
+          and (admin_runs.kind is null or numbered.kind = admin_runs.kind)
+          and (admin_runs.source is null or numbered.source::text = admin_runs.source)
+          and (admin_runs.site is null or exists (
+              select from public.search_run_sites as searched
+              where searched.run_id = numbered.id and searched.site = admin_runs.site))
+        order by numbered.number
+        limit most
+    ), last as (
+        -- Where the next call continues: after a full page, or after all that this call has looked at.
+        select case when (select count(*) from chosen) = most then (
+            select jsonb_build_object('before_at', full_page.created_at, 'before_id', full_page.id)
+            from chosen as full_page order by full_page.number desc limit 1)
+        else (
+            select jsonb_build_object('before_at', seen.created_at, 'before_id', seen.id)
+            from numbered as seen where seen.number = looked_at) end as next
+    )
+    select jsonb_build_object(
+        'runs', (select coalesce(jsonb_agg(worker.run_for_admin(run) order by chosen.number), '[]')
+                 from chosen join public.search_runs as run on run.id = chosen.id),
+        'next', last.next)
+    into answer
+    from last;
+    return answer;
+end;
+$$;
+comment on function public.admin_runs is
+    'For admins: the runs of all users, the newest first: {runs, next}. All filters are optional: status is a list; site: '
+    'they search it themselves; error_code; created since a time and until before another one. A call returns at most most '
+    'runs (1 to 100), and looks at no more than 2,000: a page may be short or empty although more follow. next '
+    '{before_at, before_id} has the arguments of the next call, and is null at the end. A run has the columns of '
+    'search_runs, without some, and email, sites and events, its timeline: [{at, event, site, data}].';
 
 -- frontends/searches
 -- How does a user enqueue, repeat, cancel and delete a search? With these functions.
@@ -8764,7 +9569,8 @@ begin
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity',
-                                    'webhook_endpoints', 'webhook_messages'] loop
+                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
+                                    'queue_samples', 'counted_runs'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -8805,11 +9611,14 @@ begin
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
-              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks')
+              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks',
+              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
-                       case when rpc::text like '%worker\_%' then 'service_role' else 'authenticated' end);
+                       case when rpc::text like '%worker\_%' then 'service_role'
+                            when rpc::text like '%admin\_%' then 'authenticated, service_role'  -- see worker.check_admin
+                            else 'authenticated' end);
     end loop;
 end;
 $$;

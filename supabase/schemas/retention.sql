@@ -1,6 +1,6 @@
 -- When is old data deleted? At the ages in worker.settings, in small batches. Organizations go when nothing has them any
 -- more.
--- Calls: kernel/clock, kernel/parameters, pages/merge.
+-- Calls: kernel/clock, pages/merge, operators/run_counts.
 
 create function worker.delete_unused_account_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -33,6 +33,20 @@ end;
 comment on function worker.delete_old_user_state is
     'Deletes the failures and shares of users at sites that they did not search for this long, and of deleted '
     'users.';
+
+create function worker.delete_old_stats(age interval, batch integer) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.run_stats as known
+    where known.ctid = any (array(
+        select old.ctid from worker.run_stats as old
+        where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
+        limit batch));
+    delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.queue_samples as known where known.at < worker.now() - age;
+end;
+comment on function worker.delete_old_stats is
+    'Deletes what was counted before this age. Of worker.run_stats, at most batch rows.';
 
 create function worker.is_unused(organization public.organizations) returns boolean
 language sql stable set search_path = ''
@@ -127,9 +141,9 @@ begin
         for update skip locked
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
-    expired := array(
+    expired := worker.count_before_deletion(array(
         select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id));
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result
@@ -146,6 +160,7 @@ begin
       and not exists (select from public.search_results as result where result.run_id = run.id);
     get diagnostics deleted = row_count;
 
+    perform worker.delete_old_stats(settings.keep_run_stats, 10 * settings.retention_batch);
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
     delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -143,6 +144,13 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_webhooks": {"service_role"},
     "worker_dead_webhooks": {"service_role"},
     "worker_replay_webhooks": {"service_role"},
+    "worker_count_runs": {"service_role"},
+    # And for users whose app_metadata.role is admin: test_admin.py.
+    "admin_overview": {"service_role"},
+    "admin_sites": {"service_role"},
+    "admin_runs": {"service_role"},
+    "admin_quality": {"service_role"},
+    "admin_quotas": {"service_role"},
     "worker_reprocess": {"service_role"},
     "worker_claim_pages": {"service_role"},
     "worker_load_page": {"service_role"},
@@ -163,7 +171,7 @@ WORKER_TABLES = {
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
     "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers", "deleted_runs",
-    "webhook_endpoints", "webhook_messages",
+    "webhook_endpoints", "webhook_messages", "run_stats", "page_stats", "queue_samples", "counted_runs",
 }  # fmt: skip
 
 # What is not there without pgvector.
@@ -486,6 +494,12 @@ async def test_function(world: World, function: str) -> None:
         "worker_activity": {},
         "search_options": {},
         "worker_delete_expired": {},
+        "worker_count_runs": {},
+        "admin_overview": {"since": datetime.now(UTC).isoformat()},
+        "admin_sites": {"since": datetime.now(UTC).isoformat()},
+        "admin_runs": {},
+        "admin_quality": {"since": datetime.now(UTC).isoformat()},
+        "admin_quotas": {},
         "worker_reprocess": {"source": "nobody"},
         "worker_claim_pages": {"sources": ["nobody"], "batch": 1},
         "worker_load_page": {

@@ -411,6 +411,42 @@ class Queue:
         """
         return float(await self._call("worker_delete_expired", patience_seconds=HOUSEKEEPING_SECONDS))
 
+    async def count_runs(self) -> float:
+        """Count a batch of the runs that have ended, unless another worker just did.
+
+        Returns:
+            The seconds until another batch is due; 0 while more are left.
+        """
+        return float(await self._call("worker_count_runs", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def overview(self, since: datetime) -> dict[str, Any]:
+        """Return how the runs of all users ended: counts, rates, durations, errors and the queue.
+
+        Args:
+            since: From the begin of this hour on.
+
+        Raises:
+            CallRefusedError: The time is in the future, or too long ago (code 22023).
+        """
+        overview: dict[str, Any] = await self._call(
+            "admin_overview", patience_seconds=HOUSEKEEPING_SECONDS, since=since.isoformat()
+        )
+        return overview
+
+    async def site_stats(self, since: datetime) -> list[dict[str, Any]]:
+        """Return how the searches of each site ended.
+
+        Args:
+            since: From the begin of this hour on.
+
+        Raises:
+            CallRefusedError: The time is in the future, or too long ago (code 22023).
+        """
+        rows: list[dict[str, Any]] = await self._call(
+            "admin_sites", patience_seconds=HOUSEKEEPING_SECONDS, since=since.isoformat()
+        )
+        return rows
+
     async def claim_embeddings(self, model: str, batch: int) -> ClaimedItems:
         """Claim up to `batch` items that are to be embedded by `model`. The claim lasts five minutes.
 

@@ -1,4 +1,4 @@
-"""The background chores of a worker: fire schedules, embed items, merge near-duplicates, delete expired rows."""
+"""The background chores of a worker: fire schedules, embed items, merge near-duplicates, count runs, delete rows."""
 
 from __future__ import annotations
 
@@ -70,6 +70,21 @@ class Retention:
     async def __call__(self) -> float:
         """Delete a batch, unless another worker just did; return the seconds until the next one is due."""
         return await self._queue.delete_expired()
+
+
+class Counting:
+    """Counts the runs that have ended, for operators.
+
+    Args:
+        queue: The queue.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def __call__(self) -> float:
+        """Count a batch, unless another worker just did; return the seconds until the next one is due."""
+        return await self._queue.count_runs()
 
 
 class Embedding:

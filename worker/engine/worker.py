@@ -15,7 +15,7 @@ from worker.database.queue import Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
-from worker.engine.chores import Embedding, NearDuplicateMerging, Retention, Scheduling
+from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
@@ -231,6 +231,7 @@ class Worker:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
+            "Counting runs": Counting(queue),
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:

@@ -20,7 +20,8 @@ begin
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity',
-                                    'webhook_endpoints', 'webhook_messages'] loop
+                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
+                                    'queue_samples', 'counted_runs'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -61,11 +62,14 @@ begin
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
-              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks')
+              'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks',
+              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
-                       case when rpc::text like '%worker\_%' then 'service_role' else 'authenticated' end);
+                       case when rpc::text like '%worker\_%' then 'service_role'
+                            when rpc::text like '%admin\_%' then 'authenticated, service_role'  -- see worker.check_admin
+                            else 'authenticated' end);
     end loop;
 end;
 $$;

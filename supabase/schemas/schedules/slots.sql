@@ -45,15 +45,22 @@ begin atomic
 end;
 comment on function worker.next_slot is 'Returns the first slot after an instant.';
 
+create function worker.jittered_slot(slot_at timestamptz, fingerprint text) returns timestamptz
+language sql stable set search_path = ''
+return (
+    select jittered_slot.slot_at
+           + settings.schedule_jitter * (abs(hashtext(jittered_slot.fingerprint)::bigint) % 1000) / 1000
+    from worker.settings as settings
+);
+comment on function worker.jittered_slot is
+    'Returns a slot with the delay by which its run starts: up to worker.settings.schedule_jitter, the same for equal '
+    'searches.';
+
 create function worker.start_of_slot(slot_at timestamptz, fingerprint text) returns timestamptz
 language sql stable set search_path = ''
 begin atomic
     select jittered.at
-    from worker.settings as settings
-    cross join lateral (
-        select start_of_slot.slot_at
-               + settings.schedule_jitter * (abs(hashtext(start_of_slot.fingerprint)::bigint) % 1000) / 1000 as at
-    ) as jittered
+    from (select worker.jittered_slot(start_of_slot.slot_at, start_of_slot.fingerprint) as at) as jittered
     where jittered.at > worker.now();
 end;
 comment on function worker.start_of_slot is

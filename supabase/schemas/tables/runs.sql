@@ -76,6 +76,10 @@ create index search_runs_delayed on public.search_runs (run_after)
 create index search_runs_user_id on public.search_runs (user_id, created_at desc);
 create index search_runs_board_organizations on public.search_runs (user_id)
     where parameters @> '{"board_organizations": true}';
+-- For operators: the runs of all users.
+create index search_runs_created_at on public.search_runs (created_at desc, id desc);
+create index search_runs_error_code on public.search_runs (error_code, created_at desc, id desc)
+    where error_code is not null;
 create index search_runs_completed_at on public.search_runs (completed_at) where completed_at is not null;
 -- Of equal searches, one leader is active at a time. A second one is possible only with another newer_than.
 create unique index search_runs_leader on public.search_runs (fingerprint, newer_than) nulls not distinct

@@ -44,6 +44,9 @@ create table worker.settings (
     keep_events interval default '30 days' check (keep_events >= '1 hour'),
     keep_raw_pages interval default '14 days' check (keep_raw_pages >= '1 hour'),
     keep_webhooks interval default '14 days' check (keep_webhooks >= '2 days'),
+    keep_run_stats interval default '400 days' check (keep_run_stats >= '1 day'),
+    count_interval interval not null default '5 minutes' check (count_interval >= '1 second'),
+    count_batch smallint not null default 1000 check (count_batch between 1 and 10000),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -133,6 +136,11 @@ comment on column worker.settings.keep_raw_pages is
     'Age at which raw pages are deleted; null keeps them as long as their runs.';
 comment on column worker.settings.keep_webhooks is
     'Age at which webhook messages are deleted, whether they were delivered or not; null keeps them.';
+comment on column worker.settings.keep_run_stats is
+    'Age at which the counts of runs and the samples of the queue are deleted; null keeps them.';
+comment on column worker.settings.count_interval is 'Time between two rounds of counting the runs that have ended.';
+comment on column worker.settings.count_batch is
+    'Maximum number of runs that are counted in one transaction. After an outage, rounds follow each other at once.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
@@ -142,10 +150,13 @@ comment on column worker.settings.retention_interval is 'Time until the next del
 create table worker.housekeeping (
     task text primary key,
     after_id uuid not null default '00000000-0000-0000-0000-000000000000',
+    after_at timestamptz not null default '-infinity',
     next_at timestamptz not null
 );
 insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where the chore continues: after the organization, or the schedule, with this id.';
+comment on column worker.housekeeping.after_at is
+    'Where counting continues: all runs that ended before this time are counted.';
 comment on column worker.housekeeping.next_at is 'The chore is not done before this time.';
