@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,17 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check everything that the worker needs, and say what to do")
     doctor.set_defaults(command=_doctor)
+
+    stats = commands.add_parser("stats", help="show how the runs of all users ended, and how each site went")
+    stats.add_argument(
+        "--since",
+        type=_since,
+        default="24h",
+        metavar="TIME",
+        help="from then on: hours or days, such as 24h or 7d, or a date or time (default: %(default)s)",
+    )
+    stats.add_argument("--json", action="store_true", help="print JSON")
+    stats.set_defaults(command=_stats)
 
     local = commands.add_parser("local", help="start Supabase on this machine, without Docker")
     local.add_argument("--port", type=int, default=54321, help="port of the API; 0 for any free one (default: 54321)")
@@ -470,6 +482,14 @@ def _doctor(_: argparse.Namespace) -> int:
     return asyncio.run(doctor())
 
 
+def _stats(options: argparse.Namespace) -> int:
+    from worker.cli.log import configure_logging
+    from worker.cli.stats import stats
+
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(stats(Settings(), options.since, as_json=options.json))
+
+
 def _local(options: argparse.Namespace) -> int:
     from worker.local.supabase.command import run_local
 
@@ -673,6 +693,18 @@ def _time(text: str) -> datetime:
     except ValueError:
         raise argparse.ArgumentTypeError("must be a date or a time, such as 2026-11-22 or 2026-11-22T10:00Z") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _since(text: str) -> datetime:
+    if match := re.fullmatch(r"(\d{1,5})([hd])", text):
+        number = int(match[1])
+        return datetime.now(UTC) - (timedelta(hours=number) if match[2] == "h" else timedelta(days=number))
+    try:
+        return _time(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            "must be hours or days, such as 24h or 7d, or a date or time, such as 2026-11-22 or 2026-11-22T10:00Z"
+        ) from None
 
 
 def _words(text: str) -> list[str]:
