@@ -8,8 +8,8 @@ import os
 import psycopg
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.stack import worker_environment
-from tests.support.workers import run_command
 from worker.local.supabase.stack import Endpoints
 
 pytestmark = pytest.mark.own_stack
