@@ -548,6 +548,9 @@ isOneToOne: true
         isOneToOne: true
         isSetofReturn: false
       } },
+"search_health":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "search_options":
 { Args: Record<PropertyKey, never>; Returns: Json
                            },
@@ -568,11 +571,20 @@ isOneToOne: true
 "worker_add_webhook":
 { Args: { "description"?: string,"events": (string)[],"name": string,"url": string }; Returns: undefined
                            },
+"worker_alerts":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "worker_apply_collections":
 { Args: { "collections": Json,"namespace": string,"owner": string }; Returns: Json
                            },
+"worker_check_alerts":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "worker_claim_embeddings":
 { Args: { "batch": number,"model": string }; Returns: Json
+                           },
+"worker_claim_notices":
+{ Args: { "batch": number }; Returns: Json
                            },
 "worker_claim_pages":
 { Args: { "batch": number,"sources": (string)[] }; Returns: {
@@ -616,6 +628,9 @@ isOneToOne: true
 "worker_fire_schedules":
 { Args: { "batch"?: number }; Returns: Json
                            },
+"worker_health":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "worker_heartbeat":
 { Args: { "leases": Json,"worker_id": string }; Returns: {
               "lease_token": string,"run_id": string,"state": string
@@ -648,6 +663,9 @@ isOneToOne: true
 "worker_save_embeddings":
 { Args: { "claimed_until": string,"embeddings": Json,"model": string }; Returns: number
                            },
+"worker_save_notices":
+{ Args: { "claimed_until": string,"results": Json }; Returns: Json
+                           },
 "worker_save_page":
 { Args: { "attempt": number,"errors": Json,"items": Json,"lease_token": string,"page_number": number,"progress": Json,"raw": Json,"run_id": string,"site": string }; Returns: Json
                            },
@@ -656,6 +674,9 @@ isOneToOne: true
                            },
 "worker_set_account":
 { Args: { "account": string,"site": string,"user_id": string,"workspace_id"?: string }; Returns: undefined
+                           },
+"worker_set_alert":
+{ Args: { "is_enabled"?: boolean,"least_count"?: number,"period_seconds"?: number,"rule": string,"threshold"?: number }; Returns: Json
                            },
 "worker_site_health":
 { Args: Record<PropertyKey, never>; Returns: Json

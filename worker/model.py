@@ -11,7 +11,10 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-WEBHOOK_EVENTS = ("run.finished", "run.failed", "search.new_items", "schedule.paused", "schedule.inactive_soon")
+WEBHOOK_EVENTS = (
+    "run.finished", "run.failed", "search.new_items", "schedule.paused", "schedule.inactive_soon", "incident.opened",
+    "incident.resolved",
+)  # fmt: skip
 """The events that an endpoint may get; the same as in `worker.webhook_endpoints`."""
 
 Json: TypeAlias = JsonValue

@@ -81,6 +81,7 @@ create table worker.settings (
     keep_run_stats interval default '400 days' check (keep_run_stats >= '1 day'),
     count_interval interval not null default '5 minutes' check (count_interval >= '1 second'),
     count_batch smallint not null default 1000 check (count_batch between 1 and 10000),
+    keep_incidents interval default '90 days' check (keep_incidents >= '7 days'),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -175,6 +176,8 @@ comment on column worker.settings.keep_run_stats is
 comment on column worker.settings.count_interval is 'Time between two rounds of counting the runs that have ended.';
 comment on column worker.settings.count_batch is
     'Maximum number of runs that are counted in one transaction. After an outage, rounds follow each other at once.';
+comment on column worker.settings.keep_incidents is
+    'Age at which ended incidents are deleted; null keeps them.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
@@ -187,7 +190,8 @@ create table worker.housekeeping (
     after_at timestamptz not null default '-infinity',
     next_at timestamptz not null
 );
-insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
+insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('alerts', '-infinity'),
+    ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where the chore continues: after the organization, or the schedule, with this id.';
@@ -489,6 +493,8 @@ create table public.run_events (
     created_at timestamptz not null
 );
 create index run_events_run_id on public.run_events (run_id, id);
+-- What the alert rules count: few of all events.
+create index run_events_for_alerts on public.run_events (event, created_at) where event in ('alert', 'rescued');
 comment on table public.run_events is 'What happened to a run, in order. Append-only.';
 comment on column public.run_events.id is 'Increases with time: the order of a run''s events.';
 comment on column public.run_events.event is
@@ -1173,6 +1179,8 @@ create table public.search_schedules (
     constraint search_schedules_next_slot_at check ((paused is null) = (next_slot_at is not null))
 );
 create index search_schedules_due on public.search_schedules (next_slot_at) where paused is null;
+create index search_schedules_failing on public.search_schedules (updated_at) where paused = 'failing';
+create index search_schedules_last_slot_at on public.search_schedules (last_slot_at);
 create index search_schedules_inactive on public.search_schedules (saved_search_id) where paused = 'inactive';
 comment on table public.search_schedules is 'When saved searches are repeated. A slot is one instant at which one is due.';
 comment on column public.search_schedules.time_zone is 'IANA name, such as Europe/London.';
@@ -1205,7 +1213,8 @@ create table worker.webhook_endpoints (
         check (length(url) <= 2000 and url ~ '^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'),
     events text[] not null constraint webhook_endpoints_events check (
         cardinality(events) > 0
-        and events <@ '{run.finished,run.failed,search.new_items,schedule.paused,schedule.inactive_soon}'::text[]),
+        and events <@ '{run.finished,run.failed,search.new_items,schedule.paused,schedule.inactive_soon,incident.opened,'
+                      'incident.resolved}'::text[]),
     description text constraint webhook_endpoints_description check (length(description) <= 500),
     disabled_at timestamptz,
     disabled_reason text,
@@ -1217,7 +1226,8 @@ comment on column worker.webhook_endpoints.name is
 comment on column worker.webhook_endpoints.url is 'Where messages are sent: https, or http for a private address.';
 comment on column worker.webhook_endpoints.events is
     'Events that are sent: run.finished (success or partial), run.failed, search.new_items (a scheduled run has found '
-    'new things), schedule.paused (inactive, failing or invalid), schedule.inactive_soon (it pauses soon).';
+    'new things), schedule.paused (inactive, failing or invalid), schedule.inactive_soon (it pauses soon), incident.opened and '
+    'incident.resolved (an alert rule).';
 comment on column worker.webhook_endpoints.disabled_at is
     'Since when nothing is sent, and no event is recorded; null while it is enabled.';
 comment on column worker.webhook_endpoints.disabled_reason is 'Why, as a sentence.';
@@ -1339,6 +1349,117 @@ comment on table worker.counted_runs is
     'Runs in worker.run_stats that ended after worker.housekeeping.after_at: they are not counted again.';
 
 insert into worker.housekeeping (task, next_at) values ('run_counts', '-infinity');
+
+-- tables/alerts
+-- What does the operator want to be notified of, and which problems are there now? The addresses of the notices are in
+-- the environment of the workers: they have passwords and tokens.
+-- Calls: nothing.
+
+create table worker.alert_rules (
+    rule text primary key constraint alert_rules_rule check (rule in (
+        'failure_rate', 'oldest_ready_run', 'no_worker', 'late_slot', 'site_paused', 'quota', 'processing_errors',
+        'waiting', 'invalid_items', 'refused_pages', 'worker_lost', 'schedules_failing')),
+    unit text not null constraint alert_rules_unit check (unit in ('share', 'seconds', 'count')),
+    threshold double precision not null constraint alert_rules_threshold
+        check (threshold > 0 and threshold < 'infinity' and (unit <> 'share' or threshold <= 1)),
+    period interval not null default '1 hour'
+        constraint alert_rules_period check (period between '1 minute' and '7 days'),
+    least_count integer not null default 1
+        constraint alert_rules_least_count check (least_count between 1 and 10000),
+    opens_after interval not null default '2 minutes'
+        constraint alert_rules_opens_after check (opens_after between '0' and '1 day'),
+    resolves_after interval not null default '15 minutes'
+        constraint alert_rules_resolves_after check (resolves_after between '0' and '1 day'),
+    continues_within interval not null default '6 hours'
+        constraint alert_rules_continues_within check (continues_within between '0' and '7 days'),
+    remind_after interval default '1 day' constraint alert_rules_remind_after check (remind_after >= '1 day'),
+    is_enabled boolean not null default true
+);
+insert into worker.alert_rules (rule, unit, threshold, period, least_count, opens_after) values
+    ('failure_rate', 'share', 0.2, '1 hour', 20, '2 minutes'),
+    ('oldest_ready_run', 'seconds', 600, default, default, '2 minutes'),
+    ('no_worker', 'seconds', 300, default, default, '0'),
+    ('late_slot', 'seconds', 600, default, default, '2 minutes'),
+    ('site_paused', 'count', 1, '1 hour', default, '0'),
+    ('quota', 'share', 0.8, default, default, '0'),
+    ('processing_errors', 'share', 0.05, '1 hour', 20, '2 minutes'),
+    ('waiting', 'seconds', 3600, default, default, '2 minutes'),
+    ('invalid_items', 'share', 0.1, '1 hour', 50, '2 minutes'),
+    ('refused_pages', 'count', 1, '1 hour', default, '0'),
+    ('worker_lost', 'count', 1, '1 hour', default, '0'),
+    ('schedules_failing', 'count', 1, '1 day', default, '0');
+comment on table worker.alert_rules is
+    'What is checked once a minute. A rule is broken while its value reaches the threshold.';
+comment on column worker.alert_rules.rule is
+    'failure_rate, oldest_ready_run, no_worker, late_slot, site_paused, quota, processing_errors, waiting, '
+    'invalid_items, refused_pages, worker_lost or schedules_failing. docs/alerts.md explains each.';
+comment on column worker.alert_rules.unit is 'Unit of the threshold: share (from 0 to 1), seconds or count.';
+comment on column worker.alert_rules.threshold is 'The rule is broken while the value is at least this.';
+comment on column worker.alert_rules.period is
+    'What is measured: the last hour, for example. For site_paused: how long after its pause a site counts that no run '
+    'has probed. No effect for rules that measure a state: oldest_ready_run, no_worker, late_slot, quota, waiting.';
+comment on column worker.alert_rules.least_count is
+    'Number of runs, pages or items from which a share means something. With fewer, the rule is not broken.';
+comment on column worker.alert_rules.opens_after is
+    'How long a rule must be broken, at each check, before an incident opens.';
+comment on column worker.alert_rules.resolves_after is
+    'How long a rule must be fine before its incident ends; twice as long each time that the incident continues, and '
+    'at most a day.';
+comment on column worker.alert_rules.continues_within is
+    'An incident that is there again within this time after its end continues the former one.';
+comment on column worker.alert_rules.remind_after is
+    'Time between two reminders of an incident, at least a day; null for none.';
+
+create table worker.incidents (
+    id uuid primary key default gen_random_uuid(),
+    rule text not null references worker.alert_rules (rule) on delete cascade,
+    subject text not null,
+    value double precision not null,
+    detail text not null,
+    broken_since timestamptz not null,
+    broken_at timestamptz not null,
+    opened_at timestamptz,
+    openings smallint not null default 0,
+    resolved_at timestamptz,
+    notice text constraint incidents_notice check (notice in ('opened', 'reminder', 'resolved')),
+    notice_at timestamptz,
+    due_at timestamptz,
+    attempts smallint not null default 0,
+    delivered_to text[] not null default '{}',
+    notified_at timestamptz,
+    error text,
+    constraint incidents_openings check ((opened_at is not null) = (openings > 0)),
+    constraint incidents_resolved_at check (resolved_at is null or opened_at is not null),
+    constraint incidents_notice_at check ((notice is not null) = (notice_at is not null)
+                                          and (notice is not null) = (opened_at is not null)),
+    constraint incidents_due_at check (due_at is null or notice is not null)
+);
+create unique index incidents_open on worker.incidents (rule, subject) where resolved_at is null;
+create index incidents_resolved_at on worker.incidents (resolved_at) where resolved_at is not null;
+create index incidents_due_at on worker.incidents (due_at) where due_at is not null;
+comment on table worker.incidents is
+    'Broken alert rules: at most one open incident of each rule and subject. Its notice is sent to the addresses of the '
+    'workers.';
+comment on column worker.incidents.subject is 'What the rule found, such as a site; empty if it is about the whole.';
+comment on column worker.incidents.value is 'The value when the rule was last broken, in the unit of the rule.';
+comment on column worker.incidents.detail is 'The same as a sentence.';
+comment on column worker.incidents.broken_since is 'The first of the checks that found the rule broken without a gap.';
+comment on column worker.incidents.broken_at is 'The last check that found the rule broken.';
+comment on column worker.incidents.opened_at is
+    'When it opened. Null while it is not certain: it opens after opens_after, and is deleted if the rule is fine before.';
+comment on column worker.incidents.openings is 'How often it opened: more than once if it continued after its end.';
+comment on column worker.incidents.resolved_at is 'When it ended; null until then.';
+comment on column worker.incidents.notice is
+    'The last notice: opened, reminder or resolved. A new one replaces one that could not be sent.';
+comment on column worker.incidents.notice_at is 'When there was reason for this notice.';
+comment on column worker.incidents.due_at is
+    'When the next attempt to send the notice may begin; while a worker makes one, until when it has to report the '
+    'result. Null once it is sent, or all attempts have failed.';
+comment on column worker.incidents.attempts is 'Failed attempts to send the notice.';
+comment on column worker.incidents.delivered_to is
+    'Addresses that have the notice, each as a hash with the key of the workers: it is not sent to them again.';
+comment on column worker.incidents.notified_at is 'When a notice was last sent to all addresses.';
+comment on column worker.incidents.error is 'Why the last attempt failed, as a sentence; null after a success.';
 
 -- kernel/parameters
 -- What is the value of a run's parameter? What the user sent, otherwise the default of its rule. The run's sites and
@@ -1983,6 +2104,26 @@ create trigger announce_inactivity after insert on public.run_events
     for each row
     when (new.event = 'inactive_soon')
     execute function worker.announce_inactivity();
+
+create function worker.announce_incidents(incident_ids uuid[], event text, happened_at timestamptz) returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into worker.webhook_messages (endpoint, event, payload, due_at, created_at)
+    select endpoint.name, announce_incidents.event,
+           worker.webhook_payload(announce_incidents.event, happened_at, jsonb_build_object(
+               'incident_id', incident.id, 'rule', incident.rule, 'subject', incident.subject, 'value', incident.value,
+               'threshold', known.threshold, 'unit', known.unit, 'detail', incident.detail,
+               'opened_at', incident.opened_at, 'openings', incident.openings, 'resolved_at', incident.resolved_at)),
+           worker.now(), worker.now()
+    from worker.incidents as incident
+    join worker.alert_rules as known on known.rule = incident.rule
+    join worker.webhook_endpoints as endpoint
+        on endpoint.disabled_at is null and announce_incidents.event = any (endpoint.events)
+    where incident.id = any (incident_ids)
+    order by incident.rule, incident.subject, endpoint.name;
+end;
+comment on function worker.announce_incidents is
+    'Writes the messages about incidents that have opened or ended.';
 
 -- sharing/equal_searches
 -- When are two searches equal? If their fingerprints are equal. Decisions about equal searches are made one at a time,
@@ -3175,7 +3316,7 @@ comment on function public.mark_seen is
 -- schedules/fire
 -- What happens at a slot? Each schedule that is due starts one run, skips the slot with a reason, or is paused. Any number
 -- of callers may do this at the same time: each slot is decided once.
--- Calls: kernel/clock, enqueue/request_size, schedules/slots, schedules/activity.
+-- Calls: kernel/clock, schedules/slots, enqueue/request_size, schedules/activity.
 
 create function worker.failures_in_a_row(schedule public.search_schedules) returns bigint
 language sql stable set search_path = ''
@@ -3398,7 +3539,7 @@ comment on function public.worker_fire_schedules is
     'once, by any number of callers. next_in_seconds is 0 while more are due, and null without schedules.';
 
 -- schedules/cron
--- How does pg_cron fire schedules? The commands for the owner of the database. Nothing here needs the extension.
+-- How does pg_cron fire schedules and check the alert rules? The commands for the owner of the database. Nothing here needs the extension.
 -- Calls: nothing.
 
 create function worker.cron_commands() returns setof text
@@ -3420,6 +3561,9 @@ begin
         return next 'select cron.schedule(''fire-schedules'', ''* * * * *'', '
             '''select public.worker_fire_schedules() from generate_series(1, 5)'');';
     end if;
+    if 'check-alerts' <> all (jobs) then
+        return next 'select cron.schedule(''check-alerts'', ''* * * * *'', ''select public.worker_check_alerts()'');';
+    end if;
     if 'forget-fired-schedules' <> all (jobs) then
         return next 'select cron.schedule(''forget-fired-schedules'', ''30 3 * * *'', '
             '''delete from cron.job_run_details where end_time < now() - interval ''''7 days'''''');';
@@ -3427,8 +3571,8 @@ begin
 end;
 $$;
 comment on function worker.cron_commands is
-    'Returns the commands by which pg_cron fires schedules: up to 1,000 a minute, and without a history of more than a '
-    'week. No command if it does already.';
+    'Returns the commands by which pg_cron fires schedules, up to 1,000 a minute, and checks the alert rules, which shows '
+    'that no worker lives; without a history of more than a week. No command if it does already.';
 
 -- sites/accounts
 -- Through which account is a site searched for a run? The user's account for the run's workspace, otherwise the user's
@@ -7562,7 +7706,7 @@ exception when check_violation or not_null_violation then
             'most 2000 characters'
         when 'events' then
             'events must be one or more of run.finished, run.failed, search.new_items, schedule.paused, '
-            'schedule.inactive_soon'
+            'schedule.inactive_soon, incident.opened, incident.resolved'
         when 'description' then 'description must be a text of at most 500 characters'
     end;
     if reason is null then
@@ -7782,6 +7926,647 @@ comment on function public.worker_save_webhooks is
     'Saves the results of claimed messages: [{id, error, is_gone, retry_after_seconds}], where error is null if the '
     'receiver accepted the message. is_gone disables the endpoint. Returns {delivered, dead, disabled: the names of the '
     'endpoints}. Idempotent.';
+
+-- alerts/queue
+-- How is the queue for those who wait? The runs that a claim finds next are looked at, and no more than 10,000 of each
+-- kind, so that the cost is bounded.
+-- Calls: kernel/clock.
+
+create function worker.waiting_runs() returns table (is_ready boolean, since timestamptz, waiting_since timestamptz)
+language sql stable set search_path = ''
+begin atomic
+    -- A run whose owner searches as much as is allowed waits for the owner's own runs.
+    with busy as materialized (
+        select lease.user_id from worker.leases as lease
+        group by lease.user_id
+        having count(*) >= (select settings.max_running_per_user from worker.settings as settings)
+    ), ready as (
+        select run.user_id, run.updated_at, run.started_at
+        from public.search_runs as run
+        where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+        order by run.priority desc, run.position
+        limit 10000
+    ), delayed as (
+        select run.user_id, run.run_after, run.started_at
+        from public.search_runs as run
+        where run.status = 'pending' and run.run_after is not null
+        order by run.run_after
+        limit 10000
+    )
+    select true, ready.updated_at, coalesce(ready.started_at, ready.updated_at)
+    from ready
+    where ready.user_id not in (select busy.user_id from busy)
+    union all
+    -- A run that is due becomes ready at the next claim.
+    select false, delayed.run_after, coalesce(delayed.started_at, delayed.run_after)
+    from delayed
+    where delayed.user_id not in (select busy.user_id from busy);
+end;
+comment on function worker.waiting_runs is
+    'Returns runs that wait: since when each could be claimed, and since when it has not ended. Of a run that is to start '
+    'later, both are in the future.';
+
+create function worker.oldest_ready_seconds() returns double precision
+language sql stable set search_path = ''
+return (select extract(epoch from worker.now() - min(waiting.since)) from worker.waiting_runs() as waiting
+        where waiting.since <= worker.now());
+comment on function worker.oldest_ready_seconds is
+    'Returns for how many seconds the oldest ready run waits for a worker; null without one.';
+
+create function worker.oldest_due_slot_seconds() returns double precision
+language sql stable set search_path = ''
+return (select extract(epoch from worker.now() - min(schedule.next_slot_at)) from public.search_schedules as schedule
+        where schedule.paused is null and schedule.next_slot_at <= worker.now());
+comment on function worker.oldest_due_slot_seconds is
+    'Returns for how many seconds the oldest slot that was not fired is due; null without one.';
+
+-- alerts/measures
+-- When is each alert rule broken? Each function measures one rule and returns a row for each subject: the value, and a
+-- sentence. The rows of the period are read through an index, and at most 10,000 of them.
+-- Calls: kernel/clock, alerts/queue.
+
+create function worker.percent(share double precision) returns text
+language sql immutable set search_path = ''
+return round((100 * share)::numeric, 1)::float8 || ' %';
+comment on function worker.percent is 'Returns a share for people: 0.125 is 12.5 %.';
+
+create function worker.duration(seconds double precision) returns text
+language sql immutable set search_path = ''
+return case
+    when seconds < 120 then floor(seconds) || ' s'
+    when seconds < 7200 then floor(seconds / 60) || ' min'
+    else round((seconds / 3600)::numeric, 1)::float8 || ' h' end;
+comment on function worker.duration is 'Returns a duration for people: 90 s, 15 min or 2.5 h.';
+
+create function worker.measured_failure_rate(period interval, least_count integer)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    with ended as materialized (
+        select run.status, run.source, run.error_code
+        from public.search_runs as run
+        where run.completed_at > worker.now() - measured_failure_rate.period
+        order by run.completed_at desc
+        limit 10000
+    ), counted as (
+        select ended.status = 'failed' as has_failed, ended.error_code
+        from ended
+        where ended.status <> 'cancelled' and ended.source <> 'import'
+          -- What the user can put right: a user could raise the alarm with a board that does not exist.
+          and (ended.status <> 'failed' or ended.error_code not in ('invalid_parameters', 'not_found'))
+    )
+    select '', avg(counted.has_failed::integer)::double precision,
+           format('%s of %s runs failed (%s), most often with %s.', count(*) filter (where counted.has_failed), count(*),
+                  worker.percent(avg(counted.has_failed::integer)),
+                  coalesce(mode() within group (order by counted.error_code) filter (where counted.has_failed), 'no error'))
+    from counted
+    having count(*) >= measured_failure_rate.least_count;
+end;
+comment on function worker.measured_failure_rate is
+    'Measures failure_rate: the share of the ended runs that failed. Cancelled runs, imports, and runs that failed with '
+    'invalid_parameters or not_found do not count.';
+
+create function worker.measured_oldest_ready_run() returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select '', oldest.seconds, format('The oldest ready run has waited %s for a worker.', worker.duration(oldest.seconds))
+    from worker.oldest_ready_seconds() as oldest (seconds);
+end;
+comment on function worker.measured_oldest_ready_run is
+    'Measures oldest_ready_run: for how many seconds a ready run has waited for a worker.';
+
+create function worker.measured_no_worker() returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select '', last.seconds, format('No worker was seen for %s.', worker.duration(last.seconds))
+    from (select extract(epoch from worker.now() - max(known.seen_at))::double precision as seconds
+          from worker.workers as known) as last
+    where last.seconds is not null;
+end;
+comment on function worker.measured_no_worker is
+    'Measures no_worker: the seconds since the last sign of any worker. Nothing if there was none within a day.';
+
+create function worker.measured_late_slot() returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select '', oldest.seconds, format('A slot of a schedule has been due for %s.', worker.duration(oldest.seconds))
+    from worker.oldest_due_slot_seconds() as oldest (seconds);
+end;
+comment on function worker.measured_late_slot is
+    'Measures late_slot: for how many seconds the oldest slot that was not fired is due.';
+
+create function worker.measured_site_paused(period interval)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    with health as (
+        select known.site, known.account = '' as is_shared, known.paused_by, known.paused_until,
+               case when known.paused_until > worker.now() - measured_site_paused.period then known.trips else 0 end as trips
+        from worker.site_health as known
+        -- Accounts that were not used for a day say nothing about the site.
+        where known.account = '' or known.updated_at > worker.now() - interval '1 day'
+    )
+    select health.site,
+           greatest(coalesce(max(health.trips) filter (where health.is_shared), 0),
+                    coalesce(min(health.trips) filter (where not health.is_shared), 0))::double precision,
+           format('%s is paused until %s because of %s; pauses in a row: %s.', health.site,
+                  worker.format_time(max(health.paused_until)), max(health.paused_by), max(health.trips))
+    from health
+    group by health.site;
+end;
+comment on function worker.measured_site_paused is
+    'Measures site_paused for each site: how often in a row its circuit breaker has opened. Through accounts, a site '
+    'counts if all of those are paused that were used within a day.';
+
+create function worker.measured_quota() returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select bucket.bucket, spent.used / bucket.quota::double precision,
+           format('%s of %s requests of the quota of %s are used (%s), until %s.', spent.used, bucket.quota, bucket.bucket,
+                  worker.percent(spent.used / bucket.quota::double precision),
+                  worker.format_time(bucket.quota_resets_at))
+    from worker.site_buckets as bucket
+    cross join lateral (select greatest(bucket.quota_used, bucket.quota - bucket.told_left) as used) as spent
+    where bucket.account = '' and bucket.quota > 0 and bucket.quota_resets_at > worker.now();
+end;
+comment on function worker.measured_quota is
+    'Measures quota for each bucket that all users share: which share is used. Accounts belong to their users.';
+
+create function worker.measured_pages(period interval)
+returns table (source text, site text, is_failed boolean, items integer, invalid_items integer)
+language sql stable set search_path = ''
+begin atomic
+    -- Ids increase with time, so that the rows are found without an index on the time.
+    select page.source, page.site, page.status = 'failed', coalesce(page.item_count, 0), coalesce(page.invalid_count, 0)
+    from (
+        select raw.source, raw.site, raw.status, raw.strategy, raw.item_count, raw.invalid_count, raw.fetched_at
+        from worker.raw_collections as raw
+        order by raw.id desc
+        limit 10000
+    ) as page
+    where page.fetched_at > worker.now() - measured_pages.period and page.status <> 'fetched'
+      and page.strategy <> 'import';
+end;
+comment on function worker.measured_pages is
+    'Returns the pages of the period that were processed; not those of imported files.';
+
+create function worker.measured_processing_errors(period interval, least_count integer)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select page.source, avg(page.is_failed::integer)::double precision,
+           format('%s of %s pages of the source %s could not be processed (%s).', count(*) filter (where page.is_failed),
+                  count(*), page.source, worker.percent(avg(page.is_failed::integer)))
+    from worker.measured_pages(measured_processing_errors.period) as page
+    group by page.source
+    having count(*) >= measured_processing_errors.least_count;
+end;
+comment on function worker.measured_processing_errors is
+    'Measures processing_errors for each source: the share of its pages that failed.';
+
+create function worker.measured_waiting() returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select '', extract(epoch from worker.now() - min(waiting.waiting_since))::double precision,
+           format('%s runs wait, the oldest for %s.', count(*),
+                  worker.duration(extract(epoch from worker.now() - min(waiting.waiting_since))))
+    from worker.waiting_runs() as waiting
+    where waiting.waiting_since <= worker.now()
+    having count(*) > 0;
+end;
+comment on function worker.measured_waiting is
+    'Measures waiting: for how many seconds the oldest run waits in all: for a worker, for a retry or for its sites.';
+
+create function worker.measured_invalid_items(period interval, least_count integer)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select page.site, sum(page.invalid_items)::double precision / sum(page.items + page.invalid_items),
+           format('%s of %s items of %s were invalid (%s).', sum(page.invalid_items), sum(page.items + page.invalid_items),
+                  page.site,
+                  worker.percent(sum(page.invalid_items)::double precision / sum(page.items + page.invalid_items)))
+    from worker.measured_pages(measured_invalid_items.period) as page
+    group by page.site
+    having sum(page.items + page.invalid_items) >= measured_invalid_items.least_count;
+end;
+comment on function worker.measured_invalid_items is
+    'Measures invalid_items for each site: the share of the items on its pages that could not be read.';
+
+create function worker.measured_refused_pages(period interval)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select refused.site, count(*)::double precision,
+           format('The database refused %s pages of %s: %s', count(*), refused.site,
+                  left((array_agg(refused.data ->> 'message' order by refused.created_at desc))[1], 200))
+    from (
+        select event.site, event.data, event.created_at from public.run_events as event
+        where event.event = 'alert' and event.created_at > worker.now() - measured_refused_pages.period
+        order by event.created_at desc
+        limit 10000
+    ) as refused
+    where refused.data ->> 'reason' in ('load_failed', 'page_refused')
+    group by refused.site;
+end;
+comment on function worker.measured_refused_pages is
+    'Measures refused_pages for each site: pages whose items the tables rejected, or that could not be saved at all.';
+
+create function worker.measured_worker_lost(period interval)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    with rescued as (
+        select event.run_id from public.run_events as event
+        where event.event = 'rescued' and event.created_at > worker.now() - measured_worker_lost.period
+        order by event.created_at desc
+        limit 10000
+    ), ended as (
+        select run.id, run.error_code from public.search_runs as run
+        where run.completed_at > worker.now() - measured_worker_lost.period
+        order by run.completed_at desc
+        limit 10000
+    ), lost as (
+        select ended.id from ended where ended.error_code = 'worker_lost'
+    )
+    select '', count(*)::double precision,
+           format('A worker died with %s runs; %s of them failed because of it.', count(*),
+                  (select count(*) from lost))
+    from (select rescued.run_id from rescued union select lost.id from lost) as affected
+    having count(*) > 0;
+end;
+comment on function worker.measured_worker_lost is
+    'Measures worker_lost: the runs that were rescued from a dead worker, or failed with it.';
+
+create function worker.measured_schedules_failing(period interval)
+returns table (subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select '', count(*)::double precision,
+           format('%s schedules were paused because their last runs failed.', count(*))
+    from (
+        select from public.search_schedules as schedule
+        where schedule.paused = 'failing' and schedule.updated_at > worker.now() - measured_schedules_failing.period
+        limit 10000
+    ) as failing
+    having count(*) > 0;
+end;
+comment on function worker.measured_schedules_failing is
+    'Measures schedules_failing: the schedules that were paused as failing within the period.';
+
+create function worker.broken_rules()
+returns table (rule text, subject text, value double precision, detail text)
+language sql stable set search_path = ''
+begin atomic
+    select known.rule, measured.subject, measured.value, measured.detail
+    from worker.alert_rules as known
+    cross join lateral (
+        select of_rule.* from worker.measured_failure_rate(known.period, known.least_count) as of_rule
+        where known.rule = 'failure_rate'
+        union all
+        select of_rule.* from worker.measured_oldest_ready_run() as of_rule where known.rule = 'oldest_ready_run'
+        union all
+        select of_rule.* from worker.measured_no_worker() as of_rule where known.rule = 'no_worker'
+        union all
+        select of_rule.* from worker.measured_late_slot() as of_rule where known.rule = 'late_slot'
+        union all
+        select of_rule.* from worker.measured_site_paused(known.period) as of_rule where known.rule = 'site_paused'
+        union all
+        select of_rule.* from worker.measured_quota() as of_rule where known.rule = 'quota'
+        union all
+        select of_rule.* from worker.measured_processing_errors(known.period, known.least_count) as of_rule
+        where known.rule = 'processing_errors'
+        union all
+        select of_rule.* from worker.measured_waiting() as of_rule where known.rule = 'waiting'
+        union all
+        select of_rule.* from worker.measured_invalid_items(known.period, known.least_count) as of_rule
+        where known.rule = 'invalid_items'
+        union all
+        select of_rule.* from worker.measured_refused_pages(known.period) as of_rule where known.rule = 'refused_pages'
+        union all
+        select of_rule.* from worker.measured_worker_lost(known.period) as of_rule where known.rule = 'worker_lost'
+        union all
+        select of_rule.* from worker.measured_schedules_failing(known.period) as of_rule
+        where known.rule = 'schedules_failing'
+    ) as measured
+    where known.is_enabled and measured.value >= known.threshold;
+end;
+comment on function worker.broken_rules is
+    'Measures the enabled rules; returns those whose value reaches the threshold, with each subject.';
+
+-- alerts/incidents
+-- When does an incident open, when is there reason for a notice, and when does it end? Checked once a minute, by one
+-- caller at a time. A problem that comes and goes causes few notices: it must last before it opens, it must be gone for
+-- a while before it ends, and if it comes back it continues the former incident, which then ends later.
+-- Calls: kernel/clock, webhooks/messages, alerts/measures.
+
+create function worker.note_broken_rules(checked_at timestamptz) returns void
+language plpgsql set search_path = '' as $$
+begin
+    insert into worker.incidents as incident (rule, subject, value, detail, broken_since, broken_at)
+    select broken.rule, broken.subject, broken.value, broken.detail, checked_at, checked_at
+    from worker.broken_rules() as broken
+    on conflict (rule, subject) where resolved_at is null do update
+    set value = excluded.value, detail = excluded.detail, broken_at = excluded.broken_at;
+
+    delete from worker.incidents as incident where incident.opened_at is null and incident.broken_at <> checked_at;
+end;
+$$;
+comment on function worker.note_broken_rules is
+    'Notes which rules are broken at this check. What had not opened and is fine now is forgotten.';
+
+create function worker.continue_incidents(checked_at timestamptz) returns uuid[]
+language plpgsql set search_path = '' as $$
+declare
+    again jsonb;
+begin
+    with former as (
+        select distinct on (opening.id) opening.id as opening_id, former.id
+        from worker.incidents as opening
+        join worker.alert_rules as known on known.rule = opening.rule
+        join worker.incidents as former on former.rule = opening.rule and former.subject = opening.subject
+        where opening.opened_at is null and checked_at - opening.broken_since >= known.opens_after
+          and former.resolved_at > checked_at - known.continues_within
+        order by opening.id, former.resolved_at desc
+    ), continued as (
+        delete from worker.incidents as opening using former
+        where opening.id = former.opening_id
+        returning former.id, opening.value, opening.detail, opening.broken_since
+    )
+    select jsonb_agg(to_jsonb(continued)) into again from continued;
+
+    update worker.incidents as incident
+    set resolved_at = null, openings = incident.openings + 1, value = continued.value, detail = continued.detail,
+        broken_since = continued.broken_since, broken_at = checked_at
+    from jsonb_to_recordset(again)
+        as continued (id uuid, value double precision, detail text, broken_since timestamptz)
+    where incident.id = continued.id;
+    return array(select (continued ->> 'id')::uuid from jsonb_array_elements(again) as continued);
+end;
+$$;
+comment on function worker.continue_incidents is
+    'Opens the former incidents of those that are to open and had ended a short time ago. Returns their ids.';
+
+create function worker.open_incidents(checked_at timestamptz) returns uuid[]
+language plpgsql set search_path = '' as $$
+declare
+    again uuid[] := worker.continue_incidents(checked_at);
+    opened uuid[];
+begin
+    with opening as (
+        update worker.incidents as incident
+        set opened_at = checked_at, openings = 1, notice = 'opened', notice_at = checked_at, due_at = checked_at
+        from worker.alert_rules as known
+        where known.rule = incident.rule and incident.opened_at is null
+          and checked_at - incident.broken_since >= known.opens_after
+        returning incident.id
+    )
+    select array_agg(opening.id) into opened from opening;
+    return again || opened;
+end;
+$$;
+comment on function worker.open_incidents is
+    'Opens the incidents of rules that have been broken for long enough. Returns their ids.';
+
+create function worker.ended_incidents(checked_at timestamptz) returns uuid[]
+language sql stable set search_path = ''
+return array(
+    select incident.id
+    from worker.incidents as incident
+    join worker.alert_rules as known on known.rule = incident.rule
+    where incident.resolved_at is null and incident.opened_at is not null and incident.broken_at <> checked_at
+      and checked_at - incident.broken_at
+          >= least(known.resolves_after * 2 ^ least(incident.openings - 1, 10), interval '1 day'));
+comment on function worker.ended_incidents is
+    'Returns the open incidents whose rules have been fine for long enough.';
+
+create function worker.incidents_to_remind_of(checked_at timestamptz) returns uuid[]
+language sql stable set search_path = ''
+return array(
+    select incident.id
+    from worker.incidents as incident
+    join worker.alert_rules as known on known.rule = incident.rule
+    where incident.resolved_at is null and incident.broken_at = checked_at
+      and incident.notice_at <= checked_at - known.remind_after);
+comment on function worker.incidents_to_remind_of is
+    'Returns the incidents whose last notice is older than the time between two reminders.';
+
+create function worker.write_notices(incident_ids uuid[], notice text, checked_at timestamptz) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update worker.incidents as incident
+    set notice = write_notices.notice, notice_at = checked_at, due_at = checked_at, attempts = 0, delivered_to = '{}',
+        error = null
+    where incident.id = any (incident_ids);
+end;
+comment on function worker.write_notices is 'Has a notice of incidents sent, in place of one that is not sent yet.';
+
+create function worker.incident_titles(incident_ids uuid[]) returns jsonb
+language sql stable set search_path = ''
+return (select coalesce(jsonb_agg(rtrim(incident.rule || ' ' || incident.subject) || ': ' || incident.detail
+                                  order by incident.rule, incident.subject), '[]')
+        from worker.incidents as incident where incident.id = any (incident_ids));
+comment on function worker.incident_titles is 'Returns a line for the log for each of these incidents.';
+
+create function worker.check_alerts() returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    checked_at timestamptz := worker.now();
+    opened uuid[];
+    resolved uuid[];
+begin
+    perform worker.note_broken_rules(checked_at);
+    opened := worker.open_incidents(checked_at);
+    resolved := worker.ended_incidents(checked_at);
+    update worker.incidents as incident set resolved_at = checked_at where incident.id = any (resolved);
+    perform worker.write_notices(opened, 'opened', checked_at);
+    perform worker.write_notices(worker.incidents_to_remind_of(checked_at), 'reminder', checked_at);
+    perform worker.write_notices(resolved, 'resolved', checked_at);
+    perform worker.announce_incidents(opened, 'incident.opened', checked_at);
+    perform worker.announce_incidents(resolved, 'incident.resolved', checked_at);
+    return jsonb_build_object(
+        'opened', worker.incident_titles(opened), 'resolved', worker.incident_titles(resolved));
+end;
+$$;
+comment on function worker.check_alerts is
+    'Checks all rules, and writes notices and webhook messages about what has changed. Returns {opened, resolved}.';
+
+create function public.worker_check_alerts() returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    pause constant interval := '1 minute';
+    due_at timestamptz;
+    changed jsonb := '{"opened": [], "resolved": []}';
+begin
+    select task.next_at into due_at from worker.housekeeping as task
+    where task.task = 'alerts'
+    for update skip locked;
+    if not found then
+        due_at := worker.now() + pause;  -- another caller is checking
+    elsif due_at <= worker.now() or due_at > worker.now() + pause then  -- the clock was set back
+        changed := worker.check_alerts();
+        due_at := worker.now() + pause;
+        update worker.housekeeping as task set next_at = due_at where task.task = 'alerts';
+    end if;
+    return changed || jsonb_build_object(
+        'due_in_seconds', greatest(0, extract(epoch from due_at - worker.now())));
+end;
+$$;
+comment on function public.worker_check_alerts is
+    'Checks the alert rules, at most once a minute for all callers. Returns {opened, resolved, due_in_seconds}: a line for '
+    'each incident that has opened or ended, and the seconds until another call has something to do.';
+
+-- alerts/notices
+-- Which notices does a worker send, and what happens after an attempt? A claim is valid for a minute: the notices of a
+-- worker that died are then sent by another one. An address that has a notice does not get it again, while others fail.
+-- Calls: kernel/clock, webhooks/deliveries.
+
+create function public.worker_claim_notices(batch integer) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    claimed_until timestamptz := worker.now() + interval '1 minute';
+    -- If no worker had addresses until now, old notices are not worth sending.
+    oldest timestamptz := worker.now() - interval '2 days';
+    notices jsonb;
+    next_due_at timestamptz;
+begin
+    if batch between 1 and 100 is not true then
+        raise sqlstate '22023' using message = 'batch must be an integer from 1 to 100';
+    end if;
+    with due as (
+        select waiting.id from worker.incidents as waiting
+        where waiting.due_at <= worker.now() and waiting.notice_at > oldest
+        order by waiting.due_at
+        limit worker_claim_notices.batch
+        for update skip locked
+    ), claimed as (
+        update worker.incidents as incident set due_at = claimed_until
+        from due
+        where incident.id = due.id
+        returning incident.*
+    )
+    select jsonb_agg(jsonb_build_object(
+        'incident_id', claimed.id, 'notice', claimed.notice, 'notice_at', claimed.notice_at, 'rule', claimed.rule,
+        'subject', claimed.subject, 'detail', claimed.detail, 'opened_at', claimed.opened_at,
+        'openings', claimed.openings, 'resolved_at', claimed.resolved_at, 'delivered_to', claimed.delivered_to)
+        order by claimed.notice_at, claimed.rule, claimed.subject)
+    into notices
+    from claimed;
+
+    select min(incident.due_at) into next_due_at from worker.incidents as incident
+    where incident.due_at <> claimed_until and incident.notice_at > oldest;
+    return jsonb_build_object(
+        'notices', coalesce(notices, '[]'), 'claimed_until', claimed_until,
+        -- greatest() ignores null.
+        'due_in_seconds', case when next_due_at is not null
+                               then greatest(0, extract(epoch from next_due_at - worker.now())) end);
+end;
+$$;
+comment on function public.worker_claim_notices is
+    'Claims up to batch notices of incidents that are due, for a minute. Returns {notices: [{incident_id, notice, '
+    'notice_at, rule, subject, detail, opened_at, openings, resolved_at, delivered_to}], claimed_until, due_in_seconds}: '
+    'the claim''s mark, and the seconds until another notice is due, or null.';
+
+create function public.worker_save_notices(claimed_until timestamptz, results jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    counts jsonb;
+begin
+    with result as materialized (
+        select incident.id, given.error, given.delivered_to
+        from jsonb_to_recordset(worker_save_notices.results)
+            as given (incident_id uuid, notice_at timestamptz, delivered_to text[], error text)
+        join worker.incidents as incident
+            -- Another notice may have replaced it meanwhile.
+            on incident.id = given.incident_id and incident.notice_at = given.notice_at
+        -- A notice that has arrived has arrived. A failure counts if no other worker is sending the notice by now.
+        where incident.due_at is not null
+          and (given.error is null or incident.due_at = worker_save_notices.claimed_until)
+        order by incident.id
+        for update of incident
+    ), written as (
+        update worker.incidents as incident
+        set delivered_to = array(
+                select address from unnest(incident.delivered_to || result.delivered_to) as address
+                group by address order by address),
+            attempts = incident.attempts + (result.error is not null)::integer,
+            error = left(result.error, 300),
+            notified_at = case when result.error is null then worker.now() else incident.notified_at end,
+            due_at = case when result.error is not null
+                          then worker.next_webhook_attempt(incident.attempts + 1, null) end
+        from result
+        where incident.id = result.id
+        returning incident.due_at, incident.error
+    )
+    select jsonb_build_object(
+        'sent', count(*) filter (where written.error is null),
+        'dead', count(*) filter (where written.error is not null and written.due_at is null))
+    into counts
+    from written;
+    return counts;
+end;
+$$;
+comment on function public.worker_save_notices is
+    'Saves the results of claimed notices: [{incident_id, notice_at, delivered_to, error}], where error is null if all '
+    'addresses have the notice. A failed one is sent again after worker.settings.webhook_delays. Returns {sent, dead}: '
+    'dead are those whose attempts have all failed. Idempotent.';
+
+-- alerts/rules
+-- How does the operator see and change the alert rules? With the service key, by the commands `alerts`, or with plain
+-- SQL as the owner of the database.
+-- Calls: nothing.
+
+create function public.worker_alerts() returns jsonb
+language sql stable security definer set search_path = ''
+return jsonb_build_object(
+    'rules', (
+        select jsonb_agg(to_jsonb(known) order by known.rule)
+        from worker.alert_rules as known),
+    'incidents', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'id', incident.id, 'rule', incident.rule, 'subject', incident.subject, 'value', incident.value,
+            'detail', incident.detail, 'opened_at', incident.opened_at, 'openings', incident.openings,
+            'notice', incident.notice, 'notified_at', incident.notified_at, 'due_at', incident.due_at,
+            'error', incident.error) order by incident.opened_at, incident.rule, incident.subject), '[]')
+        from worker.incidents as incident
+        where incident.resolved_at is null and incident.opened_at is not null));
+comment on function public.worker_alerts is
+    'Returns the alert rules and the open incidents: {rules, incidents: [{id, rule, subject, value, detail, opened_at, '
+    'openings, notice, notified_at, due_at, error}]}.';
+
+create function public.worker_set_alert(
+    rule text, threshold double precision default null, period_seconds double precision default null,
+    least_count integer default null, is_enabled boolean default null
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    changed jsonb;
+    violated text;
+begin
+    update worker.alert_rules as known
+    set threshold = coalesce(worker_set_alert.threshold, known.threshold),
+        period = coalesce(make_interval(secs => worker_set_alert.period_seconds), known.period),
+        least_count = coalesce(worker_set_alert.least_count, known.least_count),
+        is_enabled = coalesce(worker_set_alert.is_enabled, known.is_enabled)
+    where known.rule = worker_set_alert.rule
+    returning to_jsonb(known) into changed;
+    if changed is null then
+        raise sqlstate '22023' using message = 'rule must be one of '
+            || (select string_agg(known.rule, ', ' order by known.rule) from worker.alert_rules as known);
+    end if;
+    return changed;
+exception when check_violation then
+    get stacked diagnostics violated = constraint_name;
+    raise sqlstate '22023' using message = case violated
+        when 'alert_rules_threshold' then
+            'threshold must be more than 0; of a share, such as 0.2 for 20 %, at most 1'
+        when 'alert_rules_period' then 'period must be from 1 minute to 7 days'
+        when 'alert_rules_least_count' then 'least_count must be an integer from 1 to 10000'
+    end;
+end;
+$$;
+comment on function public.worker_set_alert is
+    'Changes an alert rule: what is null stays. Returns the rule.';
 
 -- operators/run_counts
 -- Which runs are counted, and as what? Each run once, after it has ended, in the hour and the day of its completed_at.
@@ -8166,6 +8951,19 @@ $$;
 comment on function worker.delete_unused_organizations is
     'Looks at the next organizations, at most batch, and deletes those that are not used any more.';
 
+create function worker.delete_old_incidents(age interval, batch integer) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.incidents as incident
+    where incident.id in (
+        select oldest.id from worker.incidents as oldest
+        where oldest.resolved_at < worker.now() - age
+        order by oldest.resolved_at
+        limit batch);
+end;
+comment on function worker.delete_old_incidents is
+    'Deletes the incidents that ended this long ago, at most batch. There are few.';
+
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -8237,6 +9035,7 @@ begin
     perform worker.delete_old_stats(settings.keep_run_stats, 10 * settings.retention_batch);
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    perform worker.delete_old_incidents(settings.keep_incidents, settings.retention_batch);
     delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';
     delete from worker.workers as known where known.seen_at < worker.now() - interval '1 day';
     -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.
@@ -8392,6 +9191,64 @@ comment on function public.worker_activity is
     'running: [{run_id, kind, search_term, source, attempt, started_at, items_found, progress_current, progress_total, '
     'worker_id, is_expired, sites}], ended: [{seconds, runs, searched, failed, items, wait_seconds}]}, at most `most` '
     'workers and running runs. ended has the last minute and the last hour.';
+
+-- operators/health
+-- Is somebody working, and do searches get on? One answer for the operator's own monitor, and a short one for monitors
+-- without a key of the operator: it says nothing about users, sites and numbers, and reads a few rows.
+-- Calls: kernel/clock, alerts/queue.
+
+create function worker.seconds_without_worker() returns double precision
+language sql stable set search_path = ''
+return (select extract(epoch from worker.now() - max(known.seen_at)) from worker.workers as known);
+comment on function worker.seconds_without_worker is
+    'Returns the seconds since the last sign of any worker; null if there was none within a day.';
+
+create function public.worker_health() returns jsonb
+language sql stable security definer set search_path = ''
+return jsonb_build_object(
+    'workers', (
+        select coalesce(jsonb_agg(to_jsonb(living) order by living.worker_id), '[]')
+        from (
+            select known.worker_id, known.version, known.concurrency, known.started_at, known.seen_at
+            from worker.workers as known
+            where known.seen_at > worker.now() - (select settings.worker_timeout from worker.settings as settings)
+            order by known.seen_at desc
+            limit 1000
+        ) as living),
+    'last_seen_seconds', worker.seconds_without_worker(),
+    'oldest_ready_seconds', worker.oldest_ready_seconds(),
+    -- The conditions of partial indexes, and no more rows than are worth counting.
+    'ready', (select count(*) from (
+        select from public.search_runs as run
+        where run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+        limit 10000) as counted),
+    'delayed', (select count(*) from (
+        select from public.search_runs as run
+        where run.status = 'pending' and run.run_after is not null
+        limit 10000) as counted),
+    'running', (select count(*) from worker.leases),
+    'latest_slot_at', (select max(schedule.last_slot_at) from public.search_schedules as schedule),
+    'oldest_due_slot_seconds', worker.oldest_due_slot_seconds(),
+    'open_incidents', (select count(*) from worker.incidents as incident
+                       where incident.resolved_at is null and incident.opened_at is not null));
+comment on function public.worker_health is
+    'Which workers live and how the queue is: {workers: [{worker_id, version, concurrency, started_at, seen_at}], '
+    'last_seen_seconds, oldest_ready_seconds, ready, delayed (10,000 stands for more), running, latest_slot_at, '
+    'oldest_due_slot_seconds, open_incidents}. Seconds are null if there is nothing to measure.';
+
+create function public.search_health() returns jsonb
+language sql stable security definer set search_path = ''
+return jsonb_build_object('is_healthy', coalesce(
+    worker.seconds_without_worker() < (select known.threshold from worker.alert_rules as known where known.rule = 'no_worker')
+    and not exists (
+        -- The incidents, and not what they measure, so that a call is cheap: anybody may call.
+        select from worker.incidents as incident
+        where incident.resolved_at is null and incident.opened_at is not null
+          and incident.rule in ('oldest_ready_run', 'late_slot', 'failure_rate')),
+    false));
+comment on function public.search_health is
+    'For uptime monitors, callable with the anon key: {is_healthy}. True if a worker was seen within the threshold of the '
+    'rule no_worker, and no incident of oldest_ready_run, late_slot or failure_rate is open.';
 
 -- operators/site_health
 -- What is the state of each site?
@@ -9570,7 +10427,7 @@ begin
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity',
                                     'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
-                                    'queue_samples', 'counted_runs'] loop
+                                    'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -9612,7 +10469,9 @@ begin
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
               'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks',
-              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas')
+              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
+              'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
+              'worker_health', 'search_health')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
@@ -9624,6 +10483,8 @@ end;
 $$;
 -- The view saved_search_states calls it.
 grant execute on function public.last_seen() to service_role;
+-- An uptime monitor calls it without a key of the operator.
+grant execute on function public.search_health() to anon, service_role;
 
 -- access/policies
 -- Which rows may a user see and change? Their own rows, and those of runs that their own runs share.

@@ -92,6 +92,19 @@ $$;
 comment on function worker.delete_unused_organizations is
     'Looks at the next organizations, at most batch, and deletes those that are not used any more.';
 
+create function worker.delete_old_incidents(age interval, batch integer) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.incidents as incident
+    where incident.id in (
+        select oldest.id from worker.incidents as oldest
+        where oldest.resolved_at < worker.now() - age
+        order by oldest.resolved_at
+        limit batch);
+end;
+comment on function worker.delete_old_incidents is
+    'Deletes the incidents that ended this long ago, at most batch. There are few.';
+
 create function worker.delete_expired_rows() returns boolean
 language plpgsql set search_path = '' as $$
 declare
@@ -163,6 +176,7 @@ begin
     perform worker.delete_old_stats(settings.keep_run_stats, 10 * settings.retention_batch);
     perform worker.delete_unused_account_state(settings.keep_runs);
     perform worker.delete_old_user_state(settings.keep_runs);
+    perform worker.delete_old_incidents(settings.keep_incidents, settings.retention_batch);
     delete from worker.deleted_runs as deleted where deleted.created_at < worker.now() - interval '1 hour';
     delete from worker.workers as known where known.seen_at < worker.now() - interval '1 day';
     -- Ten times as many as rows of other tables: most of them are only looked at, and none is broadcast.

@@ -10,6 +10,7 @@ from tests.support.database import Connection, rows, scalar
 
 pytestmark = pytest.mark.own_stack
 
+CHECK = "select public.worker_check_alerts()"
 FIRE = "select public.worker_fire_schedules() from generate_series(1, 5)"
 
 
@@ -42,7 +43,7 @@ async def test_a_server_without_pg_cron(database: Connection) -> None:
     found = await commands(database)
     if available:
         assert found[0] == "create extension pg_cron;"
-        assert len(found) == 3
+        assert len(found) == 4
     else:
         assert [command[:2] for command in found] == ["--"]
 
@@ -53,6 +54,8 @@ async def test_the_commands_make_jobs_that_work(cron: Connection) -> None:
     jobs = {name: (schedule, command) for name, schedule, command, _ in await rows(cron, "select * from cron.job")}
     assert jobs["fire-schedules"] == ("* * * * *", FIRE)
     assert len(await rows(cron, FIRE)) == 5
+    assert jobs["check-alerts"] == ("* * * * *", CHECK)
+    assert (await scalar(cron, CHECK)).keys() == {"opened", "resolved", "due_in_seconds"}
     await cron.execute("insert into cron.job_run_details values (1, now() - interval '8 days'), (2, now())")
     await cron.execute(jobs["forget-fired-schedules"][1].encode())
     assert await rows(cron, "select runid from cron.job_run_details") == [(2,)]

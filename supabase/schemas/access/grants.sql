@@ -21,7 +21,7 @@ begin
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity',
                                     'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
-                                    'queue_samples', 'counted_runs'] loop
+                                    'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
     end loop;
@@ -63,7 +63,9 @@ begin
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
               'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks',
-              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas')
+              'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
+              'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
+              'worker_health', 'search_health')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,
@@ -75,3 +77,5 @@ end;
 $$;
 -- The view saved_search_states calls it.
 grant execute on function public.last_seen() to service_role;
+-- An uptime monitor calls it without a key of the operator.
+grant execute on function public.search_health() to anon, service_role;

@@ -1,4 +1,4 @@
--- How does pg_cron fire schedules? The commands for the owner of the database. Nothing here needs the extension.
+-- How does pg_cron fire schedules and check the alert rules? The commands for the owner of the database. Nothing here needs the extension.
 -- Calls: nothing.
 
 create function worker.cron_commands() returns setof text
@@ -20,6 +20,9 @@ begin
         return next 'select cron.schedule(''fire-schedules'', ''* * * * *'', '
             '''select public.worker_fire_schedules() from generate_series(1, 5)'');';
     end if;
+    if 'check-alerts' <> all (jobs) then
+        return next 'select cron.schedule(''check-alerts'', ''* * * * *'', ''select public.worker_check_alerts()'');';
+    end if;
     if 'forget-fired-schedules' <> all (jobs) then
         return next 'select cron.schedule(''forget-fired-schedules'', ''30 3 * * *'', '
             '''delete from cron.job_run_details where end_time < now() - interval ''''7 days'''''');';
@@ -27,5 +30,5 @@ begin
 end;
 $$;
 comment on function worker.cron_commands is
-    'Returns the commands by which pg_cron fires schedules: up to 1,000 a minute, and without a history of more than a '
-    'week. No command if it does already.';
+    'Returns the commands by which pg_cron fires schedules, up to 1,000 a minute, and checks the alert rules, which shows '
+    'that no worker lives; without a history of more than a week. No command if it does already.';

@@ -1,6 +1,6 @@
 -- What happens at a slot? Each schedule that is due starts one run, skips the slot with a reason, or is paused. Any number
 -- of callers may do this at the same time: each slot is decided once.
--- Calls: kernel/clock, enqueue/request_size, schedules/slots, schedules/activity.
+-- Calls: kernel/clock, schedules/slots, enqueue/request_size, schedules/activity.
 
 create function worker.failures_in_a_row(schedule public.search_schedules) returns bigint
 language sql stable set search_path = ''

@@ -234,6 +234,8 @@ create table public.run_events (
     created_at timestamptz not null
 );
 create index run_events_run_id on public.run_events (run_id, id);
+-- What the alert rules count: few of all events.
+create index run_events_for_alerts on public.run_events (event, created_at) where event in ('alert', 'rescued');
 comment on table public.run_events is 'What happened to a run, in order. Append-only.';
 comment on column public.run_events.id is 'Increases with time: the order of a run''s events.';
 comment on column public.run_events.event is

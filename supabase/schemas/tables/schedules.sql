@@ -17,6 +17,8 @@ create table public.search_schedules (
     constraint search_schedules_next_slot_at check ((paused is null) = (next_slot_at is not null))
 );
 create index search_schedules_due on public.search_schedules (next_slot_at) where paused is null;
+create index search_schedules_failing on public.search_schedules (updated_at) where paused = 'failing';
+create index search_schedules_last_slot_at on public.search_schedules (last_slot_at);
 create index search_schedules_inactive on public.search_schedules (saved_search_id) where paused = 'inactive';
 comment on table public.search_schedules is 'When saved searches are repeated. A slot is one instant at which one is due.';
 comment on column public.search_schedules.time_zone is 'IANA name, such as Europe/London.';

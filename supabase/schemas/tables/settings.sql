@@ -47,6 +47,7 @@ create table worker.settings (
     keep_run_stats interval default '400 days' check (keep_run_stats >= '1 day'),
     count_interval interval not null default '5 minutes' check (count_interval >= '1 second'),
     count_batch smallint not null default 1000 check (count_batch between 1 and 10000),
+    keep_incidents interval default '90 days' check (keep_incidents >= '7 days'),
     retention_batch smallint not null default 100 check (retention_batch between 10 and 10000),
     retention_pause interval not null default '5 seconds' check (retention_pause >= '0'),
     retention_interval interval not null default '1 hour' check (retention_interval > '0')
@@ -141,6 +142,8 @@ comment on column worker.settings.keep_run_stats is
 comment on column worker.settings.count_interval is 'Time between two rounds of counting the runs that have ended.';
 comment on column worker.settings.count_batch is
     'Maximum number of runs that are counted in one transaction. After an outage, rounds follow each other at once.';
+comment on column worker.settings.keep_incidents is
+    'Age at which ended incidents are deleted; null keeps them.';
 comment on column worker.settings.retention_batch is
     'Maximum number of rows of each table that are deleted at a time (of runs, a tenth: Realtime broadcasts each of '
     'them).';
@@ -153,7 +156,8 @@ create table worker.housekeeping (
     after_at timestamptz not null default '-infinity',
     next_at timestamptz not null
 );
-insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('seen_users', '-infinity');
+insert into worker.housekeeping (task, next_at) values ('retention', '-infinity'), ('alerts', '-infinity'),
+    ('seen_users', '-infinity');
 comment on table worker.housekeeping is 'Chores that one of the workers does from time to time, beside its searches.';
 comment on column worker.housekeeping.after_id is
     'Where the chore continues: after the organization, or the schedule, with this id.';

@@ -9,7 +9,8 @@ create table worker.webhook_endpoints (
         check (length(url) <= 2000 and url ~ '^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'),
     events text[] not null constraint webhook_endpoints_events check (
         cardinality(events) > 0
-        and events <@ '{run.finished,run.failed,search.new_items,schedule.paused,schedule.inactive_soon}'::text[]),
+        and events <@ '{run.finished,run.failed,search.new_items,schedule.paused,schedule.inactive_soon,incident.opened,'
+                      'incident.resolved}'::text[]),
     description text constraint webhook_endpoints_description check (length(description) <= 500),
     disabled_at timestamptz,
     disabled_reason text,
@@ -21,7 +22,8 @@ comment on column worker.webhook_endpoints.name is
 comment on column worker.webhook_endpoints.url is 'Where messages are sent: https, or http for a private address.';
 comment on column worker.webhook_endpoints.events is
     'Events that are sent: run.finished (success or partial), run.failed, search.new_items (a scheduled run has found '
-    'new things), schedule.paused (inactive, failing or invalid), schedule.inactive_soon (it pauses soon).';
+    'new things), schedule.paused (inactive, failing or invalid), schedule.inactive_soon (it pauses soon), incident.opened and '
+    'incident.resolved (an alert rule).';
 comment on column worker.webhook_endpoints.disabled_at is
     'Since when nothing is sent, and no event is recorded; null while it is enabled.';
 comment on column worker.webhook_endpoints.disabled_reason is 'Why, as a sentence.';

@@ -29,7 +29,7 @@ exception when check_violation or not_null_violation then
             'most 2000 characters'
         when 'events' then
             'events must be one or more of run.finished, run.failed, search.new_items, schedule.paused, '
-            'schedule.inactive_soon'
+            'schedule.inactive_soon, incident.opened, incident.resolved'
         when 'description' then 'description must be a text of at most 500 characters'
     end;
     if reason is null then

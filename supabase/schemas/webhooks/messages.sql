@@ -99,3 +99,23 @@ create trigger announce_inactivity after insert on public.run_events
     for each row
     when (new.event = 'inactive_soon')
     execute function worker.announce_inactivity();
+
+create function worker.announce_incidents(incident_ids uuid[], event text, happened_at timestamptz) returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into worker.webhook_messages (endpoint, event, payload, due_at, created_at)
+    select endpoint.name, announce_incidents.event,
+           worker.webhook_payload(announce_incidents.event, happened_at, jsonb_build_object(
+               'incident_id', incident.id, 'rule', incident.rule, 'subject', incident.subject, 'value', incident.value,
+               'threshold', known.threshold, 'unit', known.unit, 'detail', incident.detail,
+               'opened_at', incident.opened_at, 'openings', incident.openings, 'resolved_at', incident.resolved_at)),
+           worker.now(), worker.now()
+    from worker.incidents as incident
+    join worker.alert_rules as known on known.rule = incident.rule
+    join worker.webhook_endpoints as endpoint
+        on endpoint.disabled_at is null and announce_incidents.event = any (endpoint.events)
+    where incident.id = any (incident_ids)
+    order by incident.rule, incident.subject, endpoint.name;
+end;
+comment on function worker.announce_incidents is
+    'Writes the messages about incidents that have opened or ended.';
