@@ -36,6 +36,7 @@ WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 (the prefix is public)
 WEBHOOK_SECRET_BYTES = range(24, 65)
 MAX_SECRETS = 2
 """Maximum number of secrets of a webhook endpoint: the old one and the new one while they are rotated."""
+_SCHEME = r"[A-Za-z][A-Za-z0-9]{0,31}://"
 ENDPOINT_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 _ENV_FILE_OPTIONS = frozenset(
@@ -96,10 +97,35 @@ def _is_webhook_secret(secret: str) -> bool:
     return secret.startswith(WEBHOOK_SECRET_PREFIX) and len(key) in WEBHOOK_SECRET_BYTES
 
 
+def _check_alert_urls(value: SecretStr) -> SecretStr:
+    urls_in(value.get_secret_value())
+    return value
+
+
+def urls_in(text: str) -> tuple[str, ...]:
+    """Return the addresses of a text: separated by commas or white space, and each with a scheme.
+
+    Raises:
+        ValueError: One of them is not an address. The message names its position, and nothing of it.
+    """
+    # An address may have commas itself.
+    urls = [part.strip(" \t\r\n,") for part in re.split(rf"[\s,]+(?={_SCHEME})", f" {text}")]
+    urls = [url for url in urls if url]
+    for position, url in enumerate(urls, start=1):
+        if not re.fullmatch(rf"{_SCHEME}\S+", url):
+            raise ValueError(
+                f"address {position} must be one such as mailto://user:password@example.com, without white space"
+            )
+    return tuple(urls)
+
+
 ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
 
 
 WebhookSecrets = Annotated[SecretStr, AfterValidator(_check_webhook_secrets)]
+
+
+AlertUrls = Annotated[SecretStr, AfterValidator(_check_alert_urls)]
 
 
 def plain(secret: SecretStr | None) -> str | None:
@@ -374,6 +400,12 @@ class Settings(SearchSettings):
         validation_alias="WORKER_WEBHOOKS_ALLOW_PRIVATE",
         description="Whether webhook endpoints may have a private address, and http: for receivers in your network.",
     )
+    alert_urls: AlertUrls | None = Field(
+        default=None,
+        validation_alias="WORKER_ALERT_URLS",
+        description="Where notices of incidents are sent, as addresses of Apprise, separated by commas or white space: "
+        "mailto://user:password@example.com slack://TokenA/TokenB/TokenC. Needs the extra alerts. Default: nowhere.",
+    )
 
     @field_validator("supabase_url")
     @classmethod
@@ -401,6 +433,10 @@ class Settings(SearchSettings):
     def webhook_secrets_by_endpoint(self) -> dict[str, tuple[str, ...]]:
         """Return the secrets of each webhook endpoint by its name."""
         return secrets_by_endpoint(plain(self.webhook_secrets) or "")
+
+    def alert_addresses(self) -> tuple[str, ...]:
+        """Return the addresses that notices of incidents are sent to."""
+        return urls_in(plain(self.alert_urls) or "")
 
     def require(self, name: Literal["supabase_service_role_key", "supabase_anon_key"]) -> str:
         """Return the text of a key that only some commands need.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import os
 import re
 import sys
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_saved_search_commands(commands)
     _add_collection_commands(commands)
     _add_webhook_commands(commands)
+    _add_alert_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
     settings.set_defaults(command=_settings)
@@ -326,6 +328,38 @@ def _add_webhook_commands(commands: argparse._SubParsersAction[_Parser]) -> None
     test = actions.add_parser("test", help="send a test message to an endpoint from here")
     _add_endpoint(test)
     test.set_defaults(command=_webhooks, action=_test_webhook)
+
+
+def _add_alert_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    alerts = commands.add_parser("alerts", help="be notified when something goes wrong")
+    actions = alerts.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+
+    listed = actions.add_parser("list", help="list the open incidents and the rules")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    listed.set_defaults(command=_list_alerts)
+
+    changed = actions.add_parser("set", help="change a rule")
+    changed.add_argument("rule", metavar="RULE", help="name of a rule, as `alerts list` prints it")
+    changed.add_argument(
+        "--threshold",
+        type=_number,
+        metavar="NUMBER",
+        help="the rule is broken from there: a share such as 0.2, or seconds, or a number",
+    )
+    changed.add_argument("--period", type=_number, metavar="SECONDS", help="the time that is measured")
+    changed.add_argument(
+        "--least-count",
+        type=at_least(1),
+        metavar="NUMBER",
+        help="number of runs, pages or items from which a share counts",
+    )
+    state = changed.add_mutually_exclusive_group()
+    state.add_argument("--enable", dest="is_enabled", action="store_true", default=None, help="check the rule")
+    state.add_argument("--disable", dest="is_enabled", action="store_false", help="do not check the rule")
+    changed.set_defaults(command=_set_alert)
+
+    test = actions.add_parser("test", help="send a test message to each address from here")
+    test.set_defaults(command=_test_alerts)
 
 
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
@@ -613,6 +647,41 @@ def _test_webhook(options: argparse.Namespace, settings: Settings, http: HttpSet
     return webhooks.test(settings, http, options.name)
 
 
+def _list_alerts(options: argparse.Namespace) -> int:
+    from worker.cli import alerts
+
+    return _as_operator(lambda settings: alerts.list_alerts(settings, as_json=options.json))
+
+
+def _set_alert(options: argparse.Namespace) -> int:
+    from worker.cli import alerts
+
+    return _as_operator(
+        lambda settings: alerts.set_alert(
+            settings,
+            options.rule,
+            threshold=options.threshold,
+            period_seconds=options.period,
+            least_count=options.least_count,
+            is_enabled=options.is_enabled,
+        )
+    )
+
+
+def _test_alerts(_: argparse.Namespace) -> int:
+    from worker.cli import alerts
+
+    return _as_operator(alerts.test)
+
+
+def _as_operator(command: Callable[[Settings], Coroutine[Any, Any, int]]) -> int:
+    from worker.cli.log import configure_logging
+
+    settings = Settings()
+    configure_logging("pretty", "WARNING")
+    return asyncio.run(command(settings))
+
+
 def _watch(options: argparse.Namespace) -> int:
     from worker.cli import users as user_commands
 
@@ -671,6 +740,16 @@ def at_least(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError("must be a number")
+    return number
 
 
 def _run_id(text: str) -> str:

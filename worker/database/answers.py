@@ -197,6 +197,93 @@ class SavedAttempts:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedAlerts:
+    """What a check of the alert rules found.
+
+    Attributes:
+        opened: A line for each incident that has opened.
+        resolved: A line for each incident that has ended.
+        due_in_seconds: Seconds until the next check.
+    """
+
+    opened: tuple[str, ...]
+    resolved: tuple[str, ...]
+    due_in_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice of an incident that is to be sent.
+
+    Attributes:
+        notice: `opened`, `reminder` or `resolved`.
+        notice_at: Identifies the notice of the incident, as the database wrote it.
+        rule: The broken alert rule.
+        subject: What it found, such as a site; empty if it is about the whole.
+        detail: The same as a sentence.
+        opened_at: When the incident opened, as the database wrote it.
+        openings: How often it opened.
+        resolved_at: When it ended; None while it is open.
+        delivered_to: The hashes of the addresses that have the notice.
+    """
+
+    incident_id: UUID
+    notice: str
+    notice_at: str
+    rule: str
+    subject: str
+    detail: str
+    opened_at: str
+    openings: int
+    resolved_at: str | None
+    delivered_to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedNotices:
+    """Notices that are claimed to be sent. The claim lasts a minute.
+
+    Attributes:
+        mark: Identifies the claim.
+        due_in_seconds: Seconds until more can be claimed; None if nothing waits.
+    """
+
+    notices: tuple[Notice, ...]
+    mark: str
+    due_in_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeResult:
+    """The result of an attempt to send a notice.
+
+    Attributes:
+        incident_id: The incident.
+        notice_at: Identifies the notice.
+        delivered_to: The hashes of the addresses that accepted it now.
+        error: Why others did not, as a sentence; None if all addresses have it.
+    """
+
+    incident_id: UUID
+    notice_at: str
+    delivered_to: tuple[str, ...]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedNotices:
+    """What became of notices after an attempt.
+
+    Attributes:
+        sent: Number of notices that all addresses have.
+        dead: Number of notices that are not sent again.
+    """
+
+    sent: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStatus:
     """The state of the queue.
 

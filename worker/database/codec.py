@@ -13,16 +13,21 @@ from pydantic import TypeAdapter
 
 from worker.database.answers import (
     AttemptResult,
+    CheckedAlerts,
     ClaimedItem,
     ClaimedItems,
     ClaimedMessages,
+    ClaimedNotices,
     FinishedRun,
     FinishedSite,
     FiredSchedules,
     KeptPage,
     NearDuplicates,
+    Notice,
+    NoticeResult,
     QueueStatus,
     SavedAttempts,
+    SavedNotices,
     SavedPage,
     StartedImport,
     WebhookMessage,
@@ -83,6 +88,14 @@ def page(found: FoundPage) -> dict[str, Any]:
 def attempt_results(results: Iterable[AttemptResult]) -> list[dict[str, Json]]:
     """Encode the results of attempts to send messages."""
     return [asdict(result) | {"id": str(result.id)} for result in results]
+
+
+def notice_results(results: Iterable[NoticeResult]) -> list[dict[str, Json]]:
+    """Encode the results of attempts to send notices."""
+    return [
+        asdict(result) | {"incident_id": str(result.incident_id), "delivered_to": [*result.delivered_to]}
+        for result in results
+    ]
 
 
 def transformed(transformed: Transformed) -> dict[str, Any]:
@@ -261,6 +274,28 @@ def claimed_messages(answer: Row) -> ClaimedMessages:
 def saved_attempts(answer: Row) -> SavedAttempts:
     """Decode what became of messages after an attempt."""
     return _picked(SavedAttempts, answer, disabled=tuple(answer["disabled"]))
+
+
+def checked_alerts(answer: Row) -> CheckedAlerts:
+    """Decode what a check of the alert rules found."""
+    return _picked(CheckedAlerts, answer, opened=tuple(answer["opened"]), resolved=tuple(answer["resolved"]))
+
+
+def claimed_notices(answer: Row) -> ClaimedNotices:
+    """Decode notices that are to be sent."""
+    return ClaimedNotices(
+        notices=tuple(
+            _picked(Notice, row, incident_id=UUID(row["incident_id"]), delivered_to=tuple(row["delivered_to"]))
+            for row in answer["notices"]
+        ),
+        mark=answer["claimed_until"],
+        due_in_seconds=answer["due_in_seconds"],
+    )
+
+
+def saved_notices(answer: Row) -> SavedNotices:
+    """Decode what became of notices after an attempt."""
+    return _picked(SavedNotices, answer)
 
 
 def queue_status(row: Row) -> QueueStatus:

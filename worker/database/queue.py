@@ -18,14 +18,18 @@ from supabase_auth.errors import AuthApiError, AuthError
 from worker.database import codec
 from worker.database.answers import (
     AttemptResult,
+    CheckedAlerts,
     ClaimedItems,
     ClaimedMessages,
+    ClaimedNotices,
     FinishedRun,
     FiredSchedules,
     KeptPage,
     NearDuplicates,
+    NoticeResult,
     QueueStatus,
     SavedAttempts,
+    SavedNotices,
     SavedPage,
     StartedImport,
 )
@@ -582,6 +586,62 @@ class Queue:
             message_id=None if message is None else str(message),
         )
         return int(replayed)
+
+    async def check_alerts(self) -> CheckedAlerts:
+        """Check the alert rules, unless another caller just did."""
+        return codec.checked_alerts(await self._call("worker_check_alerts", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def claim_notices(self, batch: int) -> ClaimedNotices:
+        """Claim up to `batch` notices of incidents that are to be sent. The claim lasts a minute."""
+        claimed = await self._call("worker_claim_notices", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
+        return codec.claimed_notices(claimed)
+
+    async def save_notices(self, mark: str, results: Iterable[NoticeResult]) -> SavedNotices:
+        """Save the results of attempts to send claimed notices."""
+        saved = await self._call(
+            "worker_save_notices",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            claimed_until=mark,
+            results=codec.notice_results(results),
+        )
+        return codec.saved_notices(saved)
+
+    async def alerts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the alert rules and the open incidents, as `rules` and `incidents`."""
+        known: dict[str, list[dict[str, Any]]] = await self._call(
+            "worker_alerts", patience_seconds=HOUSEKEEPING_SECONDS
+        )
+        return known
+
+    async def set_alert(
+        self,
+        rule: str,
+        *,
+        threshold: float | None,
+        period_seconds: float | None,
+        least_count: int | None,
+        is_enabled: bool | None,
+    ) -> dict[str, Json]:
+        """Change an alert rule: what is None stays. Return the rule.
+
+        Raises:
+            CallRefusedError: There is no such rule, or a value is not valid.
+        """
+        changed: dict[str, Json] = await self._call(
+            "worker_set_alert",
+            patience_seconds=HOUSEKEEPING_SECONDS,
+            rule=rule,
+            threshold=threshold,
+            period_seconds=period_seconds,
+            least_count=least_count,
+            is_enabled=is_enabled,
+        )
+        return changed
+
+    async def health(self, *, patience_seconds: float) -> dict[str, Any]:
+        """Return which workers live and how the queue is, as `worker_health` says it."""
+        health: dict[str, Any] = await self._call("worker_health", patience_seconds=patience_seconds)
+        return health
 
     async def _call_fenced(
         self, function: str, lease: Lease, *, patience_seconds: float | None = None, **arguments: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -13,6 +13,8 @@ from typing import Self
 
 from worker.database.queue import Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
+from worker.engine.addresses import Address, addresses
+from worker.engine.alerts import Checking, Notifying
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
 from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
@@ -32,6 +34,7 @@ HEARTBEATS_A_LEASE = 3
 LAST_ROUND_SECONDS = 60
 FIRST_ROUND_SECONDS = 30
 EMBEDDING, MERGING, SENDING = "Embedding", "Merging near-duplicates", "Sending webhooks"
+CHECKING, NOTIFYING = "Checking alert rules", "Sending notices"
 
 
 class Worker:
@@ -99,7 +102,7 @@ class Worker:
 
         Raises:
             QueueError: The database refused the first claim.
-            SettingsError: The embedding model is not installed.
+            SettingsError: The embedding model or Apprise is not installed, or an address for alerts is wrong.
             RuntimeError: The worker works already.
         """
         await self._work(self._options())
@@ -109,7 +112,7 @@ class Worker:
 
         Raises:
             QueueError: The database refused a claim, or cannot be reached.
-            SettingsError: The embedding model is not installed.
+            SettingsError: The embedding model or Apprise is not installed, or an address for alerts is wrong.
             RuntimeError: The worker works already.
         """
         await self._work(self._options(until_empty=True, max_seconds=max_seconds))
@@ -119,7 +122,7 @@ class Worker:
 
         Raises:
             QueueError: The database refused the claim, or cannot be reached.
-            SettingsError: The embedding model is not installed.
+            SettingsError: The embedding model or Apprise is not installed, or an address for alerts is wrong.
             RuntimeError: The worker works already.
         """
         await self._work(self._options(until_empty=True, max_runs=1))
@@ -168,6 +171,7 @@ class Worker:
 
     async def _open_and_work(self, options: LoopOptions) -> None:
         settings = self._settings
+        alert_addresses = addresses(settings)
         clock = asyncio.get_running_loop().time
         began_at = clock()
         async with (
@@ -189,14 +193,18 @@ class Worker:
             background, on_new_items = self._background(queue, embedder)
             sending = [] if delivering is None else [Background({SENDING: delivering})]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
-            chores = [background, *sending]
+
+            def ring_sending() -> None:
+                for each in sending:
+                    each.ring(SENDING)
+
+            chores = [background, *sending, *_alerting(queue, alert_addresses, ring_sending)]
             # Apart from the others, because embedding a batch may take minutes.
             scheduling = Background({"Firing schedules": Scheduling(queue)})
 
             def on_searched() -> None:
                 on_new_items()
-                for each in sending:
-                    each.ring(SENDING)
+                ring_sending()
 
             loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
             if self._stops:
@@ -265,6 +273,18 @@ class Worker:
         finally:
             for number in signals:
                 events.remove_signal_handler(number)
+
+
+def _alerting(queue: Queue, to: Sequence[Address], ring_sending: Callable[[], None]) -> list[Background]:
+    """Return what checks the alert rules and, apart from that because a mail server may be slow, sends notices."""
+    notifying = [Background({NOTIFYING: Notifying(queue, to)})] if to else []
+
+    def on_changed() -> None:
+        ring_sending()
+        for each in notifying:
+            each.ring(NOTIFYING)
+
+    return [Background({CHECKING: Checking(queue, on_changed)}), *notifying]
 
 
 async def _last_round(

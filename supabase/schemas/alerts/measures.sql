@@ -175,7 +175,8 @@ language sql stable set search_path = ''
 begin atomic
     select refused.site, count(*)::double precision,
            format('The database refused %s pages of %s: %s', count(*), refused.site,
-                  left((array_agg(refused.data ->> 'message' order by refused.created_at desc))[1], 200))
+                  -- It may have text of a site, and chat services read <...> as links and mentions.
+                  left(translate((array_agg(refused.data ->> 'message' order by refused.created_at desc))[1], '<>', ''), 200))
     from (
         select event.site, event.data, event.created_at from public.run_events as event
         where event.event = 'alert' and event.created_at > worker.now() - measured_refused_pages.period
