@@ -9,6 +9,7 @@ import re
 import socket
 from base64 import b64decode
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -118,6 +119,15 @@ def urls_in(text: str) -> tuple[str, ...]:
             )
     return tuple(urls)
 
+
+def _check_ip_address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0") from None
+
+
+IpAddress = Annotated[str, AfterValidator(_check_ip_address)]
 
 ExistingFile = Annotated[Path, AfterValidator(_check_exists)]
 
@@ -387,6 +397,20 @@ class Settings(SearchSettings):
         default=True,
         validation_alias="WORKER_EMBEDDING_SEND_DIMENSIONS",
         description="Whether requests ask for 256 dimensions; false for a model that has no other vectors.",
+    )
+
+    http_port: int | None = Field(
+        default=None,
+        validation_alias="WORKER_HTTP_PORT",
+        ge=0,
+        le=65535,
+        description="Port of /healthz, /readyz and /metrics (extra metrics) of the command run; 0 for any free one. "
+        "Default: no port is opened.",
+    )
+    http_host: IpAddress = Field(
+        default="127.0.0.1",
+        validation_alias="WORKER_HTTP_HOST",
+        description="IP address to listen on. In a container, such as on Render or Kubernetes: 0.0.0.0.",
     )
 
     webhook_secrets: WebhookSecrets | None = Field(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -21,6 +21,10 @@ from worker.http.statuses import is_transient as is_transient_status
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_PAUSE_SECONDS = 10
+
+LEASE_LOST = "PT409"
+FAILURES = ("cancelled", "lease_lost", "refused", "unavailable", "unreachable")
+"""What `failure_of` returns, and `cancelled` for a call that its caller ended."""
 
 # PostgREST answers so when a connection of its pool to Postgres was closed without a message.
 CONNECTION_DIED = ""
@@ -75,6 +79,23 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, httpx.TransportError)
 
 
+def failure_of(error: BaseException) -> str:
+    """Return how an attempt failed, in one word.
+
+    Args:
+        error: What a client of `open_client` raised, in the task that sent the request.
+
+    Returns:
+        `lease_lost`; `refused`: a retry would be refused as well; `unavailable`: the platform or the database answered
+        with a transient error; `unreachable`: no answer arrived.
+    """
+    if not isinstance(error, APIError):
+        return "unreachable"
+    if error.code == LEASE_LOST:
+        return "lease_lost"
+    return "unavailable" if is_transient(error) else "refused"
+
+
 async def _note_status(response: httpx.Response) -> None:
     _last_status.set(response.status_code)
     content_type = response.headers.get("content-type", "application/json")
@@ -92,7 +113,14 @@ def retrying(**options: Any) -> AsyncRetrying:
     return AsyncRetrying(retry=retry_if_exception(is_transient), wait=wait, **options)
 
 
-async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any], *, patience_seconds: float) -> Any:
+async def call(
+    client: AsyncClient,
+    function: str,
+    arguments: Mapping[str, Any],
+    *,
+    patience_seconds: float,
+    attempt_in: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> Any:
     """Call an idempotent RPC. Transient failures are retried.
 
     Args:
@@ -100,6 +128,7 @@ async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any],
         function: Name of the function.
         arguments: Its arguments by name.
         patience_seconds: For how long to retry.
+        attempt_in: Makes, from the name of the function, a context in which one attempt is sent.
 
     Returns:
         The answer of the function, decoded from JSON.
@@ -113,12 +142,12 @@ async def call(client: AsyncClient, function: str, arguments: Mapping[str, Any],
         async with asyncio.timeout(patience_seconds):
             async for attempt in retrying(before_sleep=partial(_log_retry, function)):
                 _last_status.set(None)
-                with attempt:
+                with attempt, attempt_in(function):
                     return (await client.rpc(function, dict(arguments)).execute()).data
     except TimeoutError:
         raise DatabaseUnreachableError(f"{function}: not answered within {patience_seconds:g} s") from None
     except APIError as error:
-        if error.code == "PT409":
+        if error.code == LEASE_LOST:
             raise LeaseLostError(error.message) from None
         status = _last_status.get()
         message = f"{function}: {error.code or status} {error.message}"

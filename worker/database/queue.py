@@ -5,8 +5,8 @@ All calls are idempotent, and transient failures are retried: an answer can be l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -64,12 +64,15 @@ HOUSEKEEPING_SECONDS = 10
 
 
 @asynccontextmanager
-async def open_queue(settings: Settings, *, timeout_seconds: float | None = None) -> AsyncIterator[Queue]:
+async def open_queue(
+    settings: Settings, *, timeout_seconds: float | None = None, make: Callable[..., Queue] | None = None
+) -> AsyncIterator[Queue]:
     """Open the queue of the Supabase project that the settings name.
 
     Args:
         settings: The settings of the worker.
         timeout_seconds: Timeout of one request; default: that of the settings.
+        make: Makes the queue from the arguments of `Queue`; default: `Queue` itself.
 
     Raises:
         SettingsError: The service key is missing.
@@ -77,7 +80,7 @@ async def open_queue(settings: Settings, *, timeout_seconds: float | None = None
     key = settings.require("supabase_service_role_key")
     timeout_seconds = timeout_seconds or settings.request_timeout_seconds
     async with open_client(settings.supabase_url, key, timeout_seconds=timeout_seconds) as client:
-        yield Queue(
+        yield (make or Queue)(
             client,
             worker_id=settings.worker_id,
             lease_seconds=settings.lease_seconds,
@@ -655,4 +658,10 @@ class Queue:
         )
 
     async def _call(self, function: str, *, patience_seconds: float, **arguments: Any) -> Any:
-        return await call(self._client, function, arguments, patience_seconds=patience_seconds)
+        return await call(
+            self._client, function, arguments, patience_seconds=patience_seconds, attempt_in=self._attempt
+        )
+
+    def _attempt(self, function: str) -> AbstractContextManager[object]:  # noqa: ARG002 (for subclasses)
+        """Return a context in which one attempt of a call is sent."""
+        return nullcontext()

@@ -21,6 +21,7 @@ from worker.engine.saving import PageSaver
 from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
+from worker.http.permits import Permits
 from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
@@ -129,7 +130,7 @@ class Execution:
             search = Search(
                 site=site.site,
                 parameters=run.parameters,
-                http=SiteHttp(self._http, permits),
+                http=self._http_of(site.site, permits),
                 permits=permits,
                 report=progress.report,
                 newer_than=run.newer_than,
@@ -162,6 +163,9 @@ class Execution:
             transformed=transform(source, site.site, page),
             progress=replace(progress, details={"page": page.number} | progress.details),
         )
+
+    def _http_of(self, site: str, permits: Permits) -> SiteHttp:  # noqa: ARG002 (for subclasses)
+        return SiteHttp(self._http, permits)
 
     def _source(self, kind: str, site: str) -> Source:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -19,10 +19,10 @@ from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
 from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
-from worker.engine.execution import Execution
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
+from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
 from worker.http import HttpSettings, open_http
 from worker.pipeline.duplicates import are_duplicates
@@ -73,7 +73,7 @@ class Worker:
         self._sources_by_site = by_site(self._sources)
         self._handle_signals = handle_signals
         self._stops = 0
-        self._working: tuple[Background | Loop, ...] = ()
+        self._working: tuple[Background | Loop | Watching, ...] = ()
         self._has_ended = asyncio.Event()
         self._has_ended.set()
 
@@ -102,7 +102,8 @@ class Worker:
 
         Raises:
             QueueError: The database refused the first claim.
-            SettingsError: The embedding model or Apprise is not installed, or an address for alerts is wrong.
+            SettingsError: The embedding model or Apprise is not installed, an address for alerts is wrong, or the port
+                of `WORKER_HTTP_PORT` cannot be opened.
             RuntimeError: The worker works already.
         """
         await self._work(self._options())
@@ -176,11 +177,12 @@ class Worker:
         began_at = clock()
         async with (
             open_embedder(settings) as embedder,
-            open_queue(settings) as queue,
+            self._watching(options) as watching,
+            open_queue(settings, make=watching.queue) as queue,
             open_http(self._http) as http,
             open_delivering(settings, self._http, queue) as delivering,
         ):
-            execution = Execution(
+            execution = watching.execution(
                 queue,
                 self._sources_by_site,
                 Spool(settings.spool_dir),
@@ -190,17 +192,17 @@ class Worker:
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            background, on_new_items = self._background(queue, embedder)
-            sending = [] if delivering is None else [Background({SENDING: delivering})]
+            background, on_new_items = self._background(queue, embedder, watching)
+            sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
             def ring_sending() -> None:
                 for each in sending:
                     each.ring(SENDING)
 
-            chores = [background, *sending, *_alerting(queue, alert_addresses, ring_sending)]
+            chores = [background, *sending, *_alerting(queue, alert_addresses, ring_sending, watching)]
             # Apart from the others, because embedding a batch may take minutes.
-            scheduling = Background({"Firing schedules": Scheduling(queue)})
+            scheduling = Background(watching.chores({"Firing schedules": Scheduling(queue)}))
 
             def on_searched() -> None:
                 on_new_items()
@@ -209,7 +211,7 @@ class Worker:
             loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
             if self._stops:
                 return
-            self._working = *chores, *finishing, scheduling, loop
+            self._working = *chores, *finishing, scheduling, loop, watching
             with self._stopped_by_signals():
                 beside = []
                 if options.until_empty and options.max_runs is None:
@@ -235,7 +237,15 @@ class Worker:
                 sites[kind].append(site)
         return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
 
-    def _background(self, queue: Queue, embedder: Embedder | None) -> tuple[Background, Callable[[], None]]:
+    def _watching(self, options: LoopOptions) -> AbstractAsyncContextManager[Watching]:
+        """Serve the pages of a worker that runs until it is stopped."""
+        if options.until_empty:
+            return nullcontext(Watching())
+        return watching(self._settings, pause_seconds=max(self._settings.poll_idle_seconds, options.heartbeat_seconds))
+
+    def _background(
+        self, queue: Queue, embedder: Embedder | None, watching: Watching
+    ) -> tuple[Background, Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
@@ -243,10 +253,10 @@ class Worker:
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:
-            return Background(others), lambda: None
+            return Background(watching.chores(others)), lambda: None
         embedding = Embedding(queue, embedder, on_saved=lambda: background.ring(MERGING))
         merging = NearDuplicateMerging(queue, are_duplicates)
-        background = Background({EMBEDDING: embedding, MERGING: merging, **others})
+        background = Background(watching.chores({EMBEDDING: embedding, MERGING: merging, **others}))
         return background, lambda: background.ring(EMBEDDING)
 
     def _options(
@@ -275,16 +285,18 @@ class Worker:
                 events.remove_signal_handler(number)
 
 
-def _alerting(queue: Queue, to: Sequence[Address], ring_sending: Callable[[], None]) -> list[Background]:
+def _alerting(
+    queue: Queue, to: Sequence[Address], ring_sending: Callable[[], None], watching: Watching
+) -> list[Background]:
     """Return what checks the alert rules and, apart from that because a mail server may be slow, sends notices."""
-    notifying = [Background({NOTIFYING: Notifying(queue, to)})] if to else []
+    notifying = [Background(watching.chores({NOTIFYING: Notifying(queue, to)}))] if to else []
 
     def on_changed() -> None:
         ring_sending()
         for each in notifying:
             each.ring(NOTIFYING)
 
-    return [Background({CHECKING: Checking(queue, on_changed)}), *notifying]
+    return [Background(watching.chores({CHECKING: Checking(queue, on_changed)})), *notifying]
 
 
 async def _last_round(

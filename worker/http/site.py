@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -49,17 +49,25 @@ _REDIRECTS = frozenset({
 })  # fmt: skip
 
 
+def _ignore(_: int | None) -> None:
+    """Do nothing with the status of a response."""
+
+
 class SiteHttp:
     """Sends the requests of one search. Each request and each retry takes a permit.
 
     Args:
         client: The HTTP client.
         permits: The limits of the search's site, which all workers share.
+        on_request: Called after each request with the status of its response; None: no response arrived.
     """
 
-    def __init__(self, client: HttpClient, permits: Permits) -> None:
+    def __init__(
+        self, client: HttpClient, permits: Permits, *, on_request: Callable[[int | None], None] = _ignore
+    ) -> None:
         self._client = client
         self._permits = permits
+        self._on_request = on_request
 
     async def request(
         self,
@@ -101,6 +109,7 @@ class SiteHttp:
             cost,
             tuple(request_secrets(params, headers)),
             is_user_given=is_user_given,
+            on_request=self._on_request,
         )
         try:
             target = httpx.URL(url).copy_merge_params(params or {})
@@ -134,6 +143,7 @@ class _Attempts:
         secrets: tuple[str, ...],
         *,
         is_user_given: bool,
+        on_request: Callable[[int | None], None],
     ) -> None:
         self._client = client
         self._permits = permits
@@ -141,6 +151,7 @@ class _Attempts:
         self._cost = cost
         self._secrets = secrets
         self._is_user_given = is_user_given
+        self._on_request = on_request
         self._attempts = self._requests = 0
         self._last_failure: Future | None = None
         self._elapsed_seconds = 0.0
@@ -183,12 +194,15 @@ class _Attempts:
         clock = asyncio.get_running_loop().time
         began_at = clock()
         self._requests += 1
+        status = None
         try:
             answer, body = await self._client.send(request, address)
+            status = answer.status_code
         except (TimeoutError, httpx.TransportError) as error:
             raise self._failure(request.url.host, error) from None
         finally:
             self._elapsed_seconds += clock() - began_at
+            self._on_request(status)
         response = Response(
             answer.status_code,
             answer.headers,
