@@ -297,7 +297,15 @@ class Settings(SearchSettings):
         validation_alias="WORKER_CONCURRENCY",
         ge=1,
         le=100,
-        description="Maximum number of concurrent runs. The sites of one run are searched one after another.",
+        description="Maximum number of concurrent runs; fewer while memory is short. The sites of one run are searched "
+        "one after another.",
+    )
+    memory_mb: int | None = Field(
+        default=None,
+        validation_alias="WORKER_MEMORY_MB",
+        ge=1,
+        description="Memory in MiB that the worker may use with its child processes. Default: the limit of its control "
+        "group (container), or the memory of the host. Needs Linux.",
     )
     claim_batch: int = Field(
         default=5,

@@ -93,7 +93,7 @@ class WorkerInfo:
     """What frontends and operators learn of a worker.
 
     Attributes:
-        concurrency: Maximum number of concurrent runs.
+        concurrency: How many runs it searches at once, at present.
         sites: The sites that it can search, by kind; without those whose credentials are missing.
         started_at: When it was started.
     """

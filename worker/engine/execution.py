@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from worker.database.answers import FinishedRun, SavedPage
 from worker.database.queue import Queue
@@ -29,6 +29,8 @@ from worker.sources import Search, Source, limits_of
 
 logger = logging.getLogger(__name__)
 
+ChildPlace: TypeAlias = Callable[[Callable[[], AbstractContextManager[None]]], AbstractAsyncContextManager[None]]
+
 
 class Execution:
     """Searches a claimed run, site by site, and saves each page as soon as it is fetched.
@@ -39,6 +41,7 @@ class Execution:
         spool: Where pages wait while the database cannot be reached.
         http: The HTTP client of the sources.
         page_timeout_seconds: Timeout of one page, without the waits for permits.
+        child_place: Makes a context for a child process of a source, from one for the time that it waits.
         backup: Where each page is also kept as a file; None: nowhere.
     """
 
@@ -50,6 +53,7 @@ class Execution:
         http: HttpClient,
         *,
         page_timeout_seconds: float,
+        child_place: ChildPlace,
         backup: Backup | None = None,
     ) -> None:
         self._queue = queue
@@ -57,6 +61,7 @@ class Execution:
         self._spool = spool
         self._http = http
         self._page_timeout_seconds = page_timeout_seconds
+        self._child_place = child_place
         self._backup = backup
 
     async def execute(self, run: Run) -> FinishedRun:
@@ -137,6 +142,7 @@ class Execution:
                 cursor=site.cursor,
                 next_page=site.next_page,
                 account=site.account,
+                child_place=partial(self._child_place, timeout.stopped),
                 timeout_seconds=self._page_timeout_seconds,
             )
             async with aclosing(source.fetch(search)) as pages:

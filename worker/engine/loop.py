@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.database.queue import Queue, WorkerInfo
 from worker.database.wakeup import Wakeup
@@ -28,10 +28,9 @@ MIN_HEARTBEAT_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
-    """How much the loop does at once, and for how long.
+    """How much the loop does, and for how long.
 
     Attributes:
-        concurrency: Maximum number of concurrent runs.
         claim_batch: Maximum number of runs claimed with one request.
         heartbeat_seconds: Longest time between two heartbeats, at most a third of a lease.
         grace_seconds: Time for running searches to end after `stop`.
@@ -40,7 +39,6 @@ class LoopOptions:
         until_empty: Whether to end when the queue is empty.
     """
 
-    concurrency: int
     claim_batch: int
     heartbeat_seconds: float
     grace_seconds: float
@@ -57,8 +55,9 @@ class Loop:
         execution: Searches a run.
         wakeup: Decides when to poll.
         kinds: Kinds of runs to claim. Other workers may claim the others.
-        options: How much at once, and for how long.
-        about: What is stored of this worker.
+        options: How much at a time, and for how long.
+        limit: Returns how many runs may be searched at once.
+        about: What is stored of this worker; its concurrency is the limit.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -70,6 +69,7 @@ class Loop:
         kinds: frozenset[str],
         options: LoopOptions,
         *,
+        limit: Callable[[], int],
         about: WorkerInfo,
         on_searched: Callable[[], None],
     ) -> None:
@@ -79,6 +79,7 @@ class Loop:
         self._kinds = kinds
         self._about = about
         self._options = options
+        self._limit = limit
         self._on_searched = on_searched
         self._runs_left = options.max_runs
         self._has_claimed = False
@@ -87,6 +88,11 @@ class Loop:
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
         self._grace_ends_at = 0.0
+
+    @property
+    def running(self) -> int:
+        """Running searches."""
+        return len(self._searches)
 
     def stop(self) -> None:
         """Claim nothing more, and end after the running searches. A second call releases them at once."""
@@ -143,13 +149,15 @@ class Loop:
             await self._wakeup.pause(found_work=found_work or bool(self._searches))
 
     async def _claim(self) -> bool:
-        slots = min(self._options.claim_batch, self._options.concurrency - len(self._searches))
+        limit = self._limit()
+        slots = min(self._options.claim_batch, limit - len(self._searches))
         if self._runs_left is not None:
             slots = min(slots, self._runs_left)
         if slots <= 0:
             return False
         try:
-            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches), about=self._about)
+            about = replace(self._about, concurrency=limit)
+            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches), about=about)
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
             if is_misconfigured or (self._options.until_empty and not self._searches):

@@ -62,6 +62,14 @@ class Spool:
         """Return the files of the pages of a run, by site and page number."""
         return sorted(self._folder_of(run_id).glob("*.json"))
 
+    def size(self) -> tuple[int, int]:
+        """Return the number of the pages that wait, of all runs, and their size in bytes."""
+        sizes = []
+        for path in self._folder.glob("*/*.json"):
+            with suppress(FileNotFoundError):  # saved meanwhile
+                sizes.append(path.stat().st_size)
+        return len(sizes), sum(sizes)
+
     def read(self, path: Path) -> FoundPage | None:
         """Return a page; None, with an error in the log, if the file is not a page of this version."""
         try:

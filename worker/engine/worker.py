@@ -19,6 +19,7 @@ from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
 from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
+from worker.engine.load import MIB, Load
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
 from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
@@ -26,6 +27,7 @@ from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
 from worker.http import HttpSettings, open_http
 from worker.pipeline.duplicates import are_duplicates
+from worker.processes.memory import Memory
 from worker.settings import Settings
 from worker.sources import Source
 from worker.sources.registry import by_site, instances, load_sources
@@ -175,9 +177,12 @@ class Worker:
         alert_addresses = addresses(settings)
         clock = asyncio.get_running_loop().time
         began_at = clock()
+        load = Load(settings.concurrency, Memory(settings.memory_mb and settings.memory_mb * MIB))
+        await load.look(running=0)
+        spool = Spool(settings.spool_dir)
         async with (
             open_embedder(settings) as embedder,
-            self._watching(options) as watching,
+            self._watching(options, load, spool) as watching,
             open_queue(settings, make=watching.queue) as queue,
             open_http(self._http) as http,
             open_delivering(settings, self._http, queue) as delivering,
@@ -185,9 +190,10 @@ class Worker:
             execution = watching.execution(
                 queue,
                 self._sources_by_site,
-                Spool(settings.spool_dir),
+                spool,
                 http,
                 page_timeout_seconds=settings.site_timeout_seconds,
+                child_place=load.child_place,
                 backup=Backup(settings.backup_dir) if settings.backup_dir else None,
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
@@ -208,12 +214,22 @@ class Worker:
                 on_new_items()
                 ring_sending()
 
-            loop = Loop(queue, execution, wakeup, kinds, options, about=self._about(), on_searched=on_searched)
+            loop = Loop(
+                queue,
+                execution,
+                wakeup,
+                kinds,
+                options,
+                limit=lambda: load.limit,
+                about=self._about(),
+                on_searched=on_searched,
+            )
+            watching.gauge("running_searches", "Running searches of runs.", lambda: loop.running)
             if self._stops:
                 return
             self._working = *chores, *finishing, scheduling, loop, watching
             with self._stopped_by_signals():
-                beside = []
+                beside = [asyncio.create_task(load.watch(lambda: loop.running, watching.on_lag))]
                 if options.until_empty and options.max_runs is None:
                     await scheduling.work_off(min(FIRST_ROUND_SECONDS, options.max_seconds or FIRST_ROUND_SECONDS))
                 if options.max_runs is None:
@@ -237,11 +253,12 @@ class Worker:
                 sites[kind].append(site)
         return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
 
-    def _watching(self, options: LoopOptions) -> AbstractAsyncContextManager[Watching]:
+    def _watching(self, options: LoopOptions, load: Load, spool: Spool) -> AbstractAsyncContextManager[Watching]:
         """Serve the pages of a worker that runs until it is stopped."""
         if options.until_empty:
             return nullcontext(Watching())
-        return watching(self._settings, pause_seconds=max(self._settings.poll_idle_seconds, options.heartbeat_seconds))
+        pause_seconds = max(self._settings.poll_idle_seconds, options.heartbeat_seconds)
+        return watching(self._settings, self._sources_by_site, load, spool, pause_seconds=pause_seconds)
 
     def _background(
         self, queue: Queue, embedder: Embedder | None, watching: Watching
@@ -263,7 +280,6 @@ class Worker:
         self, *, until_empty: bool = False, max_runs: int | None = None, max_seconds: float | None = None
     ) -> LoopOptions:
         return LoopOptions(
-            concurrency=self._settings.concurrency,
             claim_batch=self._settings.claim_batch,
             heartbeat_seconds=self._settings.lease_seconds / HEARTBEATS_A_LEASE,
             grace_seconds=self._settings.grace_seconds,

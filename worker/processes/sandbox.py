@@ -61,6 +61,10 @@ class SandboxError(Exception):
     """The child failed: its function raised an exception, or its process died."""
 
 
+class ChildDiedError(SandboxError):
+    """The process of the child died, although nobody closed its stream."""
+
+
 def preload(*modules: str) -> None:
     """Add modules that the forkserver imports before it starts the first child.
 
@@ -132,7 +136,7 @@ async def stream(
             transport.close()
     if child.expired:
         raise TimeoutError(f"not finished after {deadline_seconds:g} s")
-    raise SandboxError(f"the child process {_describe_exit(exit_code)}")
+    raise ChildDiedError(f"the child process {_describe_exit(exit_code)}")
 
 
 class _Child:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -30,6 +31,8 @@ class Search:
         http: Requests to the site, each with its permit.
         permits: The right to ask the site, for what does not go through `http`.
         report: Reports progress between two pages. It may be called at any rate.
+        child_place: Makes a context for a child process that the source starts. It is entered once the worker has
+            memory for the child. The time of the wait does not count for `timeout_seconds`.
         timeout_seconds: Time limit of one page, after which the search is stopped. A source applies it to what it
             starts outside the event loop, such as a child process.
     """
@@ -44,6 +47,7 @@ class Search:
     cursor: Json = None
     next_page: int = 1
     account: str | None = None
+    child_place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
 class Source(Protocol):

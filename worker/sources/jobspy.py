@@ -187,6 +187,14 @@ class JobSpySource(Source):
 
     async def _call(self, search: Search, parameters: JobSpyParameters, tally: Tally) -> AsyncGenerator[Answer, None]:
         """Call JobSpy for the next slice of a search in a child process, and report its pages as it requests them."""
+        async with search.child_place(), aclosing(self._call_in_child(search, parameters, tally)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _call_in_child(
+        self, search: Search, parameters: JobSpyParameters, tally: Tally
+    ) -> AsyncGenerator[Answer, None]:
+        # A permit is for a time: it is taken once the child can start.
         site = SITES[search.site]
         rows = tally.rows_to_ask_for
         pages = math.ceil(rows / site.page_jobs)

@@ -1,0 +1,214 @@
+"""How much a worker does at once: as much as there is work and memory for, up to a maximum.
+
+Two decisions depend on each other. How many runs may be searched: looked at again every few seconds, and only claims
+follow it; a running search is never stopped for it. Whether a scraper may be started, which is a child process and
+takes most of the memory: decided at once, and it waits if there is no room. One may always run, so that every search
+ends, whatever the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from worker.errors import ErrorCode, SiteError
+from worker.processes.daemon_thread import in_daemon_thread
+from worker.processes.memory import Memory, MemoryUse
+from worker.processes.sandbox import ChildDiedError
+
+logger = logging.getLogger(__name__)
+
+MIB = 2**20
+
+SEARCH_BYTES = 40 * MIB
+"""What a search may take, most of it in its scraper. Measured by scripts/bench/memory: 10 MiB with answers of 100 jobs;
+36 MiB with one answer of 1,000 jobs, each of 8 KB."""
+RESERVE_BYTES = 64 * MIB
+"""What stays free: the process that starts the scrapers takes this much with the first of them."""
+YOUNG_SECONDS = 20
+"""A scraper that is younger may still grow to `SEARCH_BYTES`; what an older one takes is seen in the memory used."""
+
+ROUND_SECONDS = 5
+LAG_SECONDS = 1
+MAX_LAG_SECONDS = 0.25
+"""A worker whose event loop is later than this most of the time does too much: heartbeats are late as well."""
+ROOM_POLL_SECONDS = 1
+MAX_WAIT_SECONDS = 900
+"""Above the time limits of the scrapers that a search waits for. Its run is retried then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a worker is.
+
+    Attributes:
+        running: Running searches.
+        waiting: How many of them wait for memory for a scraper.
+        lag_seconds: How late the event loop is, usually.
+        has_lost_child: Whether a scraper has died since the last reading, as one that the kernel killed for memory.
+        memory: The memory in use; None if no limit is known.
+    """
+
+    running: int
+    waiting: int = 0
+    lag_seconds: float = 0
+    has_lost_child: bool = False
+    memory: MemoryUse | None = None
+
+
+def next_limit(limit: int, maximum: int, reading: Reading) -> tuple[int, str]:
+    """Decide how many runs may be searched at once.
+
+    Args:
+        limit: How many it was.
+        maximum: `WORKER_CONCURRENCY`.
+        reading: How the worker is.
+
+    Returns:
+        How many from now on, from 1 to `maximum`, and why it is not more, or why more than before.
+    """
+    wanted, reason = limit, "no change"
+    if reading.has_lost_child:
+        wanted, reason = _one_less(limit, reading), "a scraper has died"
+    elif reading.waiting:
+        wanted, reason = min(limit, reading.running - reading.waiting), f"{reading.waiting} of them wait for memory"
+    elif reading.running and reading.lag_seconds > MAX_LAG_SECONDS:
+        wanted, reason = _one_less(limit, reading), f"the event loop is late by {reading.lag_seconds:.1f} s"
+    elif reading.running >= limit:
+        wanted, reason = limit + 1, "there is more work, and room for it"
+    if reading.memory is not None:
+        fitting = reading.running + (reading.memory.room - RESERVE_BYTES) // SEARCH_BYTES
+        if fitting < wanted:
+            used, most = reading.memory.used // MIB, reading.memory.limit // MIB
+            wanted, reason = fitting, f"{used} of {most} MiB of memory are used"
+    return max(1, min(wanted, maximum)), reason
+
+
+def _one_less(limit: int, reading: Reading) -> int:
+    # An earlier decrease has no effect before searches have ended.
+    return limit if reading.running > limit else min(limit, reading.running) - 1
+
+
+def has_room(children: int, young: int, memory: MemoryUse | None) -> bool:
+    """Decide whether a scraper may be started.
+
+    Args:
+        children: Running scrapers.
+        young: How many of them may still grow.
+        memory: The memory in use; None if no limit is known.
+    """
+    if children == 0 or memory is None:
+        return True
+    return memory.room - RESERVE_BYTES >= (young + 1) * SEARCH_BYTES
+
+
+class Load:
+    """Applies these decisions to a worker.
+
+    Args:
+        maximum: `WORKER_CONCURRENCY`.
+        memory: Reads the memory in use.
+        clock: The time in seconds.
+
+    Attributes:
+        limit: How many runs may be searched at once.
+        maximum: Its greatest value.
+        waiting: Searches that wait for memory for a scraper.
+    """
+
+    def __init__(self, maximum: int, memory: Memory, clock: Callable[[], float] = time.monotonic) -> None:
+        self.maximum = maximum
+        self.memory = memory
+        self.limit = maximum
+        self.waiting = 0
+        self._clock = clock
+        self._started_at: dict[object, float] = {}
+        self._has_lost_child = False
+        self._one_at_a_time = asyncio.Lock()
+        self._ended = asyncio.Event()
+
+    @property
+    def children(self) -> int:
+        """Running scrapers."""
+        return len(self._started_at)
+
+    async def look(self, running: int, lag_seconds: float = 0) -> None:
+        """Look at the worker, and decide how many runs may be searched at once.
+
+        Args:
+            running: Running searches.
+            lag_seconds: How late the event loop is, usually.
+        """
+        memory = await in_daemon_thread(self.memory.read)
+        reading = Reading(running, self.waiting, lag_seconds, self._has_lost_child, memory)
+        self._has_lost_child = False
+        limit, reason = next_limit(self.limit, self.maximum, reading)
+        if limit != self.limit:
+            logger.info("Searches at once: %d of at most %d: %s", limit, self.maximum, reason)
+            self.limit = limit
+
+    async def watch(self, running: Callable[[], int], on_lag: Callable[[float], None]) -> None:
+        """Look at the worker every few seconds, until cancelled.
+
+        Args:
+            running: Returns the number of running searches.
+            on_lag: Called each second with how late the event loop was.
+        """
+        clock = asyncio.get_running_loop().time
+        while True:
+            lags = []
+            for _ in range(round(ROUND_SECONDS / LAG_SECONDS)):
+                due_at = clock() + LAG_SECONDS
+                await asyncio.sleep(LAG_SECONDS)
+                lags.append(max(0.0, clock() - due_at))
+                on_lag(lags[-1])
+            await self.look(running(), statistics.median(lags))
+
+    @asynccontextmanager
+    async def child_place(self, waiting: Callable[[], AbstractContextManager[None]]) -> AsyncIterator[None]:
+        """Run a child process in this context. It is entered once there is memory for another one.
+
+        Args:
+            waiting: Makes a context that is entered while it waits.
+
+        Raises:
+            SiteError: `internal`: there was no room for too long.
+        """
+        place = object()
+        with waiting():
+            await self._take(place)
+        try:
+            yield
+        except SiteError as error:
+            self._has_lost_child |= isinstance(error.__cause__, ChildDiedError)
+            raise
+        finally:
+            del self._started_at[place]
+            self._ended.set()
+
+    async def _take(self, place: object) -> None:
+        self.waiting += 1
+        try:
+            # In the order in which they ask.
+            async with asyncio.timeout(MAX_WAIT_SECONDS), self._one_at_a_time:
+                while not await self._has_room():
+                    self._ended.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(ROOM_POLL_SECONDS):
+                            await self._ended.wait()
+                self._started_at[place] = self._clock()
+        except TimeoutError:
+            raise SiteError(ErrorCode.INTERNAL, f"no memory for a scraper within {MAX_WAIT_SECONDS} s") from None
+        finally:
+            self.waiting -= 1
+
+    async def _has_room(self) -> bool:
+        memory = await in_daemon_thread(self.memory.read) if self._started_at else None
+        grown_before = self._clock() - YOUNG_SECONDS
+        young = sum(started_at > grown_before for started_at in self._started_at.values())
+        return has_room(self.children, young, memory)
