@@ -14,13 +14,14 @@ from typing import LiteralString
 
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.database import Connection, rows, scalar
 from tests.support.listings import Listings
 from tests.support.mailbox import PASSWORD, Mailbox, Service, running_mailbox, running_service
 from tests.support.queue import Row
 from tests.support.stack import worker_environment
 from tests.support.stopping_worker import stopped
-from tests.support.workers import run_command, worker_of
+from tests.support.workers import worker_of
 from worker.database.queue import open_queue
 from worker.engine.addresses import addresses
 from worker.engine.alerts import Checking, Notifying

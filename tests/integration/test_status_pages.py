@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.listings import Listings
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import signed_in_user, worker_environment
-from tests.support.workers import run_command, worker_of, worker_process
+from tests.support.workers import worker_of, worker_process
 from worker.database.user import User
 from worker.engine import health
 from worker.local.boards import Boards
