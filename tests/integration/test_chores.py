@@ -10,7 +10,7 @@ from typing import LiteralString
 
 import pytest
 
-from tests.support.database import Connection, scalar
+from tests.support.database import Connection, rows, scalar
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import HAS_PGVECTOR, signed_in_user
 from tests.support.workers import drain, worker_process
@@ -134,6 +134,31 @@ async def test_old_pages_are_deleted_by_a_worker_that_is_busy(
         assert (await worker.ended())[0] == 0
     old = "select count(*) from worker.raw_collections where fetched_at < now() - interval '14 days'"
     assert await scalar(database, old) == 0
+
+
+async def test_what_a_worker_has_searched_is_counted(
+    stack: Endpoints, boards: Boards, user: User, database: Connection
+) -> None:
+    due = "update worker.housekeeping set next_at = '-infinity' where task = 'run_counts'"
+    await database.execute(due)
+    await database.execute("select public.worker_count_runs()")  # what other tests have searched
+    await database.execute("truncate worker.run_stats")
+    await database.execute(due)
+    await enqueue_jobs(user, "indeed", "linkedin", results_wanted=17)
+    async with worker_process(stack, boards, "once") as worker:
+        assert (await worker.ended())[0] == 0
+    counted = await rows(
+        database,
+        """
+        select site, outcome, runs, items > 0, pages > 0, requests > 0 from worker.run_stats
+        where span = 'hour' and begins_at >= date_trunc('hour', now()) and attempts = 1
+        """,
+    )
+    assert sorted(counted) == [
+        ("", "success", 1, True, True, True),
+        ("indeed", "completed", 1, True, True, True),
+        ("linkedin", "completed", 1, True, True, True),
+    ]
 
 
 @pytest.mark.pgvector

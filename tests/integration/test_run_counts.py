@@ -376,6 +376,15 @@ def test_a_deleted_run_counts_if_it_was_counted_before(database: Database) -> No
     assert database.counted() == 1
 
 
+def test_retention_counts_no_run_twice_that_the_next_round_would_look_at_again(database: Database) -> None:
+    database.run(NOON - timedelta(minutes=100))
+    database.configure("keep_runs", "1 hour")
+    database.count()
+    database.connection.execute("select worker.delete_expired_rows()")
+    assert database.value("select count(*) as value from public.search_runs") == 0
+    assert database.counted() == 1
+
+
 @pytest.mark.parametrize("is_counted", [False, True])
 def test_retention_counts_what_it_deletes(database: Database, is_counted: bool) -> None:
     rows = fill(database, random.Random(3), 20)
