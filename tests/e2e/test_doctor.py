@@ -27,6 +27,8 @@ CHECKS = [
     "settings", "url", "key", "migrations", "realtime", "clock", "queue", "schedules", "spool", "jobspy",
     "sources", "embeddings",
 ]  # fmt: skip
+OPERATION = ["workers", "incidents", "webhooks", "alerts"]
+"""The checks after those: how it goes, besides what is there."""
 WITHOUT_URL = "✓✗------✓✓✓-"
 WITHOUT_KEY = "✓✓✗-----✓✓✓-"
 WITHOUT_MIGRATIONS = "✓✓✓✗----✓✓✓-"
@@ -39,12 +41,14 @@ class Report:
     """What the doctor said.
 
     Attributes:
-        marks: The mark of each check, in their order.
+        marks: The mark of each of `CHECKS`, in their order.
+        operation: The mark of each of `OPERATION`.
         text: All of it, as one line.
     """
 
     exit_code: int
     marks: str
+    operation: str
     text: str
 
 
@@ -63,9 +67,11 @@ def doctor(stack: Endpoints, before: str = "", after: str = "sys.exit(code)", **
     if key := settings["SUPABASE_SERVICE_ROLE_KEY"].strip():
         assert key not in answer.stdout
     lines = [line for line in answer.stdout.splitlines() if not line.startswith(" ")]
-    if len(lines) == len(CHECKS):
-        assert [line.split()[1] for line in lines] == CHECKS
-    return Report(answer.returncode, "".join(line[0] for line in lines), " ".join(answer.stdout.split()))
+    if len(lines) == len(CHECKS + OPERATION):
+        assert [line.split()[1] for line in lines] == CHECKS + OPERATION
+    checks, operation = lines[: -len(OPERATION)], lines[-len(OPERATION) :]
+    marks, marks_of_operation = ["".join(line[0] for line in some) for some in (checks, operation)]
+    return Report(answer.returncode, marks, marks_of_operation, " ".join(answer.stdout.split()))
 
 
 Replace: TypeAlias = Callable[[str, str, str], Awaitable[None]]
@@ -434,3 +440,64 @@ async def test_embeddings_that_were_given_up(stack: Endpoints, database: Connect
         await database.execute("delete from public.items where canonical_key = 'site:given-up'")
     assert (report.exit_code, report.marks) == (0, "✓✓✓✓✓✓✓✓✓✓✓!")
     assert "1 given up See why: select item_id, error from worker.embedding_queue" in report.text
+
+
+# How it goes -----------------------------------------------------------------------------------------------------
+
+
+async def test_no_worker_lives(stack: Endpoints, database: Connection) -> None:
+    report = doctor(stack)
+    assert (report.exit_code, report.operation) == (0, "!✓✓✓")
+    assert "workers no worker lives; none was seen within a day Start one: `python -m worker run`" in report.text
+    assert "alerts WORKER_ALERT_URLS is not set: this worker sends no notices" in report.text
+    await database.execute(
+        "insert into worker.workers (worker_id, version, sites, concurrency, started_at, seen_at)"
+        " values ('w', '0.1.0', '{}', 5, now(), now() - interval '30 minutes')"
+    )
+    assert "no worker lives; the last sign was 30 min ago" in doctor(stack).text
+    await database.execute("update worker.workers set seen_at = now()")
+    report = doctor(stack, WORKER_ALERT_URLS="json://127.0.0.1/a-secret")
+    assert report.operation == "✓✓✓✓"
+    assert "workers 1 live, of version 0.1.0; no run waits for them" in report.text
+    assert "alerts address 1 (json); `alerts test` sends a message" in report.text
+    await database.execute("truncate worker.workers")
+
+
+def test_an_address_for_alerts_that_is_wrong(stack: Endpoints) -> None:
+    report = doctor(stack, WORKER_ALERT_URLS="slack://a-secret")
+    assert (report.exit_code, report.operation) == (1, "!✓✓✗")
+    assert "WORKER_ALERT_URLS: address 1 (slack) is not an address that Apprise can send to" in report.text
+    assert "a-secret" not in report.text
+
+
+async def test_open_incidents(stack: Endpoints, database: Connection) -> None:
+    await database.execute(
+        """
+        insert into worker.incidents (rule, subject, value, detail, broken_since, broken_at, opened_at, openings,
+                                      notice, notice_at, error)
+        values ('quota', 'jsearch', 0.9, 'x', now(), now(), now(), 1, 'opened', now(), 'address 1 (slack): no answer'),
+               ('no_worker', '', 300, 'x', now(), now(), null, 0, null, null, null)
+        """
+    )
+    report = doctor(stack)
+    assert report.operation == "!!✓✓"
+    assert "1 open: quota jsearch; a notice could not be sent: address 1 (slack): no answer" in report.text
+    await database.execute("truncate worker.incidents")
+
+
+async def test_webhook_endpoints(stack: Endpoints, database: Connection) -> None:
+    await database.execute(
+        """
+        insert into worker.webhook_endpoints (name, url, events, disabled_at, created_at)
+        values ('gone', 'https://example.com', '{run.failed}', now(), now()),
+               ('crm', 'https://example.com', '{run.failed}', null, now())
+        """
+    )
+    await database.execute(
+        "insert into worker.webhook_messages (endpoint, event, payload, created_at)"
+        " values ('crm', 'run.failed', '{}', now())"
+    )
+    report = doctor(stack, WORKER_WEBHOOK_SECRETS="crm=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    assert (report.exit_code, report.operation) == (0, "!✓!✓")
+    assert "disabled: gone; dead messages: 1 of crm; without a secret here: gone" in report.text
+    await database.execute("truncate worker.webhook_endpoints, worker.webhook_messages")

@@ -191,6 +191,7 @@ VALUES: dict[str, Any] = {
     "embedding_model": "wordllama", "embedding_url": "https://api.openai.com/v1", "embedding_send_dimensions": False,
     "webhook_secrets": SecretStr(f"crm={SECRET}"), "webhooks_allow_private": True,
     "memory_mb": 512, "http_port": 9000, "http_host": "::1",
+    "alert_urls": SecretStr("json://example.com"),
     "proxies": ("h:8080",), "ca_cert": Path(__file__), "page_delay_seconds": (1.0, 2.0), "user_agent": "acme-jobs",
     "host": "api.openwebninja.com", "version": "v1", "dsn": "api9.unipile.com:13851",
 }  # fmt: skip

@@ -31,6 +31,7 @@ from worker.database.answers import QueueStatus
 from worker.database.api_keys import holder_of
 from worker.database.changes import Binding, SubscriptionLostError, changes
 from worker.database.queue import SCHEMA_VERSION, Queue, open_queue
+from worker.engine.addresses import addresses
 from worker.engine.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.errors import BrokenSourceError, CallRefusedError, DatabaseUnreachableError, SettingsError
 from worker.http import HttpSettings
@@ -54,6 +55,9 @@ CHECK_SECONDS = 30
 CLOCK_SKEW_WARNING_SECONDS = 2
 SNAPSHOT_WARNING_SECONDS = 300
 LATE_SLOT_WARNING_SECONDS = 300
+READY_WARNING_SECONDS = 600
+
+RUNBOOK = "docs/alerts.md"
 
 PUBLISHED_TABLES = ("search_runs",)
 # https://supabase.com/docs/guides/platform/http-status-codes
@@ -427,6 +431,68 @@ async def _check_schedules(subject: Subject) -> Finding:
     return Finding(Outcome.OK, f"{found}; no slot is late")
 
 
+async def _check_workers(subject: Subject) -> Finding:
+    health = await subject.queue.health(patience_seconds=RETRY_SECONDS)
+    if not health["workers"]:
+        seconds = health["last_seen_seconds"]
+        last = "none was seen within a day" if seconds is None else f"the last sign was {seconds / 60:.0f} min ago"
+        advice = "Start one: `python -m worker run`, or `python -m worker drain` from a scheduler."
+        return Finding(Outcome.WARNING, f"no worker lives; {last}", advice)
+    versions = ", ".join(sorted({worker["version"] for worker in health["workers"]}))
+    found = f"{len(health['workers'])} live, of version {versions}"
+    waits_seconds = health["oldest_ready_seconds"] or 0
+    if waits_seconds > READY_WARNING_SECONDS:
+        return Finding(
+            Outcome.WARNING,
+            f"{found}; the oldest ready run has waited {waits_seconds / 60:.0f} min",
+            f"They are busy, or none of them has a source for it. See {RUNBOOK}, oldest_ready_run.",
+        )
+    return Finding(Outcome.OK, f"{found}; no run waits for them")
+
+
+async def _check_incidents(subject: Subject) -> Finding:
+    incidents = (await subject.queue.alerts())["incidents"]
+    if not incidents:
+        return Finding(Outcome.OK, "none is open")
+    names = ", ".join(f"{incident['rule']} {incident['subject']}".rstrip() for incident in incidents)
+    unsent = [incident["error"] for incident in incidents if incident["error"]]
+    found = f"{len(incidents)} open: {names}" + (f"; a notice could not be sent: {unsent[0]}" if unsent else "")
+    return Finding(Outcome.WARNING, found, f"`python -m worker alerts list` has the details, {RUNBOOK} what to do.")
+
+
+async def _check_webhooks(subject: Subject) -> Finding:
+    endpoints = await subject.queue.webhooks()
+    if not endpoints:
+        return Finding(Outcome.OK, "no endpoint")
+    secrets = subject.settings.webhook_secrets_by_endpoint()
+    disabled = [str(endpoint["name"]) for endpoint in endpoints if endpoint["disabled_at"]]
+    dead = [f"{endpoint['dead']} of {endpoint['name']}" for endpoint in endpoints if endpoint["dead"]]
+    without = [str(endpoint["name"]) for endpoint in endpoints if endpoint["name"] not in secrets]
+    problems = {
+        f"disabled: {', '.join(disabled)}": disabled and "`webhooks add` enables an endpoint again.",
+        f"dead messages: {', '.join(dead)}": dead and "`webhooks list --dead` says why; `webhooks replay` sends them.",
+        f"without a secret here: {', '.join(without)}": without
+        and f"A worker with their secrets in {Settings.environment_name('webhook_secrets')} must send to them.",
+    }
+    found = [problem for problem, advice in problems.items() if advice]
+    if found:
+        return Finding(
+            Outcome.WARNING, "; ".join(found), " ".join(str(advice) for advice in problems.values() if advice)
+        )
+    return Finding(Outcome.OK, f"endpoints: {len(endpoints)}; no message is dead")
+
+
+async def _check_alerts(subject: Subject) -> Finding:
+    name = Settings.environment_name("alert_urls")
+    try:
+        to = addresses(subject.settings)
+    except SettingsError as error:
+        return Finding(Outcome.BROKEN, str(error), f"{RUNBOOK} shows addresses.")
+    if not to:
+        return Finding(Outcome.OK, f"{name} is not set: this worker sends no notices")
+    return Finding(Outcome.OK, f"{', '.join(address.name for address in to)}; `alerts test` sends a message")
+
+
 async def _check_spool(subject: Subject) -> Finding:
     folder = subject.settings.spool_dir
     try:
@@ -529,4 +595,8 @@ CHECKS = (
     Check("jobspy", "settings", _check_jobspy),
     Check("sources", "settings", _check_sources),
     Check("embeddings", "migrations", _check_embeddings),
+    Check("workers", "migrations", _check_workers),
+    Check("incidents", "migrations", _check_incidents),
+    Check("webhooks", "migrations", _check_webhooks),
+    Check("alerts", "settings", _check_alerts),
 )
