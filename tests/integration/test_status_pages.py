@@ -19,7 +19,7 @@ from tests.support.queue import enqueue_jobs
 from tests.support.stack import signed_in_user, worker_environment
 from tests.support.workers import worker_of, worker_process
 from worker.database.user import User
-from worker.engine import health
+from worker.engine import health, watching
 from worker.local.boards import Boards
 from worker.local.supabase.faulty_gateway import FaultyGateway, Outage
 from worker.local.supabase.stack import Endpoints
@@ -125,6 +125,23 @@ async def test_a_worker_process_serves_its_pages_and_others_open_no_port(stack: 
             code, log = await drain.ended()
         assert code == 0
         assert not [line for line in log if "Serving" in line["message"]]
+
+
+async def test_without_the_extra_the_metrics_name_it(
+    stack: Endpoints, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(watching, "find_spec", lambda _: None)
+    source = Listings("jobs", ["indeed"], tmp_path / "log")
+    async with worker_of(stack, source, WORKER_HTTP_PORT=0, WORKER_SPOOL_DIR=tmp_path) as worker:
+        working = asyncio.create_task(worker.run())
+        async with status_pages(caplog) as client:
+            answer = await client.get("/metrics")
+            await readiness(client, 200)
+        worker.stop()
+        await working
+    assert answer.status_code == 501
+    assert answer.text == "/metrics needs the extra metrics: pip install 'supabase-search-worker[metrics]'\n"
 
 
 def test_a_port_in_use_ends_the_worker_with_a_sentence(stack: Endpoints) -> None:

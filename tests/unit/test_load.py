@@ -91,8 +91,8 @@ def test_a_worker_with_work_and_memory_comes_to_its_maximum(maximum: int, start:
         (5, Reading(running=2), (5, "no change")),
         (5, Reading(running=5), (6, "there is more work, and room for it")),
         (8, Reading(running=5, memory=with_room(0)), (5, "1048512 of 1048576 MiB of memory are used")),
-        (8, Reading(running=0, memory=with_room(2.9)), (2, "1048396 of 1048576 MiB of memory are used")),
-        (8, Reading(running=4, memory=with_room(-9)), (1, "1048872 of 1048576 MiB of memory are used")),
+        (8, Reading(running=0, memory=with_room(2.9)), (2, "1048419 of 1048576 MiB of memory are used")),
+        (8, Reading(running=4, memory=with_room(-9)), (1, "1048800 of 1048576 MiB of memory are used")),
         (5, Reading(running=5, memory=with_room(1)), (6, "there is more work, and room for it")),
         (8, Reading(running=8, waiting=3), (5, "3 of them wait for memory")),
         (5, Reading(running=8, waiting=3), (5, "3 of them wait for memory")),
@@ -107,10 +107,27 @@ def test_decisions(limit: int, reading: Reading, expected: tuple[int, str]) -> N
     assert next_limit(limit, 10, reading) == expected
 
 
-@given(children=st.integers(0, 50), young=st.integers(0, 50), room=st.integers(-10, 100))
-def test_scrapers_that_may_still_grow_always_fit(children: int, young: int, room: int) -> None:
-    may_start = has_room(children, min(young, children), with_room(room))
-    assert may_start == (children == 0 or room >= min(young, children) + 1)
+@given(taken=st.lists(st.floats(0, 1), max_size=60), places=st.floats(-5, 50))
+def test_all_that_start_fit_if_none_takes_more_than_its_share(taken: list[float], places: float) -> None:
+    """However much each has taken when the next one asks: at the end all have taken the whole."""
+    before = RESERVE_BYTES + int(places * SEARCH_BYTES)
+    young: list[int] = []
+    room = before
+    for share in taken:
+        if not has_room(len(young), young, room):
+            break
+        young.append(room)
+        room -= int(share * SEARCH_BYTES)
+    assert len(young) <= max(1, places)
+    assert len(young) == len(taken) or len(young) >= int(places)
+
+
+def test_a_scraper_that_has_grown_counts_by_what_it_takes() -> None:
+    room = RESERVE_BYTES + SEARCH_BYTES
+    assert has_room(8, [], room)
+    assert not has_room(8, [], room - 1)
+    assert not has_room(8, [room + SEARCH_BYTES - 1], room)
+    assert has_room(0, [], -1)
 
 
 class PlayedMemory:

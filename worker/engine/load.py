@@ -12,22 +12,22 @@ import asyncio
 import logging
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from worker.errors import ErrorCode, SiteError
 from worker.processes.daemon_thread import in_daemon_thread
-from worker.processes.memory import Memory, MemoryUse
+from worker.processes.memory import UNLIMITED_BYTES, Memory, MemoryUse
 from worker.processes.sandbox import ChildDiedError
 
 logger = logging.getLogger(__name__)
 
 MIB = 2**20
 
-SEARCH_BYTES = 40 * MIB
-"""What a search may take, most of it in its scraper. Measured by scripts/bench/memory: 10 MiB with answers of 100 jobs;
-36 MiB with one answer of 1,000 jobs, each of 8 KB."""
+SEARCH_BYTES = 32 * MIB
+"""What a search may take, most of it in its scraper. Measured: 10 MiB with the answers of scripts/bench/memory, 36 MiB
+with one answer of 1,000 jobs, each of 8 KB, which few searches ask for at the same time."""
 RESERVE_BYTES = 64 * MIB
 """What stays free: the process that starts the scrapers takes this much with the first of them."""
 YOUNG_SECONDS = 20
@@ -94,17 +94,21 @@ def _one_less(limit: int, reading: Reading) -> int:
     return limit if reading.running > limit else min(limit, reading.running) - 1
 
 
-def has_room(children: int, young: int, memory: MemoryUse | None) -> bool:
+def has_room(children: int, young: Sequence[int], room: int) -> bool:
     """Decide whether a scraper may be started.
 
     Args:
         children: Running scrapers.
-        young: How many of them may still grow.
-        memory: The memory in use; None if no limit is known.
+        young: Of each that may still grow, the oldest first: the room in bytes before it was started.
+        room: The room in bytes.
     """
-    if children == 0 or memory is None:
+    if children == 0:
         return True
-    return memory.room - RESERVE_BYTES >= (young + 1) * SEARCH_BYTES
+    left = room - SEARCH_BYTES
+    if young:
+        # Each of them may take as much, whatever they have taken by now.
+        left = min(left, young[0] - (len(young) + 1) * SEARCH_BYTES)
+    return left >= RESERVE_BYTES
 
 
 class Load:
@@ -127,7 +131,8 @@ class Load:
         self.limit = maximum
         self.waiting = 0
         self._clock = clock
-        self._started_at: dict[object, float] = {}
+        # When each scraper was started, and the room in bytes before.
+        self._children: dict[object, tuple[float, int]] = {}
         self._has_lost_child = False
         self._one_at_a_time = asyncio.Lock()
         self._ended = asyncio.Event()
@@ -135,7 +140,7 @@ class Load:
     @property
     def children(self) -> int:
         """Running scrapers."""
-        return len(self._started_at)
+        return len(self._children)
 
     async def look(self, running: int, lag_seconds: float = 0) -> None:
         """Look at the worker, and decide how many runs may be searched at once.
@@ -188,7 +193,7 @@ class Load:
             self._has_lost_child |= isinstance(error.__cause__, ChildDiedError)
             raise
         finally:
-            del self._started_at[place]
+            del self._children[place]
             self._ended.set()
 
     async def _take(self, place: object) -> None:
@@ -196,19 +201,21 @@ class Load:
         try:
             # In the order in which they ask.
             async with asyncio.timeout(MAX_WAIT_SECONDS), self._one_at_a_time:
-                while not await self._has_room():
+                while not has_room(self.children, self._young(), room := await self._room()):
                     self._ended.clear()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(ROOM_POLL_SECONDS):
                             await self._ended.wait()
-                self._started_at[place] = self._clock()
+                self._children[place] = self._clock(), room
         except TimeoutError:
             raise SiteError(ErrorCode.INTERNAL, f"no memory for a scraper within {MAX_WAIT_SECONDS} s") from None
         finally:
             self.waiting -= 1
 
-    async def _has_room(self) -> bool:
-        memory = await in_daemon_thread(self.memory.read) if self._started_at else None
+    async def _room(self) -> int:
+        memory = await in_daemon_thread(self.memory.read)
+        return UNLIMITED_BYTES if memory is None else memory.room
+
+    def _young(self) -> list[int]:
         grown_before = self._clock() - YOUNG_SECONDS
-        young = sum(started_at > grown_before for started_at in self._started_at.values())
-        return has_room(self.children, young, memory)
+        return [room for started_at, room in self._children.values() if started_at > grown_before]
