@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -222,8 +223,11 @@ async def test_a_worker_without_memory_searches_one_run_at_a_time(stack: Endpoin
     async with Boards() as boards, signed_in_user(stack) as user:
         for _ in range(3):
             await enqueue_jobs(user, "indeed", "linkedin", results_wanted=20)
-        log = await drain(stack, boards, WORKER_MEMORY_MB="1", WORKER_SPOOL_DIR=str(tmp_path))
+        log = await drain(stack, boards, WORKER_MEMORY_MB="1", WORKER_ID="tiny", WORKER_SPOOL_DIR=str(tmp_path))
         runs = await of_user(user)
+    with psycopg.connect(stack.db_url) as database:
+        row = database.execute("select concurrency from worker.workers where worker_id = 'tiny'").fetchone()
+    assert row == (1,)
     assert [run["status"] for run in runs] == ["success"] * 3
     assert all(earlier["completed_at"] <= later["started_at"] for earlier, later in pairwise(runs))
     (said,) = [line["message"] for line in log if "at once" in line["message"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.processes.memory import PAGE_BYTES, Memory, MemoryUse
+from worker.processes.memory import COPIED_BYTES, PAGE_BYTES, Memory, MemoryUse
 
 MIB = 2**20
 
@@ -82,26 +82,30 @@ def test_unreadable_groups_are_ignored(tmp_path: Path, text: str) -> None:
     assert Memory(root=tmp_path).read() == MemoryUse(724 * MIB, 1024 * MIB)
 
 
-def stat(name: str, parent: int, resident_mib: int) -> str:
-    fields = ["S", str(parent), *["0"] * 19, str(resident_mib * MIB // PAGE_BYTES), "0"]
-    return f"1 ({name}) {' '.join(fields)}\n"
+def process(pid: int, name: str, parent: int, resident_mib: int, shared_mib: int = 10) -> dict[str, str]:
+    pages = [mib * MIB // PAGE_BYTES for mib in (resident_mib + 100, resident_mib, shared_mib)]
+    return {
+        f"proc/{pid}/stat": f"{pid} ({name}) S {parent} 1 1 0\n",
+        f"proc/{pid}/statm": f"{' '.join(map(str, pages))} 1 0 1 0\n",
+    }
 
 
 def test_a_limit_that_is_set_counts_this_process_and_what_its_descendants_do_not_share(tmp_path: Path) -> None:
     me = os.getpid()
-    write(
-        tmp_path,
-        {
-            f"proc/{me}/stat": stat("python -m worker", 1, 80),
-            "proc/1/stat": stat("init", 0, 900),
-            f"proc/{me + 1}/stat": stat("fork) server", me, 70),
-            f"proc/{me + 2}/stat": stat("scraper", me + 1, 85),
-            f"proc/{me + 3}/stat": stat("scraper", me + 1, 60),
-            f"proc/{me + 4}/stat": stat("other", 1, 500),
-            "proc/9/stat": "gone",
-        },
-    )
-    assert Memory(256 * MIB, root=tmp_path).read() == MemoryUse((80 + 70 + 15) * MIB, 256 * MIB)
+    processes = [
+        process(me, "python -m worker", 1, 80),
+        process(1, "init", 0, 900),
+        process(me + 1, "fork) server", me, 106, shared_mib=30),
+        process(me + 2, "scraper", me + 1, 100),
+        process(me + 3, "scraper", me + 1, 60),
+        process(me + 4, "other", 1, 500),
+        {"proc/9/stat": "gone"},
+    ]
+    for files in processes:
+        write(tmp_path, files)
+    grown = (100 - 10) - (106 - 30)
+    used = 80 * MIB + 106 * MIB + 2 * COPIED_BYTES + grown * MIB
+    assert Memory(256 * MIB, root=tmp_path).read() == MemoryUse(used, 256 * MIB)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
