@@ -35,7 +35,7 @@ CALLERS = 4
 LEASE_SECONDS = 60
 """Less than a tick, so that the runs of a worker that died are rescued at the next one."""
 
-STEP_FORWARD_AT = START + timedelta(hours=8, minutes=55)
+STEP_FORWARD_AT = START + timedelta(hours=8, minutes=45)
 STEP_FORWARD = timedelta(minutes=40)
 """Over the slot at 22:00 in London."""
 
@@ -75,18 +75,19 @@ class Outcome:
         return [saved for saved, slots in self.fired.items() if slots != self.expected]
 
 
-def day(users: int, searches: int) -> Outcome:
+def day(users: int, searches: int, tick: timedelta = TICK) -> Outcome:
     """Let the day pass.
 
     Args:
         users: Number of users, each with one schedule.
         searches: Number of distinct searches.
+        tick: How far the clock is moved between two calls.
     """
     outcome = Outcome(expected=sorted(_slots()))
     started = time.monotonic()
     with throwaway_postgres() as postgres:
         apply_migrations(postgres.dsn("postgres"), migrations_folder())
-        _Day(postgres, outcome).pass_by(users, searches)
+        _Day(postgres, outcome, tick).pass_by(users, searches)
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -101,9 +102,10 @@ def _slots() -> Iterator[datetime]:
 
 
 class _Day:
-    def __init__(self, postgres: Postgres, outcome: Outcome) -> None:
+    def __init__(self, postgres: Postgres, outcome: Outcome, tick: timedelta) -> None:
         self._postgres = postgres
         self._outcome = outcome
+        self._tick = tick
         self._now = START
 
     def pass_by(self, users: int, searches: int) -> None:
@@ -112,25 +114,26 @@ class _Day:
         faults = iter(("caller", "postgres", "worker", "caller", "worker", "postgres"))
         slots = iter([*self._outcome.expected, START + 2 * DAY])
         slot = next(slots)
-        is_stepped_back = False
+        is_stepped_forward = is_stepped_back = False
         while self._now < START + DAY:
-            self._set_clock(self._now + TICK)
+            self._set_clock(self._now + self._tick)
             fault = None
             if self._now >= slot:
                 slot, fault = next(slots), next(faults)
             self._fire(fault)
             self._work(dies=fault is None and self._is_after_slot() and self._outcome.killed_workers < 2)
-            if self._now == STEP_FORWARD_AT:
+            if self._now >= STEP_FORWARD_AT and not is_stepped_forward:
+                is_stepped_forward = True
                 self._set_clock(self._now + STEP_FORWARD)
-            elif self._now == STEP_BACK_AT and not is_stepped_back:
+            elif self._now >= STEP_BACK_AT and not is_stepped_back:
                 is_stepped_back = True
                 self._set_clock(self._now - STEP_BACK)
-        self._set_clock(self._now + TICK)
+        self._set_clock(self._now + self._tick)
         self._work(dies=False)
         self._look()
 
     def _is_after_slot(self) -> bool:
-        return any(slot < self._now <= slot + TICK for slot in self._outcome.expected)
+        return any(slot < self._now <= slot + self._tick for slot in self._outcome.expected)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.database
 def test_a_small_experiment_holds() -> None:
-    command = [sys.executable, "-m", "tests.chaos", "--runs", "12", "--workers", "2", "--seed", "1"]
+    # A seed of which the faults are soon over; also with followers, a watcher and a cancelled search.
+    command = [sys.executable, "-m", "tests.chaos", "--runs", "12", "--workers", "2", "--seed", "182"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "all invariants hold: scripts/chaos --runs 12 --workers 2 --seed 1" in answer.stdout
+    assert "all invariants hold: scripts/chaos --runs 12 --workers 2 --seed 182" in answer.stdout
     for fault in ("SIGKILL", "SIGSTOP", "SIGTERM", "gateway: ", "Postgres: ", "board: "):
         assert fault in answer.stdout
 
