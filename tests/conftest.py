@@ -85,7 +85,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A server with what the bootstrap makes and nothing else: of the version under test, and of the oldest one."""
     with (
         tempfile.TemporaryDirectory(prefix="supabase-local-") as data,
-        Postgres(Path(data), free_port(), password="a-password", bin_folder=request.param) as running,
+        Postgres(Path(data), free_port(), password="a-password", bin_folder=request.param, sync=False) as running,
     ):
         yield running
 

@@ -17,13 +17,15 @@ POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 
 @contextmanager
 def throwaway_postgres(*, bin_folder: Path | None = None) -> Iterator[Postgres]:
-    """Run an empty project's Postgres, without the migrations.
+    """Run an empty project's Postgres, without the migrations. It does not wait for the disk.
 
     Args:
         bin_folder: Where `postgres` and `initdb` are; see `Postgres`.
     """
     with (
         tempfile.TemporaryDirectory(prefix="supabase-search-worker-") as folder,
-        Postgres(Path(folder), free_port(), password=secrets.token_hex(16), bin_folder=bin_folder) as postgres,
+        Postgres(
+            Path(folder), free_port(), password=secrets.token_hex(16), bin_folder=bin_folder, sync=False
+        ) as postgres,
     ):
         yield postgres

@@ -118,7 +118,7 @@ async def set_up(folder: Path, report: Callable[[str], None]) -> AsyncIterator[S
     tokens = Tokens(secrets.token_hex(32))
     async with AsyncExitStack() as resources:
         postgres = resources.enter_context(
-            Postgres(folder / "supabase", free_port(), password=secrets.token_hex(16)),
+            Postgres(folder / "supabase", free_port(), password=secrets.token_hex(16), sync=False),
         )
         apply_migrations(postgres.dsn("postgres"), migrations_folder())
         listener = resources.enter_context(bind(0))

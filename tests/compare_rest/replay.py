@@ -22,6 +22,8 @@ COMPARED_HEADERS = (
     "Content-Type", "Content-Range", "Content-Location", "Content-Profile", "Location", "Preference-Applied",
     "Proxy-Status", "WWW-Authenticate",
 )  # fmt: skip
+READING = ("GET", "HEAD")
+"""Methods of requests that change nothing."""
 _TIMESTAMP = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-9:.]+(?:[+-][0-9:]+|Z)")
 _RECENT = timedelta(days=400)
 # The platform loads the extension `safeupdate`. A server without it would change every row.
@@ -144,10 +146,14 @@ async def compare(
         reset: Fills the tables of both databases.
     """
     comparison = Comparison()
+    is_changed = True
     for record in records:
         if record.is_reset:
-            await reset()
+            if is_changed:
+                await reset()
+            is_changed = False
             continue
+        is_changed |= record.method not in READING
         comparison.requests += 1
         now = int(time.time())  # the claims of both tokens are equal, and a response may have them
         ours = await local.send(record, now)
@@ -156,7 +162,7 @@ async def compare(
             comparison.left_out[why] = comparison.left_out.get(why, 0) + 1
         elif (refusal := _refusal(ours)) is not None:
             answers = None
-            if record.method in ("GET", "HEAD"):
+            if record.method in READING:
                 answers = (await real.send(record, now)).is_success
             comparison.refused.append((record, refusal, answers))
         else:

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30
 
 @pytest.fixture
 async def postgres(data_folder: Path) -> AsyncIterator[Postgres]:
-    server = Postgres(data_folder, free_port(), password="a-password")
+    server = Postgres(data_folder, free_port(), password="a-password", sync=False)
     await asyncio.to_thread(server.start)
     try:
         yield server

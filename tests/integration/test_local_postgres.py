@@ -24,6 +24,19 @@ def server(data: Path, *, port: int | None = None) -> Postgres:
     return Postgres(data, port or free_port(), password=PASSWORD)
 
 
+def synced(postgres: Postgres) -> str:
+    with psycopg.connect(postgres.dsn("postgres")) as connection:
+        ((setting,),) = connection.execute("show fsync").fetchall()
+    assert isinstance(setting, str)
+    return setting
+
+
+def test_the_disk_is_waited_for_unless_that_is_turned_off(postgres: Postgres, data_folder: Path) -> None:
+    assert synced(postgres) == "off"
+    with server(data_folder) as running:
+        assert synced(running) == "on"
+
+
 def test_role_postgres_owns_what_it_makes_and_is_no_superuser(postgres: Postgres) -> None:
     with psycopg.connect(postgres.dsn("postgres")) as connection:
         assert connection.info.parameter_status("is_superuser") == "off"

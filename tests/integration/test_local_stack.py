@@ -25,7 +25,7 @@ from worker.local.supabase.stack import Endpoints, local_stack
 
 
 def command(data: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "worker", "local", "--data", str(data), *options]
+    return [sys.executable, "-m", "worker", "local", "--no-sync", "--data", str(data), *options]
 
 
 @contextlib.contextmanager

@@ -349,7 +349,7 @@ async def test_errors_instead_of_rows(stack: Endpoints, table: Table, change: st
 
 @pytest.mark.parametrize("immediately", [False, True])
 async def test_channels_outlive_the_database(data_folder: Path, immediately: bool) -> None:
-    postgres = Postgres(data_folder, free_port(), password="a-password")
+    postgres = Postgres(data_folder, free_port(), password="a-password", sync=False)
     await asyncio.to_thread(postgres.start)
     try:
         async with served(postgres) as stack, wire(stack) as client:
@@ -369,7 +369,7 @@ async def test_channels_outlive_the_database(data_folder: Path, immediately: boo
 
 async def test_wal_is_let_go_of_while_nobody_listens(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(realtime, "IDLE_SECONDS", 0.05)
-    with Postgres(data_folder, free_port(), password="a-password") as postgres:
+    with Postgres(data_folder, free_port(), password="a-password", sync=False) as postgres:
         async with served(postgres) as stack:
             table = await Table.publish(stack.db_url)
             async with table.connection as connection:
@@ -388,7 +388,7 @@ async def test_wal_is_let_go_of_while_nobody_listens(data_folder: Path, monkeypa
 
 
 async def test_changes_can_be_lost_in_silence(data_folder: Path) -> None:
-    with Postgres(data_folder, free_port(), password="a-password") as postgres:
+    with Postgres(data_folder, free_port(), password="a-password", sync=False) as postgres:
         async with served_with_realtime(postgres) as (stack, following), wire(stack) as client:
             table = await Table.publish(stack.db_url)
             async with table.connection:

@@ -250,7 +250,10 @@ async def test_a_client_that_does_not_read_is_closed_and_holds_up_nobody(
     monkeypatch.setattr(realtime_socket, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(realtime_socket, "CLOSE_SECONDS", 0.1)
     huge: dict[str, Any] = {"max_size": None, "compression": None}
-    with Postgres(data_folder, free_port(), password="a-password") as postgres, log_of(realtime_socket.logger) as log:
+    with (
+        Postgres(data_folder, free_port(), password="a-password", sync=False) as postgres,
+        log_of(realtime_socket.logger) as log,
+    ):
         async with (
             served(postgres) as stack,
             wire(stack, max_queue=1, **huge) as idle,

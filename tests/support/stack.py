@@ -48,7 +48,19 @@ def running_stack(*options: str) -> Iterator[Endpoints]:
         options: Further options of the command `local`.
     """
     with tempfile.TemporaryDirectory(prefix="supabase-local-") as data:
-        command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--data", data, *options]
+        command = [
+            sys.executable,
+            "-m",
+            "worker",
+            "local",
+            "--json",
+            "--port",
+            "0",
+            "--no-sync",
+            "--data",
+            data,
+            *options,
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:

@@ -135,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         " (default: the embedded one)",
     )
     local.add_argument("--no-migrate", action="store_true", help="leave the database empty")
+    local.add_argument(
+        "--no-sync", action="store_true", help="do not wait for the disk: faster, and a crash of the machine loses data"
+    )
     local.set_defaults(command=_local)
 
     top = commands.add_parser("top", help="show live what the workers do; in a pipe once, as plain text")
@@ -533,6 +536,7 @@ def _local(options: argparse.Namespace) -> int:
         as_json=options.json,
         migrate=not options.no_migrate,
         bin_folder=options.postgres,
+        sync=not options.no_sync,
     )
 
 

@@ -41,7 +41,13 @@ export SUPABASE_SERVICE_ROLE_KEY={service_role_key}
 
 
 def run_local(
-    *, port: int, data: Path | None, as_json: bool, migrate: bool = True, bin_folder: Path | None = None
+    *,
+    port: int,
+    data: Path | None,
+    as_json: bool,
+    migrate: bool = True,
+    bin_folder: Path | None = None,
+    sync: bool = True,
 ) -> int:
     """Run a stack until SIGINT or SIGTERM.
 
@@ -51,6 +57,7 @@ def run_local(
         as_json: When ready, print the fields of `Endpoints` as one line of JSON, instead of text.
         migrate: Whether to apply the project's migrations.
         bin_folder: Folder of the programs of PostgreSQL; see `Postgres`.
+        sync: Whether Postgres waits for the disk; see `Postgres`.
 
     Returns:
         The exit code: 0 after a signal, 1 if the stack could not run, 2 if the arguments are wrong.
@@ -59,7 +66,7 @@ def run_local(
         return _fail(f"{missing_module} is missing: pip install 'supabase-search-worker[local]'", 1)
     if not 0 <= port <= _MAX_PORT:
         return _fail(f"--port must be between 0 and {_MAX_PORT}, not {port}", 2)
-    stack = partial(local_stack, data or DEFAULT_DATA, port=port, migrate=migrate, bin_folder=bin_folder)
+    stack = partial(local_stack, data or DEFAULT_DATA, port=port, migrate=migrate, bin_folder=bin_folder, sync=sync)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(_until_signalled(stack, data or DEFAULT_DATA, as_json=as_json))

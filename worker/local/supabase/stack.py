@@ -39,7 +39,7 @@ class Endpoints:
 
 @asynccontextmanager
 async def local_stack(
-    data: Path, *, port: int, migrate: bool = True, bin_folder: Path | None = None
+    data: Path, *, port: int, migrate: bool = True, bin_folder: Path | None = None, sync: bool = True
 ) -> AsyncIterator[Endpoints]:
     """Run Postgres with the project's migrations, and the gateway in front of it.
 
@@ -48,6 +48,7 @@ async def local_stack(
         port: TCP port of the gateway on 127.0.0.1. Postgres takes the next port. 0 stands for two free ports.
         migrate: Whether to apply the migrations that the database does not have yet.
         bin_folder: Folder of the programs of PostgreSQL; see `Postgres`.
+        sync: Whether Postgres waits for the disk; see `Postgres`.
 
     Raises:
         LocalError: A port or the data folder cannot be used, Postgres does not start, or a migration fails.
@@ -56,7 +57,11 @@ async def local_stack(
         kept = _kept_secrets(data)
         tokens = Tokens(kept["jwt_secret"])
         postgres = Postgres(
-            data, port + 1 if port else free_port(), password=kept["database_password"], bin_folder=bin_folder
+            data,
+            port + 1 if port else free_port(),
+            password=kept["database_password"],
+            bin_folder=bin_folder,
+            sync=sync,
         )
         try:
             await _uninterrupted(postgres.start)

