@@ -284,7 +284,10 @@ isOneToOne: true
                 }
           }
           Functions: {
-            "admin_overview":
+            "admin_incidents":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"admin_overview":
 { Args: { "since": string }; Returns: Json
                            },
 "admin_quality":
@@ -297,6 +300,9 @@ isOneToOne: true
               "bucket": string,"quota": number,"resets_at": string,"site": string,"used": number,"used_share": number,"users": Json
             }[]
                            },
+"admin_replay_webhooks":
+{ Args: { "endpoint": string,"message_id"?: string }; Returns: number
+                           },
 "admin_runs":
 { Args: { "before_at"?: string,"before_id"?: string,"error_code"?: string,"kind"?: string,"most"?: number,"since"?: string,"site"?: string,"source"?: string,"status"?: (string)[],"until"?: string,"user_id"?: string }; Returns: Json
                            },
@@ -304,6 +310,12 @@ isOneToOne: true
 { Args: { "since": string }; Returns: {
               "attempts": number,"completed": number,"duration_p50": number,"duration_p95": number,"errors": Json,"failed": number,"invalid_items": number,"invalid_share": number,"items": number,"last_error_code": string,"new_items": number,"pages": number,"partial": number,"paused_until": string,"quotas": Json,"requests": number,"response_ms": number,"searches": number,"site": string,"state": string,"success_rate": number
             }[]
+                           },
+"admin_webhooks":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"admin_workers":
+{ Args: Record<PropertyKey, never>; Returns: Json
                            },
 "cancel_search":
 { Args: { "run_id": string }; Returns: {

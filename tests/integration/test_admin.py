@@ -18,12 +18,13 @@ from worker.local.supabase.stack import Endpoints
 
 pytestmark = pytest.mark.own_stack
 
-FUNCTIONS = ("admin_overview", "admin_sites", "admin_runs", "admin_quality", "admin_quotas")
+SINCE_A_TIME = ("admin_overview", "admin_sites", "admin_quality")
+FUNCTIONS = (*SINCE_A_TIME, "admin_runs", "admin_quotas", "admin_workers", "admin_incidents", "admin_webhooks")
 
 
 def arguments_of(function: str) -> Row:
     """Arguments that an admin may give."""
-    return {} if function in ("admin_runs", "admin_quotas") else {"since": since()}
+    return {"since": since()} if function in SINCE_A_TIME else {}
 
 
 def since(**ago: float) -> str:
@@ -336,3 +337,43 @@ async def test_a_call_looks_at_a_limited_number_of_runs(
     second = await call(admin, "admin_runs", user_id=owner, source="api", **first["next"])
     assert len(second["runs"]) == 1
     assert second["next"] is None
+
+
+# Operations ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_admin_sees_workers_incidents_and_rules(
+    admin: AsyncClient, service: AsyncClient, database: Connection, kind: str
+) -> None:
+    about = {"version": "1.2.3", "sites": {kind: ["board"]}, "concurrency": 7, "started_at": since()}
+    arguments = {"worker_id": "w", "kinds": [kind], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4())}
+    await call(service, "worker_claim_runs", **arguments, held=[], about=about)
+    (worker,) = (known for known in (await call(admin, "admin_workers"))["workers"] if known["worker_id"] == "w")
+    assert (worker["version"], worker["concurrency"], worker["running"]) == ("1.2.3", 7, 0)
+
+    known = await call(admin, "admin_incidents")
+    answer = await database.execute("select count(*) from worker.alert_rules")
+    assert (len(known["rules"]),) == await answer.fetchone()
+
+
+async def test_an_admin_sends_a_dead_message_again(
+    admin: AsyncClient, ada: AsyncClient, service: AsyncClient, database: Connection
+) -> None:
+    await call(service, "worker_add_webhook", name="crm", url="https://example.com/token", events=["run.failed"])
+    answer = await database.execute(
+        "insert into worker.webhook_messages (endpoint, event, payload, error, created_at)"
+        " values ('crm', 'run.failed', '{}', 'It answered 500.', worker.now()) returning id::text"
+    )
+    row = await answer.fetchone()
+    assert row is not None
+    webhooks = await call(admin, "admin_webhooks")
+    assert [endpoint["name"] for endpoint in webhooks["endpoints"]] == ["crm"]
+    assert [(message["id"], message["error"]) for message in webhooks["dead"]] == [
+        (f"msg_{row[0]}", "It answered 500.")
+    ]
+    assert "token" not in str(webhooks)
+
+    again = {"endpoint": "crm", "message_id": row[0]}
+    assert (await refusal(ada, ada.rpc("admin_replay_webhooks", again))).status == 403
+    assert await call(admin, "admin_replay_webhooks", **again) == 1
+    assert (await call(admin, "admin_webhooks"))["dead"] == []

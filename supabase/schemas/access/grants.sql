@@ -64,6 +64,7 @@ begin
               'worker_collections', 'worker_claim_webhooks', 'worker_save_webhooks', 'worker_add_webhook',
               'worker_remove_webhook', 'worker_webhooks', 'worker_dead_webhooks', 'worker_replay_webhooks',
               'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
+              'admin_workers', 'admin_incidents', 'admin_webhooks', 'admin_replay_webhooks',
               'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
               'worker_health', 'search_health')
     loop
