@@ -72,8 +72,8 @@ $$;
 comment on function public.admin_sites is
     'For admins: how each site went since the begin of an hour. searches are those that have ended, without skipped ones; '
     'success_rate is the share that completed; errors {error_code: searches}; duration_p50 and duration_p95, in seconds, of '
-    'those that completed; invalid_share is the share of items that could not be read. state, paused_until, last_error_code, response_ms and '
-    'quotas are of now, as in worker_site_health. What is unknown is null.';
+    'those that completed; invalid_share is the share of items that could not be read. state, paused_until, '
+    'last_error_code, response_ms and quotas are of now, as in worker_site_health. What is unknown is null.';
 
 create function public.admin_quality(since timestamptz) returns table (
     day date, site text, source text, pages bigint, failed_pages bigint, items bigint, invalid_items bigint,

@@ -203,7 +203,7 @@ language plpgsql set search_path = '' as $$
 begin
     perform from worker.housekeeping as task where task.task = 'run_counts' for update skip locked;
     if not found then
-        return '{}';
+        return array[]::uuid[];
     end if;
     perform worker.count_runs(run_ids);
     return run_ids;
