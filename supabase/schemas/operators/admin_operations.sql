@@ -1,5 +1,5 @@
 -- What do admins see of the workers, the incidents and the webhooks? And they may send dead messages again.
--- Calls: alerts/rules, operators/activity, operators/admins, webhooks/endpoints.
+-- Calls: webhooks/endpoints, alerts/rules, operators/activity, operators/admins.
 
 create function public.admin_workers() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
