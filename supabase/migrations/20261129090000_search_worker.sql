@@ -9770,7 +9770,7 @@ comment on function public.admin_runs is
 
 -- operators/admin_operations
 -- What do admins see of the workers, the incidents and the webhooks? And they may send dead messages again.
--- Calls: alerts/rules, operators/activity, operators/admins, webhooks/endpoints.
+-- Calls: webhooks/endpoints, alerts/rules, operators/activity, operators/admins.
 
 create function public.admin_workers() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$

@@ -118,7 +118,7 @@ def test_a_file_without_collections_is_read(tmp_path: Path) -> None:
         ("times =", 'parameters = { x = [{ y = "\\u0000" }] }\ntimes =', f"collection 1 (care): parameters.x: {NUL}"),
         ("times =", 'parameters = { "\\u0000" = 1 }\ntimes =', f"collection 1 (care): parameters: {NUL}"),
         ('namespace = "uk"', 'namespace = "uk"\nuser = "a\\u0000@b"', "user: must be an e-mail address"),
-        ('namespace = "uk"', 'namespace = "uk"\nzone = "UTC"', "zone: is not known; allowed: namespace, "),
+        ("[[coll", 'zone = "UTC"\n[[coll', "zone: is not known; allowed: namespace, user, collection"),
         ("times =", "times", "is no TOML: "),
     ],
 )  # fmt: skip
