@@ -52,6 +52,8 @@ EXPIRE: LiteralString = "update worker.webhook_messages set due_at = now() where
 @pytest.fixture(autouse=True)
 async def no_endpoints(database: Connection) -> None:
     await database.execute("truncate worker.webhook_endpoints, worker.webhook_messages")
+    # A worker that a test kills would be an incident.
+    await database.execute("update worker.alert_rules set is_enabled = false")
 
 
 @pytest.fixture
