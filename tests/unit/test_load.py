@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from worker.engine import load as module
 from worker.engine.load import (
+    CALM_SECONDS,
     MAX_LAG_SECONDS,
     RESERVE_BYTES,
     SEARCH_BYTES,
@@ -41,6 +43,7 @@ readings = st.builds(
     lag_seconds=st.floats(0, 10),
     has_lost_child=st.booleans(),
     memory=st.none() | st.builds(MemoryUse, st.integers(0, 2**34), st.integers(1, 2**34)),
+    calm_seconds=st.floats(0, 100),
 )
 limits = st.integers(1, 100)
 
@@ -58,6 +61,7 @@ def test_the_limit_rises_by_one_at_most_and_only_if_nothing_suffers(limit: int, 
     assert decided <= limit + 1
     if decided > limit:
         assert reading.running >= limit
+        assert reading.calm_seconds >= CALM_SECONDS
         assert not reading.has_lost_child
         assert not reading.waiting
         assert reading.lag_seconds <= MAX_LAG_SECONDS
@@ -67,13 +71,7 @@ def test_the_limit_rises_by_one_at_most_and_only_if_nothing_suffers(limit: int, 
 def test_less_memory_never_means_more_searches(limit: int, maximum: int, reading: Reading, less: int) -> None:
     if reading.memory is None:
         return
-    tighter = Reading(
-        reading.running,
-        reading.waiting,
-        reading.lag_seconds,
-        reading.has_lost_child,
-        MemoryUse(reading.memory.used + less, reading.memory.limit),
-    )
+    tighter = replace(reading, memory=MemoryUse(reading.memory.used + less, reading.memory.limit))
     assert next_limit(limit, maximum, tighter)[0] <= next_limit(limit, maximum, reading)[0]
 
 
@@ -90,6 +88,7 @@ def test_a_worker_with_work_and_memory_comes_to_its_maximum(maximum: int, start:
     [
         (5, Reading(running=2), (5, "no change")),
         (5, Reading(running=5), (6, "there is more work, and room for it")),
+        (5, Reading(running=5, calm_seconds=CALM_SECONDS - 1), (5, "no change")),
         (8, Reading(running=5, memory=with_room(0)), (5, "1048512 of 1048576 MiB of memory are used")),
         (8, Reading(running=0, memory=with_room(2.9)), (2, "1048419 of 1048576 MiB of memory are used")),
         (8, Reading(running=4, memory=with_room(-9)), (1, "1048800 of 1048576 MiB of memory are used")),
@@ -171,9 +170,10 @@ class Scrapers:
         self._tasks[name] = asyncio.create_task(self._run(name, error))
         return self._tasks[name]
 
-    async def until_running(self, *names: str) -> None:
+    async def until_running(self, *names: str, waiting: int = 0) -> None:
+        """Wait until these scrapers run, and so many others wait."""
         async with asyncio.timeout(10):
-            while set(self.running) != set(names):  # noqa: ASYNC110 (several events)
+            while set(self.running) != set(names) or self.load.waiting != waiting:  # noqa: ASYNC110 (several events)
                 await asyncio.sleep(0.005)
 
     async def end(self, name: str) -> None:
@@ -186,8 +186,8 @@ async def test_without_room_one_scraper_runs_at_a_time_in_their_order() -> None:
     for name in "abc":
         scrapers.ask(name)
     for name, waiting in (("a", 2), ("b", 1), ("c", 0)):
-        await scrapers.until_running(name)
-        assert (scrapers.load.children, scrapers.load.waiting, scrapers.stopped) == (1, waiting, waiting)
+        await scrapers.until_running(name, waiting=waiting)
+        assert (scrapers.load.children, scrapers.stopped) == (1, waiting)
         await scrapers.end(name)
     assert scrapers.load.children == 0
 
@@ -197,8 +197,7 @@ async def test_a_scraper_may_start_once_the_others_have_grown(monkeypatch: pytes
     scrapers = Scrapers(with_room(2.5))
     for name in "abc":
         scrapers.ask(name)
-    await scrapers.until_running("a", "b")
-    assert scrapers.load.waiting == 1
+    await scrapers.until_running("a", "b", waiting=1)
     scrapers.seconds += YOUNG_SECONDS
     await scrapers.until_running("a", "b", "c")
     for name in "abc":
@@ -241,6 +240,9 @@ async def test_a_scraper_that_dies_lowers_the_limit_once(caplog: pytest.LogCaptu
     await scrapers.end("a")
     await scrapers.load.look(running=10)
     assert scrapers.load.limit == 9
+    await scrapers.load.look(running=9)
+    assert scrapers.load.limit == 9
+    scrapers.seconds += CALM_SECONDS
     await scrapers.load.look(running=9)
     assert scrapers.load.limit == 10
     await scrapers.load.look(running=10)

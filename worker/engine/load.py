@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -37,6 +38,8 @@ ROUND_SECONDS = 5
 LAG_SECONDS = 1
 MAX_LAG_SECONDS = 0.25
 """A worker whose event loop is later than this most of the time does too much: heartbeats are late as well."""
+CALM_SECONDS = 30
+"""How long nothing must have suffered before there is one search more: the cause may still be there."""
 ROOM_POLL_SECONDS = 1
 MAX_WAIT_SECONDS = 900
 """Above the time limits of the scrapers that a search waits for. Its run is retried then."""
@@ -52,6 +55,7 @@ class Reading:
         lag_seconds: How late the event loop is, usually.
         has_lost_child: Whether a scraper has died since the last reading, as one that the kernel killed for memory.
         memory: The memory in use; None if no limit is known.
+        calm_seconds: For how long nothing has suffered before.
     """
 
     running: int
@@ -59,6 +63,17 @@ class Reading:
     lag_seconds: float = 0
     has_lost_child: bool = False
     memory: MemoryUse | None = None
+    calm_seconds: float = math.inf
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the searches delay the event loop."""
+        return self.running > 0 and self.lag_seconds > MAX_LAG_SECONDS
+
+    @property
+    def suffers(self) -> bool:
+        """Whether the worker does too much."""
+        return self.has_lost_child or self.waiting > 0 or self.is_late
 
 
 def next_limit(limit: int, maximum: int, reading: Reading) -> tuple[int, str]:
@@ -77,9 +92,9 @@ def next_limit(limit: int, maximum: int, reading: Reading) -> tuple[int, str]:
         wanted, reason = _one_less(limit, reading), "a scraper has died"
     elif reading.waiting:
         wanted, reason = min(limit, reading.running - reading.waiting), f"{reading.waiting} of them wait for memory"
-    elif reading.running and reading.lag_seconds > MAX_LAG_SECONDS:
+    elif reading.is_late:
         wanted, reason = _one_less(limit, reading), f"the event loop is late by {reading.lag_seconds:.1f} s"
-    elif reading.running >= limit:
+    elif reading.running >= limit and reading.calm_seconds >= CALM_SECONDS:
         wanted, reason = limit + 1, "there is more work, and room for it"
     if reading.memory is not None:
         fitting = reading.running + (reading.memory.room - RESERVE_BYTES) // SEARCH_BYTES
@@ -122,18 +137,19 @@ class Load:
     Attributes:
         limit: How many runs may be searched at once.
         maximum: Its greatest value.
-        waiting: Searches that wait for memory for a scraper.
     """
 
     def __init__(self, maximum: int, memory: Memory, clock: Callable[[], float] = time.monotonic) -> None:
         self.maximum = maximum
         self.memory = memory
         self.limit = maximum
-        self.waiting = 0
+        self._asking = 0
+        self._is_full = False
         self._clock = clock
         # When each scraper was started, and the room in bytes before.
         self._children: dict[object, tuple[float, int]] = {}
         self._has_lost_child = False
+        self._suffered_at = -math.inf
         self._one_at_a_time = asyncio.Lock()
         self._ended = asyncio.Event()
 
@@ -141,6 +157,11 @@ class Load:
     def children(self) -> int:
         """Running scrapers."""
         return len(self._children)
+
+    @property
+    def waiting(self) -> int:
+        """Searches that wait for memory for a scraper."""
+        return self._asking if self._is_full else 0
 
     async def look(self, running: int, lag_seconds: float = 0) -> None:
         """Look at the worker, and decide how many runs may be searched at once.
@@ -150,9 +171,12 @@ class Load:
             lag_seconds: How late the event loop is, usually.
         """
         memory = await in_daemon_thread(self.memory.read)
-        reading = Reading(running, self.waiting, lag_seconds, self._has_lost_child, memory)
+        calm_seconds = self._clock() - self._suffered_at
+        reading = Reading(running, self.waiting, lag_seconds, self._has_lost_child, memory, calm_seconds)
         self._has_lost_child = False
         limit, reason = next_limit(self.limit, self.maximum, reading)
+        if reading.suffers or limit < self.limit:
+            self._suffered_at = self._clock()
         if limit != self.limit:
             logger.info("Searches at once: %d of at most %d: %s", limit, self.maximum, reason)
             self.limit = limit
@@ -197,20 +221,22 @@ class Load:
             self._ended.set()
 
     async def _take(self, place: object) -> None:
-        self.waiting += 1
+        self._asking += 1
         try:
             # In the order in which they ask.
             async with asyncio.timeout(MAX_WAIT_SECONDS), self._one_at_a_time:
                 while not has_room(self.children, self._young(), room := await self._room()):
+                    self._is_full = True
                     self._ended.clear()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(ROOM_POLL_SECONDS):
                             await self._ended.wait()
+                self._is_full = False
                 self._children[place] = self._clock(), room
         except TimeoutError:
             raise SiteError(ErrorCode.INTERNAL, f"no memory for a scraper within {MAX_WAIT_SECONDS} s") from None
         finally:
-            self.waiting -= 1
+            self._asking -= 1
 
     async def _room(self) -> int:
         memory = await in_daemon_thread(self.memory.read)
