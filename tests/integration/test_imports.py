@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Configure, Connection
+from tests.support.database import Configure, Connection, scalar
 from tests.support.queue import Refusal, Row, call, claim, enqueue, refusal, run_of, user_id
 from tests.support.stack import worker_environment
 from tests.support.workers import worker_of
@@ -31,6 +31,7 @@ from worker.sources.jobspy import JobSpySource
 from worker.sources.unipile import UnipileSource
 
 SOURCE = JobSpySource()
+PATIENCE_SECONDS = 30
 
 Files: TypeAlias = Callable[..., RecordFile]
 
@@ -399,22 +400,25 @@ async def test_a_user_may_cancel_an_import(
 
 
 async def test_heartbeats_keep_a_long_import(
-    stack: Endpoints,
-    ada: AsyncClient,
-    service: AsyncClient,
-    file: Files,
-    monkeypatch: pytest.MonkeyPatch,
+    *, stack: Endpoints, ada: AsyncClient, database: Connection, file: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = file(rows(150))
     save = Queue.save_page
 
     async def slow_save(self: Queue, lease: Lease, found: FoundPage, **options: Any) -> Any:
-        await asyncio.sleep(6)
-        await claim(service, str(uuid4()))  # a worker that would rescue an expired lease
-        return await save(self, lease, found, **options)
+        soon = (
+            "update worker.leases set expires_at = worker.now() + interval '3 s' where run_id = %s returning expires_at"
+        )
+        expires_at = await scalar(database, soon, [lease.run_id])
+        extended = "select expires_at > %s from worker.leases where run_id = %s"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                if await scalar(database, extended, [expires_at, lease.run_id]):
+                    return await save(self, lease, found, **options)
+                await asyncio.sleep(0.02)
 
     monkeypatch.setattr(Queue, "save_page", slow_save)
     async with queue_of(stack, WORKER_LEASE_SECONDS=5) as queue:
         owner = await user_id(ada)
-        done = await import_file(queue, given, owner, heartbeat_seconds=1, on_error=lambda _: None)
+        done = await import_file(queue, given, owner, heartbeat_seconds=0.1, on_error=lambda _: None)
     assert done.status == "success"

@@ -687,7 +687,7 @@ async def test_what_is_fetched_in_an_outage_waits_on_disk_and_is_saved_after_it(
     boards.forget_requests()
 
     run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
-    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "1,1"}
     async with (
         FaultyGateway(stack.url) as gateway,
         worker_process(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
@@ -711,7 +711,7 @@ async def test_drain_waits_for_the_end_of_an_outage_while_it_holds_a_run(
     stack: Endpoints, boards: Boards, user: User, tmp_path: Path
 ) -> None:
     run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
-    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2", "WORKER_LEASE_SECONDS": "5"}
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "1,1", "WORKER_LEASE_SECONDS": "5"}
     async with (
         FaultyGateway(stack.url) as gateway,
         worker_process(stack, boards, "drain", SUPABASE_URL=gateway.url, **environment) as worker,
@@ -729,7 +729,7 @@ async def test_what_a_killed_worker_left_on_disk_is_saved_by_the_next(
     stack: Endpoints, boards: Boards, user: User, tmp_path: Path, clock: Callable[[str], None]
 ) -> None:
     run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
-    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    environment = {"WORKER_SPOOL_DIR": str(tmp_path), "JOBSPY_PAGE_DELAY_SECONDS": "1,1"}
     async with (
         FaultyGateway(stack.url) as gateway,
         worker_process(stack, boards, "run", SUPABASE_URL=gateway.url, **environment) as worker,
@@ -756,7 +756,7 @@ async def test_without_a_disk_the_search_waits_for_the_database(
 ) -> None:
     no_folder = tmp_path / "file"
     no_folder.touch()
-    environment = {"WORKER_SPOOL_DIR": str(no_folder), "JOBSPY_PAGE_DELAY_SECONDS": "2,2"}
+    environment = {"WORKER_SPOOL_DIR": str(no_folder), "JOBSPY_PAGE_DELAY_SECONDS": "1,1"}
     run_id = await enqueue_jobs(user, "linkedin", results_wanted=50)
     async with (
         FaultyGateway(stack.url) as gateway,

@@ -46,7 +46,7 @@ async def http(postgres: Postgres) -> AsyncIterator[httpx.AsyncClient]:
     tokens = Tokens("x" * 32)
     headers = {"authorization": f"Bearer {tokens.api_key('service_role')}"}
     async with AsyncConnectionPool(
-        postgres.dsn("authenticator"), min_size=POOLED, max_size=POOLED, timeout=10, configure=configure, open=False
+        postgres.dsn("authenticator"), min_size=POOLED, max_size=POOLED, timeout=3, configure=configure, open=False
     ) as pool:
         await pool.wait()
         transport = httpx.ASGITransport(Starlette(routes=rest_routes(pool, tokens)))
@@ -115,6 +115,8 @@ async def test_a_connection_that_ends_amid_a_request(postgres: Postgres, http: h
     request = asyncio.create_task(http.post("/rpc/dream"))
     os.kill(await dreaming(postgres), signal.SIGKILL)
     assert_empty(await request)
+    # A server that restarts does not end before it has.
+    await reachable(postgres)
 
 
 async def test_connections_that_were_ended_politely(postgres: Postgres, http: httpx.AsyncClient) -> None:
