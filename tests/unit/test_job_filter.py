@@ -506,3 +506,8 @@ def test_any_text_will_do(search_term: str, title: str, location: str, descripti
     item = job(title, location=location, description=description, work_mode=word, job_types=(word,), posted_at=word)
     wanted = {"search_term": search_term, "location": word.strip() or None, "is_remote": True, "job_type": "contract"}
     match(item, NOW, **wanted)
+
+
+def test_inline_tags_are_nothing_and_others_end_a_word() -> None:
+    item = job(description="<p>We write <b>Py</b>thon</p><p>daily, &lt;i&gt;Tru&lt;/i&gt;st us</p>")
+    assert JobTexts(item).description.split() == ["We", "write", "Python", "daily,", "Trust", "us"]

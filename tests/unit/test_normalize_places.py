@@ -1,13 +1,16 @@
 """Locations."""
 
+import tracemalloc
+from collections.abc import Callable
 from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.model import Place
-from worker.pipeline.gazetteer import FILE, LABEL
+from worker.model import Item, Place
+from worker.pipeline.gazetteer import COUNTRY_CODE, FILE, LABEL, key
+from worker.pipeline.item_places import item_places
 from worker.pipeline.location_reading import named_region
 from worker.pipeline.places import (
     city_key,
@@ -733,3 +736,25 @@ def test_any_text_gives_parts_that_are_stable(pieces: list[str], separator: str,
         assert region_name(place.region, place.country) == place.region
         assert place.city is None or place.city.strip()
         assert complete(complete(place, near), near) == complete(place, near)
+
+
+@pytest.mark.parametrize("read", [find_place, find_places, key])
+def test_long_texts_are_not_kept(read: Callable[[str], object]) -> None:
+    length = 3_000_000
+    tracemalloc.start()
+    try:
+        for number in range(3):
+            assert read(f"Leeds {number}, UK{' ' * length}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < length
+
+
+def test_at_most_a_hundred_places_of_a_job_are_read() -> None:
+    towns = tuple(Place(city=f"Town {number}", country="GB") for number in range(300))
+    item = Item(external_id="1", title="Welder", url="https://a.example/1", places=towns)
+    assert item_places(item, item.url)[1] == towns[:100]
+    lines = (line.split("\t") for line in FILE.read_text("utf-8").splitlines() if not line.startswith("#"))
+    codes = {fields[0].upper() for fields in lines if fields[1] == COUNTRY_CODE and len(fields[0]) == 2}
+    assert len(find_places(";".join(sorted(codes)))) == 100

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import mmap
 import re
-import unicodedata
 from functools import cache, lru_cache
 from math import asin, cos, radians, sin, sqrt
 from pathlib import Path
 from typing import NamedTuple
+
+from worker.pipeline.folding import folded
 
 FILE = Path(__file__).with_name("gazetteer.tsv")
 
@@ -90,12 +91,7 @@ _MAX_MEANINGS = 200
 _WEIGHT_OF_ALIAS = 0.1
 """Many other names are of other languages and times: Amman was called Philadelphia."""
 
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ħ": "h", "ŧ": "t", "&": " and "}
-    | {"\N{LATIN SMALL LETTER DOTLESS I}": "i"}
-    | dict.fromkeys("'`\N{ACUTE ACCENT}\u2018\u2019\u02bb\u02bc", "")
-)
-"""Letters without a decomposition in Unicode, and apostrophes."""
+_SIGNS = str.maketrans({"&": " and "} | dict.fromkeys("'`\N{ACUTE ACCENT}\u2018\u2019\u02bb\u02bc", ""))
 
 _INITIALS = re.compile(r"(?<![^\W_])([^\W_])\. ?(?=[^\W_](?![^\W_]))")
 _WORD = re.compile(r"[^\W_]+")
@@ -105,14 +101,14 @@ _ADDITION = re.compile(r"(?: [a-z]\. ?){1,2}\w{0,6}\.?$|(?: [a-z]\.){1,2}[a-zA-Z
 _SPELLINGS = {"saint": "st", "sainte": "ste", "fort": "ft", "mount": "mt"}
 
 
-@lru_cache(4096)
 def key(name: str) -> str:
     """Return a name without case, accents and punctuation: `St. John's` and `saint johns` have the same key."""
-    folded = name[:_MAX_KEY_LENGTH].casefold()
-    if not folded.isascii():
-        bare = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", folded))
-        folded = unicodedata.normalize("NFKC", bare)
-    words = _WORD.findall(_INITIALS.sub(r"\1", folded.translate(_LETTERS)))
+    return _key(name[:_MAX_KEY_LENGTH])
+
+
+@lru_cache(4096)
+def _key(name: str) -> str:
+    words = _WORD.findall(_INITIALS.sub(r"\1", folded(name).translate(_SIGNS)))
     return " ".join(_SPELLINGS.get(word, word) for word in words)
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from worker.model import Item, Place
-from worker.pipeline.places import complete, country_code, find_place, find_places, region_name
+from worker.pipeline.places import MAX_PLACES, complete, country_code, find_place, find_places, region_name
 from worker.pipeline.text import clean_line
 from worker.pipeline.urls import host_of
 
@@ -36,7 +36,7 @@ def item_places(item: Item, url: str) -> tuple[Place, tuple[Place, ...]]:
     near, named = site_country(url), country_code(item.country)
     if item.places:
         own = Place(clean_line(item.city), region_name(item.region, named), named)
-        return own, tuple(dict.fromkeys(complete(_clean(place), near) for place in item.places))
+        return own, tuple(dict.fromkeys(complete(_clean(place), near) for place in item.places[:MAX_PLACES]))
     found = find_place(item.location, near, named)
     country = named or found.country
     own = Place(clean_line(item.city), region_name(item.region, country))

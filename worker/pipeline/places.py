@@ -10,6 +10,9 @@ from worker.pipeline.gazetteer import City, distance_km, is_in, key, meanings, r
 from worker.pipeline.location_reading import Reading, area_of, named_region, read
 from worker.pipeline.text import clean_line
 
+MAX_PLACES = 100
+"""Most places of a text, and of a job."""
+
 _NOWHERE = Place()
 
 _LARGER_IN_COUNTRY = 5
@@ -22,7 +25,6 @@ _SAME_TOWN_KM = 30
 _KM_PER_MILE = 1.609344
 
 
-@lru_cache(4096)
 def find_place(text: str | None, near: str | None = None, country: str | None = None) -> Place:
     """Return the city, region and country that a location names, such as `Houston, TX, US` or `Remote - Germany`.
 
@@ -36,17 +38,16 @@ def find_place(text: str | None, near: str | None = None, country: str | None = 
             Delaware, and is the country of a city without one.
         country: ISO 3166-1 alpha-2 code of the country that the record names. It decides all else.
     """
-    return shared_place(_certain(reading) for reading in _readings(text, near, country))
+    return _place(clean_line(text), near, country)
 
 
-@lru_cache(4096)
 def find_places(text: str | None, near: str | None = None, country: str | None = None) -> tuple[Place, ...]:
     """Return the places that a location names, in their order, completed by the gazetteer.
 
     A city has its region, country and coordinates if it is certain which city is meant. Areas such as `Europe` are no
-    places: see `find_area`. The arguments are those of `find_place`.
+    places: see `find_area`. The arguments are those of `find_place`. At most `MAX_PLACES` places are read.
     """
-    return tuple(dict.fromkeys(_completed(reading, near) for reading in _readings(text, near, country)))
+    return _places(clean_line(text), near, country)
 
 
 def find_area(text: str | None) -> frozenset[str]:
@@ -115,10 +116,23 @@ def distance_miles(a: Place, b: Place) -> float | None:
 # Readings ------------------------------------------------------------------------------------------------------------
 
 
+# Their keys are clean lines, which are short: what a site sends may be as long as it likes.
+
+
 @lru_cache(4096)
-def _readings(text: str | None, near: str | None, country: str | None) -> tuple[Reading, ...]:
-    line = clean_line(text)
-    found = {_same_city(reading, near): reading for reading in reversed(read(line, near, country))} if line else {}
+def _place(line: str | None, near: str | None, country: str | None) -> Place:
+    return shared_place(_certain(reading) for reading in _readings(line, near, country))
+
+
+@lru_cache(4096)
+def _places(line: str | None, near: str | None, country: str | None) -> tuple[Place, ...]:
+    return tuple(dict.fromkeys(_completed(reading, near) for reading in _readings(line, near, country)))
+
+
+@lru_cache(4096)
+def _readings(line: str | None, near: str | None, country: str | None) -> tuple[Reading, ...]:
+    readings = read(line, near, country)[:MAX_PLACES] if line else ()
+    found = {_same_city(reading, near): reading for reading in reversed(readings)}
     return tuple(reversed(found.values()))
 
 
