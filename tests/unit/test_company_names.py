@@ -26,6 +26,8 @@ from worker.pipeline.company_names import core_name
         (["Novák s.r.o.", "Novak spol. s r.o.", "Novák a.s."], "novak"),
         (["Horvat d.o.o.", "Horvat d.d."], "horvat"),
         (["Nagy Kft.", "Nagy Zrt.", "Nagy Nyrt."], "nagy"),
+        (["Ørsted A/S", "Orsted"], "orsted"),
+        (["Łódź Sp. z o.o.", "Lodz"], "lodz"),
         (["Lund A/S", "Lund ApS", "LUND AS", "Lund ASA", "Lund AB", "Lund Oyj"], "lund"),
         (["Tamm OÜ", "UAB Tamm", "SIA Tamm"], "tamm"),
         (["Kiwi Pty Ltd", "Kiwi (Pty) Ltd", "Kiwi Pty. Limited", "Kiwi Pte. Ltd."], "kiwi"),

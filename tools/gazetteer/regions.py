@@ -76,7 +76,6 @@ _GENERIC = frozenset(
         "ili",
         "ken",
         "fu",
-        "oblast",
         "oblasts",
         "ka",
         "respublika",

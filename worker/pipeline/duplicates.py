@@ -18,6 +18,7 @@ from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
 from worker.pipeline.company_names import core_name
 from worker.pipeline.folding import folded, folded_words
 from worker.pipeline.place_keys import PlaceKey, place_key
+from worker.pipeline.text_signature import COMPARED_LENGTH
 
 MIN_SIMILARITY = 80.0
 """Least `token_set_ratio` (0 to 100) of two descriptions of the same job.
@@ -25,9 +26,6 @@ MIN_SIMILARITY = 80.0
 Measured on 137 real listings (`scripts/bench/dedupe`): unrelated descriptions reach 69, rewordings of the same job 87
 to 100. Different jobs from one template also reach 88 to 100; title and place tell these apart.
 """
-
-_COMPARED_LENGTH = 4000
-"""Characters of a description that are compared. What follows is mostly benefits and legal text."""
 
 _SPELLINGS = {
     "sr": ("senior",), "snr": ("senior",), "jr": ("junior",), "jnr": ("junior",), "mgr": ("manager",),
@@ -195,5 +193,5 @@ def _amounts(title: str) -> set[str]:
 def _similarity(a: str | None, b: str | None) -> float:
     from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB of memory, used only with embeddings)
 
-    texts = [" ".join(folded_words((text or "")[:_COMPARED_LENGTH])) for text in (a, b)]
+    texts = [" ".join(folded_words((text or "")[:COMPARED_LENGTH])) for text in (a, b)]
     return fuzz.token_set_ratio(*texts) if all(texts) else 0.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from worker.pipeline.lines import has_any, line_before, lines_with, plain_line
+from worker.pipeline.lines import SENTENCE_END, has_any, line_before, lines_with, plain_line
 from worker.pipeline.text import clean_line, words
 
 JOB_TYPES = ("fulltime", "parttime", "contract", "temporary", "internship", "perdiem", "volunteer", "other")
@@ -240,7 +240,6 @@ _CUES = (
     "tirocinio", "estágio", " clt", "voltijd", "deeltijd", " uur", "bepaalde tijd", "etat", "umow", "heltid", "deltid",
     "vikariat",
 )  # fmt: skip
-_SENTENCE_END = re.compile(r"(?<=[.;!?])\s")
 _MAX_SENTENCES = 100
 
 
@@ -253,7 +252,7 @@ def _sentences_about_type(description: str) -> Iterator[str]:
         label = plain_line(before).strip("#>: ") if len(before := line_before(text, start)) <= _MAX_LABEL else ""
         if _LABEL_ALONE.fullmatch(label):
             yield f"{label}: {plain_line(line[:_MAX_VALUE])}"
-        for sentence in _SENTENCE_END.split(line):
+        for sentence in SENTENCE_END.split(line):
             if has_any(f" {sentence}", cues):
                 yield plain_line(sentence).lstrip("-\u2022\u00b7>#+ ")
 

@@ -1,9 +1,18 @@
-"""Reads lines of a text that may say something about a subject, for `job_types` and `work_mode`."""
+"""Finds the lines of a text that have one of some words, and the lines next to them."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+
+from worker.pipeline.folding import LETTERS_WITHOUT_DECOMPOSITION
+
+SENTENCE_END = re.compile(r"(?<=[.;!?])\s")
+"""The space after a sentence. A text in which abbreviations are frequent needs another one."""
+
+_LETTERS = LETTERS_WITHOUT_DECOMPOSITION | str.maketrans("\u2010\u2011\u2019", "--'")
+"""Also hyphens and apostrophes of typography."""
 
 
 def plain_line(line: str) -> str:
@@ -14,9 +23,6 @@ def plain_line(line: str) -> str:
         line = "".join(character for character in decomposed if not unicodedata.combining(character))
         line = line.translate(_LETTERS)
     return " ".join(line.replace("*", " ").replace("_", " ").split())
-
-
-_LETTERS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2019": "'", "ł": "l", "ø": "o"})
 
 
 def has_any(text: str, parts: Iterable[str]) -> bool:

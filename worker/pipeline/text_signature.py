@@ -9,7 +9,7 @@ BITS = 1024
 """Bits of a signature, as in the columns `text_signature` of the database. The word pairs of 4,000 characters set less
 than half of them."""
 
-_COMPARED_LENGTH = 4000
+COMPARED_LENGTH = 4000
 """Characters of a text that count. What follows is mostly benefits and legal text."""
 
 _PUNCTUATION = re.compile(r"[\u00a0-\u00bf\u2000-\u2bff\u3000-\u303f\uff00-\uff0f]+")
@@ -27,7 +27,7 @@ def text_signature(text: str | None) -> str | None:
     Returns:
         A bit string of PostgreSQL: `x` and hexadecimal digits. None for a text of less than two words.
     """
-    start = (text or "")[:_COMPARED_LENGTH].casefold()
+    start = (text or "")[:COMPARED_LENGTH].casefold()
     if not start.isascii():
         start = _PUNCTUATION.sub(" ", start)
     words = start.encode("utf-8", "replace").translate(_NO_ASCII_PUNCTUATION).split()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from worker.pipeline import work_mode_patterns as patterns
-from worker.pipeline.lines import has_any, line_after, line_before, lines_with, plain_line
+from worker.pipeline.lines import SENTENCE_END, has_any, line_after, line_before, lines_with, plain_line
 from worker.pipeline.text import clean_line
 
 WORK_MODES = ("remote", "hybrid", "onsite")
@@ -120,7 +120,7 @@ def _sentences_about_work(description: str) -> Iterator[str]:
     for start, end in lines_with(text, cues, is_relevant):
         line = text[start:end].strip()
         label = _label(line_before(text, start))
-        for sentence in patterns.SENTENCE_END.split(line) if len(line) > _MAX_LABEL else [line]:
+        for sentence in SENTENCE_END.split(line) if len(line) > _MAX_LABEL else [line]:
             plain = plain_line(sentence).lstrip("-\u2022\u00b7>+ ")
             yield f"{label}: {plain}" if label else plain
             label = ""

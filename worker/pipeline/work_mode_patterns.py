@@ -193,7 +193,6 @@ WORK_PLACE_CUES = (
     "office", "home", "büro", "bureau", "kantoor", "oficina", "ufficio", "escritório", "escritorio", "biur", "kontor",
     "hause", "casa",
 )  # fmt: skip
-SENTENCE_END = re.compile(r"(?<=[.;!?])\s")
 ANSWER = re.compile(r"[-*\u2022\u00b7\s]*(?:yes|no|ja|nein|oui|non|si|nee|sim)\W*")
 
 # Titles and short values ----------------------------------------------------------------------------------------------

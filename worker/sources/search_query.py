@@ -10,6 +10,7 @@ from html import unescape
 from itertools import pairwise
 
 from worker.model import Item, Json
+from worker.pipeline.folding import LETTERS_WITHOUT_DECOMPOSITION
 from worker.pipeline.markdown import RAW_LENGTH
 from worker.pipeline.text import without_tags
 
@@ -21,17 +22,6 @@ _UMLAUT = "\u0308"
 _OTHER_MARKS = "\u00ad\u0300-\u0307\u0309-\u036f\u0591-\u05c7\u064b-\u065f\u200b-\u200f\u2060\ufeff"
 _MARKS = re.compile(f"[{_UMLAUT}{_OTHER_MARKS}]+")
 _MARKS_EXCEPT_UMLAUTS = re.compile(f"[{_OTHER_MARKS}]+|(?<![aou]){_UMLAUT}")
-_LETTERS_WITHOUT_DECOMPOSITION = {
-    "æ": "ae",
-    "œ": "oe",
-    "ø": "o",
-    "ł": "l",
-    "đ": "d",
-    "ð": "d",
-    "þ": "th",
-    "\u0131": "i",
-}
-_WITHOUT_DECOMPOSITION = re.compile(f"[{''.join(_LETTERS_WITHOUT_DECOMPOSITION)}]")
 _BETWEEN_WORDS = re.compile("[\\s_/\u2010-\u2015-]+")
 
 # Scripts without spaces between words, or with endings at the words: Thai to Burmese, Khmer, Kana, Han and Hangul.
@@ -192,7 +182,7 @@ def _words_of(text: str) -> list[str]:
     """Return the words of a part of a query, in lower case and without accents except umlauts."""
     text = _MARKS_EXCEPT_UMLAUTS.sub("", unicodedata.normalize("NFKD", text).casefold())
     text = _UMLAUT.join(unicodedata.normalize("NFKC", part) for part in text.split(_UMLAUT))
-    return _WORD.findall(re.sub(r"\s+&\s+", "&", _GENDER_ENDING.sub("", _decomposed(text))))
+    return _WORD.findall(re.sub(r"\s+&\s+", "&", _GENDER_ENDING.sub("", text.translate(LETTERS_WITHOUT_DECOMPOSITION))))
 
 
 # Patterns of words --------------------------------------------------------------------------------------------------
@@ -316,11 +306,7 @@ def _plain_letters(text: str) -> str:
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKD", text).casefold()
-    return _decomposed(unicodedata.normalize("NFKC", _MARKS.sub("", text)))
-
-
-def _decomposed(text: str) -> str:
-    return _WITHOUT_DECOMPOSITION.sub(lambda letter: _LETTERS_WITHOUT_DECOMPOSITION[letter[0]], text)
+    return unicodedata.normalize("NFKC", _MARKS.sub("", text)).translate(LETTERS_WITHOUT_DECOMPOSITION)
 
 
 def _with_plain_quotes(query: str) -> str:
