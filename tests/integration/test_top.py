@@ -17,6 +17,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
 from tests.support.commands import run_command
+from tests.support.database import Connection
 from tests.support.queue import call, claim, enqueue, start_site
 from tests.support.stack import SignIn, worker_environment
 from worker.cli.main import EXIT_INTERRUPTED
@@ -98,3 +99,18 @@ async def test_the_number_of_rows_must_be_in_range(service: AsyncClient) -> None
     for most in (0, 1001):
         with pytest.raises(APIError, match="most must be an integer from 1 to 1000"):
             await call(service, "worker_activity", most=most)
+
+
+async def test_an_open_incident_is_shown(environment: dict[str, str], database: Connection) -> None:
+    detail = f"Nobody answers {uuid4()}."
+    await database.execute(
+        "insert into worker.incidents"
+        " (rule, subject, value, detail, broken_since, broken_at, opened_at, openings, notice, notice_at)"
+        " values ('site_paused', %s, 1, %s, worker.now(), worker.now(), worker.now(), 1, 'opened', worker.now())",
+        [f"board-{uuid4()}", detail],
+    )
+    try:
+        (line,) = (line for line in run_command(environment, "top").stdout.splitlines() if detail in line)
+        assert re.search(r"Incident since .*: site_paused board-", line)
+    finally:
+        await database.execute("delete from worker.incidents where detail = %s", [detail])

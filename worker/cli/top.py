@@ -41,12 +41,14 @@ class Activity:
         status: The state of the queue.
         now: The answer of `worker_activity`.
         sites: The answer of `worker_site_health`.
+        incidents: The open incidents.
         limits: The limits of each site, in words.
     """
 
     status: QueueStatus
     now: Row
     sites: Sequence[Row]
+    incidents: Sequence[Row]
     limits: Mapping[str, str]
 
 
@@ -78,20 +80,22 @@ async def _next_view(queue: Queue, former: Activity) -> RenderableType:
 
 
 async def _read(queue: Queue, limits: Mapping[str, str]) -> Activity:
-    status, now, sites = await asyncio.gather(
+    status, now, sites, alerts = await asyncio.gather(
         queue.status(patience_seconds=PATIENCE_SECONDS),
         queue.activity(patience_seconds=PATIENCE_SECONDS),
         queue.site_health(patience_seconds=PATIENCE_SECONDS),
+        queue.alerts(),
     )
-    return Activity(status, now, sites, limits)
+    return Activity(status, now, sites, alerts["incidents"], limits)
 
 
 def activity_view(activity: Activity) -> RenderableType:
-    """Return the view: queue, throughput, workers, running runs and sites."""
+    """Return the view: queue, throughput, incidents, workers, running runs and sites."""
     now = datetime.fromisoformat(activity.now["now"])
     return Group(
         queue_in_words(activity.status, now),
         *(throughput_in_words(ended) for ended in activity.now["ended"]),
+        *(incident_in_words(incident) for incident in activity.incidents),
         Text(),
         workers_table(activity.now["workers"], now),
         Text(),
@@ -118,6 +122,14 @@ def throughput_in_words(ended: Row) -> Text:
     return cell(
         f"{period + ':':12} {ended['runs']:,} runs ended, {ended['searched']:,} searched, {ended['failed']:,} failed; "
         f"{ended['items']:,} items{wait}"
+    )
+
+
+def incident_in_words(incident: Row) -> Text:
+    """Return an open incident in one line."""
+    subject = f" {incident['subject']}" if incident["subject"] else ""
+    return cell(
+        f"Incident since {local_time(incident['opened_at'])}: {incident['rule']}{subject}: {incident['detail']}", "red"
     )
 
 

@@ -61,7 +61,7 @@ comment on column worker.workers.worker_id is 'The worker''s name, as in its lea
 comment on column worker.workers.version is 'Version of the library.';
 comment on column worker.workers.sites is
     'The sites that it can search now, by kind: {kind: [site]}. Without those whose credentials are missing.';
-comment on column worker.workers.concurrency is 'Maximum number of runs that it searches at the same time.';
+comment on column worker.workers.concurrency is 'How many runs it searches at the same time at most, with the memory that it has now.';
 comment on column worker.workers.started_at is 'When it was started, by its own clock.';
 comment on column worker.workers.seen_at is
     'Its last claim or heartbeat. It lives if this is younger than worker.settings.worker_timeout.';
