@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.database import Connect, Connection, scalar
 from tests.support.stack import running_stack, worker_environment
 from worker.database.queue import SCHEMA_VERSION
@@ -52,17 +53,16 @@ class Report:
     text: str
 
 
-def doctor(stack: Endpoints, before: str = "", after: str = "sys.exit(code)", **settings: str) -> Report:
-    """Run it with the worker's settings for a stack, and with others."""
+def doctor(stack: Endpoints, before: str = "", after: str = "", **settings: str) -> Report:
+    """Run it with the worker's settings for a stack, and with others; and a program before and after it."""
     settings = worker_environment(stack) | settings
-    answer = subprocess.run(
-        [sys.executable, "-c", f"{before}\n{MAIN}\n{after}"],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = os.environ | settings
+    if before or after:
+        program = f"{before}\n{MAIN}\n{after}\nsys.exit(code)"
+        command = [sys.executable, "-c", program]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    else:
+        answer = run_command(environment, "doctor")
     assert answer.stderr == ""
     if key := settings["SUPABASE_SERVICE_ROLE_KEY"].strip():
         assert key not in answer.stdout
@@ -95,7 +95,7 @@ async def replace(database: Connection) -> AsyncIterator[Replace]:
 
 def test_all_is_well(stack: Endpoints) -> None:
     # Nor does the check of JobSpy make this process a heavy one.
-    report = doctor(stack, after="assert not {'pandas', 'jobspy'} & sys.modules.keys(); sys.exit(code)")
+    report = doctor(stack, after="assert not {'pandas', 'jobspy'} & sys.modules.keys()")
     assert (report.exit_code, report.marks) == (0, "✓" * len(CHECKS))
 
 
@@ -392,7 +392,7 @@ def test_a_worker_without_a_model(stack: Endpoints) -> None:
 def test_the_offline_model(stack: Endpoints) -> None:
     report = doctor(
         stack,
-        after="assert not {'wordllama', 'numpy'} & sys.modules.keys(); sys.exit(code)",
+        after="assert not {'wordllama', 'numpy'} & sys.modules.keys()",
         WORKER_EMBEDDING_MODEL="wordllama",
     )
     assert (report.exit_code, report.marks) == (0, "✓" * len(CHECKS))

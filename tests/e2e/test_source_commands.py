@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
 import psycopg
 import pytest
 
+from tests.support.commands import run_command
 from worker.local.supabase.stack import Endpoints
 
 
-def sources(stack: Endpoints, **settings: str) -> subprocess.CompletedProcess[str]:
+def sources(stack: Endpoints, **settings: str) -> CompletedProcess[str]:
     worker = {"SUPABASE_URL": stack.url, "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key, "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "worker", "sources"],
-        env=os.environ | worker | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(os.environ | worker | settings, "sources")
 
 
 @pytest.fixture

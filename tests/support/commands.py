@@ -17,17 +17,17 @@ from worker.cli.main import main
 
 TIMEOUT_SECONDS = 60
 
-_IMPORTED = ("collections", "imports", "saved_searches", "settings", "top", "users", "webhooks")
+_IMPORTED = ("collections", "doctor", "imports", "saved_searches", "settings", "sources", "top", "users", "webhooks")
 
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload([__name__, *(f"worker.cli.{module}" for module in _IMPORTED)])
 
 
-def run_command(environment: Mapping[str, str], *arguments: str) -> CompletedProcess[str]:
-    """Run a command of the worker."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = [str(Path(folder, name)) for name in ("stdout", "stderr")]
-        process = _forking.Process(target=_run, args=(dict(environment), arguments, output))
+def run_command(environment: Mapping[str, str], *arguments: str, folder: Path | None = None) -> CompletedProcess[str]:
+    """Run a command of the worker, in the current folder or another one."""
+    with tempfile.TemporaryDirectory() as outputs:
+        output = [str(Path(outputs, name)) for name in ("stdout", "stderr")]
+        process = _forking.Process(target=_run, args=(dict(environment), arguments, folder or Path.cwd(), output))
         process.start()
         process.join(TIMEOUT_SECONDS)
         if process.exitcode is None:
@@ -38,7 +38,8 @@ def run_command(environment: Mapping[str, str], *arguments: str) -> CompletedPro
         return CompletedProcess(arguments, process.exitcode, stdout, stderr)
 
 
-def _run(environment: Mapping[str, str], arguments: Sequence[str], output: Sequence[str]) -> None:
+def _run(environment: Mapping[str, str], arguments: Sequence[str], folder: Path, output: Sequence[str]) -> None:
+    os.chdir(folder)
     for descriptor, path in enumerate(output, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.clear()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import run_command
 from tests.support.loopback import LOOPBACK, Authority, Request, proxy, reply
 from worker.cli.sources import health_in_words, limits_in_words
 from worker.model import SiteLimits
@@ -26,15 +27,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 def command(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
-        cwd=folder,
-        env=environment(folder, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(environment(folder, **settings), *arguments, folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +208,20 @@ async def test_items_are_lines_of_json_and_what_came_before_a_failure_is_there(
             "WORKER_HTTP_PROXIES": f"{LOOPBACK}:{through.port}",
             "WORKER_HTTP_CA_CERT": str(authority.ca_cert),
         }
-        ended = await asyncio.to_thread(command, tmp_path, *TRY, "--json", **settings)
-    items = [json.loads(line) for line in ended.stdout.splitlines()]
+        # A process of its own: the installed source is on its path.
+        command_line = [sys.executable, "-m", "worker", *TRY, "--json"]
+        process = await asyncio.create_subprocess_exec(
+            *command_line,
+            cwd=tmp_path,
+            env=environment(tmp_path, **settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        stdout, stderr = await process.communicate()
+    items = [json.loads(line) for line in stdout.splitlines()]
     assert [item["external_id"] for item in items] == [f"h{number}" for number in range(50)]
-    assert ended.returncode == 1
-    first, total, failure = ended.stderr.splitlines()
+    assert process.returncode == 1
+    first, total, failure = stderr.decode().splitlines()
     assert first.startswith("Page 1: 50 items; 1 request, ")
     assert total.startswith("1 page, 50 items, 1 request, ")
     assert failure == "hireboard: blocked: response status code 403"
