@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from supabase import AsyncClient
 
@@ -21,6 +22,10 @@ from worker.local.loopback import free_port
 from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 from worker.local.supabase.stack import Endpoints
+
+# Nothing is asserted about time: the machine may be busy.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
 SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})

@@ -151,7 +151,7 @@ async def test_a_site_that_is_searched_again_does_not_go_back(
 counts = st.none() | st.integers(min_value=0, max_value=2**53)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=st.lists(st.tuples(st.sampled_from(["a", "b"]), counts, counts), min_size=1, max_size=8))
 async def test_within_a_step_current_never_falls(
     database: Connection, told: list[tuple[str, int | None, int | None]]

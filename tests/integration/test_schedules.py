@@ -123,7 +123,7 @@ ZONES = [
 
 
 # Years on which the time zone data of Python, of Debian and of each Postgres agree: later ones change with releases.
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_next_slots_are_those_of_the_zone(stack: Endpoints, data: st.DataObject) -> None:
     zone = data.draw(st.sampled_from(ZONES))
@@ -148,7 +148,7 @@ DAYTIME = st.times(time(5), time(23, 59)).map(lambda at: at.replace(second=0, mi
 ZONES_THAT_CHANGE_AT_NIGHT = ["UTC", "Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     zone=st.sampled_from(ZONES_THAT_CHANGE_AT_NIGHT),
     times=st.lists(DAYTIME, min_size=1, max_size=4),

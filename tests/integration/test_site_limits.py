@@ -24,7 +24,7 @@ from tests.support.site_limits import NOON, Run, TimedDatabase, answer_after, co
 DAY = 86400
 
 # Each example has a site of its own: what one leaves behind is nothing to the next.
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

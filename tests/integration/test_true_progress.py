@@ -254,7 +254,7 @@ def connection(stack: Endpoints) -> Iterator[psycopg.Connection[Row]]:
         yield connection
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), has_fallbacks=st.booleans())
 def test_it_never_falls_is_full_only_at_the_end_and_equals_the_rows(
     connection: psycopg.Connection[Row], data: st.DataObject, has_fallbacks: bool

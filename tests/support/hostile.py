@@ -26,7 +26,7 @@ def hostile(max_examples: int, **options: Any) -> Callable[[_Test], _Test]:
     """Mark a property test of hostile input, with its number of examples in the suite."""
 
     def mark(test: _Test) -> _Test:
-        configured: _Test = settings(max_examples=max_examples * TIMES, deadline=None, **options)(test)
+        configured: _Test = settings(max_examples=max_examples * TIMES, **options)(test)
         marked: _Test = pytest.mark.hostile(configured)
         return marked
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.model import Item, Json
@@ -500,7 +500,6 @@ def test_texts_within_texts_are_read_down_to_some_level() -> None:
     assert match(job(data=data), search_term="plumber") is None
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=200).filter(str.strip), st.text(), st.text(), st.text(), st.text())
 def test_any_text_will_do(search_term: str, title: str, location: str, description: str, word: str) -> None:
     item = job(title, location=location, description=description, work_mode=word, job_types=(word,), posted_at=word)

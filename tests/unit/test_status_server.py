@@ -145,7 +145,7 @@ async def test_an_open_connection_does_not_delay_the_end() -> None:
 @given(
     data=st.binary(max_size=400) | st.from_regex(rb"(GET|HEAD|X) /[a-z]* HTTP/1\.[01]\r\n.{0,40}\r\n", fullmatch=True)
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_get_an_answer_or_none(data: bytes) -> None:
     async def exchange() -> bytes:
         async with status_server(LOOPBACK, 0, {"/readyz": ready}) as url:

@@ -58,7 +58,7 @@ def texts(stack: Endpoints, tables: psycopg.Connection) -> Iterator[SyncPostgres
 
 @given(value=any_text, other=any_text)
 @example(value=" ", other="")
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_text_selects_its_row(texts: SyncPostgrestClient, value: str, other: str) -> None:
     table = texts.table("texts")
     # Postgrest-py does not quote white space in a list, and PostgREST drops it behind the parenthesis.
@@ -85,7 +85,7 @@ words = st.sampled_from(
 
 
 @given(query=st.lists(words, max_size=25).map("".join) | any_text)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_query_string_is_answered(texts: SyncPostgrestClient, query: str) -> None:
     for path in ("books", "rpc/all_books"):
         answered = texts.session.get(f"{texts.base_url}/{path}", params=query)
