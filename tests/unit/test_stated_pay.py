@@ -156,7 +156,6 @@ def test_dollars_of_an_unknown_country() -> None:
     assert find_salary("Pay: CA$20 per hour", None) == Salary(20, 20, "hourly", "CAD")
 
 
-@pytest.mark.timeout(5)
 @pytest.mark.parametrize(
     "part",
     [

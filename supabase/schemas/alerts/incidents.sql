@@ -137,9 +137,9 @@ comment on function worker.check_alerts is
 create function public.worker_check_alerts() returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-    pause constant interval := '1 minute';
+    pause constant interval := interval '1 minute';
     due_at timestamptz;
-    changed jsonb := '{"opened": [], "resolved": []}';
+    changed jsonb := jsonb '{"opened": [], "resolved": []}';
 begin
     select task.next_at into due_at from worker.housekeeping as task
     where task.task = 'alerts'
