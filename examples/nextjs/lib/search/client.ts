@@ -8,6 +8,8 @@ type Views = Database['public']['Views']
 
 export type Run = Rows['search_runs']['Row']
 export type SavedSearch = Rows['saved_searches']['Row']
+export type Schedule = Rows['search_schedules']['Row']
+export type SavedSearchState = Views['saved_search_states']['Row']
 export type RunSite = Views['run_sites']['Row']
 export type RunItem = Views['run_items']['Row']
 

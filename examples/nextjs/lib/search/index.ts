@@ -1,4 +1,6 @@
+export * from './admin'
 export * from './client'
+export * from './options'
 export * from './runs'
 export * from './saved'
 export * from './watch'

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useState } from 'react'
-import type { Run, SavedSearch, SearchClient } from './client'
-import { savedSearches } from './saved'
+import type { Run, SavedSearchState, SearchClient } from './client'
+import { savedSearchStates } from './saved'
 import { watchRun, watchRuns, type RunState } from './watch'
 
 /** The state of a run, live: null until it is read. */
@@ -37,12 +37,12 @@ export function useRuns(client: SearchClient, userId: string | null): { runs: Ru
   return { runs, error }
 }
 
-/** The saved searches of the signed-in user: null until they are read. Call `reload` after a change. */
+/** The saved searches of the signed-in user with their schedules: null until they are read. Call `reload` after a change. */
 export function useSavedSearches(
   client: SearchClient,
   userId: string | null,
-): { searches: SavedSearch[] | null; error: unknown; reload: () => void } {
-  const [searches, setSearches] = useState<SavedSearch[] | null>(null)
+): { searches: SavedSearchState[] | null; error: unknown; reload: () => void } {
+  const [searches, setSearches] = useState<SavedSearchState[] | null>(null)
   const [error, setError] = useState<unknown>(null)
   const [version, setVersion] = useState(0)
   const reload = useCallback(() => setVersion((known) => known + 1), [])
@@ -53,7 +53,7 @@ export function useSavedSearches(
   useEffect(() => {
     if (userId === null) return
     let isCurrent = true
-    const show = (found: SavedSearch[]): void => {
+    const show = (found: SavedSearchState[]): void => {
       if (!isCurrent) return
       setSearches(found)
       setError(null)
@@ -61,7 +61,7 @@ export function useSavedSearches(
     const fail = (failure: unknown): void => {
       if (isCurrent) setError(failure)
     }
-    savedSearches(client).then(show, fail)
+    savedSearchStates(client).then(show, fail)
     return () => {
       isCurrent = false
     }

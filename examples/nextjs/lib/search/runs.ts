@@ -40,6 +40,11 @@ export async function rerun(client: SearchClient, runId: string): Promise<Run> {
   return dataOf(await client.rpc('rerun_search', { run_id: runId }))
 }
 
+/** Deletes a run that has ended, with its results. */
+export async function deleteRun(client: SearchClient, runId: string): Promise<void> {
+  dataOf(await client.rpc('delete_search', { run_id: runId }))
+}
+
 /** Returns the newest run of the signed-in user that has not ended, or null: the one to show when a page is opened. */
 export async function activeRun(client: SearchClient): Promise<Run | null> {
   const active = client.from('search_runs').select().is('completed_at', null)
@@ -90,6 +95,12 @@ export async function pageOfItems(
 ): Promise<PageOfItems> {
   const asked: Functions['page_of_run_items']['Args'] = { run_id: runId, page, per_page: perPage, filters: filters as Json, sort }
   return dataOf(await client.rpc('page_of_run_items', asked)) as unknown as PageOfItems
+}
+
+/** Returns the description of one thing that a run has found, as Markdown. */
+export async function descriptionOf(client: SearchClient, runId: string, itemId: string): Promise<string | null> {
+  const found = await client.from('run_items').select('description').eq('run_id', runId).eq('item_id', itemId).limit(1)
+  return dataOf(found)[0]?.description ?? null
 }
 
 export interface Insights {

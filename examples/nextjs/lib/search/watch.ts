@@ -6,6 +6,15 @@ export interface RunState {
   sites: RunSite[]
 }
 
+/** Returns the state of a run, or null if there is no such run. */
+export async function readRun(client: SearchClient, runId: string, signal = new AbortController().signal): Promise<RunState | null> {
+  // The run first: then the sites of a run that has ended are final.
+  const run = await client.from('search_runs').select().eq('id', runId).abortSignal(signal).maybeSingle()
+  const sites = await client.from('run_sites').select().eq('run_id', runId).order('position').abortSignal(signal)
+  if (run.error ?? sites.error) throw run.error ?? sites.error
+  return run.data && { run: run.data, sites: sites.data ?? [] }
+}
+
 /**
  * Watches a run until it has ended, also if it follows an equal run that searches for it.
  *
@@ -30,22 +39,18 @@ export function watchRun(
   }
 
   async function read(signal: AbortSignal): Promise<boolean> {
-    // The run first: then the sites of a run that has ended are final.
-    const run = await client.from('search_runs').select().eq('id', runId).abortSignal(signal).maybeSingle()
-    const sites = await client.from('run_sites').select().eq('run_id', runId).order('position').abortSignal(signal)
+    const state = await readRun(client, runId, signal)
     if (isOver) return false
-    if (run.error ?? sites.error) throw run.error ?? sites.error
-    if (!run.data) {
+    if (!state) {
       stop()
       onError(new Error('There is no such run.'))
       return false
     }
-    const state = { run: run.data, sites: sites.data ?? [] }
     const now = JSON.stringify(state)
     const hasChanged = now !== last
     if (hasChanged) onChange(state)
     last = now
-    if (run.data.completed_at) stop()
+    if (state.run.completed_at) stop()
     return hasChanged
   }
 }

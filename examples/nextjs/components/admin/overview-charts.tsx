@@ -1,0 +1,72 @@
+'use client'
+
+import type { ReactElement } from 'react'
+import { Bar, BarChart, CartesianGrid, Legend, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis } from 'recharts'
+import type { Overview } from '@/lib/search'
+import { timeInWords } from '@/lib/words'
+import { Card, Empty } from '../ui/card'
+
+const COLORS = { good: 'var(--color-good)', warn: 'var(--color-warn)', bad: 'var(--color-bad)', quiet: 'var(--color-quiet)', accent: 'var(--color-accent)' }
+const TOOLTIP = { contentStyle: { background: 'var(--color-raised)', border: '1px solid var(--color-line)', color: 'var(--color-ink)' } }
+
+/** Runs by hour, the length of the queue, and errors by type. */
+export function OverviewCharts({ overview: { by_hour, queue, errors } }: { overview: Overview }) {
+  return (
+    <div className="grid gap-6 lg:grid-cols-3">
+      <Chart title="Runs by hour" isEmpty={by_hour.length === 0}>
+        <BarChart data={by_hour} accessibilityLayer>
+          <CartesianGrid stroke="var(--color-line)" vertical={false} />
+          <XAxis dataKey="hour" tickFormatter={timeInWords} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
+          <YAxis allowDecimals={false} width={36} fontSize={11} stroke={COLORS.quiet} />
+          <Tooltip labelFormatter={(hour) => timeInWords(String(hour))} {...TOOLTIP} />
+          <Legend wrapperStyle={{ fontSize: 12 }} />
+          <Bar dataKey="success" stackId="runs" fill={COLORS.good} isAnimationActive={false} />
+          <Bar dataKey="partial" stackId="runs" fill={COLORS.warn} isAnimationActive={false} />
+          <Bar dataKey="failed" stackId="runs" fill={COLORS.bad} isAnimationActive={false} />
+          <Bar dataKey="cancelled" stackId="runs" fill={COLORS.quiet} isAnimationActive={false} />
+        </BarChart>
+      </Chart>
+      <Chart title="Queue, highest of each hour" isEmpty={queue.length === 0}>
+        <LineChart data={queue} accessibilityLayer>
+          <CartesianGrid stroke="var(--color-line)" vertical={false} />
+          <XAxis dataKey="hour" tickFormatter={timeInWords} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
+          <YAxis allowDecimals={false} width={36} fontSize={11} stroke={COLORS.quiet} />
+          <Tooltip labelFormatter={(hour) => timeInWords(String(hour))} {...TOOLTIP} />
+          <Legend wrapperStyle={{ fontSize: 12 }} />
+          <Line dataKey="ready" stroke={COLORS.warn} isAnimationActive={false} />
+          <Line dataKey="delayed" stroke={COLORS.quiet} isAnimationActive={false} />
+          <Line dataKey="running" stroke={COLORS.accent} isAnimationActive={false} />
+        </LineChart>
+      </Chart>
+      <Chart title="Errors by type" isEmpty={errors.length === 0} empty="No run has failed.">
+        <BarChart data={errors.slice(0, 10)} layout="vertical" accessibilityLayer>
+          <XAxis type="number" allowDecimals={false} fontSize={11} stroke={COLORS.quiet} />
+          <YAxis type="category" dataKey="error_code" width={110} fontSize={11} stroke={COLORS.quiet} />
+          <Tooltip {...TOOLTIP} />
+          <Bar dataKey="runs" fill={COLORS.bad} isAnimationActive={false} />
+        </BarChart>
+      </Chart>
+    </div>
+  )
+}
+
+interface ChartProps {
+  title: string
+  isEmpty: boolean
+  empty?: string
+  children: ReactElement
+}
+
+function Chart({ title, isEmpty, empty = 'Nothing is counted yet. Runs count a few minutes after they have ended.', children }: ChartProps) {
+  return (
+    <Card title={title}>
+      <div className="h-56">
+        {isEmpty ? (
+          <Empty>{empty}</Empty>
+        ) : (
+          <ResponsiveContainer initialDimension={{ width: 320, height: 224 }}>{children}</ResponsiveContainer>
+        )}
+      </div>
+    </Card>
+  )
+}

@@ -1,0 +1,48 @@
+'use client'
+
+import { useEffect, useState } from 'react'
+import { insightsOf, type Insights } from '@/lib/search'
+import { durationInWords } from '@/lib/words'
+import { useSupabase } from './supabase-provider'
+import { Card } from './ui/card'
+
+/** Facts to read while a search runs: how long its sites usually take, and what was found so far. */
+export function LoadingInsight({ runId, found, initial }: { runId: string; found: number; initial: Insights }) {
+  const supabase = useSupabase()
+  const [insights, setInsights] = useState(initial)
+  useEffect(() => {
+    let isCurrent = true
+    insightsOf(supabase, runId).then(
+      (read) => isCurrent && setInsights(read),
+      () => undefined, // the last facts stay
+    )
+    return () => {
+      isCurrent = false
+    }
+  }, [supabase, runId, found])
+  const facts = factsOf(insights)
+  return (
+    <Card title="Meanwhile" className="min-h-40">
+      <ul className="flex list-disc flex-col gap-1 pl-5 text-sm">
+        {facts.map((fact) => (
+          <li key={fact}>{fact}</li>
+        ))}
+      </ul>
+    </Card>
+  )
+}
+
+function factsOf({ sites, pay, work_modes, organizations, skills }: Insights): string[] {
+  const facts = sites.map(({ site, usual_seconds }) =>
+    usual_seconds === null ? `${site} is being searched.` : `${site} usually takes ${durationInWords(usual_seconds * 1000)}.`,
+  )
+  const often = organizations.filter(({ items }) => items > 1)
+  if (often.length) facts.push(`Most offers: ${often.slice(0, 3).map(({ organization, items }) => `${organization} (${items})`).join(', ')}.`)
+  for (const { currency, low, high, items } of pay.slice(0, 1)) {
+    facts.push(`Half of the ${items} offers with pay are between ${Math.round(low).toLocaleString('en-GB')} and ${Math.round(high).toLocaleString('en-GB')} ${currency} a year.`)
+  }
+  const modes = Object.entries(work_modes).filter(([, count]) => count)
+  if (modes.length) facts.push(`Places of work: ${modes.map(([mode, count]) => `${count} ${mode}`).join(', ')}.`)
+  if (skills.length) facts.push(`Asked for most: ${skills.slice(0, 5).map(({ skill }) => skill).join(', ')}.`)
+  return facts.length ? facts : ['The search waits for a worker.']
+}

@@ -1,0 +1,53 @@
+'use client'
+
+import { useState } from 'react'
+import type { resultsQueryOf } from '@/lib/results-query'
+import { Button } from './ui/button'
+import { Input, Select } from './ui/field'
+
+interface Props {
+  query: ReturnType<typeof resultsQueryOf>
+  sites: string[]
+  onChange: (changes: Record<string, string | null>) => void
+}
+
+export function ResultsFilters({ query: { filters, sort }, sites, onChange }: Props) {
+  const [words, setWords] = useState(filters.words ?? '')
+  return (
+    <form
+      role="search"
+      aria-label="Filter the results"
+      className="mb-3 flex flex-wrap items-center gap-2 text-sm"
+      onSubmit={(event) => {
+        event.preventDefault()
+        onChange({ words })
+      }}
+    >
+      <Input aria-label="Words" placeholder="Words" value={words} onChange={(event) => setWords(event.target.value)} className="w-44" />
+      <Select aria-label="Site" value={filters.site ?? ''} onChange={(event) => onChange({ site: event.target.value })} className="w-36">
+        <option value="">All sites</option>
+        {sites.map((site) => (
+          <option key={site}>{site}</option>
+        ))}
+      </Select>
+      <Select aria-label="Place of work" value={filters.work_mode ?? ''} onChange={(event) => onChange({ mode: event.target.value })} className="w-44">
+        <option value="">Any place of work</option>
+        <option value="remote">Remote</option>
+        <option value="hybrid">Hybrid</option>
+        <option value="onsite">On site</option>
+      </Select>
+      <Select aria-label="Sort" value={sort} onChange={(event) => onChange({ sort: event.target.value })} className="w-36">
+        <option value="found">As found</option>
+        <option value="posted">Newest first</option>
+        <option value="pay">Highest pay first</option>
+      </Select>
+      <label className="flex items-center gap-1">
+        <input type="checkbox" className="size-4" checked={filters.is_new ?? false} onChange={(event) => onChange({ new: event.target.checked ? 'true' : null })} />
+        New only
+      </label>
+      <Button type="submit" size="small">
+        Filter
+      </Button>
+    </form>
+  )
+}

@@ -1,0 +1,129 @@
+'use client'
+
+import { tableFeatures, useTable, type ColumnDef } from '@tanstack/react-table'
+import { Fragment, useState } from 'react'
+import type { PageOfItems } from '@/lib/search'
+import { payInWords } from '@/lib/words'
+import { Description } from './description'
+import { Badge } from './ui/badge'
+
+type Item = PageOfItems['items'][number]
+type Sort = 'found' | 'posted' | 'pay'
+
+interface Sighting {
+  site: string
+  url: string
+}
+
+const features = tableFeatures({})
+
+const columns: ColumnDef<typeof features, Item>[] = [
+  { id: 'title', header: 'Title', cell: ({ row }) => <Title item={row.original} /> },
+  { id: 'organization', header: 'Organization', cell: ({ row }) => row.original.organization },
+  { id: 'location', header: 'Location', cell: ({ row }) => placeOf(row.original) },
+  { id: 'pay', header: 'Pay', cell: ({ row }) => payInWords(row.original) },
+  { id: 'posted', header: 'Posted', cell: ({ row }) => row.original.posted_at?.slice(0, 10) },
+  { id: 'sites', header: 'Sites', cell: ({ row }) => <Sites item={row.original} /> },
+]
+
+interface Props {
+  runId: string
+  items: Item[]
+  sort: Sort
+  onSort: (sort: Sort) => void
+}
+
+/** A page of results. A row opens its description. */
+export function ResultsTable({ runId, items, sort, onSort }: Props) {
+  const table = useTable({ features, columns, data: items, getRowId: (item) => item.item_id ?? `${item.site} ${item.page_number} ${item.position}` })
+  const [open, setOpen] = useState<string | null>(null)
+  return (
+    <div className="overflow-x-auto">
+      <table className="w-full min-w-3xl table-fixed text-left text-sm">
+        <caption className="sr-only">What the search has found</caption>
+        <thead>
+          {table.getHeaderGroups().map((group) => (
+            <tr key={group.id} className="border-b border-line">
+              {group.headers.map(({ id, column }) => (
+                <th key={id} scope="col" className={id === 'title' ? 'w-2/6 p-2' : 'p-2'} aria-sort={sort === id ? 'descending' : undefined}>
+                  {id === 'posted' || id === 'pay' ? (
+                    <button type="button" className="cursor-pointer underline" onClick={() => onSort(sort === id ? 'found' : id)}>
+                      {String(column.columnDef.header)}
+                      {sort === id && ' ↓'}
+                    </button>
+                  ) : (
+                    String(column.columnDef.header)
+                  )}
+                </th>
+              ))}
+              <th scope="col" className="w-24 p-2">
+                <span className="sr-only">Description</span>
+              </th>
+            </tr>
+          ))}
+        </thead>
+        <tbody>
+          {table.getRowModel().rows.map((row) => (
+            <Fragment key={row.id}>
+              <tr className="border-b border-line align-top">
+                {row.getAllCells().map((cell) => (
+                  <td key={cell.id} className="p-2 break-words">
+                    <table.FlexRender cell={cell} />
+                  </td>
+                ))}
+                <td className="p-2">
+                  <button type="button" className="cursor-pointer text-accent underline" aria-expanded={open === row.id} onClick={() => setOpen(open === row.id ? null : row.id)}>
+                    {open === row.id ? 'Close' : 'Details'}
+                    <span className="sr-only"> of {row.original.title}</span>
+                  </button>
+                </td>
+              </tr>
+              {open === row.id && row.original.item_id && (
+                <tr className="border-b border-line">
+                  <td colSpan={columns.length + 1} className="p-2">
+                    <Description runId={runId} itemId={row.original.item_id} />
+                  </td>
+                </tr>
+              )}
+            </Fragment>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Title({ item }: { item: Item }) {
+  return (
+    <>
+      <SafeLink url={item.url}>{item.title}</SafeLink> {item.is_new && <Badge tone="accent">new</Badge>}
+    </>
+  )
+}
+
+function placeOf(item: Item): string {
+  return [item.location, item.work_mode && item.work_mode !== 'onsite' ? item.work_mode : null].filter(Boolean).join(', ')
+}
+
+function Sites({ item }: { item: Item }) {
+  const sightings = (item.sites as Sighting[] | null) ?? [{ site: item.site, url: item.url }]
+  return (
+    <span className="flex flex-wrap gap-x-2">
+      {sightings.map(({ site, url }) => (
+        <SafeLink key={`${site} ${url}`} url={url}>
+          {site}
+        </SafeLink>
+      ))}
+    </span>
+  )
+}
+
+/** A link to a site. Addresses come from sites: only http and https are links. */
+function SafeLink({ url, children }: { url: string; children: string }) {
+  if (!/^https?:\/\//i.test(url)) return <>{children}</>
+  return (
+    <a href={url} target="_blank" rel="noopener noreferrer nofollow" className="text-accent underline">
+      {children}
+    </a>
+  )
+}

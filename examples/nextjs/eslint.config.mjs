@@ -1,0 +1,4 @@
+import next from 'eslint-config-next/core-web-vitals'
+import typescript from 'eslint-config-next/typescript'
+
+export default [{ ignores: ['.next/**', 'next-env.d.ts', 'lib/search/database.ts'] }, ...next, ...typescript]
