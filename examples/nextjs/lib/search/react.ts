@@ -5,36 +5,14 @@ import { watchRun, watchRuns, type RunState } from './watch'
 
 /** The state of a run, live: null until it is read. */
 export function useRun(client: SearchClient, runId: string | null): { state: RunState | null; error: unknown } {
-  const [state, setState] = useState<RunState | null>(null)
-  const [error, setError] = useState<unknown>(null)
-  useEffect(() => {
-    setState(null)
-    setError(null)
-    if (runId === null) return
-    const show = (changed: RunState): void => {
-      setState(changed)
-      setError(null)
-    }
-    return watchRun(client, runId, show, setError)
-  }, [client, runId])
-  return { state, error }
+  const { value, error } = useWatched(client, runId, watchRun)
+  return { state: value, error }
 }
 
 /** The newest runs of the signed-in user, live: null until they are read. */
 export function useRuns(client: SearchClient, userId: string | null): { runs: Run[] | null; error: unknown } {
-  const [runs, setRuns] = useState<Run[] | null>(null)
-  const [error, setError] = useState<unknown>(null)
-  useEffect(() => {
-    setRuns(null)
-    setError(null)
-    if (userId === null) return
-    const show = (changed: Run[]): void => {
-      setRuns(changed)
-      setError(null)
-    }
-    return watchRuns(client, userId, show, setError)
-  }, [client, userId])
-  return { runs, error }
+  const { value, error } = useWatched(client, userId, watchRuns)
+  return { runs: value, error }
 }
 
 /** The saved searches of the signed-in user with their schedules: null until they are read. Call `reload` after a change. */
@@ -42,29 +20,49 @@ export function useSavedSearches(
   client: SearchClient,
   userId: string | null,
 ): { searches: SavedSearchState[] | null; error: unknown; reload: () => void } {
-  const [searches, setSearches] = useState<SavedSearchState[] | null>(null)
-  const [error, setError] = useState<unknown>(null)
+  const [read, setRead] = useState<Read<SavedSearchState[]> | null>(null)
   const [version, setVersion] = useState(0)
   const reload = useCallback(() => setVersion((known) => known + 1), [])
   useEffect(() => {
-    setSearches(null)
-    setError(null)
-  }, [client, userId])
-  useEffect(() => {
     if (userId === null) return
     let isCurrent = true
-    const show = (found: SavedSearchState[]): void => {
-      if (!isCurrent) return
-      setSearches(found)
-      setError(null)
-    }
-    const fail = (failure: unknown): void => {
-      if (isCurrent) setError(failure)
-    }
-    savedSearchStates(client).then(show, fail)
+    savedSearchStates(client).then(
+      (value) => isCurrent && setRead({ client, id: userId, value, error: null }),
+      (error) => isCurrent && setRead((last) => ({ client, id: userId, value: valueOf(last, client, userId), error })),
+    )
     return () => {
       isCurrent = false
     }
   }, [client, userId, version])
-  return { searches, error, reload }
+  return { searches: valueOf(read, client, userId), error: errorOf(read, client, userId), reload }
+}
+
+/** What was read last, and for whom. */
+interface Read<Value> {
+  client: SearchClient
+  id: string
+  value: Value | null
+  error: unknown
+}
+
+type Watch<Value> = (client: SearchClient, id: string, onChange: (value: Value) => void, onError: (error: unknown) => void) => () => void
+
+function useWatched<Value>(client: SearchClient, id: string | null, watch: Watch<Value>): { value: Value | null; error: unknown } {
+  const [read, setRead] = useState<Read<Value> | null>(null)
+  useEffect(() => {
+    if (id === null) return
+    const show = (value: Value): void => setRead({ client, id, value, error: null })
+    const fail = (error: unknown): void => setRead((last) => ({ client, id, value: valueOf(last, client, id), error }))
+    return watch(client, id, show, fail)
+  }, [client, id, watch])
+  return { value: valueOf(read, client, id), error: errorOf(read, client, id) }
+}
+
+// What was read for another id or user is never shown.
+function valueOf<Value>(read: Read<Value> | null, client: SearchClient, id: string | null): Value | null {
+  return read?.client === client && read.id === id ? read.value : null
+}
+
+function errorOf(read: Read<unknown> | null, client: SearchClient, id: string | null): unknown {
+  return read?.client === client && read.id === id ? read.error : null
 }
