@@ -12,7 +12,8 @@ export const metadata: Metadata = { title: { default: 'Search', template: '%s ·
 
 export default async function Layout({ children }: { children: ReactNode }) {
   await connection()
-  const user = await visitor(await serverClient())
+  // The page shows what is wrong: the error of a layout would leave nothing to show it in.
+  const user = await visitor(await serverClient()).catch(() => null)
   return (
     <html lang="en">
       <body className="font-sans antialiased">

@@ -13,10 +13,13 @@ export function durationInWords(milliseconds: number): string {
   return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
 }
 
+/** What Chromium, Firefox and Safari say when there is no answer. */
+const UNREACHABLE = /Failed to fetch|NetworkError when attempting to fetch|Load failed/
+
 /** The message of any error. Those of the database name the parameter that is wrong, and what is allowed. */
 export function messageOf(error: unknown): string {
-  if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message)
-  return String(error)
+  const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error)
+  return UNREACHABLE.test(message) ? 'The server cannot be reached at the moment.' : message
 }
 
 /** Returns what a run searches for. */

@@ -1,4 +1,5 @@
 import { createServerClient } from '@supabase/ssr'
+import { isAuthRetryableFetchError } from '@supabase/supabase-js'
 import { cookies } from 'next/headers'
 import { redirect } from 'next/navigation'
 import type { SearchClient } from '@/lib/search'
@@ -29,9 +30,13 @@ export interface Visitor {
   isAdmin: boolean
 }
 
-/** The signed-in user, or null. The rights are those of the token, as for the database: a new role counts with the next one. */
+/**
+ * The signed-in user, or null; without an answer of Supabase Auth, this throws. The rights are those of the token, as for
+ * the database: a new role counts with the next token.
+ */
 export async function visitor(client: SearchClient): Promise<Visitor | null> {
-  const { data } = await client.auth.getClaims()
+  const { data, error } = await client.auth.getClaims()
+  if (isAuthRetryableFetchError(error)) throw error
   if (!data) return null
   const { sub, email, app_metadata } = data.claims
   return { id: sub, email: email ?? '', isAdmin: app_metadata?.role === 'admin' }
