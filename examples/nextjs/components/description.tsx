@@ -1,6 +1,6 @@
 'use client'
 
-import { useEffect, useState } from 'react'
+import { useEffect, useState, type ReactNode } from 'react'
 import Markdown from 'react-markdown'
 import { descriptionOf } from '@/lib/search'
 import { messageOf } from '@/lib/words'
@@ -23,9 +23,19 @@ export function Description({ runId, itemId }: { runId: string; itemId: string }
   if (text === null) return <p className="min-h-24 text-quiet">Loading …</p>
   return (
     <div className="max-h-96 max-w-3xl overflow-y-auto rounded-md bg-raised p-4 leading-relaxed [&_li]:ml-5 [&_li]:list-disc [&_p]:my-2" tabIndex={0} role="region" aria-label="Description">
-      <Markdown skipHtml disallowedElements={['img']} components={{ a: ({ href, children }) => <a href={href} target="_blank" rel="noopener noreferrer nofollow" className="text-accent underline">{children}</a> }}>
+      <Markdown skipHtml disallowedElements={['img']} components={{ a: Link }}>
         {text}
       </Markdown>
     </div>
+  )
+}
+
+/** react-markdown has emptied the addresses that are not safe. An empty one would lead to this page. */
+function Link({ href, children }: { href?: string; children?: ReactNode }) {
+  if (!href) return <>{children}</>
+  return (
+    <a href={href} target="_blank" rel="noopener noreferrer nofollow" className="text-accent underline">
+      {children}
+    </a>
   )
 }

@@ -6,8 +6,18 @@ import { durationInWords } from '@/lib/words'
 import { useSupabase } from './supabase-provider'
 import { Card } from './ui/card'
 
-/** Facts to read while a search runs: how long its sites usually take, and what was found so far. */
-export function LoadingInsight({ runId, found, initial }: { runId: string; found: number; initial: Insights }) {
+interface Props {
+  runId: string
+  found: number
+  hasEnded: boolean
+  initial: Insights
+}
+
+/**
+ * Facts to read while a search runs: how long its sites usually take, and what was found so far. They stay when it has
+ * ended, so that the results below do not move.
+ */
+export function LoadingInsight({ runId, found, hasEnded, initial }: Props) {
   const supabase = useSupabase()
   const [insights, setInsights] = useState(initial)
   useEffect(() => {
@@ -19,10 +29,10 @@ export function LoadingInsight({ runId, found, initial }: { runId: string; found
     return () => {
       isCurrent = false
     }
-  }, [supabase, runId, found])
-  const facts = factsOf(insights)
+  }, [supabase, runId, found, hasEnded])
+  const facts = factsOf(insights, hasEnded)
   return (
-    <Card title="Meanwhile" className="min-h-40">
+    <Card title={hasEnded ? 'In short' : 'Meanwhile'} className="min-h-60 md:min-h-52">
       <ul className="flex list-disc flex-col gap-1 pl-5 text-sm">
         {facts.map((fact) => (
           <li key={fact}>{fact}</li>
@@ -32,8 +42,10 @@ export function LoadingInsight({ runId, found, initial }: { runId: string; found
   )
 }
 
-function factsOf({ sites, pay, work_modes, organizations, skills }: Insights): string[] {
-  const facts = sites.map(({ site, usual_seconds }) =>
+const MAX_SITES = 3
+
+function factsOf({ sites, pay, work_modes, organizations, skills }: Insights, hasEnded: boolean): string[] {
+  const facts = (hasEnded ? [] : sites.slice(0, MAX_SITES)).map(({ site, usual_seconds }) =>
     usual_seconds === null ? `${site} is being searched.` : `${site} usually takes ${durationInWords(usual_seconds * 1000)}.`,
   )
   const often = organizations.filter(({ items }) => items > 1)
@@ -44,5 +56,5 @@ function factsOf({ sites, pay, work_modes, organizations, skills }: Insights): s
   const modes = Object.entries(work_modes).filter(([, count]) => count)
   if (modes.length) facts.push(`Places of work: ${modes.map(([mode, count]) => `${count} ${mode}`).join(', ')}.`)
   if (skills.length) facts.push(`Asked for most: ${skills.slice(0, 5).map(({ skill }) => skill).join(', ')}.`)
-  return facts.length ? facts : ['The search waits for a worker.']
+  return facts.length ? facts : [hasEnded ? 'There is too little to summarize.' : 'The search waits for a worker.']
 }

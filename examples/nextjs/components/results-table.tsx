@@ -26,6 +26,9 @@ const columns: ColumnDef<typeof features, Item>[] = [
   { id: 'sites', header: 'Sites', cell: ({ row }) => <Sites item={row.original} /> },
 ]
 
+// A phone shows them below the title.
+const NOT_ON_PHONES = 'hidden p-2 break-words md:table-cell'
+
 interface Props {
   runId: string
   items: Item[]
@@ -38,14 +41,14 @@ export function ResultsTable({ runId, items, sort, onSort }: Props) {
   const table = useTable({ features, columns, data: items, getRowId: (item) => item.item_id ?? `${item.site} ${item.page_number} ${item.position}` })
   const [open, setOpen] = useState<string | null>(null)
   return (
-    <div className="overflow-x-auto">
-      <table className="w-full min-w-3xl table-fixed text-left text-sm">
+    <div className="relative overflow-x-auto">
+      <table className="w-full table-fixed text-left text-sm md:min-w-3xl">
         <caption className="sr-only">What the search has found</caption>
         <thead>
           {table.getHeaderGroups().map((group) => (
             <tr key={group.id} className="border-b border-line">
               {group.headers.map(({ id, column }) => (
-                <th key={id} scope="col" className={id === 'title' ? 'w-2/6 p-2' : 'p-2'} aria-sort={sort === id ? 'descending' : undefined}>
+                <th key={id} scope="col" className={id === 'title' ? 'p-2 md:w-2/6' : NOT_ON_PHONES} aria-sort={sort === id ? 'descending' : undefined}>
                   {id === 'posted' || id === 'pay' ? (
                     <button type="button" className="cursor-pointer underline" onClick={() => onSort(sort === id ? 'found' : id)}>
                       {String(column.columnDef.header)}
@@ -67,7 +70,7 @@ export function ResultsTable({ runId, items, sort, onSort }: Props) {
             <Fragment key={row.id}>
               <tr className="border-b border-line align-top">
                 {row.getAllCells().map((cell) => (
-                  <td key={cell.id} className="p-2 break-words">
+                  <td key={cell.id} className={cell.column.id === 'title' ? 'p-2 break-words' : NOT_ON_PHONES}>
                     <table.FlexRender cell={cell} />
                   </td>
                 ))}
@@ -97,6 +100,10 @@ function Title({ item }: { item: Item }) {
   return (
     <>
       <SafeLink url={item.url}>{item.title}</SafeLink> {item.is_new && <Badge tone="accent">new</Badge>}
+      <span className="mt-1 block text-quiet md:hidden">
+        {[item.organization, placeOf(item), payInWords(item), item.posted_at?.slice(0, 10)].filter(Boolean).join(' · ')}
+        <Sites item={item} />
+      </span>
     </>
   )
 }

@@ -88,17 +88,19 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
       ) : (
         <Empty>{isFiltered ? 'Nothing matches the filters.' : run.completed_at ? 'Nothing was found.' : 'Nothing is found yet.'}</Empty>
       )}
-      <div className="mt-3 flex items-center justify-between gap-3 text-sm">
-        <Button size="small" disabled={page.page <= 1} onClick={() => change({ page: String(page.page - 1) })}>
-          Previous
-        </Button>
-        <span>
-          Page {page.page} of {Math.max(1, page.total_pages)}
-        </span>
-        <Button size="small" disabled={!page.has_more} onClick={() => change({ page: String(page.page + 1) })}>
-          Next
-        </Button>
-      </div>
+      {(page.total_pages > 1 || page.page > 1) && (
+        <div className="mt-3 flex items-center justify-between gap-3 text-sm">
+          <Button size="small" disabled={page.page <= 1} onClick={() => change({ page: String(page.page - 1) })}>
+            Previous
+          </Button>
+          <span>
+            Page {page.page} of {Math.max(1, page.total_pages)}
+          </span>
+          <Button size="small" disabled={!page.has_more} onClick={() => change({ page: String(page.page + 1) })}>
+            Next
+          </Button>
+        </div>
+      )}
     </Card>
   )
 }

@@ -73,7 +73,7 @@ export function RunView({ initial, initialPage, initialInsights }: Props) {
         {run.error_message && <p className="text-sm text-warn">{run.error_message}</p>}
       </section>
       <RunSites sites={sites} />
-      {!hasEnded && <LoadingInsight runId={run.id} found={run.items_found} initial={initialInsights} />}
+      <LoadingInsight runId={run.id} found={run.items_found} hasEnded={hasEnded} initial={initialInsights} />
       <Results run={run} sites={sites} initialPage={initialPage} />
     </div>
   )

@@ -90,7 +90,7 @@ function SavedSearchRow({ saved, reload, onProblem }: { saved: SavedSearchState;
         </p>
       )}
       <div className="flex flex-wrap gap-2">
-        <Button size="small" onClick={runNow} aria-label={`Run ${saved.name} now`}>
+        <Button size="small" onClick={runNow} aria-label={`Run now: ${saved.name}`}>
           Run now
         </Button>
         <Button size="small" onClick={() => setIsEditing(!isEditing)} aria-expanded={isEditing}>
