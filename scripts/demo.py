@@ -7,16 +7,18 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from rich.console import Console
 from rich.live import Live
 
-from tools.processes import ProcessError, ready, running
+from scripts.demo_servers import servers
+from scripts.demo_web import web_demo
+from tools.frontend import FrontendError, require_npm
+from tools.processes import ProcessError, running
 from worker.cli.terminal import items_table, live_view, run_summary
 from worker.database.user import FollowedRun, User, signed_in_as
 
@@ -29,11 +31,11 @@ SEARCHES: Sequence[tuple[str, dict[str, Any]]] = (
     ("grace", {"search_term": "designer", "sites": ["jsearch", "linkedin", "indeed"], "results_wanted": 40}),
     ("grace", ENGINEER),
 )
-BLOCKED_BOARD = "glassdoor"
 KEYED_SITE = "jsearch"
 """This site needs an API key, which only the played site provides."""
-RETRY_DELAY = "1 second"
-"""The blocked board stays blocked for all three attempts: this keeps the demo short."""
+LATENCY_MS = 250
+PAGE_DELAY = "0.2,0.5"
+"""Slow enough to watch, and no slower."""
 
 NEXT_STEPS = """\
 [bold]Next steps[/bold]
@@ -41,6 +43,7 @@ NEXT_STEPS = """\
   By hand:      python -m worker local      starts Supabase here, prints its keys
                 python -m worker run        searches the runs that are enqueued
                 python -m worker enqueue "data engineer" --watch
+  In a browser: ./scripts/demo --web
   Real boards:  ./scripts/demo --live
   Production:   push the migrations to your Supabase project, set SUPABASE_URL,
                 SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY: same commands.
@@ -57,28 +60,12 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
         log: Log file of the processes.
         live: Whether to search the real boards.
     """
-    async with AsyncExitStack() as resources:
-
-        async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
-            return await resources.enter_async_context(running(*arguments, log=log, **environment))
-
-        console.print("Starting Supabase on this machine" + ("." if live else " and the job boards."))
-        stack = await start("worker", "local", "--json", "--port", "0", "--data", str(folder / "supabase"))
-        environment = {"WORKER_LOG_FORMAT": "pretty"}
-        if not live:
-            arguments = ["--json", "--latency-ms", "250", "--fail", f"{BLOCKED_BOARD}=blocked"]
-            boards = await ready(await start("worker.local.boards", *arguments))
-            environment |= boards["credentials"] | {
-                "JOBSPY_PROXIES": boards["proxy_url"],
-                "JOBSPY_CA_CERT": boards["ca_cert"],
-                "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
-                "WORKER_HTTP_PROXIES": boards["proxy_url"],
-                "WORKER_HTTP_CA_CERT": boards["ca_cert"],
-            }
-        supabase = await ready(stack)
-        if not live:
-            with psycopg.connect(supabase["db_url"], autocommit=True) as database:
-                database.execute("update worker.settings set retry_delay = %s", [RETRY_DELAY])
+    console.print("Starting Supabase on this machine" + ("." if live else " and the job boards."))
+    async with (
+        servers(folder, log, live=live, latency_ms=LATENCY_MS, page_delay=PAGE_DELAY) as started,
+        AsyncExitStack() as resources,
+    ):
+        supabase = started.supabase
         console.print(f"Supabase is at {supabase['url']}.")
 
         users: dict[str, User] = {}
@@ -98,13 +85,7 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
             titles[enqueued["id"]] = f"{name}: {parameters['search_term']}"
             runs_of[name].append(enqueued["id"])
 
-        worker = await start(
-            "worker",
-            "run",
-            SUPABASE_URL=supabase["url"],
-            SUPABASE_SERVICE_ROLE_KEY=supabase["service_role_key"],
-            **environment,
-        )
+        worker = await resources.enter_async_context(running("worker", "run", log=log, **started.worker))
         followed = await watch([(users[name], run_ids) for name, run_ids in runs_of.items()], titles, worker)
         worker.terminate()
         is_clean = await worker.wait() == 0
@@ -152,9 +133,9 @@ async def watch(
     return {run_id: followed[run_id] for run_id in titles}
 
 
-async def until_signalled(folder: Path, log: Path, *, live: bool) -> int:
-    """Run the demo until it ends, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
-    task = asyncio.create_task(demo(folder, log, live=live))
+async def until_signalled(running_demo: Coroutine[Any, Any, int]) -> int:
+    """Run a demo until it ends, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
+    task = asyncio.create_task(running_demo)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, lambda: task.cancelling() or task.cancel())
     try:
@@ -167,13 +148,20 @@ def main() -> int:
     """Parse the options and run."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--live", action="store_true", help="search the real job boards instead of those on loopback")
-    live = parser.parse_args().live
+    parser.add_argument("--web", action="store_true", help="show the frontend in a browser, until Ctrl-C; needs npm")
+    options = parser.parse_args()
+    run = web_demo if options.web else demo
     with tempfile.TemporaryDirectory(prefix="search-worker-demo-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
         log = folder / "log"
         try:
-            return asyncio.run(until_signalled(folder, log, live=live))
+            if options.web:
+                require_npm()
+            return asyncio.run(until_signalled(run(folder, log, live=options.live)))
+        except FrontendError as error:
+            console.print(f"{error}", markup=False)
+            return 1
         except ProcessError as error:
             console.print(f"{error}. Its log ends with:\n{log.read_text()[-3000:]}", markup=False)
             return 1

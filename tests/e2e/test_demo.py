@@ -46,6 +46,16 @@ def test_it_ends_by_itself_with_a_partial_run_and_tables_of_jobs(mark: dict[str,
     assert "Next steps" in answer.stdout
 
 
+def test_the_frontend_is_not_shown_without_npm(mark: dict[str, str], tmp_path: Path) -> None:
+    environment = mark | {"PATH": str(tmp_path)}
+    answer = subprocess.run(
+        [*COMMAND, "--web"], env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert answer.returncode == 1
+    assert " ".join(answer.stdout.split()) == ("The frontend needs npm and Node.js 20 or newer, and npm was not found.")
+    assert answer.stderr == ""
+
+
 @pytest.mark.parametrize("moment", ["Starting Supabase", "Supabase is at", "Signed in", "completed"])
 def test_ctrl_c_leaves_no_process_behind(mark: dict[str, str], moment: str) -> None:
     terminal, demo_side = os.openpty()
