@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ class PlayedSites:
 
     Args:
         facts: What it says of itself.
+        process: The process.
     """
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: dict[str, Any], process: subprocess.Popen[str]) -> None:
+        self._process = process
         self.control_url: str = facts["control_url"]
         self.environment: dict[str, str] = facts["credentials"] | {
             "WORKER_HTTP_PROXIES": facts["proxy_url"],
@@ -39,14 +42,31 @@ class PlayedSites:
         """Let it answer again."""
         httpx.delete(f"{self.control_url}/failures/{site}").raise_for_status()
 
+    def heal_all(self) -> None:
+        """Let every site answer again."""
+        httpx.delete(f"{self.control_url}/failures").raise_for_status()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Let no site answer meanwhile: requests wait."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
 
 @contextmanager
-def played_sites() -> Iterator[PlayedSites]:
-    """Play the sites until the end."""
-    command = [sys.executable, "-m", "worker.local.boards", "--json"]
+def played_sites(*options: str) -> Iterator[PlayedSites]:
+    """Play the sites until the end.
+
+    Args:
+        options: Further options of their command.
+    """
+    command = [sys.executable, "-m", "worker.local.boards", "--json", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield PlayedSites(json.loads(process.stdout.readline()))
+            yield PlayedSites(json.loads(process.stdout.readline()), process)
         finally:
             process.terminate()

@@ -14,7 +14,9 @@ TEXTS = [
     *sorted((PROJECT / "docs").glob("*.md")),
     *sorted((PROJECT / "supabase").glob("schemas/**/*.sql")),
     *sorted((PROJECT / "supabase").glob("tests/**/*.sql")),
-    *sorted((PROJECT / "examples").glob("nextjs/*/**/*.ts")),
+    *sorted(
+        path for room in ("app", "components", "lib") for path in (PROJECT / "examples/nextjs" / room).rglob("*.ts*")
+    ),
     *(
         path
         for room in ("worker", "scripts", "tools")

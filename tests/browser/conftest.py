@@ -1,0 +1,132 @@
+"""A local stack, sites that are played, a worker, the built frontend, and Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.device import Device
+from tests.browser.people import Person, sign_up
+from tests.browser.waiting import until
+from tests.support.boards import PlayedSites, played_sites
+from tests.support.stack import worker_environment
+from tools import frontend
+from worker.local.supabase.stack import Endpoints
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+LATENCY_MS = 150
+"""So long that a run changes several times before it ends."""
+
+NewDevice = Callable[..., Device]
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("browser") / "log"
+
+
+@pytest.fixture(scope="session")
+def played() -> Iterator[PlayedSites]:
+    with played_sites("--latency-ms", str(LATENCY_MS)) as playing:
+        yield playing
+
+
+@pytest.fixture
+def sites(played: PlayedSites) -> Iterator[PlayedSites]:
+    """The sites; all of them answer again at the end."""
+    yield played
+    played.heal_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def worker(
+    shared_stack: Endpoints, played: PlayedSites, log: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A worker process that searches the played sites."""
+    environment = {
+        **os.environ,
+        **worker_environment(shared_stack),
+        **played.environment,
+        "JOBSPY_PROXIES": played.environment["WORKER_HTTP_PROXIES"],
+        "JOBSPY_CA_CERT": played.environment["WORKER_HTTP_CA_CERT"],
+        "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
+        "WORKER_POLL_SECONDS": "0.2",
+        "WORKER_POLL_IDLE_SECONDS": "1",
+        "WORKER_GRACE_SECONDS": "1",
+        "WORKER_SPOOL_DIR": str(tmp_path_factory.mktemp("spool")),
+        "WORKER_ID": "worker-1",
+        "WORKER_LOG_FORMAT": "json",
+    }
+    with psycopg.connect(shared_stack.db_url, autocommit=True) as database:
+        database.execute("update worker.settings set retry_delay = '0'")
+    command = [sys.executable, "-m", "worker", "run"]
+    with log.open("ab") as output, subprocess.Popen(command, env=environment, stderr=output) as process:
+        try:
+            with psycopg.connect(shared_stack.db_url, autocommit=True) as database:
+                until(lambda: database.execute("select 1 from worker.workers").fetchone())
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def address(shared_stack: Endpoints, log: Path) -> Iterator[str]:
+    """Address of the frontend."""
+    frontend.build(log)
+    with frontend.served(shared_stack.url, shared_stack.anon_key, log) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM, "Chromium was not found: apt-get install chromium, or set CHROMIUM to its path"
+    # The sandbox of Chromium does not work for root.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def new_device(browser: Browser, address: str) -> Iterator[NewDevice]:
+    """Opens a browser of its own at each call, for a user or for a visitor."""
+    with ExitStack() as devices:
+
+        def new(person: Person | None = None, **options: bool) -> Device:
+            device = Device(browser, address, **options)
+            devices.callback(device.close)
+            if person:
+                device.sign_in(person)
+            return device
+
+        yield new
+
+
+@pytest.fixture
+def ada(stack: Endpoints) -> Person:
+    """A user."""
+    return sign_up(stack)
+
+
+@pytest.fixture
+def grace(stack: Endpoints) -> Person:
+    """Another user."""
+    return sign_up(stack)
+
+
+@pytest.fixture
+def device(new_device: NewDevice, ada: Person) -> Device:
+    """A browser in which Ada is signed in."""
+    return new_device(ada)

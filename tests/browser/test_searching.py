@@ -1,0 +1,96 @@
+"""From the form to the end of a run."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from playwright.sync_api import expect
+
+from tests.browser import pages
+from tests.browser.device import Device
+from tests.browser.people import Person, new_term
+from tests.support.boards import PlayedSites
+
+# Notes what the progress bar and the number of results show, each time that one of them changes.
+RECORDER = """
+window.recorded = { shares: [], found: [] }
+const note = (values, value) => value !== undefined && values.at(-1) !== value && values.push(value)
+new MutationObserver(() => {
+    if (!location.pathname.startsWith('/runs/')) return
+    const bar = document.querySelector('[role=progressbar]')
+    const found = /Results \\((\\d+)\\)/.exec(document.body.innerText)
+    if (bar) note(recorded.shares, Number(bar.getAttribute('aria-valuenow')))
+    if (found) note(recorded.found, Number(found[1]))
+}).observe(document, { subtree: true, childList: true, characterData: true, attributes: true })
+"""
+
+
+def test_the_databases_message_is_shown_at_the_field_and_what_was_typed_stays(device: Device) -> None:
+    device.expects("/rpc/enqueue_search 400", r"status of 400 .*/rpc/enqueue_search")
+    page = device.page
+    pages.visit(page, "/")
+    page.get_by_label("Search term").fill("engineer")
+    country = page.get_by_label("Country", exact=True)
+    country.fill("D")
+    page.get_by_role("checkbox", name="Indeed").uncheck()
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(country).to_have_attribute("aria-invalid", "true")
+    expect(country).to_have_accessible_description(re.compile("^parameters.country must be .*2 to 40"))
+    expect(page.get_by_label("Search term")).to_have_value("engineer")
+    expect(country).to_have_value("D")
+    expect(page.get_by_role("checkbox", name="LinkedIn")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Indeed")).not_to_be_checked()
+
+    country.fill("Germany")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.wait_for_url("**/runs/*")
+
+
+def test_a_run_is_shown_live_until_it_ends(device: Device) -> None:
+    page = device.page
+    page.add_init_script(RECORDER)
+    pages.visit(page, "/")
+    term = new_term()
+    pages.search(page, term, Results_wanted="60")
+    expect(page.get_by_role("heading", level=1)).to_have_text(term)
+    expect(page.get_by_role("heading", name="Meanwhile")).to_be_visible()
+    pages.ended(page)
+    expect(pages.progress(page)).to_contain_text("fetched 120 of 120 (100 %)")
+    expect(pages.results(page)).to_have_count(50)
+
+    recorded = page.evaluate("recorded")
+    assert recorded["shares"][-1] == 100
+    assert len(recorded["shares"]) > 3
+    assert all(before < after for before, after in pairwise(recorded["shares"])), recorded
+    # Rows came while the run was running, and none of them went away.
+    assert len(recorded["found"]) > 3
+    assert all(before < after for before, after in pairwise(recorded["found"])), recorded
+
+
+def test_a_run_is_cancelled_and_keeps_what_it_has_found(device: Device, sites: PlayedSites) -> None:
+    page = device.page
+    pages.visit(page, "/")
+    pages.search(page, new_term(), Results_wanted="200")
+    expect(pages.results(page)).not_to_have_count(0)
+    with sites.silent():
+        page.get_by_role("button", name="Cancel").click()
+        pages.ended(page, "cancelled")
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+        found = pages.results(page).count()
+        assert 0 < pages.share(page) < 100
+        page.reload()
+        pages.ready(page)
+        expect(pages.status(page)).to_have_text("cancelled")
+        assert pages.results(page).count() >= found > 0
+
+
+def test_a_run_is_searched_again_as_a_run_of_its_own(device: Device, ada: Person) -> None:
+    page = device.page
+    first = ada.enqueue(new_term())
+    ada.finished(first)
+    pages.visit(page, f"/runs/{first}")
+    page.get_by_role("button", name="Search again").click()
+    page.wait_for_url(lambda url: "/runs/" in url and not url.endswith(first))
+    pages.ended(page)
+    expect(pages.progress(page)).to_contain_text("0 new")
