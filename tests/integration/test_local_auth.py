@@ -9,7 +9,7 @@ import jwt
 import psycopg
 import pytest
 from supabase import AsyncClient, AuthApiError, AuthWeakPasswordError
-from supabase_auth.types import Session
+from supabase_auth.types import Session, VerifyTokenHashParams
 
 from tests.support.stack import SignIn
 from worker.local.supabase.stack import Endpoints
@@ -309,9 +309,74 @@ async def test_a_one_time_password_by_supabase_py(sign_in: SignIn) -> None:
     assert (refused.value.status, refused.value.code) == (500, "unexpected_failure")
 
 
+async def test_a_link_signs_in_once(service: AsyncClient, sign_in: SignIn, stack: Endpoints) -> None:
+    client = await sign_in()
+    email = await email_of(client)
+    made = (await service.auth.admin.generate_link({"type": "magiclink", "email": email})).properties
+    assert made.verification_type == "magiclink"
+    assert made.action_link.startswith(f"{stack.url}/auth/v1/verify?token={made.hashed_token}&type=magiclink&")
+    used: VerifyTokenHashParams = {"type": "email", "token_hash": made.hashed_token}
+    answer = await client.auth.verify_otp(used)
+    assert answer.session is not None
+    assert answer.user is not None
+    assert answer.user.email == email
+    claims = jwt.decode(answer.session.access_token, stack.jwt_secret, algorithms=["HS256"], audience="authenticated")
+    assert claims["amr"][0]["method"] == "otp"
+    with pytest.raises(AuthApiError, match="Email link is invalid or has expired") as refused:
+        await client.auth.verify_otp(used)
+    assert (refused.value.status, refused.value.code) == (403, "otp_expired")
+
+
+async def test_a_link_expires_and_is_replaced_by_the_next_one(
+    service: AsyncClient, sign_in: SignIn, stack: Endpoints
+) -> None:
+    email = await email_of(await sign_in())
+    first, second = [
+        (await service.auth.admin.generate_link({"type": "magiclink", "email": email})).properties.hashed_token
+        for _ in range(2)
+    ]
+    assert call(stack, "POST", "/verify", json={"type": "magiclink", "token_hash": first}).status_code == 403
+    assert call(stack, "POST", "/verify", json={"type": "signup", "token_hash": second}).status_code == 403
+    with psycopg.connect(stack.db_url, autocommit=True) as connection:
+        connection.execute(
+            "update auth.users set recovery_sent_at = now() - interval '61 minutes' where email = %s", [email]
+        )
+    assert call(stack, "POST", "/verify", json={"type": "magiclink", "token_hash": second}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ({"token_hash": "a"}, "validation_failed", "Verify requires a verification type"),
+        ({"type": "email"}, "validation_failed", "Verify requires a token or a token hash"),
+        ({"type": "email", "token_hash": "a", "email": "a@b.cd"}, "validation_failed",
+         "Only the token_hash and type should be provided"),
+        ({"type": "nothing", "token_hash": "a"}, "validation_failed", "Invalid email verification type"),
+        ({"type": "email", "token": "123456", "email": "a@b.cd"}, "LOCAL",
+         "the local stack does not know codes that are typed in"),
+    ],
+)  # fmt: skip
+def test_what_is_no_link(stack: Endpoints, body: dict[str, Any], code: str, message: str) -> None:
+    response = call(stack, "POST", "/verify", json=body)
+    assert (response.status_code, response.json()) == (400, {"code": code, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"type": "invite", "email": "a@b.cd"}, "links of the type invite"),
+        ({"type": "magiclink", "email": "no@b.cd"}, "links for addresses without an account"),
+    ],
+)
+def test_links_that_the_local_stack_does_not_know(stack: Endpoints, body: dict[str, Any], message: str) -> None:
+    response = call(stack, "POST", "/admin/generate_link", token=stack.service_role_key, json=body)
+    assert response.json() == {"code": "LOCAL", "message": f"the local stack does not know {message}"}
+    assert call(stack, "POST", "/admin/generate_link", token=stack.anon_key, json=body).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/verify"), ("POST", "/resend"), ("GET", "/authorize"), ("GET", "/otp"), ("DELETE", "/user"),
+    [("GET", "/verify"), ("POST", "/resend"), ("GET", "/authorize"), ("GET", "/otp"), ("DELETE", "/user"),
      ("POST", "/factors"), ("GET", "/nothing")],
 )  # fmt: skip
 def test_what_the_local_stack_does_not_know(stack: Endpoints, method: str, path: str) -> None:

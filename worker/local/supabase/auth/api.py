@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from worker.local.supabase.auth.errors import AuthError
+from worker.local.supabase.auth.links import generate_link, use_link
 from worker.local.supabase.auth.passwords import verify_password
 from worker.local.supabase.auth.request_body import RequestBody
 from worker.local.supabase.auth.sessions import Sessions, end_sessions, session_exists
@@ -72,6 +73,8 @@ def auth_routes(pool: AsyncConnectionPool[Connection], tokens: Tokens) -> list[B
         route("/logout", POST=user.log_out),
         route("/recover", POST=public.recover),
         route("/otp", POST=public.one_time_password),
+        route("/verify", POST=public.verify),
+        route("/admin/generate_link", POST=admin.generate_link),
         route("/admin/users", GET=admin.list, POST=admin.create),
         route("/admin/users/{id:uuid}", GET=admin.get, PUT=admin.update, DELETE=admin.delete),
         Route("/health", lambda _: JSONResponse({"name": "GoTrue", "description": "Auth of a local stack"})),
@@ -137,6 +140,10 @@ class _Public:
             raise AuthError(400, "phone_provider_disabled", "Unsupported phone provider")
         raise AuthError(400, "validation_failed", "One of email or phone must be set")
 
+    async def verify(self, request: Request, connection: Connection) -> Response:
+        user = await use_link(connection, await RequestBody.read(request))
+        return JSONResponse(await self._sessions.begin(connection, user, "otp"))
+
     async def _sign_in(self, connection: Connection, body: RequestBody) -> Response:
         user = await find_user_by_email(connection, body.email)
         if user is None or not await verify_password(body.password or "", user["encrypted_password"]):
@@ -191,6 +198,11 @@ class _Admin:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
+
+    async def generate_link(self, request: Request, connection: Connection) -> Response:
+        self._require_service_role(request)
+        url = str(request.url).removesuffix("/admin/generate_link")
+        return JSONResponse(await generate_link(connection, await RequestBody.read(request), url))
 
     async def list(self, request: Request, connection: Connection) -> Response:
         self._require_service_role(request)

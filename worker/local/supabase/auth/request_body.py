@@ -24,6 +24,9 @@ class RequestBody(BaseModel):
     create_user: bool = True
     password: str | None = None
     refresh_token: str | None = None
+    type: str | None = None
+    token: str | None = None
+    token_hash: str | None = None
     data: dict[str, Any] | None = None
     app_metadata: dict[str, Any] | None = None
     user_metadata: dict[str, Any] | None = None

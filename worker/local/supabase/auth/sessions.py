@@ -53,7 +53,7 @@ class Sessions:
         Args:
             connection: Connection to the database.
             user: The user who signed in.
-            method: How the user signed in: `password` or `anonymous`.
+            method: How the user signed in: `password`, `otp` or `anonymous`.
         """
         session = required(await (await connection.execute(_INSERT_SESSION, (uuid4(), user["id"], method))).fetchone())
         user = required(await (await connection.execute(_SIGN_IN, (user["id"],))).fetchone())

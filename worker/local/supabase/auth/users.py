@@ -139,7 +139,14 @@ def required(user: DictRow | None) -> DictRow:
 
 def public_user(user: DictRow) -> dict[str, Any]:
     """Return the fields of a user that clients see, with times in ISO 8601. Times that are not set are left out."""
-    times = ("created_at", "updated_at", "last_sign_in_at", "email_confirmed_at", "confirmed_at")
+    times = (
+        "created_at",
+        "updated_at",
+        "last_sign_in_at",
+        "email_confirmed_at",
+        "confirmed_at",
+        "recovery_sent_at",
+    )
     return {
         "id": str(user["id"]),
         **{field: user[field] for field in ("aud", "role", "is_anonymous")},

@@ -57,6 +57,8 @@ create table auth.users (
     email varchar(255),
     encrypted_password varchar(255),
     email_confirmed_at timestamptz,
+    recovery_token varchar(255),
+    recovery_sent_at timestamptz,
     last_sign_in_at timestamptz,
     raw_app_meta_data jsonb,
     raw_user_meta_data jsonb,
@@ -72,6 +74,7 @@ create table auth.users (
     is_anonymous boolean not null default false
 );
 create unique index users_email_partial_key on auth.users (email) where not is_sso_user;
+create unique index recovery_token_idx on auth.users (recovery_token) where recovery_token !~ '^[0-9 ]*$';
 create index users_is_anonymous_idx on auth.users (is_anonymous);
 alter table auth.users enable row level security;
 
