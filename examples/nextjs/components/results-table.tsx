@@ -42,7 +42,7 @@ export function ResultsTable({ runId, items, sort, onSort }: Props) {
   const [open, setOpen] = useState<string | null>(null)
   return (
     <div className="relative overflow-x-auto">
-      <table className="w-full table-fixed text-left text-sm md:min-w-3xl">
+      <table className="w-full text-left text-sm md:min-w-3xl md:table-fixed">
         <caption className="sr-only">What the search has found</caption>
         <thead>
           {table.getHeaderGroups().map((group) => (
