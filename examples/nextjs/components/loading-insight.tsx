@@ -43,6 +43,7 @@ export function LoadingInsight({ runId, found, hasEnded, initial }: Props) {
 }
 
 const MAX_SITES = 3
+const MIN_PAID = 4
 
 function factsOf({ sites, pay, work_modes, organizations, skills }: Insights, hasEnded: boolean): string[] {
   const facts = (hasEnded ? [] : sites.slice(0, MAX_SITES)).map(({ site, usual_seconds }) =>
@@ -50,7 +51,7 @@ function factsOf({ sites, pay, work_modes, organizations, skills }: Insights, ha
   )
   const often = organizations.filter(({ items }) => items > 1)
   if (often.length) facts.push(`Most offers: ${often.slice(0, 3).map(({ organization, items }) => `${organization} (${items})`).join(', ')}.`)
-  for (const { currency, low, high, items } of pay.slice(0, 1)) {
+  for (const { currency, low, high, items } of pay.slice(0, 1).filter(({ items }) => items >= MIN_PAID)) {
     facts.push(`Half of the ${items} offers with pay are between ${Math.round(low).toLocaleString('en-GB')} and ${Math.round(high).toLocaleString('en-GB')} ${currency} a year.`)
   }
   const modes = Object.entries(work_modes).filter(([, count]) => count)

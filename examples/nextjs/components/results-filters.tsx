@@ -36,7 +36,7 @@ export function ResultsFilters({ query: { filters, sort }, sites, onChange }: Pr
         <option value="hybrid">Hybrid</option>
         <option value="onsite">On site</option>
       </Select>
-      <Select aria-label="Sort" value={sort} onChange={(event) => onChange({ sort: event.target.value })} className="w-36">
+      <Select aria-label="Sort" value={sort} onChange={(event) => onChange({ sort: event.target.value })} className="w-48">
         <option value="found">As found</option>
         <option value="posted">Newest first</option>
         <option value="pay">Highest pay first</option>
