@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import psycopg
@@ -28,6 +28,7 @@ LATENCY_MS = 150
 """So long that a run changes several times before it ends."""
 
 NewDevice = Callable[..., Device]
+Serve = Callable[[str], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +82,16 @@ def worker(
 
 
 @pytest.fixture(scope="session")
-def address(shared_stack: Endpoints, log: Path) -> Iterator[str]:
-    """Address of the frontend."""
+def serve(shared_stack: Endpoints, log: Path) -> Serve:
+    """Serves the frontend, which is built once: a second build would take the files of the first one away."""
     frontend.build(log)
-    with frontend.served(shared_stack.url, shared_stack.anon_key, log) as served:
+    return lambda supabase_url: frontend.served(supabase_url, shared_stack.anon_key, log)
+
+
+@pytest.fixture(scope="session")
+def address(serve: Serve, shared_stack: Endpoints) -> Iterator[str]:
+    """Address of the frontend."""
+    with serve(shared_stack.url) as served:
         yield served
 
 

@@ -89,7 +89,19 @@ def new_term() -> str:
 
 def sign_up(stack: Endpoints) -> Person:
     """Make a new user."""
+    return _person(stack, "signup", new_email())
+
+
+def sign_up_admin(stack: Endpoints) -> Person:
+    """Make a new user who is an admin."""
     email = new_email()
+    body = {"email": email, "password": PASSWORD, "email_confirm": True, "app_metadata": {"role": "admin"}}
+    headers = {"apikey": stack.service_role_key, "Authorization": f"Bearer {stack.service_role_key}"}
+    httpx.post(f"{stack.url}/auth/v1/admin/users", json=body, headers=headers, timeout=30).raise_for_status()
+    return _person(stack, "token?grant_type=password", email)
+
+
+def _person(stack: Endpoints, endpoint: str, email: str) -> Person:
     body = {"email": email, "password": PASSWORD}
-    answer = httpx.post(f"{stack.url}/auth/v1/signup", json=body, headers={"apikey": stack.anon_key}, timeout=30)
+    answer = httpx.post(f"{stack.url}/auth/v1/{endpoint}", json=body, headers={"apikey": stack.anon_key}, timeout=30)
     return Person(stack, answer.raise_for_status().json(), email)

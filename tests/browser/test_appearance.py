@@ -11,12 +11,14 @@ from playwright.sync_api import Page, expect
 from tests.browser import pages
 from tests.browser.appearance import SHIFTS, scrolls_sideways, serious_findings, take_picture
 from tests.browser.conftest import NewDevice
-from tests.browser.people import Person, new_term, sign_up
+from tests.browser.people import Person, new_term, sign_up_admin
 from tests.support.boards import PlayedSites
 from worker.local.supabase.stack import Endpoints
 
 MAX_SHIFT = 0.1
 """Above, people notice it: https://web.dev/articles/cls."""
+
+MIN_TITLE_WIDTH = 200
 
 LOOKS = {
     "desktop": {},
@@ -28,7 +30,7 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """A user with everything that a page can show.
+    """An admin with everything that a page can show.
 
     Attributes:
         person: The user.
@@ -43,7 +45,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(shared_stack: Endpoints, played: PlayedSites) -> Scene:
-    person = sign_up(shared_stack)
+    person = sign_up_admin(shared_stack)
     run_id = person.enqueue("data engineer", results_wanted=40)
     played.fail("glassdoor", "blocked")
     failed_id = person.enqueue("manager", sites=["indeed", "glassdoor"])
@@ -72,6 +74,10 @@ def run(page: Page, scene: Scene) -> None:
     pages.visit(page, f"/runs/{scene.run_id}")
     pages.results(page).first.get_by_role("button").click()
     expect(page.get_by_role("region", name="Description").get_by_role("paragraph").first).to_be_visible()
+    # Also on a phone, a title is not one word below the other.
+    title = pages.results(page).first.get_by_role("cell").first.bounding_box()
+    assert title is not None
+    assert title["width"] > MIN_TITLE_WIDTH
 
 
 def failed(page: Page, scene: Scene) -> None:
@@ -89,6 +95,12 @@ def missing(page: Page, _: Scene) -> None:
     expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
 
 
+def admin(page: Page, _: Scene) -> None:
+    pages.visit(page, "/admin")
+    page.get_by_text("manager").first.click()
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+
+
 PAGES: dict[str, Callable[[Page, Scene], None]] = {
     "form": form,
     "saved": saved,
@@ -96,6 +108,7 @@ PAGES: dict[str, Callable[[Page, Scene], None]] = {
     "run-partial": failed,
     "history": history,
     "not-found": missing,
+    "admin": admin,
 }
 
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from tests.browser import pages
-from tests.browser.conftest import NewDevice
+from tests.browser.conftest import NewDevice, Serve
 from tests.browser.device import Device
 from tests.browser.link import Link
 from tests.browser.people import COOKIE, Person, new_term
 from tests.support.boards import PlayedSites
-from tools import frontend
 from worker.local.supabase.stack import Endpoints
 from worker.local.supabase.tokens import Tokens
 
@@ -99,10 +97,9 @@ def link(shared_stack: Endpoints) -> Iterator[Link]:
 
 
 @pytest.fixture(scope="module")
-def address_behind_link(link: Link, shared_stack: Endpoints, log: Path) -> Iterator[str]:
+def address_behind_link(link: Link, serve: Serve) -> Iterator[str]:
     """Address of a frontend whose server and browsers reach Supabase through the link."""
-    frontend.build(log)
-    with frontend.served(link.url, shared_stack.anon_key, log) as served:
+    with serve(link.url) as served:
         yield served
 
 

@@ -47,24 +47,27 @@ def test_the_databases_message_is_shown_at_the_field_and_what_was_typed_stays(de
     page.wait_for_url("**/runs/*")
 
 
-def test_a_run_is_shown_live_until_it_ends(device: Device) -> None:
+def test_a_run_is_shown_live_until_it_ends(device: Device, sites: PlayedSites) -> None:
     page = device.page
     page.add_init_script(RECORDER)
     pages.visit(page, "/")
     term = new_term()
     pages.search(page, term, Results_wanted="60")
     expect(page.get_by_role("heading", level=1)).to_have_text(term)
-    expect(page.get_by_role("heading", name="Meanwhile")).to_be_visible()
+    expect(pages.results(page)).not_to_have_count(0)
+    with sites.silent():
+        expect(page.get_by_role("heading", name="Meanwhile")).to_be_visible()
+        expect(pages.status(page)).to_have_text("running")
     pages.ended(page)
     expect(pages.progress(page)).to_contain_text("fetched 120 of 120 (100 %)")
     expect(pages.results(page)).to_have_count(50)
 
     recorded = page.evaluate("recorded")
     assert recorded["shares"][-1] == 100
-    assert len(recorded["shares"]) > 3
+    assert any(0 < share < 100 for share in recorded["shares"])
     assert all(before < after for before, after in pairwise(recorded["shares"])), recorded
     # Rows came while the run was running, and none of them went away.
-    assert len(recorded["found"]) > 3
+    assert len([found for found in recorded["found"] if found]) > 1
     assert all(before < after for before, after in pairwise(recorded["found"])), recorded
 
 
