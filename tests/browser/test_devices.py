@@ -80,11 +80,10 @@ def test_both_devices_see_the_same_run_move_and_end(new_device: NewDevice, ada: 
 
 def test_two_searches_at_once_are_both_found_and_both_end(device: Device, sites: PlayedSites) -> None:
     page, terms = device.page, [new_term(), new_term()]
-    for term in terms:
-        pages.visit(page, "/")
-        pages.search(page, term, Results_wanted="40")
-    expect(pages.results(page)).not_to_have_count(0)
     with sites.silent():
+        for term in terms:
+            pages.visit(page, "/")
+            pages.search(page, term, Results_wanted="40")
         pages.visit(page, "/")
         for term in terms:
             expect(pages.entry(page, term)).to_be_visible()

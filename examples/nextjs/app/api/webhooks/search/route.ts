@@ -24,7 +24,7 @@ export async function POST(request: Request): Promise<Response> {
   const message = verified(body, headers)
   if (!message) return answer(401, 'The signature is wrong.')
   try {
-    if (isNewItems(message)) await announce(message, headers['webhook-id']!, new URL(request.url).origin)
+    if (isNewItems(message)) await announce(message, headers['webhook-id']!)
     return answer(200, 'Accepted.')
   } catch (error) {
     // Any other status than 2xx: the message is sent again later.
@@ -50,7 +50,7 @@ function isNewItems(message: Message): message is NewItems {
   return message.type === 'search.new_items'
 }
 
-async function announce({ data }: NewItems, id: string, origin: string): Promise<void> {
+async function announce({ data }: NewItems, id: string): Promise<void> {
   const url = process.env.SUPABASE_URL ?? process.env.NEXT_PUBLIC_SUPABASE_URL
   const key = process.env.SUPABASE_SERVICE_ROLE_KEY ?? process.env.SUPABASE_SECRET_KEY
   if (!url || !key) throw new Error('SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY must be set.')
@@ -62,7 +62,15 @@ async function announce({ data }: NewItems, id: string, origin: string): Promise
   const saved = await client.from('saved_searches').select('name').eq('id', data.saved_search_id ?? data.run_id).abortSignal(AbortSignal.timeout(REQUEST_MS)).maybeSingle()
   const name = saved.data?.name ?? 'your search'
   const count = data.new_items === 1 ? '1 new result' : `${data.new_items} new results`
-  await sendEmail({ to: email, subject: `${count}: ${name}`, text: `${name} has found ${count}.\n\n${origin}/runs/${data.run_id}?new=true\n` }, id)
+  await sendEmail({ to: email, subject: `${count}: ${name}`, text: `${name} has found ${count}.\n\n${siteUrl()}/runs/${data.run_id}?new=true\n` }, id)
+}
+
+/** Where the app is for its users. The address of the request is not it: behind a proxy, the server has another name. */
+function siteUrl(): string {
+  const { SITE_URL, VERCEL_PROJECT_PRODUCTION_URL } = process.env
+  const url = SITE_URL ?? (VERCEL_PROJECT_PRODUCTION_URL && `https://${VERCEL_PROJECT_PRODUCTION_URL}`)
+  if (!url) throw new Error('SITE_URL must be set.')
+  return url.replace(/\/$/, '')
 }
 
 function answer(status: number, text: string): Response {
