@@ -47,7 +47,7 @@ const MIN_PAID = 4
 
 function factsOf({ sites, pay, work_modes, organizations, skills }: Insights, hasEnded: boolean): string[] {
   const facts = (hasEnded ? [] : sites.slice(0, MAX_SITES)).map(({ site, usual_seconds }) =>
-    usual_seconds === null ? `${site} is being searched.` : `${site} usually takes ${durationInWords(usual_seconds * 1000)}.`,
+    usual_seconds === null ? `${site} is being searched.` : `${site} usually takes ${durationInWords(Math.max(1, usual_seconds) * 1000)}.`,
   )
   const often = organizations.filter(({ items }) => items > 1)
   if (often.length) facts.push(`Most offers: ${often.slice(0, 3).map(({ organization, items }) => `${organization} (${items})`).join(', ')}.`)
