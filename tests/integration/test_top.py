@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -53,6 +54,13 @@ def shown(terminal: int, pattern: str) -> str:
     return text
 
 
+def read_to_the_end(terminal: int) -> None:
+    """Read from a terminal until its process has closed it: a process that writes to it waits for a reader."""
+    with suppress(OSError):  # EIO
+        while os.read(terminal, 65536):
+            pass
+
+
 async def test_top_shows_queue_runs_and_workers(
     environment: dict[str, str], sign_in: SignIn, service: AsyncClient, kind: str
 ) -> None:
@@ -92,6 +100,7 @@ async def test_on_a_terminal_top_follows_until_it_is_interrupted(
         await claim(service, kind)
         shown(terminal, run["id"])
         process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(read_to_the_end, terminal)
         assert process.wait(timeout=30) == EXIT_INTERRUPTED
 
 
