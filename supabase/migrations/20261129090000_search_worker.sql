@@ -5161,6 +5161,21 @@ comment on function worker.cancel_run is
 create trigger cancel_run before update of cancel_requested_at on public.search_runs
     for each row execute function worker.cancel_run();
 
+create function worker.lock_own_runs() returns trigger
+language plpgsql set search_path = '' as $$
+begin
+    -- Two statements that change several runs lock them in different orders, and would wait for each other.
+    if auth.uid() is not null then
+        perform pg_advisory_xact_lock(hashtextextended('worker.lock_own_runs ' || auth.uid(), 0));
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.lock_own_runs is 'Lets the cancellations and deletions of a user follow each other.';
+
+create trigger lock_own_runs before update of cancel_requested_at or delete on public.search_runs
+    for each statement execute function worker.lock_own_runs();
+
 -- runs/final_status
 -- What ends with a run? A final status never changes. It ends the lease and all waits for sites.
 -- Calls: kernel/clock.

@@ -13,7 +13,7 @@ import pytest
 from postgrest.exceptions import APIError
 from supabase import AsyncClient
 
-from tests.support.database import Configure, Connection, answer_after, rows
+from tests.support.database import Configure, Connect, Connection, answer_after, rows, signed_in, wait_until_blocked
 from tests.support.queue import (
     SITES,
     Refusal,
@@ -1140,6 +1140,28 @@ async def test_nothing_breaks_whatever_happens_at_once(
     assert await rows(database, BROKEN, {"kind": kind}) == []
 
 
+async def test_two_cancellations_of_several_runs_in_another_order_follow_each_other(
+    ada: AsyncClient, database: Connection, connect_database: Connect, kind: str
+) -> None:
+    one, other = [(await insert_run(ada, kind, term))["id"] for term in ("one", "other")]
+    first, second = [await signed_in(ada, connect_database) for _ in range(2)]
+    async with first.transaction():
+        await first.execute(CANCELLATION, [one])
+
+        async def cancel_both() -> None:
+            async with second.transaction():
+                for run in (other, one):
+                    await second.execute(CANCELLATION, [run])
+
+        cancelling = asyncio.create_task(cancel_both())
+        await wait_until_blocked(database, first)
+        await first.execute(CANCELLATION, [other])
+    await cancelling
+    assert set(await rows(database, RUNS_OF, {"kind": kind})) == {("cancelled",)}
+
+
+CANCELLATION: LiteralString = "update public.search_runs set cancel_requested_at = now() where id = %s"
+RUNS_OF: LiteralString = "select status::text from public.search_runs where kind = %(kind)s"
 UNFINISHED: LiteralString = "select from public.search_runs where kind = %(kind)s and completed_at is null"
 # As a site that may not be asked at once: nobody else waits for this bucket.
 WAIT: LiteralString = """
