@@ -24,7 +24,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 from supabase import AsyncClient
@@ -33,6 +35,7 @@ from tools.processes import ready, running
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.client import open_client
 from worker.database.user import FINAL_STATUSES
+from worker.local.loopback import free_port
 
 TERMS = [f"{level} {job}" for level in ("junior", "senior", "lead", "staff") for job in (
     "engineer", "designer", "manager", "nurse", "teacher", "driver", "analyst", "writer", "cook", "welder",
@@ -69,12 +72,14 @@ class Measured:
         requests: Number of requests by kind.
         statuses: Number of runs by their final status.
         errors: Number of errors by kind.
+        calls: Number of calls of the workers by function.
     """
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
 
     async def timed(self, kind: str, request: Awaitable[T]) -> T | None:
         """Await a request and note its duration. Return None if it failed."""
@@ -203,7 +208,11 @@ async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> 
         }
         console.print(f"Signing in {users} users.")
         busy = await resources.enter_async_context(signed_in(stack, users, measured))
-        processes = [await start("worker", "run", WORKER_ID=f"worker-{n}", **environment) for n in range(workers)]
+        ports = [free_port() for _ in range(workers)]
+        processes = [
+            await start("worker", "run", WORKER_ID=f"worker-{port}", WORKER_HTTP_PORT=str(port), **environment)
+            for port in ports
+        ]
 
         console.print(f"{users} users search for {seconds:g} s, {workers} workers.")
         roots = {"local stack": [stack_process.pid], "boards": [boards_process.pid], "users": [os.getpid()]}
@@ -214,6 +223,7 @@ async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> 
         await asyncio.gather(*(user.search_until(deadline) for user in busy))
         elapsed = time.monotonic() - started
         after = cpu_seconds(roots)
+        measured.calls = await calls_of_workers(ports)
     print_figures(measured, elapsed, {part: after[part] - before[part] for part in after})
 
 
@@ -250,6 +260,19 @@ async def signed_in(stack: dict[str, str], count: int, measured: Measured) -> As
             await asyncio.gather(*watching, return_exceptions=True)
 
 
+async def calls_of_workers(ports: Sequence[int]) -> Counter[str]:
+    """Return how often the workers have called each function, from their metrics."""
+    calls: Counter[str] = Counter()
+    async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
+        for port in ports:
+            metrics = (await http.get(f"http://127.0.0.1:{port}/metrics")).raise_for_status().text
+            for family in text_string_to_metric_families(metrics):
+                for sample in family.samples:
+                    if sample.name == "search_worker_rpc_duration_seconds_count":
+                        calls[sample.labels["function"]] += int(sample.value)
+    return calls
+
+
 def cpu_seconds(roots: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """Return the processor time that each part has used; that of the database apart from the stack that started it."""
     used = dict.fromkeys(["database", *roots], 0.0)
@@ -282,6 +305,7 @@ def print_figures(measured: Measured, elapsed: float, cpu: Mapping[str, float]) 
         )
     console.print(table)
     console.print("Requests: " + ", ".join(f"{count:,} {kind}" for kind, count in measured.requests.items()))
+    console.print("Calls of workers: " + ", ".join(f"{n:,} {function}" for function, n in measured.calls.most_common()))
     console.print("Runs: " + ", ".join(f"{count:,} {status}" for status, count in measured.statuses.most_common()))
     used = ", ".join(f"{part} {seconds / elapsed:.0%}" for part, seconds in cpu.items())
     console.print(f"Processor time, of one core, for {elapsed:.0f} s: {used}")
