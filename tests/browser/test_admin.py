@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -49,3 +50,26 @@ def test_others_are_not_shown_that_there_is_such_a_page(device: Device) -> None:
     expect(page.get_by_role("link", name="Admin")).to_have_count(0)
     page.goto("/admin")
     expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+
+
+def test_an_admin_sends_a_dead_message_again(new_device: NewDevice, admin: Person, stack: Endpoints) -> None:
+    with psycopg.connect(stack.db_url, autocommit=True) as database:
+        database.execute("select public.worker_add_webhook('crm', 'https://example.com/hooks', '{run.failed}')")
+        database.execute(
+            "insert into worker.webhook_messages (endpoint, event, payload, error, created_at)"
+            " values ('crm', 'run.failed', '{}', 'It answered 500.', worker.now())"
+        )
+        try:
+            page = new_device(admin).page
+            pages.visit(page, "/admin")
+            dead = page.get_by_role("table", name="Messages that could not be delivered")
+            expect(dead).to_contain_text("It answered 500.")
+            dead.get_by_role("button", name="Send again").click()
+            expect(page.get_by_role("status").filter(has_text="1 message is sent again.")).to_be_visible()
+            expect(dead).to_have_count(0)
+            (is_due,) = database.execute(
+                "select due_at is not null from worker.webhook_messages where endpoint = 'crm'"
+            ).fetchall()
+            assert is_due == (True,)
+        finally:
+            database.execute("select public.worker_remove_webhook('crm')")
