@@ -1,4 +1,4 @@
-"""Runs are counted once each, as what their rows say, however late they appear and whoever counts or deletes them."""
+"""Runs are counted once each, as their rows say, however late they appear and however many workers count them."""
 
 from __future__ import annotations
 
