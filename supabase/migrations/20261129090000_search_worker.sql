@@ -5162,7 +5162,7 @@ create trigger cancel_run before update of cancel_requested_at on public.search_
     for each row execute function worker.cancel_run();
 
 create function worker.lock_own_runs() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql security definer set search_path = '' as $$
 begin
     -- Two statements that change several runs lock them in different orders, and would wait for each other.
     if auth.uid() is not null then
