@@ -604,7 +604,7 @@ isOneToOne: true
             }[]
                            },
 "worker_claim_runs":
-{ Args: { "about"?: Json,"claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"slots": number,"worker_id": string }; Returns: {
+{ Args: { "about"?: Json,"claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"limits"?: Json,"slots": number,"worker_id": string }; Returns: {
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
                            },
@@ -631,11 +631,8 @@ isOneToOne: true
 "worker_finish_near_duplicates":
 { Args: { "claimed_until": string,"item_ids": (string)[] }; Returns: number
                            },
-"worker_finish_run":
-{ Args: { "lease_token": string,"run_id": string }; Returns: Json
-                           },
-"worker_finish_site":
-{ Args: { "account"?: string,"error_code"?: string,"error_message"?: string,"lease_token": string,"retry_after_seconds"?: number,"retryable"?: boolean,"run_id": string,"site": string }; Returns: undefined
+"worker_finish_sites":
+{ Args: { "finished": Json }; Returns: Json
                            },
 "worker_fire_schedules":
 { Args: { "batch"?: number }; Returns: Json

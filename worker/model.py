@@ -104,6 +104,10 @@ class SiteLimits:
         return max(pace, self.min_delay_seconds or 0.0)
 
 
+LimitsBySite: TypeAlias = Mapping[str, Mapping[str, Mapping[str, SiteLimits]]]
+"""The limits of sites, by kind, site and bucket."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """What a site reports of its limits.
@@ -277,6 +281,7 @@ class RunSite:
 
     Attributes:
         attempt: Attempt of the run to search the site, from 1.
+        is_started: Whether the claim of the run has started its search.
         account: The account to search through, if the user has one.
         cursor: The cursor of the last saved page; None: start with the first page.
         next_page: Number of the next page.
@@ -285,6 +290,7 @@ class RunSite:
 
     site: str
     attempt: int
+    is_started: bool = False
     account: str | None = None
     cursor: Json = None
     next_page: int = 1

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import LiteralString
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, make_page
@@ -66,8 +67,8 @@ async def _searched_run(database: Connection, results: int) -> tuple[str, str]:
             "select public.worker_save_page(%s, %s, %s, 1, %s, %s, %s, '[]', '{\"step\": \"searching\"}')",
             [run_id, lease_token, SITE, page.number, json.dumps(page.raw), json.dumps(page.items)],
         )
-    await database.execute("select public.worker_finish_site(%s, %s, %s)", [run_id, lease_token, SITE])
-    await database.execute("select public.worker_finish_run(%s, %s)", [run_id, lease_token])
+    end = {"run_id": str(run_id), "lease_token": str(lease_token), "site": SITE, "ends_run": True}
+    await database.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])
     row = await (
         await database.execute("select id::text, user_id::text from public.search_runs where id = %s", [run_id])
     ).fetchone()

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 from uuid import uuid4
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from rich.console import Console
 from rich.table import Table
 
@@ -114,8 +115,8 @@ async def search(database: Connection, users: int, searches: int) -> None:
         claimed = await (await database.execute(_CLAIM, [[KIND], BATCH, uuid4()])).fetchall()
         for lease in claimed:
             await database.execute("select public.worker_start_site(%s, %s, 'indeed', 1)", lease)
-            await database.execute("select public.worker_finish_site(%s, %s, 'indeed')", lease)
-            await database.execute("select public.worker_finish_run(%s, %s)", lease)
+            end = {"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "indeed", "ends_run": True}
+            await database.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])
         searched += len(claimed)
     wal = await wal_bytes(database) - wal
     console.print(

@@ -1750,25 +1750,58 @@ comment on function worker.settled_at_once is
     'before, 1,000 things and 50 runs take 0.7 s.';
 
 -- kernel/lease
--- May this worker still write to the run? Only with the token of the current lease. The lock order is: the run, then
--- its lease.
+-- May this worker still write to the run? Only with the token of the current lease. The lock order is: the runs in the
+-- order of their ids, then their leases.
 -- Calls: nothing.
+
+create function worker.lock_leases(run_ids uuid[], lease_tokens uuid[]) returns table (run_id uuid, state text)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    free uuid[] := run_ids;
+begin
+    -- The runs before their leases, as everywhere: two orders could deadlock.
+    if cardinality(run_ids) = 1 then
+        perform from public.search_runs as run where run.id = run_ids[1] for no key update;
+    else
+        free := array(
+            select run.id from public.search_runs as run where run.id = any (run_ids)
+            order by run.id
+            for no key update skip locked);
+    end if;
+    return query
+    with asked as materialized (
+        select given.* from unnest(run_ids, lease_tokens) as given (run_id, lease_token)
+    ), held as materialized (
+        select lease.run_id
+        from worker.leases as lease
+        join asked on asked.run_id = lease.run_id and asked.lease_token = lease.token
+        where lease.run_id = any (free)
+        order by lease.run_id
+        for update of lease
+    )
+    select asked.run_id, case when held.run_id is not null then 'held'
+                              when run.id <> all (free) then 'busy'
+                              when run.status = 'cancelled' then 'cancelled'
+                              else 'lease_lost' end
+    from asked
+    left join held on held.run_id = asked.run_id
+    left join public.search_runs as run on run.id = asked.run_id;
+end;
+$$;
+comment on function worker.lock_leases is
+    'Locks runs and their leases until the transaction ends. Returns the state of each: held, lease_lost, cancelled, or '
+    'busy if another transaction has locked it. Waits for a single run alone, so that no run waits for those of others.';
 
 create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
+declare
+    state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
 begin
-    -- The run before its lease, as everywhere: two orders could deadlock.
-    perform from public.search_runs as run where run.id = lock_lease.run_id for no key update;
-    perform from worker.leases as lease
-    where lease.run_id = lock_lease.run_id and lease.token = lock_lease.lease_token
-    for update;
-    if not found then
+    if state <> 'held' then
         raise sqlstate 'PT409' using
-            message = coalesce(
-                (select 'cancelled' from public.search_runs as run
-                 where run.id = lock_lease.run_id and run.status = 'cancelled'),
-                'lease_lost'),
-            detail = format('The token is not the one that run %s is leased with.', lock_lease.run_id),
+            message = state,
+            detail = format('The token is not the one that run %s is leased with.', run_id),
             hint = 'Stop working on this run.';
     end if;
 end;
@@ -3634,8 +3667,10 @@ comment on function public.worker_set_account is
 -- Calls: kernel/clock.
 
 create function worker.rank_sites(run_id uuid, seed uuid) returns table (site text, rank integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select unfinished.site, row_number() over (
         order by
             unfinished.is_fallback,
@@ -3660,6 +3695,7 @@ begin atomic
     ) as chance
     where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
 end;
+$$;
 comment on function worker.rank_sites is
     'Returns the unfinished sites of a run, the best first: no fallbacks, not paused, then by recent success, '
     'then by speed; unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';
@@ -3866,17 +3902,18 @@ create trigger breaker_closed after update of paused_until on worker.site_health
 -- How long does a run wait for a site? Until it is due, and at most max_site_wait in total. Then the site fails.
 -- Calls: kernel/clock, sites/queue.
 
-create function worker.release_search_slot(run_id uuid, site text, account text) returns void
-language sql volatile set search_path = ''
-begin atomic
+create function worker.release_search_slots(run_ids uuid[], site text, account text) returns void
+language plpgsql set search_path = '' as $$
+begin
     update worker.site_health as health set prober_run_id = null
-    where health.prober_run_id = release_search_slot.run_id
-      and health.site = release_search_slot.site and health.account = release_search_slot.account;
+    where health.prober_run_id = any (run_ids)
+      and health.site = release_search_slots.site and health.account = release_search_slots.account;
 
     delete from worker.site_searches as search
-    where search.run_id = release_search_slot.run_id and search.site = release_search_slot.site;
+    where search.run_id = any (run_ids) and search.site = release_search_slots.site;
 end;
-comment on function worker.release_search_slot is 'Releases a run''s slot and probe at a site.';
+$$;
+comment on function worker.release_search_slots is 'Releases the slots and the probe of runs at a site.';
 
 create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
@@ -3894,7 +3931,7 @@ begin
         due_at := least(due_at, now + left_to_wait);
     end if;
     waited := waiting.waited + greatest(due_at - now, '0');
-    perform worker.release_search_slot(defer_site.run_id, defer_site.site, defer_site.account);
+    perform worker.release_search_slots(array[defer_site.run_id], defer_site.site, defer_site.account);
     insert into worker.site_waits as wait (
         run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
     values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,
@@ -4103,7 +4140,7 @@ comment on function worker.after_failure is
     'the probe fails, and stays open as long as the site asks for.';
 
 create function worker.record_site_outcome(
-    run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
+    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
@@ -4115,6 +4152,8 @@ declare
     counted integer;
     is_counted boolean := false;
     may_reopen boolean := false;
+    -- In a moving average in which the last search counts for a fifth.
+    weight double precision := 1 - 0.8 ^ cardinality(run_ids);
 begin
     if record_site_outcome.error_code is null then
         health := worker.after_success(health);
@@ -4122,14 +4161,14 @@ begin
     -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
     elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
         record_site_outcome.retry_after_seconds > 0
-        or worker.is_site_failure(record_site_outcome.run_id, record_site_outcome.site, record_site_outcome.error_code)
+        or worker.is_site_failure(run_ids[1], record_site_outcome.site, record_site_outcome.error_code)
     ) then
         select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted, may_reopen
-            from worker.count_failure(health.site, health.account, record_site_outcome.run_id, rule) as failure;
+            from worker.count_failure(health.site, health.account, run_ids[1], rule) as failure;
         end if;
-        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted, may_reopen,
+        health := worker.after_failure(health, run_ids[1], rule, counted, is_counted, may_reopen,
                                        record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
@@ -4140,29 +4179,29 @@ begin
         prober_run_id = health.prober_run_id, updated_at = worker.now(),
         success_rate = case
             when record_site_outcome.error_code is null
-                then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
-            when is_counted then coalesce(known.success_rate * 0.8, 0)
+                then coalesce(known.success_rate + weight * (1 - known.success_rate), 1)
+            when is_counted then coalesce(known.success_rate * (1 - weight), 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
+        response_ms = coalesce(known.response_ms + weight * (record_site_outcome.response_ms - known.response_ms),
                                record_site_outcome.response_ms, known.response_ms),
-        search_seconds = coalesce(known.search_seconds + 0.2 * (search.seconds - known.search_seconds),
+        search_seconds = coalesce(known.search_seconds + weight * (search.seconds - known.search_seconds),
                                   search.seconds, known.search_seconds)
     from (
-        select max(extract(epoch from worker.now() - searched.started_at)) as seconds
+        select avg(extract(epoch from worker.now() - searched.started_at)) as seconds
         from public.search_run_sites as searched
-        where searched.run_id = record_site_outcome.run_id and searched.site = record_site_outcome.site
+        where searched.run_id = any (run_ids) and searched.site = record_site_outcome.site
           and record_site_outcome.error_code is null and searched.started_at <= worker.now()
     ) as search
     where known.site = health.site and known.account = health.account;
 
     delete from worker.site_waits as wait
-    where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
-    perform worker.release_search_slot(record_site_outcome.run_id, record_site_outcome.site, health.account);
+    where wait.run_id = any (run_ids) and wait.site = record_site_outcome.site;
+    perform worker.release_search_slots(run_ids, record_site_outcome.site, health.account);
 end;
 $$;
 comment on function worker.record_site_outcome is
-    'Records how a search of a site ended, for the breaker and the order of sites, and releases its slot. It must '
-    'come last in a transaction, because all users share the rows that it locks.';
+    'Records how a search of a site ended, or that several succeeded, for the breaker and the order of sites, and '
+    'releases the slots. It must come last in a transaction, because all users share the rows that it locks.';
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''
@@ -4362,6 +4401,7 @@ comment on function worker.min_delay is 'Returns the least time between two requ
 
 -- sites/admission
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
+-- Most sites have no such limit and are not paused: they admit all runs, and no run locks anything.
 -- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
 
 create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
@@ -4459,6 +4499,25 @@ comment on function worker.admit_site is
     'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
     'limits that the source declares, by bucket. Idempotent: a second call takes no second slot.';
+
+create function worker.admits_all(site text, limits jsonb) returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+    allowed worker.bucket_limits;
+begin
+    allowed := worker.effective_limits(site, limits);
+    return allowed.searches is null and allowed.searches_per_account is null
+       and not exists (select from worker.site_health as health
+                       where health.site = admits_all.site and health.paused_until is not null)
+       and not exists (select from worker.site_failures as failed
+                       where failed.site = admits_all.site and failed.pause is not null);
+exception when invalid_parameter_value then
+    return false;  -- worker.admit_site says why
+end;
+$$;
+comment on function worker.admits_all is
+    'Returns whether a site may be searched for all runs, through all accounts: it is not paused, and the number of '
+    'concurrent searches has no limit. limits are those that the source declares for the site''s own bucket.';
 
 -- sites/buckets
 -- How much of a site's requests is used? Each bucket is counted under a lock. Its quota starts again at the reset.
@@ -5048,20 +5107,22 @@ language plpgsql stable set search_path = '' as $$
 begin
     return (
         select jsonb_build_object(
-            'site', site.site, 'attempt', site.attempts + 1, 'account', worker.account_of(site.run_id, site.site),
+            'site', site.site, 'attempt', site.attempts + case site.status when 'running' then 0 else 1 end,
+            'is_started', site.status = 'running', 'account', worker.account_of(site.run_id, site.site),
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
         -- Only for sites that have been searched before, which few claims have.
         left join lateral (
-            select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
+            select known.* from worker.resume_point(site.run_id, site.site) as known
+            where site.attempts > 0 and site.status <> 'running'
         ) as point on true
     );
 end;
 $$;
 comment on function worker.site_to_search is
-    'Returns how the next search of an unfinished site starts: {site, attempt, account, cursor, next_page, '
-    'is_fetched}.';
+    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, account, cursor, next_page, '
+    'is_fetched}. If is_started, the claim has started its first search.';
 
 -- runs/release
 -- What happens to the runs of a worker that stops? They go back to their old place in the queue. The attempt does not
@@ -5425,116 +5486,140 @@ comment on function worker.fallbacks_to_search is
 
 -- runs/finish
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
--- while sites wait, or retried while attempts are left. Fallback sites that are needed are searched first.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer, runs/fallback.
+-- while sites wait, or retried while attempts are left.
+-- Calls: kernel/clock, kernel/run_sites, webhooks/messages, runs/retry, runs/defer.
 
-create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
+create type worker.run_end as (run_id uuid, status public.run_status, error_code text, event_data jsonb);
+
+create function worker.finish_runs(ends worker.run_end[]) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish_run.status, error_code = finish_run.error_code,
+    set status = given.status, error_code = given.error_code,
         error_message = (select known.error_message from worker.site_errors(run.id) as known),
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
-    where run.id = finish_run.run_id;
+    from unnest(ends) as given
+    where run.id = given.run_id;
     insert into public.run_events (run_id, event, data, created_at)
-    values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
-    perform worker.announce_ended_runs(array[finish_run.run_id]);
+    select given.run_id, 'finished', given.event_data || jsonb_build_object('status', given.status), worker.now()
+    from unnest(ends) as given;
+    perform worker.announce_ended_runs(array(select given.run_id from unnest(ends) as given));
 end;
 $$;
-comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
+comment on function worker.finish_runs is 'Gives runs their final status, with the sentences of the sites that failed.';
 
 create function worker.site_outcomes(
     run_id uuid, out all_finished boolean, out all_completed boolean, out any_completed boolean,
     out any_retryable boolean
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select bool_and(site.completed_at is not null),
            bool_and(site.all_completed),
            bool_or(site.status in ('completed', 'partial')),
            bool_or(site.retryable and not site.all_completed)
+    into all_finished, all_completed, any_completed, any_retryable
     from (
         select known.*, bool_and(known.status = 'completed') filter (where not known.is_fallback) over () as all_completed
         from public.search_run_sites as known
         where known.run_id = site_outcomes.run_id
     ) as site;
 end;
+$$;
 comment on function worker.site_outcomes is
     'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
     'does not matter if the others completed.';
 
-create function worker.end_attempt(run_id uuid, lease_digest text) returns void
-language plpgsql set search_path = '' as $$
-declare
-    sites record := worker.site_outcomes(end_attempt.run_id);
-    event_data jsonb;
-begin
-    select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
-    into strict event_data
-    from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
-    where run.id = end_attempt.run_id;
+create function worker.lease_digest(lease_token uuid) returns text
+language sql immutable set search_path = ''
+return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+comment on function worker.lease_digest is 'Returns what the event of an ended attempt keeps of its lease.';
 
-    if not sites.all_finished then
-        perform worker.defer_run(end_attempt.run_id, event_data);
-    elsif sites.any_retryable and exists (
-        select from public.search_runs as run where run.id = end_attempt.run_id and run.attempts < run.max_attempts
-    ) then
-        perform worker.retry_run(end_attempt.run_id, event_data);
-    else
-        perform worker.finish_run(
-            end_attempt.run_id,
-            case when sites.all_completed then 'success'
-                 when sites.any_completed then 'partial'
-                 else 'failed' end::public.run_status,
-            (worker.site_errors(end_attempt.run_id)).error_code, event_data);
-    end if;
-end;
-$$;
-comment on function worker.end_attempt is
-    'Ends a leased run whose sites have all ended or wait, or puts it back into the queue.';
-
-create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-    lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-    fallbacks jsonb := '[]'::jsonb;
+create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
 begin
-    -- The lease is gone after the first call, whose answer may be lost or still under way.
-    perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
-    if not exists (
+    return exists (
         select from public.run_events as event
-        where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried', 'deferred')
-          and event.data ->> 'lease_digest' = lease_digest
-    ) then
-        perform worker.lock_lease(worker_finish_run.run_id, lease_token);
-        if exists (
-            select from public.search_run_sites as site
-            where site.run_id = worker_finish_run.run_id and site.completed_at is null and not site.is_fallback
-              and not exists (
-                select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
-        ) then
-            raise sqlstate '22023' using
-                message = 'run_id must be the id of a run whose sites have all finished or wait';
-        end if;
-        fallbacks := worker.fallbacks_to_search(worker_finish_run.run_id, lease_token);
-        if fallbacks = '[]' then
-            perform worker.end_attempt(worker_finish_run.run_id, lease_digest);
-        end if;
-    end if;
-
-    return (
-        select to_jsonb(run) || jsonb_build_object('fallbacks', fallbacks, 'sites', (
-            select jsonb_agg(to_jsonb(searched) order by searched.position)
-            from public.search_run_sites as searched where searched.run_id = run.id))
-        from public.search_runs as run where run.id = worker_finish_run.run_id
+        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
+          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
     );
 end;
 $$;
-comment on function public.worker_finish_run is
-    'Ends a run: success if all sites completed, partial if some did, failed if none did. Instead, the run is '
-    'pending again from run_after on: while unfinished sites wait, which counts no attempt; or to retry sites, with '
-    'attempts left. Returns the run with its sites. If fallbacks are needed, the run continues: search these, in the form '
-    'of worker_claim_runs, and call it again. Idempotent.';
+comment on function worker.has_ended_attempt is
+    'Returns whether the run has ended with this lease, which is gone since then: the answer to that call may be lost or '
+    'still under way.';
+
+create function worker.has_unfinished_sites(run_id uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    return exists (
+        select from public.search_run_sites as site
+        where site.run_id = has_unfinished_sites.run_id and site.completed_at is null and not site.is_fallback
+          and not exists (
+            select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    );
+end;
+$$;
+comment on function worker.has_unfinished_sites is
+    'Returns whether a run has sites that have neither ended nor wait, without its fallback sites.';
+
+create function worker.end_attempts(run_ids uuid[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+    attempt record;
+    finished worker.run_end[] := array[]::worker.run_end[];
+begin
+    for attempt in
+        select run.id, sites.*, sites.any_retryable and run.attempts < run.max_attempts as is_retried,
+               jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts,
+                                  'lease_digest', worker.lease_digest(lease.token)) as event_data
+        from public.search_runs as run
+        join worker.leases as lease on lease.run_id = run.id
+        cross join lateral worker.site_outcomes(run.id) as sites
+        where run.id = any (run_ids)
+        order by run.id
+    loop
+        if not attempt.all_finished then
+            perform worker.defer_run(attempt.id, attempt.event_data);
+        elsif attempt.is_retried then
+            perform worker.retry_run(attempt.id, attempt.event_data);
+        else
+            finished := finished || row(
+                attempt.id,
+                case when attempt.all_completed then 'success'
+                     when attempt.any_completed then 'partial'
+                     else 'failed' end,
+                case when not attempt.all_completed then (worker.site_errors(attempt.id)).error_code end,
+                attempt.event_data)::worker.run_end;
+        end if;
+    end loop;
+    if cardinality(finished) > 0 then
+        perform worker.finish_runs(finished);
+    end if;
+end;
+$$;
+comment on function worker.end_attempts is
+    'Ends leased runs whose sites have all ended or wait, or puts them back into the queue.';
+
+create function worker.ended_run(run_id uuid, fallbacks jsonb) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select jsonb_build_object(
+            'id', run.id, 'status', run.status, 'jobs_found', run.jobs_found, 'progress', run.progress,
+            'run_after', run.run_after, 'updated_at', run.updated_at, 'fallbacks', fallbacks,
+            'sites', (
+                select jsonb_agg(jsonb_build_object(
+                    'site', searched.site, 'status', searched.status, 'jobs_found', searched.jobs_found,
+                    'error_code', searched.error_code, 'error_message', searched.error_message)
+                    order by searched.position)
+                from public.search_run_sites as searched where searched.run_id = run.id))
+        from public.search_runs as run where run.id = ended_run.run_id
+    );
+end;
+$$;
+comment on function worker.ended_run is
+    'Returns what a worker reads of a run that has ended, has gone back to the queue, or needs its fallback sites.';
 
 -- runs/rescue
 -- What happens to the runs of a dead worker? The next claim puts them back into the queue. After max_rescues they fail
@@ -5560,8 +5645,9 @@ begin
     ) as found
     where site.id = found.id;
 
-    perform worker.finish_run(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))
-    from unnest(run_ids) as run_id;
+    perform worker.finish_runs(array(
+        select row(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))::worker.run_end
+        from unnest(run_ids) as run_id));
 end;
 $$;
 comment on function worker.fail_lost_runs is 'Fails locked runs whose workers died with them.';
@@ -6188,26 +6274,76 @@ comment on function worker.users_with_capacity is
 -- runs/claim
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, sharing/follow, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote,
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
+--   runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
-create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
+create function worker.claimed_sites(run_id uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select event.data -> 'sites' from public.run_events as event
+        where event.run_id = claimed_sites.run_id and event.event = 'claimed'
+        order by event.id desc
+        limit 1
+    );
+end;
+$$;
+comment on function worker.claimed_sites is
+    'Returns the sites of a run in the order in which its last claim has ranked them.';
+
+create function worker.sites_to_search(run_id uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
     return (
         select coalesce(jsonb_agg(worker.site_to_search(unfinished) order by ranked.rank), '[]')
-        from public.search_run_sites as unfinished
-        join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = unfinished.site
-        where unfinished.run_id = sites_to_search.run_id and unfinished.completed_at is null
+        from jsonb_array_elements_text(worker.claimed_sites(sites_to_search.run_id)) with ordinality as ranked (site, rank)
+        join public.search_run_sites as unfinished
+            on unfinished.run_id = sites_to_search.run_id and unfinished.site = ranked.site
+        where unfinished.completed_at is null
     );
 end;
 $$;
 comment on function worker.sites_to_search is
-    'Returns the unfinished sites of a run for a worker, in the order of worker.rank_sites. The same seed gives the '
-    'same answer.';
+    'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
+
+create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+    with first as materialized (
+        select site.run_id, site.site, run.kind
+        from public.search_runs as run
+        join public.search_run_sites as site
+            on site.run_id = run.id and site.site = worker.claimed_sites(run.id) ->> 0
+        where run.id = any (run_ids) and site.status = 'pending' and site.attempts = 0
+          and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), admitting as materialized (
+        select asked.kind, asked.site
+        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
+    ), started as (
+        update public.search_run_sites as site
+        set status = 'running', attempts = 1, started_at = worker.now(),
+            progress = worker.with_step(site.progress, 'searching')
+        from first join admitting on admitting.kind = first.kind and admitting.site = first.site
+        where site.run_id = first.run_id and site.site = first.site
+        returning site.run_id, site.site
+    ), searching as (
+        insert into worker.site_searches (run_id, site, account)
+        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), '')
+        from started
+    )
+    insert into public.run_events (run_id, event, site, data, created_at)
+    select started.run_id, 'site_started', started.site, '{"attempt": 1}', worker.now()
+    from started;
+end;
+$$;
+comment on function worker.start_first_sites is
+    'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
+    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}.';
 
 create function worker.start_runs(
-    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval
+    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -6230,12 +6366,14 @@ begin
     insert into public.run_events (run_id, event, data, created_at)
     select leased.run_id, 'claimed',
            jsonb_build_object('worker_id', start_runs.worker_id, 'attempt', claimed.attempts, 'sites', (
-               select jsonb_agg(ranked.site order by ranked.rank)
+               select coalesce(jsonb_agg(ranked.site order by ranked.rank), '[]')
                from worker.rank_sites(leased.run_id, leased.token) as ranked)),
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
 
-    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id;
+    perform worker.start_first_sites(run_ids, limits);
+    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id
+    where worker.has_dependents(run_id, by_answered => false);
 end;
 $$;
 comment on function worker.start_runs is
@@ -6269,7 +6407,7 @@ comment on function worker.lock_ready_runs is
     'Null if there are none.';
 
 create function worker.start_ready_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -6300,7 +6438,7 @@ begin
         into startable, payers, passed;
 
         perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
-                                  make_interval(secs => lease_seconds));
+                                  make_interval(secs => lease_seconds), start_ready_runs.limits);
         exit when startable @> ready;
         free_slots := free_slots - cardinality(startable);
     end loop;
@@ -6310,7 +6448,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null
+    about jsonb default null, limits jsonb default '{}'
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -6339,12 +6477,12 @@ begin
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
         perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
-                                        worker_claim_runs.claim_id);
+                                        worker_claim_runs.claim_id, worker_claim_runs.limits);
     end if;
 
     return query
     select run.id, lease.token, run.kind, run.parameters, run.newer_than, run.attempts::integer,
-           run.max_attempts::integer, worker.sites_to_search(run.id, lease.token)
+           run.max_attempts::integer, worker.sites_to_search(run.id)
     from worker.leases as lease
     join public.search_runs as run on run.id = lease.run_id
     where lease.claim_id = worker_claim_runs.claim_id
@@ -6354,8 +6492,10 @@ $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
-    'sites, concurrency, started_at}. sites are the unfinished ones, the best first: {site, attempt, account, '
-    'cursor, next_page, is_fetched}, where is_fetched means that all pages are saved.';
+    'sites, concurrency, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
+    'they and the site allow it, the claim starts the first search of a run. sites are the unfinished ones, the best '
+    'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
+    'are saved. Start those that are not started with worker_start_site.';
 
 -- runs/start_site
 -- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
@@ -6413,25 +6553,32 @@ comment on function public.worker_start_site is
 -- runs/finish_site
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
 -- otherwise.
--- Calls: kernel/clock, kernel/imports, kernel/messages, kernel/run_sites, kernel/lease, kernel/pages, sites/breaker,
---   runs/progress.
+-- Calls: kernel/clock, kernel/imports, kernel/messages, kernel/run_sites, kernel/pages, sites/breaker.
+
+create type worker.site_end as (
+    run_id uuid, site text, account text, error_code text, error_message text, retryable boolean,
+    retry_after_seconds double precision, was_asked boolean, response_ms real
+);
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
-language sql stable set search_path = ''
-begin atomic
-    select format('%s of %s pages could not be read; they are stored for reprocessing',
-                  count(*) filter (where page.status = 'failed'), count(*))
-    from worker.pages_of_search(unreadable_pages.run_id, unreadable_pages.site) as page
-    having bool_or(page.status = 'failed');
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select format('%s of %s pages could not be read; they are stored for reprocessing',
+                      count(*) filter (where page.status = 'failed'), count(*))
+        from worker.pages_of_search(unreadable_pages.run_id, unreadable_pages.site) as page
+        having bool_or(page.status = 'failed')
+    );
 end;
+$$;
 comment on function worker.unreadable_pages is
     'Returns how many pages of a site could not be read, as a sentence; null if all could.';
 
 create function worker.asked_site(
     run_id uuid, site text, error_code text, out was_asked boolean, out response_ms real
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     -- The outcome counts only if the site was asked: not by an import, nor if it was refused, or waited for longer than
     -- max_site_wait, or if all its pages were saved before.
     select searched.status = 'running' and not worker.is_import(asked_site.run_id) and not exists (
@@ -6441,99 +6588,234 @@ begin atomic
                asked_site.error_code is not null or count(*) filter (where page.attempt = searched.attempts) > 0
                or not coalesce(bool_or(page.is_last), false)),
            avg(page.response_ms) filter (where page.attempt = searched.attempts)
+    into was_asked, response_ms
     from public.search_run_sites as searched
     left join worker.pages_of_search(asked_site.run_id, asked_site.site) as page on true
     where searched.run_id = asked_site.run_id and searched.site = asked_site.site
     group by searched.id;
 end;
+$$;
 comment on function worker.asked_site is
     'Returns whether the current attempt asked the site, so that its outcome counts for the site, and the mean response '
     'time of its pages.';
 
-create function worker.end_site(
-    run_id uuid, site text, error_code text, reason text, retryable boolean
-) returns public.site_status
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-    found_here integer;
-    outcome public.site_status;
+create function worker.judge_sites(ends worker.site_end[]) returns worker.site_end[]
+language plpgsql stable set search_path = '' as $$
 begin
-    select count(*) into found_here from public.search_results as result
-    where result.run_id = end_site.run_id and result.site = end_site.site;
-    outcome := case when end_site.error_code is null then 'completed'
-                    when found_here > 0 then 'partial'
-                    else 'failed' end::public.site_status;
-
-    -- Status and count in one write, because Realtime broadcasts each write.
-    update public.search_run_sites as finished
-    set status = outcome, jobs_found = found_here, error_code = end_site.error_code,
-        error_message = case when end_site.error_code is not null then worker.message_for_user(
-            case when worker.is_import(end_site.run_id) then 'import_lost' else end_site.error_code end, end_site.site,
-            reason => end_site.reason) end,
-        retryable = case when end_site.error_code is not null then end_site.retryable end,
-        -- For a completed site, jobs_found is enough, and the last progress may be a second old.
-        progress = case outcome when 'completed' then '{"step": "finished"}'
-                                else worker.with_step(finished.progress, 'finished') end,
-        completed_at = worker.now()
-    where finished.run_id = end_site.run_id and finished.site = end_site.site
-      and finished.completed_at is null;
-    return case when found then outcome end;
+    return array(
+        select row(given.run_id, given.site, coalesce(given.account, ''), judged.error_code,
+                   case when unreadable.message is null then given.error_message else unreadable.message end,
+                   unreadable.message is not null or given.retryable, given.retry_after_seconds, asked.was_asked,
+                   asked.response_ms)::worker.site_end
+        from unnest(ends) as given
+        cross join lateral (
+            select case when given.error_code is null
+                        then worker.unreadable_pages(given.run_id, given.site) end as message
+        ) as unreadable
+        cross join lateral (
+            select case when unreadable.message is null then given.error_code else 'unverified' end as error_code
+        ) as judged
+        cross join lateral worker.asked_site(given.run_id, given.site, judged.error_code) as asked
+    );
 end;
 $$;
-comment on function worker.end_site is
-    'Gives a site its final status, derived from its error and its results, and returns it; null if the site ended '
-    'before.';
+comment on function worker.judge_sites is
+    'Returns the ends of sites with what the saved pages say: a page that could not be read is the error unverified.';
 
-create function public.worker_finish_site(
-    run_id uuid, lease_token uuid, site text, account text default null,
-    error_code text default null, error_message text default null, retryable boolean default null,
-    retry_after_seconds double precision default null
-) returns void
+create function worker.end_sites(ends worker.site_end[]) returns worker.site_end[]
+language plpgsql set search_path = '' as $$
+declare
+    judged worker.site_end[] := worker.judge_sites(ends);
+    ended worker.site_end[];
+begin
+    with finished as (
+        -- Status and count in one write, because Realtime broadcasts each write.
+        update public.search_run_sites as site
+        set status = outcome.status, jobs_found = outcome.results, error_code = given.error_code,
+            error_message = case when given.error_code is not null then worker.message_for_user(
+                case when worker.is_import(site.run_id) then 'import_lost' else given.error_code end, site.site,
+                reason => given.error_message) end,
+            retryable = case when given.error_code is not null then given.retryable end,
+            -- For a completed site, jobs_found is enough, and the last progress may be a second old.
+            progress = case outcome.status when 'completed' then '{"step": "finished"}'
+                                           else worker.with_step(site.progress, 'finished') end,
+            completed_at = worker.now()
+        from unnest(judged) as given
+        cross join lateral (
+            select count(*) as results from public.search_results as result
+            where result.run_id = given.run_id and result.site = given.site
+        ) as found
+        cross join lateral (
+            select found.results, case when given.error_code is null then 'completed'
+                                       when found.results > 0 then 'partial'
+                                       else 'failed' end::public.site_status as status
+        ) as outcome
+        where site.run_id = given.run_id and site.site = given.site and site.completed_at is null
+        returning given, site.status
+    ), logged as (
+        insert into public.run_events (run_id, event, site, data, created_at)
+        select (finished.given).run_id, 'site_finished', (finished.given).site, jsonb_strip_nulls(jsonb_build_object(
+            'status', finished.status, 'error_code', (finished.given).error_code,
+            'message', (finished.given).error_message)), worker.now()
+        from finished
+    )
+    select array_agg(finished.given) into ended from finished;
+
+    delete from worker.site_waits as wait
+    using unnest(ended) as given
+    where wait.run_id = given.run_id and wait.site = given.site;
+    return coalesce(ended, '{}');
+end;
+$$;
+comment on function worker.end_sites is
+    'Gives sites their final status, derived from their errors and their results. Returns those that had not ended '
+    'before, with what counts for worker.record_ends.';
+
+create function worker.record_ends(ended worker.site_end[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+    alike record;
+begin
+    -- Successes of a site together, failures one by one. Sites in one order, because all runs share their rows.
+    for alike in
+        select given.site, given.account, given.error_code, given.retry_after_seconds,
+               array_agg(given.run_id order by given.run_id) as run_ids, avg(given.response_ms)::real as response_ms
+        from unnest(ended) as given
+        where given.was_asked
+        group by given.site, given.account, given.error_code, given.retry_after_seconds,
+                 case when given.error_code is not null then given.run_id end
+        order by given.site, given.account
+    loop
+        perform worker.record_site_outcome(alike.run_ids, alike.site, alike.account, alike.error_code,
+                                           alike.retry_after_seconds, alike.response_ms);
+    end loop;
+end;
+$$;
+comment on function worker.record_ends is
+    'Records how searches ended, for the breakers and the order of sites, and releases their slots. It must come last in '
+    'a transaction, because all users share the rows that it locks.';
+
+-- runs/finish_sites
+-- Which sites of several runs has a worker searched, and which of these runs have no more to search? Each run gets its
+-- own answer. Fallback sites that are needed are searched before a run ends.
+-- Calls: kernel/parameters, kernel/lease, runs/progress, runs/fallback, runs/finish, runs/finish_site.
+
+create type worker.finished_site as (
+    run_id uuid, lease_token uuid, site text, account text, error_code text, error_message text, retryable boolean,
+    retry_after_seconds double precision, ends_run boolean
+);
+
+create function worker.end_runs(run_ids uuid[], lease_tokens uuid[], out refused uuid[], out fallbacks jsonb)
+language plpgsql set search_path = '' as $$
+declare
+    asked record;
+    needed jsonb;
+    ended uuid[] := '{}';
+begin
+    refused := array(select run_id from unnest(run_ids) as run_id where worker.has_unfinished_sites(run_id));
+    fallbacks := '{}';
+    for asked in
+        select given.run_id, given.lease_token, worker.has_fallbacks(run.kind, run.parameters) as has_fallbacks
+        from unnest(run_ids, lease_tokens) as given (run_id, lease_token)
+        join public.search_runs as run on run.id = given.run_id
+        where given.run_id <> all (refused)
+    loop
+        needed := case when asked.has_fallbacks then worker.fallbacks_to_search(asked.run_id, asked.lease_token)
+                       else '[]' end;
+        if needed = '[]' then
+            ended := ended || asked.run_id;
+        else
+            fallbacks := fallbacks || jsonb_build_object(asked.run_id, needed);
+        end if;
+    end loop;
+    perform worker.end_attempts(ended);
+end;
+$$;
+comment on function worker.end_runs is
+    'Ends leased runs, or puts them back into the queue. refused are those with sites that have neither ended nor wait; '
+    'fallbacks are the fallback sites that are to be searched first, by run.';
+
+create function public.worker_finish_sites(finished jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
-    asked record;
-    outcome public.site_status;
+    asked worker.finished_site[];
+    states jsonb;
+    ended worker.site_end[];
+    runs record;
 begin
-    perform worker.lock_lease(worker_finish_site.run_id, lease_token);
-    perform worker.require_site(worker_finish_site.run_id, worker_finish_site.site);
-
-    if worker_finish_site.error_code is null then
-        error_message := worker.unreadable_pages(worker_finish_site.run_id, worker_finish_site.site);
-        if worker_finish_site.error_message is not null then
-            error_code := 'unverified';
-            retryable := true;
-        end if;
+    if jsonb_typeof(finished) is distinct from 'array' or jsonb_array_length(finished) not between 1 and 100 then
+        raise sqlstate '22023' using message = 'finished must be an array of 1 to 100 objects';
     end if;
-    asked := worker.asked_site(worker_finish_site.run_id, worker_finish_site.site, worker_finish_site.error_code);
-    outcome := worker.end_site(worker_finish_site.run_id, worker_finish_site.site, worker_finish_site.error_code,
-                               worker_finish_site.error_message, worker_finish_site.retryable);
-    if outcome is null then
-        return;
+    asked := array(select given from jsonb_populate_recordset(null::worker.finished_site, finished) as given);
+    if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
+        raise sqlstate '22023' using message = 'finished must have a run_id in each object, and each run once';
     end if;
 
-    perform worker.show_progress(worker_finish_site.run_id,
-        jsonb_build_object('step', 'site_finished', 'site', worker_finish_site.site));
+    select jsonb_object_agg(lease.run_id, lease.state) into states
+    from worker.lock_leases(array(select given.run_id from unnest(asked) as given),
+                            array(select given.lease_token from unnest(asked) as given)) as lease;
+    -- A second statement, because a run may have ended while the first one waited for its lock.
+    select jsonb_object_agg(given.run_id, case
+        when state.name = 'lease_lost' and given.ends_run
+             and worker.has_ended_attempt(given.run_id, given.lease_token) then 'ended'
+        when state.name = 'held' and given.site is not null and not exists (
+            select from public.search_run_sites as known
+            where known.run_id = given.run_id and known.site = given.site) then 'unknown_site'
+        else state.name end)
+    into states
+    from unnest(asked) as given
+    cross join lateral (select states ->> given.run_id::text as name) as state;
 
-    insert into public.run_events (run_id, event, site, data, created_at)
-    values (worker_finish_site.run_id, 'site_finished', worker_finish_site.site, jsonb_strip_nulls(jsonb_build_object(
-        'status', outcome, 'error_code', worker_finish_site.error_code, 'message', worker_finish_site.error_message)),
-        worker.now());
+    ended := worker.end_sites(array(
+        select row(given.run_id, given.site, given.account, given.error_code, given.error_message, given.retryable,
+                   given.retry_after_seconds, null, null)::worker.site_end
+        from unnest(asked) as given
+        where given.site is not null and states ->> given.run_id::text = 'held'));
+    perform worker.show_progress(given.run_id, jsonb_build_object('step', 'site_finished', 'site', given.site))
+    from unnest(asked) as given
+    where not given.ends_run and (given.run_id, given.site) in (
+        select site.run_id, site.site from unnest(ended) as site);
 
-    delete from worker.site_waits as wait
-    where wait.run_id = worker_finish_site.run_id and wait.site = worker_finish_site.site;
-    if asked.was_asked then
-        perform worker.record_site_outcome(worker_finish_site.run_id, worker_finish_site.site,
-                                           coalesce(worker_finish_site.account, ''), worker_finish_site.error_code,
-                                           worker_finish_site.retry_after_seconds, asked.response_ms);
-    end if;
+    -- A pause that a failure causes decides when its run is retried, and whether fallback sites are searched.
+    perform worker.record_ends(array(select given from unnest(ended) as given where given.error_code is not null));
+    runs := worker.end_runs(
+        array(select given.run_id from unnest(asked) as given
+              where given.ends_run and states ->> given.run_id::text = 'held'),
+        array(select given.lease_token from unnest(asked) as given
+              where given.ends_run and states ->> given.run_id::text = 'held'));
+    perform worker.record_ends(array(select given from unnest(ended) as given where given.error_code is null));
+
+    return (
+        select jsonb_agg(case
+            when given.run_id = any (runs.refused) then jsonb_build_object(
+                'state', 'refused',
+                'message', 'run_id must be the id of a run whose sites have all finished or wait')
+            when state.name = 'unknown_site' then jsonb_build_object(
+                'state', 'refused',
+                'message', format('site must be one of the sites of the run, not %L', given.site))
+            when state.name not in ('held', 'ended') then jsonb_build_object('state', state.name)
+            when given.ends_run then jsonb_build_object(
+                'state', 'done',
+                'run', worker.ended_run(given.run_id, coalesce(runs.fallbacks -> given.run_id::text, '[]')))
+            else '{"state": "done"}' end order by given.place)
+        from unnest(asked) with ordinality as given (
+            run_id, lease_token, site, account, error_code, error_message, retryable, retry_after_seconds, ends_run, place)
+        cross join lateral (select states ->> given.run_id::text as name) as state
+    );
 end;
 $$;
-comment on function public.worker_finish_site is
-    'Ends a site: completed without an error, partial if it failed after some results, failed otherwise. A page '
-    'that could not be read is the error unverified. error_message is for the operator and goes to the event; users '
-    'read a sentence of worker.messages. retry_after_seconds is the pause that the site asked for. Idempotent.';
+comment on function public.worker_finish_sites is
+    'Ends sites of several runs: [{run_id, lease_token, site, account, error_code, error_message, retryable, '
+    'retry_after_seconds, ends_run}], each run once. A site is completed without an error, partial if it failed after '
+    'some results, failed otherwise. A page that could not be read is the error unverified. error_message is for the '
+    'operator and goes to the event; users read a sentence of worker.messages. retry_after_seconds is the pause that '
+    'the site asked for. ends_run: the run has no more to search; without a site, only the run ends. It is a success if all sites completed, partial if '
+    'some did, failed if none did. Instead, it is pending again from run_after on: while unfinished sites wait, which '
+    'counts no attempt; or to retry sites, with attempts left. Returns for each {state, message, run}: done; lease_lost '
+    'or cancelled; refused, with a message; busy: another transaction has locked the run, send it alone. run is there if '
+    'the run was to end: {id, status, jobs_found, progress, run_after, updated_at, sites, fallbacks}. With fallbacks, '
+    'it continues: search these, in the form of worker_claim_runs, and end it again. Idempotent.';
 
 -- pages/alerts
 -- When does the operator get an alert about a run's site? Once for each problem.
@@ -10527,7 +10809,7 @@ begin
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
-              'worker_finish_site', 'worker_finish_run', 'worker_set_account',
+              'worker_finish_sites', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',

@@ -111,17 +111,24 @@ async def _search(connection: Connection, run: Row, figures: Figures, whose: str
         if not row["answer"]["granted"] and "error_code" not in row["answer"]:
             continue
         if run["parameters"]["search_term"].startswith(GIBBERISH):
-            await connection.execute(
-                "select public.worker_finish_site(%s, %s, %s, null, 'unverified', 'nothing was found', true)",
-                [*lease, site["site"]],
-            )
+            failure = {"error_code": "unverified", "error_message": "nothing was found", "retryable": True}
+            await _end(connection, run, figures, site=site["site"], ends_run=False, **failure)
             continue
         save = connection.execute(
             "select public.worker_save_page(%s, %s, %s, %s, 1, %s, %s, '[]', %s)", [*at, *map(json.dumps, _page(run))]
         )
         await figures.timed(f"save{whose}", save)
-        await connection.execute("select public.worker_finish_site(%s, %s, %s)", [*lease, site["site"]])
-    await figures.timed(f"end{whose}", connection.execute("select public.worker_finish_run(%s, %s)", lease))
+        await _end(connection, run, figures, site=site["site"], ends_run=False)
+    await figures.timed(f"end{whose}", _end(connection, run, figures, ends_run=True))
+
+
+async def _end(connection: Connection, run: Row, figures: Figures, **ended: Any) -> None:
+    end = {"run_id": str(run["run_id"]), "lease_token": str(run["lease_token"]), **ended}
+    answer = await connection.execute("select public.worker_finish_sites(%s) as answers", [json.dumps([end])])
+    (row,) = await answer.fetchall()
+    state = row["answers"][0]["state"]
+    if state not in ("done", "cancelled"):
+        figures.errors[f"worker, {state}"] += 1
 
 
 def _page(run: Row) -> Iterator[Any]:

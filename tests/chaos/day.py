@@ -243,8 +243,8 @@ class _Day:
             "select public.worker_save_page(%s, %s, 'alpha', 1, 1, %s, '[]', '[]', %s)",
             [*lease, Jsonb(raw), Jsonb({"step": "searching", "site": "alpha"})],
         )
-        connection.execute("select public.worker_finish_site(%s, %s, 'alpha')", lease)
-        connection.execute("select public.worker_finish_run(%s, %s)", lease)
+        end = {"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "alpha", "ends_run": True}
+        connection.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])
 
     def _look(self) -> None:
         fired: LiteralString = """

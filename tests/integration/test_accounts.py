@@ -9,7 +9,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection, pause
-from tests.support.queue import Refusal, Row, call, claim, lease, page, refusal, start_site, user_id
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    start_site,
+    user_id,
+)
 
 OWN, OF_WORKSPACE = "own account", "account of the workspace"
 
@@ -144,7 +156,7 @@ async def test_users_neither_set_nor_read_accounts(
     await start_site(service, run, "indeed")
     await call(service, "worker_save_page", **lease(run), **page("indeed", 1, [uuid4().hex], cursor=OWN))
     failure = {"error_code": "network", "error_message": "reset", "retryable": True}
-    await call(service, "worker_finish_site", **lease(run), site="indeed", account=OWN, **failure)
+    await finish_site(service, run, site="indeed", account=OWN, **failure)
     tables = ("search_runs", "search_run_sites", "search_results", "run_events", "run_items", "items", "item_sources")
     seen = [(await ada.table(table).select("*").execute()).data for table in tables]
     assert all(seen)
@@ -170,10 +182,10 @@ async def test_another_attempt_waits_for_the_account_that_it_is_made_through(
     for site in ("indeed", "linkedin"):
         await start_site(service, run, site)
         error = failure if site == "indeed" else {}
-        await call(service, "worker_finish_site", **lease(run), site=site, account=account(run, site), **error)
+        await finish_site(service, run, site=site, account=account(run, site), **error)
     await pause(database, "indeed", "20 minutes", account=OWN)
     await pause(database, "indeed", "40 minutes")
-    answer = await call(service, "worker_finish_run", **lease(run))
+    answer = await finish_run(service, run)
     minutes = await database.execute(
         "select extract(epoch from %s::timestamptz - %s::timestamptz) / 60", [answer["run_after"], answer["updated_at"]]
     )

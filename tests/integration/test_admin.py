@@ -12,7 +12,21 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Refusal, Row, call, claim, enqueue, lease, page, refusal, search, start_site, user_id
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    search,
+    start_site,
+    user_id,
+)
 from tests.support.stack import PASSWORD, SignIn, new_email, supabase_client
 from worker.local.supabase.stack import Endpoints
 
@@ -131,11 +145,10 @@ async def fail(service: AsyncClient, kind: str, error_code: str) -> None:
     """Search the one run that is ready, which fails for good at its site."""
     (run,) = await claim(service, kind)
     await start_site(service, run, run["sites"][0]["site"])
-    await call(
-        service, "worker_finish_site", **lease(run), site=run["sites"][0]["site"], error_code=error_code,
+    await finish_site(service, run, site=run["sites"][0]["site"], error_code=error_code,
         error_message="no", retryable=False,
     )  # fmt: skip
-    await call(service, "worker_finish_run", **lease(run))
+    await finish_run(service, run)
 
 
 async def test_the_overview_and_the_sites_after_a_day_of_searches(
@@ -207,8 +220,8 @@ async def test_the_quality_of_pages(
     saved["raw"]["completeness"] = {"title": 1, "salary": 0.3333}
     saved["errors"] = [{"index": 3, "type": "invalid", "message": "no title", "field": "title", "raw": {}}]
     await call(service, "worker_save_page", **lease(run), **saved)
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site="indeed")
+    await finish_run(service, run)
     await count_runs(service, database)
 
     (row,) = await call(admin, "admin_quality", since=since())

@@ -14,7 +14,7 @@ from supabase import AsyncClient
 from tests.support.database import Configure, Connection
 from tests.support.node import NODE_MODULES, NodeProcess, needs_node, node
 from tests.support.proxy import proxied
-from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
+from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
 from tests.support.stack import user_token
 from worker.local.supabase.stack import Endpoints
 
@@ -82,7 +82,7 @@ async def found(service: AsyncClient, run: Row, site: str, *external_ids: str) -
     """Have the worker find these at a site, which it then ends."""
     await start_site(service, run, site)
     await call(service, "worker_save_page", **lease(run), **page(site, 1, [*external_ids]))
-    await call(service, "worker_finish_site", **lease(run), site=site)
+    await finish_site(service, run, site=site)
 
 
 async def test_a_run_is_watched_to_its_end(
@@ -99,7 +99,7 @@ async def test_a_run_is_watched_to_its_end(
         for device in (phone, laptop):
             await told(device, state="running", sites={"indeed": "completed", "linkedin": "pending"})
         await found(service, claimed, "linkedin", "b")
-        await call(service, "worker_finish_run", **lease(claimed))
+        await finish_run(service, claimed)
         for device in (phone, laptop):
             ended = await told(device, state="success")
             assert ended == {
@@ -131,7 +131,7 @@ async def test_a_follower_is_watched_also_when_its_leader_is_cancelled(
         (claimed,) = await claim(service, kind)
         assert claimed["run_id"] == follower["id"]
         await found(service, claimed, "indeed", "a")
-        await call(service, "worker_finish_run", **lease(claimed))
+        await finish_run(service, claimed)
         await told(client, state="success", progress=1, sites={"indeed": "completed"})
 
 
@@ -207,7 +207,7 @@ async def test_polling_takes_over_from_a_silent_realtime_and_gives_way_again(
         await found(service, claimed, "indeed", "a")
         await proxy.has_sent("postgres_changes")
         await told(client, pause=30000)
-        await call(service, "worker_finish_run", **lease(claimed))
+        await finish_run(service, claimed)
         await told(client, state="success")
 
 

@@ -20,6 +20,7 @@ from tests.support.queue import (
     claim,
     count_items,
     enqueue,
+    finish_site,
     insert_run,
     lease,
     page,
@@ -362,7 +363,7 @@ async def search_one(service: AsyncClient, run: Row, site: str) -> None:
     await start_site(service, run, site)
     saved = page(site, 1, [uuid4().hex, uuid4().hex], is_last=True)
     await call(service, "worker_save_page", **lease(run), **saved)
-    await call(service, "worker_finish_site", **lease(run), site=site)
+    await finish_site(service, run, site=site)
 
 
 async def test_a_cancellation_of_a_leader_keeps_no_row_of_those_who_follow(

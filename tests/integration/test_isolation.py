@@ -50,7 +50,10 @@ select public.worker_save_page(
     run_id => %(run_id)s, lease_token => %(lease_token)s, site => 'indeed', attempt => 1, page_number => 1,
     raw => %(raw)s, items => %(items)s, errors => '[]', progress => %(progress)s)
 """
-FINISH: LiteralString = "select public.worker_finish_site(%(run_id)s, %(lease_token)s, 'indeed')"
+FINISH: LiteralString = """
+select public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
+    'run_id', %(run_id)s::text, 'lease_token', %(lease_token)s::text, 'site', 'indeed', 'ends_run', true)))
+"""
 PERMIT: LiteralString = """
 select public.worker_take_permit(
     %(run_id)s, %(lease_token)s, 'indeed', null, 'indeed', 1, '{"requests": 100, "period_seconds": 1}')

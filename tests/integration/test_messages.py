@@ -5,7 +5,7 @@ from __future__ import annotations
 from supabase import AsyncClient
 
 from tests.support.database import Connection, rows, scalar
-from tests.support.queue import call, claim, enqueue, lease, run_of, start_site
+from tests.support.queue import claim, enqueue, finish_run, finish_site, run_of, start_site
 from worker.errors import ErrorCode
 
 PROXIED = "HTTP 403 through the proxy http://user@10.0.0.1"
@@ -44,8 +44,8 @@ async def test_the_user_reads_a_sentence_and_the_operator_what_happened(
     for site, code, retryable in (("linkedin", "blocked", True), ("indeed", "unauthorized", False)):
         await start_site(service, claimed, site)
         failure = {"error_code": code, "error_message": PROXIED, "retryable": retryable}
-        await call(service, "worker_finish_site", **lease(claimed), site=site, **failure)
-    await call(service, "worker_finish_run", **lease(claimed))
+        await finish_site(service, claimed, site=site, **failure)
+    await finish_run(service, claimed)
 
     waiting = await run_of(ada, run["id"])
     at = await scalar(database, "select worker.time_for_user(%s)", [waiting["run_after"]])

@@ -10,7 +10,7 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, answer_after, rows, scalar
-from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
+from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
 
 SITE = "indeed"
 WRITE = "select worker.write_organizations(%s, %s, null, %s, %s, %s)"
@@ -52,8 +52,8 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, *jobs: Row, 
     """Have a run of a user find jobs; return its id."""
     run = await started(user, service, kind, **parameters)
     await save(service, run, *jobs)
-    await call(service, "worker_finish_site", **lease(run), site=SITE)
-    await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site=SITE)
+    await finish_run(service, run)
     return str(run["run_id"])
 
 

@@ -9,7 +9,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Refusal, Row, call, claim, enqueue, lease, page, refusal, start_site
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    start_site,
+)
 from tests.support.site_limits import TimedDatabase
 
 Keep: TypeAlias = Callable[[Row], bool]
@@ -57,8 +69,8 @@ async def searched(user: AsyncClient, service: AsyncClient, kind: str, term: str
             item(number) | {"external_id": f"{term}-{number}", "apply_key": f"{term}/{number}"} for number in numbers
         ]
         await call(service, "worker_save_page", **lease(claimed), **(page(site, 1, []) | {"items": items}))
-        await call(service, "worker_finish_site", **lease(claimed), site=site)
-    await call(service, "worker_finish_run", **lease(claimed))
+        await finish_site(service, claimed, site=site)
+    await finish_run(service, claimed)
     return run
 
 

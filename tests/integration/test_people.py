@@ -9,7 +9,7 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Row, call, claim, lease, page, refusal, start_site, user_id
+from tests.support.queue import Row, call, claim, finish_run, finish_site, lease, page, refusal, start_site, user_id
 from tests.support.realtime import ChangeListener
 from worker.local.supabase.stack import Endpoints
 
@@ -35,8 +35,8 @@ async def find(service: AsyncClient, run: Row, external_ids: list[str]) -> Row:
     account = claimed["sites"][0]["account"]
     found = page("unipile", 1, external_ids, account=account, is_last=True)
     await call(service, "worker_save_page", **lease(claimed), **found)
-    await call(service, "worker_finish_site", **lease(claimed), site="unipile", account=account)
-    finished: Row = await call(service, "worker_finish_run", **lease(claimed))
+    await finish_site(service, claimed, site="unipile", account=account)
+    finished: Row = await finish_run(service, claimed)
     return finished
 
 

@@ -124,8 +124,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_write_progress": {"service_role"},
     "worker_save_page": {"service_role"},
     "worker_write_alert": {"service_role"},
-    "worker_finish_site": {"service_role"},
-    "worker_finish_run": {"service_role"},
+    "worker_finish_sites": {"service_role"},
     "worker_set_account": {"service_role"},
     "worker_take_permit": {"service_role"},
     "worker_observe_limits": {"service_role"},
@@ -506,8 +505,7 @@ async def test_function(world: World, function: str) -> None:
         "worker_site_health": {},
         "worker_save_page": lease(run) | page("indeed", 1, [uuid4().hex]),
         "worker_write_alert": lease(run) | site | {"data": {"reason": "page_refused"}},
-        "worker_finish_site": lease(run) | site,
-        "worker_finish_run": lease(run),
+        "worker_finish_sites": {"finished": [lease(run) | site | {"ends_run": False}]},
         "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_status": {},
         "worker_activity": {},
@@ -538,8 +536,6 @@ async def test_function(world: World, function: str) -> None:
         "match_items": {"query_embedding": [1, *[0] * 255]},
         "similar_items": {"item_id": world.ada.rows["items"]["id"]},
     }  # fmt: skip
-    if function == "worker_finish_run":
-        await call(world.service, "worker_finish_site", **lease(run), **site)
     executed = set()
     # The service role last: what it does, the others would find done.
     for role, client in (("anon", world.anon), ("user", world.ada.client), ("service_role", world.service)):

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Configure, Connection, scalar
-from tests.support.queue import Row, call, claim, enqueue, lease, page, refusal, start_site
+from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, refusal, start_site
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_each_site_has_its_own(ada: AsyncClient, service: AsyncClient, run
     assert (await site_progress(ada, run))["linkedin"] == {"step": "searching"}
     assert (await run_progress(ada, run))["progress"] == {"step": "searching", "site": "linkedin"}
     await tell(service, run, "scoring", current=7, details={"x": 1})
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finish_site(service, run, site="indeed")
     assert (await site_progress(ada, run))["indeed"] == {"step": "finished"}
 
 
@@ -128,10 +128,10 @@ async def test_a_site_that_is_searched_again_does_not_go_back(
         step = "queued"
     else:
         failure = {"error_code": "network", "error_message": "reset", "retryable": True}
-        await call(service, "worker_finish_site", **lease(run), site="indeed", **failure)
+        await finish_site(service, run, site="indeed", **failure)
         await start_site(service, run, "linkedin")
-        await call(service, "worker_finish_site", **lease(run), site="linkedin")
-        await call(service, "worker_finish_run", **lease(run))
+        await finish_site(service, run, site="linkedin")
+        await finish_run(service, run)
         await database.execute("update public.search_runs set run_after = now() where id = %s", [run["run_id"]])
         step = "retrying"
     far = {"current": 1200, "total": 2500}

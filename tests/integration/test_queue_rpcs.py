@@ -15,8 +15,24 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Configure, Connect, Connection, answer_after, wait_until_blocked, written
-from tests.support.queue import Refusal, Row, call, claim, enqueue, lease, new_runs, page, refusal, search, user_id
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    ends,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    new_runs,
+    page,
+    refusal,
+    search,
+    user_id,
+)
 from tests.support.stack import SignIn
+from tests.support.statements import FINISH
 
 SITES = ("linkedin", "indeed", "glassdoor")
 LEASE_LOST = Refusal(409, "PT409", "lease_lost")
@@ -42,9 +58,16 @@ def fenced_calls() -> list[tuple[str, Row]]:
         ("worker_start_site", {"site": "indeed", "attempt": 1}),
         ("worker_save_page", page("indeed", 1, ids(2))),
         ("worker_write_progress", {"progress": {"step": "enriching", "site": "indeed"}}),
-        ("worker_finish_site", {"site": "indeed"}),
-        ("worker_finish_run", {}),
     ]
+
+
+async def fence(service: AsyncClient, given: Row, state: str) -> None:
+    """Check that a lease lets its worker write nothing."""
+    for function, arguments in fenced_calls():
+        refused = await refusal(service, service.rpc(function, lease(given) | arguments))
+        assert refused == Refusal(409, "PT409", state), function
+    for end in ({"site": "indeed", "ends_run": False}, {"ends_run": True}):
+        assert await ends(service, lease(given) | end) == [{"state": state}]
 
 
 # The fence ------------------------------------------------------------------------------------------------------
@@ -53,8 +76,7 @@ def fenced_calls() -> list[tuple[str, Row]]:
 async def test_a_stale_token_changes_nothing(service: AsyncClient, database: Connection, run: Row) -> None:
     before = await written(database, run["run_id"])
     stale = {"run_id": run["run_id"], "lease_token": str(uuid4())}
-    for function, arguments in fenced_calls():
-        assert await refusal(service, service.rpc(function, stale | arguments)) == LEASE_LOST, function
+    await fence(service, stale, "lease_lost")
     assert await written(database, run["run_id"]) == before
 
 
@@ -65,8 +87,7 @@ async def test_the_token_of_a_rescued_run_is_stale(
     (rescued,) = await claim(service, kind, worker_id="worker-2")
     assert (rescued["run_id"], rescued["attempt"]) == (run["run_id"], 1)
     assert [(site["site"], site["attempt"]) for site in rescued["sites"]] == [("indeed", 2)]
-    for function, arguments in fenced_calls():
-        assert await refusal(service, service.rpc(function, lease(run) | arguments)) == LEASE_LOST, function
+    await fence(service, run, "lease_lost")
     states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
     assert states == [lease(run) | {"state": "lost"}]
 
@@ -76,9 +97,7 @@ async def test_a_cancelled_run_takes_no_more_writes(service: AsyncClient, databa
         "update public.search_runs set status = 'cancelled', completed_at = now() where id = %s", [run["run_id"]]
     )
     before = await written(database, run["run_id"])
-    for function, arguments in fenced_calls():
-        refused = await refusal(service, service.rpc(function, lease(run) | arguments))
-        assert refused == Refusal(409, "PT409", "cancelled"), function
+    await fence(service, run, "cancelled")
     states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
     assert states == [lease(run) | {"state": "cancelled"}]
     assert await written(database, run["run_id"]) == before
@@ -86,8 +105,7 @@ async def test_a_cancelled_run_takes_no_more_writes(service: AsyncClient, databa
 
 async def test_a_deleted_run_is_lost(service: AsyncClient, run: Row) -> None:
     await service.table("search_runs").delete().eq("id", run["run_id"]).execute()
-    for function, arguments in fenced_calls():
-        assert await refusal(service, service.rpc(function, lease(run) | arguments)) == LEASE_LOST, function
+    await fence(service, run, "lease_lost")
     states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
     assert states == [lease(run) | {"state": "lost"}]
 
@@ -106,8 +124,8 @@ async def test_a_page_that_is_saved_twice_counts_once(
     assert await call(service, "worker_save_page", **lease(run), **first_page) == saved
     assert await written(database, run["run_id"]) == before
 
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    finished = await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site="indeed")
+    finished = await finish_run(service, run)
     assert (finished["status"], finished["jobs_found"]) == ("success", 3)
     found: list[Any] = (await ada.table("run_items").select("title").eq("run_id", run["run_id"]).execute()).data
     assert len(found) == 3
@@ -119,25 +137,24 @@ async def test_a_page_that_is_saved_twice_at_once_counts_once(service: AsyncClie
     assert sum("shown_in_seconds" in answer for answer in saved) == 1
     counts = [{name: answer[name] for name in ("status", "results", "new")} for answer in saved]
     assert counts == [{"status": "completed", "results": 3, "new": 3}] * 6
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    assert (await call(service, "worker_finish_run", **lease(run)))["jobs_found"] == 3
+    await finish_site(service, run, site="indeed")
+    assert (await finish_run(service, run))["jobs_found"] == 3
 
 
 async def test_a_run_that_is_finished_twice_answers_the_same(
     service: AsyncClient, database: Connection, run: Row
 ) -> None:
-    await call(
-        service, "worker_finish_site", **lease(run), site="indeed",
+    await finish_site(service, run, site="indeed",
         error_code="blocked", error_message="HTTP 403", retryable=False,
     )  # fmt: skip
-    finished = await call(service, "worker_finish_run", **lease(run))
+    finished = await finish_run(service, run)
     assert (finished["status"], finished["error_code"]) == ("failed", "blocked")
     assert finished["error_message"] == "Indeed is not answering at the moment."
     before = await written(database, run["run_id"])
-    assert await call(service, "worker_finish_run", **lease(run)) == finished
+    assert await finish_run(service, run) == finished
     assert await written(database, run["run_id"]) == before
     stale = {"run_id": run["run_id"], "lease_token": str(uuid4())}
-    assert await refusal(service, service.rpc("worker_finish_run", stale)) == LEASE_LOST
+    assert await ends(service, stale | {"ends_run": True}) == [{"state": "lease_lost"}]
 
 
 async def test_runs_share_the_items_that_both_found(sign_in: SignIn, service: AsyncClient, kind: str) -> None:
@@ -269,14 +286,13 @@ async def test_a_page_is_refused_that_waited_for_the_rescue_of_its_run(
 
 
 HEARTBEAT: LiteralString = "select state from public.worker_heartbeat('worker-1', %(leases)s)"
-FINISH: LiteralString = "select public.worker_finish_run(%(run_id)s, %(lease_token)s) ->> 'status'"
 
 
 async def test_a_heartbeat_that_waited_for_the_end_of_its_run_says_so(
     service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
 ) -> None:
     finishing, beating = workers
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finish_site(service, run, site="indeed")
     await finishing.execute("begin")
     await finishing.execute(FINISH, lease(run))
     leases = {"leases": Jsonb([lease(run)])}
@@ -287,7 +303,7 @@ async def test_a_run_finishes_that_waited_for_its_heartbeat(
     service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
 ) -> None:
     beating, finishing = workers
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finish_site(service, run, site="indeed")
     await beating.execute("begin")
     answer = await beating.execute(HEARTBEAT, {"leases": Jsonb([lease(run)])})
     assert await answer.fetchall() == [("held",)]
@@ -317,7 +333,7 @@ async def test_the_same_end_twice_at_once_answers_the_same(
     service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
 ) -> None:
     first, second = workers
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finish_site(service, run, site="indeed")
     await first.execute("begin")
     assert await (await first.execute(FINISH, lease(run))).fetchall() == [("success",)]
     assert await answer_after(first, database, second, FINISH, lease(run)) == [("success",)]
@@ -438,10 +454,10 @@ async def test_a_run_does_not_finish_that_waited_for_its_cancellation(
     workers: tuple[Connection, Connection],
 ) -> None:
     (cancelling, _), (finishing, _) = owners, workers
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
+    await finish_site(service, run, site="indeed")
     await cancelling.execute("begin")
     assert await (await cancelling.execute(CANCEL, run)).fetchall() == [("cancelled", 0)]
-    assert await refused_after(cancelling, database, finishing, FINISH, lease(run)) == ("PT409", "cancelled")
+    assert await answer_after(cancelling, database, finishing, FINISH, lease(run)) == [("cancelled",)]
     assert (await written(database, run["run_id"]))[0][0]["status"] == "cancelled"
 
 
@@ -458,7 +474,7 @@ async def test_a_cancellation_that_waited_for_the_end_of_an_attempt_finds_what_i
 ) -> None:
     (cancelling, _), (finishing, _) = owners, workers
     failure = {"error_code": error_code, "error_message": error_code, "retryable": None if error_code is None else True}
-    await call(service, "worker_finish_site", **lease(run), site="indeed", **failure)
+    await finish_site(service, run, site="indeed", **failure)
     await finishing.execute("begin")
     await finishing.execute(FINISH, lease(run))
     assert await answer_after(finishing, database, cancelling, CANCEL, run) == [(status, 0)]
@@ -647,8 +663,8 @@ DELETE_EXPIRED: LiteralString = "select public.worker_delete_expired()"
 @pytest.fixture
 async def old_run(service: AsyncClient, database: Connection, run: Row) -> str:
     """A finished run that is due to be deleted."""
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site="indeed")
+    await finish_run(service, run)
     await database.execute(
         "update public.search_runs set completed_at = now() - interval '91 days' where id = %(run_id)s", run
     )
@@ -743,18 +759,15 @@ async def published_changes(database: Connection, slot: str) -> Counter[tuple[st
     return changes
 
 
-@pytest.mark.parametrize(
-    ("function", "arguments"),
-    [("worker_start_site", {"attempt": 1}), ("worker_finish_site", {})],
-)
-async def test_a_site_that_the_run_does_not_have_is_refused(
-    ada: AsyncClient, service: AsyncClient, kind: str, function: str, arguments: Row
-) -> None:
+async def test_a_site_that_the_run_does_not_have_is_refused(ada: AsyncClient, service: AsyncClient, kind: str) -> None:
     await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
-    refused = await refusal(service, service.rpc(function, {**lease(run), "site": "bayt", **arguments}))
-    assert (refused.status, refused.code) == (400, "22023")
-    assert refused.message == "site must be one of the sites of the run, not 'bayt'"
+    message = "site must be one of the sites of the run, not 'bayt'"
+    started = service.rpc("worker_start_site", lease(run) | {"site": "bayt", "attempt": 1})
+    assert await refusal(service, started) == Refusal(400, "22023", message)
+    for ends_run in (False, True):
+        (ended,) = await ends(service, lease(run) | {"site": "bayt", "ends_run": ends_run})
+        assert ended == {"state": "refused", "message": message}
 
 
 async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
@@ -792,8 +805,8 @@ async def test_results_before_a_failure_make_a_site_partial_whichever_attempt_br
     service: AsyncClient, taken_over: Row
 ) -> None:
     blocked = {"error_code": "blocked", "error_message": "403", "retryable": False}
-    await call(service, "worker_finish_site", **lease(taken_over), site="indeed", **blocked)
-    finished = await call(service, "worker_finish_run", **lease(taken_over))
+    await finish_site(service, taken_over, site="indeed", **blocked)
+    finished = await finish_run(service, taken_over)
     assert (finished["status"], finished["jobs_found"], finished["sites"][0]["status"]) == ("partial", 2, "partial")
 
 

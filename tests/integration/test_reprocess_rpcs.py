@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.queue import Refusal, Row, call, claim, enqueue, finish_run, finish_site, items, lease, page, refusal
 from tests.support.stack import SignIn
 
 LOAD_PAGE: LiteralString = "select public.worker_load_page(%(page_id)s, 2, 5, '{}', %(items)s, '[]')"
@@ -45,8 +45,8 @@ async def run(
 
 
 async def end(service: AsyncClient, run: Row) -> Row:
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    finished: Row = await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site="indeed")
+    finished: Row = await finish_run(service, run)
     return finished
 
 

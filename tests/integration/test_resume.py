@@ -10,7 +10,7 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Configure, Connection, pause
-from tests.support.queue import Row, call, claim, enqueue, lease, page, start_site, user_id
+from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
 from tests.support.stack import SignIn
 
 FROM_THE_BEGINNING = {"cursor": None, "next_page": 1, "is_fetched": False}
@@ -57,12 +57,12 @@ async def stop(service: AsyncClient, database: Connection, run: Row, way: str) -
     else:
         if way == "retry":
             failure = {"error_code": "network", "error_message": "reset", "retryable": True}
-            await call(service, "worker_finish_site", **lease(run), site="indeed", **failure)
+            await finish_site(service, run, site="indeed", **failure)
         else:
             await pause(database, "indeed", "10 minutes")
             assert not (await start_site(service, run, "indeed"))["granted"]
             await pause(database, "indeed", None)
-        assert (await call(service, "worker_finish_run", **lease(run)))["status"] == "pending"
+        assert (await finish_run(service, run))["status"] == "pending"
         await make_due(database, run)
 
 
@@ -81,19 +81,22 @@ async def pages(database: Connection, run: Row) -> list[Any]:
 async def test_a_search_goes_on_after_its_last_saved_page(
     *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
 ) -> None:
-    assert given(run) == {"site": "indeed", "attempt": 1, "account": None, **FROM_THE_BEGINNING}
+    assert given(run) == {
+        "site": "indeed", "attempt": 1, "is_started": False, "account": None, **FROM_THE_BEGINNING
+    }  # fmt: skip
     for number in (1, 2):
         await save(service, run, number)
     await stop(service, database, run, way)
 
     (again,) = await claim(service, kind, worker_id="worker-2")
     assert given(again) == {
-        "site": "indeed", "attempt": 2, "account": None, "cursor": {"after": 2}, "next_page": 3, "is_fetched": False
+        "site": "indeed", "attempt": 2, "is_started": False, "account": None, "cursor": {"after": 2}, "next_page": 3,
+        "is_fetched": False,
     }  # fmt: skip
     await start_site(service, again, "indeed")
     await save(service, again, 3, is_last=True)
-    await call(service, "worker_finish_site", **lease(again), site="indeed")
-    finished = await call(service, "worker_finish_run", **lease(again))
+    await finish_site(service, again, site="indeed")
+    finished = await finish_run(service, again)
     assert (finished["status"], finished["jobs_found"]) == ("success", 3)
     assert await pages(database, run) == [("indeed", 1, 1), ("indeed", 1, 2), ("indeed", 2, 3)]
     shown = ada.table("run_items").select("page_number").eq("run_id", run["run_id"]).order("page_number")
@@ -113,8 +116,8 @@ async def test_a_site_whose_last_page_is_there_is_not_asked_again(
     # Not even if it were paused: and what ends then tells nothing of the site.
     await pause(database, "indeed", "10 minutes")
     assert (await start_site(service, again, "indeed"))["granted"]
-    await call(service, "worker_finish_site", **lease(again), site="indeed")
-    finished = await call(service, "worker_finish_run", **lease(again))
+    await finish_site(service, again, site="indeed")
+    finished = await finish_run(service, again)
     assert (finished["status"], finished["jobs_found"]) == ("success", 2)
     paused = await database.execute("select from worker.site_health where site = 'indeed' and paused_until > now()")
     assert paused.rowcount == 1
@@ -165,8 +168,8 @@ async def test_it_begins_anew_where_it_cannot_go_on(
     assert resumption(third) == {"cursor": {"after": 2}, "next_page": 3, "is_fetched": False}
     await start_site(service, third, "indeed")
     await save(service, third, 3, is_last=True)
-    await call(service, "worker_finish_site", **lease(third), site="indeed")
-    assert (await call(service, "worker_finish_run", **lease(third)))["status"] == "success"
+    await finish_site(service, third, site="indeed")
+    assert (await finish_run(service, third))["status"] == "success"
 
 
 async def test_an_unreadable_page_makes_the_site_unverified_whichever_attempt_fetched_it(
@@ -181,8 +184,8 @@ async def test_an_unreadable_page_makes_the_site_unverified_whichever_attempt_fe
     await database.execute(
         "update worker.raw_collections set status = 'failed' where run_id = %s and page_number = 1", [run["run_id"]]
     )
-    await call(service, "worker_finish_site", **lease(again), site="indeed")
-    site = (await call(service, "worker_finish_run", **lease(again)))["sites"][0]
+    await finish_site(service, again, site="indeed")
+    site = (await finish_run(service, again))["sites"][0]
     assert (site["error_code"], site["status"]) == ("unverified", "pending")
     assert site["error_message"].startswith("Indeed gave no answer that could be read completely; ")
     await make_due(database, run)
@@ -231,7 +234,7 @@ async def test_a_page_of_an_earlier_attempt_answers_where_the_next_search_starts
 
     await start_site(service, again, "indeed")
     assert "pending_site" not in await save(service, again, 2, attempt=1)
-    await call(service, "worker_finish_site", **lease(again), site="indeed")
+    await finish_site(service, again, site="indeed")
     assert "pending_site" not in await save(service, again, 2, attempt=1)
 
 
@@ -291,8 +294,8 @@ async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progres
                          cursor={"after": number}, is_last=number == 25)  # fmt: skip
             await call(service, "worker_save_page", **lease(run), **found)
         else:
-            await call(service, "worker_finish_site", **lease(run), site="indeed")
-            finished = await call(service, "worker_finish_run", **lease(run))
+            await finish_site(service, run, site="indeed")
+            finished = await finish_run(service, run)
         seen: Any = (await ada.table("search_runs").select("progress_current").eq("id", row["id"]).execute()).data
         progress.append(seen[0]["progress_current"])
     assert (finished["status"], finished["jobs_found"], finished["attempts"]) == ("success", 100, 1)
@@ -315,7 +318,7 @@ async def heir(sign_in: SignIn, ada: AsyncClient, service: AsyncClient, kind: st
         await start_site(service, run, site)
         for number in (1, 2):
             await save(service, run, number, site)
-    await call(service, "worker_finish_site", **lease(run), site="linkedin")
+    await finish_site(service, run, site="linkedin")
     return run, follower, bob
 
 
@@ -340,12 +343,13 @@ async def test_an_heir_goes_on_within_a_site(
     (run,) = await claim(service, kind)
     assert run["run_id"] == follower["id"]
     assert given(run) == {
-        "site": "indeed", "attempt": 2, "account": None, "cursor": {"after": 2}, "next_page": 3, "is_fetched": False
+        "site": "indeed", "attempt": 2, "is_started": False, "account": None, "cursor": {"after": 2}, "next_page": 3,
+        "is_fetched": False,
     }  # fmt: skip
     await start_site(service, run, "indeed")
     await save(service, run, 3, is_last=True)
-    await call(service, "worker_finish_site", **lease(run), site="indeed")
-    finished = await call(service, "worker_finish_run", **lease(run))
+    await finish_site(service, run, site="indeed")
+    finished = await finish_run(service, run)
     assert (finished["status"], finished["jobs_found"]) == ("success", 5)
     assert len((await bob.table("run_items").select("item_id").eq("run_id", run["run_id"]).execute()).data) == 5
     assert sorted(await pages(database, run)) == [

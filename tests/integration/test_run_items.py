@@ -10,7 +10,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Row, call, claim, enqueue, lease, page, search, start_site, user_id
+from tests.support.queue import (
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    search,
+    start_site,
+    user_id,
+)
 from tests.support.stack import SignIn
 
 
@@ -89,8 +101,8 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, *sightings: 
     await start_site(service, claimed, "indeed")
     saved = page("indeed", 1, []) | {"items": [*sightings]}
     await call(service, "worker_save_page", **lease(claimed), **saved)
-    await call(service, "worker_finish_site", **lease(claimed), site="indeed")
-    await call(service, "worker_finish_run", **lease(claimed))
+    await finish_site(service, claimed, site="indeed")
+    await finish_run(service, claimed)
     return run
 
 

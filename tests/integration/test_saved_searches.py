@@ -9,7 +9,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Refusal, Row, call, claim, lease, page, refusal, run_of, start_site
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    run_of,
+    start_site,
+)
 
 NOT_YOURS = Refusal(404, "PT404", "saved_search_id must be the id of one of your saved searches")
 
@@ -29,8 +41,8 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, saved: Row, 
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
     await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [*external_ids]))
-    await call(service, "worker_finish_site", **lease(claimed), site="indeed")
-    await call(service, "worker_finish_run", **lease(claimed))
+    await finish_site(service, claimed, site="indeed")
+    await finish_run(service, claimed)
     return await run_of(user, run["id"])
 
 

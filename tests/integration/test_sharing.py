@@ -22,6 +22,8 @@ from tests.support.queue import (
     claim,
     count_items,
     enqueue,
+    finish_run,
+    finish_site,
     insert_run,
     items,
     lease,
@@ -216,7 +218,7 @@ async def test_sharers_see_what_was_found_and_strangers_see_nothing(
         await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
         await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex]))
         if moment == "at its end":
-            await call(service, "worker_finish_site", **lease(claimed), site="indeed")
+            await finish_site(service, claimed, site="indeed")
             await search(service, claimed, {"linkedin": [[uuid4().hex]]})
 
     found = await count_items(ada, leader)
@@ -407,7 +409,7 @@ async def searched(service: AsyncClient, kind: str) -> Row:
     (run,) = await claim(service, kind, slots=10)
     for site in SITES:
         await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
-        await call(service, "worker_finish_site", **lease(run), site=site)
+        await finish_site(service, run, site=site)
     return run
 
 
@@ -606,7 +608,7 @@ async def test_an_end_waits_for_no_follower_that_is_held_and_the_next_claim_answ
     await as_bob.execute(CANCEL, follower)
     async with asyncio.timeout(10):
         # A page or the end of a site waits for no follower, either.
-        await call(service, "worker_finish_site", **lease(run), site="linkedin")
+        await finish_site(service, run, site="linkedin")
         assert await rows(as_worker, FINISH, lease(run)) == [("success",)]
         assert await rows(as_worker, CLAIM, {"kind": kind}) == []
     assert (await run_of(bob, other["id"]))["status"] == "success"
@@ -639,7 +641,7 @@ async def test_a_site_ends_without_waiting_for_a_follower(
     await as_bob.execute(CANCEL, held)
     async with asyncio.timeout(10):
         await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
-        await as_worker.execute(FINISH_SITE, lease(run))
+        await as_worker.execute(FINISH_SITE, lease(run) | {"site": "linkedin"})
     await as_bob.execute("rollback")
     assert [(await run_of(bob, follower["id"]))["jobs_found"] for follower in (held, other)] == [0, 1]
 
@@ -694,7 +696,7 @@ async def test_a_deletion_waits_for_no_user_who_cancels_several_of_its_followers
         # With what was searched: nothing is asked for again.
         assert [(run["run_id"], run["sites"]) for run in claimed] == [(followers[0]["id"], [])]
         assert (await run_of(bob, followers[1]["id"]))["leader_run_id"] == followers[0]["id"]
-        assert (await call(service, "worker_finish_run", **lease(claimed[0])))["status"] == "success"
+        assert (await finish_run(service, claimed[0]))["status"] == "success"
     assert run["run_id"] == leader["id"]
 
 
@@ -860,7 +862,7 @@ async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     for site in SITES:
         await call(service, "worker_start_site", **lease(claimed), site=site, attempt=1)
         await call(service, "worker_save_page", **lease(claimed), **page(site, 1, [uuid4().hex]))
-    await call(service, "worker_finish_site", **lease(claimed), site=SITES[0])
+    await finish_site(service, claimed, site=SITES[0])
     await call(ada, "cancel_search", run_id=leader["id"])
     assert [run["run_id"] for run in await claim(service, kind)] == [heir["id"]]
 
@@ -1090,8 +1092,8 @@ class Crowd:
                 await self._database.execute(WAIT, lease(run) | {"site": site["site"]})
             else:
                 error = failure if end == "fail" else {}
-                await call(self._service, "worker_finish_site", **lease(run), site=site["site"], **error)
-        await call(self._service, "worker_finish_run", **lease(run))
+                await finish_site(self._service, run, site=site["site"], **error)
+        await finish_run(self._service, run)
 
     async def _fetch(self, run: Row, site: Row, chance: random.Random) -> str:
         """Save what pages are left, each of which may be the last for now; return how it ends."""

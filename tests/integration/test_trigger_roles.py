@@ -117,6 +117,12 @@ def superuser(postgres: Postgres, migrations_here: Path) -> Iterator[Database]:
         yield connection
 
 
+FINISH: LiteralString = """
+select public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
+    'run_id', %s::text, 'lease_token', %s::text, 'site', %s::text, 'ends_run', true)))
+"""
+
+
 def start_search(superuser: Database, user: UUID, term: str) -> UUID:
     row = superuser.execute(
         "insert into public.search_runs (user_id, kind, parameters) values (%s, 'jobs', %s) returning id",
@@ -158,8 +164,7 @@ def runs(superuser: Database) -> dict[str, Any]:
     done = start_search(superuser, ADA, "done")
     leased = claim(superuser, done)
     superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
-    superuser.execute("select public.worker_finish_site(%s, %s, 'linkedin')", leased)
-    superuser.execute("select public.worker_finish_run(%s, %s)", leased)
+    superuser.execute(FINISH, [*leased, "linkedin"])
     start_search(superuser, BOB, "done")
 
     led = start_search(superuser, ADA, "led")
@@ -170,7 +175,7 @@ def runs(superuser: Database) -> dict[str, Any]:
     waiting = start_search(superuser, BOB, "waiting")
     leased = claim(superuser, waiting)
     superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
-    superuser.execute("select public.worker_finish_run(%s, %s)", leased)
+    superuser.execute(FINISH, [*leased, None])
     superuser.execute("update worker.site_health set paused_until = now() + interval '1 hour' where site = 'linkedin'")
     found = superuser.execute(
         """

@@ -149,15 +149,13 @@ class Course:
         )  # fmt: skip
 
     def end(self, run_id: UUID, site: Row, failure: Row) -> None:
-        names = ("error_code", "error_message", "retryable")
-        self._call("worker_finish_site", run_id, site["site"], None, *(failure.get(name) for name in names))
+        self._finish(run_id, site=site["site"], ends_run=False, **failure)
 
     def finish(self, run_id: UUID) -> None:
-        self._call("worker_finish_run", run_id)
+        self._finish(run_id, ends_run=True)
 
     def release(self, run_id: UUID) -> None:
-        held = [{"run_id": str(run_id), "lease_token": str(self._leases[run_id]["lease_token"])}]
-        self._run("select public.worker_release_runs('w', %s)", Jsonb(held))
+        self._run("select public.worker_release_runs('w', %s)", Jsonb([self._lease(run_id)]))
 
     def die(self, run_id: UUID) -> None:
         self._run("update worker.leases set expires_at = '-infinity' where run_id = %s", run_id)
@@ -240,6 +238,12 @@ class Course:
     def _call(self, function: str, run_id: UUID, *arguments: Any) -> None:
         values = [run_id, self._leases[run_id]["lease_token"], *arguments]
         self._run(f"select public.{function}({', '.join(['%s'] * len(values))})", *values)
+
+    def _lease(self, run_id: UUID) -> Row:
+        return {"run_id": str(run_id), "lease_token": str(self._leases[run_id]["lease_token"])}
+
+    def _finish(self, run_id: UUID, **ended: Any) -> None:
+        self._run("select public.worker_finish_sites(%s)", Jsonb([self._lease(run_id) | ended]))
 
     def _run(self, query: str, *arguments: Any) -> list[Row]:
         values: Any = arguments[0] if arguments and isinstance(arguments[0], dict) else arguments

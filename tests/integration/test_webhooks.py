@@ -24,7 +24,7 @@ from tests.integration.test_schedules import Schedules
 from tests.support.commands import run_command
 from tests.support.database import Connection, rows, scalar
 from tests.support.listings import Listings
-from tests.support.queue import Row, call, claim, enqueue, lease, search, start_site, user_id
+from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, search, start_site, user_id
 from tests.support.receiver import OTHER_SECRET, SECRET, Receiver, running_receiver
 from tests.support.site_limits import NOON, TimedDatabase
 from tests.support.stack import SignIn, worker_environment
@@ -114,7 +114,7 @@ async def test_the_end_of_a_run_writes_a_message_for_each_endpoint_that_wants_it
     run = await enqueue(ada, kind, sites=["indeed"])
     (claimed,) = await claim(service, kind)
     finished = await search(service, claimed, {"indeed": [[uuid4().hex, uuid4().hex]]})
-    await call(service, "worker_finish_run", **lease(claimed))  # a lost answer
+    await finish_run(service, claimed)  # a lost answer
     ((endpoint, payload),) = await rows(database, MESSAGES)
     assert endpoint == "all"
     assert payload.pop("timestamp").endswith("Z")
@@ -134,11 +134,10 @@ async def test_a_failed_run(ada: AsyncClient, service: AsyncClient, database: Co
     await enqueue(ada, kind, sites=["indeed"])
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
-    await call(
-        service, "worker_finish_site", **lease(claimed), site="indeed", error_code="not_found", error_message="none",
+    await finish_site(service, claimed, site="indeed", error_code="not_found", error_message="none",
         retryable=False,
     )  # fmt: skip
-    await call(service, "worker_finish_run", **lease(claimed))
+    await finish_run(service, claimed)
     ((_, payload),) = await rows(database, MESSAGES)
     assert payload["type"] == "run.failed"
     assert (payload["data"]["status"], payload["data"]["error_code"]) == ("failed", "not_found")
@@ -151,11 +150,10 @@ async def test_a_retry_and_a_cancelled_run_write_nothing(
     run = await enqueue(ada, kind, sites=["indeed"])
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
-    await call(
-        service, "worker_finish_site", **lease(claimed), site="indeed", error_code="network", error_message="away",
+    await finish_site(service, claimed, site="indeed", error_code="network", error_message="away",
         retryable=True,
     )  # fmt: skip
-    assert (await call(service, "worker_finish_run", **lease(claimed)))["status"] == "pending"
+    assert (await finish_run(service, claimed))["status"] == "pending"
     await call(ada, "cancel_search", run_id=run["id"])
     assert await rows(database, MESSAGES) == []
 

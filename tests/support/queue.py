@@ -178,6 +178,33 @@ def page(
     }  # fmt: skip
 
 
+async def ends(service: AsyncClient, *finished: Row) -> list[Row]:
+    """Send what a worker sends at the ends of sites and runs; return the answers."""
+    answers: list[Row] = await call(service, "worker_finish_sites", finished=finished)
+    return answers
+
+
+async def _end(service: AsyncClient, end: Row) -> Row:
+    (answer,) = await ends(service, end)
+    if answer["state"] != "done":
+        raise APIError({"code": "PT409", "message": answer["state"], "details": None, "hint": None})
+    return answer
+
+
+async def finish_site(service: AsyncClient, run: Row, site: str, **ended: Any) -> None:
+    """End the search of a site of a claimed run."""
+    await _end(service, {**lease(run), "site": site, "ends_run": False, **ended})
+
+
+async def finish_run(service: AsyncClient, run: Row) -> Row:
+    """End a claimed run; return its row, with `sites` and the `fallbacks` that are to be searched first."""
+    answer = await _end(service, {**lease(run), "ends_run": True})
+    columns = "*, sites:search_run_sites(*)"
+    query = service.table("search_runs").select(columns).eq("id", run["run_id"])
+    row: Any = (await query.order("position", foreign_table="search_run_sites").single().execute()).data
+    return {**row, "fallbacks": answer["run"]["fallbacks"]}
+
+
 async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Sequence[str]]]) -> Row:
     """Search all of a claimed run: for each site its pages, as external ids; return the finished run."""
     for site, external_ids_of_pages in pages.items():
@@ -186,8 +213,8 @@ async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Se
         for page_number, external_ids in enumerate(external_ids_of_pages, start=1):
             saved = page(site, page_number, external_ids, attempt=attempt)
             await call(service, "worker_save_page", **lease(run), **saved)
-        await call(service, "worker_finish_site", **lease(run), site=site)
-    finished: Row = await call(service, "worker_finish_run", **lease(run))
+        await finish_site(service, run, site=site)
+    finished: Row = await finish_run(service, run)
     return finished
 
 

@@ -87,7 +87,7 @@ class Run:
 
     def finish(self, *, on: Connection | None = None) -> None:
         """End the run as a success."""
-        self._answer(on, "worker.finish_run(%s, 'success', null, '{}')", [self.id])
+        self._answer(on, "worker.finish_runs(array[row(%s, 'success', null, '{}')::worker.run_end])", [self.id])
 
     def cancel(self, *, on: Connection | None = None) -> None:
         """End the run as its owner does."""

@@ -17,8 +17,15 @@ returning id::text, leader_run_id::text, run_after is not null
 """
 CANCEL: LiteralString = "select status::text from public.cancel_search(%(id)s)"
 CANCEL_ALL: LiteralString = "update public.search_runs set cancel_requested_at = now() where completed_at is null"
-FINISH: LiteralString = "select public.worker_finish_run(%(run_id)s, %(lease_token)s) ->> 'status'"
-FINISH_SITE: LiteralString = "select public.worker_finish_site(%(run_id)s, %(lease_token)s, 'linkedin')"
+FINISH: LiteralString = """
+select coalesce(answer -> 'run' ->> 'status', answer ->> 'state')
+from jsonb_array_elements(public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
+    'run_id', %(run_id)s::text, 'lease_token', %(lease_token)s::text, 'ends_run', true)))) as answer
+"""
+FINISH_SITE: LiteralString = """
+select public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
+    'run_id', %(run_id)s::text, 'lease_token', %(lease_token)s::text, 'site', %(site)s::text, 'ends_run', false)))
+"""
 CLAIM: LiteralString = """
 select run_id::text from public.worker_claim_runs('w', array[%(kind)s], 10, 60, gen_random_uuid(), '[]')
 """

@@ -33,7 +33,21 @@ from worker.database.answers import (
     WebhookMessage,
 )
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
-from worker.model import FoundPage, Item, Json, Lease, Page, Place, Progress, Run, RunSite, SiteStatus, Transformed
+from worker.model import (
+    FoundPage,
+    Item,
+    Json,
+    Lease,
+    LimitsBySite,
+    Page,
+    Place,
+    Progress,
+    Run,
+    RunSite,
+    SiteLimits,
+    SiteStatus,
+    Transformed,
+)
 
 _T = TypeVar("_T")
 
@@ -46,9 +60,24 @@ EMBEDDING_DECIMALS = 6
 # Arguments -----------------------------------------------------------------------------------------------------------
 
 
+def lease(lease: Lease) -> dict[str, str]:
+    """Encode a lease."""
+    return {"run_id": str(lease.run_id), "lease_token": str(lease.token)}
+
+
 def leases(leases: Sequence[Lease]) -> list[dict[str, str]]:
     """Encode leases."""
-    return [{"run_id": str(lease.run_id), "lease_token": str(lease.token)} for lease in leases]
+    return [lease(each) for each in leases]
+
+
+def limits(limits: Mapping[str, SiteLimits]) -> dict[str, dict[str, Json]]:
+    """Encode the limits of a site by bucket."""
+    return {bucket: asdict(limit) for bucket, limit in limits.items()}
+
+
+def limits_by_site(by_kind: LimitsBySite) -> dict[str, dict[str, dict[str, dict[str, Json]]]]:
+    """Encode the limits of sites by kind, site and bucket."""
+    return {kind: {site: limits(each) for site, each in by_site.items()} for kind, by_site in by_kind.items()}
 
 
 def progress(site: str, progress: Progress) -> dict[str, Json]:
@@ -219,6 +248,11 @@ def finished_run(row: Row) -> FinishedRun:
         retry_in_seconds=retry_in_seconds,
         fallbacks=tuple(_picked(RunSite, site) for site in row["fallbacks"]),
     )
+
+
+def is_busy(answer: Row) -> bool:
+    """Return whether an element of a call has to be sent alone: another transaction has locked its run."""
+    return bool(answer["state"] == "busy")
 
 
 def started_import(row: Row) -> StartedImport:

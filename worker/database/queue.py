@@ -33,12 +33,14 @@ from worker.database.answers import (
     SavedPage,
     StartedImport,
 )
+from worker.database.batches import Batches
 from worker.database.client import call, open_client
-from worker.errors import CallRefusedError, DatabaseUnreachableError, SiteError
+from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, SiteError
 from worker.model import (
     FoundPage,
     Json,
     Lease,
+    LimitsBySite,
     Observed,
     Progress,
     Run,
@@ -62,6 +64,9 @@ EMAIL_EXISTS = "email_exists"
 HOUSEKEEPING_SECONDS = 10
 """Retry period of calls that no search depends on. Longer than a statement may take on Supabase (8 s)."""
 
+MAX_BATCH = 100
+"""Maximum number of runs of one call, as in the database function."""
+
 
 @asynccontextmanager
 async def open_queue(
@@ -80,12 +85,16 @@ async def open_queue(
     key = settings.require("supabase_service_role_key")
     timeout_seconds = timeout_seconds or settings.request_timeout_seconds
     async with open_client(settings.supabase_url, key, timeout_seconds=timeout_seconds) as client:
-        yield (make or Queue)(
+        queue = (make or Queue)(
             client,
             worker_id=settings.worker_id,
             lease_seconds=settings.lease_seconds,
             outage_seconds=settings.outage_seconds,
         )
+        try:
+            yield queue
+        finally:
+            await queue.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,11 @@ class Queue:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._outage_seconds = outage_seconds
+        self._ends = Batches(self._send_ends, most=MAX_BATCH, must_be_alone=codec.is_busy)
+
+    async def close(self) -> None:
+        """Give up calls that are under way."""
+        await self._ends.close()
 
     async def status(self, *, patience_seconds: float) -> QueueStatus:
         """Return the state of the queue and the version of its database."""
@@ -134,9 +148,14 @@ class Queue:
         return answer
 
     async def claim(
-        self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = (), about: WorkerInfo | None = None
+        self,
+        kinds: Iterable[str],
+        slots: int,
+        held: Sequence[Lease] = (),
+        about: WorkerInfo | None = None,
+        limits: LimitsBySite | None = None,
     ) -> list[Run]:
-        """Lease up to `slots` ready runs of the given kinds.
+        """Lease up to `slots` ready runs of the given kinds, and start their searches where no limit forbids it.
 
         Args:
             kinds: The kinds that this worker can search.
@@ -144,6 +163,7 @@ class Queue:
             held: The leases of this worker. They are extended first, so that after an outage a worker does not claim
                 its own runs as those of a dead worker.
             about: What is stored of this worker; None: nothing.
+            limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
         """
         rows = await self._call(
             "worker_claim_runs",
@@ -156,6 +176,7 @@ class Queue:
             claim_id=str(uuid4()),
             held=codec.leases(held),
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
+            limits=codec.limits_by_site(limits or {}),
         )
         return [codec.run(row) for row in rows]
 
@@ -219,7 +240,7 @@ class Queue:
             site=site.site,
             attempt=site.attempt,
             account=site.account,
-            limits={bucket: asdict(limit) for bucket, limit in limits.items()},
+            limits=codec.limits(limits),
         )
         return codec.seconds_until_granted(answer)
 
@@ -335,11 +356,24 @@ class Queue:
         )
         return codec.saved_page(saved)
 
-    async def finish_site(self, lease: Lease, site: RunSite, error: SiteError | None) -> None:
-        """End a site. The database derives its status from the error and from the results."""
-        await self._call_fenced(
-            "worker_finish_site", lease, site=site.site, account=site.account, **codec.site_error(error)
+    async def finish_site(
+        self, lease: Lease, site: RunSite, error: SiteError | None, *, ends_run: bool = False
+    ) -> FinishedRun | None:
+        """End a site. The database derives its status from the error and from the results.
+
+        Args:
+            lease: The right to write to the run.
+            site: The site.
+            error: Why it could not be searched to its end.
+            ends_run: Whether to end the run as well, as `finish_run` does.
+
+        Returns:
+            The run, if it was to end.
+        """
+        answer = await self._end(
+            lease, site=site.site, account=site.account, ends_run=ends_run, **codec.site_error(error)
         )
+        return codec.finished_run(answer["run"]) if ends_run else None
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
         """End a run whose sites have all ended or have to wait. The database derives its status from theirs.
@@ -347,7 +381,23 @@ class Queue:
         The run returns to the queue instead if a site has to wait, or if a site failed with a retryable error and the
         run has attempts left. If its fallback sites are needed, it does not end: they are to be searched first.
         """
-        return codec.finished_run(await self._call_fenced("worker_finish_run", lease))
+        return codec.finished_run((await self._end(lease, ends_run=True))["run"])
+
+    async def _end(self, lease: Lease, **end: Json) -> dict[str, Any]:
+        answer = await self._ends.call({**codec.lease(lease), **end})
+        if answer["state"] == "refused":
+            raise CallRefusedError(f"worker_finish_sites: {answer['message']}", status=None, code=None)
+        if answer["state"] != "done":
+            raise LeaseLostError(answer["state"])
+        return answer
+
+    async def _send_ends(self, ends: Sequence[Mapping[str, Json]], is_alone: bool) -> list[dict[str, Any]]:
+        # A call that fails because of one of its runs must not hold up the others for as long as an outage may last.
+        patience_seconds = self._outage_seconds if is_alone else HOUSEKEEPING_SECONDS
+        answers: list[dict[str, Any]] = await self._call(
+            "worker_finish_sites", patience_seconds=patience_seconds, finished=[*ends]
+        )
+        return answers
 
     async def release(self, leases: Sequence[Lease], *, patience_seconds: float) -> None:
         """Release runs for another worker to resume. Their current attempt is not counted."""

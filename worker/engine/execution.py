@@ -78,15 +78,19 @@ class Execution:
             await saver.settle()
             sites = run.sites
             while True:
+                finished = None
                 for site in sites:
-                    await self._search_site(run, saver.reached(site), saver)
-                finished = await self._queue.finish_run(run.lease)
+                    finished = await self._search_site(run, saver.reached(site), saver, is_last=site is sites[-1])
+                finished = finished or await self._queue.finish_run(run.lease)
                 if not finished.fallbacks:
                     return finished
                 sites = finished.fallbacks
 
-    async def _search_site(self, run: Run, site: RunSite, saver: PageSaver) -> None:
-        """Search a site and end it. A site that has to wait does not end: the run comes back for it."""
+    async def _search_site(self, run: Run, site: RunSite, saver: PageSaver, *, is_last: bool) -> FinishedRun | None:
+        """Search a site and end it, and the run with its last one. Return the run if it was to end.
+
+        A site that has to wait does not end: the run comes back for it.
+        """
         has_to_wait = False
         failure = None
         try:
@@ -100,8 +104,10 @@ class Execution:
         if error is not None:
             # Users read another sentence.
             logger.warning("Run %s: %s failed: %s: %s", run.id, site.site, error.code, printable(error.message))
-        if not has_to_wait or error:
-            await self._queue.finish_site(run.lease, site, error)
+        if has_to_wait and not error:
+            return None
+        # Not together with a failure, which is recorded first: all runs of the site would wait for the end of this one.
+        return await self._queue.finish_site(run.lease, site, error, ends_run=is_last and error is None)
 
     async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
         """Return the error with which the site fails; None if the step succeeds. An error of the run is raised."""
@@ -121,7 +127,8 @@ class Execution:
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
         limits = limits_of(source, site.site)
-        await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
+        if not site.is_started:
+            await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
         if not site.is_fetched:
             await self._save_pages(source, run, site, limits, saver)
 

@@ -13,7 +13,7 @@ from worker.database.wakeup import Wakeup
 from worker.engine.execution import Execution
 from worker.engine.summary import log_summary
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, QueueError
-from worker.model import Lease, Run
+from worker.model import Lease, LimitsBySite, Run
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Loop:
         options: How much at a time, and for how long.
         limit: Returns how many runs may be searched at once.
         about: What is stored of this worker; its concurrency is the limit.
+        limits_by_site: The limits of the sites whose searches a claim may start.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -71,6 +72,7 @@ class Loop:
         *,
         limit: Callable[[], int],
         about: WorkerInfo,
+        limits_by_site: LimitsBySite,
         on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue
@@ -78,6 +80,7 @@ class Loop:
         self._wakeup = wakeup
         self._kinds = kinds
         self._about = about
+        self._limits_by_site = limits_by_site
         self._options = options
         self._limit = limit
         self._on_searched = on_searched
@@ -157,7 +160,9 @@ class Loop:
             return False
         try:
             about = replace(self._about, concurrency=limit)
-            runs = await self._queue.claim(self._kinds, slots, held=list(self._searches), about=about)
+            runs = await self._queue.claim(
+                self._kinds, slots, held=list(self._searches), about=about, limits=self._limits_by_site
+            )
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
             if is_misconfigured or (self._options.until_empty and not self._searches):

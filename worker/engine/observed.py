@@ -18,7 +18,7 @@ from worker.engine.observer import WAITING, Observer, RunOutcome
 from worker.errors import LeaseLostError, SiteError
 from worker.http import SiteHttp
 from worker.http.permits import Permits
-from worker.model import FoundPage, Lease, Run, RunSite, SiteLimits, SiteStatus
+from worker.model import FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
 
 
 class ObservedQueue(Queue):
@@ -35,12 +35,17 @@ class ObservedQueue(Queue):
         self._ended: dict[Lease, set[str]] = {}
 
     async def claim(
-        self, kinds: Iterable[str], slots: int, held: Sequence[Lease] = (), about: WorkerInfo | None = None
+        self,
+        kinds: Iterable[str],
+        slots: int,
+        held: Sequence[Lease] = (),
+        about: WorkerInfo | None = None,
+        limits: LimitsBySite | None = None,
     ) -> list[Run]:
         """Claim as `Queue` does."""
         # The sites of runs that were dropped are not asked for any more.
         self._ended = {lease: self._ended.get(lease, set()) for lease in held}
-        runs = await super().claim(kinds, slots, held, about)
+        runs = await super().claim(kinds, slots, held, about, limits)
         for each in self._observers:
             each.runs_claimed(runs)
         return runs
@@ -59,14 +64,24 @@ class ObservedQueue(Queue):
             each.page_saved(found, saved)
         return saved
 
-    async def finish_site(self, lease: Lease, site: RunSite, error: SiteError | None) -> None:
+    async def finish_site(
+        self, lease: Lease, site: RunSite, error: SiteError | None, *, ends_run: bool = False
+    ) -> FinishedRun | None:
         """End a site as `Queue` does."""
-        await super().finish_site(lease, site, error)
+        finished = await super().finish_site(lease, site, error, ends_run=ends_run)
         self._ended.setdefault(lease, set()).add(site.site)
+        if finished is not None:
+            self._report(lease, finished)
+        return finished
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
-        """End a run as `Queue` does. The answer has the status of the sites that have ended since the last one."""
+        """End a run as `Queue` does."""
         finished = await super().finish_run(lease)
+        self._report(lease, finished)
+        return finished
+
+    def _report(self, lease: Lease, finished: FinishedRun) -> None:
+        """Report how the sites ended that have ended since the run was reported last."""
         ended = self._ended.pop(lease, set())
         for site in finished.sites:
             if site.waits_for is not None:
@@ -78,7 +93,6 @@ class ObservedQueue(Queue):
                 continue
             for each in self._observers:
                 each.site_ended(site.site, status, None if status == WAITING else site.error_code)
-        return finished
 
     async def save_webhooks(self, mark: str, results: Iterable[AttemptResult]) -> SavedAttempts:
         """Save results as `Queue` does."""

@@ -26,10 +26,11 @@ from worker.engine.spool import Spool
 from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
 from worker.http import HttpSettings, open_http
+from worker.model import LimitsBySite, SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
-from worker.sources import Source
+from worker.sources import Source, limits_of
 from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
@@ -222,6 +223,7 @@ class Worker:
                 options,
                 limit=lambda: load.limit,
                 about=self._about(),
+                limits_by_site=self._limits_by_site(),
                 on_searched=on_searched,
             )
             watching.gauge("running_searches", "Running searches of runs.", lambda: loop.running)
@@ -252,6 +254,14 @@ class Worker:
             if all(source.credentials.values()):
                 sites[kind].append(site)
         return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
+
+    def _limits_by_site(self) -> LimitsBySite:
+        """Return the limits of the sites that this worker can search for all runs. A claim may start these searches."""
+        limits: defaultdict[str, dict[str, dict[str, SiteLimits]]] = defaultdict(dict)
+        for (kind, site), source in self._sources_by_site.items():
+            if all(source.credentials.values()) and not source.needs_account:
+                limits[kind][site] = limits_of(source, site)
+        return limits
 
     def _watching(self, options: LoopOptions, load: Load, spool: Spool) -> AbstractAsyncContextManager[Watching]:
         """Serve the pages of a worker that runs until it is stopped."""

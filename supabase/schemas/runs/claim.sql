@@ -1,25 +1,75 @@
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, sharing/follow, sharing/leader_ended, sites/rank, runs/resume, runs/rescue, runs/promote,
+-- Calls: kernel/clock, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
+--   runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
-create function worker.sites_to_search(run_id uuid, seed uuid) returns jsonb
+create function worker.claimed_sites(run_id uuid) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select event.data -> 'sites' from public.run_events as event
+        where event.run_id = claimed_sites.run_id and event.event = 'claimed'
+        order by event.id desc
+        limit 1
+    );
+end;
+$$;
+comment on function worker.claimed_sites is
+    'Returns the sites of a run in the order in which its last claim has ranked them.';
+
+create function worker.sites_to_search(run_id uuid) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
     return (
         select coalesce(jsonb_agg(worker.site_to_search(unfinished) order by ranked.rank), '[]')
-        from public.search_run_sites as unfinished
-        join worker.rank_sites(sites_to_search.run_id, seed) as ranked on ranked.site = unfinished.site
-        where unfinished.run_id = sites_to_search.run_id and unfinished.completed_at is null
+        from jsonb_array_elements_text(worker.claimed_sites(sites_to_search.run_id)) with ordinality as ranked (site, rank)
+        join public.search_run_sites as unfinished
+            on unfinished.run_id = sites_to_search.run_id and unfinished.site = ranked.site
+        where unfinished.completed_at is null
     );
 end;
 $$;
 comment on function worker.sites_to_search is
-    'Returns the unfinished sites of a run for a worker, in the order of worker.rank_sites. The same seed gives the '
-    'same answer.';
+    'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
+
+create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
+language plpgsql set search_path = '' as $$
+begin
+    with first as materialized (
+        select site.run_id, site.site, run.kind
+        from public.search_runs as run
+        join public.search_run_sites as site
+            on site.run_id = run.id and site.site = worker.claimed_sites(run.id) ->> 0
+        where run.id = any (run_ids) and site.status = 'pending' and site.attempts = 0
+          and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), admitting as materialized (
+        select asked.kind, asked.site
+        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
+    ), started as (
+        update public.search_run_sites as site
+        set status = 'running', attempts = 1, started_at = worker.now(),
+            progress = worker.with_step(site.progress, 'searching')
+        from first join admitting on admitting.kind = first.kind and admitting.site = first.site
+        where site.run_id = first.run_id and site.site = first.site
+        returning site.run_id, site.site
+    ), searching as (
+        insert into worker.site_searches (run_id, site, account)
+        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), '')
+        from started
+    )
+    insert into public.run_events (run_id, event, site, data, created_at)
+    select started.run_id, 'site_started', started.site, '{"attempt": 1}', worker.now()
+    from started;
+end;
+$$;
+comment on function worker.start_first_sites is
+    'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
+    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}.';
 
 create function worker.start_runs(
-    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval
+    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -42,12 +92,14 @@ begin
     insert into public.run_events (run_id, event, data, created_at)
     select leased.run_id, 'claimed',
            jsonb_build_object('worker_id', start_runs.worker_id, 'attempt', claimed.attempts, 'sites', (
-               select jsonb_agg(ranked.site order by ranked.rank)
+               select coalesce(jsonb_agg(ranked.site order by ranked.rank), '[]')
                from worker.rank_sites(leased.run_id, leased.token) as ranked)),
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
 
-    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id;
+    perform worker.start_first_sites(run_ids, limits);
+    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id
+    where worker.has_dependents(run_id, by_answered => false);
 end;
 $$;
 comment on function worker.start_runs is
@@ -81,7 +133,7 @@ comment on function worker.lock_ready_runs is
     'Null if there are none.';
 
 create function worker.start_ready_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -112,7 +164,7 @@ begin
         into startable, payers, passed;
 
         perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
-                                  make_interval(secs => lease_seconds));
+                                  make_interval(secs => lease_seconds), start_ready_runs.limits);
         exit when startable @> ready;
         free_slots := free_slots - cardinality(startable);
     end loop;
@@ -122,7 +174,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null
+    about jsonb default null, limits jsonb default '{}'
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -151,12 +203,12 @@ begin
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
         perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
-                                        worker_claim_runs.claim_id);
+                                        worker_claim_runs.claim_id, worker_claim_runs.limits);
     end if;
 
     return query
     select run.id, lease.token, run.kind, run.parameters, run.newer_than, run.attempts::integer,
-           run.max_attempts::integer, worker.sites_to_search(run.id, lease.token)
+           run.max_attempts::integer, worker.sites_to_search(run.id)
     from worker.leases as lease
     join public.search_runs as run on run.id = lease.run_id
     where lease.claim_id = worker_claim_runs.claim_id
@@ -166,5 +218,7 @@ $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
-    'sites, concurrency, started_at}. sites are the unfinished ones, the best first: {site, attempt, account, '
-    'cursor, next_page, is_fetched}, where is_fetched means that all pages are saved.';
+    'sites, concurrency, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
+    'they and the site allow it, the claim starts the first search of a run. sites are the unfinished ones, the best '
+    'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
+    'are saved. Start those that are not started with worker_start_site.';

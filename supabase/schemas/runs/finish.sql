@@ -1,111 +1,135 @@
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
--- while sites wait, or retried while attempts are left. Fallback sites that are needed are searched first.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer, runs/fallback.
+-- while sites wait, or retried while attempts are left.
+-- Calls: kernel/clock, kernel/run_sites, webhooks/messages, runs/retry, runs/defer.
 
-create function worker.finish_run(run_id uuid, status public.run_status, error_code text, event_data jsonb) returns void
+create type worker.run_end as (run_id uuid, status public.run_status, error_code text, event_data jsonb);
+
+create function worker.finish_runs(ends worker.run_end[]) returns void
 language plpgsql set search_path = '' as $$
 begin
     update public.search_runs as run
-    set status = finish_run.status, error_code = finish_run.error_code,
+    set status = given.status, error_code = given.error_code,
         error_message = (select known.error_message from worker.site_errors(run.id) as known),
         progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
-    where run.id = finish_run.run_id;
+    from unnest(ends) as given
+    where run.id = given.run_id;
     insert into public.run_events (run_id, event, data, created_at)
-    values (finish_run.run_id, 'finished', event_data || jsonb_build_object('status', finish_run.status), worker.now());
-    perform worker.announce_ended_runs(array[finish_run.run_id]);
+    select given.run_id, 'finished', given.event_data || jsonb_build_object('status', given.status), worker.now()
+    from unnest(ends) as given;
+    perform worker.announce_ended_runs(array(select given.run_id from unnest(ends) as given));
 end;
 $$;
-comment on function worker.finish_run is 'Gives a run its final status, with the sentences of the sites that failed.';
+comment on function worker.finish_runs is 'Gives runs their final status, with the sentences of the sites that failed.';
 
 create function worker.site_outcomes(
     run_id uuid, out all_finished boolean, out all_completed boolean, out any_completed boolean,
     out any_retryable boolean
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select bool_and(site.completed_at is not null),
            bool_and(site.all_completed),
            bool_or(site.status in ('completed', 'partial')),
            bool_or(site.retryable and not site.all_completed)
+    into all_finished, all_completed, any_completed, any_retryable
     from (
         select known.*, bool_and(known.status = 'completed') filter (where not known.is_fallback) over () as all_completed
         from public.search_run_sites as known
         where known.run_id = site_outcomes.run_id
     ) as site;
 end;
+$$;
 comment on function worker.site_outcomes is
     'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
     'does not matter if the others completed.';
 
-create function worker.end_attempt(run_id uuid, lease_digest text) returns void
-language plpgsql set search_path = '' as $$
-declare
-    sites record := worker.site_outcomes(end_attempt.run_id);
-    event_data jsonb;
-begin
-    select jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts, 'lease_digest', lease_digest)
-    into strict event_data
-    from public.search_runs as run join worker.leases as lease on lease.run_id = run.id
-    where run.id = end_attempt.run_id;
+create function worker.lease_digest(lease_token uuid) returns text
+language sql immutable set search_path = ''
+return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+comment on function worker.lease_digest is 'Returns what the event of an ended attempt keeps of its lease.';
 
-    if not sites.all_finished then
-        perform worker.defer_run(end_attempt.run_id, event_data);
-    elsif sites.any_retryable and exists (
-        select from public.search_runs as run where run.id = end_attempt.run_id and run.attempts < run.max_attempts
-    ) then
-        perform worker.retry_run(end_attempt.run_id, event_data);
-    else
-        perform worker.finish_run(
-            end_attempt.run_id,
-            case when sites.all_completed then 'success'
-                 when sites.any_completed then 'partial'
-                 else 'failed' end::public.run_status,
-            (worker.site_errors(end_attempt.run_id)).error_code, event_data);
-    end if;
-end;
-$$;
-comment on function worker.end_attempt is
-    'Ends a leased run whose sites have all ended or wait, or puts it back into the queue.';
-
-create function public.worker_finish_run(run_id uuid, lease_token uuid) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-declare
-    lease_digest text := encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-    fallbacks jsonb := '[]'::jsonb;
+create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
 begin
-    -- The lease is gone after the first call, whose answer may be lost or still under way.
-    perform from public.search_runs as run where run.id = worker_finish_run.run_id for no key update;
-    if not exists (
+    return exists (
         select from public.run_events as event
-        where event.run_id = worker_finish_run.run_id and event.event in ('finished', 'retried', 'deferred')
-          and event.data ->> 'lease_digest' = lease_digest
-    ) then
-        perform worker.lock_lease(worker_finish_run.run_id, lease_token);
-        if exists (
-            select from public.search_run_sites as site
-            where site.run_id = worker_finish_run.run_id and site.completed_at is null and not site.is_fallback
-              and not exists (
-                select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
-        ) then
-            raise sqlstate '22023' using
-                message = 'run_id must be the id of a run whose sites have all finished or wait';
-        end if;
-        fallbacks := worker.fallbacks_to_search(worker_finish_run.run_id, lease_token);
-        if fallbacks = '[]' then
-            perform worker.end_attempt(worker_finish_run.run_id, lease_digest);
-        end if;
-    end if;
-
-    return (
-        select to_jsonb(run) || jsonb_build_object('fallbacks', fallbacks, 'sites', (
-            select jsonb_agg(to_jsonb(searched) order by searched.position)
-            from public.search_run_sites as searched where searched.run_id = run.id))
-        from public.search_runs as run where run.id = worker_finish_run.run_id
+        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
+          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
     );
 end;
 $$;
-comment on function public.worker_finish_run is
-    'Ends a run: success if all sites completed, partial if some did, failed if none did. Instead, the run is '
-    'pending again from run_after on: while unfinished sites wait, which counts no attempt; or to retry sites, with '
-    'attempts left. Returns the run with its sites. If fallbacks are needed, the run continues: search these, in the form '
-    'of worker_claim_runs, and call it again. Idempotent.';
+comment on function worker.has_ended_attempt is
+    'Returns whether the run has ended with this lease, which is gone since then: the answer to that call may be lost or '
+    'still under way.';
+
+create function worker.has_unfinished_sites(run_id uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    return exists (
+        select from public.search_run_sites as site
+        where site.run_id = has_unfinished_sites.run_id and site.completed_at is null and not site.is_fallback
+          and not exists (
+            select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    );
+end;
+$$;
+comment on function worker.has_unfinished_sites is
+    'Returns whether a run has sites that have neither ended nor wait, without its fallback sites.';
+
+create function worker.end_attempts(run_ids uuid[]) returns void
+language plpgsql set search_path = '' as $$
+declare
+    attempt record;
+    finished worker.run_end[] := array[]::worker.run_end[];
+begin
+    for attempt in
+        select run.id, sites.*, sites.any_retryable and run.attempts < run.max_attempts as is_retried,
+               jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts,
+                                  'lease_digest', worker.lease_digest(lease.token)) as event_data
+        from public.search_runs as run
+        join worker.leases as lease on lease.run_id = run.id
+        cross join lateral worker.site_outcomes(run.id) as sites
+        where run.id = any (run_ids)
+        order by run.id
+    loop
+        if not attempt.all_finished then
+            perform worker.defer_run(attempt.id, attempt.event_data);
+        elsif attempt.is_retried then
+            perform worker.retry_run(attempt.id, attempt.event_data);
+        else
+            finished := finished || row(
+                attempt.id,
+                case when attempt.all_completed then 'success'
+                     when attempt.any_completed then 'partial'
+                     else 'failed' end,
+                case when not attempt.all_completed then (worker.site_errors(attempt.id)).error_code end,
+                attempt.event_data)::worker.run_end;
+        end if;
+    end loop;
+    if cardinality(finished) > 0 then
+        perform worker.finish_runs(finished);
+    end if;
+end;
+$$;
+comment on function worker.end_attempts is
+    'Ends leased runs whose sites have all ended or wait, or puts them back into the queue.';
+
+create function worker.ended_run(run_id uuid, fallbacks jsonb) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select jsonb_build_object(
+            'id', run.id, 'status', run.status, 'jobs_found', run.jobs_found, 'progress', run.progress,
+            'run_after', run.run_after, 'updated_at', run.updated_at, 'fallbacks', fallbacks,
+            'sites', (
+                select jsonb_agg(jsonb_build_object(
+                    'site', searched.site, 'status', searched.status, 'jobs_found', searched.jobs_found,
+                    'error_code', searched.error_code, 'error_message', searched.error_message)
+                    order by searched.position)
+                from public.search_run_sites as searched where searched.run_id = run.id))
+        from public.search_runs as run where run.id = ended_run.run_id
+    );
+end;
+$$;
+comment on function worker.ended_run is
+    'Returns what a worker reads of a run that has ended, has gone back to the queue, or needs its fallback sites.';

@@ -21,8 +21,9 @@ begin
     ) as found
     where site.id = found.id;
 
-    perform worker.finish_run(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))
-    from unnest(run_ids) as run_id;
+    perform worker.finish_runs(array(
+        select row(run_id, 'failed', 'worker_lost', jsonb_build_object('message', reason))::worker.run_end
+        from unnest(run_ids) as run_id));
 end;
 $$;
 comment on function worker.fail_lost_runs is 'Fails locked runs whose workers died with them.';

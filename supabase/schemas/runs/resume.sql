@@ -31,17 +31,19 @@ language plpgsql stable set search_path = '' as $$
 begin
     return (
         select jsonb_build_object(
-            'site', site.site, 'attempt', site.attempts + 1, 'account', worker.account_of(site.run_id, site.site),
+            'site', site.site, 'attempt', site.attempts + case site.status when 'running' then 0 else 1 end,
+            'is_started', site.status = 'running', 'account', worker.account_of(site.run_id, site.site),
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
         -- Only for sites that have been searched before, which few claims have.
         left join lateral (
-            select known.* from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0
+            select known.* from worker.resume_point(site.run_id, site.site) as known
+            where site.attempts > 0 and site.status <> 'running'
         ) as point on true
     );
 end;
 $$;
 comment on function worker.site_to_search is
-    'Returns how the next search of an unfinished site starts: {site, attempt, account, cursor, next_page, '
-    'is_fetched}.';
+    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, account, cursor, next_page, '
+    'is_fetched}. If is_started, the claim has started its first search.';

@@ -1,4 +1,5 @@
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
+-- Most sites have no such limit and are not paused: they admit all runs, and no run locks anything.
 -- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
 
 create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
@@ -96,3 +97,22 @@ comment on function worker.admit_site is
     'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
     'limits that the source declares, by bucket. Idempotent: a second call takes no second slot.';
+
+create function worker.admits_all(site text, limits jsonb) returns boolean
+language plpgsql stable set search_path = '' as $$
+declare
+    allowed worker.bucket_limits;
+begin
+    allowed := worker.effective_limits(site, limits);
+    return allowed.searches is null and allowed.searches_per_account is null
+       and not exists (select from worker.site_health as health
+                       where health.site = admits_all.site and health.paused_until is not null)
+       and not exists (select from worker.site_failures as failed
+                       where failed.site = admits_all.site and failed.pause is not null);
+exception when invalid_parameter_value then
+    return false;  -- worker.admit_site says why
+end;
+$$;
+comment on function worker.admits_all is
+    'Returns whether a site may be searched for all runs, through all accounts: it is not paused, and the number of '
+    'concurrent searches has no limit. limits are those that the source declares for the site''s own bucket.';

@@ -183,7 +183,7 @@ comment on function worker.after_failure is
     'the probe fails, and stays open as long as the site asks for.';
 
 create function worker.record_site_outcome(
-    run_id uuid, site text, account text, error_code text, retry_after_seconds double precision,
+    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
@@ -195,6 +195,8 @@ declare
     counted integer;
     is_counted boolean := false;
     may_reopen boolean := false;
+    -- In a moving average in which the last search counts for a fifth.
+    weight double precision := 1 - 0.8 ^ cardinality(run_ids);
 begin
     if record_site_outcome.error_code is null then
         health := worker.after_success(health);
@@ -202,14 +204,14 @@ begin
     -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
     elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
         record_site_outcome.retry_after_seconds > 0
-        or worker.is_site_failure(record_site_outcome.run_id, record_site_outcome.site, record_site_outcome.error_code)
+        or worker.is_site_failure(run_ids[1], record_site_outcome.site, record_site_outcome.error_code)
     ) then
         select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted, may_reopen
-            from worker.count_failure(health.site, health.account, record_site_outcome.run_id, rule) as failure;
+            from worker.count_failure(health.site, health.account, run_ids[1], rule) as failure;
         end if;
-        health := worker.after_failure(health, record_site_outcome.run_id, rule, counted, is_counted, may_reopen,
+        health := worker.after_failure(health, run_ids[1], rule, counted, is_counted, may_reopen,
                                        record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
@@ -220,29 +222,29 @@ begin
         prober_run_id = health.prober_run_id, updated_at = worker.now(),
         success_rate = case
             when record_site_outcome.error_code is null
-                then coalesce(known.success_rate + 0.2 * (1 - known.success_rate), 1)
-            when is_counted then coalesce(known.success_rate * 0.8, 0)
+                then coalesce(known.success_rate + weight * (1 - known.success_rate), 1)
+            when is_counted then coalesce(known.success_rate * (1 - weight), 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + 0.2 * (record_site_outcome.response_ms - known.response_ms),
+        response_ms = coalesce(known.response_ms + weight * (record_site_outcome.response_ms - known.response_ms),
                                record_site_outcome.response_ms, known.response_ms),
-        search_seconds = coalesce(known.search_seconds + 0.2 * (search.seconds - known.search_seconds),
+        search_seconds = coalesce(known.search_seconds + weight * (search.seconds - known.search_seconds),
                                   search.seconds, known.search_seconds)
     from (
-        select max(extract(epoch from worker.now() - searched.started_at)) as seconds
+        select avg(extract(epoch from worker.now() - searched.started_at)) as seconds
         from public.search_run_sites as searched
-        where searched.run_id = record_site_outcome.run_id and searched.site = record_site_outcome.site
+        where searched.run_id = any (run_ids) and searched.site = record_site_outcome.site
           and record_site_outcome.error_code is null and searched.started_at <= worker.now()
     ) as search
     where known.site = health.site and known.account = health.account;
 
     delete from worker.site_waits as wait
-    where wait.run_id = record_site_outcome.run_id and wait.site = record_site_outcome.site;
-    perform worker.release_search_slot(record_site_outcome.run_id, record_site_outcome.site, health.account);
+    where wait.run_id = any (run_ids) and wait.site = record_site_outcome.site;
+    perform worker.release_search_slots(run_ids, record_site_outcome.site, health.account);
 end;
 $$;
 comment on function worker.record_site_outcome is
-    'Records how a search of a site ended, for the breaker and the order of sites, and releases its slot. It must '
-    'come last in a transaction, because all users share the rows that it locks.';
+    'Records how a search of a site ended, or that several succeeded, for the breaker and the order of sites, and '
+    'releases the slots. It must come last in a transaction, because all users share the rows that it locks.';
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language sql volatile set search_path = ''

@@ -3,8 +3,10 @@
 -- Calls: kernel/clock.
 
 create function worker.rank_sites(run_id uuid, seed uuid) returns table (site text, rank integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select unfinished.site, row_number() over (
         order by
             unfinished.is_fallback,
@@ -29,6 +31,7 @@ begin atomic
     ) as chance
     where unfinished.run_id = rank_sites.run_id and unfinished.completed_at is null;
 end;
+$$;
 comment on function worker.rank_sites is
     'Returns the unfinished sites of a run, the best first: no fallbacks, not paused, then by recent success, '
     'then by speed; unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';

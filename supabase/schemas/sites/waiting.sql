@@ -1,17 +1,18 @@
 -- How long does a run wait for a site? Until it is due, and at most max_site_wait in total. Then the site fails.
 -- Calls: kernel/clock, sites/queue.
 
-create function worker.release_search_slot(run_id uuid, site text, account text) returns void
-language sql volatile set search_path = ''
-begin atomic
+create function worker.release_search_slots(run_ids uuid[], site text, account text) returns void
+language plpgsql set search_path = '' as $$
+begin
     update worker.site_health as health set prober_run_id = null
-    where health.prober_run_id = release_search_slot.run_id
-      and health.site = release_search_slot.site and health.account = release_search_slot.account;
+    where health.prober_run_id = any (run_ids)
+      and health.site = release_search_slots.site and health.account = release_search_slots.account;
 
     delete from worker.site_searches as search
-    where search.run_id = release_search_slot.run_id and search.site = release_search_slot.site;
+    where search.run_id = any (run_ids) and search.site = release_search_slots.site;
 end;
-comment on function worker.release_search_slot is 'Releases a run''s slot and probe at a site.';
+$$;
+comment on function worker.release_search_slots is 'Releases the slots and the probe of runs at a site.';
 
 create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
@@ -29,7 +30,7 @@ begin
         due_at := least(due_at, now + left_to_wait);
     end if;
     waited := waiting.waited + greatest(due_at - now, '0');
-    perform worker.release_search_slot(defer_site.run_id, defer_site.site, defer_site.account);
+    perform worker.release_search_slots(array[defer_site.run_id], defer_site.site, defer_site.account);
     insert into worker.site_waits as wait (
         run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
     values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,

@@ -13,8 +13,8 @@ begin
     select * into strict lease from pg_temp.claim();
     perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', 1);
     perform pg_temp.save_page(lease.run_id, lease.lease_token, 'alpha', 1, '{a1,a2}');
-    perform public.worker_finish_site(lease.run_id, lease.lease_token, 'alpha');
-    perform public.worker_finish_run(lease.run_id, lease.lease_token);
+    perform pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha');
+    perform pg_temp.finish_run(lease.run_id, lease.lease_token);
 end;
 $$;
 insert into runs values ('bob', pg_temp.enqueue(pg_temp.bob()));

@@ -16,14 +16,14 @@ insert into runs values ('finished', pg_temp.enqueue(pg_temp.ada()));
 do $$ begin
     perform from pg_temp.claim();
     perform pg_temp.search_site(pg_temp.id_of('finished'), 'alpha', 'completed');
-    perform public.worker_finish_run(id, pg_temp.token(id)) from runs;
+    perform pg_temp.finish_run(id, pg_temp.token(id)) from runs;
 end $$;
 
 insert into runs values ('waiting to retry', pg_temp.enqueue(pg_temp.ada(), max_attempts => 3));
 do $$ begin
     perform from pg_temp.claim();
     perform pg_temp.search_site(pg_temp.id_of('waiting to retry'), 'alpha', 'partial', 'timeout');
-    perform public.worker_finish_run(id, pg_temp.token(id)) from runs where name = 'waiting to retry';
+    perform pg_temp.finish_run(id, pg_temp.token(id)) from runs where name = 'waiting to retry';
 end $$;
 
 update worker.settings set progress_interval = '1 hour';
@@ -155,8 +155,8 @@ select throws_ok(format(query, id, lease_token), 'PT409', 'cancelled', 'or when 
 from runs, unnest(array[
     'select public.worker_start_site(''%s'', ''%s'', ''gamma'', 1)',
     'select public.worker_save_page(''%s'', ''%s'', ''beta'', 1, 2, ''{}'', ''[]'', ''[]'', ''{}'')',
-    'select public.worker_finish_site(''%s'', ''%s'', ''beta'')',
-    'select public.worker_finish_run(''%s'', ''%s'')']) as query
+    'select pg_temp.finish_site(''%s'', ''%s'', ''beta'')',
+    'select pg_temp.finish_run(''%s'', ''%s'')']) as query
 where name = 'running';
 select lives_ok(
     format($$ select public.worker_release_runs('worker-1', '[{"run_id": "%s", "lease_token": "%s"}]') $$, id, lease_token),

@@ -226,9 +226,9 @@ select results_eq(
 
 create function pg_temp.finish(run_id uuid) returns void language plpgsql as $$
 begin
-    perform public.worker_finish_site(site.run_id, pg_temp.token(site.run_id), site.site)
+    perform pg_temp.finish_site(site.run_id, pg_temp.token(site.run_id), site.site)
     from public.search_run_sites as site where site.run_id = finish.run_id and site.completed_at is null;
-    perform public.worker_finish_run(run_id, pg_temp.token(run_id));
+    perform pg_temp.finish_run(run_id, pg_temp.token(run_id));
 end;
 $$;
 create temporary table runs (name text, id uuid);
@@ -244,8 +244,8 @@ begin
     perform pg_temp.hold();
     perform public.worker_start_site(searched, pg_temp.token(searched), 'alpha', 1);
     perform pg_temp.save_items(searched, 'alpha', 1, to_jsonb(items));
-    perform public.worker_finish_site(searched, pg_temp.token(searched), 'alpha', null, error_code, error_code, false);
-    perform public.worker_finish_run(searched, pg_temp.token(searched));
+    perform pg_temp.finish_site(searched, pg_temp.token(searched), 'alpha', null, error_code, error_code, false);
+    perform pg_temp.finish_run(searched, pg_temp.token(searched));
 end;
 $$;
 create function pg_temp.new_things(name text) returns text language sql as $$

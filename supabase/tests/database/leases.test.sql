@@ -63,7 +63,7 @@ select is((select array_agg(page.attempt || '.' || page_number order by page.id)
 
 -- A run that kills its workers -----------------------------------------------------------------------------------
 
-select public.worker_finish_site(run_id, lease_token, 'alpha') from second_lease;
+select pg_temp.finish_site(run_id, lease_token, 'alpha') from second_lease;
 select pg_temp.move_clock(200);
 create temporary table third_lease as select * from pg_temp.claim(worker_id => 'worker-3');
 select results_eq('select sites from third_lease', $$ values ('[{"site": "beta", "attempt": 1}]'::jsonb) $$,
@@ -111,7 +111,7 @@ select throws_ok(
     'PT409', 'cancelled', 'or when it writes')
 from ended_lease;
 select throws_ok(
-    format($$ select public.worker_finish_run('%s', '%s') $$, run_id, lease_token),
+    format($$ select pg_temp.finish_run('%s', '%s') $$, run_id, lease_token),
     'PT409', 'cancelled', 'it cannot finish it')
 from ended_lease;
 select lives_ok(

@@ -19,9 +19,9 @@ $$;
 
 create function pg_temp.finish_run(run_id uuid) returns text language plpgsql as $$
 begin
-    perform public.worker_finish_site(site.run_id, pg_temp.token(site.run_id), site.site)
+    perform pg_temp.finish_site(site.run_id, pg_temp.token(site.run_id), site.site)
     from public.search_run_sites as site where site.run_id = finish_run.run_id and site.completed_at is null;
-    return public.worker_finish_run(run_id, pg_temp.token(run_id)) ->> 'status';
+    return pg_temp.finish_run(run_id, pg_temp.token(run_id)) ->> 'status';
 end;
 $$;
 

@@ -24,8 +24,8 @@ begin
     perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', 1),
             pg_temp.save_page(lease.run_id, lease.lease_token, 'alpha', 1,
                 array(select searched.name || n from generate_series(1, results) as n)),
-            public.worker_finish_site(lease.run_id, lease.lease_token, 'alpha');
-    perform public.worker_finish_run(lease.run_id, lease.lease_token);
+            pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha');
+    perform pg_temp.finish_run(lease.run_id, lease.lease_token);
 end;
 $$;
 create function pg_temp.days(days integer) returns void language sql as $$

@@ -10,12 +10,12 @@ create function pg_temp.attempt_site(
 ) returns void language sql as $$
     select public.worker_start_site(run_id, pg_temp.token(run_id), site, attempt);
     select pg_temp.save_page(run_id, pg_temp.token(run_id), site, 1, external_ids);
-    select public.worker_finish_site(
+    select pg_temp.finish_site(
         run_id, pg_temp.token(run_id), site, null, error_code, 'said ' || error_code, retryable);
 $$;
 
 create function pg_temp.finish(run_id uuid) returns jsonb language sql as $$
-    select public.worker_finish_run(run_id, pg_temp.token(run_id));
+    select pg_temp.finish_run(run_id, pg_temp.token(run_id));
 $$;
 
 -- Only temporary errors are retried ------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ select results_eq(
               ('gamma', 'failed', 'not_found', false) $$,
     'only the site with a temporary failure is open again');
 select is((select count(*)::integer from public.run_items, run where run_id = id), 3, 'what was found stays to be seen');
-select is((select public.worker_finish_run(run_id, lease_token) from lease), (select answer from answer),
+select is((select pg_temp.finish_run(run_id, lease_token) from lease), (select answer from answer),
     'the same end again answers the same');
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'retried'), 1,
     'and is no second retry');
@@ -64,7 +64,7 @@ select results_eq(
     $$ select status::text, attempts, error_code, error_message, run_after from public.search_runs join run using (id) $$,
     $$ values ('running', 2::smallint, null, null, null::timestamptz) $$,
     'a new attempt has no error yet');
-select is((select public.worker_finish_run(run_id, lease_token) ->> 'status' from lease), 'running',
+select is((select pg_temp.finish_run(run_id, lease_token) ->> 'status' from lease), 'running',
     'the first end, once more, does not end the second attempt');
 select public.worker_start_site(id, pg_temp.token(id), 'beta', 2) from run;
 select results_eq(
@@ -190,8 +190,8 @@ begin
         perform pg_temp.move_clock(2000 + round * 400);
         for lease in select * from pg_temp.claim(slots => 100) loop
             perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', round);
-            perform public.worker_finish_site(lease.run_id, lease.lease_token, 'alpha', null, 'blocked', 'HTTP 403', true);
-            perform public.worker_finish_run(lease.run_id, lease.lease_token);
+            perform pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha', null, 'blocked', 'HTTP 403', true);
+            perform pg_temp.finish_run(lease.run_id, lease.lease_token);
             insert into delays
             select lease.attempt, extract(epoch from run.run_after - worker.now()) from public.search_runs as run
             where run.id = lease.run_id;

@@ -25,8 +25,8 @@ create temporary table fenced (call text);
 insert into fenced values
     ($$ select public.worker_start_site('%s', '%s', 'alpha', 1) $$),
     ($$ select pg_temp.save_page('%s', '%s', 'alpha', 1, '{a1}') $$),
-    ($$ select public.worker_finish_site('%s', '%s', 'alpha') $$),
-    ($$ select public.worker_finish_run('%s', '%s') $$);
+    ($$ select pg_temp.finish_site('%s', '%s', 'alpha') $$),
+    ($$ select pg_temp.finish_run('%s', '%s') $$);
 create temporary table before as select pg_temp.snapshot() as snapshot;
 
 select throws_ok(format(call, run_id, gen_random_uuid()), 'PT409', 'lease_lost', 'a stale token:' || call)
@@ -84,17 +84,17 @@ select results_eq(
 -- Sites ----------------------------------------------------------------------------------------------------------
 
 select throws_ok(
-    format($$ select public.worker_finish_run('%s', '%s') $$, run_id, lease_token),
+    format($$ select pg_temp.finish_run('%s', '%s') $$, run_id, lease_token),
     '22023', 'run_id must be the id of a run whose sites have all finished or wait', 'a run does not end before its sites')
 from lease;
 
-select public.worker_finish_site(run_id, lease_token, 'alpha') from lease;
+select pg_temp.finish_site(run_id, lease_token, 'alpha') from lease;
 select results_eq(
     $$ select status::text, jobs_found, completed_at = worker.now() from public.search_run_sites, run
        where run_id = run.id and site = 'alpha' $$,
     $$ values ('completed', 4, true) $$, 'a finished site');
 update before set snapshot = pg_temp.snapshot();
-select public.worker_finish_site(run_id, lease_token, 'alpha', null, 'blocked', 'again', true) from lease;
+select pg_temp.finish_site(run_id, lease_token, 'alpha', null, 'blocked', 'again', true) from lease;
 select is(pg_temp.snapshot(), (select snapshot from before), 'a site that is finished stays as it is');
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 3, '{}'), 0, 'a page that was saved may come again after it') from lease;
 select throws_ok(
@@ -109,9 +109,9 @@ select results_eq(
 
 -- The end --------------------------------------------------------------------------------------------------------
 
-select is((select public.worker_finish_run(run_id, lease_token) ->> 'status'), 'partial', 'some sites completed') from lease;
+select is((select pg_temp.finish_run(run_id, lease_token) ->> 'status'), 'partial', 'some sites completed') from lease;
 update before set snapshot = pg_temp.snapshot();
-select is((select public.worker_finish_run(run_id, lease_token) ->> 'status'), 'partial', 'finished again, it answers the same')
+select is((select pg_temp.finish_run(run_id, lease_token) ->> 'status'), 'partial', 'finished again, it answers the same')
 from lease;
 select is(pg_temp.snapshot(), (select snapshot from before), 'and changes nothing');
 select results_eq(
@@ -135,7 +135,7 @@ select pg_temp.search_site(run_id, 'alpha', alpha, 'timeout'), pg_temp.search_si
 select is((select string_agg(status::text, ' ' order by position) from public.search_run_sites as site
            where site.run_id = endings.run_id), format('%s %s', alpha, beta), 'a site''s status comes from its results and its error')
 from endings;
-select is((select public.worker_finish_run(run_id, pg_temp.token(run_id)) ->> 'status'), expected,
+select is((select pg_temp.finish_run(run_id, pg_temp.token(run_id)) ->> 'status'), expected,
           format('alpha %s, beta %s', alpha, beta))
 from endings;
 select is((select error_code || ' ' || error_message from public.search_runs where id = run_id),

@@ -56,7 +56,7 @@ declare
     run_id uuid := pg_temp.id_of(name);
 begin
     perform pg_temp.search_site(run_id, 'alpha', alpha), pg_temp.search_site(run_id, 'beta', beta);
-    return public.worker_finish_run(run_id, pg_temp.token(run_id)) ->> 'status';
+    return pg_temp.finish_run(run_id, pg_temp.token(run_id)) ->> 'status';
 end;
 $$;
 
@@ -98,7 +98,7 @@ select is((select array[jobs_found, progress_current] from public.search_runs wh
 select pg_temp.move_clock(5);
 do $$ begin
     perform pg_temp.search_site(pg_temp.id_of('leader'), 'beta', 'completed');
-    perform public.worker_finish_run(pg_temp.id_of('leader'), pg_temp.token(pg_temp.id_of('leader')));
+    perform pg_temp.finish_run(pg_temp.id_of('leader'), pg_temp.token(pg_temp.id_of('leader')));
 end $$;
 select is(pg_temp.state('leader'), 'success', 'the leader is not answered by itself');
 select is(pg_temp.state(name), 'success answered by leader', name || ': answered in the same transaction')
@@ -159,7 +159,7 @@ select is((select array[jobs_found, progress_current] from public.search_runs wh
 select is(pg_temp.items_of('third'), 2, 'and followers see it');
 select is((select sites from pg_temp.claim()), '[{"site": "beta", "attempt": 2}]', 'a worker continues with the rest');
 do $$ begin perform pg_temp.search_site(pg_temp.id_of('second'), 'beta', 'failed'); end $$;
-select is(public.worker_finish_run(id, pg_temp.token(id)) ->> 'status', 'partial', 'partial is an answer') from runs where name = 'second';
+select is(pg_temp.finish_run(id, pg_temp.token(id)) ->> 'status', 'partial', 'partial is an answer') from runs where name = 'second';
 select is(pg_temp.state('third'), 'partial answered by second', 'for the other follower');
 
 do $$ begin
@@ -175,9 +175,9 @@ select is(pg_temp.state('last'), 'pending follows next', 'for the other');
 do $$ begin
     perform from pg_temp.claim();
     perform public.worker_start_site(id, pg_temp.token(id), site, 1),
-            public.worker_finish_site(id, pg_temp.token(id), site, null, 'not_found', 'HTTP 404', false)
+            pg_temp.finish_site(id, pg_temp.token(id), site, null, 'not_found', 'HTTP 404', false)
     from runs, unnest('{alpha,beta}'::text[]) as site where name = 'next';
-    perform public.worker_finish_run(id, pg_temp.token(id)) from runs where name = 'next';
+    perform pg_temp.finish_run(id, pg_temp.token(id)) from runs where name = 'next';
 end $$;
 select is(pg_temp.state('last'), 'failed answered by next', 'a failure that does not pass is everybody''s');
 
