@@ -1467,35 +1467,47 @@ comment on column worker.incidents.error is 'Why the last attempt failed, as a s
 -- Calls: nothing.
 
 create function worker.parameter(kind text, parameters jsonb, name text) returns jsonb
-language sql stable set search_path = ''
-return coalesce(
-    nullif(parameters -> name, 'null'),
-    (select rule.default_value from worker.parameter_rules as rule
-     where rule.kind = parameter.kind and rule.name = parameter.name)
-);
+language plpgsql stable set search_path = '' as $$
+begin
+    return coalesce(
+        nullif(parameters -> name, 'null'),
+        (select rule.default_value from worker.parameter_rules as rule
+         where rule.kind = parameter.kind and rule.name = parameter.name)
+    );
+end;
+$$;
 comment on function worker.parameter is 'Returns a parameter of a run, or its default.';
 
 create function worker.sites_of(kind text, parameters jsonb, list text default 'sites')
 returns table (site text, ordinal bigint)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select named.site, min(named.ordinal)
     from jsonb_array_elements_text(worker.parameter(kind, parameters, list))
         with ordinality as named (site, ordinal)
     group by named.site;
 end;
+$$;
 comment on function worker.sites_of is
     'Returns the sites of a run, or with fallback_sites those of that list, each once, in the order in which the user '
     'named them.';
 
 create function worker.results_wanted(kind text, parameters jsonb) returns integer
-language sql stable set search_path = ''
-return worker.parameter(kind, parameters, 'results_wanted')::integer;
+language plpgsql stable set search_path = '' as $$
+begin
+    return worker.parameter(kind, parameters, 'results_wanted')::integer;
+end;
+$$;
 comment on function worker.results_wanted is 'Returns how many results a run wants from each site.';
 
 create function worker.has_fallbacks(kind text, parameters jsonb) returns boolean
-language sql stable set search_path = ''
-return worker.parameter(kind, parameters, 'fallback_sites') is not null;
+language plpgsql stable set search_path = '' as $$
+begin
+    return worker.parameter(kind, parameters, 'fallback_sites') is not null;
+end;
+$$;
 comment on function worker.has_fallbacks is 'Returns whether a run names fallback sites.';
 
 create function worker.is_named_board(kind text, site text) returns boolean
@@ -1506,8 +1518,11 @@ return exists (
 comment on function worker.is_named_board is 'Returns whether users name the boards of a site.';
 
 create function worker.keeps_board_organizations(kind text, parameters jsonb) returns boolean
-language sql stable set search_path = ''
-return coalesce(worker.parameter(kind, parameters, 'board_organizations') = 'true', false);
+language plpgsql stable set search_path = '' as $$
+begin
+    return coalesce(worker.parameter(kind, parameters, 'board_organizations') = 'true', false);
+end;
+$$;
 comment on function worker.keeps_board_organizations is
     'Returns whether the user of a run gets organizations of his own from the boards that he names.';
 
@@ -1516,11 +1531,14 @@ comment on function worker.keeps_board_organizations is
 -- Calls: nothing.
 
 create function worker.is_import(run_id uuid) returns boolean
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select exists (
-        select from public.search_runs as run where run.id = is_import.run_id and run.source = 'import');
+        select from public.search_runs as run where run.id = is_import.run_id and run.source = 'import')
+    );
 end;
+$$;
 comment on function worker.is_import is 'Returns whether the results of a run come from a file.';
 
 -- kernel/messages
@@ -1621,14 +1639,17 @@ comment on function worker.waiting_progress is
     'Returns the progress of a site that has to wait, with the reason as a sentence for the user.';
 
 create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
     select (array_agg(site.error_code order by site.position))[1], string_agg(site.error_message, ' ' order by site.position)
+    into error_code, error_message
     from public.search_run_sites as site
     where site.run_id = site_errors.run_id and site.error_code is not null and exists (
         select from public.search_run_sites as asked
         where asked.run_id = site_errors.run_id and asked.status <> 'completed' and not asked.is_fallback);
 end;
+$$;
 comment on function worker.site_errors is
     'Returns the code of the first site of a run that failed, and the sentences of all of them. Those of fallback sites '
     'do not count if the others completed.';
@@ -1640,8 +1661,8 @@ comment on function worker.site_errors is
 -- Calls: kernel/parameters.
 
 create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select counted.jobs_found,
            case
                when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
@@ -1650,6 +1671,7 @@ begin atomic
                    counted.reached + greatest(counted.by_fallbacks, counted.given_up),
                    case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
            end
+    into jobs_found, progress_current
     from (
         select coalesce(sum(site.jobs_found), 0) as jobs_found,
                sum(case when site.status = 'completed' then coalesce(wanted.results, site.jobs_found) else share.found end)
@@ -1666,21 +1688,25 @@ begin atomic
         cross join lateral (select least(site.jobs_found, wanted.results) as found) as share
     ) as counted;
 end;
+$$;
 comment on function worker.run_counts is
     'Returns how many results the sites of a run have, and how far the run is: never less than before, and all of '
     'progress_total only once it has ended.';
 
 create function worker.runs_shown_before(run public.search_runs) returns uuid[]
-language sql stable set search_path = ''
-return array(
-    select distinct case when earlier.shared_run_id is not null then earlier.shared_run_id else earlier.id end
-    from public.search_runs as earlier
-    where earlier.user_id = (runs_shown_before.run).user_id
-      and earlier.fingerprint = (runs_shown_before.run).fingerprint
-      and earlier.status in ('success', 'partial')
-      and earlier.completed_at <= (runs_shown_before.run).created_at
-      and earlier.id <> (runs_shown_before.run).id
-    order by 1);
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select distinct case when earlier.shared_run_id is not null then earlier.shared_run_id else earlier.id end
+        from public.search_runs as earlier
+        where earlier.user_id = (runs_shown_before.run).user_id
+          and earlier.fingerprint = (runs_shown_before.run).fingerprint
+          and earlier.status in ('success', 'partial')
+          and earlier.completed_at <= (runs_shown_before.run).created_at
+          and earlier.id <> (runs_shown_before.run).id
+        order by 1);
+end;
+$$;
 comment on function worker.runs_shown_before is
     'Returns the runs whose results the user of a run had seen before it: those of finished runs of the same search.';
 
@@ -1719,8 +1745,10 @@ comment on function worker.count_things is
     'Returns how many things the results of a run are, and how many of them are not among the results of other runs.';
 
 create function worker.things_found(run_ids uuid[]) returns table (run_id uuid, items_found integer, new_items integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     -- Followers of one run are counted together if their users have seen the same.
     with asking as materialized (
         select run.id, case when run.shared_run_id is not null then run.shared_run_id
@@ -1738,6 +1766,7 @@ begin atomic
     from asking
     join counted on counted.searched_run_id = asking.searched_run_id and counted.shown_run_ids = asking.shown_run_ids;
 end;
+$$;
 comment on function worker.things_found is
     'Returns for each run how many things it or the run that searches for it has found, and how many of them the user '
     'had not seen before: those with run_items.is_new.';
@@ -1817,8 +1846,10 @@ comment on function worker.lock_lease is
 create function worker.pages_of_search(run_id uuid, site text) returns table (
     attempt smallint, page_number integer, status text, account text, cursor jsonb, is_last boolean, response_ms integer
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select page.attempt, page.page_number, page.status, page.account, page.cursor, page.is_last, page.response_ms
     from worker.raw_collections as page
     where page.run_id = pages_of_search.run_id and page.site = pages_of_search.site
@@ -1826,6 +1857,7 @@ begin atomic
         select max(first.attempt) from worker.raw_collections as first
         where first.run_id = pages_of_search.run_id and first.site = pages_of_search.site and first.page_number = 1);
 end;
+$$;
 comment on function worker.pages_of_search is
     'Returns the saved pages of a run''s site since its search last began with the first page.';
 
@@ -2174,25 +2206,28 @@ end;
 comment on function worker.canonical is 'Returns the canonical form of a text or number.';
 
 create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
-language sql stable set search_path = ''
-return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
-    kind,
-    (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
-     from worker.kinds as known
-     where known.kind = fingerprint.kind
-       and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
-    (
-        select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
-            when 'array' then (
-                select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
-                from pg_catalog.jsonb_array_elements(given.value) as element)
-            else worker.canonical(given.value)
-        end)
-        from worker.parameter_rules as rule,
-            lateral (select worker.parameter(fingerprint.kind, fingerprint.parameters, rule.name) as value) as given
-        where rule.kind = fingerprint.kind and given.value is not null
-    )
-), 'UTF8')), 'hex');
+language plpgsql stable set search_path = '' as $$
+begin
+    return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+        kind,
+        (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
+         from worker.kinds as known
+         where known.kind = fingerprint.kind
+           and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
+        (
+            select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
+                when 'array' then (
+                    select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
+                    from pg_catalog.jsonb_array_elements(given.value) as element)
+                else worker.canonical(given.value)
+            end)
+            from worker.parameter_rules as rule,
+                lateral (select coalesce(nullif(fingerprint.parameters -> rule.name, 'null'), rule.default_value) as value) as given
+            where rule.kind = fingerprint.kind and given.value is not null
+        )
+    ), 'UTF8')), 'hex');
+end;
+$$;
 comment on function worker.fingerprint is
     'Returns equal values for equal searches: order, case, whitespace and omitted defaults do not matter. Searches '
     'of a private kind are equal only for the same owner and workspace, because another account may see other '
@@ -2263,8 +2298,8 @@ comment on function worker.update_leaders is
     'it is earlier.';
 
 create function worker.update_followers(run_id uuid, with_progress boolean default true) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     -- Skip locked followers, which may stay locked for long: they are updated the next time.
     with unlocked as (
         select follower.id
@@ -2287,13 +2322,15 @@ begin atomic
     from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
     where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
+$$;
 comment on function worker.update_followers is
     'Gives a batch of the followers of an active leader its status, its counts and its progress: those whose status is '
     'another one, or whose progress is.';
 
 create function worker.live_followers(run_id uuid) returns integer
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select case when counted.followers <= settings.max_live_followers then counted.followers else 0 end
     from worker.settings as settings
     cross join lateral (
@@ -2305,8 +2342,10 @@ begin atomic
             order by follower.leader_run_id, follower.user_id
             limit settings.max_live_followers + 1
         ) as first
-    ) as counted;
+    ) as counted
+    );
 end;
+$$;
 comment on function worker.live_followers is
     'Returns how many followers get each progress of a run: none if it has more than max_live_followers.';
 
@@ -2604,27 +2643,33 @@ comment on function worker.transfer_answer is
 -- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
 create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
-language sql stable set search_path = ''
-return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
-    select from worker.ended_leader_sites(ended) as site where site.retryable));
+language plpgsql stable set search_path = '' as $$
+begin
+    return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
+        select from worker.ended_leader_sites(ended) as site where site.retryable));
+end;
+$$;
 comment on function worker.has_answer is
     'Returns whether the end of a run is also the end of its followers. A cancelled run, or one that failed and may '
     'succeed later, is no answer for other users.';
 
 create function worker.has_dependents(run_id uuid, by_followers boolean default true, by_answered boolean default true)
 returns boolean
-language sql stable set search_path = ''
--- Ordered, so that the planner uses the index even if nearly all runs follow one.
-return (by_followers and coalesce((
-    select true from public.search_runs as run
-    where run.leader_run_id = has_dependents.run_id
-    order by run.leader_run_id, run.user_id
-    limit 1), false))
-or (by_answered and coalesce((
-    select true from public.search_runs as run
-    where run.shared_run_id = has_dependents.run_id
-    order by run.shared_run_id, run.user_id
-    limit 1), false));
+language plpgsql stable set search_path = '' as $$
+begin
+    -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+    return (by_followers and coalesce((
+        select true from public.search_runs as run
+        where run.leader_run_id = has_dependents.run_id
+        order by run.leader_run_id, run.user_id
+        limit 1), false))
+    or (by_answered and coalesce((
+        select true from public.search_runs as run
+        where run.shared_run_id = has_dependents.run_id
+        order by run.shared_run_id, run.user_id
+        limit 1), false));
+end;
+$$;
 comment on function worker.has_dependents is 'Returns whether runs follow a run, or were answered with it.';
 
 create function worker.settle_leader(ended worker.ended_leaders) returns boolean
@@ -2946,14 +2991,17 @@ comment on function worker.exceeded_quotas is
     'wait. Scheduled runs and imports do not count.';
 
 create function worker.will_be_refused(run public.search_runs) returns boolean
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select exists (
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
     ) or (will_be_refused.run.source in ('manual', 'api') and exists (
-        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
+        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)))
+    );
 end;
+$$;
 comment on function worker.will_be_refused is
     'Returns whether a new run already exists, by its idempotency key, or exceeds a quota, as far as visible '
     'without a lock. worker.check_quotas and the key''s index make the final decision.';
@@ -2999,16 +3047,19 @@ create trigger check_quotas after insert on public.search_runs
 -- Calls: nothing.
 
 create function worker.next_position(user_id uuid, priority smallint) returns bigint
-language sql volatile set search_path = ''
-return greatest(
-    (select min(run.position) from public.search_runs as run
-     where run.priority = next_position.priority
-       and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
-    (select 1 - min(-run.position) from public.search_runs as run
-     where run.user_id = next_position.user_id and run.priority = next_position.priority
-       and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
-    0
-);
+language plpgsql set search_path = '' as $$
+begin
+    return greatest(
+        (select min(run.position) from public.search_runs as run
+         where run.priority = next_position.priority
+           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+        (select 1 - min(-run.position) from public.search_runs as run
+         where run.user_id = next_position.user_id and run.priority = next_position.priority
+           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+        0
+    );
+end;
+$$;
 comment on function worker.next_position is
     'Returns the position of a user''s next run: behind the user''s own runs, not behind those of all users.';
 
@@ -3017,8 +3068,9 @@ comment on function worker.next_position is
 -- Calls: nothing.
 
 create function worker.last_success(user_id uuid, fingerprint text) returns timestamptz
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     -- In whole hours, so that runs of different users with the same schedule are equal.
     select date_trunc('hour', searched.started_at, 'UTC')
     from public.search_runs as last
@@ -3026,8 +3078,10 @@ begin atomic
     where last.user_id = last_success.user_id and last.fingerprint = last_success.fingerprint
       and last.status = 'success'
     order by last.completed_at desc
-    limit 1;
+    limit 1
+    );
 end;
+$$;
 comment on function worker.last_success is
     'Returns when the search began that last gave a user the results of all sites; null if there was none.';
 
@@ -3613,15 +3667,18 @@ comment on function worker.cron_commands is
 -- Calls: nothing.
 
 create function worker.account_of(run_id uuid, site text) returns text
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select known.account
     from public.search_runs as run
     join worker.accounts as known on known.user_id = run.user_id and known.site = account_of.site
     where run.id = account_of.run_id and (known.workspace_id = run.workspace_id or known.workspace_id is null)
     order by known.workspace_id nulls last
-    limit 1;
+    limit 1
+    );
 end;
+$$;
 comment on function worker.account_of is
     'Returns the account through which a run searches a site: the user''s for the run''s workspace, else the '
     'user''s own; or null.';
@@ -3708,18 +3765,20 @@ comment on function worker.rank_sites is
 create function worker.wait_state(
     run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select least(coalesce(wait.waiting_since, search.waiting_since), worker.now()),
            -- Not coalesce() alone, because greatest() ignores nulls.
            case when wait.run_id is not null
                 then greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0')
                 else coalesce(search.waited, '0') end,
            coalesce(search.is_within_page, false)
+    into since, waited, is_within_page
     from (select) as nothing
     left join worker.site_waits as wait on wait.run_id = wait_state.run_id and wait.site = wait_state.site
     left join worker.site_searches as search on search.run_id = wait_state.run_id and search.site = wait_state.site;
 end;
+$$;
 comment on function worker.wait_state is
     'Returns since when a run waits for a site, how long it has waited, and whether it is in the middle of a page.';
 
@@ -3826,6 +3885,12 @@ language plpgsql set search_path = '' as $$
 declare
     woken uuid;
 begin
+    -- The usual case: nobody waits.
+    if not exists (
+        select from worker.site_waits as wait where wait.bucket = wake_next.site and wait.reason = 'searches'
+    ) then
+        return;
+    end if;
     -- Skip a locked run: it is being promoted, or ends.
     select wait.run_id into woken
     from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
@@ -4204,8 +4269,8 @@ comment on function worker.record_site_outcome is
     'releases the slots. It must come last in a transaction, because all users share the rows that it locks.';
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
     where search.run_id = record_good_page.run_id and search.site = record_good_page.site
       and (search.waiting_since is not null or search.is_within_page);
@@ -4221,6 +4286,7 @@ begin atomic
     delete from worker.site_failures as failed using closed
     where failed.site = closed.site and failed.account = closed.account;
 end;
+$$;
 comment on function worker.record_good_page is
     'Records that a run got a good page of a site: its waiting time starts again at zero, and a half-open breaker '
     'closes.';
@@ -4992,8 +5058,8 @@ create trigger derive_counts before update on public.search_runs
     execute function worker.derive_counts();
 
 create function worker.write_progress(run_id uuid, progress jsonb) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     update public.search_run_sites as site
     set jobs_found = counted.jobs_found, progress = counted.progress
     from (
@@ -5018,19 +5084,23 @@ begin atomic
     set progress = jsonb_strip_nulls(write_progress.progress)
     where run.id = write_progress.run_id;
 end;
+$$;
 comment on function worker.write_progress is
     'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
     'sites.';
 
 create function worker.seconds_until_progress(run_id uuid) returns double precision
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select extract(epoch from run.updated_at - worker.now() + settings.progress_interval * greatest(
         1, (select count(*) from worker.leases)::double precision
             * (1 + worker.live_followers(run.id)) / settings.max_changes_per_interval))
     from public.search_runs as run, worker.settings as settings
-    where run.id = seconds_until_progress.run_id;
+    where run.id = seconds_until_progress.run_id
+    );
 end;
+$$;
 comment on function worker.seconds_until_progress is
     'Returns the seconds until the progress of a run may be written again, so that all runs that are searched, with '
     'the followers of each, make at most max_changes_per_interval.';
@@ -5080,8 +5150,10 @@ comment on function public.worker_write_progress is
 
 create function worker.resume_point(run_id uuid, site text)
 returns table (cursor jsonb, next_page integer, is_fetched boolean)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select case when last.is_fetched then null else last.cursor end, last.page_number + 1, last.is_fetched
     from (
         select page.page_number, page.cursor, page.is_last as is_fetched,
@@ -5098,6 +5170,7 @@ begin atomic
     -- Not after a gap: a page that could not be read, was refused, or has been deleted by retention.
     where last.is_resumable and not saved.is_unreadable and saved.pages = last.page_number;
 end;
+$$;
 comment on function worker.resume_point is
     'Returns where the search of a site continues: after its last saved page, or that all pages are there. No row: '
     'it begins with the first page. A cursor is valid only for the account that returned it.';
@@ -6310,12 +6383,15 @@ comment on function worker.sites_to_search is
 create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
-    with first as materialized (
-        select site.run_id, site.site, run.kind
+    with claimed as materialized (
+        select run.id, run.kind, worker.claimed_sites(run.id) ->> 0 as first_site
         from public.search_runs as run
-        join public.search_run_sites as site
-            on site.run_id = run.id and site.site = worker.claimed_sites(run.id) ->> 0
-        where run.id = any (run_ids) and site.status = 'pending' and site.attempts = 0
+        where run.id = any (run_ids)
+    ), first as materialized (
+        select site.run_id, site.site, claimed.kind
+        from claimed
+        join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
+        where site.status = 'pending' and site.attempts = 0
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
     ), admitting as materialized (
         select asked.kind, asked.site
@@ -6446,6 +6522,7 @@ end;
 $$;
 comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
 
+-- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
     about jsonb default null, limits jsonb default '{}'
@@ -6453,7 +6530,7 @@ create function public.worker_claim_runs(
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
 )
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
 begin
     if slots is null or slots not between 1 and 100 then
@@ -6603,19 +6680,19 @@ create function worker.judge_sites(ends worker.site_end[]) returns worker.site_e
 language plpgsql stable set search_path = '' as $$
 begin
     return array(
-        select row(given.run_id, given.site, coalesce(given.account, ''), judged.error_code,
-                   case when unreadable.message is null then given.error_message else unreadable.message end,
-                   unreadable.message is not null or given.retryable, given.retry_after_seconds, asked.was_asked,
-                   asked.response_ms)::worker.site_end
-        from unnest(ends) as given
+        with judged as materialized (
+            select given.*, case when given.error_code is null
+                                 then worker.unreadable_pages(given.run_id, given.site) end as unreadable
+            from unnest(ends) as given
+        )
+        select row(judged.run_id, judged.site, coalesce(judged.account, ''), verified.error_code,
+                   coalesce(judged.unreadable, judged.error_message), judged.unreadable is not null or judged.retryable,
+                   judged.retry_after_seconds, asked.was_asked, asked.response_ms)::worker.site_end
+        from judged
         cross join lateral (
-            select case when given.error_code is null
-                        then worker.unreadable_pages(given.run_id, given.site) end as message
-        ) as unreadable
-        cross join lateral (
-            select case when unreadable.message is null then given.error_code else 'unverified' end as error_code
-        ) as judged
-        cross join lateral worker.asked_site(given.run_id, given.site, judged.error_code) as asked
+            select case when judged.unreadable is null then judged.error_code else 'unverified' end as error_code
+        ) as verified
+        cross join lateral worker.asked_site(judged.run_id, judged.site, verified.error_code) as asked
     );
 end;
 $$;
@@ -6735,8 +6812,9 @@ comment on function worker.end_runs is
     'Ends leased runs, or puts them back into the queue. refused are those with sites that have neither ended nor wait; '
     'fallbacks are the fallback sites that are to be searched first, by run.';
 
+-- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_finish_sites(finished jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
 declare
     asked worker.finished_site[];

@@ -61,14 +61,17 @@ comment on function worker.exceeded_quotas is
     'wait. Scheduled runs and imports do not count.';
 
 create function worker.will_be_refused(run public.search_runs) returns boolean
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select exists (
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
     ) or (will_be_refused.run.source in ('manual', 'api') and exists (
-        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)));
+        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)))
+    );
 end;
+$$;
 comment on function worker.will_be_refused is
     'Returns whether a new run already exists, by its idempotency key, or exceeds a quota, as far as visible '
     'without a lock. worker.check_quotas and the key''s index make the final decision.';

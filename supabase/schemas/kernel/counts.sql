@@ -4,8 +4,8 @@
 -- Calls: kernel/parameters.
 
 create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select counted.jobs_found,
            case
                when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
@@ -14,6 +14,7 @@ begin atomic
                    counted.reached + greatest(counted.by_fallbacks, counted.given_up),
                    case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
            end
+    into jobs_found, progress_current
     from (
         select coalesce(sum(site.jobs_found), 0) as jobs_found,
                sum(case when site.status = 'completed' then coalesce(wanted.results, site.jobs_found) else share.found end)
@@ -30,21 +31,25 @@ begin atomic
         cross join lateral (select least(site.jobs_found, wanted.results) as found) as share
     ) as counted;
 end;
+$$;
 comment on function worker.run_counts is
     'Returns how many results the sites of a run have, and how far the run is: never less than before, and all of '
     'progress_total only once it has ended.';
 
 create function worker.runs_shown_before(run public.search_runs) returns uuid[]
-language sql stable set search_path = ''
-return array(
-    select distinct case when earlier.shared_run_id is not null then earlier.shared_run_id else earlier.id end
-    from public.search_runs as earlier
-    where earlier.user_id = (runs_shown_before.run).user_id
-      and earlier.fingerprint = (runs_shown_before.run).fingerprint
-      and earlier.status in ('success', 'partial')
-      and earlier.completed_at <= (runs_shown_before.run).created_at
-      and earlier.id <> (runs_shown_before.run).id
-    order by 1);
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select distinct case when earlier.shared_run_id is not null then earlier.shared_run_id else earlier.id end
+        from public.search_runs as earlier
+        where earlier.user_id = (runs_shown_before.run).user_id
+          and earlier.fingerprint = (runs_shown_before.run).fingerprint
+          and earlier.status in ('success', 'partial')
+          and earlier.completed_at <= (runs_shown_before.run).created_at
+          and earlier.id <> (runs_shown_before.run).id
+        order by 1);
+end;
+$$;
 comment on function worker.runs_shown_before is
     'Returns the runs whose results the user of a run had seen before it: those of finished runs of the same search.';
 
@@ -83,8 +88,10 @@ comment on function worker.count_things is
     'Returns how many things the results of a run are, and how many of them are not among the results of other runs.';
 
 create function worker.things_found(run_ids uuid[]) returns table (run_id uuid, items_found integer, new_items integer)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     -- Followers of one run are counted together if their users have seen the same.
     with asking as materialized (
         select run.id, case when run.shared_run_id is not null then run.shared_run_id
@@ -102,6 +109,7 @@ begin atomic
     from asking
     join counted on counted.searched_run_id = asking.searched_run_id and counted.shown_run_ids = asking.shown_run_ids;
 end;
+$$;
 comment on function worker.things_found is
     'Returns for each run how many things it or the run that searches for it has found, and how many of them the user '
     'had not seen before: those with run_items.is_new.';

@@ -2,9 +2,12 @@
 -- Calls: nothing.
 
 create function worker.is_import(run_id uuid) returns boolean
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select exists (
-        select from public.search_runs as run where run.id = is_import.run_id and run.source = 'import');
+        select from public.search_runs as run where run.id = is_import.run_id and run.source = 'import')
+    );
 end;
+$$;
 comment on function worker.is_import is 'Returns whether the results of a run come from a file.';

@@ -37,14 +37,17 @@ comment on function worker.waiting_progress is
     'Returns the progress of a site that has to wait, with the reason as a sentence for the user.';
 
 create function worker.site_errors(run_id uuid, out error_code text, out error_message text)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
     select (array_agg(site.error_code order by site.position))[1], string_agg(site.error_message, ' ' order by site.position)
+    into error_code, error_message
     from public.search_run_sites as site
     where site.run_id = site_errors.run_id and site.error_code is not null and exists (
         select from public.search_run_sites as asked
         where asked.run_id = site_errors.run_id and asked.status <> 'completed' and not asked.is_fallback);
 end;
+$$;
 comment on function worker.site_errors is
     'Returns the code of the first site of a run that failed, and the sentences of all of them. Those of fallback sites '
     'do not count if the others completed.';

@@ -36,12 +36,15 @@ comment on function worker.sites_to_search is
 create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
-    with first as materialized (
-        select site.run_id, site.site, run.kind
+    with claimed as materialized (
+        select run.id, run.kind, worker.claimed_sites(run.id) ->> 0 as first_site
         from public.search_runs as run
-        join public.search_run_sites as site
-            on site.run_id = run.id and site.site = worker.claimed_sites(run.id) ->> 0
-        where run.id = any (run_ids) and site.status = 'pending' and site.attempts = 0
+        where run.id = any (run_ids)
+    ), first as materialized (
+        select site.run_id, site.site, claimed.kind
+        from claimed
+        join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
+        where site.status = 'pending' and site.attempts = 0
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
     ), admitting as materialized (
         select asked.kind, asked.site
@@ -172,6 +175,7 @@ end;
 $$;
 comment on function worker.start_ready_runs is 'Leases up to slots ready runs of the given kinds to a worker.';
 
+-- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
     about jsonb default null, limits jsonb default '{}'
@@ -179,7 +183,7 @@ create function public.worker_claim_runs(
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
 )
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
 begin
     if slots is null or slots not between 1 and 100 then

@@ -50,19 +50,19 @@ create function worker.judge_sites(ends worker.site_end[]) returns worker.site_e
 language plpgsql stable set search_path = '' as $$
 begin
     return array(
-        select row(given.run_id, given.site, coalesce(given.account, ''), judged.error_code,
-                   case when unreadable.message is null then given.error_message else unreadable.message end,
-                   unreadable.message is not null or given.retryable, given.retry_after_seconds, asked.was_asked,
-                   asked.response_ms)::worker.site_end
-        from unnest(ends) as given
+        with judged as materialized (
+            select given.*, case when given.error_code is null
+                                 then worker.unreadable_pages(given.run_id, given.site) end as unreadable
+            from unnest(ends) as given
+        )
+        select row(judged.run_id, judged.site, coalesce(judged.account, ''), verified.error_code,
+                   coalesce(judged.unreadable, judged.error_message), judged.unreadable is not null or judged.retryable,
+                   judged.retry_after_seconds, asked.was_asked, asked.response_ms)::worker.site_end
+        from judged
         cross join lateral (
-            select case when given.error_code is null
-                        then worker.unreadable_pages(given.run_id, given.site) end as message
-        ) as unreadable
-        cross join lateral (
-            select case when unreadable.message is null then given.error_code else 'unverified' end as error_code
-        ) as judged
-        cross join lateral worker.asked_site(given.run_id, given.site, judged.error_code) as asked
+            select case when judged.unreadable is null then judged.error_code else 'unverified' end as error_code
+        ) as verified
+        cross join lateral worker.asked_site(judged.run_id, judged.site, verified.error_code) as asked
     );
 end;
 $$;

@@ -38,8 +38,8 @@ create trigger derive_counts before update on public.search_runs
     execute function worker.derive_counts();
 
 create function worker.write_progress(run_id uuid, progress jsonb) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     update public.search_run_sites as site
     set jobs_found = counted.jobs_found, progress = counted.progress
     from (
@@ -64,19 +64,23 @@ begin atomic
     set progress = jsonb_strip_nulls(write_progress.progress)
     where run.id = write_progress.run_id;
 end;
+$$;
 comment on function worker.write_progress is
     'Writes the progress {step, site, current, total, details} of a run and of its site, and the counts of all its '
     'sites.';
 
 create function worker.seconds_until_progress(run_id uuid) returns double precision
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select extract(epoch from run.updated_at - worker.now() + settings.progress_interval * greatest(
         1, (select count(*) from worker.leases)::double precision
             * (1 + worker.live_followers(run.id)) / settings.max_changes_per_interval))
     from public.search_runs as run, worker.settings as settings
-    where run.id = seconds_until_progress.run_id;
+    where run.id = seconds_until_progress.run_id
+    );
 end;
+$$;
 comment on function worker.seconds_until_progress is
     'Returns the seconds until the progress of a run may be written again, so that all runs that are searched, with '
     'the followers of each, make at most max_changes_per_interval.';

@@ -4,8 +4,10 @@
 
 create function worker.resume_point(run_id uuid, site text)
 returns table (cursor jsonb, next_page integer, is_fetched boolean)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
     select case when last.is_fetched then null else last.cursor end, last.page_number + 1, last.is_fetched
     from (
         select page.page_number, page.cursor, page.is_last as is_fetched,
@@ -22,6 +24,7 @@ begin atomic
     -- Not after a gap: a page that could not be read, was refused, or has been deleted by retention.
     where last.is_resumable and not saved.is_unreadable and saved.pages = last.page_number;
 end;
+$$;
 comment on function worker.resume_point is
     'Returns where the search of a site continues: after its last saved page, or that all pages are there. No row: '
     'it begins with the first page. A cursor is valid only for the account that returned it.';

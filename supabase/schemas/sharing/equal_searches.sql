@@ -13,25 +13,28 @@ end;
 comment on function worker.canonical is 'Returns the canonical form of a text or number.';
 
 create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
-language sql stable set search_path = ''
-return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
-    kind,
-    (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
-     from worker.kinds as known
-     where known.kind = fingerprint.kind
-       and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
-    (
-        select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
-            when 'array' then (
-                select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
-                from pg_catalog.jsonb_array_elements(given.value) as element)
-            else worker.canonical(given.value)
-        end)
-        from worker.parameter_rules as rule,
-            lateral (select worker.parameter(fingerprint.kind, fingerprint.parameters, rule.name) as value) as given
-        where rule.kind = fingerprint.kind and given.value is not null
-    )
-), 'UTF8')), 'hex');
+language plpgsql stable set search_path = '' as $$
+begin
+    return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat_ws(' ',
+        kind,
+        (select pg_catalog.concat_ws(' ', fingerprint.user_id, fingerprint.workspace_id)
+         from worker.kinds as known
+         where known.kind = fingerprint.kind
+           and (known.is_private or worker.keeps_board_organizations(fingerprint.kind, fingerprint.parameters))),
+        (
+            select pg_catalog.jsonb_object_agg(rule.name, case pg_catalog.jsonb_typeof(given.value)
+                when 'array' then (
+                    select pg_catalog.jsonb_agg(distinct worker.canonical(element.value))
+                    from pg_catalog.jsonb_array_elements(given.value) as element)
+                else worker.canonical(given.value)
+            end)
+            from worker.parameter_rules as rule,
+                lateral (select coalesce(nullif(fingerprint.parameters -> rule.name, 'null'), rule.default_value) as value) as given
+            where rule.kind = fingerprint.kind and given.value is not null
+        )
+    ), 'UTF8')), 'hex');
+end;
+$$;
 comment on function worker.fingerprint is
     'Returns equal values for equal searches: order, case, whitespace and omitted defaults do not matter. Searches '
     'of a private kind are equal only for the same owner and workspace, because another account may see other '

@@ -41,8 +41,8 @@ comment on function worker.update_leaders is
     'it is earlier.';
 
 create function worker.update_followers(run_id uuid, with_progress boolean default true) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     -- Skip locked followers, which may stay locked for long: they are updated the next time.
     with unlocked as (
         select follower.id
@@ -65,13 +65,15 @@ begin atomic
     from public.search_runs as leader, worker.things_found(array(select unlocked.id from unlocked)) as things
     where follower.id = things.run_id and leader.id = update_followers.run_id;
 end;
+$$;
 comment on function worker.update_followers is
     'Gives a batch of the followers of an active leader its status, its counts and its progress: those whose status is '
     'another one, or whose progress is.';
 
 create function worker.live_followers(run_id uuid) returns integer
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select case when counted.followers <= settings.max_live_followers then counted.followers else 0 end
     from worker.settings as settings
     cross join lateral (
@@ -83,7 +85,9 @@ begin atomic
             order by follower.leader_run_id, follower.user_id
             limit settings.max_live_followers + 1
         ) as first
-    ) as counted;
+    ) as counted
+    );
 end;
+$$;
 comment on function worker.live_followers is
     'Returns how many followers get each progress of a run: none if it has more than max_live_followers.';

@@ -4,27 +4,33 @@
 -- Calls: kernel/clock, kernel/counts, sharing/equal_searches, sharing/follow, sharing/answer, sharing/hand_over.
 
 create function worker.has_answer(former public.search_runs, ended worker.ended_leaders) returns boolean
-language sql stable set search_path = ''
-return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
-    select from worker.ended_leader_sites(ended) as site where site.retryable));
+language plpgsql stable set search_path = '' as $$
+begin
+    return former.status in ('success', 'partial') or (former.status = 'failed' and not exists (
+        select from worker.ended_leader_sites(ended) as site where site.retryable));
+end;
+$$;
 comment on function worker.has_answer is
     'Returns whether the end of a run is also the end of its followers. A cancelled run, or one that failed and may '
     'succeed later, is no answer for other users.';
 
 create function worker.has_dependents(run_id uuid, by_followers boolean default true, by_answered boolean default true)
 returns boolean
-language sql stable set search_path = ''
--- Ordered, so that the planner uses the index even if nearly all runs follow one.
-return (by_followers and coalesce((
-    select true from public.search_runs as run
-    where run.leader_run_id = has_dependents.run_id
-    order by run.leader_run_id, run.user_id
-    limit 1), false))
-or (by_answered and coalesce((
-    select true from public.search_runs as run
-    where run.shared_run_id = has_dependents.run_id
-    order by run.shared_run_id, run.user_id
-    limit 1), false));
+language plpgsql stable set search_path = '' as $$
+begin
+    -- Ordered, so that the planner uses the index even if nearly all runs follow one.
+    return (by_followers and coalesce((
+        select true from public.search_runs as run
+        where run.leader_run_id = has_dependents.run_id
+        order by run.leader_run_id, run.user_id
+        limit 1), false))
+    or (by_answered and coalesce((
+        select true from public.search_runs as run
+        where run.shared_run_id = has_dependents.run_id
+        order by run.shared_run_id, run.user_id
+        limit 1), false));
+end;
+$$;
 comment on function worker.has_dependents is 'Returns whether runs follow a run, or were answered with it.';
 
 create function worker.settle_leader(ended worker.ended_leaders) returns boolean

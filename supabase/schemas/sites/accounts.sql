@@ -3,15 +3,18 @@
 -- Calls: nothing.
 
 create function worker.account_of(run_id uuid, site text) returns text
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
     select known.account
     from public.search_runs as run
     join worker.accounts as known on known.user_id = run.user_id and known.site = account_of.site
     where run.id = account_of.run_id and (known.workspace_id = run.workspace_id or known.workspace_id is null)
     order by known.workspace_id nulls last
-    limit 1;
+    limit 1
+    );
 end;
+$$;
 comment on function worker.account_of is
     'Returns the account through which a run searches a site: the user''s for the run''s workspace, else the '
     'user''s own; or null.';

@@ -247,8 +247,8 @@ comment on function worker.record_site_outcome is
     'releases the slots. It must come last in a transaction, because all users share the rows that it locks.';
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
     where search.run_id = record_good_page.run_id and search.site = record_good_page.site
       and (search.waiting_since is not null or search.is_within_page);
@@ -264,6 +264,7 @@ begin atomic
     delete from worker.site_failures as failed using closed
     where failed.site = closed.site and failed.account = closed.account;
 end;
+$$;
 comment on function worker.record_good_page is
     'Records that a run got a good page of a site: its waiting time starts again at zero, and a half-open breaker '
     'closes.';

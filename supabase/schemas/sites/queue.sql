@@ -5,18 +5,20 @@
 create function worker.wait_state(
     run_id uuid, site text, out since timestamptz, out waited interval, out is_within_page boolean
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
     select least(coalesce(wait.waiting_since, search.waiting_since), worker.now()),
            -- Not coalesce() alone, because greatest() ignores nulls.
            case when wait.run_id is not null
                 then greatest(wait.waited - greatest(wait.due_at - worker.now(), '0'), '0')
                 else coalesce(search.waited, '0') end,
            coalesce(search.is_within_page, false)
+    into since, waited, is_within_page
     from (select) as nothing
     left join worker.site_waits as wait on wait.run_id = wait_state.run_id and wait.site = wait_state.site
     left join worker.site_searches as search on search.run_id = wait_state.run_id and search.site = wait_state.site;
 end;
+$$;
 comment on function worker.wait_state is
     'Returns since when a run waits for a site, how long it has waited, and whether it is in the middle of a page.';
 

@@ -7,6 +7,12 @@ language plpgsql set search_path = '' as $$
 declare
     woken uuid;
 begin
+    -- The usual case: nobody waits.
+    if not exists (
+        select from worker.site_waits as wait where wait.bucket = wake_next.site and wait.reason = 'searches'
+    ) then
+        return;
+    end if;
     -- Skip a locked run: it is being promoted, or ends.
     select wait.run_id into woken
     from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
