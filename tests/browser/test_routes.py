@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -156,3 +158,19 @@ def test_what_is_not_signed_is_refused(app: str, mails: Mails, ada: Person) -> N
     assert unsigned.status_code == 401
     assert httpx.get(f"{app}/api/webhooks/search", timeout=30).status_code == 405
     assert mails.sent == before
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        pytest.param("Content-Length: 100001", b"", id="length"),
+        # The end of the body never comes.
+        pytest.param("Transfer-Encoding: chunked", b"186a1\r\n" + b"x" * 100_001 + b"\r\n", id="chunks"),
+    ],
+)
+def test_a_message_that_is_too_long_is_refused_before_its_end(app: str, header: str, body: bytes) -> None:
+    host = urlsplit(app).netloc
+    head = f"POST /api/webhooks/search HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{header}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(app).port or 80), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
