@@ -1,6 +1,6 @@
 """Builds the frontend in `examples/nextjs`, and serves it on loopback: for the demo and for the tests in a browser.
 
-`python -m tools.frontend` builds it.
+`python -m tools.frontend` builds it, and fails if the build warns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "examples" / "nextjs"
 
-_BUILT = FOLDER / ".next" / "BUILD_ID"
+# What the build has said, written when it has succeeded.
+_BUILT = FOLDER / ".next" / "build.log"
 _INSTALLED = FOLDER / "node_modules" / ".package-lock.json"
 _MADE = frozenset({".next", "node_modules", "next-env.d.ts"})
 _STOP_SECONDS = 20
@@ -35,7 +36,7 @@ def require_npm() -> None:
         FrontendError: It is not.
     """
     if shutil.which("npm") is None:
-        raise FrontendError("The frontend needs npm and Node.js 20 or newer, and npm was not found.")
+        raise FrontendError("The frontend needs npm and Node.js 22 or newer, and npm was not found.")
 
 
 def build(log: Path) -> None:
@@ -52,7 +53,26 @@ def build(log: Path) -> None:
     if not _is_newer(_INSTALLED, [lock]):
         _run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], log)
     if not _is_newer(_BUILT, _sources()):
-        _run(["npm", "run", "build"], log)
+        _BUILT.write_text(_run(["npm", "run", "build"], log))
+
+
+def build_without_warnings(log: Path) -> None:
+    """Build the frontend; see `build`.
+
+    Raises:
+        FrontendError: It cannot be built, or the build warns.
+    """
+    build(log)
+    if _warnings():
+        # An older Node.js may have built it.
+        _BUILT.unlink()
+        build(log)
+    if found := _warnings():
+        raise FrontendError("\n".join(["The build of the frontend warns:", *found]))
+
+
+def _warnings() -> list[str]:
+    return [line for line in _BUILT.read_text().splitlines() if re.search(r"⚠|\bwarn", line, re.IGNORECASE)]
 
 
 @contextmanager
@@ -111,7 +131,7 @@ def _address(server: subprocess.Popen[str]) -> str:
     raise FrontendError(f"The frontend did not start:\n{''.join(said)}")
 
 
-def _run(command: Sequence[str], log: Path) -> None:
+def _run(command: Sequence[str], log: Path) -> str:
     ended = subprocess.run(
         command,
         cwd=FOLDER,
@@ -126,6 +146,7 @@ def _run(command: Sequence[str], log: Path) -> None:
         file.write(ended.stdout)
     if ended.returncode:
         raise FrontendError(f"`{' '.join(command)}` failed in {FOLDER}:\n{ended.stdout[-3000:]}")
+    return ended.stdout
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -146,6 +167,6 @@ def _is_newer(made: Path, sources: Sequence[Path] | Iterator[Path]) -> bool:
 
 if __name__ == "__main__":
     try:
-        build(Path(os.devnull))
+        build_without_warnings(Path(os.devnull))
     except FrontendError as error:
         sys.exit(str(error))

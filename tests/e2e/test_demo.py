@@ -52,7 +52,7 @@ def test_the_frontend_is_not_shown_without_npm(mark: dict[str, str], tmp_path: P
         [*COMMAND, "--web"], env=environment, capture_output=True, text=True, timeout=100, check=False
     )
     assert answer.returncode == 1
-    assert " ".join(answer.stdout.split()) == ("The frontend needs npm and Node.js 20 or newer, and npm was not found.")
+    assert " ".join(answer.stdout.split()) == ("The frontend needs npm and Node.js 22 or newer, and npm was not found.")
     assert answer.stderr == ""
 
 
