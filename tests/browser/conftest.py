@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.appearance import PICTURES, take_picture
 from tests.browser.device import Device
 from tests.browser.people import Person, sign_up
 from tests.browser.waiting import until
@@ -29,6 +30,29 @@ LATENCY_MS = 150
 
 NewDevice = Callable[..., Device]
 Serve = Callable[[str], AbstractContextManager[str]]
+
+
+_has_failed = pytest.StashKey[bool]()
+
+
+def pytest_sessionstart() -> None:
+    """Forget the pictures of earlier failures."""
+    for picture in PICTURES.glob("failed-*.png"):
+        picture.unlink()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember which tests have failed, for the pictures of their pages."""
+    report = yield
+    item.stash[_has_failed] = item.stash.get(_has_failed, False) or report.failed
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the pictures are."""
+    count = len(list(PICTURES.glob("*.png")))
+    terminalreporter.write_line(f"{count} pictures of pages are in {PICTURES}.")
 
 
 @pytest.fixture(scope="session")
@@ -107,18 +131,24 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_device(browser: Browser, address: str) -> Iterator[NewDevice]:
+def new_device(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[NewDevice]:
     """Opens a browser of its own at each call, for a user or for a visitor."""
+    opened: list[Device] = []
     with ExitStack() as devices:
 
         def new(person: Person | None = None, **options: bool) -> Device:
             device = Device(browser, address, **options)
             devices.callback(device.close)
+            opened.append(device)
             if person:
                 device.sign_in(person)
             return device
 
         yield new
+        if request.node.stash.get(_has_failed, False):
+            for number, device in enumerate(opened, start=1):
+                if not device.page.is_closed():
+                    take_picture(device.page, f"failed-{request.node.name}-{number}")
 
 
 @pytest.fixture
