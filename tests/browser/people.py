@@ -43,9 +43,9 @@ class Person:
         run_id: str = self.call("enqueue_search", kind="jobs", parameters=parameters)["id"]
         return run_id
 
-    def save(self, name: str, term: str) -> str:
+    def save(self, name: str, term: str, **parameters: Any) -> str:
         """Save a search; return its id."""
-        saved = {"name": name, "kind": "jobs", "parameters": {"search_term": term}}
+        saved = {"name": name, "kind": "jobs", "parameters": {"search_term": term} | parameters}
         saved_id: str = self._insert("saved_searches", saved)["id"]
         return saved_id
 

@@ -30,7 +30,7 @@ def test_an_admin_sees_the_runs_of_all_users_and_how_they_went(
     page.get_by_role("link", name="Admin").click()
     expect(page.get_by_role("heading", name="Admin")).to_be_visible()
     expect(page.get_by_role("table", name="Workers")).to_contain_text("worker-1")
-    expect(page.get_by_role("table", name="Sites")).to_contain_text("linkedin")
+    expect(page.get_by_role("table", name="Sites")).to_contain_text("LinkedIn")
 
     page.get_by_label("Status").select_option("partial")
     page.get_by_role("button", name="Filter").click()
@@ -38,9 +38,9 @@ def test_an_admin_sees_the_runs_of_all_users_and_how_they_went(
     run = page.get_by_role("listitem").filter(has=page.get_by_text(term, exact=True))
     run.get_by_text(term, exact=True).click()
     expect(run).to_contain_text(ada.email)
-    expect(run).to_contain_text("indeed: failed")
+    expect(run).to_contain_text("Indeed: failed")
     expect(run.get_by_role("heading", name="Timeline")).to_be_visible()
-    expect(run).to_contain_text("site_finished indeed")
+    expect(run).to_contain_text("site_finished Indeed")
 
 
 def test_others_are_not_shown_that_there_is_such_a_page(device: Device) -> None:

@@ -106,7 +106,7 @@ def test_a_search_that_fails_while_nobody_looks_is_shown_as_failed(device: Devic
         pages.visit(page, path)
         expect(pages.status(page)).to_have_text(re.compile("pending|running"))
     pages.ended(page, "failed")
-    expect(page.get_by_role("listitem").filter(has_text="linkedin")).to_contain_text("LinkedIn is not answering")
+    expect(page.get_by_role("listitem").filter(has_text="LinkedIn")).to_contain_text("LinkedIn is not answering")
     expect(page.get_by_text("Nothing was found.")).to_be_visible()
 
     sites.heal("linkedin")
@@ -147,7 +147,7 @@ def test_an_equal_search_of_another_user_is_as_live_as_the_first(
     expect(pages.results(page)).not_to_have_count(0)
     with sites.silent():
         expect(page.get_by_role("heading", name="Meanwhile")).to_be_visible()
-        expect(page.get_by_role("listitem").filter(has_text="linkedin").first).to_contain_text("found")
+        expect(page.get_by_role("listitem").filter(has_text="LinkedIn").first).to_contain_text("found")
         assert pages.share(page) < 100
     pages.ended(page)
     expect(pages.progress(page)).to_contain_text("shared with an equal search")

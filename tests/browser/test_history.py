@@ -46,6 +46,19 @@ def test_the_history_is_filtered_by_status_and_words(device: Device, ada: Person
     expect(pages.entry(page, other)).to_be_visible()
 
 
+def test_older_runs_are_shown_when_they_are_asked_for(device: Device, ada: Person) -> None:
+    page, term = device.page, new_term()
+    ada.finished(ada.enqueue(term))
+    # All of them are answered with the first one.
+    for _ in range(50):
+        ada.enqueue(term)
+    pages.visit(page, "/runs")
+    expect(page.get_by_role("listitem")).to_have_count(50)
+    page.get_by_role("button", name="Show older ones").click()
+    expect(page.get_by_role("listitem")).to_have_count(51)
+    expect(page.get_by_role("button", name="Show older ones")).to_have_count(0)
+
+
 def test_a_run_is_deleted_after_a_question(device: Device, ada: Person) -> None:
     page, term = device.page, new_term()
     run_id = ada.enqueue(term)

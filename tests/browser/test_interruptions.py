@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from tests.browser import pages
+from tests.browser.appearance import serious_findings, take_picture
 from tests.browser.conftest import NewDevice, Serve
 from tests.browser.device import Device
 from tests.browser.link import Link
@@ -145,6 +146,8 @@ def test_an_outage_is_said_and_over_when_supabase_is_back(behind_link: Device, l
     link.cut()
     pages.visit(page, path)
     expect(pages.problem(page)).to_contain_text("The page could not be loaded.")
+    take_picture(page, "not-loaded")
+    assert serious_findings(page) == []
     link.mend()
     page.get_by_role("button", name="Try again").click()
     expect(pages.results(page)).to_have_count(50)

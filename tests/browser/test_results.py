@@ -37,6 +37,20 @@ HOSTILE = """\
 """
 
 
+# Notes each state in which "New only" is seen, picture by picture.
+SWITCH = """
+() => {
+    const box = document.querySelector('form[role=search] input[type=checkbox]')
+    window.switched = []
+    const note = () => {
+        if ((switched.at(-1) ?? false) !== box.checked) switched.push(box.checked)
+        requestAnimationFrame(note)
+    }
+    note()
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def finder(shared_stack: Endpoints) -> Person:
     """A user who has found something."""
@@ -83,8 +97,7 @@ def total(page: Page) -> int:
 
 def test_filters_sort_and_page_are_in_the_address_and_survive_a_reload(page: Page) -> None:
     everything = total(page)
-    page.get_by_label("New only").click()
-    expect(page.get_by_label("New only")).to_be_checked()
+    page.get_by_label("New only").check()
     page.get_by_label("Sort").select_option("pay")
     expect(page.get_by_role("columnheader", name="Pay")).to_have_attribute("aria-sort", "descending")
     page.get_by_role("button", name="Next").click()
@@ -106,6 +119,16 @@ def test_filters_sort_and_page_are_in_the_address_and_survive_a_reload(page: Pag
     expect(pages.results(page)).not_to_have_count(0)
     expect(page.get_by_role("heading", name="Results")).not_to_have_text(f"Results ({everything})")
     assert asked(page) == {"new": "true", "sort": "pay", "site": "indeed"}
+
+
+def test_what_is_chosen_shows_at_once_and_stays(page: Page) -> None:
+    page.evaluate(SWITCH)
+    page.get_by_label("New only").check()
+    page.get_by_label("Sort").select_option("posted")
+    expect(page.get_by_role("columnheader", name="Posted")).to_have_attribute("aria-sort", "descending")
+    page.get_by_label("New only").uncheck()
+    expect(page).to_have_url(re.compile(r"\?sort=posted$"))
+    assert page.evaluate("switched") == [True, False]
 
 
 def test_words_are_searched_in_the_results(page: Page) -> None:
@@ -140,8 +163,7 @@ def test_only_what_an_earlier_run_has_not_found_is_marked_as_new(new_device: New
     pages.visit(page, f"/runs/{second}")
     expect(pages.results(page)).not_to_have_count(0)
     expect(marks).to_have_count(0)
-    page.get_by_label("New only").click()
-    expect(page.get_by_label("New only")).to_be_checked()
+    page.get_by_label("New only").check()
     expect(page.get_by_text("Nothing matches the filters.")).to_be_visible()
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import pages
 from tests.browser.device import Device
-from tests.browser.people import new_term
+from tests.browser.people import Person, new_term
 from tests.browser.test_history import answer
 
 
@@ -70,7 +70,7 @@ def test_a_name_that_is_used_already_is_said(device: Device, page: Page) -> None
 def test_a_schedule_is_made_paused_resumed_and_removed(page: Page) -> None:
     entry = save(page, "Daily", new_term())
     schedule(entry, "16:45, 08:00")
-    expect(entry).to_contain_text(re.compile(r"08:00, 16:45 \(Europe/Berlin\); next \d"))
+    expect(entry).to_contain_text(re.compile(r"Every day at 08:00, 16:45 \(Europe/Berlin\); next .*, (08:00|16:45)"))
     entry.get_by_role("button", name="Pause").click()
     expect(entry).to_contain_text("Paused")
     page.reload()
@@ -84,12 +84,26 @@ def test_a_schedule_is_made_paused_resumed_and_removed(page: Page) -> None:
         entry.get_by_label(day).uncheck()
     entry.get_by_label("Time zone").select_option("UTC")
     entry.get_by_role("button", name="Save schedule").click()
-    expect(entry).to_contain_text("(UTC); next ")
+    expect(entry).to_contain_text("Mon, Wed, Fri at 08:00, 16:45 (UTC); next ")
     entry.get_by_role("button", name="Schedule", exact=True).click()
     expect(entry.get_by_label("Mon")).to_be_checked()
     expect(entry.get_by_label("Tue")).not_to_be_checked()
     entry.get_by_role("button", name="Do not repeat").click()
     expect(entry).to_contain_text("Not repeated")
+
+
+def test_what_is_new_is_counted_until_it_was_seen(page: Page, ada: Person) -> None:
+    saved_id = ada.save("Engineers", new_term())
+    ada.finished(ada.call("run_saved_search", saved_search_id=saved_id)["id"])
+    pages.visit(page, "/")
+    entry = page.get_by_role("listitem").filter(has_text="Engineers")
+    expect(entry.get_by_text(re.compile(r"^\d+ new$"))).to_be_visible()
+    page.get_by_role("button", name="Mark as seen").click()
+    expect(page.get_by_role("button", name="Mark as seen")).to_have_count(0)
+    page.reload()
+    pages.ready(page)
+    expect(entry).to_contain_text("found")
+    expect(entry.get_by_text(re.compile(r"^\d+ new$"))).to_have_count(0)
 
 
 def test_a_wrong_time_shows_what_is_allowed(device: Device, page: Page) -> None:

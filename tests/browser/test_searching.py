@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
+import psycopg
 from playwright.sync_api import expect
 
 from tests.browser import pages
 from tests.browser.device import Device
 from tests.browser.people import Person, new_term
 from tests.support.boards import PlayedSites
+from worker.local.supabase.stack import Endpoints
 
 # Notes what the progress bar and the number of results show, each time that one of them changes.
 RECORDER = """
@@ -45,6 +47,29 @@ def test_the_databases_message_is_shown_at_the_field_and_what_was_typed_stays(de
     country.fill("Germany")
     page.get_by_role("button", name="Search", exact=True).click()
     page.wait_for_url("**/runs/*")
+
+
+def test_a_site_that_is_paused_says_until_when(device: Device, stack: Endpoints) -> None:
+    with psycopg.connect(stack.db_url, autocommit=True) as database:
+        database.execute(
+            "insert into worker.site_health (site, paused_until) values ('glassdoor', worker.now() + interval '1 hour')"
+        )
+    pages.visit(device.page, "/")
+    expect(device.page.get_by_role("checkbox", name="Glassdoor paused until").first).to_be_enabled()
+
+
+def test_sites_are_called_by_their_labels(device: Device, ada: Person) -> None:
+    page, term = device.page, new_term()
+    run_id = ada.enqueue(term, sites=["zip_recruiter"])
+    ada.finished(run_id)
+    ada.save("By label", term, sites=["zip_recruiter"])
+    for path in ("/", "/runs", f"/runs/{run_id}"):
+        pages.visit(page, path)
+        expect(page.get_by_role("listitem").filter(has_text="ZipRecruiter").first).to_be_visible()
+        assert "zip_recruiter" not in page.get_by_role("main").inner_text()
+    expect(pages.results(page).first.get_by_role("link", name="ZipRecruiter").last).to_be_visible()
+    page.get_by_label("Site", exact=True).select_option("ZipRecruiter")
+    expect(page).to_have_url(re.compile("site=zip_recruiter"))
 
 
 def test_a_run_is_shown_live_until_it_ends(device: Device, sites: PlayedSites) -> None:

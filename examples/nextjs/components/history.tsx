@@ -5,7 +5,8 @@ import { useRouter } from 'next/navigation'
 import { useState } from 'react'
 import { cancel, deleteRun, rerun, type Run } from '@/lib/search'
 import { useRuns } from '@/lib/search/react'
-import { durationInWords, messageOf, timeInWords, titleOf } from '@/lib/words'
+import { durationInWords, messageOf, parametersInWords, timeInWords, titleOf } from '@/lib/words'
+import { useSiteLabels } from './site-labels'
 import { useSupabase } from './supabase-provider'
 import { Badge, StatusBadge } from './ui/badge'
 import { Button } from './ui/button'
@@ -14,10 +15,13 @@ import { Input, Select } from './ui/field'
 
 const STATUSES = ['pending', 'running', 'success', 'partial', 'failed', 'cancelled']
 
+const RUNS_A_PAGE = 50
+
 /** The newest runs of the user, live. */
 export function History({ userId, initial }: { userId: string; initial: Run[] }) {
   const supabase = useSupabase()
-  const { runs, error } = useRuns(supabase, userId)
+  const [limit, setLimit] = useState(RUNS_A_PAGE)
+  const { runs, error } = useRuns(supabase, userId, limit)
   const [status, setStatus] = useState('')
   const [words, setWords] = useState('')
   const [problem, setProblem] = useState<string | null>(null)
@@ -26,9 +30,9 @@ export function History({ userId, initial }: { userId: string; initial: Run[] })
   return (
     <div className="flex flex-col gap-4">
       <h1 className="text-xl font-semibold">History</h1>
-      <div className="flex flex-wrap gap-2">
-        <Input aria-label="Words" placeholder="Words" value={words} onChange={(event) => setWords(event.target.value)} className="w-52" />
-        <Select aria-label="Status" value={status} onChange={(event) => setStatus(event.target.value)} className="w-40">
+      <div className="grid grid-cols-2 gap-2 sm:flex">
+        <Input aria-label="Words" placeholder="Words" value={words} onChange={(event) => setWords(event.target.value)} className="sm:w-52" />
+        <Select aria-label="Status" value={status} onChange={(event) => setStatus(event.target.value)} className="sm:w-40">
           <option value="">Any status</option>
           {STATUSES.map((name) => (
             <option key={name}>{name}</option>
@@ -42,6 +46,11 @@ export function History({ userId, initial }: { userId: string; initial: Run[] })
           <HistoryRow key={run.id} run={run} onProblem={setProblem} />
         ))}
       </ul>
+      {known.length >= limit && (
+        <Button className="self-start" onClick={() => setLimit(limit + RUNS_A_PAGE)}>
+          Show older ones
+        </Button>
+      )}
     </div>
   )
 }
@@ -50,6 +59,7 @@ function HistoryRow({ run, onProblem }: { run: Run; onProblem: (problem: string 
   const supabase = useSupabase()
   const router = useRouter()
   const [isDeleted, setIsDeleted] = useState(false)
+  const labels = useSiteLabels()
   const title = titleOf(run)
 
   async function attempt(act: () => Promise<void>): Promise<void> {
@@ -72,6 +82,7 @@ function HistoryRow({ run, onProblem }: { run: Run; onProblem: (problem: string 
           <StatusBadge status={run.status} />
           {run.source !== 'manual' && <Badge>{run.source}</Badge>}
         </span>
+        <span className="text-quiet">{parametersInWords(run, labels)}</span>
         <span className="text-quiet">
           {timeInWords(run.created_at)} UTC
           {run.completed_at && `, took ${durationInWords(Date.parse(run.completed_at) - Date.parse(run.created_at))}`}, {run.items_found} found, {run.new_items} new

@@ -18,6 +18,7 @@ export function ParameterFields({ options, values, problem }: Props) {
   const rules = options.parameters.filter(({ name }) => name !== 'sites' && name !== 'fallback_sites')
   const first = FIRST.flatMap((name) => rules.filter((rule) => rule.name === name))
   const others = rules.filter((rule) => !first.includes(rule))
+  const [switches, texts] = [others.filter(({ type }) => type === 'boolean'), others.filter(({ type }) => type !== 'boolean')]
   const field = (rule: ParameterRule) => (
     <ParameterField key={rule.name} rule={rule} value={values[rule.name]} error={problem?.field === rule.name ? problem.message : undefined} />
   )
@@ -27,7 +28,8 @@ export function ParameterFields({ options, values, problem }: Props) {
       <SiteFields name="sites" label="Sites" sites={options.sites} rule={options.parameters.find(({ name }) => name === 'sites')} values={values} problem={problem} />
       <details className="text-sm" open={others.some(({ name }) => name === problem?.field) || undefined}>
         <summary className="cursor-pointer py-1 text-accent">More</summary>
-        <div className="mt-2 grid gap-x-4 gap-y-1 sm:grid-cols-2">{others.map(field)}</div>
+        <div className="mt-2 grid gap-x-4 gap-y-1 sm:grid-cols-2">{texts.map(field)}</div>
+        <div className="grid grid-cols-2 gap-x-4 sm:grid-cols-4">{switches.map(field)}</div>
         <SiteFields
           name="fallback_sites"
           label="Sites to search if one of these fails"
@@ -48,7 +50,7 @@ function ParameterField({ rule, value, error }: { rule: ParameterRule; value: un
   if (rule.type === 'boolean') {
     return (
       <div className="flex items-start gap-2 py-2">
-        <input type="checkbox" {...given} defaultChecked={Boolean(value ?? rule.default)} className="mt-1 size-4" />
+        <input type="checkbox" {...given} defaultChecked={Boolean(value ?? rule.default)} className="mt-1 size-4 shrink-0" />
         <label htmlFor={id} className="text-sm">
           {labelOf(rule.name)}
           <span id={`${id}-note`} className="block text-xs text-bad">
@@ -100,7 +102,7 @@ function SiteFields({ name, label, sites, rule, values, problem }: SiteFieldsPro
       <div className="grid grid-cols-2 gap-x-4 gap-y-1 sm:grid-cols-4">
         {sites.map(({ site, label, is_searchable, paused_until }) => (
           <label key={site} className="flex min-h-8 items-center gap-2 text-sm">
-            <input type="checkbox" name={name} value={site} defaultChecked={chosen.includes(site)} className="size-4" />
+            <input type="checkbox" name={name} value={site} defaultChecked={chosen.includes(site)} className="size-4 shrink-0" />
             <span>
               {label}
               {!is_searchable && <span className="block text-xs text-quiet">not available now</span>}

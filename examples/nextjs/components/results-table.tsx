@@ -5,6 +5,7 @@ import { Fragment, useState } from 'react'
 import type { PageOfItems } from '@/lib/search'
 import { payInWords } from '@/lib/words'
 import { Description } from './description'
+import { useSiteLabels } from './site-labels'
 import { Badge } from './ui/badge'
 
 type Item = PageOfItems['items'][number]
@@ -113,12 +114,13 @@ function placeOf(item: Item): string {
 }
 
 function Sites({ item }: { item: Item }) {
+  const labels = useSiteLabels()
   const sightings = (item.sites as Sighting[] | null) ?? [{ site: item.site, url: item.url }]
   return (
     <span className="flex flex-wrap gap-x-2">
       {sightings.map(({ site, url }) => (
         <SafeLink key={`${site} ${url}`} url={url}>
-          {site}
+          {labels[site] ?? site}
         </SafeLink>
       ))}
     </span>

@@ -1,7 +1,7 @@
 'use client'
 
 import { usePathname, useSearchParams } from 'next/navigation'
-import { useEffect, useState } from 'react'
+import { startTransition, useEffect, useOptimistic, useState } from 'react'
 import { csvOf } from '@/lib/csv'
 import { resultsQueryOf } from '@/lib/results-query'
 import { pageOfItems, type PageOfItems, type Run, type RunSite } from '@/lib/search'
@@ -22,7 +22,9 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
   const params = useSearchParams()
   const [page, setPage] = useState(initialPage)
   const [problem, setProblem] = useState<string | null>(null)
-  const address = params.toString()
+  // Next.js changes the address in a transition. What was chosen shows at once.
+  const [address, showAddress] = useOptimistic(params.toString())
+  const query = resultsQueryOf(Object.fromEntries(new URLSearchParams(address)))
 
   useEffect(() => {
     let isCurrent = true
@@ -47,13 +49,16 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
       if (value) next.set(name, value)
       else next.delete(name)
     }
-    window.history.replaceState(null, '', `${path}${next.size ? `?${next}` : ''}`)
+    startTransition(() => {
+      showAddress(next.toString())
+      window.history.replaceState(null, '', `${path}${next.size ? `?${next}` : ''}`)
+    })
   }
 
   async function download(): Promise<void> {
     setProblem(null)
     try {
-      const { sort, filters } = resultsQueryOf(Object.fromEntries(params))
+      const { sort, filters } = query
       const items: PageOfItems['items'] = []
       for (let number = 1; number <= MAX_CSV_PAGES; number++) {
         const read = await pageOfItems(supabase, run.id, { page: number, perPage: CSV_PAGE, sort, filters })
@@ -70,7 +75,6 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
     }
   }
 
-  const query = resultsQueryOf(Object.fromEntries(params))
   const isFiltered = Object.keys(query.filters).length > 0
   return (
     <Card

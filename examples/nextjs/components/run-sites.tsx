@@ -1,5 +1,6 @@
 import type { RunSite } from '@/lib/search'
 import { timeInWords } from '@/lib/words'
+import { SiteLabel } from './site-labels'
 import { StatusBadge } from './ui/badge'
 import { Card, Empty } from './ui/card'
 
@@ -19,14 +20,16 @@ export function RunSites({ sites }: { sites: RunSite[] }) {
         {sites.map((site) => (
           <li key={site.site} className="grid grid-cols-[1fr_auto] gap-x-3 gap-y-1 py-2 text-sm sm:grid-cols-[10rem_7rem_6rem_1fr]">
             <span className="font-medium">
-              {site.site}
+              <SiteLabel site={site.site} />
               {site.is_fallback && <span className="text-quiet"> (fallback)</span>}
             </span>
             <span>
               <StatusBadge status={site.status} />
             </span>
-            <span className="tabular-nums">{site.jobs_found} found</span>
-            <span className="text-quiet">{whatHappens(site)}</span>
+            <span className="col-span-2 flex gap-x-3 sm:contents">
+              <span className="tabular-nums whitespace-nowrap">{site.jobs_found} found</span>
+              <span className="text-quiet">{whatHappens(site)}</span>
+            </span>
           </li>
         ))}
       </ul>

@@ -4,11 +4,12 @@ import { useRouter } from 'next/navigation'
 import { useState } from 'react'
 import { cancel, rerun, type Insights, type PageOfItems, type RunState } from '@/lib/search'
 import { useRun } from '@/lib/search/react'
-import { messageOf, timeInWords, titleOf } from '@/lib/words'
+import { messageOf, parametersInWords, timeInWords, titleOf } from '@/lib/words'
 import { Elapsed } from './elapsed'
 import { LoadingInsight } from './loading-insight'
 import { Results } from './results'
 import { RunSites } from './run-sites'
+import { useSiteLabels } from './site-labels'
 import { useSupabase } from './supabase-provider'
 import { StatusBadge } from './ui/badge'
 import { Button } from './ui/button'
@@ -25,6 +26,7 @@ interface Props {
 export function RunView({ initial, initialPage, initialInsights }: Props) {
   const supabase = useSupabase()
   const router = useRouter()
+  const labels = useSiteLabels()
   const { state, error } = useRun(supabase, initial.run.id)
   const [problem, setProblem] = useState<string | null>(null)
   const { run, sites } = state ?? initial
@@ -55,6 +57,7 @@ export function RunView({ initial, initialPage, initialInsights }: Props) {
           <Button onClick={() => attempt(async () => router.push(`/runs/${(await rerun(supabase, run.id)).id}`))}>Search again</Button>
         </div>
       </div>
+      <p className="-mt-4 text-sm text-quiet">{parametersInWords(run, labels)}</p>
       {problem && <Problem>{problem}</Problem>}
       {Boolean(error) && <Problem>The run cannot be read at the moment: {messageOf(error)}</Problem>}
       <section aria-label="Progress" className="flex flex-col gap-2">
@@ -70,10 +73,10 @@ export function RunView({ initial, initialPage, initialInsights }: Props) {
           {run.run_after && <span>continues at {timeInWords(run.run_after)} UTC</span>}
           {(run.leader_run_id || run.shared_run_id) && <span>shared with an equal search</span>}
         </p>
-        {run.error_message && <p className="text-sm text-warn">{run.error_message}</p>}
+        {run.error_message && !sites.some(({ error_message }) => error_message) && <p className="text-sm text-warn">{run.error_message}</p>}
       </section>
       <RunSites sites={sites} />
-      <LoadingInsight runId={run.id} found={run.items_found} hasEnded={hasEnded} initial={initialInsights} />
+      <LoadingInsight run={run} sites={sites} initial={initialInsights} />
       <Results run={run} sites={sites} initialPage={initialPage} />
     </div>
   )

@@ -4,8 +4,9 @@ import Link from 'next/link'
 import { useRouter } from 'next/navigation'
 import { useState } from 'react'
 import { deleteSavedSearch, markSeen, pauseSchedule, runSavedSearch, type SavedSearchState } from '@/lib/search'
-import { messageOf, timeInWords, titleOf } from '@/lib/words'
-import { ScheduleForm } from './schedule-form'
+import { messageOf, parametersInWords, timeInWords, titleOf } from '@/lib/words'
+import { DAYS, ScheduleForm } from './schedule-form'
+import { useSiteLabels } from './site-labels'
 import { useSupabase } from './supabase-provider'
 import { Badge, StatusBadge } from './ui/badge'
 import { Button } from './ui/button'
@@ -49,6 +50,7 @@ export function SavedSearches({ searches, error, reload }: Props) {
 function SavedSearchRow({ saved, reload, onProblem }: { saved: SavedSearchState; reload: () => void; onProblem: (problem: string | null) => void }) {
   const supabase = useSupabase()
   const router = useRouter()
+  const labels = useSiteLabels()
   const [isEditing, setIsEditing] = useState(false)
 
   async function attempt(act: () => Promise<void>): Promise<void> {
@@ -79,7 +81,7 @@ function SavedSearchRow({ saved, reload, onProblem }: { saved: SavedSearchState;
         <span className="font-medium">{saved.name}</span>
         {Boolean(saved.new_items) && <Badge tone="accent">{saved.new_items} new</Badge>}
       </div>
-      <p className="text-quiet">{titleOf(saved)}</p>
+      <p className="text-quiet">{[titleOf(saved), parametersInWords(saved, labels)].filter(Boolean).join(' · ')}</p>
       <p className="text-quiet">{scheduleInWords(saved)}</p>
       {saved.last_run_id && saved.last_status && (
         <p>
@@ -125,9 +127,10 @@ const PAUSES: Record<string, string> = {
   invalid: 'Paused, because the search is not valid any more',
 }
 
-function scheduleInWords({ times, time_zone, paused, paused_reason, next_slot_at }: SavedSearchState): string {
-  if (!times) return 'Not repeated'
-  const at = `${times.map((time) => time.slice(0, 5)).join(', ')} (${time_zone})`
+function scheduleInWords({ times, weekdays, time_zone, paused, paused_reason, next_slot_at }: SavedSearchState): string {
+  if (!times || !weekdays || !time_zone) return 'Not repeated'
+  const days = weekdays.length === DAYS.length ? 'Every day' : weekdays.map((day) => DAYS[day - 1]).join(', ')
+  const at = `${days} at ${times.map((time) => time.slice(0, 5)).join(', ')} (${time_zone})`
   if (paused) return `${PAUSES[paused] ?? 'Paused'}: ${paused_reason ?? at}`
-  return `${at}; next ${timeInWords(next_slot_at)} UTC`
+  return `${at}; next ${timeInWords(next_slot_at, time_zone)}`
 }

@@ -8,7 +8,7 @@ import { Button } from './ui/button'
 import { Problem } from './ui/card'
 import { Field, Input, Select } from './ui/field'
 
-const DAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
+export const DAYS = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
 
 /** Says at which times of day, on which days and in which time zone a saved search is repeated. */
 export function ScheduleForm({ saved, onDone }: { saved: SavedSearchState; onDone: () => void }) {
@@ -42,7 +42,7 @@ export function ScheduleForm({ saved, onDone }: { saved: SavedSearchState; onDon
       </Field>
       <fieldset>
         <legend className="text-sm font-medium">Days</legend>
-        <div className="flex flex-wrap gap-3">
+        <div className="grid grid-cols-4 gap-x-3">
           {DAYS.map((day, index) => (
             <label key={day} className="flex items-center gap-1 py-1">
               <input type="checkbox" name="weekdays" value={index + 1} defaultChecked={saved.weekdays?.includes(index + 1) ?? true} className="size-4" />

@@ -88,7 +88,7 @@ export function SearchForm({ kinds, onSaved }: { kinds: KindOptions[]; onSaved: 
           <div className="ml-auto flex items-end gap-2">
             <label className="text-sm">
               <span className="sr-only">Name of the saved search</span>
-              <Input value={name} onChange={(event) => setName(event.target.value)} placeholder="Name" maxLength={200} className="w-40" />
+              <Input value={name} onChange={(event) => setName(event.target.value)} placeholder="Name to save it as" maxLength={200} className="w-44" />
             </label>
             <Button onClick={save} disabled={isBusy || !name.trim()}>
               Save

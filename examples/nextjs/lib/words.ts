@@ -1,9 +1,10 @@
 // How values are shown to people.
-import type { Run, RunItem } from './search'
+import { labelOf } from './form'
+import type { Run, RunItem, SiteLabels } from './search'
 
-export function timeInWords(at: string | null): string {
+export function timeInWords(at: string | null, timeZone = 'UTC'): string {
   if (!at) return ''
-  return new Date(at).toLocaleString('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone: 'UTC' })
+  return new Date(at).toLocaleString('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', timeZone })
 }
 
 export function durationInWords(milliseconds: number): string {
@@ -22,10 +23,23 @@ export function messageOf(error: unknown): string {
   return UNREACHABLE.test(message) ? 'The server cannot be reached at the moment.' : message
 }
 
+const IN_THE_TITLE = ['search_term', 'location']
+
 /** Returns what a run searches for. */
 export function titleOf(run: Pick<Run, 'kind' | 'parameters'>): string {
   const parameters = run.parameters as Record<string, unknown>
   return [parameters.search_term ?? run.kind, parameters.location].filter(Boolean).join(', ')
+}
+
+/** Returns the parameters that the title does not have. */
+export function parametersInWords({ parameters }: Pick<Run, 'parameters'>, labels: SiteLabels): string {
+  const { sites, fallback_sites: fallback, ...given } = parameters as Record<string, unknown>
+  const others = Object.entries(given).filter(([name]) => !IN_THE_TITLE.includes(name))
+  const named = (names: unknown) => (names as string[]).map((site) => labels[site] ?? site).join(', ')
+  const parts = others.map(([name, value]) => (value === true ? labelOf(name) : `${labelOf(name)}: ${Array.isArray(value) ? value.join(', ') : String(value)}`))
+  if (fallback) parts.unshift(`Otherwise: ${named(fallback)}`)
+  if (sites) parts.unshift(named(sites))
+  return parts.join(' · ')
 }
 
 export function payInWords({ salary_min, salary_max, currency, salary_interval }: Pick<RunItem, 'salary_min' | 'salary_max' | 'currency' | 'salary_interval'>): string {

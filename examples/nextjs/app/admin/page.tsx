@@ -10,7 +10,7 @@ import { QualityTable, QuotaTable, SiteTable, WorkerTable } from '@/components/a
 import { WebhookPanel } from '@/components/admin/webhook-panel'
 import { Card } from '@/components/ui/card'
 import { adminQueryOf, PERIODS, sinceOf } from '@/lib/admin-query'
-import { adminIncidents, adminOverview, adminQuality, adminQuotas, adminRuns, adminSites, adminWebhooks, adminWorkers } from '@/lib/search'
+import { adminIncidents, adminOverview, adminQuality, adminQuotas, adminRuns, adminSites, adminWebhooks, adminWorkers, searchOptions, siteLabelsOf } from '@/lib/search'
 import { serverClient, signedIn } from '@/lib/supabase/server'
 
 export const metadata: Metadata = { title: 'Admin' }
@@ -22,7 +22,7 @@ export default async function Page({ searchParams }: { searchParams: Promise<Rec
   if (!user.isAdmin) notFound()
   const query = adminQueryOf(await searchParams)
   const since = sinceOf(query.period)
-  const [overview, sites, workers, incidents, quality, quotas, webhooks, runs] = await Promise.all([
+  const [overview, sites, workers, incidents, quality, quotas, webhooks, runs, kinds] = await Promise.all([
     adminOverview(client, since),
     adminSites(client, since),
     adminWorkers(client),
@@ -31,7 +31,9 @@ export default async function Page({ searchParams }: { searchParams: Promise<Rec
     adminQuotas(client),
     adminWebhooks(client),
     adminRuns(client, query.runs),
+    searchOptions(client),
   ])
+  const labels = siteLabelsOf(kinds)
   return (
     <div className="flex flex-col gap-6">
       <div className="flex flex-wrap items-center gap-4">
@@ -47,21 +49,21 @@ export default async function Page({ searchParams }: { searchParams: Promise<Rec
       </div>
       <IncidentList incidents={incidents} />
       <OverviewFigures overview={overview} activity={workers} />
-      <OverviewCharts overview={overview} />
+      <OverviewCharts overview={overview} sites={sites} labels={labels} />
       <Card title="Workers">
         <WorkerTable activity={workers} />
       </Card>
       <Card title="Sites">
-        <SiteTable sites={sites} />
+        <SiteTable sites={sites} labels={labels} />
       </Card>
       <Card title="Quotas">
         <QuotaTable quotas={quotas} />
       </Card>
       <Card title="Runs">
-        <AdminRunList runs={runs} query={query} sites={sites.map(({ site }) => site)} />
+        <AdminRunList runs={runs} query={query} sites={sites.map(({ site }) => site)} labels={labels} />
       </Card>
       <Card title="Data quality">
-        <QualityTable quality={quality} />
+        <QualityTable quality={quality} labels={labels} />
       </Card>
       <Card title="Webhooks">
         <WebhookPanel webhooks={webhooks} />

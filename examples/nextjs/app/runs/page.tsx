@@ -1,6 +1,7 @@
 import type { Metadata } from 'next'
 import { History } from '@/components/history'
-import { runs } from '@/lib/search'
+import { SiteLabelsProvider } from '@/components/site-labels'
+import { runs, searchOptions, siteLabelsOf } from '@/lib/search'
 import { serverClient, signedIn } from '@/lib/supabase/server'
 
 export const metadata: Metadata = { title: 'History' }
@@ -8,5 +9,10 @@ export const metadata: Metadata = { title: 'History' }
 export default async function Page() {
   const client = await serverClient()
   const user = await signedIn(client)
-  return <History userId={user.id} initial={await runs(client)} />
+  const [initial, kinds] = await Promise.all([runs(client), searchOptions(client)])
+  return (
+    <SiteLabelsProvider labels={siteLabelsOf(kinds)}>
+      <History userId={user.id} initial={initial} />
+    </SiteLabelsProvider>
+  )
 }

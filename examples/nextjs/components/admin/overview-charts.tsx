@@ -2,21 +2,28 @@
 
 import type { ReactElement } from 'react'
 import { Bar, BarChart, CartesianGrid, Legend, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis } from 'recharts'
-import type { Overview } from '@/lib/search'
+import type { AdminSite, Overview, SiteLabels } from '@/lib/search'
 import { timeInWords } from '@/lib/words'
 import { Card, Empty } from '../ui/card'
 
 const COLORS = { good: 'var(--color-good)', warn: 'var(--color-warn)', bad: 'var(--color-bad)', quiet: 'var(--color-quiet)', accent: 'var(--color-accent)' }
 const TOOLTIP = { contentStyle: { background: 'var(--color-raised)', border: '1px solid var(--color-line)', color: 'var(--color-ink)' } }
 
-/** Runs by hour, the length of the queue, and errors by type. */
-export function OverviewCharts({ overview: { by_hour, queue, errors } }: { overview: Overview }) {
+interface Props {
+  overview: Overview
+  sites: AdminSite[]
+  labels: SiteLabels
+}
+
+/** Runs by hour, how long the sites take, the length of the queue, and errors by type. */
+export function OverviewCharts({ overview: { by_hour, queue, errors }, sites, labels }: Props) {
+  const durations = sites.flatMap(({ site, duration_p50: p50, duration_p95: p95 }) => (p50 === null ? [] : [{ site: labels[site] ?? site, p50, p95 }]))
   return (
-    <div className="grid gap-6 lg:grid-cols-3">
+    <div className="grid gap-6 lg:grid-cols-2">
       <Chart title="Runs by hour" isEmpty={by_hour.length === 0}>
         <BarChart data={by_hour} accessibilityLayer>
           <CartesianGrid stroke="var(--color-line)" vertical={false} />
-          <XAxis dataKey="hour" tickFormatter={timeInWords} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
+          <XAxis dataKey="hour" tickFormatter={(hour) => timeInWords(hour)} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
           <YAxis allowDecimals={false} width={36} fontSize={11} stroke={COLORS.quiet} />
           <Tooltip labelFormatter={(hour) => timeInWords(String(hour))} {...TOOLTIP} />
           <Legend wrapperStyle={{ fontSize: 12 }} />
@@ -26,10 +33,21 @@ export function OverviewCharts({ overview: { by_hour, queue, errors } }: { overv
           <Bar dataKey="cancelled" stackId="runs" fill={COLORS.quiet} isAnimationActive={false} />
         </BarChart>
       </Chart>
+      <Chart title="Seconds that a search of a site takes" isEmpty={durations.length === 0}>
+        <BarChart data={durations} accessibilityLayer>
+          <CartesianGrid stroke="var(--color-line)" vertical={false} />
+          <XAxis dataKey="site" fontSize={11} stroke={COLORS.quiet} />
+          <YAxis width={36} fontSize={11} stroke={COLORS.quiet} />
+          <Tooltip {...TOOLTIP} />
+          <Legend wrapperStyle={{ fontSize: 12 }} />
+          <Bar dataKey="p50" fill={COLORS.accent} isAnimationActive={false} />
+          <Bar dataKey="p95" fill={COLORS.quiet} isAnimationActive={false} />
+        </BarChart>
+      </Chart>
       <Chart title="Queue, highest of each hour" isEmpty={queue.length === 0}>
         <LineChart data={queue} accessibilityLayer>
           <CartesianGrid stroke="var(--color-line)" vertical={false} />
-          <XAxis dataKey="hour" tickFormatter={timeInWords} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
+          <XAxis dataKey="hour" tickFormatter={(hour) => timeInWords(hour)} minTickGap={40} fontSize={11} stroke={COLORS.quiet} />
           <YAxis allowDecimals={false} width={36} fontSize={11} stroke={COLORS.quiet} />
           <Tooltip labelFormatter={(hour) => timeInWords(String(hour))} {...TOOLTIP} />
           <Legend wrapperStyle={{ fontSize: 12 }} />
@@ -62,7 +80,7 @@ function Chart({ title, isEmpty, empty = 'Nothing is counted yet. Runs count a f
     <Card title={title}>
       <div className="h-56">
         {isEmpty ? (
-          <Empty>{empty}</Empty>
+          <Empty className="grid h-full place-content-center text-center">{empty}</Empty>
         ) : (
           <ResponsiveContainer initialDimension={{ width: 320, height: 224 }}>{children}</ResponsiveContainer>
         )}

@@ -1,6 +1,6 @@
 import Link from 'next/link'
 import { RUN_STATUSES, type AdminQuery } from '@/lib/admin-query'
-import type { AdminRun, AdminRuns } from '@/lib/search'
+import type { AdminRun, AdminRuns, SiteLabels } from '@/lib/search'
 import { durationInWords, timeInWords } from '@/lib/words'
 import { StatusBadge } from '../ui/badge'
 import { Button, buttonStyle } from '../ui/button'
@@ -8,7 +8,7 @@ import { Empty } from '../ui/card'
 import { Input, Select } from '../ui/field'
 
 /** The runs of all users that match, each with its sites and its timeline. The filters are a form: they need no script. */
-export function AdminRunList({ runs: { runs, next }, query, sites }: { runs: AdminRuns; query: AdminQuery; sites: string[] }) {
+export function AdminRunList({ runs: { runs, next }, query, sites, labels }: { runs: AdminRuns; query: AdminQuery; sites: string[]; labels: SiteLabels }) {
   const { status, site, error_code } = query.runs
   const filters = { period: query.period, status: status?.[0], site, error: error_code }
   const nextPage = next && `/admin?${new URLSearchParams(Object.entries({ ...filters, ...next }).filter((entry): entry is [string, string] => Boolean(entry[1])))}`
@@ -25,7 +25,9 @@ export function AdminRunList({ runs: { runs, next }, query, sites }: { runs: Adm
         <Select name="site" aria-label="Site" defaultValue={site ?? ''} className="w-36">
           <option value="">All sites</option>
           {sites.map((name) => (
-            <option key={name}>{name}</option>
+            <option key={name} value={name}>
+              {labels[name] ?? name}
+            </option>
           ))}
         </Select>
         <Input name="error" aria-label="Error code" placeholder="Error code" defaultValue={error_code ?? ''} className="w-36" />
@@ -35,7 +37,7 @@ export function AdminRunList({ runs: { runs, next }, query, sites }: { runs: Adm
       <ul className="flex flex-col divide-y divide-line">
         {runs.map((run) => (
           <li key={run.id}>
-            <RunDetails run={run} />
+            <RunDetails run={run} labels={labels} />
           </li>
         ))}
       </ul>
@@ -48,7 +50,7 @@ export function AdminRunList({ runs: { runs, next }, query, sites }: { runs: Adm
   )
 }
 
-function RunDetails({ run }: { run: AdminRun }) {
+function RunDetails({ run, labels }: { run: AdminRun; labels: SiteLabels }) {
   return (
     <details className="py-2 text-sm">
       <summary className="flex cursor-pointer flex-wrap items-center gap-x-3 gap-y-1">
@@ -65,7 +67,7 @@ function RunDetails({ run }: { run: AdminRun }) {
           <ul>
             {run.sites.map((site) => (
               <li key={site.site}>
-                {site.site}: {site.status}, {site.jobs_found} found, {site.attempts} attempts {site.error_message && `– ${site.error_message}`}
+                {labels[site.site] ?? site.site}: {site.status}, {site.jobs_found} found, {site.attempts} {site.attempts === 1 ? 'attempt' : 'attempts'} {site.error_message && `– ${site.error_message}`}
               </li>
             ))}
           </ul>
@@ -76,7 +78,7 @@ function RunDetails({ run }: { run: AdminRun }) {
           <ol>
             {run.events.map((event, index) => (
               <li key={index} className="tabular-nums">
-                +{durationInWords(Date.parse(event.at) - Date.parse(run.created_at))} {event.event} {event.site}
+                +{durationInWords(Date.parse(event.at) - Date.parse(run.created_at))} {event.event} {event.site && (labels[event.site] ?? event.site)}
               </li>
             ))}
           </ol>

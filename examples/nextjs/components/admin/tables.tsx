@@ -1,4 +1,4 @@
-import type { Activity, AdminQuality, AdminQuota, AdminSite } from '@/lib/search'
+import type { Activity, AdminQuality, AdminQuota, AdminSite, SiteLabels } from '@/lib/search'
 import { durationInWords, percent, secondsInWords, timeInWords } from '@/lib/words'
 import { Badge } from '../ui/badge'
 import { Table } from '../ui/table'
@@ -19,11 +19,15 @@ export function WorkerTable({ activity: { now, workers } }: { activity: Activity
 
 const STATES = { closed: 'good', half_open: 'warn', open: 'bad' } as const
 
-export function SiteTable({ sites }: { sites: AdminSite[] }) {
+export function SiteTable({ sites, labels }: { sites: AdminSite[]; labels: SiteLabels }) {
   const rows = sites.map((site) => ({
     key: site.site,
     cells: [
-      site.site,
+      // Operators need its name, too: for commands and settings.
+      <span key="site">
+        {labels[site.site] ?? site.site}
+        <span className="block text-xs text-quiet">{site.site}</span>
+      </span>,
       <span key="state" className="flex flex-col items-start gap-1">
         <Badge tone={STATES[site.state as keyof typeof STATES] ?? 'quiet'}>{site.state}</Badge>
         {site.paused_until && <span className="text-xs text-quiet">until {timeInWords(site.paused_until)} UTC</span>}
@@ -57,12 +61,12 @@ export function QuotaTable({ quotas }: { quotas: AdminQuota[] }) {
   return <Table caption="Quotas" heads={['Quota of', 'Used', 'Begins again', 'By']} rows={rows} empty="No site has a quota that is used." />
 }
 
-export function QualityTable({ quality }: { quality: AdminQuality[] }) {
+export function QualityTable({ quality, labels }: { quality: AdminQuality[]; labels: SiteLabels }) {
   const rows = quality.slice(0, 100).map((day) => ({
     key: `${day.day} ${day.site} ${day.source}`,
     cells: [
       day.day,
-      day.site,
+      labels[day.site] ?? day.site,
       day.pages.toLocaleString('en-GB'),
       day.failed_pages.toLocaleString('en-GB'),
       day.items.toLocaleString('en-GB'),

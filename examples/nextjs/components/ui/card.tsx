@@ -16,8 +16,8 @@ export function Card({ title, actions, className, children, ...rest }: Omit<Comp
 }
 
 /** What a list shows without rows. */
-export function Empty({ children }: { children: ReactNode }) {
-  return <p className="rounded-md bg-raised p-4 text-sm text-quiet">{children}</p>
+export function Empty({ className, children }: { className?: string; children: ReactNode }) {
+  return <p className={classes('rounded-md bg-raised p-4 text-sm text-quiet', className)}>{children}</p>
 }
 
 /** What went wrong, as a sentence. */

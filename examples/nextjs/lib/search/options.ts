@@ -28,6 +28,14 @@ export interface KindOptions {
   sites: SiteOption[]
 }
 
+/** What people call each site, by its name. */
+export type SiteLabels = Readonly<Record<string, string>>
+
+/** Returns what people call the sites of these kinds of search. */
+export function siteLabelsOf(kinds: readonly KindOptions[]): SiteLabels {
+  return Object.fromEntries(kinds.flatMap(({ sites }) => sites.map(({ site, label }) => [site, label])))
+}
+
 /** Returns what a form needs: the kinds of search, their parameters and sites. */
 export async function searchOptions(client: SearchClient): Promise<KindOptions[]> {
   return (dataOf(await client.rpc('search_options')) as unknown as { kinds: KindOptions[] }).kinds

@@ -10,8 +10,9 @@ export function useRun(client: SearchClient, runId: string | null): { state: Run
 }
 
 /** The newest runs of the signed-in user, live: null until they are read. */
-export function useRuns(client: SearchClient, userId: string | null): { runs: Run[] | null; error: unknown } {
-  const { value, error } = useWatched(client, userId, watchRuns)
+export function useRuns(client: SearchClient, userId: string | null, limit = 50): { runs: Run[] | null; error: unknown } {
+  const watch = useCallback<Watch<Run[]>>((...given) => watchRuns(...given, limit), [limit])
+  const { value, error } = useWatched(client, userId, watch)
   return { runs: value, error }
 }
 

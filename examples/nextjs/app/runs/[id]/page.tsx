@@ -1,7 +1,8 @@
 import type { Metadata } from 'next'
 import { notFound } from 'next/navigation'
 import { RunView } from '@/components/run-view'
-import { insightsOf, pageOfItems, readRun } from '@/lib/search'
+import { SiteLabelsProvider } from '@/components/site-labels'
+import { insightsOf, pageOfItems, readRun, searchOptions, siteLabelsOf } from '@/lib/search'
 import { serverClient, signedIn } from '@/lib/supabase/server'
 import { resultsQueryOf } from '@/lib/results-query'
 import { titleOf } from '@/lib/words'
@@ -22,11 +23,11 @@ export default async function Page({ params, searchParams }: Props) {
   const state = UUID.test(id) ? await readRun(client, id) : null
   if (!state) notFound()
   const query = resultsQueryOf(await searchParams)
-  const [page, insights] = await Promise.all([pageOfItems(client, id, query), insightsOf(client, id)])
+  const [page, insights, kinds] = await Promise.all([pageOfItems(client, id, query), insightsOf(client, id), searchOptions(client)])
   return (
-    <>
+    <SiteLabelsProvider labels={siteLabelsOf(kinds)}>
       <title>{`${titleOf(state.run)} · Search`}</title>
       <RunView initial={state} initialPage={page} initialInsights={insights} />
-    </>
+    </SiteLabelsProvider>
   )
 }
