@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser import pages
 from tests.browser.conftest import NewDevice
 from tests.browser.people import Person, new_term
+from tests.browser.test_history import answer
 from tests.support.stack import PASSWORD
 
 MAX_TABS = 60
@@ -57,3 +58,45 @@ def test_a_user_signs_in_searches_and_reads_a_description(new_device: NewDevice,
     tab_to(page, details, key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(description).to_have_count(0)
+
+
+def test_a_user_schedules_a_search_and_filters_its_results(new_device: NewDevice, ada: Person) -> None:
+    page, term = new_device(ada).page, new_term()
+    ada.save("Engineers", term)
+    pages.visit(page, "/")
+    entry = page.get_by_role("listitem").filter(has_text="Engineers")
+    tab_to(page, entry.get_by_role("button", name="Schedule", exact=True))
+    page.keyboard.press("Enter")
+    tab_to(page, entry.get_by_label("Sun"))
+    page.keyboard.press("Space")
+    tab_to(page, entry.get_by_role("button", name="Save schedule"))
+    page.keyboard.press("Enter")
+    expect(entry).to_contain_text("Mon, Tue, Wed, Thu, Fri, Sat at 08:00 (Europe/Berlin)")
+
+    tab_to(page, entry.get_by_role("button", name="Run now"), key="Shift+Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs/*")
+    pages.ended(page)
+    tab_to(page, page.get_by_label("Sort"))
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("columnheader", name="Posted")).to_have_attribute("aria-sort", "descending")
+    tab_to(page, page.get_by_label("New only"))
+    page.keyboard.press("Space")
+    expect(page).to_have_url(re.compile("sort=posted&new=true"))
+    tab_to(page, page.get_by_role("columnheader", name="Pay").get_by_role("button"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="Pay")).to_have_attribute("aria-sort", "descending")
+
+
+def test_a_user_deletes_a_run(new_device: NewDevice, ada: Person) -> None:
+    page, term = new_device(ada).page, new_term()
+    ada.finished(ada.enqueue(term))
+    pages.visit(page, "/runs")
+    delete = pages.entry(page, term).get_by_role("button", name="Delete")
+    tab_to(page, delete)
+    for accept in (False, True):
+        asked = answer(page, accept=accept)
+        expect(delete).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(pages.entry(page, term)).to_have_count(0 if accept else 1)
+        assert asked == [f"Delete this search and its results: {term}?"]

@@ -131,6 +131,20 @@ def test_what_is_chosen_shows_at_once_and_stays(page: Page) -> None:
     assert page.evaluate("switched") == [True, False]
 
 
+def test_filters_are_kept_by_the_buttons_of_the_browser(page: Page) -> None:
+    page.get_by_label("Words").fill("senior")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(page).to_have_url(re.compile("words=senior"))
+    expect(pages.results(page).filter(has_not_text=re.compile("senior", re.IGNORECASE))).to_have_count(0)
+    before = shown(page)
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("heading", name="History")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Words")).to_have_value("senior")
+    expect(pages.results(page)).to_have_count(len(before))
+    assert shown(page) == before
+
+
 def test_words_are_searched_in_the_results(page: Page) -> None:
     everything = total(page)
     page.get_by_label("Words").fill("senior")

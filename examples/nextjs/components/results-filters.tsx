@@ -1,13 +1,13 @@
 'use client'
 
 import { useState } from 'react'
-import type { resultsQueryOf } from '@/lib/results-query'
+import type { ResultsQuery } from '@/lib/results-query'
 import { useSiteLabels } from './site-labels'
 import { Button } from './ui/button'
 import { Input, Select } from './ui/field'
 
 interface Props {
-  query: ReturnType<typeof resultsQueryOf>
+  query: ResultsQuery
   sites: string[]
   onChange: (changes: Record<string, string | null>) => void
 }

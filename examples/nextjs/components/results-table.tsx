@@ -1,12 +1,15 @@
 'use client'
 
 import { tableFeatures, useTable, type ColumnDef } from '@tanstack/react-table'
+import dynamic from 'next/dynamic'
 import { Fragment, useState } from 'react'
 import type { PageOfItems } from '@/lib/search'
 import { payInWords } from '@/lib/words'
-import { Description } from './description'
 import { useSiteLabels } from './site-labels'
 import { Badge } from './ui/badge'
+
+// Markdown is a sixth of the script of this page, and most rows stay closed.
+const Description = dynamic(() => import('./description').then((module) => module.Description), { loading: () => <p className="min-h-24 text-quiet">Loading …</p> })
 
 type Item = PageOfItems['items'][number]
 type Sort = 'found' | 'posted' | 'pay'

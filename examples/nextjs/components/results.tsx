@@ -1,9 +1,9 @@
 'use client'
 
 import { usePathname, useSearchParams } from 'next/navigation'
-import { startTransition, useEffect, useOptimistic, useState } from 'react'
+import { startTransition, useEffect, useOptimistic, useRef, useState } from 'react'
 import { csvOf } from '@/lib/csv'
-import { resultsQueryOf } from '@/lib/results-query'
+import { resultsQueryOf, type ResultsQuery } from '@/lib/results-query'
 import { pageOfItems, type PageOfItems, type Run, type RunSite } from '@/lib/search'
 import { messageOf } from '@/lib/words'
 import { ResultsFilters } from './results-filters'
@@ -15,8 +15,15 @@ import { Card, Empty, Problem } from './ui/card'
 const CSV_PAGE = 100
 const MAX_CSV_PAGES = 100
 
+interface Props {
+  run: Run
+  sites: RunSite[]
+  initialPage: PageOfItems
+  initialQuery: ResultsQuery
+}
+
 /** What a run has found so far. Filters, sort and page are in the address. */
-export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[]; initialPage: PageOfItems }) {
+export function Results({ run, sites, initialPage, initialQuery }: Props) {
   const supabase = useSupabase()
   const path = usePathname()
   const params = useSearchParams()
@@ -26,7 +33,12 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
   const [address, showAddress] = useOptimistic(params.toString())
   const query = resultsQueryOf(Object.fromEntries(new URLSearchParams(address)))
 
+  // What the server has rendered of a run that has ended does not change any more.
+  const version = versionOf(run, query)
+  const rendered = useRef(run.completed_at && versionOf(run, initialQuery))
   useEffect(() => {
+    if (version === rendered.current) return
+    rendered.current = null
     let isCurrent = true
     pageOfItems(supabase, run.id, resultsQueryOf(Object.fromEntries(new URLSearchParams(address)))).then(
       (read) => {
@@ -39,7 +51,7 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
     return () => {
       isCurrent = false
     }
-  }, [supabase, run.id, run.items_found, run.status, address])
+  }, [supabase, run.id, version, address])
 
   /** Changes the address, without asking the server for the page. */
   function change(changes: Record<string, string | null>): void {
@@ -107,4 +119,8 @@ export function Results({ run, sites, initialPage }: { run: Run; sites: RunSite[
       )}
     </Card>
   )
+}
+
+function versionOf({ items_found, status }: Run, query: ResultsQuery): string {
+  return JSON.stringify([items_found, status, query])
 }

@@ -2,6 +2,7 @@
 
 import { useRouter } from 'next/navigation'
 import { useState } from 'react'
+import type { ResultsQuery } from '@/lib/results-query'
 import { cancel, rerun, type Insights, type PageOfItems, type RunState } from '@/lib/search'
 import { useRun } from '@/lib/search/react'
 import { messageOf, parametersInWords, timeInWords, titleOf } from '@/lib/words'
@@ -19,11 +20,12 @@ import { Progress } from './ui/progress'
 interface Props {
   initial: RunState
   initialPage: PageOfItems
+  initialQuery: ResultsQuery
   initialInsights: Insights
 }
 
 /** A run: how far it is, its sites, and what it has found, live until it ends. */
-export function RunView({ initial, initialPage, initialInsights }: Props) {
+export function RunView({ initial, initialPage, initialQuery, initialInsights }: Props) {
   const supabase = useSupabase()
   const router = useRouter()
   const labels = useSiteLabels()
@@ -77,7 +79,7 @@ export function RunView({ initial, initialPage, initialInsights }: Props) {
       </section>
       <RunSites sites={sites} />
       <LoadingInsight run={run} sites={sites} initial={initialInsights} />
-      <Results run={run} sites={sites} initialPage={initialPage} />
+      <Results run={run} sites={sites} initialPage={initialPage} initialQuery={initialQuery} />
     </div>
   )
 }

@@ -6,8 +6,10 @@ type Given = Record<string, string | string[] | undefined>
 const SORTS = ['found', 'posted', 'pay'] as const
 const WORK_MODES = ['remote', 'hybrid', 'onsite'] as const
 
+export type ResultsQuery = PageOptions & { page: number; sort: (typeof SORTS)[number]; filters: ItemFilters }
+
 /** Returns what is asked for. What the address has besides is ignored. */
-export function resultsQueryOf(given: Given): PageOptions & { page: number; sort: (typeof SORTS)[number]; filters: ItemFilters } {
+export function resultsQueryOf(given: Given): ResultsQuery {
   const text = (name: string) => (typeof given[name] === 'string' ? given[name].trim().slice(0, 100) || undefined : undefined)
   const filters: ItemFilters = {}
   if (text('words')) filters.words = text('words')

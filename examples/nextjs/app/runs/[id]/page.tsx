@@ -27,7 +27,7 @@ export default async function Page({ params, searchParams }: Props) {
   return (
     <SiteLabelsProvider labels={siteLabelsOf(kinds)}>
       <title>{`${titleOf(state.run)} · Search`}</title>
-      <RunView initial={state} initialPage={page} initialInsights={insights} />
+      <RunView initial={state} initialPage={page} initialQuery={query} initialInsights={insights} />
     </SiteLabelsProvider>
   )
 }
