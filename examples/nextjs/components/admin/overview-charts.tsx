@@ -27,10 +27,10 @@ export function OverviewCharts({ overview: { by_hour, queue, errors }, sites, la
           <YAxis allowDecimals={false} width={36} fontSize={11} stroke={COLORS.quiet} />
           <Tooltip labelFormatter={(hour) => timeInWords(String(hour))} {...TOOLTIP} />
           <Legend wrapperStyle={{ fontSize: 12 }} />
-          <Bar dataKey="success" stackId="runs" fill={COLORS.good} isAnimationActive={false} />
-          <Bar dataKey="partial" stackId="runs" fill={COLORS.warn} isAnimationActive={false} />
-          <Bar dataKey="failed" stackId="runs" fill={COLORS.bad} isAnimationActive={false} />
-          <Bar dataKey="cancelled" stackId="runs" fill={COLORS.quiet} isAnimationActive={false} />
+          <Bar dataKey="success" stackId="runs" fill={COLORS.good} isAnimationActive={false} maxBarSize={48} />
+          <Bar dataKey="partial" stackId="runs" fill={COLORS.warn} isAnimationActive={false} maxBarSize={48} />
+          <Bar dataKey="failed" stackId="runs" fill={COLORS.bad} isAnimationActive={false} maxBarSize={48} />
+          <Bar dataKey="cancelled" stackId="runs" fill={COLORS.quiet} isAnimationActive={false} maxBarSize={48} />
         </BarChart>
       </Chart>
       <Chart title="Seconds that a search of a site takes" isEmpty={durations.length === 0}>
@@ -40,8 +40,8 @@ export function OverviewCharts({ overview: { by_hour, queue, errors }, sites, la
           <YAxis width={36} fontSize={11} stroke={COLORS.quiet} />
           <Tooltip {...TOOLTIP} />
           <Legend wrapperStyle={{ fontSize: 12 }} />
-          <Bar dataKey="p50" fill={COLORS.accent} isAnimationActive={false} />
-          <Bar dataKey="p95" fill={COLORS.quiet} isAnimationActive={false} />
+          <Bar dataKey="p50" fill={COLORS.accent} isAnimationActive={false} maxBarSize={48} />
+          <Bar dataKey="p95" fill={COLORS.quiet} isAnimationActive={false} maxBarSize={48} />
         </BarChart>
       </Chart>
       <Chart title="Queue, highest of each hour" isEmpty={queue.length === 0}>
@@ -61,7 +61,7 @@ export function OverviewCharts({ overview: { by_hour, queue, errors }, sites, la
           <XAxis type="number" allowDecimals={false} fontSize={11} stroke={COLORS.quiet} />
           <YAxis type="category" dataKey="error_code" width={110} fontSize={11} stroke={COLORS.quiet} />
           <Tooltip {...TOOLTIP} />
-          <Bar dataKey="runs" fill={COLORS.bad} isAnimationActive={false} />
+          <Bar dataKey="runs" fill={COLORS.bad} isAnimationActive={false} maxBarSize={48} />
         </BarChart>
       </Chart>
     </div>
