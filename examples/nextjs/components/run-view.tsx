@@ -47,10 +47,13 @@ export function RunView({ initial, initialPage, initialQuery, initialInsights }:
 
   return (
     <div className="flex flex-col gap-6">
-      <div className="flex flex-wrap items-center gap-3">
-        <h1 className="text-xl font-semibold">{titleOf(run)}</h1>
-        <StatusBadge status={run.status} />
-        <div className="ml-auto flex gap-2">
+      {/* On a phone, the buttons have a line of their own: it stays when one of them goes. */}
+      <div className="flex flex-col gap-3 sm:flex-row sm:items-center">
+        <div className="flex min-w-0 flex-wrap items-center gap-3">
+          <h1 className="text-xl font-semibold">{titleOf(run)}</h1>
+          <StatusBadge status={run.status} />
+        </div>
+        <div className="flex gap-2 sm:ml-auto">
           {!hasEnded && (
             <Button look="danger" onClick={() => attempt(async () => void (await cancel(supabase, run.id)))}>
               Cancel
