@@ -79,7 +79,7 @@ function offersOf({ pay, organizations, work_modes, skills }: Insights): Fact[] 
   const modes = Object.entries(work_modes).filter(([, count]) => count)
   return [
     { name: 'Most offers', value: often.map(({ organization, items }) => `${organization} (${items})`).join(', '), isWide: true },
-    { name: 'Pay', value: most ? `${rounded(most.low)} – ${rounded(most.high)} ${most.currency} a year (half of ${most.items} offers)` : '' },
+    { name: 'Pay', value: most ? `half of ${most.items}: ${rounded(most.low)} – ${rounded(most.high)} ${most.currency} a year` : '' },
     { name: 'Place of work', value: modes.map(([mode, count]) => `${count} ${mode}`).join(', ') },
     { name: 'Asked for most often', value: skills.slice(0, MAX_SKILLS).map(({ skill }) => skill).join(', '), isWide: true },
   ]
