@@ -3893,7 +3893,7 @@ begin
     end if;
     -- Skip a locked run: it is being promoted, or ends.
     select wait.run_id into woken
-    from worker.site_queue(wake_next.site, array['', wake_next.account], '{searches}') as line
+    from worker.site_queue(wake_next.site, array[wake_next.account], '{searches}') as line
     join worker.site_waits as wait on wait.run_id = line.run_id and wait.site = wake_next.site
     join public.search_runs as run on run.id = wait.run_id
     where run.status = 'pending' and run.run_after > worker.now()
@@ -3907,17 +3907,21 @@ begin
     where wait.run_id = woken and wait.site = wake_next.site;
 end;
 $$;
-comment on function worker.wake_next is 'Makes the first run due that waits in the queue for a slot to search a site.';
+comment on function worker.wake_next is
+    'Makes the first run due that waits for a slot to search a site through an account, or without one for a slot of '
+    'the site. The order is that of the admission, so that the run which is woken is admitted.';
 
 create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
-    perform worker.wake_next(old.site, old.account);
+    perform worker.wake_next(old.site, '');
+    perform worker.wake_next(old.site, old.account) where old.account <> '';
     return null;
 end;
 $$;
 comment on function worker.search_slot_freed is
-    'Wakes the next run when a slot to search a site becomes free, also by a cancellation or a dead worker.';
+    'Wakes the next run that waits for the site, and the next one that waits for the account, when a search ends: '
+    'also by a cancellation or a dead worker.';
 
 create trigger search_slot_freed after delete on worker.site_searches
     for each row execute function worker.search_slot_freed();

@@ -640,6 +640,27 @@ def test_searches_through_an_account_hold_up_no_other_account(timed: TimedDataba
     assert cleo.admit(site, declared, account="cleo")["granted"]
 
 
+def test_a_free_place_of_an_account_wakes_a_run_that_waits_for_the_account_and_one_that_waits_for_the_site(
+    timed: TimedDatabase, site: str
+) -> None:
+    declared = {"searches_per_account": 1, "searches": 2}
+    ada, bob, cleo, ada_again = (timed.new_run(site) for _ in range(4))
+    assert ada.admit(site, declared, account="ada")["granted"]
+    assert bob.admit(site, declared, account="bob")["granted"]
+    for run, account in ((cleo, "cleo"), (ada_again, "ada")):
+        timed.advance(0.001)
+        run.put_off(datetime.fromisoformat(run.admit(site, declared, account=account)["until"]))
+    ada.end(site, account="ada")
+    woken = {run.id: run for run in timed.claim()}
+    assert woken[cleo.id].admit(site, declared, account="cleo")["granted"]
+    # The site is full again. From now on this run waits for the site, not for its account.
+    refused = woken[ada_again.id].admit(site, declared, account="ada")
+    woken[ada_again.id].put_off(datetime.fromisoformat(refused["until"]))
+    timed.advance(1)
+    bob.end(site, account="bob")
+    assert ada_again.run_after() == timed.now
+
+
 def test_requests_through_an_account_hold_up_no_other_account(timed: TimedDatabase, site: str) -> None:
     declared = {"requests": 1, "quota": 1}
     run = timed.new_run(site)

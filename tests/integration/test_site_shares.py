@@ -238,3 +238,20 @@ def test_places_to_search_go_to_users_in_turn(timed: TimedDatabase, site: str) -
     runs[0].end(site)
     assert of_ada.run_after() == timed.now
     assert Counter(run.run_after() for run in runs[2:])[timed.now] == 0
+
+
+def test_a_free_place_wakes_the_run_that_it_belongs_to(timed: TimedDatabase, site: str) -> None:
+    declared, ada, bob = {"searches": 1}, timed.new_user(), timed.new_user()
+    searching = timed.new_run(site, owner=ada)
+    assert searching.admit(site, declared)["granted"]
+    of_ada, of_bob = (timed.new_run(site, owner=owner) for owner in (ada, bob))
+    for run in (of_ada, of_bob):
+        timed.advance(0.001)
+        run.put_off(datetime.fromisoformat(run.admit(site, declared)["until"]))
+    timed.advance(0.001)
+    # Ada was served after Bob began to wait: the next turn is Bob's, although Ada's run has waited for longer.
+    assert searching.take(site)["granted"]
+    searching.end(site)
+    (woken,) = timed.claim()
+    assert woken.id == of_bob.id
+    assert woken.admit(site, declared)["granted"]

@@ -207,13 +207,18 @@ class TimedDatabase:
         # Before those that are due again.
         set_priority: LiteralString = "update public.search_runs set priority = %s where id = %s"
         connection.execute(set_priority, [100, run["id"]])
-        claim: LiteralString = """
-            select run_id, lease_token from public.worker_claim_runs('worker', %s, 1, %s, %s, '[]')
-        """
-        claimed = connection.execute(claim, [[self.kind], LEASE_SECONDS, uuid4()]).fetchone()
-        assert claimed is not None
+        (claimed,) = self.claim(1, on=connection)
         connection.execute(set_priority, [run["priority"], run["id"]])
-        return Run(connection, claimed["run_id"], claimed["lease_token"])
+        return claimed
+
+    def claim(self, most: int = 100, *, on: Connection | None = None) -> list[Run]:
+        """Claim the runs that are due."""
+        claim: LiteralString = """
+            select run_id, lease_token from public.worker_claim_runs('worker', %s, %s, %s, %s, '[]')
+        """
+        connection = on or self.connection
+        claimed = connection.execute(claim, [[self.kind], most, LEASE_SECONDS, uuid4()]).fetchall()
+        return [Run(connection, run["run_id"], run["lease_token"]) for run in claimed]
 
     def rescue(self) -> None:
         """Take the runs back whose leases have expired, as each claim does."""
