@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from rich.live import Live
 from scripts.demo_servers import servers
 from scripts.demo_web import web_demo
 from tools.frontend import FrontendError, require_npm
-from tools.processes import ProcessError, running
+from tools.processes import ProcessError, run_until_signalled, running
 from worker.cli.terminal import items_table, live_view, run_summary
 from worker.database.user import FollowedRun, User, signed_in_as
 
@@ -133,17 +132,6 @@ async def watch(
     return {run_id: followed[run_id] for run_id in titles}
 
 
-async def until_signalled(running_demo: Coroutine[Any, Any, int]) -> int:
-    """Run a demo until it ends, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
-    task = asyncio.create_task(running_demo)
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signal_number, lambda: task.cancelling() or task.cancel())
-    try:
-        return await task
-    except asyncio.CancelledError:
-        return 130
-
-
 def main() -> int:
     """Parse the options and run."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
@@ -158,7 +146,7 @@ def main() -> int:
         try:
             if options.web:
                 require_npm()
-            return asyncio.run(until_signalled(run(folder, log, live=options.live)))
+            return run_until_signalled(run(folder, log, live=options.live))
         except FrontendError as error:
             console.print(f"{error}", markup=False)
             return 1

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 START_SECONDS = 60
 STOP_SECONDS = 20
+EXIT_INTERRUPTED = 130
+
+T = TypeVar("T")
 
 
 class ProcessError(Exception):
@@ -67,3 +71,22 @@ async def ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
         raise ProcessError(f"process {process.pid} did not start")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def run_until_signalled(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine until it ends, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup.
+
+    Raises:
+        SystemExit: A signal ended it. The exit code is 130.
+    """
+
+    async def run() -> T:
+        task = asyncio.create_task(work)
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signal_number, lambda: task.cancelling() or task.cancel())
+        return await task
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise SystemExit(EXIT_INTERRUPTED) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from tools.processes import ready, running
+from tools.processes import ready, run_until_signalled, running
 
 KIND = "jobs"
 
@@ -36,7 +35,7 @@ def on_local_stack(bench: Callable[[dict[str, str]], Awaitable[None]]) -> None:
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        asyncio.run(run(folder))
+        run_until_signalled(run(folder))
 
 
 async def connect(stack: dict[str, str]) -> Connection:

@@ -2,6 +2,11 @@
 
 Everything is real but the job boards, which are on loopback: the database, the users' clients and subscriptions, and
 the workers. All of it shares the processors of this machine.
+
+A user waits for a run as the client of examples/nextjs/lib/search does: an event is a hint to read the run, and it is
+read from time to time without one. Between two searches a user reads; with the default, the workers are in use for a
+part of the time, which is printed. Waiting for a worker or for a site that others search is no error, and is printed as
+what it is.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import httpx
 import psutil
@@ -31,7 +36,8 @@ from rich.console import Console
 from rich.table import Table
 from supabase import AsyncClient
 
-from tools.processes import ready, running
+from scripts.bench.local_stack import connect
+from tools.processes import ready, run_until_signalled, running
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.client import open_client
 from worker.database.user import FINAL_STATUSES
@@ -40,6 +46,11 @@ from worker.local.loopback import free_port
 TERMS = [f"{level} {job}" for level in ("junior", "senior", "lead", "staff") for job in (
     "engineer", "designer", "manager", "nurse", "teacher", "driver", "analyst", "writer", "cook", "welder",
 )]  # fmt: skip
+PLACES = (
+    "Atlanta, GA", "Austin, TX", "Boston, MA", "Chicago, IL", "Dallas, TX", "Denver, CO", "New York, NY",
+    "Phoenix, AZ", "San Francisco, CA", "Seattle, WA",
+)  # fmt: skip
+"""With the terms and the sites there are 1,600 searches: few are equal."""
 SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
 RESULTS_WANTED = 40
 LATENCY_MS = 250
@@ -47,15 +58,36 @@ LATENCY_MS = 250
 
 SIGN_INS_AT_ONCE = 4
 """Each computes a slow hash of a password."""
-PAUSE_SECONDS = (5, 30)
-"""What a user reads before the next search."""
 CANCELLED, RE_RUN = 0.1, 0.2
 """Shares of the searches that are cancelled, and run again."""
 CANCELLED_AFTER_SECONDS = (0.5, 4)
 PAGES = 3
 REQUEST_SECONDS = 30
-END_SECONDS = 300
-"""A run that has not ended by then is an error."""
+SHORT_PAUSE, LONG_PAUSE, PAUSE_FACTOR = 3, 30, 1.5
+"""When a run is read without a hint, in seconds, as in examples/nextjs/lib/search/changes.ts."""
+END_SECONDS = 60
+"""For how long runs are awaited after the last one has been started."""
+EVENT_SECONDS = 3
+"""An event that has not come by then, after the last run, is lost."""
+CONCURRENCY = 5
+
+# Each claim with what ended it; and each wait for a site with the claim after it.
+_SPANS: LiteralString = """
+select event.run_id, event.event, extract(epoch from event.next_at - event.created_at)::float as seconds
+from (
+    select run_id, event, created_at,
+           lead(created_at) over (partition by run_id order by created_at, event = 'claimed') as next_at
+    from public.run_events
+    where event in ('claimed', 'deferred', 'retried', 'released', 'rescued', 'finished', 'cancelled')
+) as event
+where event.event in ('claimed', 'deferred', 'rescued') and event.next_at is not null
+"""
+_SITE_SECONDS: LiteralString = """
+select site.site, count(*), sum(extract(epoch from site.completed_at - site.started_at))::float
+from public.search_run_sites as site
+where site.started_at is not null and site.completed_at is not null
+group by site.site order by site.site
+"""
 
 console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
 
@@ -73,6 +105,11 @@ class Measured:
         statuses: Number of runs by their final status.
         errors: Number of errors by kind.
         calls: Number of calls of the workers by function.
+        ended: Ids of the runs whose end was read.
+        announced: Ids of the runs whose end came as an event.
+        is_answered: Number of runs that another run has answered.
+        leases_lost: How often a run was taken back from a worker that was not heard of.
+        searches: Searches of each site, and how long they took in seconds, in all.
     """
 
     seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -80,6 +117,11 @@ class Measured:
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
+    ended: set[str] = field(default_factory=set)
+    announced: set[str] = field(default_factory=set)
+    is_answered: int = 0
+    leases_lost: int = 0
+    searches: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     async def timed(self, kind: str, request: Awaitable[T]) -> T | None:
         """Await a request and note its duration. Return None if it failed."""
@@ -107,8 +149,7 @@ class BusyUser:
         self._client = client
         self._measured = measured
         self._chance = chance
-        self._ended: dict[str, Row] = {}
-        self._changed = asyncio.Condition()
+        self._hinted = asyncio.Event()
 
     async def watch(self, url: str, key: str, user_id: str, is_subscribed: asyncio.Event) -> None:
         """Follow the runs of the user, and note how long each change was under way."""
@@ -127,31 +168,39 @@ class BusyUser:
                     sent_at = datetime.fromisoformat(event.commit_timestamp)
                     self._measured.seconds["commit to event"].append((datetime.now(UTC) - sent_at).total_seconds())
                     if event.record.get("status") in FINAL_STATUSES:
-                        async with self._changed:
-                            self._ended[event.record["id"]] = event.record
-                            self._changed.notify_all()
+                        self._measured.announced.add(event.record["id"])
+                self._hinted.set()
 
-    async def search_until(self, deadline: float) -> None:
-        """Search, read and search again, until the time of the event loop."""
+    async def search_until(self, deadline: float, pause_seconds: float) -> None:
+        """Search, read and search again.
+
+        Args:
+            deadline: When the last search starts, on the clock of the event loop. Runs are awaited for longer.
+            pause_seconds: Mean time that the user reads before the next search.
+        """
         clock = asyncio.get_running_loop().time
-        while (pause := self._chance.uniform(*PAUSE_SECONDS)) < deadline - clock():
+        # At the start, as in the middle of a day: some have just read, others search soon.
+        pause = self._chance.uniform(0, pause_seconds)
+        while pause < deadline - clock():
             await asyncio.sleep(pause)
+            pause = self._chance.uniform(0.5 * pause_seconds, 1.5 * pause_seconds)
             run = await self._enqueue()
             if run is None:
                 continue
             if self._chance.random() < CANCELLED:
                 await asyncio.sleep(self._chance.uniform(*CANCELLED_AFTER_SECONDS))
                 await self._rpc("cancel", "cancel_search", {"run_id": run["id"]})
-            await self._read(run)
-            if self._chance.random() < RE_RUN:
+            await self._read(run, deadline)
+            if self._chance.random() < RE_RUN and clock() < deadline:
                 again = await self._rpc("insert", "rerun_search", {"run_id": run["id"]})
                 if again is not None:
-                    await self._read(again)
+                    await self._read(again, deadline)
 
     async def _enqueue(self) -> Row | None:
         sites = self._chance.sample(SITES, 3)
         parameters = {
             "search_term": self._chance.choice(TERMS),
+            "location": self._chance.choice(PLACES),
             "sites": sites,
             "country": "usa",
             "results_wanted": RESULTS_WANTED,
@@ -159,33 +208,66 @@ class BusyUser:
         run: Row | None = await self._rpc("insert", "enqueue_search", {"kind": "jobs", "parameters": parameters})
         return run
 
-    async def _read(self, run: Row) -> None:
+    async def _read(self, run: Row, deadline: float) -> None:
         """Wait for the end of a run, then read its first pages."""
-        ended = run if run["status"] in FINAL_STATUSES else await self._end_of(run["id"])
-        if ended is None:
-            self._measured.errors["no event of the end of a run"] += 1
+        measured = self._measured
+        last = run if run["status"] in FINAL_STATUSES else await self._followed(run, deadline + END_SECONDS)
+        if last["completed_at"] is None:
+            measured.statuses[f"still {last['status']}"] += 1
             return
-        self._measured.statuses[ended["status"]] += 1
-        if ended["started_at"] is not None:
-            waited = datetime.fromisoformat(ended["started_at"]) - datetime.fromisoformat(ended["created_at"])
-            self._measured.seconds["wait for a worker"].append(waited.total_seconds())
-        took = datetime.fromisoformat(ended["completed_at"]) - datetime.fromisoformat(ended["created_at"])
-        self._measured.seconds["insert to end"].append(took.total_seconds())
+        measured.statuses[f"{last['status']} ({last['error_code']})" if last["error_code"] else last["status"]] += 1
+        measured.ended.add(last["id"])
+        created_at, started_at, completed_at = (
+            last[name] and datetime.fromisoformat(last[name]) for name in ("created_at", "started_at", "completed_at")
+        )
+        if last["shared_run_id"] is not None or last["leader_run_id"] is not None:
+            measured.is_answered += 1
+        elif started_at is not None:
+            measured.seconds["wait for a worker"].append((started_at - created_at).total_seconds())
+        measured.seconds["insert to end"].append((completed_at - created_at).total_seconds())
         for page in range(1, PAGES + 1):
             await self._rpc("page of items", "page_of_run_items", {"run_id": run["id"], "page": page})
 
-    async def _end_of(self, run_id: str) -> Row | None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS), self._changed:
-                await self._changed.wait_for(lambda: run_id in self._ended)
-        return self._ended.get(run_id)
+    async def _followed(self, run: Row, latest: float) -> Row:
+        """Return a run once it has ended, or as it is at the latest time."""
+        clock = asyncio.get_running_loop().time
+        last: tuple[Row, Any] = run, None
+        pause: float = SHORT_PAUSE
+        is_hinted = False
+        while True:
+            self._hinted.clear()
+            state = await self._state(run["id"])
+            if state is not None:
+                is_changed, last = state != last, state
+                pause = (
+                    min(pause * PAUSE_FACTOR, LONG_PAUSE)
+                    if not is_changed
+                    else LONG_PAUSE
+                    if is_hinted
+                    else SHORT_PAUSE
+                )
+            left = latest - clock()
+            if last[0]["completed_at"] is not None or left <= 0:
+                return last[0]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, left)):
+                    await self._hinted.wait()
+            is_hinted = self._hinted.is_set()
+
+    async def _state(self, run_id: str) -> tuple[Row, Any] | None:
+        """Return a run and its sites; None if a request failed."""
+        runs = self._client.table("search_runs").select("*").eq("id", run_id)
+        run = await self._measured.timed("read of a run", runs.execute())
+        sites_of_run = self._client.table("run_sites").select("*").eq("run_id", run_id).order("position")
+        sites = await self._measured.timed("read of its sites", sites_of_run.execute())
+        return None if run is None or sites is None else (run.data[0], sites.data)  # type: ignore[return-value]
 
     async def _rpc(self, kind: str, function: str, arguments: Row) -> Any:
         answer = await self._measured.timed(kind, self._client.rpc(function, arguments).execute())
         return None if answer is None else answer.data
 
 
-async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> None:
+async def measure(folder: Path, *, users: int, workers: int, seconds: float, pause_seconds: float) -> None:
     """Start everything, let the users search, and print the figures."""
     log = folder / "log"
     measured = Measured()
@@ -205,6 +287,8 @@ async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> 
             "JOBSPY_PAGE_DELAY_SECONDS": "0.2,0.5",
             "WORKER_LOG_FORMAT": "json",
             "WORKER_LOG_LEVEL": "WARNING",
+            "WORKER_CONCURRENCY": str(CONCURRENCY),
+            "WORKER_GRACE_SECONDS": "5",
         }
         console.print(f"Signing in {users} users.")
         busy = await resources.enter_async_context(signed_in(stack, users, measured))
@@ -214,17 +298,19 @@ async def measure(folder: Path, *, users: int, workers: int, seconds: float) -> 
             for port in ports
         ]
 
-        console.print(f"{users} users search for {seconds:g} s, {workers} workers.")
+        console.print(f"{users} users search for {seconds:g} s, each after {pause_seconds:g} s; {workers} workers.")
         roots = {"local stack": [stack_process.pid], "boards": [boards_process.pid], "users": [os.getpid()]}
         roots["workers"] = [process.pid for process in processes]
         before = cpu_seconds(roots)
         started = time.monotonic()
         deadline = asyncio.get_running_loop().time() + seconds
-        await asyncio.gather(*(user.search_until(deadline) for user in busy))
+        await asyncio.gather(*(user.search_until(deadline, pause_seconds) for user in busy))
         elapsed = time.monotonic() - started
         after = cpu_seconds(roots)
         measured.calls = await calls_of_workers(ports)
-    print_figures(measured, elapsed, {part: after[part] - before[part] for part in after})
+        await asyncio.sleep(EVENT_SECONDS)
+        in_use = await note_spans(measured, stack) / (workers * CONCURRENCY * elapsed)
+    print_figures(measured, elapsed, in_use, {part: after[part] - before[part] for part in after})
 
 
 @asynccontextmanager
@@ -273,6 +359,24 @@ async def calls_of_workers(ports: Sequence[int]) -> Counter[str]:
     return calls
 
 
+async def note_spans(measured: Measured, stack: dict[str, str]) -> float:
+    """Note how long runs waited for sites, and how long sites were searched. Return how long runs were leased."""
+    leased = 0.0
+    waits: defaultdict[str, float] = defaultdict(float)
+    async with await connect(stack) as database:
+        for run_id, event, seconds in await (await database.execute(_SPANS)).fetchall():
+            if event == "claimed":
+                leased += seconds
+            elif event == "deferred":
+                waits[run_id] += seconds
+            else:
+                measured.leases_lost += 1
+        for site, count, seconds in await (await database.execute(_SITE_SECONDS)).fetchall():
+            measured.searches[site] = count, seconds
+    measured.seconds["wait for a site"].extend(waits.values())
+    return leased
+
+
 def cpu_seconds(roots: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """Return the processor time that each part has used; that of the database apart from the stack that started it."""
     used = dict.fromkeys(["database", *roots], 0.0)
@@ -293,12 +397,21 @@ def tree(pid: int) -> Iterator[psutil.Process]:
         yield from process.children(recursive=True)
 
 
-def print_figures(measured: Measured, elapsed: float, cpu: Mapping[str, float]) -> None:
-    """Print the figures as tables."""
+def print_figures(measured: Measured, elapsed: float, in_use: float, cpu: Mapping[str, float]) -> None:
+    """Print the figures.
+
+    Args:
+        measured: What the users saw.
+        elapsed: How long they searched, in seconds.
+        in_use: Part of the places of the workers that was in use, from 0 to 1.
+        cpu: Processor time of each part, in seconds.
+    """
     table = Table("what", title="Seconds", title_justify="left")
     for heading in ("p50", "p95", "most", "number"):
         table.add_column(heading, justify="right")
     for kind, values in measured.seconds.items():
+        if not values:
+            continue
         cuts = statistics.quantiles([*values, *values], n=20)
         table.add_row(
             kind, f"{statistics.median(values):.3f}", f"{cuts[18]:.3f}", f"{max(values):.3f}", f"{len(values):,}"
@@ -306,7 +419,12 @@ def print_figures(measured: Measured, elapsed: float, cpu: Mapping[str, float]) 
     console.print(table)
     console.print("Requests: " + ", ".join(f"{count:,} {kind}" for kind, count in measured.requests.items()))
     console.print("Calls of workers: " + ", ".join(f"{n:,} {function}" for function, n in measured.calls.most_common()))
-    console.print("Runs: " + ", ".join(f"{count:,} {status}" for status, count in measured.statuses.most_common()))
+    runs = ", ".join(f"{count:,} {status}" for status, count in measured.statuses.most_common())
+    console.print(f"Runs: {runs}; {measured.is_answered:,} of them answered by the search of another run")
+    console.print(f"Ends without an event: {len(measured.ended - measured.announced)} of {len(measured.ended):,}")
+    console.print(f"Leases lost: {measured.leases_lost}")
+    busy = ", ".join(f"{site} {seconds / elapsed:.1f}" for site, (_, seconds) in measured.searches.items())
+    console.print(f"In use of the places of the workers: {in_use:.0%}. Searches at once: {busy}")
     used = ", ".join(f"{part} {seconds / elapsed:.0%}" for part, seconds in cpu.items())
     console.print(f"Processor time, of one core, for {elapsed:.0f} s: {used}")
     console.print(f"Errors: {measured.errors.total()}")
@@ -321,11 +439,22 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=600, help="how long they search (default: %(default)s)")
+    parser.add_argument(
+        "--pause", type=float, default=80, help="mean seconds between two searches of a user (default: %(default)s)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
-        asyncio.run(measure(folder, users=options.users, workers=options.workers, seconds=options.seconds))
+        run_until_signalled(
+            measure(
+                folder,
+                users=options.users,
+                workers=options.workers,
+                seconds=options.seconds,
+                pause_seconds=options.pause,
+            )
+        )
     return 0
 
 

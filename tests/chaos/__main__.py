@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from tests.chaos.experiment import Outcome, experiment
-from tests.chaos.plan import Plan, make_plan
-from tools.processes import ProcessError
+from tests.chaos.plan import make_plan
+from tools.processes import ProcessError, run_until_signalled
 from worker.cli.main import at_least
 
 ROWS_SHOWN = 5
 MAX_SEED = 999_999
 EXIT_FAILURE = 1
-EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -32,9 +29,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # as root, Postgres runs as another user
         try:
-            outcome = asyncio.run(_until_signalled(plan, folder))
-        except asyncio.CancelledError:
-            return EXIT_INTERRUPTED
+            outcome = run_until_signalled(experiment(plan, folder))
         except ProcessError as error:
             print(error)
             return EXIT_FAILURE
@@ -42,14 +37,6 @@ def main() -> int:
     verdict = f"{len(outcome.broken)} invariants are broken" if outcome.broken else "all invariants hold"
     print(f"\n{verdict}: {command}")
     return EXIT_FAILURE if outcome.broken else 0
-
-
-async def _until_signalled(plan: Plan, folder: Path) -> Outcome:
-    """Run until the end, or until the first SIGINT or SIGTERM. Later signals do not interrupt the cleanup."""
-    task = asyncio.create_task(experiment(plan, folder))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
-    return await task
 
 
 def _report(outcome: Outcome) -> None:
