@@ -1780,7 +1780,7 @@ comment on function worker.settled_at_once is
 
 -- kernel/lease
 -- May this worker still write to the run? Only with the token of the current lease. The lock order is: the runs in the
--- order of their ids, then their leases.
+-- order of their ids, then their leases. Without the lease: has the worker itself ended it?
 -- Calls: nothing.
 
 create function worker.lock_leases(run_ids uuid[], lease_tokens uuid[]) returns table (run_id uuid, state text)
@@ -1838,6 +1838,25 @@ $$;
 comment on function worker.lock_lease is
     'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
     'without the lease.';
+
+create function worker.lease_digest(lease_token uuid) returns text
+language sql immutable set search_path = ''
+return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+comment on function worker.lease_digest is 'Returns what the events of a run keep of the token of a lease.';
+
+create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    return exists (
+        select from public.run_events as event
+        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
+          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
+    );
+end;
+$$;
+comment on function worker.has_ended_attempt is
+    'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
+    'retried.';
 
 -- kernel/pages
 -- Which saved pages belong to the current search of a run's site? Those since the last first page.
@@ -5564,7 +5583,7 @@ comment on function worker.fallbacks_to_search is
 -- runs/finish
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/run_sites, webhooks/messages, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer.
 
 create type worker.run_end as (run_id uuid, status public.run_status, error_code text, event_data jsonb);
 
@@ -5606,25 +5625,6 @@ $$;
 comment on function worker.site_outcomes is
     'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
     'does not matter if the others completed.';
-
-create function worker.lease_digest(lease_token uuid) returns text
-language sql immutable set search_path = ''
-return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-comment on function worker.lease_digest is 'Returns what the event of an ended attempt keeps of its lease.';
-
-create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-    return exists (
-        select from public.run_events as event
-        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
-          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
-    );
-end;
-$$;
-comment on function worker.has_ended_attempt is
-    'Returns whether the run has ended with this lease, which is gone since then: the answer to that call may be lost or '
-    'still under way.';
 
 create function worker.has_unfinished_sites(run_id uuid) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -6194,7 +6194,7 @@ comment on function worker.promote_due_runs is
 
 -- runs/heartbeat
 -- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
--- Calls: kernel/clock.
+-- Calls: kernel/clock, kernel/lease.
 
 create function worker.describe_worker(worker_id text, about jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -6263,7 +6263,7 @@ begin
     select asked.run_id, asked.lease_token, case
         when lease.run_id is not null then 'held'
         when run.status = 'cancelled' then 'cancelled'
-        when run.completed_at is not null then 'finished'
+        when run.completed_at is not null or worker.has_ended_attempt(asked.run_id, asked.lease_token) then 'finished'
         else 'lost'
     end
     from jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
@@ -6274,7 +6274,8 @@ begin
 end;
 $$;
 comment on function public.worker_heartbeat is
-    'Extends leases [{run_id, lease_token}]. Returns for each run whether it is held, lost, cancelled or finished.';
+    'Extends leases [{run_id, lease_token}]. Returns for each run whether it is held, lost, cancelled or finished: '
+    'also if its worker has ended the attempt, and the run is back in the queue.';
 
 -- runs/running_limit
 -- For which user may a ready run start? For its owner, otherwise for the owner of a follower, who has fewer than

@@ -121,7 +121,7 @@ async def test_it_waits_without_a_lease_and_without_burning_an_attempt(
         "created", "claimed", "site_started", "site_finished", "deferred"
     ]  # fmt: skip
     assert await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)]) == [
-        lease(run) | {"state": "lost"}
+        lease(run) | {"state": "finished"}
     ]
     assert await claim(service, kind) == []
 
@@ -515,14 +515,14 @@ async def test_a_deferral_passes_over_a_follower_that_is_being_cancelled(
     assert (await run_of(bob, follower["id"]))["status"] == "cancelled"
 
 
-async def test_a_heartbeat_that_waited_for_a_deferral_says_that_the_run_is_lost(
+async def test_a_heartbeat_that_waited_for_a_deferral_says_that_the_attempt_has_ended(
     database: Connection, connect_database: Connect, as_worker: Connection, run: Row
 ) -> None:
     beating = await connect_database()
     await as_worker.execute("begin")
     await as_worker.execute(FINISH, lease(run))
     leases = {"leases": Jsonb([lease(run)])}
-    assert await answer_after(as_worker, database, beating, HEARTBEAT, leases) == [("lost",)]
+    assert await answer_after(as_worker, database, beating, HEARTBEAT, leases) == [("finished",)]
 
 
 async def test_a_run_is_put_off_that_waited_for_its_heartbeat(

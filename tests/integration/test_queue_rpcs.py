@@ -299,6 +299,14 @@ async def test_a_heartbeat_that_waited_for_the_end_of_its_run_says_so(
     assert await answer_after(finishing, database, beating, HEARTBEAT, leases) == [("finished",)]
 
 
+async def test_a_run_that_its_worker_gave_back_to_the_queue_is_not_lost(service: AsyncClient, run: Row) -> None:
+    failed: Row = {"site": "indeed", "error_code": "upstream", "error_message": "503", "retryable": True}
+    await finish_site(service, run, **failed)
+    assert (await finish_run(service, run))["status"] == "pending"
+    states = await call(service, "worker_heartbeat", worker_id="worker-1", leases=[lease(run)])
+    assert [state["state"] for state in states] == ["finished"]
+
+
 async def test_a_run_finishes_that_waited_for_its_heartbeat(
     service: AsyncClient, database: Connection, run: Row, workers: tuple[Connection, Connection]
 ) -> None:

@@ -23,13 +23,15 @@ from tests.support.database import Configure
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import signed_in_user
 from tests.support.workers import drain, worker_of, worker_process
+from worker.database.answers import FinishedRun
+from worker.database.queue import Queue
 from worker.database.user import FollowedRun, User
 from worker.engine.worker import Worker
-from worker.errors import InvalidItemError
+from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.local.boards import Boards
 from worker.local.supabase.faulty_gateway import FaultyGateway, Outage
 from worker.local.supabase.stack import Endpoints
-from worker.model import Item, Json, Page
+from worker.model import Item, Json, Lease, Page
 from worker.sources import Search, Source
 from worker.sources.parameters import SearchParameters
 
@@ -422,6 +424,40 @@ async def test_a_slow_parse_delays_no_heartbeat(stack: Endpoints, user: User) ->
     await working
     run, _ = await last(user)
     assert (run["status"], run["rescues"]) == ("success", 0)
+
+
+async def test_a_run_that_is_claimed_again_before_the_worker_knows_that_it_gave_it_back_is_not_dropped(
+    stack: Endpoints, user: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetches = itertools.count(1)
+    is_claimed_again = asyncio.Event()
+    finish_run = Queue.finish_run
+
+    async def fetch() -> AsyncGenerator[Page, None]:
+        if next(fetches) == 1:
+            raise SiteError(ErrorCode.UPSTREAM, "503")
+        yield Page(1, {}, 5)
+
+    async def finish_run_with_a_late_answer(queue: Queue, lease: Lease) -> FinishedRun:
+        finished = await finish_run(queue, lease)
+        await is_claimed_again.wait()
+        return finished
+
+    monkeypatch.setattr(Queue, "finish_run", finish_run_with_a_late_answer)
+    run_id = await enqueue_jobs(user, "indeed")
+    with caplog.at_level("INFO"):
+        searching = worker(stack, OnePlace(fetch, lambda _: []), WORKER_POLL_SECONDS=0.1)
+        working = asyncio.create_task(searching.drain(60))
+        await until(user, run_id, lambda run: (run.run["status"], run.run["attempts"]) == ("running", 2))
+        is_claimed_again.set()
+        await working
+    run, _ = await last(user)
+    assert (run["status"], run["attempts"], run["rescues"]) == ("success", 2, 0)
+    statuses = [record.status for record in caplog.records if record.name == "worker.engine.summary"]  # type: ignore[attr-defined]  # an extra
+    assert statuses == ["pending", "success"]
+    assert not [
+        record for record in caplog.records if record.levelname == "WARNING" and record.name == "worker.engine.loop"
+    ]
 
 
 # A future takes no StopIteration, which a `next` without a default raises; and a SystemExit ends a process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -173,7 +173,6 @@ class Loop:
             logger.info("Ready: searching %s", ", ".join(sorted(self._kinds)))
             self._has_claimed = True
         for run in runs:
-            await self._drop_former(run)
             self._searches[run.lease] = run, asyncio.create_task(self._search(run))
         if self._runs_left is not None:
             self._runs_left -= len(runs)
@@ -181,17 +180,32 @@ class Loop:
             self._wakeup.ring()  # there may be more
         return bool(runs)
 
-    async def _drop_former(self, claimed: Run) -> None:
-        """End the earlier search of a run whose lease expired unnoticed, and that this worker has claimed again."""
-        former = [task for run, task in self._searches.values() if run.id == claimed.id]
-        for task in former:
-            logger.warning("Run %s: the lease had expired, and the run is claimed again", claimed.id)
-            task.cancel()
+    async def _end_former(self, claimed: Run) -> None:
+        """Wait for the end of an earlier search of a run that this worker has claimed again.
+
+        It is cancelled if its lease expired unnoticed. Otherwise it has given the run back to the queue, and the answer
+        to its last call is still under way.
+        """
+        former = {
+            lease: task
+            for lease, (run, task) in self._searches.items()
+            if run.id == claimed.id and lease != claimed.lease
+        }
+        if not former:
+            return
+        states: Mapping[Lease, str] = {}
+        with suppress(QueueError):
+            states = await self._queue.heartbeat([*former], patience_seconds=self._options.heartbeat_seconds)
+        for lease, task in former.items():
+            if states.get(lease) != "finished":
+                logger.warning("Run %s: the lease had expired, and the run is claimed again", claimed.id)
+                task.cancel()
             await asyncio.wait([task])
 
     async def _search(self, run: Run) -> None:
-        logger.info("Run %s: attempt %d of %d", run.id, run.attempt, run.max_attempts)
         try:
+            await self._end_former(run)
+            logger.info("Run %s: attempt %d of %d", run.id, run.attempt, run.max_attempts)
             finished = await self._execution.execute(run)
             log_summary(finished)
             if finished.retry_in_seconds is not None:

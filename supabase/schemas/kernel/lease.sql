@@ -1,5 +1,5 @@
 -- May this worker still write to the run? Only with the token of the current lease. The lock order is: the runs in the
--- order of their ids, then their leases.
+-- order of their ids, then their leases. Without the lease: has the worker itself ended it?
 -- Calls: nothing.
 
 create function worker.lock_leases(run_ids uuid[], lease_tokens uuid[]) returns table (run_id uuid, state text)
@@ -57,3 +57,22 @@ $$;
 comment on function worker.lock_lease is
     'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
     'without the lease.';
+
+create function worker.lease_digest(lease_token uuid) returns text
+language sql immutable set search_path = ''
+return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+comment on function worker.lease_digest is 'Returns what the events of a run keep of the token of a lease.';
+
+create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    return exists (
+        select from public.run_events as event
+        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
+          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
+    );
+end;
+$$;
+comment on function worker.has_ended_attempt is
+    'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
+    'retried.';

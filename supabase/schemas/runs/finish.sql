@@ -1,6 +1,6 @@
 -- How does a run end? With success if all sites completed, partial if some did, failed if none did. Or it is deferred
 -- while sites wait, or retried while attempts are left.
--- Calls: kernel/clock, kernel/run_sites, webhooks/messages, runs/retry, runs/defer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, webhooks/messages, runs/retry, runs/defer.
 
 create type worker.run_end as (run_id uuid, status public.run_status, error_code text, event_data jsonb);
 
@@ -42,25 +42,6 @@ $$;
 comment on function worker.site_outcomes is
     'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
     'does not matter if the others completed.';
-
-create function worker.lease_digest(lease_token uuid) returns text
-language sql immutable set search_path = ''
-return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
-comment on function worker.lease_digest is 'Returns what the event of an ended attempt keeps of its lease.';
-
-create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-    return exists (
-        select from public.run_events as event
-        where event.run_id = has_ended_attempt.run_id and event.event in ('finished', 'retried', 'deferred')
-          and event.data ->> 'lease_digest' = worker.lease_digest(lease_token)
-    );
-end;
-$$;
-comment on function worker.has_ended_attempt is
-    'Returns whether the run has ended with this lease, which is gone since then: the answer to that call may be lost or '
-    'still under way.';
 
 create function worker.has_unfinished_sites(run_id uuid) returns boolean
 language plpgsql stable set search_path = '' as $$

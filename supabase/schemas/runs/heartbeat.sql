@@ -1,5 +1,5 @@
 -- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
--- Calls: kernel/clock.
+-- Calls: kernel/clock, kernel/lease.
 
 create function worker.describe_worker(worker_id text, about jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -68,7 +68,7 @@ begin
     select asked.run_id, asked.lease_token, case
         when lease.run_id is not null then 'held'
         when run.status = 'cancelled' then 'cancelled'
-        when run.completed_at is not null then 'finished'
+        when run.completed_at is not null or worker.has_ended_attempt(asked.run_id, asked.lease_token) then 'finished'
         else 'lost'
     end
     from jsonb_to_recordset(worker_heartbeat.leases) as asked (run_id uuid, lease_token uuid)
@@ -79,4 +79,5 @@ begin
 end;
 $$;
 comment on function public.worker_heartbeat is
-    'Extends leases [{run_id, lease_token}]. Returns for each run whether it is held, lost, cancelled or finished.';
+    'Extends leases [{run_id, lease_token}]. Returns for each run whether it is held, lost, cancelled or finished: '
+    'also if its worker has ended the attempt, and the run is back in the queue.';
