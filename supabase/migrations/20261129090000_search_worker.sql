@@ -3895,8 +3895,8 @@ comment on function worker.queue_ahead is
     'them is back or late, and whether any of them is due already.';
 
 -- sites/wake
--- Which waiting runs are due early? The next run when a search slot becomes free, and the waiting runs when a pause
--- ends.
+-- Which waiting runs are due early? The next run when a search slot becomes free, or when a run begins to wait for one
+-- that is free already; and the waiting runs when a pause ends.
 -- Calls: kernel/clock, sites/queue.
 
 create function worker.wake_next(site text, account text) returns void
@@ -3929,6 +3929,26 @@ $$;
 comment on function worker.wake_next is
     'Makes the first run due that waits for a slot to search a site through an account, or without one for a slot of '
     'the site. The order is that of the admission, so that the run which is woken is admitted.';
+
+create function worker.wake_at_idle_site(site text, account text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    -- While a search is under way, its end wakes the next run. A run that is due has been woken for the slot.
+    if not exists (
+        select from worker.site_searches as search
+        where search.site = wake_at_idle_site.site and wake_at_idle_site.account in ('', search.account)
+    ) and not exists (
+        select from worker.site_waits as wait
+        where wait.bucket = wake_at_idle_site.site and wait.account = wake_at_idle_site.account
+          and wait.reason = 'searches' and wait.due_at <= worker.now()
+          and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
+    ) then
+        perform worker.wake_next(wake_at_idle_site.site, wake_at_idle_site.account);
+    end if;
+end;
+$$;
+comment on function worker.wake_at_idle_site is
+    'Wakes the next run that waits for a slot to search a site, if there is no search that would wake it at its end.';
 
 create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -5423,7 +5443,7 @@ comment on function worker.retry_run is
 -- runs/defer
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow, sites/wake.
 
 create function worker.defer_run(run_id uuid, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -5472,6 +5492,11 @@ begin
     insert into public.run_events (run_id, event, data, created_at)
     values (defer_run.run_id, 'deferred',
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
+
+    -- A slot that became free while the run searched its other sites did not wake it.
+    perform worker.wake_at_idle_site(wait.site, wait.account)
+    from worker.site_waits as wait
+    where wait.run_id = defer_run.run_id and wait.reason = 'searches' and wait.due_at > worker.now();
 
     if updates_followers then
         perform worker.update_followers(defer_run.run_id);

@@ -588,6 +588,24 @@ def test_a_place_is_given_in_the_order_of_waiting_and_wakes_who_waits_in_the_que
     assert third.run_after() == timed.now
 
 
+def test_a_run_is_due_at_once_if_the_place_became_free_while_it_searched_other_sites(
+    timed: TimedDatabase, site: str
+) -> None:
+    declared = {"searches": 1}
+    first, second, third = (timed.new_run(site) for _ in range(3))
+    assert first.admit(site, declared)["granted"]
+    for run in (second, third):
+        timed.advance(0.001)
+        assert run.admit(site, declared)["reason"] == "searches"
+    timed.advance(1)
+    first.end(site)
+    second.defer()
+    assert second.run_after() == timed.now
+    # The place belongs to the second run now, until it comes or is late.
+    third.defer()
+    assert third.run_after() == NOON + seconds(30.002)
+
+
 @pytest.mark.parametrize("end", ["finish", "cancel", "release", "rescue"])
 def test_a_place_that_its_run_left_behind_wakes_the_next(timed: TimedDatabase, site: str, end: str) -> None:
     first, second = timed.new_run(site), timed.new_run(site)

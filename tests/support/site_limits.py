@@ -99,6 +99,10 @@ class Run:
         leases = Jsonb([{"run_id": str(self.id), "lease_token": str(self.token)}])
         self._answer(None, "public.worker_release_runs('worker', %s)", [leases])
 
+    def defer(self) -> None:
+        """Give the run back to the queue, as its worker does when all of its sites have ended or wait."""
+        self._answer(None, "public.worker_finish_run(%s, %s)", [self.id, self.token])
+
     def put_off(self, until: datetime) -> None:
         """Give the run back to the queue until a time, as one all of whose sites wait."""
         with self.connection.transaction():

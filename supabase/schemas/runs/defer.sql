@@ -1,6 +1,6 @@
 -- What happens to a run whose sites all wait? It goes back into the queue until the first site is due. The attempt does
 -- not count.
--- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, sharing/equal_searches, sharing/follow, sites/wake.
 
 create function worker.defer_run(run_id uuid, event_data jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -49,6 +49,11 @@ begin
     insert into public.run_events (run_id, event, data, created_at)
     values (defer_run.run_id, 'deferred',
             event_data || jsonb_build_object('sites', waiting, 'run_after', first_due_at), worker.now());
+
+    -- A slot that became free while the run searched its other sites did not wake it.
+    perform worker.wake_at_idle_site(wait.site, wait.account)
+    from worker.site_waits as wait
+    where wait.run_id = defer_run.run_id and wait.reason = 'searches' and wait.due_at > worker.now();
 
     if updates_followers then
         perform worker.update_followers(defer_run.run_id);

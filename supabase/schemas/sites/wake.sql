@@ -1,5 +1,5 @@
--- Which waiting runs are due early? The next run when a search slot becomes free, and the waiting runs when a pause
--- ends.
+-- Which waiting runs are due early? The next run when a search slot becomes free, or when a run begins to wait for one
+-- that is free already; and the waiting runs when a pause ends.
 -- Calls: kernel/clock, sites/queue.
 
 create function worker.wake_next(site text, account text) returns void
@@ -32,6 +32,26 @@ $$;
 comment on function worker.wake_next is
     'Makes the first run due that waits for a slot to search a site through an account, or without one for a slot of '
     'the site. The order is that of the admission, so that the run which is woken is admitted.';
+
+create function worker.wake_at_idle_site(site text, account text) returns void
+language plpgsql set search_path = '' as $$
+begin
+    -- While a search is under way, its end wakes the next run. A run that is due has been woken for the slot.
+    if not exists (
+        select from worker.site_searches as search
+        where search.site = wake_at_idle_site.site and wake_at_idle_site.account in ('', search.account)
+    ) and not exists (
+        select from worker.site_waits as wait
+        where wait.bucket = wake_at_idle_site.site and wait.account = wake_at_idle_site.account
+          and wait.reason = 'searches' and wait.due_at <= worker.now()
+          and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
+    ) then
+        perform worker.wake_next(wake_at_idle_site.site, wake_at_idle_site.account);
+    end if;
+end;
+$$;
+comment on function worker.wake_at_idle_site is
+    'Wakes the next run that waits for a slot to search a site, if there is no search that would wake it at its end.';
 
 create function worker.search_slot_freed() returns trigger
 language plpgsql security definer set search_path = '' as $$
