@@ -440,7 +440,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=600, help="how long they search (default: %(default)s)")
     parser.add_argument(
-        "--pause", type=float, default=80, help="mean seconds between two searches of a user (default: %(default)s)"
+        "--pause", type=float, default=60, help="mean seconds between two searches of a user (default: %(default)s)"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
