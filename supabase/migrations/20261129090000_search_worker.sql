@@ -3906,7 +3906,9 @@ declare
 begin
     -- The usual case: nobody waits.
     if not exists (
-        select from worker.site_waits as wait where wait.bucket = wake_next.site and wait.reason = 'searches'
+        select from worker.site_waits as wait
+        where wait.bucket = wake_next.site and wait.reason = 'searches'
+          and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
     ) then
         return;
     end if;
@@ -6817,7 +6819,7 @@ language plpgsql set search_path = '' as $$
 declare
     asked record;
     needed jsonb;
-    ended uuid[] := '{}';
+    ended uuid[] := array[]::uuid[];
 begin
     refused := array(select run_id from unnest(run_ids) as run_id where worker.has_unfinished_sites(run_id));
     fallbacks := '{}';

@@ -141,7 +141,9 @@ def hour_passes(alerts: Alerts) -> None:
 
 
 def finish(run: Run, status: str, error_code: str | None = None) -> None:
-    run.connection.execute("select worker.finish_run(%s, %s, %s, '{}')", [run.id, status, error_code])
+    run.connection.execute(
+        "select worker.finish_runs(array[row(%s, %s, %s, '{}')::worker.run_end])", [run.id, status, error_code]
+    )
 
 
 def runs_fail(alerts: Alerts) -> str:

@@ -31,8 +31,8 @@ def source(kind: str, tmp_path: Path) -> Listings:
         ("save_page", "after"),
         ("finish_site", "before"),
         ("finish_site", "after"),
-        ("finish_run", "before"),
-        ("finish_run", "after"),
+        ("finish_site", "before", "last"),
+        ("finish_site", "after", "last"),
     ],
     ids=" ".join,
 )
@@ -47,7 +47,8 @@ async def test_a_search_goes_on_where_a_worker_was_killed(
 ) -> None:
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, kind, search_term=term, sites=[*SITES])
-    with stopped(stack, source, *point):
+    is_last = point[-1] == "last"
+    with stopped(stack, source, *point[:2], time=len(SITES) if is_last else 1):
         pass
     await database.execute("update worker.leases set expires_at = 'epoch' where run_id = %s", [run["id"]])
     kept = await database.execute("select site, page_number from worker.raw_collections where run_id = %s", [run["id"]])
@@ -57,7 +58,7 @@ async def test_a_search_goes_on_where_a_worker_was_killed(
     answer = await user.table("search_runs").select("*,search_run_sites(*)").eq("id", run["id"]).single().execute()
     ended: Row = answer.data  # type: ignore[assignment]
     assert (ended["status"], ended["jobs_found"]) == ("success", len(source.all_ids(term, *SITES)))
-    assert ended["rescues"] == (0 if point == ("finish_run", "after") else 1)
+    assert ended["rescues"] == (0 if point == ("finish_site", "after", "last") else 1)
     assert {site["jobs_found"] for site in ended["search_run_sites"]} == {source.pages * source.records_a_page}
     assert await found_ids(user, run["id"]) == source.all_ids(term, *SITES)
     pages = await database.execute(

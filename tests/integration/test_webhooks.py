@@ -189,7 +189,9 @@ async def test_a_message_is_undone_with_its_transaction(
     run = await enqueue(ada, kind, sites=["indeed"])
     await claim(service, kind)
     async with database.transaction(force_rollback=True):
-        await database.execute("select worker.finish_run(%s, 'failed', 'worker_lost', '{}')", [run["id"]])
+        await database.execute(
+            "select worker.finish_runs(array[row(%s, 'failed', 'worker_lost', '{}')::worker.run_end])", [run["id"]]
+        )
         assert len(await rows(database, MESSAGES)) == 1
     assert await rows(database, MESSAGES) == []
 
@@ -212,7 +214,7 @@ def test_new_items_of_a_scheduled_run(schedules: Schedules) -> None:
     schedules.timed.advance(3600)
     schedules.fire()
     (run,) = schedules.runs(saved)
-    finish: LiteralString = "select worker.finish_run(%s, 'success', null, '{}')"
+    finish: LiteralString = "select worker.finish_runs(array[row(%s, 'success', null, '{}')::worker.run_end])"
     schedules.connection.execute(finish, [run["id"]])
     assert events_of(schedules, "search.new_items") == []
     schedules.timed.advance(3600)
@@ -249,7 +251,9 @@ def test_pauses_that_the_user_did_not_ask_for(schedules: Schedules) -> None:
     schedules.timed.advance(3600)
     schedules.fire()
     (run,) = schedules.runs(invalid)
-    schedules.connection.execute("select worker.finish_run(%s, 'success', null, '{}')", [run["id"]])
+    schedules.connection.execute(
+        "select worker.finish_runs(array[row(%s, 'success', null, '{}')::worker.run_end])", [run["id"]]
+    )
     schedules.end_runs("failed")
     schedules.connection.execute("alter table public.saved_searches disable trigger user")
     schedules.connection.execute(
@@ -495,8 +499,8 @@ async def test_two_workers_send_each_message_once(stack: Endpoints, database: Co
 @pytest.mark.parametrize(
     ("method", "when", "times"),
     [
-        ("finish_run", "before", 1),
-        ("finish_run", "after", 1),
+        ("finish_site", "before", 1),
+        ("finish_site", "after", 1),
         ("claim_webhooks", "before", 1),
         ("claim_webhooks", "after", 1),
         ("save_webhooks", "before", 2),  # the receiver has the message, and the database does not know it

@@ -79,7 +79,7 @@ class Run:
         """End the search of a site, well or with an error."""
         arguments = [self.id, site, account, error_code, retry_after_seconds, response_ms]
         with self._leased(on) as connection:
-            self._answer(connection, "worker.record_site_outcome(%s, %s, %s, %s, %s, %s)", arguments)
+            self._answer(connection, "worker.record_site_outcome(array[%s], %s, %s, %s, %s, %s)", arguments)
 
     def note_page(self, site: str) -> None:
         """Note a good page of a site."""
@@ -101,7 +101,8 @@ class Run:
 
     def defer(self) -> None:
         """Give the run back to the queue, as its worker does when all of its sites have ended or wait."""
-        self._answer(None, "public.worker_finish_run(%s, %s)", [self.id, self.token])
+        end = {"run_id": str(self.id), "lease_token": str(self.token), "ends_run": True}
+        self._answer(None, "public.worker_finish_sites(%s)", [Jsonb([end])])
 
     def put_off(self, until: datetime) -> None:
         """Give the run back to the queue until a time, as one all of whose sites wait."""

@@ -12,7 +12,7 @@ language plpgsql set search_path = '' as $$
 declare
     asked record;
     needed jsonb;
-    ended uuid[] := '{}';
+    ended uuid[] := array[]::uuid[];
 begin
     refused := array(select run_id from unnest(run_ids) as run_id where worker.has_unfinished_sites(run_id));
     fallbacks := '{}';

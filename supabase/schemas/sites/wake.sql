@@ -9,7 +9,9 @@ declare
 begin
     -- The usual case: nobody waits.
     if not exists (
-        select from worker.site_waits as wait where wait.bucket = wake_next.site and wait.reason = 'searches'
+        select from worker.site_waits as wait
+        where wait.bucket = wake_next.site and wait.reason = 'searches'
+          and wait.due_at > worker.now() - (select settings.wait_grace from worker.settings as settings)
     ) then
         return;
     end if;
