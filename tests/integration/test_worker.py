@@ -26,6 +26,7 @@ from tests.support.workers import drain, worker_of, worker_process
 from worker.database.answers import FinishedRun
 from worker.database.queue import Queue
 from worker.database.user import FollowedRun, User
+from worker.database.wakeup import Wakeup
 from worker.engine.worker import Worker
 from worker.errors import ErrorCode, InvalidItemError, SiteError
 from worker.local.boards import Boards
@@ -458,6 +459,51 @@ async def test_a_run_that_is_claimed_again_before_the_worker_knows_that_it_gave_
     assert not [
         record for record in caplog.records if record.levelname == "WARNING" and record.name == "worker.engine.loop"
     ]
+
+
+@pytest.mark.parametrize("fallbacks", [[], ["linkedin"]], ids=["", "with fallback sites"])
+async def test_a_run_that_is_being_ended_takes_no_place_unless_fallback_sites_may_follow(
+    *, stack: Endpoints, user: User, monkeypatch: pytest.MonkeyPatch, fallbacks: list[str]
+) -> None:
+    is_ending, second_began, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    pauses = asyncio.Semaphore(0)
+    pause = Wakeup.pause
+    fetches = itertools.count(1)
+    finish_site = Queue.finish_site
+
+    async def fetch() -> AsyncGenerator[Page, None]:
+        if next(fetches) == 2:
+            second_began.set()
+        yield Page(1, {}, 5)
+
+    async def finish_site_later(queue: Queue, *arguments: Any, **options: Any) -> FinishedRun | None:
+        is_ending.set()
+        await go_on.wait()
+        return await finish_site(queue, *arguments, **options)
+
+    async def noted_pause(wakeup: Wakeup, *, found_work: bool) -> None:
+        if is_ending.is_set():
+            pauses.release()
+        await pause(wakeup, found_work=found_work)
+
+    monkeypatch.setattr(Queue, "finish_site", finish_site_later)
+    monkeypatch.setattr(Wakeup, "pause", noted_pause)
+    parameters = {"fallback_sites": fallbacks} if fallbacks else {}
+    for _ in range(2):
+        await enqueue_jobs(user, "indeed", **parameters)
+    searching = worker(stack, OnePlace(fetch, lambda _: []), WORKER_CONCURRENCY=1, WORKER_POLL_SECONDS=0.1)
+    async with asyncio.timeout(60):
+        working = asyncio.create_task(searching.drain(60))
+        await is_ending.wait()
+        if fallbacks:
+            for _ in range(3):  # it could have claimed the second run in between
+                await pauses.acquire()
+            assert not second_began.is_set()
+        else:
+            await second_began.wait()
+        go_on.set()
+        await working
+    assert [run["status"] for run in await user.runs(2)] == ["success", "success"]
 
 
 # A future takes no StopIteration, which a `next` without a default raises; and a SystemExit ends a process.

@@ -64,10 +64,14 @@ class Execution:
         self._child_place = child_place
         self._backup = backup
 
-    async def execute(self, run: Run) -> FinishedRun:
+    async def execute(self, run: Run, *, on_searched: Callable[[], None] = lambda: None) -> FinishedRun:
         """Search the unfinished sites of a run, one after another, then end the run or return it to the queue.
 
         A site that fails or has to wait does not stop the others. Fallback sites are searched once they are needed.
+
+        Args:
+            run: The run.
+            on_searched: Called when its sites are searched, before the call that ends the run.
 
         Raises:
             LeaseLostError: The run was cancelled, or its lease expired.
@@ -80,14 +84,19 @@ class Execution:
             while True:
                 finished = None
                 for site in sites:
-                    finished = await self._search_site(run, saver.reached(site), saver, is_last=site is sites[-1])
-                finished = finished or await self._queue.finish_run(run.lease)
+                    on_last = on_searched if site is sites[-1] else None
+                    finished = await self._search_site(run, saver.reached(site), saver, on_last)
+                if finished is None:
+                    on_searched()
+                    finished = await self._queue.finish_run(run.lease)
                 if not finished.fallbacks:
                     return finished
                 sites = finished.fallbacks
 
-    async def _search_site(self, run: Run, site: RunSite, saver: PageSaver, *, is_last: bool) -> FinishedRun | None:
-        """Search a site and end it, and the run with its last one. Return the run if it was to end.
+    async def _search_site(
+        self, run: Run, site: RunSite, saver: PageSaver, on_last: Callable[[], None] | None
+    ) -> FinishedRun | None:
+        """Search a site and end it; if it is the last one, call `on_last`, end the run and return it.
 
         A site that has to wait does not end: the run comes back for it.
         """
@@ -107,7 +116,10 @@ class Execution:
         if has_to_wait and not error:
             return None
         # Not together with a failure, which is recorded first: all runs of the site would wait for the end of this one.
-        return await self._queue.finish_site(run.lease, site, error, ends_run=is_last and error is None)
+        if on_last is None or error is not None:
+            return await self._queue.finish_site(run.lease, site, error)
+        on_last()
+        return await self._queue.finish_site(run.lease, site, None, ends_run=True)
 
     async def _failure_of(self, step: Coroutine[Any, Any, None], run: Run, site: RunSite) -> SiteError | None:
         """Return the error with which the site fails; None if the step succeeds. An error of the run is raised."""

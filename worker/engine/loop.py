@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from worker.database.queue import Queue, WorkerInfo
 from worker.database.wakeup import Wakeup
@@ -88,14 +89,15 @@ class Loop:
         self._has_claimed = False
         self._soon_back = 0
         self._searches: dict[Lease, tuple[Run, asyncio.Task[None]]] = {}
+        self._ending: set[Lease] = set()
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
         self._grace_ends_at = 0.0
 
     @property
     def running(self) -> int:
-        """Running searches."""
-        return len(self._searches)
+        """Running searches, without those whose runs are only being ended."""
+        return len(self._searches) - len(self._ending)
 
     def stop(self) -> None:
         """Claim nothing more, and end after the running searches. A second call releases them at once."""
@@ -153,7 +155,7 @@ class Loop:
 
     async def _claim(self) -> bool:
         limit = self._limit()
-        slots = min(self._options.claim_batch, limit - len(self._searches))
+        slots = min(self._options.claim_batch, limit - self.running)
         if self._runs_left is not None:
             slots = min(slots, self._runs_left)
         if slots <= 0:
@@ -206,7 +208,7 @@ class Loop:
         try:
             await self._end_former(run)
             logger.info("Run %s: attempt %d of %d", run.id, run.attempt, run.max_attempts)
-            finished = await self._execution.execute(run)
+            finished = await self._execution.execute(run, on_searched=partial(self._free_slot, run))
             log_summary(finished)
             if finished.retry_in_seconds is not None:
                 is_soon = finished.retry_in_seconds <= SOON_SECONDS
@@ -221,7 +223,14 @@ class Loop:
             logger.exception("Run %s given up", run.id)
         finally:
             del self._searches[run.lease]
+            self._ending.discard(run.lease)
             self._on_searched()
+            self._wakeup.ring()
+
+    def _free_slot(self, run: Run) -> None:
+        """Let the next claim overlap with the call that ends a run, unless the run may continue with fallback sites."""
+        if not run.parameters.get("fallback_sites"):
+            self._ending.add(run.lease)
             self._wakeup.ring()
 
     def _expect(self, was_soon: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -132,12 +132,12 @@ class ObservedExecution(Execution):
         super().__init__(*queue, **options)
         self._observers = observers
 
-    async def execute(self, run: Run) -> FinishedRun:
+    async def execute(self, run: Run, *, on_searched: Callable[[], None] = lambda: None) -> FinishedRun:
         """Search a run as `Execution` does."""
         began_at = time.monotonic()
         outcome = RunOutcome.GIVEN_UP
         try:
-            finished = await super().execute(run)
+            finished = await super().execute(run, on_searched=on_searched)
             is_returned = finished.retry_in_seconds is not None
             outcome = RunOutcome.RETURNED if is_returned else RunOutcome(finished.status)
         except (LeaseLostError, asyncio.CancelledError):

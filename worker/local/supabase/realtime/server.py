@@ -32,6 +32,8 @@ PROTOCOLS = ("1.0.0", "2.0.0")
 POLL_SECONDS = 0.05
 IDLE_SECONDS = 10.0  # without listening channels: the slot only has to release old WAL
 CHANGES_PER_POLL = 100  # the platform's `poll_max_changes`; Postgres rounds it up to whole transactions
+SNAPSHOT_SECONDS = 0.5
+HAS_STANDBY_SNAPSHOT = 160000  # PostgreSQL 16: `pg_log_standby_snapshot`
 RECONNECT_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 5
 # The format of values must not depend on the settings of the database.
@@ -58,6 +60,7 @@ class Realtime:
         self._woken = asyncio.Event()
         self._is_losing = False
         self._switches: list[tuple[bool, asyncio.Future[None]]] = []
+        self._snapshot_due_at = 0.0
 
     async def run(self) -> None:
         """Follow the WAL until cancelled.
@@ -197,7 +200,16 @@ class Realtime:
             " 'proto_version', '1', 'publication_names', %s)",
             (slot, CHANGES_PER_POLL, publications),
         )
+        if cursor.rowcount and holder.info.server_version >= HAS_STANDBY_SNAPSHOT:
+            await self._log_snapshot(holder)
         return list(wal.decode(data for (data,) in await cursor.fetchall()))
+
+    async def _log_snapshot(self, holder: Connection) -> None:
+        """Let the next read begin here: it decodes the WAL since a snapshot, and PostgreSQL logs one every 15 s."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._snapshot_due_at:
+            self._snapshot_due_at = now + SNAPSHOT_SECONDS
+            await holder.execute("select pg_log_standby_snapshot()")
 
     async def _switch(self, *, loses: bool) -> None:
         """Switch the mode, and return when everything committed before has been read in the earlier mode."""
