@@ -2780,16 +2780,18 @@ declare
 begin
     ended.run_id := new.id;
     ended.fingerprint := new.fingerprint;
-    -- Without an answer, a user may have ended it, whose request must not wait for other users' rows.
-    if not worker.has_answer(new, ended) or not worker.settle_leader(ended) then
+    -- Without an answer, a user may have ended it, whose request must not wait for other users' rows. One call may end
+    -- many leaders, and has at most eight seconds.
+    if not worker.has_answer(new, ended) or clock_timestamp() > statement_timestamp() + interval '1 second'
+       or not worker.settle_leader(ended) then
         insert into worker.ended_leaders (run_id, fingerprint, tried_at) values (new.id, new.fingerprint, worker.now());
     end if;
     return null;
 end;
 $$;
 comment on function worker.leader_ended is
-    'Ends the followers of a run that has ended. What cannot be done at once (locked followers, or no answer) is '
-    'left to the next claim.';
+    'Ends the followers of a run that has ended. What cannot be done at once (locked followers, no answer, or after a '
+    'second) is left to the next claim.';
 
 create trigger leader_ended after update on public.search_runs
     for each row
@@ -6869,6 +6871,7 @@ begin
     select jsonb_object_agg(given.run_id, case
         when state.name = 'lease_lost' and given.ends_run
              and worker.has_ended_attempt(given.run_id, given.lease_token) then 'ended'
+        when state.name = 'held' and given.ends_run and given.error_code is not null then 'ends_too_soon'
         when state.name = 'held' and given.site is not null and not exists (
             select from public.search_run_sites as known
             where known.run_id = given.run_id and known.site = given.site) then 'unknown_site'
@@ -6887,20 +6890,21 @@ begin
     where not given.ends_run and (given.run_id, given.site) in (
         select site.run_id, site.site from unnest(ended) as site);
 
-    -- A pause that a failure causes decides when its run is retried, and whether fallback sites are searched.
-    perform worker.record_ends(array(select given from unnest(ended) as given where given.error_code is not null));
     runs := worker.end_runs(
         array(select given.run_id from unnest(asked) as given
               where given.ends_run and states ->> given.run_id::text = 'held'),
         array(select given.lease_token from unnest(asked) as given
               where given.ends_run and states ->> given.run_id::text = 'held'));
-    perform worker.record_ends(array(select given from unnest(ended) as given where given.error_code is null));
+    perform worker.record_ends(ended);
 
     return (
         select jsonb_agg(case
             when given.run_id = any (runs.refused) then jsonb_build_object(
                 'state', 'refused',
                 'message', 'run_id must be the id of a run whose sites have all finished or wait')
+            when state.name = 'ends_too_soon' then jsonb_build_object(
+                'state', 'refused',
+                'message', 'ends_run must be false with an error_code: the failure decides how the run ends')
             when state.name = 'unknown_site' then jsonb_build_object(
                 'state', 'refused',
                 'message', format('site must be one of the sites of the run, not %L', given.site))
@@ -6920,7 +6924,8 @@ comment on function public.worker_finish_sites is
     'retry_after_seconds, ends_run}], each run once. A site is completed without an error, partial if it failed after '
     'some results, failed otherwise. A page that could not be read is the error unverified. error_message is for the '
     'operator and goes to the event; users read a sentence of worker.messages. retry_after_seconds is the pause that '
-    'the site asked for. ends_run: the run has no more to search; without a site, only the run ends. It is a success if all sites completed, partial if '
+    'the site asked for. ends_run: the run has no more to search; without a site, only the run ends. A site with an error ends '
+    'in a call before, because a pause that it causes decides when the run is retried. A run is a success if all sites completed, partial if '
     'some did, failed if none did. Instead, it is pending again from run_after on: while unfinished sites wait, which '
     'counts no attempt; or to retry sites, with attempts left. Returns for each {state, message, run}: done; lease_lost '
     'or cancelled; refused, with a message; busy: another transaction has locked the run, send it alone. run is there if '

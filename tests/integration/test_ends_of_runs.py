@@ -29,8 +29,8 @@ async def runs(ada: AsyncClient, service: AsyncClient, kind: str) -> list[Row]:
     return claimed
 
 
-def end(run: Row, **ended: Any) -> Row:
-    return {**lease(run), "site": SITE, "ends_run": True, **ended}
+def end(run: Row, site: str = SITE, *, ends_run: bool = True, **ended: Any) -> Row:
+    return {**lease(run), "site": site, "ends_run": ends_run, **ended}
 
 
 async def statuses(client: AsyncClient, runs: list[Row]) -> list[str]:
@@ -41,13 +41,14 @@ async def test_each_run_has_its_own_answer(service: AsyncClient, ada: AsyncClien
     good, failed, cancelled, lost = runs
     await call(service, "worker_save_page", **lease(good), **page(SITE, 1, [uuid4().hex]))
     await call(ada, "cancel_search", run_id=cancelled["run_id"])
-    failure = {"error_code": "blocked", "error_message": "HTTP 403", "retryable": False}
+    failure: Row = {"error_code": "blocked", "error_message": "HTTP 403", "retryable": False, "ends_run": False}
     answers = await ends(
         service, end(good), end(failed, **failure), end(cancelled), end(lost | {"lease_token": str(uuid4())})
     )
     assert [answer["state"] for answer in answers] == ["done", "done", "cancelled", "lease_lost"]
-    assert [answer["run"]["status"] for answer in answers[:2]] == ["success", "failed"]
-    assert answers[0]["run"]["jobs_found"] == 1
+    assert (answers[0]["run"]["status"], answers[0]["run"]["jobs_found"]) == ("success", 1)
+    (answer,) = await ends(service, {**lease(failed), "ends_run": True})
+    assert answer["run"]["status"] == "failed"
     assert await statuses(ada, runs) == ["success", "failed", "cancelled", "running"]
 
 
@@ -145,12 +146,45 @@ async def test_successes_of_one_call_count_for_the_site_each(
 async def test_a_failure_decides_when_its_run_is_retried(
     service: AsyncClient, database: Connection, runs: list[Row]
 ) -> None:
-    failure = {"error_code": "rate_limited", "error_message": "HTTP 429", "retryable": True, "retry_after_seconds": 900}
-    (answer,) = await ends(service, end(runs[0], **failure))
+    failure: Row = {
+        "error_code": "rate_limited",
+        "error_message": "HTTP 429",
+        "retryable": True,
+        "retry_after_seconds": 900,
+    }
+    (refused,) = await ends(service, end(runs[0], **failure))
+    assert refused == {
+        "state": "refused",
+        "message": "ends_run must be false with an error_code: the failure decides how the run ends",
+    }
+    assert await ends(service, end(runs[0], **failure, ends_run=False)) == [{"state": "done"}]
+    (answer,) = await ends(service, {**lease(runs[0]), "ends_run": True})
     assert answer["run"]["status"] == "pending"
     wait = "select run_after - worker.now() > interval '14 minutes' from public.search_runs where id = %s"
     assert await scalar(database, wait, [runs[0]["run_id"]])
     await pause(database, SITE, None)
+
+
+async def test_sites_are_locked_in_one_order_however_their_searches_ended(
+    sign_in: SignIn, service: AsyncClient, database: Connection, connect_database: Connect, kind: str
+) -> None:
+    user = await sign_in()
+    for site in (SITE, "linkedin"):
+        await enqueue(user, kind, sites=[site])
+    runs = {run["sites"][0]["site"]: run for run in await claim(service, kind, slots=2)}
+    for site, run in runs.items():
+        assert (await start_site(service, run, site))["granted"]
+    lock: LiteralString = "select from worker.site_health where site = %s and account = '' for no key update"
+    holder = await connect_database()
+    await holder.execute("begin")
+    await holder.execute(lock, [SITE])
+    failure: Row = {"error_code": "not_found", "error_message": "HTTP 404", "retryable": False, "ends_run": False}
+    ending = asyncio.create_task(ends(service, end(runs["linkedin"], "linkedin", **failure), end(runs[SITE])))
+    await wait_until_blocked(database, holder)
+    # It waits for the first site, and has not locked the second one.
+    assert await rows(database, f"{lock} nowait", ["linkedin"]) == [()]
+    await holder.execute("rollback")
+    assert [answer["state"] for answer in await ending] == ["done", "done"]
 
 
 # What the claim starts -----------------------------------------------------------------------------------------

@@ -324,7 +324,8 @@ async def test_a_follower_costs_a_row_change_for_its_start_and_one_for_its_end(
     assert ended == ("success", started[1])
 
     await stranger.listen_until(own)
-    assert {event.record["id"] for event in stranger.heard} == {own["id"]}
+    # Deletions are sent to everybody, without the row, and one of an earlier test may arrive late.
+    assert {event.record["id"] for event in stranger.heard if event.type != "DELETE"} == {own["id"]}
 
 
 @pytest.mark.parametrize("most", [1, 2])

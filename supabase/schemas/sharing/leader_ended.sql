@@ -122,16 +122,18 @@ declare
 begin
     ended.run_id := new.id;
     ended.fingerprint := new.fingerprint;
-    -- Without an answer, a user may have ended it, whose request must not wait for other users' rows.
-    if not worker.has_answer(new, ended) or not worker.settle_leader(ended) then
+    -- Without an answer, a user may have ended it, whose request must not wait for other users' rows. One call may end
+    -- many leaders, and has at most eight seconds.
+    if not worker.has_answer(new, ended) or clock_timestamp() > statement_timestamp() + interval '1 second'
+       or not worker.settle_leader(ended) then
         insert into worker.ended_leaders (run_id, fingerprint, tried_at) values (new.id, new.fingerprint, worker.now());
     end if;
     return null;
 end;
 $$;
 comment on function worker.leader_ended is
-    'Ends the followers of a run that has ended. What cannot be done at once (locked followers, or no answer) is '
-    'left to the next claim.';
+    'Ends the followers of a run that has ended. What cannot be done at once (locked followers, no answer, or after a '
+    'second) is left to the next claim.';
 
 create trigger leader_ended after update on public.search_runs
     for each row

@@ -47,7 +47,7 @@ select is((select pg_temp.finish_run(run_id, lease_token) from lease), (select a
     'the same end again answers the same');
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'retried'), 1,
     'and is no second retry');
-select is(pg_temp.heartbeat(run_id, lease_token), 'lost', 'the lease is gone') from lease;
+select is(pg_temp.heartbeat(run_id, lease_token), 'finished', 'its worker has ended the attempt itself') from lease;
 select throws_ok(
     format($$ select public.worker_save_page('%s', '%s', 'beta', 1, 2, '{}', '[]', '[]', '{}') $$, run_id, lease_token),
     'PT409', 'lease_lost', 'and no later write gets in')
