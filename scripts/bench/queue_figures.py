@@ -107,7 +107,7 @@ def peers() -> Iterator[Contender]:
         (
             "procrastinate",
             "jobs and their events",
-            f"psycopg (binary), concurrency {CONCURRENCY}, a pool that never waits",
+            f"psycopg (binary), concurrency {CONCURRENCY}, a pool of {min(CONCURRENCY + 2, 30)}",
         ),
         ("pgqueuer", "a log of three rows a job", f"asyncpg, uvloop, batch size {CONCURRENCY}, `pgq autovac` applied"),
     ):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-CONCURRENCY = 10
+CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", "10"))
 
 _POLL_SECONDS = 0.005
 _REST_SECONDS = 0.05

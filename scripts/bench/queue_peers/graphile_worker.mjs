@@ -7,12 +7,12 @@ const require = createRequire(`${process.cwd()}/.local/bench/node/`)
 const { Logger, makeWorkerUtils, run } = require('graphile-worker')
 const { Pool } = require('pg')
 
-const CONCURRENCY = 10
+const CONCURRENCY = Number(process.env.BENCH_CONCURRENCY ?? 10)
 const WARM_UPS = 10
 
 const [command, dsn, count] = process.argv.slice(2)
 const jobs = Number(count ?? 0)
-const pool = new Pool({ connectionString: dsn, max: CONCURRENCY + 2 })
+const pool = new Pool({ connectionString: dsn, max: Math.min(CONCURRENCY + 2, 30) })
 const database = new Pool({ connectionString: dsn, max: 1 })
 const logger = new Logger(() => (level, message) => level === 'error' && console.error(message))
 const utils = await makeWorkerUtils({ pgPool: pool, logger })

@@ -13,7 +13,7 @@ import psycopg
 from scripts.bench.queue_peers.contender import CONCURRENCY, main
 
 # One connection for each job, one to fetch and one to listen. With the default of 4, jobs wait for a connection.
-_CONNECTIONS = CONCURRENCY + 2
+_CONNECTIONS = min(CONCURRENCY + 2, 30)  # PostgreSQL allows a hundred, by default
 
 
 class Procrastinate:
