@@ -128,7 +128,9 @@ async def test_any_json_gives_a_row_or_a_clean_refusal(ada: AsyncClient, paramet
         assert refused == ("22023", "parameters")
     else:
         assert isinstance(row, dict)
-        assert (row["parameters"], row["status"]) == (parameters, "pending")
+        assert row["parameters"] == parameters
+        # It may follow an equal search of another test.
+        assert row["status"] == "pending" or row["leader_run_id"] is not None
 
 
 searches = st.fixed_dictionaries(

@@ -391,8 +391,8 @@ async def test_a_drain_takes_what_comes_back_while_it_asks_for_more(
             await ended.wait()
         return runs
 
-    async def execute_and_tell(execution: Execution, run: Run) -> FinishedRun:
-        finished = await execute(execution, run)
+    async def execute_and_tell(execution: Execution, run: Run, **options: Any) -> FinishedRun:
+        finished = await execute(execution, run, **options)
         ended.set()
         return finished
 
