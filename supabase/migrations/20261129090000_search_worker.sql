@@ -586,6 +586,7 @@ create table worker.workers (
     worker_id text primary key,
     version text not null,
     sites jsonb not null,
+    limits jsonb not null,
     concurrency integer not null,
     started_at timestamptz not null,
     seen_at timestamptz not null
@@ -596,6 +597,8 @@ comment on column worker.workers.worker_id is 'The worker''s name, as in its lea
 comment on column worker.workers.version is 'Version of the library.';
 comment on column worker.workers.sites is
     'The sites that it can search now, by kind: {kind: [site]}. Without those whose credentials are missing.';
+comment on column worker.workers.limits is
+    'The limits that the sources of these sites declare: {kind: {site: {bucket: limits}}}.';
 comment on column worker.workers.concurrency is 'How many runs it searches at the same time at most, with the memory that it has now.';
 comment on column worker.workers.started_at is 'When it was started, by its own clock.';
 comment on column worker.workers.seen_at is
@@ -6225,7 +6228,7 @@ comment on function worker.promote_due_runs is
 -- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
 -- Calls: kernel/clock, kernel/lease.
 
-create function worker.describe_worker(worker_id text, about jsonb) returns void
+create function worker.describe_worker(worker_id text, about jsonb, limits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     if jsonb_typeof(about -> 'sites') is distinct from 'object' then
@@ -6234,22 +6237,24 @@ begin
     if exists (
         select from worker.workers as known
         where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
-          and (known.version, known.sites, known.concurrency, known.started_at) = (
-              about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+          and (known.version, known.sites, known.limits, known.concurrency, known.started_at) = (
+              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer,
               (about ->> 'started_at')::timestamptz)
     ) then
         return;
     end if;
-    insert into worker.workers as known (worker_id, version, sites, concurrency, started_at, seen_at)
-    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, started_at, seen_at)
+    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', describe_worker.limits,
+            (about ->> 'concurrency')::integer,
             (about ->> 'started_at')::timestamptz, worker.now())
     on conflict on constraint workers_pkey do update set
-        version = excluded.version, sites = excluded.sites, concurrency = excluded.concurrency,
+        version = excluded.version, sites = excluded.sites, limits = excluded.limits, concurrency = excluded.concurrency,
         started_at = excluded.started_at, seen_at = excluded.seen_at;
 end;
 $$;
 comment on function worker.describe_worker is
-    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}. Writes at most every '
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}, within which limits: '
+    '{kind: {site: {bucket: limits}}}. Writes at most every '
     '10 seconds, unless something has changed.';
 
 create function worker.see_worker(worker_id text) returns void
@@ -6418,14 +6423,17 @@ create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns v
 language plpgsql set search_path = '' as $$
 begin
     with claimed as materialized (
-        select run.id, run.kind, worker.claimed_sites(run.id) ->> 0 as first_site
+        select run.id, run.kind, known.is_private, worker.claimed_sites(run.id) ->> 0 as first_site
         from public.search_runs as run
+        join worker.kinds as known on known.kind = run.kind
         where run.id = any (run_ids)
     ), first as materialized (
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
         where site.status = 'pending' and site.attempts = 0
+          -- Without an account, the worker refuses the search.
+          and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
     ), admitting as materialized (
         select asked.kind, asked.site
@@ -6574,7 +6582,7 @@ begin
         raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
     end if;
 
-    perform worker.describe_worker(worker_claim_runs.worker_id, about) where about is not null;
+    perform worker.describe_worker(worker_claim_runs.worker_id, about, limits) where about is not null;
 
     -- A retried claim may run at the same time as the first one.
     perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));
@@ -9664,8 +9672,44 @@ comment on function public.search_health is
     'rule no_worker, and no incident of oldest_ready_run, late_slot or failure_rate is open.';
 
 -- operators/site_health
--- What is the state of each site?
--- Calls: kernel/clock.
+-- What is the state of each site, and which limits does it have?
+-- Calls: kernel/clock, sites/limits.
+
+create function worker.known_limits(bucket text, declared jsonb) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return jsonb_strip_nulls(to_jsonb(worker.effective_limits(bucket, declared)));
+exception when invalid_parameter_value then
+    return jsonb_build_object('bucket', bucket, 'message', sqlerrm);
+end;
+$$;
+comment on function worker.known_limits is
+    'Returns the limits of a bucket, without those that there are not; or bucket and message if what a source declares is '
+    'not valid.';
+
+create function worker.limits_by_site() returns table (site text, limits jsonb)
+language sql stable set search_path = ''
+begin atomic
+    with declared as (
+        -- As the worker says that was seen last: an older one may have another version.
+        select distinct on (bucket.key) bucket.key as bucket, bucket.value as limits
+        from worker.workers as known
+        cross join lateral jsonb_each(known.limits) as by_kind
+        cross join lateral jsonb_each(by_kind.value) as by_site
+        cross join lateral jsonb_each(by_site.value) as bucket
+        order by bucket.key, known.seen_at desc
+    ), every as (
+        select coalesce(declared.bucket, own.bucket) as bucket, declared.limits
+        from declared
+        full join worker.bucket_limits as own on own.bucket = declared.bucket
+    )
+    select split_part(every.bucket, ':', 1),
+           jsonb_agg(worker.known_limits(every.bucket, every.limits) order by every.bucket)
+    from every
+    group by split_part(every.bucket, ':', 1);
+end;
+comment on function worker.limits_by_site is
+    'Returns the limits of each site by bucket: those of worker.bucket_limits, otherwise those that the source declares.';
 
 create function public.worker_site_health() returns jsonb
 language sql stable security definer set search_path = ''
@@ -9932,7 +9976,7 @@ create function public.admin_sites(since timestamptz) returns table (
     site text, searches bigint, completed bigint, partial bigint, failed bigint, success_rate numeric, errors jsonb,
     attempts bigint, pages bigint, requests bigint, items bigint, new_items bigint, invalid_items bigint,
     invalid_share numeric, duration_p50 double precision, duration_p95 double precision, state text,
-    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb
+    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb, limits jsonb
 )
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -9986,13 +10030,14 @@ begin
            round(counted.invalid_items / nullif(counted.valid_items + counted.invalid_items, 0), 4),
            worker.quantile(time.durations, 0.5), worker.quantile(time.durations, 0.95),
            coalesce(health.state, 'closed'), health.paused_until, health.last_error_code, health.response_ms,
-           coalesce(health.buckets, '[]')
+           coalesce(health.buckets, '[]'), coalesce(allowed.limits, '[]')
     from counted
     left join time on time.site = counted.site
     left join error on error.site = counted.site
     full join jsonb_to_recordset(public.worker_site_health()) as health (
         site text, state text, paused_until timestamptz, last_error_code text, response_ms double precision, buckets jsonb)
         on health.site = counted.site
+    left join worker.limits_by_site() as allowed on allowed.site = coalesce(counted.site, health.site)
     order by 1;
 end;
 $$;
@@ -10000,7 +10045,9 @@ comment on function public.admin_sites is
     'For admins: how each site went since the begin of an hour. searches are those that have ended, without skipped ones; '
     'success_rate is the share that completed; errors {error_code: searches}; duration_p50 and duration_p95, in seconds, of '
     'those that completed; invalid_share is the share of items that could not be read. state, paused_until, '
-    'last_error_code, response_ms and quotas are of now, as in worker_site_health. What is unknown is null.';
+    'last_error_code, response_ms and quotas are of now, as in worker_site_health. limits are those that hold now, '
+    '[{bucket, requests, period_seconds, burst, min_delay_seconds, quota, quota_period, quota_timezone, searches, '
+    'searches_per_account}]. What is unknown is null.';
 
 create function public.admin_quality(since timestamptz) returns table (
     day date, site text, source text, pages bigint, failed_pages bigint, items bigint, invalid_items bigint,

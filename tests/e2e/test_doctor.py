@@ -451,8 +451,8 @@ async def test_no_worker_lives(stack: Endpoints, database: Connection) -> None:
     assert "workers no worker lives; none was seen within a day Start one: `python -m worker run`" in report.text
     assert "alerts WORKER_ALERT_URLS is not set: this worker sends no notices" in report.text
     await database.execute(
-        "insert into worker.workers (worker_id, version, sites, concurrency, started_at, seen_at)"
-        " values ('w', '0.1.0', '{}', 5, now(), now() - interval '30 minutes')"
+        "insert into worker.workers (worker_id, version, sites, limits, concurrency, started_at, seen_at)"
+        " values ('w', '0.1.0', '{}', '{}', 5, now(), now() - interval '30 minutes')"
     )
     assert "no worker lives; the last sign was 30 min ago" in doctor(stack).text
     await database.execute("update worker.workers set seen_at = now()")

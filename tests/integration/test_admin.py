@@ -208,6 +208,26 @@ async def test_a_site_that_is_paused_and_was_not_searched(admin: AsyncClient, da
     assert row["paused_until"] is not None
 
 
+async def test_the_limits_of_a_site(admin: AsyncClient, service: AsyncClient, kind: str, database: Connection) -> None:
+    about = {"version": "1", "sites": {kind: ["indeed"]}, "concurrency": 1, "started_at": "2026-01-01T00:00:00Z"}
+    declared = {"indeed": {"requests": 5, "min_delay_seconds": 2}, "indeed:detail": {"quota": 0}}
+    await call(
+        service, "worker_claim_runs", worker_id="w", kinds=[kind], slots=1, lease_seconds=60, claim_id=str(uuid4()),
+        held=[], about=about, limits={kind: {"indeed": declared}},
+    )  # fmt: skip
+    await database.execute("insert into worker.site_health (site) values ('indeed') on conflict do nothing")
+    await database.execute("insert into worker.bucket_limits (bucket, requests) values ('indeed', 3)")
+    try:
+        (row,) = [row for row in await call(admin, "admin_sites", since=since()) if row["site"] == "indeed"]
+    finally:
+        await database.execute("delete from worker.bucket_limits where bucket = 'indeed'")
+        await database.execute("delete from worker.workers where worker_id = 'w'")
+    whole, detail = row["limits"]
+    assert (whole["bucket"], whole["requests"], whole["min_delay_seconds"]) == ("indeed", 3, 2)
+    # What a source declares wrongly does not break the page.
+    assert detail == {"bucket": "indeed:detail", "message": "limits.quota must be an integer from 1 to 1000000000"}
+
+
 async def test_the_quality_of_pages(
     ada: AsyncClient, admin: AsyncClient, service: AsyncClient, kind: str, database: Connection
 ) -> None:

@@ -176,7 +176,7 @@ def cancel_all(alerts: Alerts) -> None:
 
 def worker_is_seen(alerts: Alerts) -> None:
     about = {"version": "0.1.0", "sites": {}, "concurrency": 5, "started_at": NOON.isoformat()}
-    alerts.connection.execute("select worker.describe_worker('w', %s)", [Jsonb(about)])
+    alerts.connection.execute("select worker.describe_worker('w', %s, '{}')", [Jsonb(about)])
 
 
 def worker_lives(alerts: Alerts) -> None:

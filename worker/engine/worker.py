@@ -259,7 +259,7 @@ class Worker:
         """Return the limits of the sites that this worker can search for all runs. A claim may start these searches."""
         limits: defaultdict[str, dict[str, dict[str, SiteLimits]]] = defaultdict(dict)
         for (kind, site), source in self._sources_by_site.items():
-            if all(source.credentials.values()) and not source.needs_account:
+            if all(source.credentials.values()):
                 limits[kind][site] = limits_of(source, site)
         return limits
 

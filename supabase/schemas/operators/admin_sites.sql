@@ -5,7 +5,7 @@ create function public.admin_sites(since timestamptz) returns table (
     site text, searches bigint, completed bigint, partial bigint, failed bigint, success_rate numeric, errors jsonb,
     attempts bigint, pages bigint, requests bigint, items bigint, new_items bigint, invalid_items bigint,
     invalid_share numeric, duration_p50 double precision, duration_p95 double precision, state text,
-    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb
+    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb, limits jsonb
 )
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -59,13 +59,14 @@ begin
            round(counted.invalid_items / nullif(counted.valid_items + counted.invalid_items, 0), 4),
            worker.quantile(time.durations, 0.5), worker.quantile(time.durations, 0.95),
            coalesce(health.state, 'closed'), health.paused_until, health.last_error_code, health.response_ms,
-           coalesce(health.buckets, '[]')
+           coalesce(health.buckets, '[]'), coalesce(allowed.limits, '[]')
     from counted
     left join time on time.site = counted.site
     left join error on error.site = counted.site
     full join jsonb_to_recordset(public.worker_site_health()) as health (
         site text, state text, paused_until timestamptz, last_error_code text, response_ms double precision, buckets jsonb)
         on health.site = counted.site
+    left join worker.limits_by_site() as allowed on allowed.site = coalesce(counted.site, health.site)
     order by 1;
 end;
 $$;
@@ -73,7 +74,9 @@ comment on function public.admin_sites is
     'For admins: how each site went since the begin of an hour. searches are those that have ended, without skipped ones; '
     'success_rate is the share that completed; errors {error_code: searches}; duration_p50 and duration_p95, in seconds, of '
     'those that completed; invalid_share is the share of items that could not be read. state, paused_until, '
-    'last_error_code, response_ms and quotas are of now, as in worker_site_health. What is unknown is null.';
+    'last_error_code, response_ms and quotas are of now, as in worker_site_health. limits are those that hold now, '
+    '[{bucket, requests, period_seconds, burst, min_delay_seconds, quota, quota_period, quota_timezone, searches, '
+    'searches_per_account}]. What is unknown is null.';
 
 create function public.admin_quality(since timestamptz) returns table (
     day date, site text, source text, pages bigint, failed_pages bigint, items bigint, invalid_items bigint,

@@ -1,5 +1,41 @@
--- What is the state of each site?
--- Calls: kernel/clock.
+-- What is the state of each site, and which limits does it have?
+-- Calls: kernel/clock, sites/limits.
+
+create function worker.known_limits(bucket text, declared jsonb) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return jsonb_strip_nulls(to_jsonb(worker.effective_limits(bucket, declared)));
+exception when invalid_parameter_value then
+    return jsonb_build_object('bucket', bucket, 'message', sqlerrm);
+end;
+$$;
+comment on function worker.known_limits is
+    'Returns the limits of a bucket, without those that there are not; or bucket and message if what a source declares is '
+    'not valid.';
+
+create function worker.limits_by_site() returns table (site text, limits jsonb)
+language sql stable set search_path = ''
+begin atomic
+    with declared as (
+        -- As the worker says that was seen last: an older one may have another version.
+        select distinct on (bucket.key) bucket.key as bucket, bucket.value as limits
+        from worker.workers as known
+        cross join lateral jsonb_each(known.limits) as by_kind
+        cross join lateral jsonb_each(by_kind.value) as by_site
+        cross join lateral jsonb_each(by_site.value) as bucket
+        order by bucket.key, known.seen_at desc
+    ), every as (
+        select coalesce(declared.bucket, own.bucket) as bucket, declared.limits
+        from declared
+        full join worker.bucket_limits as own on own.bucket = declared.bucket
+    )
+    select split_part(every.bucket, ':', 1),
+           jsonb_agg(worker.known_limits(every.bucket, every.limits) order by every.bucket)
+    from every
+    group by split_part(every.bucket, ':', 1);
+end;
+comment on function worker.limits_by_site is
+    'Returns the limits of each site by bucket: those of worker.bucket_limits, otherwise those that the source declares.';
 
 create function public.worker_site_health() returns jsonb
 language sql stable security definer set search_path = ''

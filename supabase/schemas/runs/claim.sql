@@ -37,14 +37,17 @@ create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns v
 language plpgsql set search_path = '' as $$
 begin
     with claimed as materialized (
-        select run.id, run.kind, worker.claimed_sites(run.id) ->> 0 as first_site
+        select run.id, run.kind, known.is_private, worker.claimed_sites(run.id) ->> 0 as first_site
         from public.search_runs as run
+        join worker.kinds as known on known.kind = run.kind
         where run.id = any (run_ids)
     ), first as materialized (
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
         where site.status = 'pending' and site.attempts = 0
+          -- Without an account, the worker refuses the search.
+          and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
     ), admitting as materialized (
         select asked.kind, asked.site
@@ -193,7 +196,7 @@ begin
         raise sqlstate '22023' using message = 'lease_seconds must be an integer from 5 to 3600';
     end if;
 
-    perform worker.describe_worker(worker_claim_runs.worker_id, about) where about is not null;
+    perform worker.describe_worker(worker_claim_runs.worker_id, about, limits) where about is not null;
 
     -- A retried claim may run at the same time as the first one.
     perform pg_advisory_xact_lock(hashtextextended(worker_claim_runs.claim_id::text, 0));

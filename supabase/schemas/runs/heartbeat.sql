@@ -1,7 +1,7 @@
 -- How long does a worker keep a run, and when was it last seen? Its heartbeats extend the lease.
 -- Calls: kernel/clock, kernel/lease.
 
-create function worker.describe_worker(worker_id text, about jsonb) returns void
+create function worker.describe_worker(worker_id text, about jsonb, limits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     if jsonb_typeof(about -> 'sites') is distinct from 'object' then
@@ -10,22 +10,24 @@ begin
     if exists (
         select from worker.workers as known
         where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
-          and (known.version, known.sites, known.concurrency, known.started_at) = (
-              about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+          and (known.version, known.sites, known.limits, known.concurrency, known.started_at) = (
+              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer,
               (about ->> 'started_at')::timestamptz)
     ) then
         return;
     end if;
-    insert into worker.workers as known (worker_id, version, sites, concurrency, started_at, seen_at)
-    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', (about ->> 'concurrency')::integer,
+    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, started_at, seen_at)
+    values (describe_worker.worker_id, about ->> 'version', about -> 'sites', describe_worker.limits,
+            (about ->> 'concurrency')::integer,
             (about ->> 'started_at')::timestamptz, worker.now())
     on conflict on constraint workers_pkey do update set
-        version = excluded.version, sites = excluded.sites, concurrency = excluded.concurrency,
+        version = excluded.version, sites = excluded.sites, limits = excluded.limits, concurrency = excluded.concurrency,
         started_at = excluded.started_at, seen_at = excluded.seen_at;
 end;
 $$;
 comment on function worker.describe_worker is
-    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}. Writes at most every '
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}, within which limits: '
+    '{kind: {site: {bucket: limits}}}. Writes at most every '
     '10 seconds, unless something has changed.';
 
 create function worker.see_worker(worker_id text) returns void

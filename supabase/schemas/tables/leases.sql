@@ -51,6 +51,7 @@ create table worker.workers (
     worker_id text primary key,
     version text not null,
     sites jsonb not null,
+    limits jsonb not null,
     concurrency integer not null,
     started_at timestamptz not null,
     seen_at timestamptz not null
@@ -61,6 +62,8 @@ comment on column worker.workers.worker_id is 'The worker''s name, as in its lea
 comment on column worker.workers.version is 'Version of the library.';
 comment on column worker.workers.sites is
     'The sites that it can search now, by kind: {kind: [site]}. Without those whose credentials are missing.';
+comment on column worker.workers.limits is
+    'The limits that the sources of these sites declare: {kind: {site: {bucket: limits}}}.';
 comment on column worker.workers.concurrency is 'How many runs it searches at the same time at most, with the memory that it has now.';
 comment on column worker.workers.started_at is 'When it was started, by its own clock.';
 comment on column worker.workers.seen_at is

@@ -1,4 +1,4 @@
-import type { Activity, AdminQuality, AdminQuota, AdminSite, SiteLabels } from '@/lib/search'
+import type { Activity, AdminQuality, AdminQuota, AdminSite, Limits, SiteLabels } from '@/lib/search'
 import { durationInWords, percent, secondsInWords, timeInWords } from '@/lib/words'
 import { Badge } from '../ui/badge'
 import { Table } from '../ui/table'
@@ -41,11 +41,25 @@ export function SiteTable({ sites, labels }: { sites: AdminSite[]; labels: SiteL
       Object.entries(site.errors)
         .map(([code, count]) => `${code} ${count}`)
         .join(', '),
+      site.limits.map((limits) => limitsInWords(site.site, limits)).join('; '),
       site.quotas.map(({ bucket, quota, quota_used }) => `${bucket}: ${quota_used} of ${quota}`).join(', '),
     ],
   }))
-  const heads = ['Site', 'Breaker', 'Searches', 'Completed', 'p50 / p95', 'Requests', 'Found', 'Invalid', 'Errors', 'Quotas']
+  const heads = ['Site', 'Breaker', 'Searches', 'Completed', 'p50 / p95', 'Requests', 'Found', 'Invalid', 'Errors', 'Limits', 'Quotas']
   return <Table caption="Sites" heads={heads} rows={rows} empty="No site was searched." />
+}
+
+function limitsInWords(site: string, limits: Limits): string {
+  const parts = [
+    limits.message,
+    limits.requests && `${limits.requests} requests in ${limits.period_seconds} s`,
+    limits.min_delay_seconds && `${limits.min_delay_seconds} s between two`,
+    limits.quota && `${limits.quota} a ${limits.quota_period}`,
+    limits.searches && `${limits.searches} at once`,
+    limits.searches_per_account && `${limits.searches_per_account} at once through an account`,
+  ].filter(Boolean)
+  const name = limits.bucket.slice(site.length + 1)
+  return `${name ? `${name}: ` : ''}${parts.join(', ') || 'none'}`
 }
 
 export function QuotaTable({ quotas }: { quotas: AdminQuota[] }) {

@@ -33,7 +33,21 @@ export interface Quota {
   quota_resets_at: string | null
 }
 
-export type AdminSite = Omit<Functions['admin_sites']['Returns'][number], 'success_rate' | 'duration_p50' | 'duration_p95' | 'invalid_share' | 'paused_until' | 'last_error_code' | 'errors' | 'quotas'> & {
+/** The limits of a bucket. What is missing has no limit. */
+export interface Limits {
+  bucket: string
+  requests?: number
+  period_seconds: number
+  min_delay_seconds?: number
+  quota?: number
+  quota_period: 'day' | 'month'
+  searches?: number
+  searches_per_account?: number
+  /** What is wrong with them. */
+  message?: string
+}
+
+export type AdminSite = Omit<Functions['admin_sites']['Returns'][number], 'success_rate' | 'duration_p50' | 'duration_p95' | 'invalid_share' | 'paused_until' | 'last_error_code' | 'errors' | 'quotas' | 'limits'> & {
   success_rate: number | null
   duration_p50: number | null
   duration_p95: number | null
@@ -42,6 +56,7 @@ export type AdminSite = Omit<Functions['admin_sites']['Returns'][number], 'succe
   last_error_code: string | null
   errors: Record<string, number>
   quotas: Quota[]
+  limits: Limits[]
 }
 
 export async function adminSites(client: SearchClient, since: string): Promise<AdminSite[]> {

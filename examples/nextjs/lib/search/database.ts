@@ -308,7 +308,7 @@ isOneToOne: true
                            },
 "admin_sites":
 { Args: { "since": string }; Returns: {
-              "attempts": number,"completed": number,"duration_p50": number,"duration_p95": number,"errors": Json,"failed": number,"invalid_items": number,"invalid_share": number,"items": number,"last_error_code": string,"new_items": number,"pages": number,"partial": number,"paused_until": string,"quotas": Json,"requests": number,"response_ms": number,"searches": number,"site": string,"state": string,"success_rate": number
+              "attempts": number,"completed": number,"duration_p50": number,"duration_p95": number,"errors": Json,"failed": number,"invalid_items": number,"invalid_share": number,"items": number,"last_error_code": string,"limits": Json,"new_items": number,"pages": number,"partial": number,"paused_until": string,"quotas": Json,"requests": number,"response_ms": number,"searches": number,"site": string,"state": string,"success_rate": number
             }[]
                            },
 "admin_webhooks":
