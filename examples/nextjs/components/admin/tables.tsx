@@ -41,7 +41,7 @@ export function SiteTable({ sites, labels }: { sites: AdminSite[]; labels: SiteL
       Object.entries(site.errors)
         .map(([code, count]) => `${code} ${count}`)
         .join(', '),
-      site.limits.map((limits) => limitsInWords(site.site, limits)).join('; '),
+      site.limits.flatMap((limits) => limitsInWords(site.site, limits)).join('; ') || 'none',
       site.quotas.map(({ bucket, quota, quota_used }) => `${bucket}: ${quota_used} of ${quota}`).join(', '),
     ],
   }))
@@ -49,7 +49,7 @@ export function SiteTable({ sites, labels }: { sites: AdminSite[]; labels: SiteL
   return <Table caption="Sites" heads={heads} rows={rows} empty="No site was searched." />
 }
 
-function limitsInWords(site: string, limits: Limits): string {
+function limitsInWords(site: string, limits: Limits): string[] {
   const parts = [
     limits.message,
     limits.requests && `${limits.requests} requests in ${limits.period_seconds} s`,
@@ -59,7 +59,7 @@ function limitsInWords(site: string, limits: Limits): string {
     limits.searches_per_account && `${limits.searches_per_account} at once through an account`,
   ].filter(Boolean)
   const name = limits.bucket.slice(site.length + 1)
-  return `${name ? `${name}: ` : ''}${parts.join(', ') || 'none'}`
+  return parts.length ? [`${name ? `${name}: ` : ''}${parts.join(', ')}`] : []
 }
 
 export function QuotaTable({ quotas }: { quotas: AdminQuota[] }) {
