@@ -16,6 +16,7 @@ import pytest
 from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
@@ -285,6 +286,23 @@ def test_missed_slots_become_one_run(schedules: Schedules) -> None:
     assert run["slot_at"] == NOON + timedelta(hours=3)
     assert schedules.events(run)["slots_missed"] == {"slots": 2}
     assert [*schedules.events(run)] == ["created", "slots_missed"]
+
+
+def test_a_slot_that_comes_while_another_one_is_decided_is_the_next_one(schedules: Schedules) -> None:
+    saved = schedules.schedule(*(f"13:{minute:02}" for minute in range(20)))
+    schedules.connection.execute("create sequence worker.calls_of_clock")
+    clock: LiteralString = """
+        create or replace function worker.now() returns timestamptz language sql volatile set search_path = ''
+        return {}::timestamptz + nextval('worker.calls_of_clock') * interval '5 seconds'
+    """
+    schedules.connection.execute(sql.SQL(clock).format((NOON + timedelta(hours=1)).isoformat()))
+    try:
+        assert schedules.fire()["started"] == 1
+    finally:
+        schedules.timed.advance(0)
+        schedules.connection.execute("drop sequence worker.calls_of_clock")
+    (run,) = schedules.runs(saved)
+    assert schedules.state(saved)["next_slot_at"] == run["slot_at"] + timedelta(minutes=1)
 
 
 def test_a_slot_that_is_too_late_is_skipped(schedules: Schedules) -> None:

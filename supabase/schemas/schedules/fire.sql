@@ -109,7 +109,9 @@ begin
         returning run.id, run.saved_search_id
     ), moved as (
         update public.search_schedules as schedule
-        set next_slot_at = worker.next_slot(schedule.time_zone, schedule.times, schedule.weekdays, worker.now()),
+        -- After the slot that was decided, not after now: another one may have passed since then.
+        set next_slot_at = worker.next_slot(schedule.time_zone, schedule.times, schedule.weekdays,
+                                            coalesce(decided.slot_at, worker.now())),
             last_slot_at = coalesce(decided.slot_at, schedule.last_slot_at),
             last_run_id = coalesce(run.id, schedule.last_run_id),
             paused = case when decided.decision in ('inactive', 'failing') then decided.decision end,
