@@ -9500,7 +9500,7 @@ comment on function public.worker_delete_expired is
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 4;
+return 5;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes their arguments or results increases it.';
 

@@ -51,7 +51,7 @@ from worker.model import (
 from worker.settings import Settings
 from worker.version import __version__
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
