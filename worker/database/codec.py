@@ -71,8 +71,11 @@ def leases(leases: Sequence[Lease]) -> list[dict[str, str]]:
 
 
 def limits(limits: Mapping[str, SiteLimits]) -> dict[str, dict[str, Json]]:
-    """Encode the limits of a site by bucket."""
-    return {bucket: asdict(limit) for bucket, limit in limits.items()}
+    """Encode the limits of a site by bucket, without those that there are not: each claim sends those of all sites."""
+    return {
+        bucket: {name: value for name, value in asdict(limit).items() if value is not None}
+        for bucket, limit in limits.items()
+    }
 
 
 def limits_by_site(by_kind: LimitsBySite) -> dict[str, dict[str, dict[str, dict[str, Json]]]]:
