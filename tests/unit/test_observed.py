@@ -71,11 +71,14 @@ async def test_only_the_sites_of_this_attempt_are_reported(monkeypatch: pytest.M
     queue = queue_of(reports)
     monkeypatch.setattr(Queue, "finish_site", returns(None))
     await queue.finish_site(held, RunSite("indeed", 1), None)
-    await queue.finish_site(held, RunSite("bayt", 1), SiteError(ErrorCode.BLOCKED, "blocked"))
+    for failed in ("bayt", "google"):
+        await queue.finish_site(held, RunSite(failed, 1), SiteError(ErrorCode.BLOCKED, "blocked"))
     answer = finished(
         FinishedSite("indeed", SiteStatus.COMPLETED, 3, None, None),
         # It is retried.
         FinishedSite("bayt", SiteStatus.PENDING, 0, "blocked", "The site refuses to answer."),
+        # It is retried, and another worker has claimed the run since.
+        FinishedSite("google", SiteStatus.RUNNING, 0, "blocked", "The site refuses to answer."),
         FinishedSite("linkedin", SiteStatus.PENDING, 0, None, None, waits_for="The site is paused."),
         # By an earlier attempt.
         FinishedSite("glassdoor", SiteStatus.COMPLETED, 9, None, None),
@@ -85,6 +88,7 @@ async def test_only_the_sites_of_this_attempt_are_reported(monkeypatch: pytest.M
     assert reports.sites == [
         ("indeed", "completed", None),
         ("bayt", "failed", "blocked"),
+        ("google", "failed", "blocked"),
         ("linkedin", "waiting", None),
     ]
 

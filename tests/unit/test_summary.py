@@ -45,3 +45,24 @@ def test_a_site_that_has_to_wait_says_for_what() -> None:
         f"  · indeed  waits      {message}",
         "  Sites completed: 0 of 1, failed: 0. Total found: 3",
     ]
+
+
+def test_a_run_that_another_worker_has_claimed_since_says_how_its_sites_are() -> None:
+    """The answer to the end of the run was lost, and the next one tells of the next attempt."""
+    sites = (
+        FinishedSite("indeed", SiteStatus.RUNNING, 3, None, None),
+        FinishedSite("bayt", SiteStatus.PENDING, 0, None, None),
+    )
+    assert summary(FinishedRun(RUN_ID, "running", 3, sites, None)).splitlines() == [
+        f"Run {RUN_ID}: running",
+        "  · indeed  running",
+        "  · bayt    pending",
+        "  Sites completed: 0 of 2, failed: 0. Total found: 3",
+    ]
+
+
+def test_every_status_of_a_site_has_a_line() -> None:
+    for status in SiteStatus:
+        assert f" bayt  {status}" in summary(
+            FinishedRun(RUN_ID, "running", 0, (FinishedSite("bayt", status, 0, None, None),), None)
+        )

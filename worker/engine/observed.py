@@ -87,8 +87,8 @@ class ObservedQueue(Queue):
             if site.waits_for is not None:
                 status = WAITING
             elif site.site in ended:
-                # It is pending again if the run is retried.
-                status = SiteStatus.FAILED if site.status == SiteStatus.PENDING else site.status
+                # It is pending again if the run is retried, and running if another worker has claimed it since.
+                status = SiteStatus.FAILED if site.status in (SiteStatus.PENDING, SiteStatus.RUNNING) else site.status
             else:
                 continue
             for each in self._observers:

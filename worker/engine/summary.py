@@ -17,6 +17,8 @@ MARKS = {
     SiteStatus.FAILED: "✗",
     SiteStatus.SKIPPED: "-",
     SiteStatus.PENDING: "·",
+    # If the answer to the end of a run was lost, another worker may search it by the time of the next answer.
+    SiteStatus.RUNNING: "·",
 }
 
 
@@ -49,6 +51,8 @@ def _outcome(site: FinishedSite) -> str:
         return f"completed  {site.jobs_found} found"
     if site.waits_for is not None:
         return f"waits      {printable(site.waits_for)}"
+    if site.error_code is None:
+        return site.status
     reason = printable(f"{site.error_code}: {site.error_message}")
     if site.status == SiteStatus.PARTIAL:
         return f"partial    {site.jobs_found} found, then {reason}"
