@@ -22,6 +22,10 @@ Json: TypeAlias = JsonValue
 Parameters: TypeAlias = Mapping[str, Any]
 
 
+Ends: TypeAlias = Literal["site", "run"]
+"""What ends with a page: its site, or its site and the run."""
+
+
 class SiteStatus(StrEnum):
     """Status of a site of a run (`search_run_sites.status`)."""
 

@@ -55,7 +55,7 @@ class BenchPage:
     items: list[dict[str, Any]]
 
 
-def make_page(number: int, seed: int) -> BenchPage:
+def make_page(number: int, seed: int, count: int = ITEMS) -> BenchPage:
     """Return a page whose items are on no other page.
 
     Descriptions have about 3 kB, and compress as prose does; the raw payload has about as much for each item.
@@ -63,10 +63,11 @@ def make_page(number: int, seed: int) -> BenchPage:
     Args:
         number: The page's number, from 1.
         seed: Random seed, which must differ for each page.
+        count: Number of items.
     """
     chosen = random.Random(seed)  # noqa: S311
-    items = [_item(chosen, seed * ITEMS + position, position) for position in range(1, ITEMS + 1)]
-    for position in range(DUPLICATE_EACH - 1, ITEMS, DUPLICATE_EACH):
+    items = [_item(chosen, seed * ITEMS + position, position) for position in range(1, count + 1)]
+    for position in range(DUPLICATE_EACH - 1, count, DUPLICATE_EACH):
         own = {name: items[position][name] for name in ("external_id", "position", "url")}
         items[position] = items[position - 1] | own | {"apply_url": None, "apply_key": None}
     raw = {

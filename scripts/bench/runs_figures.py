@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
+from scripts.bench.load_pages import make_page
 from scripts.bench.queue_peers.worker import ENQUEUE
 from worker.local.loopback import free_port
 from worker.local.supabase.migrations import apply_migrations, available_extensions, migrations_folder, read_migrations
@@ -68,8 +71,12 @@ class Round:
         cost.seconds += time.perf_counter() - began
 
 
-def process(database: Database, batch: int, figures: Round) -> None:
-    """Claim and end all runs of the queue, `batch` at a time."""
+Lease = tuple[UUID, UUID]
+Search = Callable[["Round", list[Lease]], None]
+
+
+def process(database: Database, batch: int, figures: Round, search: Callable[[list[Lease]], None]) -> None:
+    """Claim, search and end all runs of the queue, `batch` at a time."""
     while True:
         with figures.timed(f"claim of {batch}"):
             claimed = database.execute(
@@ -80,14 +87,49 @@ def process(database: Database, batch: int, figures: Round) -> None:
             ).fetchall()
         if not claimed:
             return
-        ends = [
-            {"run_id": str(run_id), "lease_token": str(token), "site": SITE, "ends_run": True}
-            for run_id, token in claimed
-        ]
-        with figures.timed(f"finish_sites of {batch}"):
-            answer = database.execute("select public.worker_finish_sites(%s)", [Jsonb(ends)], prepare=True).fetchone()
+        search(claimed)
+
+
+def end_together(database: Database, figures: Round, claimed: list[Lease]) -> None:
+    """End runs in one call."""
+    ends = [
+        {"run_id": str(run_id), "lease_token": str(token), "site": SITE, "ends_run": True} for run_id, token in claimed
+    ]
+    with figures.timed(f"finish_sites of {len(claimed)}"):
+        answer = database.execute("select public.worker_finish_sites(%s)", [Jsonb(ends)], prepare=True).fetchone()
+    assert answer is not None
+    assert all(end["state"] == "done" for end in answer[0]), answer
+
+
+def save(database: Database, figures: Round, claimed: list[Lease], items: int, *, ends: str | None) -> None:
+    """Save a page of new items for each run."""
+    for run_id, token in claimed:
+        page = make_page(1, random.getrandbits(50), items)
+        with figures.timed("save_page" if ends is None else "save_page that ends"):
+            answer = database.execute(
+                "select public.worker_save_page(%s, %s, %s, 1, 1, %s, %s, '[]', %s, %s)",
+                [run_id, token, SITE, Jsonb(page.raw), Jsonb(page.items),
+                 Jsonb({"step": "searching", "site": SITE}), ends],
+                prepare=True,
+            ).fetchone()  # fmt: skip
         assert answer is not None
-        assert all(end["state"] == "done" for end in answer[0]), answer
+        assert (answer[0]["status"], "end" in answer[0]) == ("completed", ends is not None), answer
+
+
+def searches(database: Database, items: int) -> dict[str, Search]:
+    """Return what is done with claimed runs, by name."""
+    ways: dict[str, Search] = {"no page": lambda figures, claimed: end_together(database, figures, claimed)}
+    if items:
+
+        def page_then_end(figures: Round, claimed: list[Lease]) -> None:
+            save(database, figures, claimed, items, ends=None)
+            end_together(database, figures, claimed)
+
+        ways[f"a page of {items}, then its end"] = page_then_end
+        ways[f"a page of {items} that ends the run"] = lambda figures, claimed: save(
+            database, figures, claimed, items, ends="run"
+        )
+    return ways
 
 
 def measure(database: Database, runs: int, work: Callable[[Round], None]) -> Round:
@@ -147,29 +189,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/runs", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="runs in a full queue (default: %(default)s)")
     parser.add_argument("--batches", default="1,10,100", help="runs of one claim (default: %(default)s)")
+    parser.add_argument("--items", type=int, default=10, help="items of a page; 0: no pages (default: %(default)s)")
     options = parser.parse_args()
     with scratch_database() as database:
         (version,) = database.execute("show server_version").fetchone() or ("",)
-        console.print(f"PostgreSQL {version}, {options.runs:,} no-op runs over one connection.\n")
+        console.print(f"PostgreSQL {version}, {options.runs:,} runs over one connection.\n")
         console.print(
-            "| batch | runs/s | backend CPU a run | WAL a run | rows written a run | of them not HOT | calls |"
+            "| a run | batch | runs/s | backend CPU a run | WAL a run | rows written a run | of them not HOT | calls |"
         )
-        console.print("| ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+        console.print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
         for batch in map(int, options.batches.split(",")):
-            measure(database, 10 * batch, lambda figures, batch=batch: process(database, batch, figures))  # type: ignore[misc]
-            figures = measure(
-                database,
-                options.runs,
-                lambda figures, batch=batch: process(database, batch, figures),  # type: ignore[misc]
-            )
-            calls = ", ".join(
-                f"{name} {cost.seconds / cost.calls * 1000:.2f} ms" for name, cost in figures.costs.items()
-            )
-            console.print(
-                f"| {batch} | {figures.runs / figures.seconds:,.0f} "
-                f"| {figures.cpu_seconds / figures.runs * 1000:.2f} ms | {figures.wal_bytes / figures.runs:,.0f} B "
-                f"| {figures.rows / figures.runs:.1f} | {figures.non_hot / figures.runs:.1f} | {calls} |"
-            )
+            for name, search in searches(database, options.items).items():
+
+                def work(figures: Round, batch: int = batch, search: Search = search) -> None:
+                    process(database, batch, figures, partial(search, figures))
+
+                measure(database, 10 * batch, work)
+                figures = measure(database, options.runs, work)
+                calls = ", ".join(
+                    f"{call} {cost.seconds / cost.calls * 1000:.2f} ms" for call, cost in figures.costs.items()
+                )
+                console.print(
+                    f"| {name} | {batch} | {figures.runs / figures.seconds:,.0f} "
+                    f"| {figures.cpu_seconds / figures.runs * 1000:.2f} ms "
+                    f"| {figures.wal_bytes / figures.runs:,.0f} B "
+                    f"| {figures.rows / figures.runs:.1f} | {figures.non_hot / figures.runs:.1f} | {calls} |"
+                )
     return 0
 
 

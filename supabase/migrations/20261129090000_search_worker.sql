@@ -1825,23 +1825,6 @@ comment on function worker.lock_leases is
     'Locks runs and their leases until the transaction ends. Returns the state of each: held, lease_lost, cancelled, or '
     'busy if another transaction has locked it. Waits for a single run alone, so that no run waits for those of others.';
 
-create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
-language plpgsql set search_path = '' as $$
-declare
-    state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
-begin
-    if state <> 'held' then
-        raise sqlstate 'PT409' using
-            message = state,
-            detail = format('The token is not the one that run %s is leased with.', run_id),
-            hint = 'Stop working on this run.';
-    end if;
-end;
-$$;
-comment on function worker.lock_lease is
-    'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
-    'without the lease.';
-
 create function worker.lease_digest(lease_token uuid) returns text
 language sql immutable set search_path = ''
 return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
@@ -1860,6 +1843,23 @@ $$;
 comment on function worker.has_ended_attempt is
     'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
     'retried.';
+
+create function worker.lock_lease(run_id uuid, lease_token uuid, or_ended boolean default false) returns void
+language plpgsql set search_path = '' as $$
+declare
+    state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
+begin
+    if state <> 'held' and not (or_ended and worker.has_ended_attempt(run_id, lease_token)) then
+        raise sqlstate 'PT409' using
+            message = state,
+            detail = format('The token is not the one that run %s is leased with.', run_id),
+            hint = 'Stop working on this run.';
+    end if;
+end;
+$$;
+comment on function worker.lock_lease is
+    'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
+    'without the lease, unless or_ended and its holder has ended the run.';
 
 -- kernel/pages
 -- Which saved pages belong to the current search of a run's site? Those since the last first page.
@@ -7774,7 +7774,9 @@ begin
     perform worker.lock_groups(kind, owner_id);
     changed := worker.update_items(kind, owner_id, site, seen_at, page_items, new_items.inserted);
     perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
-    perform worker.order_groups(changed.with_earlier_start);
+    if changed.with_earlier_start is not null then
+        perform worker.order_groups(changed.with_earlier_start);
+    end if;
     perform worker.match_items(new_items.with_keys || changed.with_new_keys);
     perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
 
@@ -7887,8 +7889,10 @@ comment on function worker.load_page is
     'logged, and the page fails. Temporary errors, such as a deadlock or a timeout, are raised.';
 
 -- pages/save
--- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress.
--- Calls: kernel/clock, kernel/imports, kernel/lease, sites/breaker, runs/progress, runs/resume, pages/load.
+-- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress. The
+-- last page of a site ends the site in the same transaction, and the run with its last site.
+-- Calls: kernel/clock, kernel/imports, kernel/lease, sharing/leader_ended, sites/breaker, runs/progress, runs/resume,
+--   runs/finish_sites, pages/load.
 
 create function worker.insert_page(run_id uuid, site text, attempt integer, page_number integer, raw jsonb) returns void
 language plpgsql set search_path = '' as $$
@@ -7914,7 +7918,7 @@ comment on function worker.insert_page is
 
 create function public.worker_save_page(
     run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb, errors jsonb,
-    progress jsonb
+    progress jsonb, ends text default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -7922,9 +7926,15 @@ declare
     page record;
     searched public.search_run_sites;
     saved jsonb;
+    is_end boolean;
 begin
     perform worker.require_arrays(worker_save_page.items, worker_save_page.errors);
-    perform worker.lock_lease(worker_save_page.run_id, lease_token);
+    if ends not in ('site', 'run') then
+        raise sqlstate '22023' using message = format('ends must be site, run or null, not %L', ends);
+    end if;
+    perform worker.lock_lease(worker_save_page.run_id, lease_token, or_ended => coalesce(ends = 'run', false));
+    -- Its followers end with a run, which is too much to do under the locks of a page.
+    is_end := ends is not null and not worker.has_dependents(worker_save_page.run_id, by_answered => false);
     perform worker.insert_page(worker_save_page.run_id, worker_save_page.site, worker_save_page.attempt,
                                worker_save_page.page_number, raw);
 
@@ -7943,10 +7953,12 @@ begin
     if page.status = 'fetched' then
         saved := worker.load_page(page.id, (raw ->> 'version')::integer, (raw ->> 'transform_ms')::integer,
                                   raw -> 'completeness', worker_save_page.items, worker_save_page.errors);
-        saved := saved || jsonb_strip_nulls(jsonb_build_object(
-            'shown_in_seconds', worker.show_progress(worker_save_page.run_id, worker_save_page.progress)));
+        if not is_end then
+            saved := saved || jsonb_strip_nulls(jsonb_build_object(
+                'shown_in_seconds', worker.show_progress(worker_save_page.run_id, worker_save_page.progress)));
+        end if;
         -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
-        if saved ->> 'status' <> 'failed' and searched.status = 'running'
+        if not is_end and saved ->> 'status' <> 'failed' and searched.status = 'running'
            and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
             perform worker.record_good_page(worker_save_page.run_id, worker_save_page.site, page.account);
         end if;
@@ -7957,6 +7969,11 @@ begin
     -- A running search does not resume: it already has its cursor.
     if searched.status = 'pending' then
         saved := saved || jsonb_build_object('pending_site', worker.site_to_search(searched));
+    end if;
+    if is_end then
+        saved := saved || jsonb_build_object('end', public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
+            'run_id', worker_save_page.run_id, 'lease_token', lease_token, 'site', worker_save_page.site,
+            'account', raw -> 'account', 'ends_run', ends = 'run'))) -> 0);
     end if;
     return saved;
 end;
@@ -7969,7 +7986,9 @@ comment on function public.worker_save_page is
     'invalid, or they were not loaded); the number of results new to the run; and of things that no earlier run of '
     'the same search had. If the last change of the run is too recent to write its progress, also returns '
     'shown_in_seconds, after which it can be written. While the site is pending, as it is for a page of an earlier attempt, also returns '
-    'pending_site, which is as in worker.site_to_search. Idempotent.';
+    'pending_site, which is as in worker.site_to_search. ends is site if the site has no more pages, run if the run '
+    'has no more sites either; then also returns end, as worker_finish_sites returns it. Without an end, as for a run with '
+    'followers, the site is still to be ended. Idempotent.';
 
 -- pages/reprocess
 -- Which pages are loaded again, without a request to the site? Those that an operator marks.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
 
@@ -11,8 +14,12 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, pause, rows, scalar, wait_until_blocked
+from tests.support.listings import Listings
 from tests.support.queue import Refusal, Row, call, claim, ends, enqueue, lease, page, refusal, run_of, start_site
 from tests.support.stack import SignIn
+from tests.support.workers import worker_of
+from worker.database.queue import Queue
+from worker.local.supabase.stack import Endpoints
 
 SITE = "indeed"
 END: LiteralString = "select public.worker_finish_sites(%s)"
@@ -256,6 +263,104 @@ async def test_a_claim_does_not_start_a_search_that_has_begun_before(
     assert [(site["is_started"], site["attempt"]) for site in again["sites"]] == [(False, 2)]
 
 
+# A page that ends its site and its run ---------------------------------------------------------------------------
+
+
+def last_page(run: Row, ends: str | None = "run", **changed: Any) -> Row:
+    return {**lease(run), **page(SITE, 1, ["a", "b"], is_last=True), "ends": ends, **changed}
+
+
+async def test_the_last_page_ends_its_site_and_the_run_once(
+    service: AsyncClient, ada: AsyncClient, database: Connection, runs: list[Row]
+) -> None:
+    run = runs[0]
+    saved = await call(service, "worker_save_page", **last_page(run))
+    assert (saved["status"], saved["results"], saved["end"]["state"]) == ("completed", 2, "done")
+    assert saved["end"]["run"]["status"] == "success"
+    row = await run_of(ada, run["run_id"])
+    assert (row["status"], row["jobs_found"], row["items_found"]) == ("success", 2, 2)
+    events = "select event from public.run_events where run_id = %s order by id"
+    told = await rows(database, events, [run["run_id"]])
+    assert told == [("created",), ("claimed",), ("site_started",), ("site_finished",), ("finished",)]
+    # The answer was lost.
+    assert await call(service, "worker_save_page", **last_page(run)) == saved
+    assert await rows(database, events, [run["run_id"]]) == told
+
+
+async def test_the_last_page_of_a_site_ends_the_site_alone(
+    service: AsyncClient, ada: AsyncClient, database: Connection, kind: str
+) -> None:
+    await enqueue(ada, kind, sites=[SITE, "linkedin"])
+    (run,) = await claim(service, kind)
+    assert (await start_site(service, run, SITE))["granted"]
+    for _ in range(2):
+        saved = await call(service, "worker_save_page", **last_page(run, ends="site"))
+        assert saved["end"] == {"state": "done"}
+    of_run = "select site, status::text from public.search_run_sites where run_id = %s order by site"
+    assert await rows(database, of_run, [run["run_id"]]) == [(SITE, "completed"), ("linkedin", "pending")]
+    refused = await call(service, "worker_save_page", **last_page(run))
+    assert refused["end"]["state"] == "refused"
+    assert (await run_of(ada, run["run_id"]))["status"] == "running"
+
+
+async def test_a_last_page_that_cannot_be_read_fails_its_site(
+    service: AsyncClient, ada: AsyncClient, runs: list[Row]
+) -> None:
+    unreadable: Row = {"items": [], "errors": [{"index": None, "type": "KeyError", "message": "jobs"}]}
+    saved = await call(service, "worker_save_page", **last_page(runs[0], **unreadable))
+    assert (saved["status"], saved["end"]["run"]["status"]) == ("failed", "pending")
+    (site,) = saved["end"]["run"]["sites"]
+    assert site["error_code"] == "unverified"
+    assert (await run_of(ada, runs[0]["run_id"]))["status"] == "pending"
+
+
+async def test_a_run_that_others_follow_is_ended_apart_from_its_last_page(
+    service: AsyncClient, ada: AsyncClient, bob: AsyncClient, kind: str
+) -> None:
+    term = uuid4().hex
+    leader = await enqueue(ada, kind, search_term=term, sites=[SITE])
+    (run,) = await claim(service, kind)
+    follower = await enqueue(bob, kind, search_term=term, sites=[SITE])
+    assert (await start_site(service, run, SITE))["granted"]
+    saved = await call(service, "worker_save_page", **last_page(run))
+    assert "end" not in saved
+    assert (await run_of(ada, leader["id"]))["status"] == "running"
+    assert [answer["state"] for answer in await ends(service, end(run))] == ["done"]
+    assert (await run_of(bob, follower["id"]))["status"] == "success"
+
+
+async def test_a_last_page_without_the_lease_changes_nothing(
+    service: AsyncClient, ada: AsyncClient, runs: list[Row]
+) -> None:
+    cancelled, lost, _, wrong = runs
+    await call(ada, "cancel_search", run_id=cancelled["run_id"])
+    for run, state in ((cancelled, "cancelled"), (lost | {"lease_token": str(uuid4())}, "lease_lost")):
+        refused = await refusal(service, service.rpc("worker_save_page", last_page(run)))
+        assert (refused.status, refused.message) == (409, state)
+    refused = await refusal(service, service.rpc("worker_save_page", last_page(wrong, ends="all")))
+    assert refused == Refusal(400, "22023", "ends must be site, run or null, not 'all'")
+    assert await statuses(ada, runs) == ["cancelled", *["running"] * 3]
+
+
+async def test_the_same_last_page_from_two_connections_ends_the_run_once(
+    connect_database: Connect, database: Connection, runs: list[Row]
+) -> None:
+    connections = [await connect_database() for _ in range(2)]
+    given = last_page(runs[0])
+    save: LiteralString = (
+        "select public.worker_save_page(%(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s,"
+        " %(items)s, %(errors)s, %(progress)s, %(ends)s)"
+    )
+    arguments = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in given.items()}
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(*(rows(each, save, arguments) for each in connections))
+    assert [answer["end"]["run"]["status"] for ((answer,),) in answers] == ["success"] * 2
+    counted = (
+        "select event, count(*) from public.run_events where run_id = %s and event like '%%finished' group by event"
+    )
+    assert dict(await rows(database, counted, [runs[0]["run_id"]])) == {"site_finished": 1, "finished": 1}
+
+
 # What a run costs ------------------------------------------------------------------------------------------------
 
 
@@ -282,3 +387,25 @@ async def test_how_many_rows_a_run_writes(sign_in: SignIn, database: Connection,
     assert {answer["run"]["status"] for answer in answers} == {"success"}
     assert await scalar(database, written) - before == 12 * 2
     await database.execute("commit")
+
+
+async def test_how_many_calls_a_run_makes(
+    stack: Endpoints, ada: AsyncClient, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim starts the search, each page is a call, and the last one ends the run."""
+    sent: Counter[str] = Counter()
+
+    def attempt(_: Queue, function: str) -> nullcontext[None]:
+        sent[function] += 1
+        return nullcontext()
+
+    monkeypatch.setattr(Queue, "_attempt", attempt)
+    for pages in (1, 3):
+        sent.clear()
+        run = await enqueue(ada, kind, sites=[SITE])
+        listings = Listings(kind, [SITE], tmp_path / "log", pages=pages)
+        await worker_of(stack, listings, WORKER_CONCURRENCY=1).once()
+        row = await run_of(ada, run["id"])
+        assert (row["status"], row["jobs_found"]) == ("success", pages * listings.records_a_page)
+        of_run = {name: sent[name] for name in ("worker_start_site", "worker_save_page", "worker_finish_sites")}
+        assert of_run == {"worker_start_site": 0, "worker_save_page": pages, "worker_finish_sites": 0}

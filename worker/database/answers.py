@@ -72,6 +72,8 @@ class SavedPage:
         new: Items that no earlier run of the same search had found.
         shown_in_seconds: Seconds until the progress can be written; None if it was written with the page.
         pending_site: While the site is pending: the site with the position at which its search starts.
+        has_ended: Whether the site was ended with the page.
+        run: The run, if it was ended with the page.
     """
 
     status: str
@@ -79,6 +81,8 @@ class SavedPage:
     new: int
     shown_in_seconds: float | None = None
     pending_site: RunSite | None = None
+    has_ended: bool = False
+    run: FinishedRun | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,12 +215,15 @@ def lease_states(rows: Sequence[Row]) -> dict[Lease, str]:
 
 def saved_page(answer: Row) -> SavedPage:
     """Decode what became of a page."""
-    site = answer.get("pending_site")
+    site, end = answer.get("pending_site"), answer.get("end", {})
     return _picked(
         SavedPage,
         answer,
         shown_in_seconds=answer.get("shown_in_seconds"),
         pending_site=None if site is None else _picked(RunSite, site),
+        # What refuses an end answers the same when the site is ended alone.
+        has_ended=end.get("state") == "done",
+        run=finished_run(end["run"]) if "run" in end else None,
     )
 
 

@@ -37,6 +37,7 @@ from worker.database.batches import Batches
 from worker.database.client import call, open_client
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, SiteError
 from worker.model import (
+    Ends,
     FoundPage,
     Json,
     Lease,
@@ -297,16 +298,20 @@ class Queue:
         )
         return seconds
 
-    async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
+    async def save_page(
+        self, lease: Lease, found: FoundPage, *, ends: Ends | None = None, patience_seconds: float | None = None
+    ) -> SavedPage:
         """Save a page with its items, its cursor and the progress of the search.
 
         Args:
             lease: The right to write to the run.
             found: The page.
+            ends: What to end with it, as `finish_site` does without an error. The answer says whether it was ended: a
+                run that others follow is not.
             patience_seconds: For how long to retry; default: as for any other call of a search.
         """
         saved = await self._call_fenced(
-            "worker_save_page", lease, patience_seconds=patience_seconds, **codec.page(found)
+            "worker_save_page", lease, patience_seconds=patience_seconds, **codec.page(found), ends=ends
         )
         return codec.saved_page(saved)
 

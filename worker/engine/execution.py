@@ -22,7 +22,7 @@ from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
 from worker.http.permits import Permits
-from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
+from worker.model import Ends, FoundPage, Page, Parameters, Progress, Run, RunSite
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
 from worker.sources import Search, Source, limits_of
@@ -103,10 +103,12 @@ class Execution:
         has_to_wait = False
         failure = None
         try:
-            failure = await self._failure_of(self._start_and_search(run, site, saver), run, site)
+            failure = await self._failure_of(self._start_and_search(run, site, saver, on_last), run, site)
         except SiteWaitingError as waiting:
             logger.info("Run %s: %s is left for later: %s", run.id, site.site, waiting)
             has_to_wait = True
+        if (last_page := saver.end_of(site)) is not None:
+            return last_page.run
         # However the search went: its pages are saved before the site ends or waits.
         unsaved = await self._failure_of(saver.settle(), run, site)
         error = failure or unsaved
@@ -135,20 +137,22 @@ class Execution:
             return SiteError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}; the worker's log has the details")
         return None
 
-    async def _start_and_search(self, run: Run, site: RunSite, saver: PageSaver) -> None:
+    async def _start_and_search(
+        self, run: Run, site: RunSite, saver: PageSaver, on_last: Callable[[], None] | None
+    ) -> None:
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
-        limits = limits_of(source, site.site)
         if not site.is_started:
-            await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
+            await asyncio.sleep(await self._queue.start_site(run.lease, site, limits_of(source, site.site)))
         if not site.is_fetched:
-            await self._save_pages(source, run, site, limits, saver)
+            await self._save_pages(source, run, site, saver, on_last)
 
     async def _save_pages(
-        self, source: Source, run: Run, site: RunSite, limits: Mapping[str, SiteLimits], saver: PageSaver
+        self, source: Source, run: Run, site: RunSite, saver: PageSaver, on_last: Callable[[], None] | None
     ) -> None:
-        """Fetch the pages of a site and save each of them before the next one is fetched."""
+        """Fetch the pages of a site and save each before the next one is fetched; the last one ends the site."""
         timeout = PageTimeout(self._page_timeout_seconds)
+        limits = limits_of(source, site.site)
         permits = DatabasePermits(self._queue, run.lease, site, limits, waiting=timeout.stopped)
         async with ProgressWriter(self._queue, run.lease, site) as progress:
             search = Search(
@@ -168,7 +172,10 @@ class Execution:
                 while (fetched := await timeout.next_page(pages)) is not None:
                     progress.sent()
                     reading = partial(self._read, run, site, source, fetched, progress.latest)
-                    saved = await saver.save(await in_daemon_thread(reading))
+                    found = await in_daemon_thread(reading)
+                    saved = await saver.save(found, ends=_ended_by(fetched, on_last))
+                    if saver.end_of(site) is not None:
+                        return
                     if saved is not None:
                         progress.saved(saved)
                     if run.newer_than is not None and source.ends_without_news and _has_no_news(saved):
@@ -199,6 +206,16 @@ class Execution:
             raise SiteError(
                 ErrorCode.INVALID_PARAMETERS, f"this worker has no source for site {site!r} of kind {kind!r}"
             ) from None
+
+
+def _ended_by(page: Page, on_last: Callable[[], None] | None) -> Ends | None:
+    """Return what ends with a page. Calls `on_last` before the call that ends the run."""
+    if not page.is_last:
+        return None
+    if on_last is None:
+        return "site"
+    on_last()
+    return "run"
 
 
 def _has_no_news(saved: SavedPage | None) -> bool:

@@ -18,7 +18,7 @@ from worker.engine.observer import WAITING, Observer, RunOutcome
 from worker.errors import LeaseLostError, SiteError
 from worker.http import SiteHttp
 from worker.http.permits import Permits
-from worker.model import FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
+from worker.model import Ends, FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
 
 
 class ObservedQueue(Queue):
@@ -57,11 +57,17 @@ class ObservedQueue(Queue):
             each.permit_granted(site.site, seconds)
         return seconds
 
-    async def save_page(self, lease: Lease, found: FoundPage, *, patience_seconds: float | None = None) -> SavedPage:
+    async def save_page(
+        self, lease: Lease, found: FoundPage, *, ends: Ends | None = None, patience_seconds: float | None = None
+    ) -> SavedPage:
         """Save a page as `Queue` does."""
-        saved = await super().save_page(lease, found, patience_seconds=patience_seconds)
+        saved = await super().save_page(lease, found, ends=ends, patience_seconds=patience_seconds)
         for each in self._observers:
             each.page_saved(found, saved)
+        if saved.has_ended:
+            self._ended.setdefault(lease, set()).add(found.site)
+        if saved.run is not None:
+            self._report(lease, saved.run)
         return saved
 
     async def finish_site(

@@ -13,7 +13,7 @@ from worker.database.answers import SavedPage
 from worker.database.queue import Queue
 from worker.engine.spool import Spool
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, QueueError
-from worker.model import FoundPage, Json, Run, RunSite
+from worker.model import Ends, FoundPage, Json, Run, RunSite
 from worker.printable import one_line
 from worker.processes.daemon_thread import in_daemon_thread
 
@@ -42,6 +42,7 @@ class PageSaver:
         self._sites = {site.site: site for site in run.sites}
         self._emptying: asyncio.Task[None] | None = None
         self._refusal: CallRefusedError | None = None
+        self._last_pages: dict[str, SavedPage] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,8 +54,12 @@ class PageSaver:
             self._emptying.cancel()
             await asyncio.gather(self._emptying, return_exceptions=True)
 
-    async def save(self, found: FoundPage) -> SavedPage | None:
+    async def save(self, found: FoundPage, *, ends: Ends | None = None) -> SavedPage | None:
         """Save a page, or spool it while the database cannot be reached.
+
+        Args:
+            found: The page.
+            ends: What to end with it, if it is saved at once and no page of the site was refused.
 
         Returns:
             The result; None if the page is not saved yet, or was refused. `settle` raises the refusal.
@@ -65,7 +70,9 @@ class PageSaver:
         """
         if not await self._is_emptying_spool():
             with suppress(DatabaseUnreachableError):
-                return await self._save_or_note_refusal(found, patience_seconds=UNREACHABLE_AFTER_SECONDS)
+                return await self._save_or_note_refusal(
+                    found, ends=None if self._refusal else ends, patience_seconds=UNREACHABLE_AFTER_SECONDS
+                )
         return await self._spool_page(found)
 
     async def settle(self) -> None:
@@ -82,6 +89,10 @@ class PageSaver:
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             raise refusal
+
+    def end_of(self, site: RunSite) -> SavedPage | None:
+        """Return the page with which a site was ended; None if it is still to be ended."""
+        return self._last_pages.get(site.site)
 
     def reached(self, site: RunSite) -> RunSite:
         """Return a site of the run with the position at which its search starts, after the saved pages."""
@@ -128,10 +139,10 @@ class PageSaver:
     # The database
 
     async def _save_or_note_refusal(
-        self, found: FoundPage, *, patience_seconds: float | None = None
+        self, found: FoundPage, *, ends: Ends | None = None, patience_seconds: float | None = None
     ) -> SavedPage | None:
         try:
-            saved = await self._queue.save_page(self._run.lease, found, patience_seconds=patience_seconds)
+            saved = await self._queue.save_page(self._run.lease, found, ends=ends, patience_seconds=patience_seconds)
         except CallRefusedError as error:
             claimed = self._sites.get(found.site)
             if claimed is None or claimed.attempt != found.attempt:
@@ -141,6 +152,8 @@ class PageSaver:
                 self._refusal = error
                 await self._report_refusal(found, error)
             return None
+        if saved.has_ended:
+            self._last_pages[found.site] = saved
         if saved.pending_site is not None:
             self._sites[saved.pending_site.site] = saved.pending_site
         return saved

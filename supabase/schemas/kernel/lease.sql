@@ -41,23 +41,6 @@ comment on function worker.lock_leases is
     'Locks runs and their leases until the transaction ends. Returns the state of each: held, lease_lost, cancelled, or '
     'busy if another transaction has locked it. Waits for a single run alone, so that no run waits for those of others.';
 
-create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
-language plpgsql set search_path = '' as $$
-declare
-    state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
-begin
-    if state <> 'held' then
-        raise sqlstate 'PT409' using
-            message = state,
-            detail = format('The token is not the one that run %s is leased with.', run_id),
-            hint = 'Stop working on this run.';
-    end if;
-end;
-$$;
-comment on function worker.lock_lease is
-    'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
-    'without the lease.';
-
 create function worker.lease_digest(lease_token uuid) returns text
 language sql immutable set search_path = ''
 return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
@@ -76,3 +59,20 @@ $$;
 comment on function worker.has_ended_attempt is
     'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
     'retried.';
+
+create function worker.lock_lease(run_id uuid, lease_token uuid, or_ended boolean default false) returns void
+language plpgsql set search_path = '' as $$
+declare
+    state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
+begin
+    if state <> 'held' and not (or_ended and worker.has_ended_attempt(run_id, lease_token)) then
+        raise sqlstate 'PT409' using
+            message = state,
+            detail = format('The token is not the one that run %s is leased with.', run_id),
+            hint = 'Stop working on this run.';
+    end if;
+end;
+$$;
+comment on function worker.lock_lease is
+    'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
+    'without the lease, unless or_ended and its holder has ended the run.';

@@ -233,7 +233,9 @@ begin
     perform worker.lock_groups(kind, owner_id);
     changed := worker.update_items(kind, owner_id, site, seen_at, page_items, new_items.inserted);
     perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
-    perform worker.order_groups(changed.with_earlier_start);
+    if changed.with_earlier_start is not null then
+        perform worker.order_groups(changed.with_earlier_start);
+    end if;
     perform worker.match_items(new_items.with_keys || changed.with_new_keys);
     perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
 

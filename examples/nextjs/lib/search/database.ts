@@ -676,7 +676,7 @@ isOneToOne: true
 { Args: { "claimed_until": string,"results": Json }; Returns: Json
                            },
 "worker_save_page":
-{ Args: { "attempt": number,"errors": Json,"items": Json,"lease_token": string,"page_number": number,"progress": Json,"raw": Json,"run_id": string,"site": string }; Returns: Json
+{ Args: { "attempt": number,"ends"?: string,"errors": Json,"items": Json,"lease_token": string,"page_number": number,"progress": Json,"raw": Json,"run_id": string,"site": string }; Returns: Json
                            },
 "worker_save_webhooks":
 { Args: { "claimed_until": string,"results": Json }; Returns: Json
