@@ -1,4 +1,4 @@
-"""Measures the items saved a second with `worker_save_page`, and with COPY of the same rows into the same tables."""
+"""Measures the items saved a second with `worker_save_pages`, and with COPY of the same rows into the same tables."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rich.console import Console
 
-from scripts.bench.load_pages import ITEMS, BenchPage, copied_rows, make_page
+from scripts.bench.load_pages import ITEMS, BenchPage, copied_rows, make_page, page_to_save
 from scripts.bench.local_stack import KIND, Connection, Lease, connect, on_local_stack, start_run
 from worker.database.client import open_client
 
-SAVE_PAGE = """
-select public.worker_save_page(%(run_id)s, %(lease_token)s, 'indeed', 1, %(page_number)s, %(raw)s, %(items)s, '[]',
-                               '{"step": "searching", "site": "indeed"}')
-"""
+SAVE_PAGES = "select public.worker_save_pages(%s)"
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -46,9 +43,9 @@ class Bench:
             ways: dict[str, Callable[[Connection], Awaitable[float]]] = {
                 "COPY, a transaction for each page": self._copy_pages,
                 "COPY, all pages in one": self._copy_at_once,
-                "worker_save_page, new items": self._save_new,
-                "worker_save_page, the same items again": self._save_again,
-                "worker_save_page, new items, through the local gateway": self._save_through_gateway,
+                "worker_save_pages, new items": self._save_new,
+                "worker_save_pages, the same items again": self._save_again,
+                "worker_save_pages, new items, through the local gateway": self._save_through_gateway,
             }
             seconds: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(self._options.rounds):
@@ -106,13 +103,11 @@ class Bench:
     async def _save_through_gateway(self, database: Connection) -> float:
         run_id, lease_token = await start_run(database, "indeed")
         pages = self._make_pages(self._options.pages)
-        lease = {"run_id": str(run_id), "lease_token": str(lease_token), "site": "indeed", "attempt": 1}
         async with open_client(self._stack["url"], self._stack["service_role_key"], timeout_seconds=60) as client:
             started = time.perf_counter()
             for page in pages:
-                arguments = {"page_number": page.number, "raw": page.raw, "items": page.items, "errors": []}
-                progress = {"step": "searching", "site": "indeed"}
-                await client.rpc("worker_save_page", lease | arguments | {"progress": progress}).execute()
+                found = page_to_save(run_id, lease_token, "indeed", page)
+                await client.rpc("worker_save_pages", {"pages": [found]}).execute()
             return time.perf_counter() - started
 
     def _make_pages(self, count: int) -> list[BenchPage]:
@@ -141,22 +136,13 @@ async def _copy(database: Connection, pages: Sequence[dict[str, bytes]]) -> None
 
 
 async def _save(database: Connection, lease: Lease, pages: Sequence[BenchPage]) -> float:
-    calls = [
-        {
-            "run_id": lease[0],
-            "lease_token": lease[1],
-            "page_number": page.number,
-            "raw": json.dumps(page.raw),
-            "items": json.dumps(page.items),
-        }
-        for page in pages
-    ]
+    calls = [(json.dumps([page_to_save(*lease, "indeed", page)]),) for page in pages]
     started = time.perf_counter()
     for call in calls:
-        answer = await database.execute(SAVE_PAGE, call, prepare=True)
+        answer = await database.execute(SAVE_PAGES, call, prepare=True)
         row = await answer.fetchone()
         assert row is not None
-        assert row[0]["results"] == ITEMS, row
+        assert row[0][0]["results"] == ITEMS, row
     return time.perf_counter() - started
 
 

@@ -46,7 +46,7 @@ class BenchPage:
 
     Attributes:
         number: From 1.
-        raw: The argument `raw` of `worker_save_page`.
+        raw: The argument `raw` of a page of `worker_save_pages`.
         items: The argument `items`.
     """
 
@@ -80,6 +80,13 @@ def make_page(number: int, seed: int, count: int = ITEMS) -> BenchPage:
         "completeness": {"title": 1, "organization": 1, "location": 1, "description": 1, "posted_at": 1, "salary": 1},
     }
     return BenchPage(number, raw, items)
+
+
+def page_to_save(run_id: object, lease_token: object, site: str, page: BenchPage, **others: object) -> dict[str, Any]:
+    """Return a page of the first attempt at a site, as `worker_save_pages` takes it."""
+    lease = {"run_id": str(run_id), "lease_token": str(lease_token), "site": site, "attempt": 1}
+    found = {"page_number": page.number, "raw": page.raw, "items": page.items, "errors": []}
+    return lease | found | {"progress": {"step": "searching", "site": site}} | others
 
 
 def _item(chosen: random.Random, number: int, position: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 
 from rich.console import Console
 
-from scripts.bench.load_pages import ITEMS, make_page
+from scripts.bench.load_pages import ITEMS, make_page, page_to_save
 from scripts.bench.local_stack import Connection, Lease, connect, on_local_stack, start_run
 from worker.database.client import open_client
 
@@ -22,9 +22,7 @@ LIMITS = {"requests": 1_000_000, "period_seconds": 1, "burst": 1_000_000}
 """A bucket that is counted, but has no limit."""
 
 TAKE_PERMIT = "select public.worker_take_permit(%s, %s, %s, '', %s, 1, %s)"
-SAVE_PAGE = """
-select public.worker_save_page(%s, %s, %s, 1, %s, %s, %s, '[]', '{"step": "searching"}')
-"""
+SAVE_PAGES = "select public.worker_save_pages(%s)"
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -50,7 +48,7 @@ class Bench:
             # With the default limits for one user, eight searches could not run at the same time.
             await connections[0].execute("update worker.settings set permit_slack = '0', max_running_per_user = null")
             ways: dict[str, Callable[[Sequence[Connection]], Awaitable[float]]] = {
-                f"worker_save_page, {ITEMS} items": self._save,
+                f"worker_save_pages, one of {ITEMS} items": self._save,
                 "worker_take_permit": self._take,
                 "worker_take_permit, through the local gateway": self._take_through_gateway,
                 f"{len(SITES)} at once, each for its own site": self._take_apart,
@@ -72,10 +70,10 @@ class Bench:
         run = await start_run(connections[0], SITES[0])
         pages = [make_page(number + 1, self._seed + number) for number in range(self._calls)]
         self._seed += len(pages)
-        calls = [(*run, SITES[0], page.number, json.dumps(page.raw), json.dumps(page.items)) for page in pages]
+        calls = [(json.dumps([page_to_save(*run, SITES[0], page)]),) for page in pages]
         started = time.perf_counter()
         for call in calls:
-            await connections[0].execute(SAVE_PAGE, call, prepare=True)
+            await connections[0].execute(SAVE_PAGES, call, prepare=True)
         return (time.perf_counter() - started) / len(calls)
 
     async def _take(self, connections: Sequence[Connection]) -> float:

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
-from scripts.bench.load_pages import ITEMS, make_page
+from scripts.bench.load_pages import ITEMS, make_page, page_to_save
 from scripts.bench.local_stack import Connection, connect, on_local_stack, start_run
 
 SITE = "indeed"
@@ -64,8 +64,7 @@ async def _searched_run(database: Connection, results: int) -> tuple[str, str]:
     for number in range(results // ITEMS):
         page = make_page(number + 1, number)
         await database.execute(
-            "select public.worker_save_page(%s, %s, %s, 1, %s, %s, %s, '[]', '{\"step\": \"searching\"}')",
-            [run_id, lease_token, SITE, page.number, json.dumps(page.raw), json.dumps(page.items)],
+            "select public.worker_save_pages(%s)", [json.dumps([page_to_save(run_id, lease_token, SITE, page)])]
         )
     end = {"run_id": str(run_id), "lease_token": str(lease_token), "site": SITE, "ends_run": True}
     await database.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
-from scripts.bench.load_pages import make_page
+from scripts.bench.load_pages import make_page, page_to_save
 from scripts.bench.queue_peers.worker import ENQUEUE
 from worker.local.loopback import free_port
 from worker.local.supabase.migrations import apply_migrations, available_extensions, migrations_folder, read_migrations
@@ -102,18 +102,12 @@ def end_together(database: Database, figures: Round, claimed: list[Lease]) -> No
 
 
 def save(database: Database, figures: Round, claimed: list[Lease], items: int, *, ends: str | None) -> None:
-    """Save a page of new items for each run."""
-    for run_id, token in claimed:
-        page = make_page(1, random.getrandbits(50), items)
-        with figures.timed("save_page" if ends is None else "save_page that ends"):
-            answer = database.execute(
-                "select public.worker_save_page(%s, %s, %s, 1, 1, %s, %s, '[]', %s, %s)",
-                [run_id, token, SITE, Jsonb(page.raw), Jsonb(page.items),
-                 Jsonb({"step": "searching", "site": SITE}), ends],
-                prepare=True,
-            ).fetchone()  # fmt: skip
-        assert answer is not None
-        assert (answer[0]["status"], "end" in answer[0]) == ("completed", ends is not None), answer
+    """Save a page of new items for each run, in one call."""
+    pages = [page_to_save(*lease, SITE, make_page(1, random.getrandbits(50), items), ends=ends) for lease in claimed]
+    with figures.timed(f"save_pages of {len(pages)}"):
+        answer = database.execute("select public.worker_save_pages(%s)", [Jsonb(pages)], prepare=True).fetchone()
+    assert answer is not None
+    assert all((page["status"], "end" in page) == ("completed", ends is not None) for page in answer[0]), answer
 
 
 def searches(database: Database, items: int) -> dict[str, Search]:

@@ -1844,12 +1844,12 @@ comment on function worker.has_ended_attempt is
     'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
     'retried.';
 
-create function worker.lock_lease(run_id uuid, lease_token uuid, or_ended boolean default false) returns void
+create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
 declare
     state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
 begin
-    if state <> 'held' and not (or_ended and worker.has_ended_attempt(run_id, lease_token)) then
+    if state <> 'held' then
         raise sqlstate 'PT409' using
             message = state,
             detail = format('The token is not the one that run %s is leased with.', run_id),
@@ -1859,7 +1859,7 @@ end;
 $$;
 comment on function worker.lock_lease is
     'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
-    'without the lease, unless or_ended and its holder has ended the run.';
+    'without the lease.';
 
 -- kernel/pages
 -- Which saved pages belong to the current search of a run's site? Those since the last first page.
@@ -7450,6 +7450,42 @@ $$;
 comment on function worker.count_new_things is
     'Returns how many of the items'' things no earlier successful run of the same search had.';
 
+-- pages/read
+-- What is on a page? An item that is on it twice counts at its first position.
+-- Calls: nothing.
+
+create type worker.page_item as (
+    external_id text, position integer, title text, organization text, location text, is_remote boolean,
+    posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
+    apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
+    job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
+    data jsonb, apply_key text, match_key text, organization_key text, place_key text,
+    text_signature bit(1024)
+);
+comment on type worker.page_item is
+    'An item of a page, as the worker sends it. position is its position on the page, from 1.';
+
+create type worker.loading_page as (
+    page_id bigint, run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
+    fingerprint text, reported jsonb, items worker.page_item[]
+);
+comment on type worker.loading_page is
+    'A page whose items are loaded: reported as the worker sends them, and items once worker.read_items has read them.';
+
+create function worker.read_items(items jsonb) returns worker.page_item[]
+language sql stable set search_path = ''
+return (
+    select coalesce(array_agg(first.item order by first.external_id), '{}')
+    from (
+        select distinct on (item.external_id) item.external_id, item
+        from jsonb_populate_recordset(null::worker.page_item, read_items.items) as item
+        order by item.external_id, item.position
+    ) as first
+);
+comment on function worker.read_items is
+    'Returns the items of a page in the order of their ids. An item that is on the page twice counts at its first '
+    'position.';
+
 -- pages/organizations
 -- What becomes of what a page says about employers? Each field is written, unless it is known from a newer page. Private
 -- items are left out, and so are boards that a user named, except for a user who asks for them.
@@ -7476,36 +7512,33 @@ comment on function worker.newest_facts is
     'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
     'fields.';
 
-create function worker.write_organizations(
-    run_id uuid, kind text, owner_id uuid, site text, seen_at timestamptz, items jsonb
-) returns void
+create function worker.write_organizations(pages worker.loading_page[]) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
-declare
-    organization_owner uuid;
 begin
-    if write_organizations.owner_id is not null then
-        return;
-    elsif worker.is_named_board(write_organizations.kind, write_organizations.site) then
-        select run.user_id into organization_owner from public.search_runs as run
-        where run.id = write_organizations.run_id and worker.keeps_board_organizations(run.kind, run.parameters);
-        if not found then
-            return;
-        end if;
-    end if;
-
-    with reported as materialized (
+    with page as materialized (
+        select given.reported, given.seen_at,
+               case when worker.is_named_board(given.kind, given.site) then run.user_id end as owner_id
+        from unnest(write_organizations.pages) as given
+        left join public.search_runs as run on run.id = given.run_id
+        where given.owner_id is null
+          and (not worker.is_named_board(given.kind, given.site)
+               or worker.keeps_board_organizations(run.kind, run.parameters))
+    ), reported as materialized (
         -- The first item of a company that says anything: the others on the page say the same.
-        select distinct on (found.organization_key) found.organization_key as key,
-               md5(coalesce(organization_owner::text, '') || ' ' || found.organization_key)::uuid as id,
+        select distinct on (page.owner_id, found.organization_key) page.owner_id, page.seen_at,
+               found.organization_key as key,
+               md5(coalesce(page.owner_id::text, '') || ' ' || found.organization_key)::uuid as id,
                jsonb_strip_nulls(coalesce(nullif(found.employer, 'null'), '{}'))
                    || jsonb_build_object('name', found.organization) as facts
-        from jsonb_to_recordset(write_organizations.items)
+        from page
+        cross join lateral jsonb_to_recordset(page.reported)
             as found (position integer, organization text, organization_key text, employer jsonb)
         where found.organization_key is not null and found.organization is not null
-        order by found.organization_key, coalesce(found.employer, 'null') = 'null', found.position
+        order by page.owner_id, found.organization_key, coalesce(found.employer, 'null') = 'null', page.seen_at desc,
+                 found.position
     ), changed as (
-        select reported.id, reported.key, reported.facts, former.organization
+        select reported.*, former.organization
         from reported
         -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
         left join lateral (
@@ -7516,15 +7549,15 @@ begin
     insert into public.organizations as known (
         key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
         review_count, seen_at)
-    select changed.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address, new.industry,
+    select changed.key, changed.owner_id, new.name, new.url, new.profile_url, new.logo_url, new.address, new.industry,
            new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
     from changed
     cross join lateral jsonb_populate_record(null::public.organizations, changed.facts || jsonb_build_object('seen_at', (
-        select jsonb_object_agg(fact.field, write_organizations.seen_at)
+        select jsonb_object_agg(fact.field, changed.seen_at)
         from jsonb_object_keys(changed.facts) as fact (field)))) as new
     where changed.organization is null
        or worker.newest_facts(changed.organization, new) is distinct from changed.organization
-    -- In one order, so that two pages with the same organizations do not deadlock.
+    -- In one order, so that two calls with the same organizations do not deadlock.
     order by changed.id
     on conflict (id) do update set
         (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
@@ -7536,75 +7569,51 @@ begin
 end;
 $$;
 comment on function worker.write_organizations is
-    'Writes what the items of a page say about their employers. An organization that does not change is not written.';
+    'Writes what the items of pages say about their employers. An organization that does not change is not written.';
 
 -- pages/items
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/organizations.
+-- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/read, pages/organizations.
 
-create type worker.page_item as (
-    external_id text, position integer, title text, organization text, location text, is_remote boolean,
-    posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
-    apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
-    job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
-    data jsonb, apply_key text, match_key text, organization_key text, place_key text,
-    text_signature bit(1024)
-);
-comment on type worker.page_item is
-    'An item of a page, as the worker sends it. position is its position on the page, from 1.';
-
-create type worker.load_result as (results integer, things integer);
+create type worker.load_result as (page_id bigint, results integer, things integer);
 comment on type worker.load_result is
     'Number of results that a page added to its run, and of things on it that no earlier run of the same search '
     'had.';
 
-create function worker.read_items(items jsonb) returns worker.page_item[]
-language sql stable set search_path = ''
-return (
-    select coalesce(array_agg(first.item order by first.external_id), '{}')
-    from (
-        select distinct on (item.external_id) item.external_id, item
-        from jsonb_populate_recordset(null::worker.page_item, read_items.items) as item
-        order by item.external_id, item.position
-    ) as first
-);
-comment on function worker.read_items is
-    'Returns the items of a page in the order of their ids. An item that is on the page twice counts at its first '
-    'position.';
-
-create function worker.insert_items(
-    kind text, owner_id uuid, site text, seen_at timestamptz, items worker.page_item[],
-    out inserted uuid[], out with_keys uuid[]
-)
+create function worker.insert_items(pages worker.loading_page[], out inserted uuid[], out with_keys uuid[])
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 begin
-    -- In key order, so that two pages with the same items do not deadlock.
     with listed as (
-        select item.*, insert_items.site || ':' || item.external_id as canonical_key
-        from unnest(insert_items.items) as item
+        select page.place, page.kind, page.owner_id, page.seen_at, page.is_named_board, item.*,
+               page.site || ':' || item.external_id as canonical_key
+        from (
+            select row_number() over () as place, given.*, worker.is_named_board(given.kind, given.site) as is_named_board
+            from unnest(insert_items.pages) as given
+        ) as page
+        cross join lateral unnest(page.items) as item
     ), written as (
         insert into public.items (
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
             salary_interval, currency, url, apply_url, description, city, region, country, places, work_mode,
             job_types, salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key,
             match_key, organization_key, place_key, text_signature, from_named_board, first_seen_at, last_seen_at)
-        select insert_items.kind, insert_items.owner_id, listed.title, listed.organization, listed.location,
+        select listed.kind, listed.owner_id, listed.title, listed.organization, listed.location,
                listed.is_remote, listed.posted_at, listed.salary_min, listed.salary_max, listed.salary_interval,
                listed.currency, listed.url, listed.apply_url, listed.description, listed.city, listed.region,
                listed.country, coalesce(listed.places, '[]'), listed.work_mode, coalesce(listed.job_types, '{}'),
                listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
                listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
                listed.match_key, listed.organization_key, listed.place_key, listed.text_signature,
-               (select worker.is_named_board(insert_items.kind, insert_items.site)),
-               insert_items.seen_at, insert_items.seen_at
+               listed.is_named_board, listed.seen_at, listed.seen_at
         from listed
         where not exists (
             select from public.items as known
-            where known.canonical_key = listed.canonical_key and known.kind = insert_items.kind
-              and known.owner_id is not distinct from insert_items.owner_id)
-        order by listed.canonical_key
+            where known.canonical_key = listed.canonical_key and known.kind = listed.kind
+              and known.owner_id is not distinct from listed.owner_id)
+        -- In one order, so that two calls with the same items do not deadlock. Each item of the first page that has it.
+        order by listed.kind, listed.owner_id, listed.canonical_key, listed.place
         on conflict on constraint items_canonical_key do nothing
         returning id, apply_key, match_key
     )
@@ -7615,48 +7624,65 @@ begin
 end;
 $$;
 comment on function worker.insert_items is
-    'Inserts the items that are not known yet. Returns the inserted ones, and those of them with a key that finds '
-    'duplicates.';
+    'Inserts the items of pages that are not known yet. Returns the inserted ones, and those of them with a key that '
+    'finds duplicates.';
 
-create function worker.write_sightings(
-    run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
-    items worker.page_item[], out item_ids uuid[], out results integer
-)
+create type worker.page_sightings as (page_id bigint, item_ids uuid[], results integer);
+comment on type worker.page_sightings is 'The items of a page, and how many of them are new to its run.';
+
+create function worker.write_sightings(pages worker.loading_page[]) returns worker.page_sightings[]
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
+declare
+    sightings worker.page_sightings[];
 begin
-    with listed as (
-        select item.id as item_id, found.external_id, found.position, found.url
-        from unnest(write_sightings.items) as found
+    with listed as materialized (
+        select page.page_id, page.run_id, page.owner_id, page.site, page.page_number, page.seen_at,
+               item.id as item_id, found.external_id, found.position, found.url
+        from unnest(write_sightings.pages) as page
+        cross join lateral unnest(page.items) as found
         join public.items as item
-            on item.canonical_key = write_sightings.site || ':' || found.external_id
-           and item.kind = write_sightings.kind and item.owner_id is not distinct from write_sightings.owner_id
+            on item.canonical_key = page.site || ':' || found.external_id
+           and item.kind = page.kind and item.owner_id is not distinct from page.owner_id
     ), sighted as (
         insert into public.item_sources as sighting (
             site, external_id, item_id, owner_id, url, first_seen_at, last_seen_at)
-        select write_sightings.site, listed.external_id, listed.item_id, write_sightings.owner_id, listed.url,
-               write_sightings.seen_at, write_sightings.seen_at
+        select distinct on (listed.site, listed.external_id, listed.item_id)
+               listed.site, listed.external_id, listed.item_id, listed.owner_id, listed.url,
+               min(listed.seen_at) over same_item, max(listed.seen_at) over same_item
         from listed
-        order by listed.external_id
+        window same_item as (partition by listed.site, listed.external_id, listed.item_id)
+        -- In one order, so that two calls with the same items do not deadlock.
+        order by listed.site, listed.external_id, listed.item_id, listed.seen_at desc
         on conflict on constraint item_sources_external_id do update set
             url = case when excluded.last_seen_at >= sighting.last_seen_at then excluded.url else sighting.url end,
             first_seen_at = least(excluded.first_seen_at, sighting.first_seen_at),
             last_seen_at = greatest(excluded.last_seen_at, sighting.last_seen_at)
     ), written as (
-        insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-        select write_sightings.run_id, listed.item_id, write_sightings.site, write_sightings.page_number,
-               listed.position, write_sightings.seen_at
+        insert into public.search_results as result (run_id, item_id, site, page_number, position, created_at)
+        select listed.run_id, listed.item_id, listed.site, listed.page_number, listed.position, listed.seen_at
         from listed
-        order by listed.position
+        order by listed.page_id, listed.position
         on conflict (run_id, item_id) do nothing
-        returning item_id
+        returning result.run_id
     )
-    select array_agg(listed.item_id), (select count(*) from written) into item_ids, results from listed;
+    select coalesce(array_agg(
+        row(found.page_id, found.item_ids, coalesce(counted.results, 0))::worker.page_sightings), '{}')
+    into sightings
+    from (
+        select listed.page_id, listed.run_id, array_agg(listed.item_id) as item_ids
+        from listed
+        group by listed.page_id, listed.run_id
+    ) as found
+    left join (
+        select written.run_id, count(*)::integer as results from written group by written.run_id
+    ) as counted on counted.run_id = found.run_id;
+    return sightings;
 end;
 $$;
 comment on function worker.write_sightings is
-    'Writes the items of a page as sightings of their site and as results of their run. Returns the ids of the '
-    'items, and how many are new to the run.';
+    'Writes the items of pages, each of another run, as sightings of their sites and as results of their runs. Returns '
+    'the sightings of each page with items.';
 
 create function worker.update_items(
     kind text, owner_id uuid, site text, seen_at timestamptz, items worker.page_item[], inserted uuid[],
@@ -7756,35 +7782,56 @@ end;
 $$;
 comment on function worker.queue_embeddings is 'Queues items to be embedded, if there is an embedding model.';
 
-create function worker.load_items(
-    run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
-    fingerprint text, items jsonb
-) returns worker.load_result
+create function worker.load_items(pages worker.loading_page[]) returns worker.load_result[]
 language plpgsql set search_path = '' as $$
 declare
-    page_items worker.page_item[] := worker.read_items(items);
     new_items record;
-    sighted record;
+    sightings worker.page_sightings[];
+    page worker.loading_page;
+    on_page uuid[];
+    on_pages_before uuid[] := '{}';
     changed record;
+    with_keys uuid[];
 begin
-    new_items := worker.insert_items(kind, owner_id, site, seen_at, page_items);
-    sighted := worker.write_sightings(run_id, kind, owner_id, site, page_number, seen_at, page_items);
+    pages := array(
+        select row(given.page_id, given.run_id, given.kind, given.owner_id, given.site, given.page_number, given.seen_at,
+                   given.fingerprint, given.reported, worker.read_items(given.reported))::worker.loading_page
+        from unnest(pages) as given);
+    new_items := worker.insert_items(pages);
+    sightings := worker.write_sightings(pages);
 
-    -- From here to the commit, one page at a time: a concurrent page would miss what this one writes, or deadlock.
-    perform worker.lock_groups(kind, owner_id);
-    changed := worker.update_items(kind, owner_id, site, seen_at, page_items, new_items.inserted);
-    perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
-    if changed.with_earlier_start is not null then
-        perform worker.order_groups(changed.with_earlier_start);
-    end if;
-    perform worker.match_items(new_items.with_keys || changed.with_new_keys);
-    perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
+    -- From here to the commit, one call at a time: a concurrent page would miss what this one writes, or deadlock.
+    perform worker.lock_groups(locked.kind, locked.owner_id)
+    from (
+        select distinct given.kind, given.owner_id from unnest(pages) as given order by given.kind, given.owner_id
+    ) as locked;
+    with_keys := new_items.with_keys;
+    foreach page in array pages loop
+        on_page := (select sighted.item_ids from unnest(sightings) as sighted where sighted.page_id = page.page_id);
+        changed := worker.update_items(
+            page.kind, page.owner_id, page.site, page.seen_at, page.items,
+            inserted => array(
+                select unnest(on_page) intersect select unnest(new_items.inserted) except select unnest(on_pages_before)));
+        on_pages_before := on_pages_before || on_page;
+        perform worker.queue_embeddings(changed.with_new_text);
+        if changed.with_earlier_start is not null then
+            perform worker.order_groups(changed.with_earlier_start);
+        end if;
+        with_keys := with_keys || changed.with_new_keys;
+    end loop;
+    perform worker.queue_embeddings(new_items.inserted);
+    perform worker.match_items(with_keys);
+    perform worker.write_organizations(pages);
 
-    return (sighted.results, worker.count_new_things(run_id, fingerprint, sighted.item_ids))::worker.load_result;
+    return array(
+        select row(given.page_id, coalesce(sighted.results, 0),
+                   worker.count_new_things(given.run_id, given.fingerprint, sighted.item_ids))::worker.load_result
+        from unnest(pages) as given
+        left join unnest(sightings) as sighted on sighted.page_id = given.page_id);
 end;
 $$;
 comment on function worker.load_items is
-    'Writes the items of a page as items, sightings and results of its run. Idempotent.';
+    'Writes the items of pages, each of another run, as items, sightings and results of their runs. Idempotent.';
 
 -- pages/load
 -- Was a page loaded? completed, partial if some items were invalid, failed if all items were invalid or the tables
@@ -7824,171 +7871,334 @@ comment on function worker.log_errors is
     'Replaces the log of a page by the errors of its transform. Returns how many items were invalid, and whether '
     'the whole page could not be read.';
 
-create function worker.load_page(
+create type worker.page_to_load as (
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
-) returns jsonb
-language plpgsql set search_path = '' as $$
+);
+comment on type worker.page_to_load is 'What a version of its source made of a page.';
+
+create type worker.page_result as (page_id bigint, status text, results integer, things integer);
+comment on type worker.page_result is
+    'Whether a page was loaded: completed, partial or failed; and what it added, as in worker.load_result.';
+
+create function worker.pages_of(asked worker.page_to_load[]) returns worker.loading_page[]
+language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
-    page record;
-    logged record;
-    loaded worker.load_result := (0, 0);
-    valid integer := jsonb_array_length(load_page.items);
-    refusal text;
-    refused_field text;
-    outcome text;
+    pages worker.loading_page[];
 begin
-    select raw.id, raw.source, raw.site, raw.page_number, raw.fetched_at, raw.query_hash, run.id as run_id, run.kind,
-           case when kind.is_private then run.user_id end as owner_id
-    into page
-    from worker.raw_collections as raw
-    join public.search_runs as run on run.id = raw.run_id
-    join worker.kinds as kind on kind.kind = run.kind
-    where raw.id = load_page.page_id;
-    if not found then
+    pages := array(
+        select row(raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site, raw.page_number,
+                   raw.fetched_at, raw.query_hash, given.items, null)::worker.loading_page
+        from unnest(asked) with ordinality as given (page_id, version, transform_ms, completeness, items, errors, place)
+        join worker.raw_collections as raw on raw.id = given.page_id
+        join public.search_runs as run on run.id = raw.run_id
+        join worker.kinds as kind on kind.kind = run.kind
+        order by given.place);
+    if cardinality(pages) < cardinality(asked) then
         -- Without its kind, it is unknown whether its items are private.
         raise sqlstate '22023' using message = 'page_id must be the id of a page whose kind is in worker.kinds';
     end if;
-
-    logged := worker.log_errors(page.id, load_page.errors);
-    begin
-        loaded := worker.load_items(page.run_id, page.kind, page.owner_id, page.site, page.page_number, page.fetched_at,
-                                    page.query_hash, load_page.items);
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
-        get stacked diagnostics refusal = message_text, refused_field = column_name;
-        insert into worker.processing_log (raw_collection_id, error_type, message, field, created_at)
-        values (page.id, 'load', refusal, nullif(refused_field, ''), worker.now());
-    end;
-
-    outcome := case when refusal is not null or logged.is_unreadable or (valid = 0 and logged.invalid > 0) then 'failed'
-                    when logged.invalid > 0 then 'partial'
-                    else 'completed' end;
-    update worker.raw_collections as raw
-    set status = outcome, version = load_page.version, item_count = valid, invalid_count = logged.invalid,
-        result_count = coalesce(raw.result_count, 0) + loaded.results,
-        new_count = loaded.things,
-        completeness = load_page.completeness, transform_ms = load_page.transform_ms, transformed_at = worker.now(),
-        claimed_until = null
-    where raw.id = page.id;
-
-    if refusal is not null then
-        perform worker.write_alert(page.run_id, page.site, jsonb_build_object(
-            'reason', 'load_failed', 'source', page.source, 'page_number', page.page_number, 'message', refusal));
-    end if;
-    if logged.is_unreadable
-       or logged.invalid > (logged.invalid + valid) * (select max_invalid_share from worker.settings) then
-        perform worker.write_alert(page.run_id, page.site, jsonb_build_object(
-            'reason', 'invalid_items', 'source', page.source, 'page_number', page.page_number,
-            'items', valid, 'invalid_items', logged.invalid, 'message', load_page.errors -> 0 -> 'message'));
-    end if;
-    return jsonb_build_object('status', outcome, 'results', loaded.results, 'new', loaded.things);
+    return pages;
 end;
 $$;
-comment on function worker.load_page is
-    'Loads what a version of its source made of a page. Returns {status, results, new}. An error of the tables is '
-    'logged, and the page fails. Temporary errors, such as a deadlock or a timeout, are raised.';
+comment on function worker.pages_of is 'Returns pages whose items are to be loaded, with the items unread.';
+
+create function worker.load_pages(asked worker.page_to_load[]) returns worker.page_result[]
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    pages worker.loading_page[] := worker.pages_of(asked);
+    loaded worker.load_result[];
+    refusal text;
+    refused_field text;
+    results worker.page_result[];
+begin
+    if cardinality(asked) = 0 then
+        return '{}';
+    end if;
+    begin
+        loaded := worker.load_items(pages);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
+        if cardinality(asked) > 1 then
+            raise;  -- each is to be sent alone
+        end if;
+        get stacked diagnostics refusal = message_text, refused_field = column_name;
+    end;
+
+    with given as materialized (
+        select page.*, logged.invalid, logged.is_unreadable, jsonb_array_length(page.items) as valid
+        from unnest(asked) as page
+        cross join lateral worker.log_errors(page.page_id, page.errors) as logged
+    ), refused as (
+        insert into worker.processing_log (raw_collection_id, error_type, message, field, created_at)
+        select given.page_id, 'load', refusal, nullif(refused_field, ''), worker.now()
+        from given where refusal is not null
+    ), written as (
+        update worker.raw_collections as raw
+        set status = case when refusal is not null or given.is_unreadable or (given.valid = 0 and given.invalid > 0)
+                               then 'failed'
+                          when given.invalid > 0 then 'partial'
+                          else 'completed' end,
+            version = given.version, item_count = given.valid, invalid_count = given.invalid,
+            result_count = coalesce(raw.result_count, 0) + coalesce(known.results, 0),
+            new_count = coalesce(known.things, 0),
+            completeness = given.completeness, transform_ms = given.transform_ms, transformed_at = worker.now(),
+            claimed_until = null
+        from given left join unnest(loaded) as known on known.page_id = given.page_id
+        where raw.id = given.page_id
+        returning raw.id, raw.run_id, raw.site, raw.source, raw.page_number, raw.status,
+                  coalesce(known.results, 0) as results, raw.new_count, given.valid, given.invalid,
+                  given.is_unreadable, given.errors
+    ), alerted as (
+        select worker.write_alert(written.run_id, written.site, jsonb_build_object(
+            'reason', 'load_failed', 'source', written.source, 'page_number', written.page_number, 'message', refusal))
+        from written
+        where refusal is not null
+        union all
+        select worker.write_alert(written.run_id, written.site, jsonb_build_object(
+            'reason', 'invalid_items', 'source', written.source, 'page_number', written.page_number,
+            'items', written.valid, 'invalid_items', written.invalid, 'message', written.errors -> 0 -> 'message'))
+        from written, worker.settings as settings
+        where written.is_unreadable or written.invalid > (written.invalid + written.valid) * settings.max_invalid_share
+    )
+    select array_agg(row(written.id, written.status, written.results, written.new_count)::worker.page_result)
+    into results
+    from written, (select count(*) from alerted) as alerts;
+    return results;
+end;
+$$;
+comment on function worker.load_pages is
+    'Loads what versions of their sources made of pages, each of another run. Returns what became of each. If the tables '
+    'refuse a page, it fails, and the error is logged; refused together with others, the error is raised. Temporary '
+    'errors, such as a deadlock or a timeout, are raised.';
 
 -- pages/save
 -- Which pages are saved? Each page of an attempt once, in one transaction with its items and the run's progress. The
--- last page of a site ends the site in the same transaction, and the run with its last site.
+-- last page of a site ends the site in the same transaction, and the run with its last site. Small pages of several runs
+-- are saved together. Each of them gets its own answer.
 -- Calls: kernel/clock, kernel/imports, kernel/lease, sharing/leader_ended, sites/breaker, runs/progress, runs/resume,
 --   runs/finish_sites, pages/load.
 
-create function worker.insert_page(run_id uuid, site text, attempt integer, page_number integer, raw jsonb) returns void
+create type worker.found_page as (
+    run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb, errors jsonb,
+    progress jsonb, ends text
+);
+comment on type worker.found_page is 'A page as worker_save_pages takes it.';
+
+create type worker.kept_page as (
+    run_id uuid, page_id bigint, status text, account text, results integer, things integer, site_status public.site_status,
+    is_current boolean, is_end boolean
+);
+comment on type worker.kept_page is
+    'A page that is stored. is_current: it is of the attempt that searches its site. is_end: its site ends with it.';
+
+create function worker.asked_pages(pages jsonb) returns worker.found_page[]
+language plpgsql stable set search_path = '' as $$
+declare
+    asked worker.found_page[];
+    wrong text;
+begin
+    if jsonb_typeof(pages) is distinct from 'array' or jsonb_array_length(pages) not between 1 and 100 then
+        raise sqlstate '22023' using message = 'pages must be an array of 1 to 100 objects';
+    end if;
+    asked := array(select given from jsonb_populate_recordset(null::worker.found_page, pages) as given);
+    if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
+        raise sqlstate '22023' using message = 'pages must have a run_id in each object, and each run once';
+    end if;
+    perform worker.require_arrays(given.items, given.errors) from unnest(asked) as given;
+    wrong := (select min(given.ends) from unnest(asked) as given where given.ends not in ('site', 'run'));
+    if wrong is not null then
+        raise sqlstate '22023' using message = format('ends must be site, run or null, not %L', wrong);
+    end if;
+    return asked;
+end;
+$$;
+comment on function worker.asked_pages is 'Reads the argument of worker_save_pages. Raises 22023 (HTTP 400) if it is wrong.';
+
+create function worker.lock_pages(asked worker.found_page[]) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    states jsonb;
+begin
+    select jsonb_object_agg(lease.run_id, lease.state) into states
+    from worker.lock_leases(array(select given.run_id from unnest(asked) as given),
+                            array(select given.lease_token from unnest(asked) as given)) as lease;
+    -- A second statement, because a run may have ended while the first one waited for its lock.
+    return (
+        select jsonb_object_agg(given.run_id, case
+            when state.name = 'lease_lost' and given.ends = 'run'
+                 and worker.has_ended_attempt(given.run_id, given.lease_token) then 'ended'
+            -- Its page closes a breaker, whose row must not be locked before those of other sites.
+            when state.name = 'held' and cardinality(asked) > 1 and exists (
+                select from worker.site_health as health where health.prober_run_id = given.run_id) then 'busy'
+            else state.name end)
+        from unnest(asked) as given
+        cross join lateral (select states ->> given.run_id::text as name) as state
+    );
+end;
+$$;
+comment on function worker.lock_pages is
+    'Locks the runs of pages. Returns their states by id, as worker.lock_leases does; ended: with this page, before.';
+
+create function worker.insert_pages(asked worker.found_page[]) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
+declare
+    -- One time for all: of the same item on two of them, the second one counts.
+    saved_at timestamptz := worker.now();
 begin
     insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
                                         response_ms, calls_used, account, cursor, is_last, fetched_at, strategy)
-    select run.id, raw ->> 'source', started.site, insert_page.attempt, insert_page.page_number,
-           run.parameters, run.fingerprint, raw -> 'payload', (raw ->> 'response_ms')::integer,
-           (raw ->> 'calls_used')::integer,
-           coalesce(raw ->> 'account', ''), nullif(raw -> 'cursor', 'null'),
-           coalesce((raw ->> 'is_last')::boolean, false), worker.now(),
+    select run.id, given.raw ->> 'source', started.site, given.attempt, given.page_number,
+           run.parameters, run.fingerprint, given.raw -> 'payload', (given.raw ->> 'response_ms')::integer,
+           (given.raw ->> 'calls_used')::integer,
+           coalesce(given.raw ->> 'account', ''), nullif(given.raw -> 'cursor', 'null'),
+           coalesce((given.raw ->> 'is_last')::boolean, false), saved_at,
            case run.source when 'cron' then 'scheduled' when 'import' then 'import' else 'manual' end
-    from public.search_runs as run join public.search_run_sites as started on started.run_id = run.id
-    where run.id = insert_page.run_id and started.site = insert_page.site and started.completed_at is null
+    from unnest(asked) as given
+    join public.search_runs as run on run.id = given.run_id
+    join public.search_run_sites as started on started.run_id = run.id and started.site = given.site
+    where started.completed_at is null
       -- Also pages of an earlier attempt, which may have waited on a worker's disk.
-      and insert_page.attempt between 1 and started.attempts
+      and given.attempt between 1 and started.attempts
     on conflict on constraint raw_collections_page do nothing;
 end;
 $$;
-comment on function worker.insert_page is
-    'Inserts a page of a site that was started and has not ended, unless it was saved before.';
+comment on function worker.insert_pages is
+    'Inserts pages of sites that were started and have not ended, unless they were saved before.';
 
-create function public.worker_save_page(
-    run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb, errors jsonb,
-    progress jsonb, ends text default null
-) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
-declare
-    page record;
-    searched public.search_run_sites;
-    saved jsonb;
-    is_end boolean;
+create function worker.kept_pages(asked worker.found_page[]) returns worker.kept_page[]
+language plpgsql stable set search_path = '' as $$
 begin
-    perform worker.require_arrays(worker_save_page.items, worker_save_page.errors);
-    if ends not in ('site', 'run') then
-        raise sqlstate '22023' using message = format('ends must be site, run or null, not %L', ends);
-    end if;
-    perform worker.lock_lease(worker_save_page.run_id, lease_token, or_ended => coalesce(ends = 'run', false));
-    -- Its followers end with a run, which is too much to do under the locks of a page.
-    is_end := ends is not null and not worker.has_dependents(worker_save_page.run_id, by_answered => false);
-    perform worker.insert_page(worker_save_page.run_id, worker_save_page.site, worker_save_page.attempt,
-                               worker_save_page.page_number, raw);
-
-    select kept.id, kept.status, kept.account, kept.result_count, kept.new_count into page
-    from worker.raw_collections as kept
-    where kept.run_id = worker_save_page.run_id and kept.site = worker_save_page.site
-      and kept.attempt = worker_save_page.attempt and kept.page_number = worker_save_page.page_number
-    for no key update;
-    if not found then
-        raise sqlstate '22023' using
-            message = format('site must be one that was started with worker_start_site, not %L', site);
-    end if;
-    select * into searched from public.search_run_sites as known
-    where known.run_id = worker_save_page.run_id and known.site = worker_save_page.site;
-
-    if page.status = 'fetched' then
-        saved := worker.load_page(page.id, (raw ->> 'version')::integer, (raw ->> 'transform_ms')::integer,
-                                  raw -> 'completeness', worker_save_page.items, worker_save_page.errors);
-        if not is_end then
-            saved := saved || jsonb_strip_nulls(jsonb_build_object(
-                'shown_in_seconds', worker.show_progress(worker_save_page.run_id, worker_save_page.progress)));
-        end if;
-        -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
-        if not is_end and saved ->> 'status' <> 'failed' and searched.status = 'running'
-           and searched.attempts = worker_save_page.attempt and not worker.is_import(worker_save_page.run_id) then
-            perform worker.record_good_page(worker_save_page.run_id, worker_save_page.site, page.account);
-        end if;
-    else
-        saved := jsonb_build_object('status', page.status, 'results', page.result_count, 'new', page.new_count);
-    end if;
-
-    -- A running search does not resume: it already has its cursor.
-    if searched.status = 'pending' then
-        saved := saved || jsonb_build_object('pending_site', worker.site_to_search(searched));
-    end if;
-    if is_end then
-        saved := saved || jsonb_build_object('end', public.worker_finish_sites(jsonb_build_array(jsonb_build_object(
-            'run_id', worker_save_page.run_id, 'lease_token', lease_token, 'site', worker_save_page.site,
-            'account', raw -> 'account', 'ends_run', ends = 'run'))) -> 0);
-    end if;
-    return saved;
+    return array(
+        select row(kept.run_id, kept.id, kept.status, kept.account, kept.result_count, kept.new_count, searched.status,
+                   searched.status = 'running' and searched.attempts = given.attempt,
+                   -- Its followers end with a run, which is too much to do under the locks of a page.
+                   given.ends is not null and not worker.has_dependents(given.run_id, by_answered => false)
+               )::worker.kept_page
+        from unnest(asked) as given
+        join worker.raw_collections as kept
+            on kept.run_id = given.run_id and kept.site = given.site
+           and kept.attempt = given.attempt and kept.page_number = given.page_number
+        join public.search_run_sites as searched on searched.run_id = given.run_id and searched.site = given.site);
 end;
 $$;
-comment on function public.worker_save_page is
-    'Saves a page, loads its items and writes the run''s progress, in one transaction. raw is {source, version, '
-    'payload, response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), '
-    'is_last, transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, '
-    'raw}. Returns {status, results, new}: completed, partial (some items were invalid) or failed (all were '
-    'invalid, or they were not loaded); the number of results new to the run; and of things that no earlier run of '
-    'the same search had. If the last change of the run is too recent to write its progress, also returns '
-    'shown_in_seconds, after which it can be written. While the site is pending, as it is for a page of an earlier attempt, also returns '
-    'pending_site, which is as in worker.site_to_search. ends is site if the site has no more pages, run if the run '
-    'has no more sites either; then also returns end, as worker_finish_sites returns it. Without an end, as for a run with '
-    'followers, the site is still to be ended. Idempotent.';
+comment on function worker.kept_pages is 'Returns the stored pages among those that are to be saved.';
+
+create function worker.record_pages(asked worker.found_page[], kept worker.kept_page[], loaded worker.page_result[])
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    shown jsonb;
+begin
+    select jsonb_object_agg(given.run_id, worker.show_progress(given.run_id, given.progress)) into shown
+    from unnest(asked) as given
+    join unnest(kept) as stored on stored.run_id = given.run_id
+    join unnest(loaded) as now on now.page_id = stored.page_id
+    where not stored.is_end;
+
+    -- A page from a file, or one that waited on a worker's disk, says nothing about the current state of the site.
+    perform worker.record_good_page(given.run_id, given.site, stored.account)
+    from unnest(asked) as given
+    join unnest(kept) as stored on stored.run_id = given.run_id
+    join unnest(loaded) as now on now.page_id = stored.page_id
+    where not stored.is_end and now.status <> 'failed' and stored.is_current and not worker.is_import(given.run_id);
+    return coalesce(shown, '{}');
+end;
+$$;
+comment on function worker.record_pages is
+    'Shows the progress of runs whose pages were loaded, and records good pages for their sites. Returns for each run '
+    'the seconds until its progress can be shown; null if it was.';
+
+create function worker.end_with_pages(asked worker.found_page[], kept worker.kept_page[]) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    finished jsonb;
+    answers jsonb;
+begin
+    select jsonb_agg(jsonb_build_object(
+        'run_id', given.run_id, 'lease_token', given.lease_token, 'site', given.site, 'account', stored.account,
+        'ends_run', given.ends = 'run'))
+    into finished
+    from unnest(asked) as given join unnest(kept) as stored on stored.run_id = given.run_id
+    where stored.is_end;
+    if finished is not null then
+        select jsonb_object_agg(ended.finished ->> 'run_id', ended.answer) into answers
+        from rows from (
+            jsonb_array_elements(finished), jsonb_array_elements(public.worker_finish_sites(finished))
+        ) as ended (finished, answer);
+    end if;
+    return coalesce(answers, '{}');
+end;
+$$;
+comment on function worker.end_with_pages is
+    'Ends the sites whose last pages are saved, and the runs. Returns the answers of worker_finish_sites by run.';
+
+create function public.worker_save_pages(pages jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    asked worker.found_page[];
+    states jsonb;
+    held worker.found_page[];
+    kept worker.kept_page[];
+    loaded worker.page_result[];
+    shown jsonb;
+    ended jsonb;
+begin
+    asked := worker.asked_pages(pages);
+    states := worker.lock_pages(asked);
+    held := array(select given from unnest(asked) as given where states ->> given.run_id::text in ('held', 'ended'));
+    perform worker.insert_pages(held);
+    kept := worker.kept_pages(held);
+    loaded := worker.load_pages(array(
+        select row(stored.page_id, (given.raw ->> 'version')::integer, (given.raw ->> 'transform_ms')::integer,
+                   given.raw -> 'completeness', given.items, given.errors)::worker.page_to_load
+        from unnest(held) with ordinality as given (
+            run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends, place)
+        join unnest(kept) as stored on stored.run_id = given.run_id
+        where stored.status = 'fetched'
+        order by given.place));
+    shown := worker.record_pages(held, kept, loaded);
+    ended := worker.end_with_pages(held, kept);
+
+    return (
+        select jsonb_agg(case
+            when states ->> given.run_id::text not in ('held', 'ended') then
+                jsonb_build_object('state', states -> given.run_id::text)
+            when stored.page_id is null then jsonb_build_object(
+                'state', 'refused',
+                'message', format('site must be one that was started with worker_start_site, not %L', given.site))
+            else jsonb_build_object(
+                    'state', 'done', 'status', coalesce(now.status, stored.status),
+                    'results', coalesce(now.results, stored.results), 'new', coalesce(now.things, stored.things))
+                || jsonb_strip_nulls(jsonb_build_object('shown_in_seconds', shown -> given.run_id::text))
+                || case when ended ? given.run_id::text
+                        then jsonb_build_object('end', ended -> given.run_id::text) else '{}' end
+                -- A running search does not resume: it already has its cursor.
+                || case when stored.site_status = 'pending' then jsonb_build_object('pending_site', (
+                       select worker.site_to_search(searched) from public.search_run_sites as searched
+                       where searched.run_id = given.run_id and searched.site = given.site)) else '{}' end
+            end order by given.place)
+        from unnest(asked) with ordinality as given (
+            run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends, place)
+        left join unnest(kept) as stored on stored.run_id = given.run_id
+        left join unnest(loaded) as now on now.page_id = stored.page_id
+    );
+end;
+$$;
+comment on function public.worker_save_pages is
+    'Saves pages of several runs: [{run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends}], '
+    'each run once. It loads their items and writes the runs'' progress, in one transaction. raw is {source, version, payload, '
+    'response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), is_last, '
+    'transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, raw}. ends is '
+    'site if the site has no more pages, run if the run has no more sites either. Returns for each {state, message, '
+    'status, results, new, shown_in_seconds, pending_site, end}. state is done; lease_lost or cancelled; refused, with a message; '
+    'busy: another transaction has locked the run, send it alone. status is completed, partial (some items were invalid) or failed (all '
+    'were invalid, or they were not loaded). results is the number of results new to the run, new of things that no '
+    'earlier run of the same search had. shown_in_seconds is there if the last change of the run is too recent to write '
+    'its progress: after that time it can be written. pending_site is there while the site is pending, as it is for a '
+    'page of an earlier attempt; it is as in worker.site_to_search. end is there if the site was ended, as worker_finish_sites '
+    'returns it; without it, as for a run with followers, the site is still to be ended. Idempotent.';
 
 -- pages/reprocess
 -- Which pages are loaded again, without a request to the site? Those that an operator marks.
@@ -8090,7 +8300,7 @@ language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
     page record;
-    loaded jsonb;
+    loaded worker.page_result;
 begin
     perform worker.require_arrays(worker_load_page.items, worker_load_page.errors);
     select kept.run_id, kept.site into page
@@ -8100,20 +8310,21 @@ begin
         raise sqlstate 'PT404' using message = 'page_id must be the id of a stored page';
     end if;
 
-    -- The run before its page, in the same order as worker_save_page.
+    -- The run before its page, in the same order as worker_save_pages.
     perform from public.search_runs as run where run.id = page.run_id for no key update;
     perform from worker.raw_collections as kept where kept.id = worker_load_page.page_id for no key update;
-    loaded := worker.load_page(worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
-                               worker_load_page.completeness, worker_load_page.items, worker_load_page.errors);
-    if loaded -> 'results' <> '0' then
+    loaded := (worker.load_pages(array[row(
+        worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
+        worker_load_page.completeness, worker_load_page.items, worker_load_page.errors)::worker.page_to_load]))[1];
+    if loaded.results > 0 then
         perform worker.recount_results(page.run_id, page.site);
     end if;
-    return loaded;
+    return jsonb_build_object('status', loaded.status, 'results', loaded.results, 'new', loaded.things);
 end;
 $$;
 comment on function public.worker_load_page is
     'Loads a claimed page into the results of its run, which may have ended. Returns {status, results, new} like '
-    'worker_save_page. Idempotent.';
+    'worker_save_pages. Idempotent.';
 
 -- webhooks/endpoints
 -- How does the operator change and see the webhook endpoints? With the service key, by the commands `webhooks`.
@@ -10991,7 +11202,7 @@ begin
               'enqueue_search', 'rerun_search', 'cancel_search', 'delete_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
-              'worker_start_import', 'worker_start_site', 'worker_save_page', 'worker_write_progress', 'worker_write_alert',
+              'worker_start_import', 'worker_start_site', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_sites', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',

@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
@@ -114,9 +114,7 @@ async def _search(connection: Connection, run: Row, figures: Figures, whose: str
             failure = {"error_code": "unverified", "error_message": "nothing was found", "retryable": True}
             await _end(connection, run, figures, site=site["site"], ends_run=False, **failure)
             continue
-        save = connection.execute(
-            "select public.worker_save_page(%s, %s, %s, %s, 1, %s, %s, '[]', %s)", [*at, *map(json.dumps, _page(run))]
-        )
+        save = connection.execute("select public.worker_save_pages(%s)", [json.dumps([_page(run, site)], default=str)])
         await figures.timed(f"save{whose}", save)
         await _end(connection, run, figures, site=site["site"], ends_run=False)
     await figures.timed(f"end{whose}", _end(connection, run, figures, ends_run=True))
@@ -131,7 +129,7 @@ async def _end(connection: Connection, run: Row, figures: Figures, **ended: Any)
         figures.errors[f"worker, {state}"] += 1
 
 
-def _page(run: Row) -> Iterator[Any]:
+def _page(run: Row, site: Row) -> Row:
     term = run["parameters"]["search_term"]
     items = [
         {
@@ -141,9 +139,12 @@ def _page(run: Row) -> Iterator[Any]:
         }
         for position in range(1, ITEMS + 1)
     ]  # fmt: skip
-    yield {
+    raw = {
         "source": "attack", "version": 1, "payload": {"jobs": items}, "response_ms": 1, "calls_used": 1,
         "account": None, "cursor": None, "is_last": True, "transform_ms": 1, "completeness": {"title": 1},
     }  # fmt: skip
-    yield items
-    yield {"step": "searching", "site": run["sites"][0]["site"]}
+    return {
+        "run_id": run["run_id"], "lease_token": run["lease_token"], "site": site["site"], "attempt": site["attempt"],
+        "page_number": 1, "raw": raw, "items": items, "errors": [],
+        "progress": {"step": "searching", "site": site["site"]},
+    }  # fmt: skip

@@ -240,9 +240,11 @@ class _Day:
         raw = {"source": "day", "version": 1, "payload": {}, "response_ms": 5, "calls_used": 1, "transform_ms": 1,
                "completeness": {}, "is_last": True}  # fmt: skip
         connection.execute(
-            "select public.worker_save_page(%s, %s, 'alpha', 1, 1, %s, '[]', '[]', %s)",
-            [*lease, Jsonb(raw), Jsonb({"step": "searching", "site": "alpha"})],
-        )
+            "select public.worker_save_pages(%s)",
+            [Jsonb([{"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "alpha", "attempt": 1,
+                     "page_number": 1, "raw": raw, "items": [], "errors": [],
+                     "progress": {"step": "searching", "site": "alpha"}}])],
+        )  # fmt: skip
         end = {"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "alpha", "ends_run": True}
         connection.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
 from tests.support.database import Connection
-from tests.support.queue import call, claim, lease, page, search, user_id
+from tests.support.queue import call, claim, lease, page, save_page, search, user_id
 from tests.support.stack import new_user, supabase_client
 from worker.local.supabase.stack import Endpoints
 
@@ -150,7 +150,7 @@ async def searched(stack: Endpoints) -> Expectation:
         # The page of the first attempt waited on a disk until the second one had begun.
         for attempt in (2, 1):
             saved = page("linkedin", 1, IDS["linkedin"][:2], attempt=attempt, cursor="after page 1")
-            await call(service, "worker_save_page", **lease(cancelled), **saved)
+            await save_page(service, **lease(cancelled), **saved)
         await call(user, "cancel_search", run_id=cancelled["run_id"])
         return Expectation(
             asked=[(await user_id(user), key) for key in KEYS],

@@ -19,6 +19,7 @@ from tests.support.queue import (
     lease,
     page,
     refusal,
+    save_page,
     start_site,
     user_id,
 )
@@ -154,7 +155,7 @@ async def test_users_neither_set_nor_read_accounts(
     assert not (await start_site(service, run, "indeed"))["granted"]
     await pause(database, "indeed", None, account=OWN)
     await start_site(service, run, "indeed")
-    await call(service, "worker_save_page", **lease(run), **page("indeed", 1, [uuid4().hex], cursor=OWN))
+    await save_page(service, **lease(run), **page("indeed", 1, [uuid4().hex], cursor=OWN))
     failure = {"error_code": "network", "error_message": "reset", "retryable": True}
     await finish_site(service, run, site="indeed", account=OWN, **failure)
     tables = ("search_runs", "search_run_sites", "search_results", "run_events", "run_items", "items", "item_sources")

@@ -23,6 +23,7 @@ from tests.support.queue import (
     lease,
     page,
     refusal,
+    save_page,
     search,
     start_site,
     user_id,
@@ -239,7 +240,7 @@ async def test_the_quality_of_pages(
     saved = page("indeed", 1, ["q1", "q2", "q3"])
     saved["raw"]["completeness"] = {"title": 1, "salary": 0.3333}
     saved["errors"] = [{"index": 3, "type": "invalid", "message": "no title", "field": "title", "raw": {}}]
-    await call(service, "worker_save_page", **lease(run), **saved)
+    await save_page(service, **lease(run), **saved)
     await finish_site(service, run, site="indeed")
     await finish_run(service, run)
     await count_runs(service, database)

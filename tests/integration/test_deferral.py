@@ -34,6 +34,7 @@ from tests.support.queue import (
     page,
     refusal,
     run_of,
+    save_page,
     start_site,
     user_id,
 )
@@ -67,7 +68,7 @@ async def complete(service: AsyncClient, run: Row, site: str, **error: Any) -> N
     """Search a site, with one result."""
     assert (await start_site(service, run, site))["granted"]
     (attempt,) = [given["attempt"] for given in run["sites"] if given["site"] == site]
-    await call(service, "worker_save_page", **lease(run), **page(site, 1, [uuid4().hex], attempt=attempt))
+    await save_page(service, **lease(run), **page(site, 1, [uuid4().hex], attempt=attempt))
     await finish_site(service, run, site=site, **error)
 
 
@@ -182,9 +183,7 @@ async def test_a_site_that_was_refused_half_way_is_pending_again(
     (run,) = await claim(service, kind)
     await start_site(service, run, "indeed")
     # Counts that progress_interval kept back are told now.
-    await call(
-        service, "worker_save_page", **lease(run), **page("indeed", 1, [uuid4().hex for _ in range(3)], cursor=1)
-    )
+    await save_page(service, **lease(run), **page("indeed", 1, [uuid4().hex for _ in range(3)], cursor=1))
     await pause(database, "indeed", "10 minutes")
     assert not (await start_site(service, run, "indeed"))["granted"]
     answer = await finish_run(service, run)
@@ -305,7 +304,7 @@ async def test_a_search_for_what_is_not_there_leaves_its_sites_to_everybody(
             saved = page(site, 1, [], attempt=attempt)
             if not are_all_empty:
                 saved["errors"] = [{"index": None, "type": "transform", "message": "it is no list"}]
-            await call(service, "worker_save_page", **lease(claimed), **saved)
+            await save_page(service, **lease(claimed), **saved)
             await finish_site(service, claimed, site=site, **empty)
         await finish_run(service, claimed)
 

@@ -11,15 +11,11 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.queue import SAVE_PAGES, Refusal, Row, call, claim, enqueue, items, lease, page, refusal, save_page
 from tests.support.stack import SignIn
 
 MERGE: LiteralString = "select public.worker_merge_items(%(pairs)s)"
 SPLIT: LiteralString = "select public.worker_split_item(%(item_id)s)"
-SAVE_PAGE: LiteralString = """
-select public.worker_save_page(
-    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(errors)s, %(progress)s)
-"""
 
 
 @pytest.fixture
@@ -37,7 +33,7 @@ async def run(sign_in: SignIn, service: AsyncClient, kind: str) -> AsyncIterator
 async def ids(service: AsyncClient, kind: str, run: Row) -> list[str]:
     """The ids of five items, the oldest first, no two of them the same thing."""
     for number in range(5):
-        await call(service, "worker_save_page", **lease(run), **page("indeed", number + 1, [f"{number}"]))
+        await save_page(service, **lease(run), **page("indeed", number + 1, [f"{number}"]))
     query = service.table("items").select("id").eq("kind", kind).order("first_seen_at")
     return [row["id"] for row in (await query.execute()).data if isinstance(row, dict)]
 
@@ -111,9 +107,8 @@ async def test_a_split_waits_for_the_page_that_matches_its_item(
     saving, splitting = connections
     found = [item | {"match_key": "the same"} for item in items(["1", "2"])]
     arguments = lease(run) | page("indeed", 6, []) | {"items": found}
-    as_json = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
     await saving.execute("begin")
-    await saving.execute(SAVE_PAGE, as_json)
+    await saving.execute(SAVE_PAGES, [Jsonb([arguments])])
     waiting = asyncio.create_task(splitting.execute(SPLIT, {"item_id": ids[1]}))
     await wait_until_blocked(database, saving)
     await saving.execute("commit")

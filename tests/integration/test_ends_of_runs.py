@@ -15,7 +15,21 @@ from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, pause, rows, scalar, wait_until_blocked
 from tests.support.listings import Listings
-from tests.support.queue import Refusal, Row, call, claim, ends, enqueue, lease, page, refusal, run_of, start_site
+from tests.support.queue import (
+    SAVE_PAGES,
+    Refusal,
+    Row,
+    call,
+    claim,
+    ends,
+    enqueue,
+    lease,
+    page,
+    refusal,
+    run_of,
+    save_page,
+    start_site,
+)
 from tests.support.stack import SignIn
 from tests.support.workers import worker_of
 from worker.database.queue import Queue
@@ -46,7 +60,7 @@ async def statuses(client: AsyncClient, runs: list[Row]) -> list[str]:
 
 async def test_each_run_has_its_own_answer(service: AsyncClient, ada: AsyncClient, runs: list[Row]) -> None:
     good, failed, cancelled, lost = runs
-    await call(service, "worker_save_page", **lease(good), **page(SITE, 1, [uuid4().hex]))
+    await save_page(service, **lease(good), **page(SITE, 1, [uuid4().hex]))
     await call(ada, "cancel_search", run_id=cancelled["run_id"])
     failure: Row = {"error_code": "blocked", "error_message": "HTTP 403", "retryable": False, "ends_run": False}
     answers = await ends(
@@ -274,7 +288,7 @@ async def test_the_last_page_ends_its_site_and_the_run_once(
     service: AsyncClient, ada: AsyncClient, database: Connection, runs: list[Row]
 ) -> None:
     run = runs[0]
-    saved = await call(service, "worker_save_page", **last_page(run))
+    saved = await save_page(service, **last_page(run))
     assert (saved["status"], saved["results"], saved["end"]["state"]) == ("completed", 2, "done")
     assert saved["end"]["run"]["status"] == "success"
     row = await run_of(ada, run["run_id"])
@@ -283,7 +297,7 @@ async def test_the_last_page_ends_its_site_and_the_run_once(
     told = await rows(database, events, [run["run_id"]])
     assert told == [("created",), ("claimed",), ("site_started",), ("site_finished",), ("finished",)]
     # The answer was lost.
-    assert await call(service, "worker_save_page", **last_page(run)) == saved
+    assert await save_page(service, **last_page(run)) == saved
     assert await rows(database, events, [run["run_id"]]) == told
 
 
@@ -294,11 +308,11 @@ async def test_the_last_page_of_a_site_ends_the_site_alone(
     (run,) = await claim(service, kind)
     assert (await start_site(service, run, SITE))["granted"]
     for _ in range(2):
-        saved = await call(service, "worker_save_page", **last_page(run, ends="site"))
+        saved = await save_page(service, **last_page(run, ends="site"))
         assert saved["end"] == {"state": "done"}
     of_run = "select site, status::text from public.search_run_sites where run_id = %s order by site"
     assert await rows(database, of_run, [run["run_id"]]) == [(SITE, "completed"), ("linkedin", "pending")]
-    refused = await call(service, "worker_save_page", **last_page(run))
+    refused = await save_page(service, **last_page(run))
     assert refused["end"]["state"] == "refused"
     assert (await run_of(ada, run["run_id"]))["status"] == "running"
 
@@ -307,7 +321,7 @@ async def test_a_last_page_that_cannot_be_read_fails_its_site(
     service: AsyncClient, ada: AsyncClient, runs: list[Row]
 ) -> None:
     unreadable: Row = {"items": [], "errors": [{"index": None, "type": "KeyError", "message": "jobs"}]}
-    saved = await call(service, "worker_save_page", **last_page(runs[0], **unreadable))
+    saved = await save_page(service, **last_page(runs[0], **unreadable))
     assert (saved["status"], saved["end"]["run"]["status"]) == ("failed", "pending")
     (site,) = saved["end"]["run"]["sites"]
     assert site["error_code"] == "unverified"
@@ -322,7 +336,7 @@ async def test_a_run_that_others_follow_is_ended_apart_from_its_last_page(
     (run,) = await claim(service, kind)
     follower = await enqueue(bob, kind, search_term=term, sites=[SITE])
     assert (await start_site(service, run, SITE))["granted"]
-    saved = await call(service, "worker_save_page", **last_page(run))
+    saved = await save_page(service, **last_page(run))
     assert "end" not in saved
     assert (await run_of(ada, leader["id"]))["status"] == "running"
     assert [answer["state"] for answer in await ends(service, end(run))] == ["done"]
@@ -335,9 +349,8 @@ async def test_a_last_page_without_the_lease_changes_nothing(
     cancelled, lost, _, wrong = runs
     await call(ada, "cancel_search", run_id=cancelled["run_id"])
     for run, state in ((cancelled, "cancelled"), (lost | {"lease_token": str(uuid4())}, "lease_lost")):
-        refused = await refusal(service, service.rpc("worker_save_page", last_page(run)))
-        assert (refused.status, refused.message) == (409, state)
-    refused = await refusal(service, service.rpc("worker_save_page", last_page(wrong, ends="all")))
+        assert await call(service, "worker_save_pages", pages=[last_page(run)]) == [{"state": state}]
+    refused = await refusal(service, service.rpc("worker_save_pages", {"pages": [last_page(wrong, ends="all")]}))
     assert refused == Refusal(400, "22023", "ends must be site, run or null, not 'all'")
     assert await statuses(ada, runs) == ["cancelled", *["running"] * 3]
 
@@ -346,15 +359,10 @@ async def test_the_same_last_page_from_two_connections_ends_the_run_once(
     connect_database: Connect, database: Connection, runs: list[Row]
 ) -> None:
     connections = [await connect_database() for _ in range(2)]
-    given = last_page(runs[0])
-    save: LiteralString = (
-        "select public.worker_save_page(%(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s,"
-        " %(items)s, %(errors)s, %(progress)s, %(ends)s)"
-    )
-    arguments = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in given.items()}
+    given = [Jsonb([last_page(runs[0])])]
     async with asyncio.timeout(20):
-        answers = await asyncio.gather(*(rows(each, save, arguments) for each in connections))
-    assert [answer["end"]["run"]["status"] for ((answer,),) in answers] == ["success"] * 2
+        answers = await asyncio.gather(*(rows(each, SAVE_PAGES, given) for each in connections))
+    assert [answer[0]["end"]["run"]["status"] for ((answer,),) in answers] == ["success"] * 2
     counted = (
         "select event, count(*) from public.run_events where run_id = %s and event like '%%finished' group by event"
     )
@@ -407,5 +415,5 @@ async def test_how_many_calls_a_run_makes(
         await worker_of(stack, listings, WORKER_CONCURRENCY=1).once()
         row = await run_of(ada, run["id"])
         assert (row["status"], row["jobs_found"]) == ("success", pages * listings.records_a_page)
-        of_run = {name: sent[name] for name in ("worker_start_site", "worker_save_page", "worker_finish_sites")}
-        assert of_run == {"worker_start_site": 0, "worker_save_page": pages, "worker_finish_sites": 0}
+        of_run = {name: sent[name] for name in ("worker_start_site", "worker_save_pages", "worker_finish_sites")}
+        assert of_run == {"worker_start_site": 0, "worker_save_pages": pages, "worker_finish_sites": 0}

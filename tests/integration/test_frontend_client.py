@@ -14,7 +14,19 @@ from supabase import AsyncClient
 from tests.support.database import Configure, Connection
 from tests.support.node import NODE_MODULES, NodeProcess, needs_node, node
 from tests.support.proxy import proxied
-from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
+from tests.support.queue import (
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    save_page,
+    start_site,
+    user_id,
+)
 from tests.support.stack import user_token
 from worker.local.supabase.stack import Endpoints
 
@@ -81,7 +93,7 @@ async def asked(frontend: NodeProcess, command: str, argument: object = None) ->
 async def found(service: AsyncClient, run: Row, site: str, *external_ids: str) -> None:
     """Have the worker find these at a site, which it then ends."""
     await start_site(service, run, site)
-    await call(service, "worker_save_page", **lease(run), **page(site, 1, [*external_ids]))
+    await save_page(service, **lease(run), **page(site, 1, [*external_ids]))
     await finish_site(service, run, site=site)
 
 

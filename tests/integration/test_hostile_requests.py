@@ -25,6 +25,7 @@ from tests.support.queue import (
     lease,
     page,
     run_of,
+    save_page,
     search,
     search_next,
     start_site,
@@ -362,7 +363,7 @@ async def test_an_account_is_deleted_whoever_holds_what_it_shared_and_nothing_is
 async def search_one(service: AsyncClient, run: Row, site: str) -> None:
     await start_site(service, run, site)
     saved = page(site, 1, [uuid4().hex, uuid4().hex], is_last=True)
-    await call(service, "worker_save_page", **lease(run), **saved)
+    await save_page(service, **lease(run), **saved)
     await finish_site(service, run, site=site)
 
 
@@ -384,7 +385,7 @@ async def test_a_cancelled_follower_writes_one_row_however_much_was_found(
     followers = [await insert_run(bob, kind, term) for _ in range(5)]
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
-    await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex for _ in range(100)]))
+    await save_page(service, **lease(claimed), **page("indeed", 1, [uuid4().hex for _ in range(100)]))
     for follower in followers:
         assert await count_items(bob, follower) == 100
         await call(bob, "cancel_search", run_id=follower["id"])

@@ -46,9 +46,9 @@ select public.worker_heartbeat('worker-1', jsonb_build_array(
     jsonb_build_object('run_id', %(run_id)s::text, 'lease_token', %(lease_token)s::text)))
 """
 SAVE: LiteralString = """
-select public.worker_save_page(
-    run_id => %(run_id)s, lease_token => %(lease_token)s, site => 'indeed', attempt => 1, page_number => 1,
-    raw => %(raw)s, items => %(items)s, errors => '[]', progress => %(progress)s)
+select public.worker_save_pages(jsonb_build_array(jsonb_build_object(
+    'run_id', %(run_id)s::text, 'lease_token', %(lease_token)s::text, 'site', 'indeed', 'attempt', 1, 'page_number', 1,
+    'raw', %(raw)s::jsonb, 'items', %(items)s::jsonb, 'errors', '[]'::jsonb, 'progress', %(progress)s::jsonb)))
 """
 FINISH: LiteralString = """
 select public.worker_finish_sites(jsonb_build_array(jsonb_build_object(

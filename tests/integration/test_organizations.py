@@ -10,10 +10,26 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, answer_after, rows, scalar
-from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
+from tests.support.queue import (
+    SAVE_PAGES,
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    save_page,
+    start_site,
+    user_id,
+)
 
 SITE = "indeed"
-WRITE = "select worker.write_organizations(%s, %s, null, %s, %s, %s)"
+WRITE = """
+select worker.write_organizations(array[
+    row(null, %s::uuid, %s, null, %s, 1, %s::timestamptz, null, %s::jsonb, null)::worker.loading_page])
+"""
 EARLY, LATE, LATEST = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-03T00:00:00Z"
 
 
@@ -44,7 +60,7 @@ async def started(user: AsyncClient, service: AsyncClient, kind: str, **paramete
 
 
 async def save(service: AsyncClient, run: Row, *jobs: Row, number: int = 1) -> None:
-    saved = await call(service, "worker_save_page", **lease(run), **(page(SITE, number, []) | {"items": [*jobs]}))
+    saved = await save_page(service, **lease(run), **(page(SITE, number, []) | {"items": [*jobs]}))
     assert saved["status"] == "completed"
 
 
@@ -271,10 +287,7 @@ async def test_an_organization_stays_for_a_page_that_is_being_saved(
     run = await started(ada, service, kind)
     await first.execute("begin")
     arguments = page(SITE, 1, []) | lease(run) | {"items": [job(key, industry="Retail")]}
-    await first.execute(
-        "select public.worker_save_page(%s, %s, %s, 1, 1, %s, %s, '[]', '{}')",
-        [run["run_id"], run["lease_token"], SITE, json.dumps(arguments["raw"]), json.dumps(arguments["items"])],
-    )
+    await first.execute(SAVE_PAGES, [json.dumps([arguments])])
     await answer_after(first, database, second, "select worker.delete_unused_organizations(%s)", [1_000_000])
     assert len(await known(database, key)) == 1
 

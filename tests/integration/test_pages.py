@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, LiteralString
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,13 +13,8 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import Refusal, Row, call, claim, enqueue, items, lease, page, refusal
+from tests.support.queue import SAVE_PAGES, Refusal, Row, call, claim, enqueue, items, lease, page, refusal, save_page
 from tests.support.stack import SignIn
-
-SAVE_PAGE: LiteralString = """
-select public.worker_save_page(
-    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(errors)s, %(progress)s)
-"""
 
 FULL_ITEM: Row = {
     "external_id": "1",
@@ -68,13 +63,12 @@ async def runs(sign_in: SignIn, service: AsyncClient, kind: str) -> AsyncIterato
     await service.table("search_runs").delete().eq("kind", kind).execute()
 
 
-def sql_arguments(run: Row, page: Row) -> Row:
-    values = lease(run) | page
-    return {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in values.items()}
+def sql_arguments(run: Row, page: Row) -> list[Jsonb]:
+    return [Jsonb([lease(run) | page])]
 
 
 async def test_every_field_of_an_item_is_stored(service: AsyncClient, kind: str, runs: list[Row]) -> None:
-    saved = await call(service, "worker_save_page", **lease(runs[0]), **page("indeed", 1, []) | {"items": [FULL_ITEM]})
+    saved = await save_page(service, **lease(runs[0]), **page("indeed", 1, []) | {"items": [FULL_ITEM]})
     assert saved.items() >= {"status": "completed", "results": 1, "new": 1}.items()
     stored: list[Any] = (await service.table("items").select("*").eq("kind", kind).execute()).data
     expected = {name: value for name, value in FULL_ITEM.items() if name not in ("external_id", "position")}
@@ -91,11 +85,11 @@ async def test_a_page_that_cannot_be_loaded_is_kept_and_the_search_goes_on(
     run = runs[0]
     # What JSON can hold and a time cannot.
     bad = page("indeed", 1, ["a", "b"]) | {"items": [*items(["a"]), FULL_ITEM | {"posted_at": "2026-02-31"}]}
-    failed = await call(service, "worker_save_page", **lease(run), **bad)
+    failed = await save_page(service, **lease(run), **bad)
     assert failed.items() >= {"status": "failed", "results": 0, "new": 0}.items()
-    again = await call(service, "worker_save_page", **lease(run), **bad)
+    again = await save_page(service, **lease(run), **bad)
     assert again.items() <= failed.items()
-    saved = await call(service, "worker_save_page", **lease(run), **page("indeed", 2, ["c"]))
+    saved = await save_page(service, **lease(run), **page("indeed", 2, ["c"]))
     assert saved["status"] == "completed"
     answer = await database.execute(
         """
@@ -113,7 +107,7 @@ async def test_a_page_that_cannot_be_loaded_is_kept_and_the_search_goes_on(
 
 async def test_a_page_without_lists_is_refused(service: AsyncClient, runs: list[Row]) -> None:
     for name in ("items", "errors"):
-        query = service.rpc("worker_save_page", lease(runs[0]) | page("indeed", 1, []) | {name: {}})
+        query = service.rpc("worker_save_pages", {"pages": [lease(runs[0]) | page("indeed", 1, []) | {name: {}}]})
         assert await refusal(service, query) == Refusal(400, "22023", f"{name} must be an array")
 
 
@@ -130,9 +124,9 @@ async def test_what_may_pass_is_no_failure_of_the_page(
 
     await saver.execute("set lock_timeout = 1")
     with pytest.raises(LockNotAvailable):
-        await saver.execute(SAVE_PAGE, arguments)
+        await saver.execute(SAVE_PAGES, arguments)
     await saver.execute("reset lock_timeout")
-    saving = asyncio.create_task(saver.execute(SAVE_PAGE, arguments))
+    saving = asyncio.create_task(saver.execute(SAVE_PAGES, arguments))
     await wait_until_blocked(database, holder)
     await database.execute("select pg_cancel_backend(%s)", [saver.info.backend_pid])
     with pytest.raises(QueryCanceled):
@@ -141,7 +135,7 @@ async def test_what_may_pass_is_no_failure_of_the_page(
     assert kept.rowcount == 0
 
     await holder.execute("commit")
-    ((saved,),) = await (await saver.execute(SAVE_PAGE, arguments)).fetchall()
+    (((saved,),),) = await (await saver.execute(SAVE_PAGES, arguments)).fetchall()
     assert saved["status"] == "completed"
 
 
@@ -152,8 +146,8 @@ async def test_the_same_thing_saved_by_two_at_once_is_one(
     first, second = await connect_database(), await connect_database()
     pages = [page("indeed", 1, []) | {"items": [items([name])[0] | {key: "the same"}]} for name in ("a", "b")]
     await first.execute("begin")
-    await first.execute(SAVE_PAGE, sql_arguments(runs[0], pages[0]))
-    waiting = asyncio.create_task(second.execute(SAVE_PAGE, sql_arguments(runs[1], pages[1])))
+    await first.execute(SAVE_PAGES, sql_arguments(runs[0], pages[0]))
+    waiting = asyncio.create_task(second.execute(SAVE_PAGES, sql_arguments(runs[1], pages[1])))
     await wait_until_blocked(database, first)
     await first.execute("commit")
     await waiting
@@ -184,7 +178,7 @@ async def test_pages_that_share_items_and_keys_never_wait_in_a_circle(
     async def save(run: int) -> None:
         for number in range(1, 5):
             arguments = page("indeed", number, []) | {"items": listed(run, number)}
-            saved = await call(service, "worker_save_page", **lease(runs[run]), **arguments)
+            saved = await save_page(service, **lease(runs[run]), **arguments)
             assert saved["status"] == "completed"
 
     await asyncio.gather(*(save(run) for run in range(len(runs))))

@@ -20,6 +20,7 @@ from tests.support.queue import (
     lease,
     page,
     refusal,
+    save_page,
     start_site,
 )
 from tests.support.site_limits import TimedDatabase
@@ -68,7 +69,7 @@ async def searched(user: AsyncClient, service: AsyncClient, kind: str, term: str
         items = [
             item(number) | {"external_id": f"{term}-{number}", "apply_key": f"{term}/{number}"} for number in numbers
         ]
-        await call(service, "worker_save_page", **lease(claimed), **(page(site, 1, []) | {"items": items}))
+        await save_page(service, **lease(claimed), **(page(site, 1, []) | {"items": items}))
         await finish_site(service, claimed, site=site)
     await finish_run(service, claimed)
     return run

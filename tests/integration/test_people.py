@@ -9,7 +9,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection
-from tests.support.queue import Row, call, claim, finish_run, finish_site, lease, page, refusal, start_site, user_id
+from tests.support.queue import (
+    Row,
+    call,
+    claim,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    save_page,
+    start_site,
+    user_id,
+)
 from tests.support.realtime import ChangeListener
 from worker.local.supabase.stack import Endpoints
 
@@ -34,7 +46,7 @@ async def find(service: AsyncClient, run: Row, external_ids: list[str]) -> Row:
     await start_site(service, claimed, "unipile")
     account = claimed["sites"][0]["account"]
     found = page("unipile", 1, external_ids, account=account, is_last=True)
-    await call(service, "worker_save_page", **lease(claimed), **found)
+    await save_page(service, **lease(claimed), **found)
     await finish_site(service, claimed, site="unipile", account=account)
     finished: Row = await finish_run(service, claimed)
     return finished
@@ -174,7 +186,7 @@ async def test_an_heir_has_the_same_owner(ada: AsyncClient, service: AsyncClient
     assert follower["leader_run_id"] == leader["id"]
     (claimed,) = [run for run in await claim(service, "people", slots=100) if run["run_id"] == leader["id"]]
     await start_site(service, claimed, "unipile")
-    await call(service, "worker_save_page", **lease(claimed), **page("unipile", 1, [uuid4().hex], cursor="2"))
+    await save_page(service, **lease(claimed), **page("unipile", 1, [uuid4().hex], cursor="2"))
     await call(ada, "cancel_search", run_id=leader["id"])
     finished = await find(service, follower, [uuid4().hex])
     assert finished["user_id"] == await user_id(ada)

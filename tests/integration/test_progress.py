@@ -12,7 +12,19 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Configure, Connection, scalar
-from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, refusal, start_site
+from tests.support.queue import (
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    refusal,
+    save_page,
+    start_site,
+)
 
 
 @pytest.fixture
@@ -49,7 +61,7 @@ async def test_each_site_has_its_own(ada: AsyncClient, service: AsyncClient, run
 
     found = page("indeed", 1, [uuid4().hex for _ in range(2)])
     found["progress"] = {"step": "scoring", "site": "indeed", "current": None, "total": None, "details": {}}
-    await call(service, "worker_save_page", **lease(run), **found)
+    await save_page(service, **lease(run), **found)
     assert (await site_progress(ada, run))["indeed"] == {"step": "scoring", "details": {}}
     await start_site(service, run, "linkedin")
     assert (await site_progress(ada, run))["linkedin"] == {"step": "searching"}
@@ -67,7 +79,7 @@ async def test_it_is_written_at_most_once_in_an_interval(
     before = await run_progress(ada, run)
     await tell(service, run, current=2)
     found = page("indeed", 1, [uuid4().hex]) | {"progress": {"step": "searching", "site": "indeed", "current": 3}}
-    await call(service, "worker_save_page", **lease(run), **found)
+    await save_page(service, **lease(run), **found)
     assert await run_progress(ada, run) == before
     assert (await site_progress(ada, run))["indeed"]["current"] == 1
 

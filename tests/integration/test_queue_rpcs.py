@@ -14,8 +14,9 @@ import pytest
 from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
-from tests.support.database import Configure, Connect, Connection, answer_after, wait_until_blocked, written
+from tests.support.database import Configure, Connect, Connection, answer_after, rows, wait_until_blocked, written
 from tests.support.queue import (
+    SAVE_PAGES,
     Refusal,
     Row,
     call,
@@ -28,6 +29,7 @@ from tests.support.queue import (
     new_runs,
     page,
     refusal,
+    save_page,
     search,
     user_id,
 )
@@ -56,7 +58,6 @@ def ids(count: int) -> list[str]:
 def fenced_calls() -> list[tuple[str, Row]]:
     return [
         ("worker_start_site", {"site": "indeed", "attempt": 1}),
-        ("worker_save_page", page("indeed", 1, ids(2))),
         ("worker_write_progress", {"progress": {"step": "enriching", "site": "indeed"}}),
     ]
 
@@ -66,6 +67,8 @@ async def fence(service: AsyncClient, given: Row, state: str) -> None:
     for function, arguments in fenced_calls():
         refused = await refusal(service, service.rpc(function, lease(given) | arguments))
         assert refused == Refusal(409, "PT409", state), function
+    saved = await call(service, "worker_save_pages", pages=[lease(given) | page("indeed", 1, ids(2))])
+    assert saved == [{"state": state}]
     for end in ({"site": "indeed", "ends_run": False}, {"ends_run": True}):
         assert await ends(service, lease(given) | end) == [{"state": state}]
 
@@ -117,11 +120,11 @@ async def test_a_page_that_is_saved_twice_counts_once(
     service: AsyncClient, ada: AsyncClient, database: Connection, run: Row
 ) -> None:
     first_page = page("indeed", 1, ids(3))
-    saved = await call(service, "worker_save_page", **lease(run), **first_page)
+    saved = await save_page(service, **lease(run), **first_page)
     assert saved.pop("shown_in_seconds") > 0  # the claim was a moment ago
     assert saved == {"status": "completed", "results": 3, "new": 3}
     before = await written(database, run["run_id"])
-    assert await call(service, "worker_save_page", **lease(run), **first_page) == saved
+    assert await save_page(service, **lease(run), **first_page) == saved
     assert await written(database, run["run_id"]) == before
 
     await finish_site(service, run, site="indeed")
@@ -133,7 +136,7 @@ async def test_a_page_that_is_saved_twice_counts_once(
 
 async def test_a_page_that_is_saved_twice_at_once_counts_once(service: AsyncClient, run: Row) -> None:
     first_page = page("indeed", 1, ids(3))
-    saved = await asyncio.gather(*(call(service, "worker_save_page", **lease(run), **first_page) for _ in range(6)))
+    saved = await asyncio.gather(*(save_page(service, **lease(run), **first_page) for _ in range(6)))
     assert sum("shown_in_seconds" in answer for answer in saved) == 1
     counts = [{name: answer[name] for name in ("status", "results", "new")} for answer in saved]
     assert counts == [{"status": "completed", "results": 3, "new": 3}] * 6
@@ -237,17 +240,6 @@ async def test_a_retried_claim_waits_for_the_first(
     assert await answer_after(first, database, second, CLAIM, arguments) == claimed
 
 
-SAVE_PAGE: LiteralString = """
-select public.worker_save_page(
-    %(run_id)s, %(lease_token)s, %(site)s, %(attempt)s, %(page_number)s, %(raw)s, %(items)s, %(errors)s, %(progress)s
-) ->> 'results'
-"""
-
-
-def as_sql_arguments(arguments: Row) -> Row:
-    return {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
-
-
 async def expire(database: Connection, run: Row) -> None:
     await database.execute(
         "update worker.leases set expires_at = now() - interval '1 s' where run_id = %s", [run["run_id"]]
@@ -260,8 +252,8 @@ async def test_a_rescue_passes_over_a_run_whose_page_is_being_saved(
     saving, rescuing = workers
     await expire(database, run)
     await saving.execute("begin")
-    arguments = as_sql_arguments(lease(run) | page("indeed", 1, ids(2)))
-    assert await (await saving.execute(SAVE_PAGE, arguments)).fetchone() == ("2",)
+    ((answer,),) = await rows(saving, SAVE_PAGES, [Jsonb([lease(run) | page("indeed", 1, ids(2))])])
+    assert answer[0]["results"] == 2
     rescue = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
     assert await (await rescuing.execute(CLAIM, rescue)).fetchall() == []
     await saving.execute("commit")
@@ -276,11 +268,11 @@ async def test_a_page_is_refused_that_waited_for_the_rescue_of_its_run(
     await rescuing.execute("begin")
     rescue = {"worker": "w", "kind": kind, "slots": 1, "claim": uuid4()}
     assert len(await (await rescuing.execute(CLAIM, rescue)).fetchall()) == 1
-    query = service.rpc("worker_save_page", lease(run) | page("indeed", 1, ids(2)))
-    saving = asyncio.create_task(refusal(service, query))
+    late = lease(run) | page("indeed", 1, ids(2))
+    saving = asyncio.create_task(call(service, "worker_save_pages", pages=[late]))
     await wait_until_blocked(database, rescuing)
     await rescuing.execute("commit")
-    assert await saving == LEASE_LOST
+    assert await saving == [{"state": "lease_lost"}]
     state = await written(database, run["run_id"])
     assert (state[0][0]["rescues"], state[2], state[4]) == (1, None, None)
 
@@ -330,7 +322,7 @@ async def test_workers_that_find_the_same_things_at_once_never_wait_in_a_circle(
         await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
     saved = await asyncio.gather(
         *(
-            call(service, "worker_save_page", **lease(run), **page("indeed", 1, external_ids[::direction]))
+            save_page(service, **lease(run), **page("indeed", 1, external_ids[::direction]))
             for run, direction in zip(runs, (1, -1, 1, -1), strict=True)
         )
     )
@@ -496,8 +488,8 @@ async def test_a_page_that_waited_for_the_cancellation_is_refused(
     (cancelling, _), (saving, _) = owners, workers
     await cancelling.execute("begin")
     await cancelling.execute(CANCEL, run)
-    arguments = as_sql_arguments(lease(run) | page("indeed", 1, ids(2)))
-    assert await refused_after(cancelling, database, saving, SAVE_PAGE, arguments) == ("PT409", "cancelled")
+    arguments = [Jsonb([lease(run) | page("indeed", 1, ids(2))])]
+    assert await answer_after(cancelling, database, saving, SAVE_PAGES, arguments) == [([{"state": "cancelled"}],)]
     state = await written(database, run["run_id"])
     assert (state[0][0]["jobs_found"], state[2], state[4]) == (0, None, None)
 
@@ -507,7 +499,7 @@ async def test_a_cancellation_that_waited_for_a_page_counts_it(
 ) -> None:
     (cancelling, _), (saving, _) = owners, workers
     await saving.execute("begin")
-    await saving.execute(SAVE_PAGE, as_sql_arguments(lease(run) | page("indeed", 1, ids(2))))
+    await saving.execute(SAVE_PAGES, [Jsonb([lease(run) | page("indeed", 1, ids(2))])])
     assert await answer_after(saving, database, cancelling, CANCEL, run) == [("cancelled", 2)]
     assert (await written(database, run["run_id"]))[1][0]["jobs_found"] == 2
 
@@ -790,14 +782,14 @@ async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
     await saving.execute("select worker.write_progress(%(run_id)s, '{}')", lease(run))
     await saving.execute("commit")
     await waiting
-    refused = await refusal(service, service.rpc("worker_save_page", {**lease(run), **page("indeed", 1, ids(1))}))
-    assert (refused.status, refused.message) == (409, "cancelled")
+    late = lease(run) | page("indeed", 1, ids(1))
+    assert await call(service, "worker_save_pages", pages=[late]) == [{"state": "cancelled"}]
 
 
 @pytest.fixture
 async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
     """A run that another worker searches again, after two results of the first."""
-    await call(service, "worker_save_page", **lease(run), **page("indeed", 1, ids(2)))
+    await save_page(service, **lease(run), **page("indeed", 1, ids(2)))
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     (second,) = await claim(service, kind)
     await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
@@ -805,7 +797,7 @@ async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
 
 
 async def test_a_page_of_an_earlier_attempt_does_not_swallow_a_new_one(service: AsyncClient, taken_over: Row) -> None:
-    saved = await call(service, "worker_save_page", **lease(taken_over), **page("indeed", 1, ids(3), attempt=2))
+    saved = await save_page(service, **lease(taken_over), **page("indeed", 1, ids(3), attempt=2))
     assert saved["results"] == 3
 
 

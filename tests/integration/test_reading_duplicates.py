@@ -14,7 +14,7 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection, scalar
-from tests.support.queue import Row, call, claim, enqueue, lease
+from tests.support.queue import Row, call, claim, enqueue, lease, save_page
 from tests.support.stack import SignIn
 from worker.database import codec
 from worker.engine.read import transform
@@ -361,7 +361,7 @@ async def save(service: AsyncClient, run: Row, rows: Sequence[Row]) -> None:
         page = Page(number, {"rows": [row]}, response_ms=1)
         found = FoundPage(row["site"], 1, None, source.name, page, transform(source, row["site"], page))
         assert found.transformed.errors == ()
-        await call(service, "worker_save_page", **lease(run), **codec.page(found))
+        await save_page(service, **lease(run), **codec.page(found))
 
 
 async def count_groups(database: Connection, kind: str) -> int:
@@ -427,6 +427,6 @@ async def test_a_thousand_jobs_with_one_key_are_compared_in_a_moment(
     page = Page(9, {"rows": [job("indeed", LEDGER, **yearly(number * 10_000)) for number in range(1, 101)]}, 1)
     found = FoundPage("indeed", 1, None, source.name, page, transform(source, "indeed", page))
     started = time.perf_counter()
-    await call(service, "worker_save_page", **lease(run), **codec.page(found))
+    await save_page(service, **lease(run), **codec.page(found))
     assert time.perf_counter() - started < 10
     assert await count_groups(database, kind) == 1001

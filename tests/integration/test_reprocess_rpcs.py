@@ -11,7 +11,20 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import Refusal, Row, call, claim, enqueue, finish_run, finish_site, items, lease, page, refusal
+from tests.support.queue import (
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    items,
+    lease,
+    page,
+    refusal,
+    save_page,
+)
 from tests.support.stack import SignIn
 
 LOAD_PAGE: LiteralString = "select public.worker_load_page(%(page_id)s, 2, 5, '{}', %(items)s, '[]')"
@@ -37,7 +50,7 @@ async def run(
         arguments["raw"]["source"] = source
         if number > 2:
             arguments["items"][0]["title"] = None
-        saved = await call(service, "worker_save_page", **lease(run), **arguments)
+        saved = await save_page(service, **lease(run), **arguments)
         assert saved["status"] == ("completed" if number <= 2 else "failed")
     yield run
     # Or a later test's claim would rescue it.
@@ -165,7 +178,7 @@ async def test_a_page_is_loaded_while_its_run_is_searched(
     arguments = {"page_id": claimed[0]["page_id"], "items": Jsonb(items(["3"]))}
     ((loaded,),) = await (await loading.execute(LOAD_PAGE, arguments)).fetchall()
     assert loaded["results"] == 1
-    saving = asyncio.create_task(call(service, "worker_save_page", **lease(run), **page("indeed", 5, ["3", "5"])))
+    saving = asyncio.create_task(save_page(service, **lease(run), **page("indeed", 5, ["3", "5"])))
     await wait_until_blocked(database, loading)
     await loading.execute("commit")
     assert (await saving).items() >= {"status": "completed", "results": 1, "new": 2}.items()
@@ -189,7 +202,7 @@ async def test_a_page_that_is_loaded_twice_at_once_counts_once(service: AsyncCli
 async def test_a_page_that_is_saved_again_while_it_waits_is_loaded(service: AsyncClient, source: str, run: Row) -> None:
     await call(service, "worker_reprocess", source=source, status="failed")
     # Of a worker whose first call was answered into the void.
-    saved = await call(service, "worker_save_page", **lease(run), **page("indeed", 3, ["3"]))
+    saved = await save_page(service, **lease(run), **page("indeed", 3, ["3"]))
     assert saved.items() >= {"status": "completed", "results": 1, "new": 1}.items()
     assert [row["page_number"] for row in await claim_pages(service, source)] == [4]
 

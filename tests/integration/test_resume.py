@@ -10,7 +10,19 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Configure, Connection, pause
-from tests.support.queue import Row, call, claim, enqueue, finish_run, finish_site, lease, page, start_site, user_id
+from tests.support.queue import (
+    Row,
+    call,
+    claim,
+    enqueue,
+    finish_run,
+    finish_site,
+    lease,
+    page,
+    save_page,
+    start_site,
+    user_id,
+)
 from tests.support.stack import SignIn
 
 FROM_THE_BEGINNING = {"cursor": None, "next_page": 1, "is_fetched": False}
@@ -42,7 +54,7 @@ async def save(service: AsyncClient, run: Row, number: int, site: str = "indeed"
     searched = given(run, site)
     fetched = {"attempt": searched["attempt"], "account": searched["account"], "cursor": {"after": number}}
     found = page(site, number, [uuid4().hex], **fetched | told)
-    saved: Row = await call(service, "worker_save_page", **lease(run), **found)
+    saved: Row = await save_page(service, **lease(run), **found)
     return {name: value for name, value in saved.items() if name != "shown_in_seconds"}
 
 
@@ -143,7 +155,7 @@ async def test_it_begins_anew_where_it_cannot_go_on(
     if problem == "unreadable":
         error = {"index": None, "type": "InvalidItemError", "message": "no listing", "field": None, "raw": None}
         bad = page("indeed", 2, [], cursor={"after": 2}) | {"errors": [error]}
-        assert (await call(service, "worker_save_page", **lease(run), **bad))["status"] == "failed"
+        assert (await save_page(service, **lease(run), **bad))["status"] == "failed"
     if problem != "gap":
         await save(
             service, run, 3 if problem == "unreadable" else 2, cursor=None if problem == "no cursor" else {"a": 1}
@@ -292,7 +304,7 @@ async def test_however_often_it_is_stopped_each_page_is_fetched_once_and_progres
                 break
             found = page("indeed", number, [uuid4().hex for _ in range(4)], attempt=site["attempt"],
                          cursor={"after": number}, is_last=number == 25)  # fmt: skip
-            await call(service, "worker_save_page", **lease(run), **found)
+            await save_page(service, **lease(run), **found)
         else:
             await finish_site(service, run, site="indeed")
             finished = await finish_run(service, run)

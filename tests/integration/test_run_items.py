@@ -19,6 +19,7 @@ from tests.support.queue import (
     finish_site,
     lease,
     page,
+    save_page,
     search,
     start_site,
     user_id,
@@ -100,7 +101,7 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, *sightings: 
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
     saved = page("indeed", 1, []) | {"items": [*sightings]}
-    await call(service, "worker_save_page", **lease(claimed), **saved)
+    await save_page(service, **lease(claimed), **saved)
     await finish_site(service, claimed, site="indeed")
     await finish_run(service, claimed)
     return run

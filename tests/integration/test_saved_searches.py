@@ -20,6 +20,7 @@ from tests.support.queue import (
     page,
     refusal,
     run_of,
+    save_page,
     start_site,
 )
 
@@ -40,7 +41,7 @@ async def found(user: AsyncClient, service: AsyncClient, kind: str, saved: Row, 
     run: Row = await call(user, "run_saved_search", saved_search_id=saved["id"])
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
-    await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [*external_ids]))
+    await save_page(service, **lease(claimed), **page("indeed", 1, [*external_ids]))
     await finish_site(service, claimed, site="indeed")
     await finish_run(service, claimed)
     return await run_of(user, run["id"])

@@ -31,6 +31,7 @@ from tests.support.queue import (
     page,
     refusal,
     run_of,
+    save_page,
     search,
     search_next,
     start_site,
@@ -216,7 +217,7 @@ async def test_sharers_see_what_was_found_and_strangers_see_nothing(
     if moment != "at once":
         claimed = next(run for run in await claim(service, kind, slots=2) if run["run_id"] == leader["id"])
         await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
-        await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex]))
+        await save_page(service, **lease(claimed), **page("indeed", 1, [uuid4().hex]))
         if moment == "at its end":
             await finish_site(service, claimed, site="indeed")
             await search(service, claimed, {"linkedin": [[uuid4().hex]]})
@@ -346,7 +347,7 @@ async def test_followers_move_with_their_leader_up_to_a_number(
     followers = [(client, await insert_run(client, kind, term)) for client in (bob, cleo)]
     (claimed,) = await claim(service, kind)
     await start_site(service, claimed, "indeed")
-    await call(service, "worker_save_page", **lease(claimed), **page("indeed", 1, [uuid4().hex, uuid4().hex]))
+    await save_page(service, **lease(claimed), **page("indeed", 1, [uuid4().hex, uuid4().hex]))
     for client, run in followers:
         seen = await run_of(client, run["id"])
         assert (seen["status"], seen["leader_run_id"]) == ("running", leader["id"])
@@ -641,7 +642,7 @@ async def test_a_site_ends_without_waiting_for_a_follower(
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, held)
     async with asyncio.timeout(10):
-        await call(service, "worker_save_page", **lease(run), **page("linkedin", 1, [uuid4().hex]))
+        await save_page(service, **lease(run), **page("linkedin", 1, [uuid4().hex]))
         await as_worker.execute(FINISH_SITE, lease(run) | {"site": "linkedin"})
     await as_bob.execute("rollback")
     assert [(await run_of(bob, follower["id"]))["jobs_found"] for follower in (held, other)] == [0, 1]
@@ -862,7 +863,7 @@ async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     (claimed,) = await claim(service, kind)
     for site in SITES:
         await call(service, "worker_start_site", **lease(claimed), site=site, attempt=1)
-        await call(service, "worker_save_page", **lease(claimed), **page(site, 1, [uuid4().hex]))
+        await save_page(service, **lease(claimed), **page(site, 1, [uuid4().hex]))
     await finish_site(service, claimed, site=SITES[0])
     await call(ada, "cancel_search", run_id=leader["id"])
     assert [run["run_id"] for run in await claim(service, kind)] == [heir["id"]]
@@ -1105,7 +1106,7 @@ class Crowd:
             saved = page(
                 site["site"], number, [uuid4().hex], attempt=site["attempt"], cursor=number, is_last=number == 3
             )
-            await call(self._service, "worker_save_page", **lease(run), **saved)
+            await save_page(self._service, **lease(run), **saved)
         return "complete"
 
 

@@ -181,6 +181,8 @@ async def test_a_site_whose_last_page_is_saved_is_asked_for_nothing(
 ) -> None:
     user, term = await sign_in(), uuid4().hex
     run = await enqueue(user, source.kind, search_term=term, sites=[SITE])
+    # A run that others follow does not end with its last page.
+    await enqueue(await sign_in(), source.kind, search_term=term, sites=[SITE])
     with stopped(stack, source, "finish_site", "before"):
         pass
     await rescue(database, run)

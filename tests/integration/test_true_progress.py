@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, LiteralString, TypeAlias
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.support.queue import Row, page
+from tests.support.queue import SAVE_PAGES, Row, page
 from worker.local.supabase.stack import Endpoints
 
 SITES = ("indeed", "linkedin", "naukri")
@@ -143,10 +144,9 @@ class Course:
         found = page(site["site"], self._pages, [f"{site['site']}-{site['jobs_found'] + n}" for n in range(count)])
         for n, item in enumerate(found["items"]):
             item["match_key"] = f"{self._kind} {site['jobs_found'] + n}"
-        self._call(
-            "worker_save_page", run_id, site["site"], site["attempts"], self._pages,
-            *(Jsonb(found[name]) for name in ("raw", "items", "errors", "progress")),
-        )  # fmt: skip
+        held = self._leases[run_id]
+        saved = {"run_id": run_id, "lease_token": held["lease_token"], **found, "attempt": site["attempts"]}
+        self._run(SAVE_PAGES, Jsonb([saved], dumps=partial(json.dumps, default=str)))
 
     def end(self, run_id: UUID, site: Row, failure: Row) -> None:
         self._finish(run_id, site=site["site"], ends_run=False, **failure)

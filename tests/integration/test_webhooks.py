@@ -499,8 +499,8 @@ async def test_two_workers_send_each_message_once(stack: Endpoints, database: Co
 @pytest.mark.parametrize(
     ("method", "when", "times"),
     [
-        ("finish_site", "before", 1),
-        ("finish_site", "after", 1),
+        ("save_page", "before", 1),
+        ("save_page", "after", 1),
         ("claim_webhooks", "before", 1),
         ("claim_webhooks", "after", 1),
         ("save_webhooks", "before", 2),  # the receiver has the message, and the database does not know it

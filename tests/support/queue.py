@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 from uuid import uuid4
 
 import httpx
@@ -163,7 +163,7 @@ def page(
     cursor: Any = None,
     is_last: bool = False,
 ) -> Row:
-    """The arguments of `worker_save_page`, without the lease."""
+    """A page as `worker_save_pages` takes it, without the lease."""
     return {
         "site": site,
         "attempt": attempt,
@@ -176,6 +176,18 @@ def page(
         "errors": [],
         "progress": {"step": "searching", "site": site},
     }  # fmt: skip
+
+
+SAVE_PAGES: LiteralString = "select public.worker_save_pages(%s)"
+
+
+async def save_page(service: AsyncClient, **found: Any) -> Row:
+    """Save a page as a worker; return the answer."""
+    answer: Row
+    (answer,) = await call(service, "worker_save_pages", pages=[found])
+    if answer.pop("state") != "done":
+        raise APIError({"code": "PT409", "message": str(answer), "details": None, "hint": None})
+    return answer
 
 
 async def ends(service: AsyncClient, *finished: Row) -> list[Row]:
@@ -212,7 +224,7 @@ async def search(service: AsyncClient, run: Row, pages: Mapping[str, Sequence[Se
         (attempt,) = [given["attempt"] for given in run["sites"] if given["site"] == site]
         for page_number, external_ids in enumerate(external_ids_of_pages, start=1):
             saved = page(site, page_number, external_ids, attempt=attempt)
-            await call(service, "worker_save_page", **lease(run), **saved)
+            await save_page(service, **lease(run), **saved)
         await finish_site(service, run, site=site)
     finished: Row = await finish_run(service, run)
     return finished

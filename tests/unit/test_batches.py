@@ -49,15 +49,15 @@ def server() -> Server:
 
 
 @pytest.fixture
-def batches(server: Server) -> Batches:
+def batches(server: Server) -> Batches[Element]:
     return Batches(server.send, most=3, must_be_alone=lambda answer: bool(answer["state"] == "busy"))
 
 
-def start(batches: Batches, *numbers: int) -> list[asyncio.Task[Element]]:
+def start(batches: Batches[Element], *numbers: int) -> list[asyncio.Task[Element]]:
     return [asyncio.create_task(batches.call({"number": number})) for number in numbers]
 
 
-async def test_what_piles_up_during_a_call_is_sent_with_the_next_one(server: Server, batches: Batches) -> None:
+async def test_what_piles_up_during_a_call_is_sent_with_the_next_one(server: Server, batches: Batches[Element]) -> None:
     (first,) = start(batches, 1)
     await server.wait_for_calls(1)
     others = start(batches, 2, 3, 4, 5)
@@ -70,7 +70,7 @@ async def test_what_piles_up_during_a_call_is_sent_with_the_next_one(server: Ser
     assert [answer["number"] for answer in answers] == [1, 2, 3, 4, 5]
 
 
-async def test_of_a_call_that_fails_the_bad_element_fails_alone(server: Server, batches: Batches) -> None:
+async def test_of_a_call_that_fails_the_bad_element_fails_alone(server: Server, batches: Batches[Element]) -> None:
     server.bad = {2}
     for _ in range(9):
         server.release.release()
@@ -81,7 +81,7 @@ async def test_of_a_call_that_fails_the_bad_element_fails_alone(server: Server, 
 
 
 async def test_a_busy_element_is_sent_alone_and_the_next_call_does_not_wait_for_it(
-    server: Server, batches: Batches
+    server: Server, batches: Batches[Element]
 ) -> None:
     server.busy = {2}
     (busy, other) = start(batches, 2, 3)
@@ -99,7 +99,9 @@ async def test_a_busy_element_is_sent_alone_and_the_next_call_does_not_wait_for_
     assert await busy == {"state": "done", "number": 2}
 
 
-async def test_a_call_that_was_given_up_before_it_was_sent_is_not_sent(server: Server, batches: Batches) -> None:
+async def test_a_call_that_was_given_up_before_it_was_sent_is_not_sent(
+    server: Server, batches: Batches[Element]
+) -> None:
     (first,) = start(batches, 1)
     await server.wait_for_calls(1)
     given_up, other = start(batches, 2, 3)
@@ -112,7 +114,7 @@ async def test_a_call_that_was_given_up_before_it_was_sent_is_not_sent(server: S
     assert server.calls == [[1], [3]]
 
 
-async def test_after_a_failure_calls_are_sent_as_before(server: Server, batches: Batches) -> None:
+async def test_after_a_failure_calls_are_sent_as_before(server: Server, batches: Batches[Element]) -> None:
     server.bad = {1}
     for _ in range(2):
         server.release.release()

@@ -48,7 +48,7 @@ def test_a_failure_of_another_call_and_a_cancelled_one_are_no_problem() -> None:
     clock = Clock()
     health = health_at(clock)
     health.call_ended("worker_claim_runs", 0.1, None)
-    health.call_ended("worker_save_page", 0.1, "unreachable")
+    health.call_ended("worker_save_pages", 0.1, "unreachable")
     health.call_ended("worker_claim_runs", 0.1, "cancelled")
     clock.seconds += FAILING_SECONDS
     assert health.problem() is None

@@ -29,7 +29,7 @@ FOUND = FoundPage("board", 1, None, "test", Page(1, {}, 5), Transformed(1, (), (
 
 
 @asynccontextmanager
-async def saver_with(answers: Mapping[str, str | Row], folder: Path) -> AsyncIterator[PageSaver]:
+async def saver_with(answers: Mapping[str, str | list[Row]], folder: Path) -> AsyncIterator[PageSaver]:
     """A saver whose calls get these answers, or are refused with these codes; all functions have to be called."""
     with respx.mock() as router:
         for function, answer in answers.items():
@@ -47,24 +47,29 @@ async def saver_with(answers: Mapping[str, str | Row], folder: Path) -> AsyncIte
 
 @pytest.mark.parametrize(
     "answers",
-    [{"worker_save_page": LEASE_LOST}, {"worker_save_page": REFUSED, "worker_write_alert": LEASE_LOST}],
+    [
+        {"worker_save_pages": [{"state": "lease_lost"}]},
+        {"worker_save_pages": REFUSED, "worker_write_alert": LEASE_LOST},
+    ],
 )
-async def test_a_lost_lease_ends_the_search(tmp_path: Path, answers: dict[str, str]) -> None:
+async def test_a_lost_lease_ends_the_search(tmp_path: Path, answers: dict[str, str | list[Row]]) -> None:
     async with saver_with(answers, tmp_path) as saver:
         with pytest.raises(LeaseLostError):
             await saver.save(FOUND)
 
 
 async def test_an_alert_that_is_refused_stops_nothing(tmp_path: Path) -> None:
-    async with saver_with({"worker_save_page": REFUSED, "worker_write_alert": REFUSED}, tmp_path) as saver:
+    async with saver_with({"worker_save_pages": REFUSED, "worker_write_alert": REFUSED}, tmp_path) as saver:
         assert await saver.save(FOUND) is None
 
 
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_a_search_starts_where_the_answers_to_saved_pages_say(tmp_path: Path, *, is_late: bool) -> None:
     resumed = RunSite("board", 1, account="mine", cursor={"after": 3}, next_page=4)
-    answer = {"status": "completed", "results": 0, "new": 0} | ({"pending_site": asdict(resumed)} if is_late else {})
+    answer: Row = {"state": "done", "status": "completed", "results": 0, "new": 0} | (
+        {"pending_site": asdict(resumed)} if is_late else {}
+    )
     Spool(tmp_path).put(RUN.id, FOUND)
-    async with saver_with({"worker_save_page": answer}, tmp_path) as saver:
+    async with saver_with({"worker_save_pages": [answer]}, tmp_path) as saver:
         await saver.settle()
         assert saver.reached(SITE) == (resumed if is_late else SITE)

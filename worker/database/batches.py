@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
-Element: TypeAlias = dict[str, Any]
+Element = TypeVar("Element")
 Answer: TypeAlias = dict[str, Any]
 Waiting: TypeAlias = tuple[Element, "asyncio.Future[Answer]"]
 
 
-class Batches:
+class Batches(Generic[Element]):
     """The calls of one RPC that takes an array and answers each of its elements.
 
     Args:
@@ -34,7 +34,7 @@ class Batches:
         self._send = send
         self._most = most
         self._must_be_alone = must_be_alone
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Waiting[Element]] = []
         self._sending: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
 
@@ -67,7 +67,7 @@ class Batches:
             elif batch:
                 await self._send_together(batch)
 
-    async def _send_together(self, batch: Sequence[Waiting]) -> None:
+    async def _send_together(self, batch: Sequence[Waiting[Element]]) -> None:
         try:
             answers = await self._send([element for element, _ in batch], False)
         except Exception:  # noqa: BLE001 (raised by those that fail alone, too)
@@ -80,12 +80,12 @@ class Batches:
             elif not waiting.done():
                 waiting.set_result(answer)
 
-    def _start_alone(self, each: Waiting) -> None:
+    def _start_alone(self, each: Waiting[Element]) -> None:
         task = asyncio.create_task(self._send_alone(each))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
-    async def _send_alone(self, each: Waiting) -> None:
+    async def _send_alone(self, each: Waiting[Element]) -> None:
         element, waiting = each
         try:
             (answer,) = await self._send([element], True)

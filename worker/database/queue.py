@@ -5,6 +5,8 @@ All calls are idempotent, and transient failures are retried: an answer can be l
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -68,6 +70,11 @@ HOUSEKEEPING_SECONDS = 10
 MAX_BATCH = 100
 """Maximum number of runs of one call, as in the database function."""
 
+MAX_PAGES = 20
+MAX_ITEMS_OF_SMALL_PAGE = 20
+MAX_BYTES_OF_SMALL_PAGE = 64 * 2**10
+"""Small pages of several runs are saved together. A large one is sent alone, so that no other page waits for it."""
+
 
 @asynccontextmanager
 async def open_queue(
@@ -129,10 +136,11 @@ class Queue:
         self._lease_seconds = lease_seconds
         self._outage_seconds = outage_seconds
         self._ends = Batches(self._send_ends, most=MAX_BATCH, must_be_alone=codec.is_busy)
+        self._small_pages = Batches(self._send_pages, most=MAX_PAGES, must_be_alone=codec.is_busy)
 
     async def close(self) -> None:
         """Give up calls that are under way."""
-        await self._ends.close()
+        await asyncio.gather(self._ends.close(), self._small_pages.close())
 
     async def status(self, *, patience_seconds: float) -> QueueStatus:
         """Return the state of the queue and the version of its database."""
@@ -310,10 +318,23 @@ class Queue:
                 run that others follow is not.
             patience_seconds: For how long to retry; default: as for any other call of a search.
         """
-        saved = await self._call_fenced(
-            "worker_save_page", lease, patience_seconds=patience_seconds, **codec.page(found), ends=ends
+        page = {**codec.lease(lease), **codec.page(found), "ends": ends}
+        to_send = page, self._outage_seconds if patience_seconds is None else patience_seconds
+        if _is_small(page):
+            answer = await self._small_pages.call(to_send)
+        else:
+            (answer,) = await self._send_pages([to_send], True)
+        return codec.saved_page(_done("worker_save_pages", answer))
+
+    async def _send_pages(self, pages: Sequence[tuple[dict[str, Json], float]], is_alone: bool) -> list[dict[str, Any]]:
+        patience_seconds = min(patience for _, patience in pages)
+        answers: list[dict[str, Any]] = await self._call(
+            "worker_save_pages",
+            # Each is sent alone afterwards, and the search of its site waits for both.
+            patience_seconds=patience_seconds if is_alone else patience_seconds / 2,
+            pages=[page for page, _ in pages],
         )
-        return codec.saved_page(saved)
+        return answers
 
     async def write_alert(self, lease: Lease, site: str, alert: dict[str, Json]) -> None:
         """Write an alert for operators into the events of a run.
@@ -389,12 +410,7 @@ class Queue:
         return codec.finished_run((await self._end(lease, ends_run=True))["run"])
 
     async def _end(self, lease: Lease, **end: Json) -> dict[str, Any]:
-        answer = await self._ends.call({**codec.lease(lease), **end})
-        if answer["state"] == "refused":
-            raise CallRefusedError(f"worker_finish_sites: {answer['message']}", status=None, code=None)
-        if answer["state"] != "done":
-            raise LeaseLostError(answer["state"])
-        return answer
+        return _done("worker_finish_sites", await self._ends.call({**codec.lease(lease), **end}))
 
     async def _send_ends(self, ends: Sequence[Mapping[str, Json]], is_alone: bool) -> list[dict[str, Any]]:
         # A call that fails because of one of its runs must not hold up the others for as long as an outage may last.
@@ -720,3 +736,24 @@ class Queue:
     def _attempt(self, function: str) -> AbstractContextManager[object]:  # noqa: ARG002 (for subclasses)
         """Return a context in which one attempt of a call is sent."""
         return nullcontext()
+
+
+def _is_small(page: Mapping[str, Any]) -> bool:
+    return (
+        len(page["items"]) <= MAX_ITEMS_OF_SMALL_PAGE
+        and len(json.dumps(page["raw"]["payload"])) + len(json.dumps(page["items"])) <= MAX_BYTES_OF_SMALL_PAGE
+    )
+
+
+def _done(function: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a run in a call for several, if it is one.
+
+    Raises:
+        CallRefusedError: It was refused.
+        LeaseLostError: The run was cancelled, or its lease expired.
+    """
+    if answer["state"] == "refused":
+        raise CallRefusedError(f"{function}: {answer['message']}", status=None, code=None)
+    if answer["state"] != "done":
+        raise LeaseLostError(answer["state"])
+    return answer

@@ -60,12 +60,12 @@ comment on function worker.has_ended_attempt is
     'Returns whether the holder of a lease ended the run, or gave it back to the queue because its sites wait or are '
     'retried.';
 
-create function worker.lock_lease(run_id uuid, lease_token uuid, or_ended boolean default false) returns void
+create function worker.lock_lease(run_id uuid, lease_token uuid) returns void
 language plpgsql set search_path = '' as $$
 declare
     state text := (select lease.state from worker.lock_leases(array[run_id], array[lease_token]) as lease);
 begin
-    if state <> 'held' and not (or_ended and worker.has_ended_attempt(run_id, lease_token)) then
+    if state <> 'held' then
         raise sqlstate 'PT409' using
             message = state,
             detail = format('The token is not the one that run %s is leased with.', run_id),
@@ -75,4 +75,4 @@ end;
 $$;
 comment on function worker.lock_lease is
     'Locks a run and its lease until the transaction ends. Raises PT409 (HTTP 409), lease_lost or cancelled, '
-    'without the lease, unless or_ended and its holder has ended the run.';
+    'without the lease.';

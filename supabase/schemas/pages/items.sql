@@ -1,69 +1,45 @@
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/organizations.
+-- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/read, pages/organizations.
 
-create type worker.page_item as (
-    external_id text, position integer, title text, organization text, location text, is_remote boolean,
-    posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
-    apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
-    job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
-    data jsonb, apply_key text, match_key text, organization_key text, place_key text,
-    text_signature bit(1024)
-);
-comment on type worker.page_item is
-    'An item of a page, as the worker sends it. position is its position on the page, from 1.';
-
-create type worker.load_result as (results integer, things integer);
+create type worker.load_result as (page_id bigint, results integer, things integer);
 comment on type worker.load_result is
     'Number of results that a page added to its run, and of things on it that no earlier run of the same search '
     'had.';
 
-create function worker.read_items(items jsonb) returns worker.page_item[]
-language sql stable set search_path = ''
-return (
-    select coalesce(array_agg(first.item order by first.external_id), '{}')
-    from (
-        select distinct on (item.external_id) item.external_id, item
-        from jsonb_populate_recordset(null::worker.page_item, read_items.items) as item
-        order by item.external_id, item.position
-    ) as first
-);
-comment on function worker.read_items is
-    'Returns the items of a page in the order of their ids. An item that is on the page twice counts at its first '
-    'position.';
-
-create function worker.insert_items(
-    kind text, owner_id uuid, site text, seen_at timestamptz, items worker.page_item[],
-    out inserted uuid[], out with_keys uuid[]
-)
+create function worker.insert_items(pages worker.loading_page[], out inserted uuid[], out with_keys uuid[])
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 begin
-    -- In key order, so that two pages with the same items do not deadlock.
     with listed as (
-        select item.*, insert_items.site || ':' || item.external_id as canonical_key
-        from unnest(insert_items.items) as item
+        select page.place, page.kind, page.owner_id, page.seen_at, page.is_named_board, item.*,
+               page.site || ':' || item.external_id as canonical_key
+        from (
+            select row_number() over () as place, given.*, worker.is_named_board(given.kind, given.site) as is_named_board
+            from unnest(insert_items.pages) as given
+        ) as page
+        cross join lateral unnest(page.items) as item
     ), written as (
         insert into public.items (
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
             salary_interval, currency, url, apply_url, description, city, region, country, places, work_mode,
             job_types, salary_yearly_min, salary_yearly_max, skills, experience_years, data, canonical_key, apply_key,
             match_key, organization_key, place_key, text_signature, from_named_board, first_seen_at, last_seen_at)
-        select insert_items.kind, insert_items.owner_id, listed.title, listed.organization, listed.location,
+        select listed.kind, listed.owner_id, listed.title, listed.organization, listed.location,
                listed.is_remote, listed.posted_at, listed.salary_min, listed.salary_max, listed.salary_interval,
                listed.currency, listed.url, listed.apply_url, listed.description, listed.city, listed.region,
                listed.country, coalesce(listed.places, '[]'), listed.work_mode, coalesce(listed.job_types, '{}'),
                listed.salary_yearly_min, listed.salary_yearly_max, coalesce(listed.skills, '{}'),
                listed.experience_years, coalesce(listed.data, '{}'), listed.canonical_key, listed.apply_key,
                listed.match_key, listed.organization_key, listed.place_key, listed.text_signature,
-               (select worker.is_named_board(insert_items.kind, insert_items.site)),
-               insert_items.seen_at, insert_items.seen_at
+               listed.is_named_board, listed.seen_at, listed.seen_at
         from listed
         where not exists (
             select from public.items as known
-            where known.canonical_key = listed.canonical_key and known.kind = insert_items.kind
-              and known.owner_id is not distinct from insert_items.owner_id)
-        order by listed.canonical_key
+            where known.canonical_key = listed.canonical_key and known.kind = listed.kind
+              and known.owner_id is not distinct from listed.owner_id)
+        -- In one order, so that two calls with the same items do not deadlock. Each item of the first page that has it.
+        order by listed.kind, listed.owner_id, listed.canonical_key, listed.place
         on conflict on constraint items_canonical_key do nothing
         returning id, apply_key, match_key
     )
@@ -74,48 +50,65 @@ begin
 end;
 $$;
 comment on function worker.insert_items is
-    'Inserts the items that are not known yet. Returns the inserted ones, and those of them with a key that finds '
-    'duplicates.';
+    'Inserts the items of pages that are not known yet. Returns the inserted ones, and those of them with a key that '
+    'finds duplicates.';
 
-create function worker.write_sightings(
-    run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
-    items worker.page_item[], out item_ids uuid[], out results integer
-)
+create type worker.page_sightings as (page_id bigint, item_ids uuid[], results integer);
+comment on type worker.page_sightings is 'The items of a page, and how many of them are new to its run.';
+
+create function worker.write_sightings(pages worker.loading_page[]) returns worker.page_sightings[]
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
+declare
+    sightings worker.page_sightings[];
 begin
-    with listed as (
-        select item.id as item_id, found.external_id, found.position, found.url
-        from unnest(write_sightings.items) as found
+    with listed as materialized (
+        select page.page_id, page.run_id, page.owner_id, page.site, page.page_number, page.seen_at,
+               item.id as item_id, found.external_id, found.position, found.url
+        from unnest(write_sightings.pages) as page
+        cross join lateral unnest(page.items) as found
         join public.items as item
-            on item.canonical_key = write_sightings.site || ':' || found.external_id
-           and item.kind = write_sightings.kind and item.owner_id is not distinct from write_sightings.owner_id
+            on item.canonical_key = page.site || ':' || found.external_id
+           and item.kind = page.kind and item.owner_id is not distinct from page.owner_id
     ), sighted as (
         insert into public.item_sources as sighting (
             site, external_id, item_id, owner_id, url, first_seen_at, last_seen_at)
-        select write_sightings.site, listed.external_id, listed.item_id, write_sightings.owner_id, listed.url,
-               write_sightings.seen_at, write_sightings.seen_at
+        select distinct on (listed.site, listed.external_id, listed.item_id)
+               listed.site, listed.external_id, listed.item_id, listed.owner_id, listed.url,
+               min(listed.seen_at) over same_item, max(listed.seen_at) over same_item
         from listed
-        order by listed.external_id
+        window same_item as (partition by listed.site, listed.external_id, listed.item_id)
+        -- In one order, so that two calls with the same items do not deadlock.
+        order by listed.site, listed.external_id, listed.item_id, listed.seen_at desc
         on conflict on constraint item_sources_external_id do update set
             url = case when excluded.last_seen_at >= sighting.last_seen_at then excluded.url else sighting.url end,
             first_seen_at = least(excluded.first_seen_at, sighting.first_seen_at),
             last_seen_at = greatest(excluded.last_seen_at, sighting.last_seen_at)
     ), written as (
-        insert into public.search_results (run_id, item_id, site, page_number, position, created_at)
-        select write_sightings.run_id, listed.item_id, write_sightings.site, write_sightings.page_number,
-               listed.position, write_sightings.seen_at
+        insert into public.search_results as result (run_id, item_id, site, page_number, position, created_at)
+        select listed.run_id, listed.item_id, listed.site, listed.page_number, listed.position, listed.seen_at
         from listed
-        order by listed.position
+        order by listed.page_id, listed.position
         on conflict (run_id, item_id) do nothing
-        returning item_id
+        returning result.run_id
     )
-    select array_agg(listed.item_id), (select count(*) from written) into item_ids, results from listed;
+    select coalesce(array_agg(
+        row(found.page_id, found.item_ids, coalesce(counted.results, 0))::worker.page_sightings), '{}')
+    into sightings
+    from (
+        select listed.page_id, listed.run_id, array_agg(listed.item_id) as item_ids
+        from listed
+        group by listed.page_id, listed.run_id
+    ) as found
+    left join (
+        select written.run_id, count(*)::integer as results from written group by written.run_id
+    ) as counted on counted.run_id = found.run_id;
+    return sightings;
 end;
 $$;
 comment on function worker.write_sightings is
-    'Writes the items of a page as sightings of their site and as results of their run. Returns the ids of the '
-    'items, and how many are new to the run.';
+    'Writes the items of pages, each of another run, as sightings of their sites and as results of their runs. Returns '
+    'the sightings of each page with items.';
 
 create function worker.update_items(
     kind text, owner_id uuid, site text, seen_at timestamptz, items worker.page_item[], inserted uuid[],
@@ -215,32 +208,53 @@ end;
 $$;
 comment on function worker.queue_embeddings is 'Queues items to be embedded, if there is an embedding model.';
 
-create function worker.load_items(
-    run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
-    fingerprint text, items jsonb
-) returns worker.load_result
+create function worker.load_items(pages worker.loading_page[]) returns worker.load_result[]
 language plpgsql set search_path = '' as $$
 declare
-    page_items worker.page_item[] := worker.read_items(items);
     new_items record;
-    sighted record;
+    sightings worker.page_sightings[];
+    page worker.loading_page;
+    on_page uuid[];
+    on_pages_before uuid[] := '{}';
     changed record;
+    with_keys uuid[];
 begin
-    new_items := worker.insert_items(kind, owner_id, site, seen_at, page_items);
-    sighted := worker.write_sightings(run_id, kind, owner_id, site, page_number, seen_at, page_items);
+    pages := array(
+        select row(given.page_id, given.run_id, given.kind, given.owner_id, given.site, given.page_number, given.seen_at,
+                   given.fingerprint, given.reported, worker.read_items(given.reported))::worker.loading_page
+        from unnest(pages) as given);
+    new_items := worker.insert_items(pages);
+    sightings := worker.write_sightings(pages);
 
-    -- From here to the commit, one page at a time: a concurrent page would miss what this one writes, or deadlock.
-    perform worker.lock_groups(kind, owner_id);
-    changed := worker.update_items(kind, owner_id, site, seen_at, page_items, new_items.inserted);
-    perform worker.queue_embeddings(new_items.inserted || changed.with_new_text);
-    if changed.with_earlier_start is not null then
-        perform worker.order_groups(changed.with_earlier_start);
-    end if;
-    perform worker.match_items(new_items.with_keys || changed.with_new_keys);
-    perform worker.write_organizations(run_id, kind, owner_id, site, seen_at, items);
+    -- From here to the commit, one call at a time: a concurrent page would miss what this one writes, or deadlock.
+    perform worker.lock_groups(locked.kind, locked.owner_id)
+    from (
+        select distinct given.kind, given.owner_id from unnest(pages) as given order by given.kind, given.owner_id
+    ) as locked;
+    with_keys := new_items.with_keys;
+    foreach page in array pages loop
+        on_page := (select sighted.item_ids from unnest(sightings) as sighted where sighted.page_id = page.page_id);
+        changed := worker.update_items(
+            page.kind, page.owner_id, page.site, page.seen_at, page.items,
+            inserted => array(
+                select unnest(on_page) intersect select unnest(new_items.inserted) except select unnest(on_pages_before)));
+        on_pages_before := on_pages_before || on_page;
+        perform worker.queue_embeddings(changed.with_new_text);
+        if changed.with_earlier_start is not null then
+            perform worker.order_groups(changed.with_earlier_start);
+        end if;
+        with_keys := with_keys || changed.with_new_keys;
+    end loop;
+    perform worker.queue_embeddings(new_items.inserted);
+    perform worker.match_items(with_keys);
+    perform worker.write_organizations(pages);
 
-    return (sighted.results, worker.count_new_things(run_id, fingerprint, sighted.item_ids))::worker.load_result;
+    return array(
+        select row(given.page_id, coalesce(sighted.results, 0),
+                   worker.count_new_things(given.run_id, given.fingerprint, sighted.item_ids))::worker.load_result
+        from unnest(pages) as given
+        left join unnest(sightings) as sighted on sighted.page_id = given.page_id);
 end;
 $$;
 comment on function worker.load_items is
-    'Writes the items of a page as items, sightings and results of its run. Idempotent.';
+    'Writes the items of pages, each of another run, as items, sightings and results of their runs. Idempotent.';

@@ -35,66 +35,103 @@ comment on function worker.log_errors is
     'Replaces the log of a page by the errors of its transform. Returns how many items were invalid, and whether '
     'the whole page could not be read.';
 
-create function worker.load_page(
+create type worker.page_to_load as (
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
-) returns jsonb
-language plpgsql set search_path = '' as $$
+);
+comment on type worker.page_to_load is 'What a version of its source made of a page.';
+
+create type worker.page_result as (page_id bigint, status text, results integer, things integer);
+comment on type worker.page_result is
+    'Whether a page was loaded: completed, partial or failed; and what it added, as in worker.load_result.';
+
+create function worker.pages_of(asked worker.page_to_load[]) returns worker.loading_page[]
+language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
-    page record;
-    logged record;
-    loaded worker.load_result := (0, 0);
-    valid integer := jsonb_array_length(load_page.items);
-    refusal text;
-    refused_field text;
-    outcome text;
+    pages worker.loading_page[];
 begin
-    select raw.id, raw.source, raw.site, raw.page_number, raw.fetched_at, raw.query_hash, run.id as run_id, run.kind,
-           case when kind.is_private then run.user_id end as owner_id
-    into page
-    from worker.raw_collections as raw
-    join public.search_runs as run on run.id = raw.run_id
-    join worker.kinds as kind on kind.kind = run.kind
-    where raw.id = load_page.page_id;
-    if not found then
+    pages := array(
+        select row(raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site, raw.page_number,
+                   raw.fetched_at, raw.query_hash, given.items, null)::worker.loading_page
+        from unnest(asked) with ordinality as given (page_id, version, transform_ms, completeness, items, errors, place)
+        join worker.raw_collections as raw on raw.id = given.page_id
+        join public.search_runs as run on run.id = raw.run_id
+        join worker.kinds as kind on kind.kind = run.kind
+        order by given.place);
+    if cardinality(pages) < cardinality(asked) then
         -- Without its kind, it is unknown whether its items are private.
         raise sqlstate '22023' using message = 'page_id must be the id of a page whose kind is in worker.kinds';
     end if;
-
-    logged := worker.log_errors(page.id, load_page.errors);
-    begin
-        loaded := worker.load_items(page.run_id, page.kind, page.owner_id, page.site, page.page_number, page.fetched_at,
-                                    page.query_hash, load_page.items);
-    exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
-        get stacked diagnostics refusal = message_text, refused_field = column_name;
-        insert into worker.processing_log (raw_collection_id, error_type, message, field, created_at)
-        values (page.id, 'load', refusal, nullif(refused_field, ''), worker.now());
-    end;
-
-    outcome := case when refusal is not null or logged.is_unreadable or (valid = 0 and logged.invalid > 0) then 'failed'
-                    when logged.invalid > 0 then 'partial'
-                    else 'completed' end;
-    update worker.raw_collections as raw
-    set status = outcome, version = load_page.version, item_count = valid, invalid_count = logged.invalid,
-        result_count = coalesce(raw.result_count, 0) + loaded.results,
-        new_count = loaded.things,
-        completeness = load_page.completeness, transform_ms = load_page.transform_ms, transformed_at = worker.now(),
-        claimed_until = null
-    where raw.id = page.id;
-
-    if refusal is not null then
-        perform worker.write_alert(page.run_id, page.site, jsonb_build_object(
-            'reason', 'load_failed', 'source', page.source, 'page_number', page.page_number, 'message', refusal));
-    end if;
-    if logged.is_unreadable
-       or logged.invalid > (logged.invalid + valid) * (select max_invalid_share from worker.settings) then
-        perform worker.write_alert(page.run_id, page.site, jsonb_build_object(
-            'reason', 'invalid_items', 'source', page.source, 'page_number', page.page_number,
-            'items', valid, 'invalid_items', logged.invalid, 'message', load_page.errors -> 0 -> 'message'));
-    end if;
-    return jsonb_build_object('status', outcome, 'results', loaded.results, 'new', loaded.things);
+    return pages;
 end;
 $$;
-comment on function worker.load_page is
-    'Loads what a version of its source made of a page. Returns {status, results, new}. An error of the tables is '
-    'logged, and the page fails. Temporary errors, such as a deadlock or a timeout, are raised.';
+comment on function worker.pages_of is 'Returns pages whose items are to be loaded, with the items unread.';
+
+create function worker.load_pages(asked worker.page_to_load[]) returns worker.page_result[]
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    pages worker.loading_page[] := worker.pages_of(asked);
+    loaded worker.load_result[];
+    refusal text;
+    refused_field text;
+    results worker.page_result[];
+begin
+    if cardinality(asked) = 0 then
+        return '{}';
+    end if;
+    begin
+        loaded := worker.load_items(pages);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
+        if cardinality(asked) > 1 then
+            raise;  -- each is to be sent alone
+        end if;
+        get stacked diagnostics refusal = message_text, refused_field = column_name;
+    end;
+
+    with given as materialized (
+        select page.*, logged.invalid, logged.is_unreadable, jsonb_array_length(page.items) as valid
+        from unnest(asked) as page
+        cross join lateral worker.log_errors(page.page_id, page.errors) as logged
+    ), refused as (
+        insert into worker.processing_log (raw_collection_id, error_type, message, field, created_at)
+        select given.page_id, 'load', refusal, nullif(refused_field, ''), worker.now()
+        from given where refusal is not null
+    ), written as (
+        update worker.raw_collections as raw
+        set status = case when refusal is not null or given.is_unreadable or (given.valid = 0 and given.invalid > 0)
+                               then 'failed'
+                          when given.invalid > 0 then 'partial'
+                          else 'completed' end,
+            version = given.version, item_count = given.valid, invalid_count = given.invalid,
+            result_count = coalesce(raw.result_count, 0) + coalesce(known.results, 0),
+            new_count = coalesce(known.things, 0),
+            completeness = given.completeness, transform_ms = given.transform_ms, transformed_at = worker.now(),
+            claimed_until = null
+        from given left join unnest(loaded) as known on known.page_id = given.page_id
+        where raw.id = given.page_id
+        returning raw.id, raw.run_id, raw.site, raw.source, raw.page_number, raw.status,
+                  coalesce(known.results, 0) as results, raw.new_count, given.valid, given.invalid,
+                  given.is_unreadable, given.errors
+    ), alerted as (
+        select worker.write_alert(written.run_id, written.site, jsonb_build_object(
+            'reason', 'load_failed', 'source', written.source, 'page_number', written.page_number, 'message', refusal))
+        from written
+        where refusal is not null
+        union all
+        select worker.write_alert(written.run_id, written.site, jsonb_build_object(
+            'reason', 'invalid_items', 'source', written.source, 'page_number', written.page_number,
+            'items', written.valid, 'invalid_items', written.invalid, 'message', written.errors -> 0 -> 'message'))
+        from written, worker.settings as settings
+        where written.is_unreadable or written.invalid > (written.invalid + written.valid) * settings.max_invalid_share
+    )
+    select array_agg(row(written.id, written.status, written.results, written.new_count)::worker.page_result)
+    into results
+    from written, (select count(*) from alerted) as alerts;
+    return results;
+end;
+$$;
+comment on function worker.load_pages is
+    'Loads what versions of their sources made of pages, each of another run. Returns what became of each. If the tables '
+    'refuse a page, it fails, and the error is logged; refused together with others, the error is raised. Temporary '
+    'errors, such as a deadlock or a timeout, are raised.';

@@ -23,36 +23,33 @@ comment on function worker.newest_facts is
     'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
     'fields.';
 
-create function worker.write_organizations(
-    run_id uuid, kind text, owner_id uuid, site text, seen_at timestamptz, items jsonb
-) returns void
+create function worker.write_organizations(pages worker.loading_page[]) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
-declare
-    organization_owner uuid;
 begin
-    if write_organizations.owner_id is not null then
-        return;
-    elsif worker.is_named_board(write_organizations.kind, write_organizations.site) then
-        select run.user_id into organization_owner from public.search_runs as run
-        where run.id = write_organizations.run_id and worker.keeps_board_organizations(run.kind, run.parameters);
-        if not found then
-            return;
-        end if;
-    end if;
-
-    with reported as materialized (
+    with page as materialized (
+        select given.reported, given.seen_at,
+               case when worker.is_named_board(given.kind, given.site) then run.user_id end as owner_id
+        from unnest(write_organizations.pages) as given
+        left join public.search_runs as run on run.id = given.run_id
+        where given.owner_id is null
+          and (not worker.is_named_board(given.kind, given.site)
+               or worker.keeps_board_organizations(run.kind, run.parameters))
+    ), reported as materialized (
         -- The first item of a company that says anything: the others on the page say the same.
-        select distinct on (found.organization_key) found.organization_key as key,
-               md5(coalesce(organization_owner::text, '') || ' ' || found.organization_key)::uuid as id,
+        select distinct on (page.owner_id, found.organization_key) page.owner_id, page.seen_at,
+               found.organization_key as key,
+               md5(coalesce(page.owner_id::text, '') || ' ' || found.organization_key)::uuid as id,
                jsonb_strip_nulls(coalesce(nullif(found.employer, 'null'), '{}'))
                    || jsonb_build_object('name', found.organization) as facts
-        from jsonb_to_recordset(write_organizations.items)
+        from page
+        cross join lateral jsonb_to_recordset(page.reported)
             as found (position integer, organization text, organization_key text, employer jsonb)
         where found.organization_key is not null and found.organization is not null
-        order by found.organization_key, coalesce(found.employer, 'null') = 'null', found.position
+        order by page.owner_id, found.organization_key, coalesce(found.employer, 'null') = 'null', page.seen_at desc,
+                 found.position
     ), changed as (
-        select reported.id, reported.key, reported.facts, former.organization
+        select reported.*, former.organization
         from reported
         -- The limit keeps the plan of a small table, which would read all of it, from a table that has grown.
         left join lateral (
@@ -63,15 +60,15 @@ begin
     insert into public.organizations as known (
         key, owner_id, name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating,
         review_count, seen_at)
-    select changed.key, organization_owner, new.name, new.url, new.profile_url, new.logo_url, new.address, new.industry,
+    select changed.key, changed.owner_id, new.name, new.url, new.profile_url, new.logo_url, new.address, new.industry,
            new.employees, new.revenue, new.description, new.rating, new.review_count, new.seen_at
     from changed
     cross join lateral jsonb_populate_record(null::public.organizations, changed.facts || jsonb_build_object('seen_at', (
-        select jsonb_object_agg(fact.field, write_organizations.seen_at)
+        select jsonb_object_agg(fact.field, changed.seen_at)
         from jsonb_object_keys(changed.facts) as fact (field)))) as new
     where changed.organization is null
        or worker.newest_facts(changed.organization, new) is distinct from changed.organization
-    -- In one order, so that two pages with the same organizations do not deadlock.
+    -- In one order, so that two calls with the same organizations do not deadlock.
     order by changed.id
     on conflict (id) do update set
         (name, url, profile_url, logo_url, address, industry, employees, revenue, description, rating, review_count,
@@ -83,4 +80,4 @@ begin
 end;
 $$;
 comment on function worker.write_organizations is
-    'Writes what the items of a page say about their employers. An organization that does not change is not written.';
+    'Writes what the items of pages say about their employers. An organization that does not change is not written.';

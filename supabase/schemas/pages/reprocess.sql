@@ -97,7 +97,7 @@ language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
 declare
     page record;
-    loaded jsonb;
+    loaded worker.page_result;
 begin
     perform worker.require_arrays(worker_load_page.items, worker_load_page.errors);
     select kept.run_id, kept.site into page
@@ -107,17 +107,18 @@ begin
         raise sqlstate 'PT404' using message = 'page_id must be the id of a stored page';
     end if;
 
-    -- The run before its page, in the same order as worker_save_page.
+    -- The run before its page, in the same order as worker_save_pages.
     perform from public.search_runs as run where run.id = page.run_id for no key update;
     perform from worker.raw_collections as kept where kept.id = worker_load_page.page_id for no key update;
-    loaded := worker.load_page(worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
-                               worker_load_page.completeness, worker_load_page.items, worker_load_page.errors);
-    if loaded -> 'results' <> '0' then
+    loaded := (worker.load_pages(array[row(
+        worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
+        worker_load_page.completeness, worker_load_page.items, worker_load_page.errors)::worker.page_to_load]))[1];
+    if loaded.results > 0 then
         perform worker.recount_results(page.run_id, page.site);
     end if;
-    return loaded;
+    return jsonb_build_object('status', loaded.status, 'results', loaded.results, 'new', loaded.things);
 end;
 $$;
 comment on function public.worker_load_page is
     'Loads a claimed page into the results of its run, which may have ended. Returns {status, results, new} like '
-    'worker_save_page. Idempotent.';
+    'worker_save_pages. Idempotent.';

@@ -154,7 +154,7 @@ from runs where name = 'running';
 select throws_ok(format(query, id, lease_token), 'PT409', 'cancelled', 'or when it writes: ' || split_part(query, '(', 1))
 from runs, unnest(array[
     'select public.worker_start_site(''%s'', ''%s'', ''gamma'', 1)',
-    'select public.worker_save_page(''%s'', ''%s'', ''beta'', 1, 2, ''{}'', ''[]'', ''[]'', ''{}'')',
+    'select pg_temp.save_page(''%s'', ''%s'', ''beta'', 2, ''{}'')',
     'select pg_temp.finish_site(''%s'', ''%s'', ''beta'')',
     'select pg_temp.finish_run(''%s'', ''%s'')']) as query
 where name = 'running';

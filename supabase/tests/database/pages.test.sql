@@ -77,11 +77,12 @@ select is(pg_temp.save_items(id, 'alpha', 6,
     '{"status": "partial", "results": 9, "new": 9}', 'a tenth of them') from run;
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'alert'), 3, 'is none');
 
-select throws_ok(format($$ select public.worker_save_page('%s', '%s', 'alpha', 1, 7, '{}', %s) $$,
-                        id, pg_temp.token(id), arguments), '22023', message, message)
+select throws_ok(format('select public.worker_save_pages(%L)', jsonb_build_array(jsonb_build_object(
+        'run_id', id, 'lease_token', pg_temp.token(id), 'site', 'alpha', 'attempt', 1, 'page_number', 7) || arguments)),
+    '22023', message, message)
 from run, (values
-    ($$ '{}', '[]', '{}' $$, 'items must be an array'), ($$ '[]', 'null', '{}' $$, 'errors must be an array'))
-    as bad (arguments, message);
+    ('{"items": {}, "errors": []}'::jsonb, 'items must be an array'),
+    ('{"items": [], "errors": null}', 'errors must be an array')) as bad (arguments, message);
 
 -- A load that is refused -----------------------------------------------------------------------------------------
 

@@ -48,9 +48,11 @@ select is((select pg_temp.finish_run(run_id, lease_token) from lease), (select a
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'retried'), 1,
     'and is no second retry');
 select is(pg_temp.heartbeat(run_id, lease_token), 'finished', 'its worker has ended the attempt itself') from lease;
-select throws_ok(
-    format($$ select public.worker_save_page('%s', '%s', 'beta', 1, 2, '{}', '[]', '[]', '{}') $$, run_id, lease_token),
-    'PT409', 'lease_lost', 'and no later write gets in')
+select is(
+    public.worker_save_pages(jsonb_build_array(jsonb_build_object(
+        'run_id', run_id, 'lease_token', lease_token, 'site', 'beta', 'attempt', 1, 'page_number', 2, 'raw', '{}'::jsonb,
+        'items', '[]'::jsonb, 'errors', '[]'::jsonb, 'progress', '{}'::jsonb))),
+    '[{"state": "lease_lost"}]', 'and no later write gets in')
 from lease;
 
 select pg_temp.move_clock(22);

@@ -675,8 +675,8 @@ isOneToOne: true
 "worker_save_notices":
 { Args: { "claimed_until": string,"results": Json }; Returns: Json
                            },
-"worker_save_page":
-{ Args: { "attempt": number,"ends"?: string,"errors": Json,"items": Json,"lease_token": string,"page_number": number,"progress": Json,"raw": Json,"run_id": string,"site": string }; Returns: Json
+"worker_save_pages":
+{ Args: { "pages": Json }; Returns: Json
                            },
 "worker_save_webhooks":
 { Args: { "claimed_until": string,"results": Json }; Returns: Json
