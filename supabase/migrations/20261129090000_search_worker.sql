@@ -788,7 +788,8 @@ create table public.search_results (
     created_at timestamptz not null,
     constraint search_results_item unique (run_id, item_id)
 );
-create index search_results_item_id on public.search_results (item_id);
+-- With the run, so that who has seen a thing is read from the index: a popular thing is in the results of many runs.
+create index search_results_item_id on public.search_results (item_id, run_id);
 comment on table public.search_results is
     'Which run found which item.';
 comment on column public.search_results.id is
@@ -9437,8 +9438,8 @@ begin
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
     expired := worker.count_before_deletion(array(
-        select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
+        select locked.id from unnest(expired) as locked (id)
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = locked.id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result
@@ -10621,8 +10622,10 @@ select
                 select duplicate.id from public.items as duplicate where duplicate.duplicate_of = sighted.item_id
             ) as sighting
             join public.search_results as shown on shown.item_id = sighting.id
-            -- Not any(), which would search the index once for each run.
-            where array_position(sighted.earlier_run_ids, shown.run_id) is not null
+            -- Not `= any (...)` alone: before PostgreSQL 17 it would search the index once for each run. And not a function
+            -- that is not leakproof, such as array_position(): row level security would come first, and look up the run of
+            -- each result of the thing, those of all users.
+            where (shown.run_id = any (sighted.earlier_run_ids)) is true
         )
     end as is_new,
     sighted.kind,
@@ -10749,7 +10752,8 @@ comment on column public.run_items.is_new is
 create function public.page_of_run_items(
     run_id uuid, page integer default 1, per_page integer default 50, filters jsonb default '{}', sort text default 'found'
 ) returns jsonb
-language plpgsql stable security invoker set search_path = '' as $$
+-- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
+language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     words text[];
     wanted_skills text[];
@@ -10846,7 +10850,8 @@ comment on function public.usual_search_seconds is
     'Returns how long a search of a site usually takes, in seconds; null if that is unknown.';
 
 create function public.insights_of_run(run_id uuid) returns jsonb
-language plpgsql stable security invoker set search_path = '' as $$
+-- As page_of_run_items.
+language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     answer jsonb;
 begin
@@ -11010,22 +11015,24 @@ create policy "Owners cancel their runs" on public.search_runs
 create policy "Owners delete their finished runs" on public.search_runs
     for delete to authenticated using (user_id = (select auth.uid()) and completed_at is not null);
 
--- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
+-- Users who see a run see its sites and results, also those of its leader and of the run that answered it. With
+-- `offset 0`, PostgreSQL looks each run up by an index. Otherwise it may read all runs of the user first, to look them up
+-- in memory: for a user with 10,000 runs, a page of results took 35 ms instead of 6.
 create policy "Sites of visible runs" on public.search_run_sites
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id)
+        exists (select from public.search_runs as run where run.id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id offset 0)
     );
 create policy "Results of visible runs" on public.search_results
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id)
+        exists (select from public.search_runs as run where run.id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id offset 0)
     );
 create policy "Events of visible runs" on public.run_events
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = run_events.run_id)
+        exists (select from public.search_runs as run where run.id = run_events.run_id offset 0)
     );
 
 create policy "Public items and own items" on public.items

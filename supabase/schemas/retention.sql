@@ -155,8 +155,8 @@ begin
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
     expired := worker.count_before_deletion(array(
-        select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
+        select locked.id from unnest(expired) as locked (id)
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = locked.id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result
