@@ -49,6 +49,25 @@ comment on column worker.run_stats.new_items is
 comment on column worker.run_stats.valid_items is 'Items that were read from the pages of the last search of each site.';
 comment on column worker.run_stats.invalid_items is 'Items on these pages that could not be read.';
 
+-- As worker.run_stats, without kinds, sources and error codes: of these, a busy project has a hundred combinations in
+-- each hour, and admin_overview reads up to 400 days.
+create table worker.run_totals (
+    span text not null constraint run_totals_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    outcome text not null,
+    runs bigint not null,
+    durations bigint[] not null,
+    waits bigint[] not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    primary key (span, begins_at, outcome)
+);
+comment on table worker.run_totals is
+    'Counts of the runs that ended in each hour, and in each day (UTC), of all users: the sums of the rows of '
+    'worker.run_stats without a site. The columns are the same.';
+
 create table worker.page_stats (
     day date not null,
     site text not null,
