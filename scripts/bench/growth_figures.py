@@ -30,7 +30,8 @@ from rich.table import Table
 from scripts.bench.growth_data import EXPIRED_RUNS, HEAVY_USER, Database, fill
 from scripts.bench.load_pages import make_page
 from worker.local.loopback import free_port
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 
 SITE = "linkedin"

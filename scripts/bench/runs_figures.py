@@ -21,7 +21,8 @@ from rich.console import Console
 
 from scripts.bench.queue_peers.worker import ENQUEUE
 from worker.local.loopback import free_port
-from worker.local.supabase.migrations import apply_migrations, available_extensions, migrations_folder, read_migrations
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations, available_extensions, read_migrations
 from worker.local.supabase.postgres import Postgres
 
 SITE = "linkedin"
