@@ -29,6 +29,7 @@ from rich.table import Table
 
 from scripts.bench.growth_data import EXPIRED_RUNS, HEAVY_USER, Database, fill
 from scripts.bench.load_pages import make_page
+from scripts.bench.runs_figures import cpu_seconds
 from worker.local.loopback import free_port
 from worker.local.migration_files import migrations_folder
 from worker.local.supabase.migrations import apply_migrations
@@ -41,12 +42,21 @@ KNOWN_ITEMS, MERGED_ITEMS = 40, 20
 WARM_UP = 10
 """Rounds that do not count: plans are made, and caches are filled."""
 
+COSTED_RUNS = 20
+"""Runs whose CPU time and WAL are counted."""
+
 _PASSWORD = "growth"  # noqa: S105 - of a database on loopback without any secret
 # Without autovacuum, which would disturb some calls: the databases are vacuumed before they are measured.
 _SETTINGS = {"shared_buffers": "2GB", "max_wal_size": "2GB", "effective_cache_size": "8GB", "autovacuum": "off"}
 
+# Indexes last: of a database that is larger than the cache, they stay.
 _PREWARM: LiteralString = """
-select sum(pg_prewarm(oid, 'read')) from pg_class where relkind in ('r', 't', 'i') and relpersistence = 'p'
+select sum(pg_prewarm(known.oid, 'read'))
+from (
+    select oid from pg_class
+    where relkind in ('r', 't', 'i') and relpersistence = 'p' and relnamespace <> 'pg_catalog'::regnamespace
+    order by relkind = 'i'
+) as known
 """
 _SIZES: LiteralString = """
 select known.relid::regclass::text, known.n_live_tup,
@@ -152,7 +162,7 @@ class Probed:
             number: Number of the round, from 0: it chooses what is searched and what is found.
         """
         member = self.usual if number % 2 else self.heavy
-        run_id = self._probe_run(member, number)
+        run_id = self.probe_run(member, number)
         self.timed("page of results, just found", member.database, _PAGE_OF_RESULTS, [run_id])
         for name, member in (("usual", self.usual), ("heavy", self.heavy)):
             old = member.run_ids[number % len(member.run_ids)]
@@ -161,7 +171,8 @@ class Probed:
             self.timed(f"history, {name} user", member.database, _HISTORY, [member.id])
         self._probe_operators()
 
-    def _probe_run(self, member: Member, number: int) -> UUID:
+    def probe_run(self, member: Member, number: int) -> UUID:
+        """Insert, claim, search and end a run of a user, with one page. Return its id."""
         made = make_page(1, 1_000_000_000 + number)
         items = [
             *self.known[number * KNOWN_ITEMS :][:KNOWN_ITEMS],
@@ -266,6 +277,27 @@ def report(small: Probed, large: Probed) -> None:
     console.print(table)
 
 
+def report_cost(probed: Probed, first: int) -> None:
+    """Print what a run with one page costs, from its insert to its end.
+
+    Args:
+        probed: The database.
+        first: Number of the first round.
+    """
+    processes = [database.info.backend_pid for database in (probed.owner, probed.usual.database, probed.heavy.database)]
+    wal: LiteralString = "select pg_current_wal_insert_lsn() - '0/0'"
+    (before,) = probed.owner.execute(wal).fetchone() or (0,)
+    used = sum(map(cpu_seconds, processes))
+    for number in range(first, first + COSTED_RUNS):
+        probed.probe_run(probed.usual if number % 2 else probed.heavy, number)
+    used = sum(map(cpu_seconds, processes)) - used
+    (after,) = probed.owner.execute(wal).fetchone() or (0,)
+    console.print(
+        f"{probed.name}: a run with a page of 100 items takes {used / COSTED_RUNS * 1000:.0f} ms of CPU "
+        f"and {(after - before) / COSTED_RUNS / 1000:,.0f} kB of WAL."
+    )
+
+
 def report_sizes(probed: Probed) -> None:
     """Print how much disk each table takes."""
     table = Table("table", title=f"Disk of {probed.name}", title_justify="left")
@@ -289,9 +321,10 @@ def main() -> int:
         parser.error(f"--runs and --small must be at least {10 * EXPIRED_RUNS}")
     sizes = [(f"{runs:,} runs", runs, runs * 3 // 10) for runs in (options.small, options.runs)]
     rounds = WARM_UP + options.rounds
+    prepared = rounds + COSTED_RUNS
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as temporary:
         Path(temporary).chmod(0o755)
-        with databases(options.data or Path(temporary), sizes, rounds) as probed:
+        with databases(options.data or Path(temporary), sizes, prepared) as probed:
             version = probed[0].owner.info.parameter_status("server_version")
             console.print(f"PostgreSQL {version}, {os.cpu_count()} CPUs, {options.rounds} calls of each path in turn.")
             for each in probed:
@@ -302,6 +335,8 @@ def main() -> int:
                     if number < WARM_UP:
                         each.took.clear()
             report(*probed)
+            for each in probed:
+                report_cost(each, rounds)
     return 0
 
 

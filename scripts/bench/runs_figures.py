@@ -98,15 +98,16 @@ def measure(database: Database, runs: int, work: Callable[[Round], None]) -> Rou
     figures = Round(runs)
     pid = database.info.backend_pid
     before = _counters(database)
-    cpu, began = _cpu_seconds(pid), time.perf_counter()
+    cpu, began = cpu_seconds(pid), time.perf_counter()
     work(figures)
-    figures.seconds, figures.cpu_seconds = time.perf_counter() - began, _cpu_seconds(pid) - cpu
+    figures.seconds, figures.cpu_seconds = time.perf_counter() - began, cpu_seconds(pid) - cpu
     after = _counters(database)
     figures.wal_bytes, figures.rows, figures.non_hot = (int(b - a) for a, b in zip(before, after, strict=True))
     return figures
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

@@ -86,6 +86,24 @@ async def test_a_page_of_results_reads_few_runs(
     assert [item["is_new"] for item in page["items"]] == [False, False, False]
 
 
+async def test_counting_the_new_things_of_a_page_reads_few_runs(
+    sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    run = await searched(service, await sign_in(), kind, term)
+    async with database.transaction(force_rollback=True):
+        await add_others(database, run, own=10)
+        before = await runs_read(database)
+        new = await scalar(
+            database,
+            "select worker.count_new_things(%(id)s, %(fingerprint)s, array("
+            "select result.item_id from public.search_results as result where result.run_id = %(id)s))",
+            run,
+        )
+        # Not the 3,000 of other searches that have found the same.
+        assert await runs_read(database) - before < 100
+    assert new == 0
+
+
 async def test_retention_reads_few_runs_beside_those_that_it_deletes(
     sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, term: str
 ) -> None:
