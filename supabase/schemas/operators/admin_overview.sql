@@ -27,12 +27,16 @@ begin
         left join ended on ended.outcome = final.status
         group by final.status
     ), error as (
-        select stats.error_code, sum(stats.runs) as runs
-        from worker.run_stats as stats
-        where stats.site = '' and stats.error_code <> ''
-          and ((stats.span = 'hour' and stats.begins_at >= first_hour and stats.begins_at < first_day)
-               or (stats.span = 'day' and stats.begins_at >= first_day))
-        group by stats.error_code
+        select failed.error_code, sum(failed.runs) as runs
+        from (
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'hour' and stats.site = '' and stats.error_code <> ''
+              and stats.begins_at >= first_hour and stats.begins_at < first_day
+            union all
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'day' and stats.site = '' and stats.error_code <> '' and stats.begins_at >= first_day
+        ) as failed
+        group by failed.error_code
     ), hourly as (
         select total.begins_at as hour, sum(total.runs) as runs,
                coalesce(sum(total.runs) filter (where total.outcome = 'success'), 0) as success,

@@ -23,6 +23,9 @@ create table worker.run_stats (
     primary key (span, site, begins_at, kind, source, outcome, error_code)
 );
 create index run_stats_begins_at on worker.run_stats (span, begins_at);
+-- The errors of admin_overview are read from the index alone.
+create index run_stats_errors on worker.run_stats (span, begins_at, error_code) include (runs)
+    where site = '' and error_code <> '';
 comment on table worker.run_stats is
     'Counts of the runs that ended in each hour, and in each day (UTC), of all users. A run counts once, in the rows '
     'without a site; its sites count in rows of their own.';
