@@ -42,6 +42,9 @@ KNOWN_ITEMS, MERGED_ITEMS = 40, 20
 WARM_UP = 10
 """Rounds that do not count: plans are made, and caches are filled."""
 
+COUNTED_ROUNDS = 10
+"""Rounds in which the blocks are counted that each call looks at: they do not depend on caches and neighbours."""
+
 COSTED_RUNS = 20
 """Runs whose CPU time and WAL are counted."""
 
@@ -82,8 +85,7 @@ order by md5(item.id::text)
 limit %s
 """
 _OTHERS: LiteralString = """
-select to_jsonb(item) || jsonb_build_object('external_id', 'other ' || item.id)
-from public.items as item
+select to_jsonb(item) from public.items as item
 where item.canonical_key like 'indeed:%%' and item.duplicate_of is null
 order by item.id
 limit %s
@@ -136,7 +138,9 @@ class Probed:
         admin: A connection of an admin.
         known: Items that runs have found at the site that is searched.
         others: Items that runs have found at another site.
+        monitor: A connection to another database of the server.
         took: Seconds of each call, by path.
+        blocks: Blocks that each call has looked at, by path; while `is_counting`.
     """
 
     name: str
@@ -144,16 +148,30 @@ class Probed:
     usual: Member
     heavy: Member
     admin: Database
-    known: Sequence[Any] = ()
-    others: Sequence[Any] = ()
+    known: Sequence[Any]
+    others: Sequence[Any]
+    monitor: Database
+    is_counting: bool = False
     took: dict[str, list[float]] = field(default_factory=dict)
+    blocks: dict[str, list[int]] = field(default_factory=dict)
 
     def timed(self, path: str, database: Database, query: LiteralString, arguments: Sequence[Any] = ()) -> list[Any]:
-        """Return the rows of a query, and keep its time."""
+        """Return the rows of a query, and keep its time, or the number of its blocks."""
+        if self.is_counting:
+            before = self._blocks(database)
+            rows = database.execute(query, arguments, prepare=True).fetchall()
+            self.blocks.setdefault(path, []).append(self._blocks(database) - before)
+            return rows
         began = time.perf_counter()
         rows = database.execute(query, arguments, prepare=True).fetchall()
         self.took.setdefault(path, []).append(time.perf_counter() - began)
         return rows
+
+    def _blocks(self, database: Database) -> int:
+        database.execute("select pg_stat_force_next_flush()")
+        read: LiteralString = "select blks_hit + blks_read from pg_stat_database where datname = %s"
+        (blocks,) = self.monitor.execute(read, [self.name]).fetchone() or (0,)
+        return int(blocks)
 
     def probe(self, number: int) -> None:
         """Call each path once.
@@ -175,8 +193,8 @@ class Probed:
         """Insert, claim, search and end a run of a user, with one page. Return its id."""
         made = make_page(1, 1_000_000_000 + number)
         items = [
-            *self.known[number * KNOWN_ITEMS :][:KNOWN_ITEMS],
-            *self.others[number * MERGED_ITEMS :][:MERGED_ITEMS],
+            *_part(self.known, KNOWN_ITEMS, number),
+            *(item | {"external_id": f"{number} {item['id']}"} for item in _part(self.others, MERGED_ITEMS, number)),
             *made.items[KNOWN_ITEMS + MERGED_ITEMS :],
         ]
         page = [item | {"position": position} for position, item in enumerate(items, 1)]
@@ -210,7 +228,7 @@ class Probed:
 
     def close(self) -> None:
         """Close the connections."""
-        for connection in (self.owner, self.usual.database, self.heavy.database, self.admin):
+        for connection in (self.owner, self.usual.database, self.heavy.database, self.admin, self.monitor):
             connection.close()
 
 
@@ -255,7 +273,8 @@ def _connected(administrator: str, owner: str, name: str, rounds: int) -> Probed
     known = [item for (item,) in database.execute(_KNOWN, [SITE, 20 * wanted, wanted])]
     others = [item for (item,) in database.execute(_OTHERS, [MERGED_ITEMS * rounds])]
     admin = _signed_in(owner, name, {"app_metadata": {"role": "admin"}})
-    return Probed(name, database, members[str(usual)], members[HEAVY_USER], admin, known, others)
+    monitor = psycopg.connect(owner, autocommit=True)
+    return Probed(name, database, members[str(usual)], members[HEAVY_USER], admin, known, others, monitor)
 
 
 def _signed_in(owner: str, name: str, claims: dict[str, Any]) -> Database:
@@ -266,14 +285,25 @@ def _signed_in(owner: str, name: str, claims: dict[str, Any]) -> Database:
     return database
 
 
+def _part(items: Sequence[Any], size: int, number: int) -> list[Any]:
+    """Return the next part of a sequence, and begin again at its end."""
+    return [items[index % len(items)] for index in range(number * size, (number + 1) * size)]
+
+
 def report(small: Probed, large: Probed) -> None:
-    """Print the medians of each path, and their ratio."""
-    table = Table("path", title="Median of all calls", title_justify="left")
-    for heading in (f"{small.name}, ms", f"{large.name}, ms", "ratio"):
+    """Print the medians of each path, and their ratios."""
+    table = Table("path", title="Medians of all calls", title_justify="left")
+    for heading in (f"{small.name}, ms", f"{large.name}, ms", "ratio", "blocks", "blocks", "ratio"):
         table.add_column(heading, justify="right")
     for path, seconds in small.took.items():
         pair = median(seconds) * 1000, median(large.took[path]) * 1000
-        table.add_row(path, *(f"{value:.2f}" for value in pair), f"{pair[1] / pair[0]:.2f}")
+        blocks = median(small.blocks[path]), median(large.blocks[path])
+        table.add_row(
+            path,
+            *(f"{value:.2f}" for value in (*pair, pair[1] / pair[0])),
+            *(f"{value:,.0f}" for value in blocks),
+            f"{blocks[1] / blocks[0]:.2f}",
+        )
     console.print(table)
 
 
@@ -320,7 +350,8 @@ def main() -> int:
     if min(options.runs, options.small) < 10 * EXPIRED_RUNS:
         parser.error(f"--runs and --small must be at least {10 * EXPIRED_RUNS}")
     sizes = [(f"{runs:,} runs", runs, runs * 3 // 10) for runs in (options.small, options.runs)]
-    rounds = WARM_UP + options.rounds
+    timed = WARM_UP + options.rounds
+    rounds = timed + COUNTED_ROUNDS
     prepared = rounds + COSTED_RUNS
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as temporary:
         Path(temporary).chmod(0o755)
@@ -330,7 +361,8 @@ def main() -> int:
             for each in probed:
                 report_sizes(each)
             for number in range(rounds):
-                for each in probed if number % 2 else reversed(probed):
+                for each in probed if number // 2 % 2 else reversed(probed):
+                    each.is_counting = number >= timed
                     each.probe(number)
                     if number < WARM_UP:
                         each.took.clear()
