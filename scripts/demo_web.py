@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
+import tempfile
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 
-from scripts.demo_servers import servers
 from tools import frontend
-from tools.processes import ProcessError, running
+from worker.local.demo_servers import servers
+from worker.local.processes import ProcessError, run_until_signalled, running
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 LATENCY_MS = 600
@@ -53,3 +56,27 @@ async def create_user(url: str, service_role_key: str) -> None:
     async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.post(f"{url}/auth/v1/admin/users", json=user, headers=headers)
         answer.raise_for_status()
+
+
+def main() -> int:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--web", action="store_true", required=True, help="not in the terminal, but in a browser")
+    parser.add_argument("--live", action="store_true", help="search the real job boards instead of those on loopback")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="search-worker-demo-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root, Postgres runs as another user
+        log = folder / "log"
+        try:
+            frontend.require_npm()
+            return run_until_signalled(web_demo(folder, log, live=options.live))
+        except frontend.FrontendError as error:
+            console.print(f"{error}", markup=False)
+        except ProcessError as error:
+            console.print(f"{error}. Its log ends with:\n{log.read_text()[-3000:]}", markup=False)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 
 from tools.postgres import POSTGRES_15, throwaway_postgres
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 
 TESTS = Path(__file__).parents[1] / "supabase" / "tests" / "database"
 EXIT_MISSING = 2

@@ -19,7 +19,8 @@ from tests.support.database import Connect, Connection
 from tests.support.stack import BINARIES, HAS_PGVECTOR, SignIn, new_user, running_stack, supabase_client
 from tools.postgres import POSTGRES_15
 from worker.local.loopback import free_port
-from worker.local.supabase.migrations import available_extensions, migrations_folder, read_migrations
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import available_extensions, read_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 from worker.local.supabase.stack import Endpoints
 

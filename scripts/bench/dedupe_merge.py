@@ -15,8 +15,8 @@ from psycopg.types.json import Jsonb
 
 from scripts.bench.dedupe_source import SightingSource
 from scripts.bench.dedupe_variants import Sighting
-from tools.processes import ready, running
 from worker.engine.worker import Worker
+from worker.local.processes import ready, running
 from worker.settings import OFFLINE_MODEL, Settings
 
 TIMEOUT_SECONDS = 900

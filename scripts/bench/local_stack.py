@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from tools.processes import ready, run_until_signalled, running
+from worker.local.processes import ready, run_until_signalled, running
 
 KIND = "jobs"
 

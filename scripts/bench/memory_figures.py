@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from tools.processes import ready, running
 from worker.database.user import User, signed_in_as
+from worker.local.processes import ready, running
 
 MIB = 2**20
 GROUP = f"search-worker-bench-{os.getpid()}"

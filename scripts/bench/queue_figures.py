@@ -25,8 +25,8 @@ from rich.console import Console
 from scripts.bench.queue_claims import ClaimCost, add_bare_table, claim_costs, history_medians
 from scripts.bench.queue_databases import create_database, dsn_of, held_snapshot
 from scripts.bench.queue_peers.contender import CONCURRENCY
-from tools.processes import ready, running
 from worker.local.loopback import free_port
+from worker.local.processes import ready, running
 from worker.local.supabase.postgres import Postgres
 
 PEERS = Path(".local", "bench", "peers")

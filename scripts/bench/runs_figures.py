@@ -24,7 +24,8 @@ from rich.console import Console
 from scripts.bench.load_pages import make_page, page_to_save
 from scripts.bench.queue_peers.worker import ENQUEUE
 from worker.local.loopback import free_port
-from worker.local.supabase.migrations import apply_migrations, available_extensions, migrations_folder, read_migrations
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations, available_extensions, read_migrations
 from worker.local.supabase.postgres import Postgres
 
 SITE = "linkedin"
@@ -133,15 +134,16 @@ def measure(database: Database, runs: int, work: Callable[[Round], None]) -> Rou
     figures = Round(runs)
     pid = database.info.backend_pid
     before = _counters(database)
-    cpu, began = _cpu_seconds(pid), time.perf_counter()
+    cpu, began = cpu_seconds(pid), time.perf_counter()
     work(figures)
-    figures.seconds, figures.cpu_seconds = time.perf_counter() - began, _cpu_seconds(pid) - cpu
+    figures.seconds, figures.cpu_seconds = time.perf_counter() - began, cpu_seconds(pid) - cpu
     after = _counters(database)
     figures.wal_bytes, figures.rows, figures.non_hot = (int(b - a) for a, b in zip(before, after, strict=True))
     return figures
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

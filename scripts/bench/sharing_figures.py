@@ -25,9 +25,9 @@ from rich.table import Table
 from supabase import AsyncClient
 
 from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
-from tools.processes import ready, running
 from worker.database.client import open_client
 from worker.engine.worker import Worker
+from worker.local.processes import ready, running
 from worker.settings import Settings
 
 SEARCHES_A_USER = 6

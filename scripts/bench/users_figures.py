@@ -37,11 +37,11 @@ from rich.table import Table
 from supabase import AsyncClient
 
 from scripts.bench.local_stack import connect
-from tools.processes import ready, run_until_signalled, running
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.client import open_client
 from worker.database.user import FINAL_STATUSES
 from worker.local.loopback import free_port
+from worker.local.processes import ready, run_until_signalled, running
 
 TERMS = [f"{level} {job}" for level in ("junior", "senior", "lead", "staff") for job in (
     "engineer", "designer", "manager", "nurse", "teacher", "driver", "analyst", "writer", "cook", "welder",

@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scripts.demo_servers import servers
 from scripts.demo_web import EMAIL, PASSWORD, create_user
 from tools import frontend
-from tools.processes import running
 from worker.database.user import signed_in_as
+from worker.local.demo_servers import servers
+from worker.local.processes import running
 
 MEASURE = Path(".local/bench/lighthouse/measure.mjs")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tools.processes import ready, running
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.user import User, signed_in_as
+from worker.local.processes import ready, running
 
 SAMPLES = 100
 STARTS = 5

@@ -788,7 +788,8 @@ create table public.search_results (
     created_at timestamptz not null,
     constraint search_results_item unique (run_id, item_id)
 );
-create index search_results_item_id on public.search_results (item_id);
+-- With the run, so that who has seen a thing is read from the index: a popular thing is in the results of many runs.
+create index search_results_item_id on public.search_results (item_id, run_id);
 comment on table public.search_results is
     'Which run found which item.';
 comment on column public.search_results.id is
@@ -887,6 +888,8 @@ comment on column worker.raw_collections.cursor is
 comment on column worker.raw_collections.is_last is 'Whether it is the last page.';
 
 create index raw_collections_fetched on worker.raw_collections (id) where status = 'fetched';
+-- For the alert rules, which look at the last hour once a minute.
+create index raw_collections_fetched_at on worker.raw_collections (fetched_at);
 
 create table worker.processing_log (
     id bigint generated always as identity primary key,
@@ -1290,6 +1293,9 @@ create table worker.run_stats (
     primary key (span, site, begins_at, kind, source, outcome, error_code)
 );
 create index run_stats_begins_at on worker.run_stats (span, begins_at);
+-- The errors of admin_overview are read from the index alone.
+create index run_stats_errors on worker.run_stats (span, begins_at, error_code) include (runs)
+    where site = '' and error_code <> '';
 comment on table worker.run_stats is
     'Counts of the runs that ended in each hour, and in each day (UTC), of all users. A run counts once, in the rows '
     'without a site; its sites count in rows of their own.';
@@ -1315,6 +1321,25 @@ comment on column worker.run_stats.new_items is
     'Things of items that their users had not seen before; of a site, those that no earlier run of the same search had.';
 comment on column worker.run_stats.valid_items is 'Items that were read from the pages of the last search of each site.';
 comment on column worker.run_stats.invalid_items is 'Items on these pages that could not be read.';
+
+-- As worker.run_stats, without kinds, sources and error codes: of these, a busy project has a hundred combinations in
+-- each hour, and admin_overview reads up to 400 days.
+create table worker.run_totals (
+    span text not null constraint run_totals_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    outcome text not null,
+    runs bigint not null,
+    durations bigint[] not null,
+    waits bigint[] not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    primary key (span, begins_at, outcome)
+);
+comment on table worker.run_totals is
+    'Counts of the runs that ended in each hour, and in each day (UTC), of all users: the sums of the rows of '
+    'worker.run_stats without a site. The columns are the same.';
 
 create table worker.page_stats (
     day date not null,
@@ -7430,20 +7455,31 @@ declare
         'infinity');
 begin
     return (
-        select count(*)
-        from (
+        with thing as materialized (
             select distinct case when item.duplicate_of is null then item.id else item.duplicate_of end as id
             from public.items as item
             where item.id = any (item_ids)
-        ) as thing
-        where not exists (
-            select from public.items as item
-            join public.search_results as result on result.item_id = item.id
-            join public.search_runs as run on run.id = result.run_id
-            where (item.id = thing.id or item.duplicate_of = thing.id)
-              and run.id <> count_new_things.run_id and run.fingerprint = count_new_things.fingerprint
+        ), earlier as materialized (
+            -- By the index of runs that searched themselves: no other has results.
+            select run.id from public.search_runs as run
+            where run.fingerprint = count_new_things.fingerprint and run.completed_at is not null
+              and run.shared_run_id is null and run.id <> count_new_things.run_id
               -- This run may continue one that was cancelled or failed.
-              and run.status = 'success' and run.started_at < known_before)
+              and run.status = 'success' and run.started_at < known_before
+        ), found as materialized (
+            -- From an index alone. The runs of all searches that have found a popular thing are not read.
+            select thing.id, result.run_id
+            from thing
+            cross join lateral (
+                select thing.id
+                union all
+                select duplicate.id from public.items as duplicate where duplicate.duplicate_of = thing.id
+            ) as sighting
+            join public.search_results as result on result.item_id = sighting.id
+            where exists (select from earlier)
+        )
+        select count(*) from thing
+        where not exists (select from found join earlier on earlier.id = found.run_id where found.id = thing.id)
     );
 end;
 $$;
@@ -8748,16 +8784,15 @@ create function worker.measured_pages(period interval)
 returns table (source text, site text, is_failed boolean, items integer, invalid_items integer)
 language sql stable set search_path = ''
 begin atomic
-    -- Ids increase with time, so that the rows are found without an index on the time.
     select page.source, page.site, page.status = 'failed', coalesce(page.item_count, 0), coalesce(page.invalid_count, 0)
     from (
-        select raw.source, raw.site, raw.status, raw.strategy, raw.item_count, raw.invalid_count, raw.fetched_at
+        select raw.source, raw.site, raw.status, raw.strategy, raw.item_count, raw.invalid_count
         from worker.raw_collections as raw
-        order by raw.id desc
+        where raw.fetched_at > worker.now() - measured_pages.period
+        order by raw.fetched_at desc
         limit 10000
     ) as page
-    where page.fetched_at > worker.now() - measured_pages.period and page.status <> 'fetched'
-      and page.strategy <> 'import';
+    where page.status <> 'fetched' and page.strategy <> 'import';
 end;
 comment on function worker.measured_pages is
     'Returns the pages of the period that were processed; not those of imported files.';
@@ -9339,6 +9374,28 @@ comment on function worker.rows_to_count is
 create function worker.add_to_run_stats(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
+    with counted as materialized (
+        select * from worker.rows_to_count(add_to_run_stats.run_ids)
+    ), total as (
+        insert into worker.run_totals as known (
+            span, begins_at, outcome, runs, durations, waits, pages, requests, items, new_items)
+        select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.outcome, count(*),
+               worker.histogram(array_agg(counted.duration)), worker.histogram(array_agg(counted.wait)),
+               coalesce(sum(counted.pages), 0), coalesce(sum(counted.requests), 0), sum(counted.items),
+               coalesce(sum(counted.new_items), 0)
+        from counted
+        cross join (values ('hour'), ('day')) as span (name)
+        where counted.site = ''
+        group by 1, 2, 3
+        on conflict (span, begins_at, outcome) do update
+        set runs = known.runs + excluded.runs,
+            durations = worker.add_histograms(known.durations, excluded.durations),
+            waits = worker.add_histograms(known.waits, excluded.waits),
+            pages = known.pages + excluded.pages,
+            requests = known.requests + excluded.requests,
+            items = known.items + excluded.items,
+            new_items = known.new_items + excluded.new_items
+    )
     insert into worker.run_stats as known (
         span, begins_at, site, kind, source, outcome, error_code, runs, durations, waits, attempts, pages, requests, items,
         new_items, valid_items, invalid_items)
@@ -9347,7 +9404,7 @@ begin atomic
            worker.histogram(array_agg(counted.wait)), sum(counted.attempts), coalesce(sum(counted.pages), 0),
            coalesce(sum(counted.requests), 0), sum(counted.items), coalesce(sum(counted.new_items), 0),
            coalesce(sum(counted.valid_items), 0), coalesce(sum(counted.invalid_items), 0)
-    from worker.rows_to_count(add_to_run_stats.run_ids) as counted
+    from counted
     cross join (values ('hour'), ('day')) as span (name)
     group by 1, 2, 3, 4, 5, 6, 7
     on conflict (span, site, begins_at, kind, source, outcome, error_code) do update
@@ -9362,7 +9419,7 @@ begin atomic
         valid_items = known.valid_items + excluded.valid_items,
         invalid_items = known.invalid_items + excluded.invalid_items;
 end;
-comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats.';
+comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats and worker.run_totals.';
 
 create function worker.add_to_page_stats(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
@@ -9554,25 +9611,33 @@ begin atomic
         select old.ctid from worker.run_stats as old
         where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
         limit batch));
+    delete from worker.run_totals as known
+    where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is
     'Deletes what was counted before this age. Of worker.run_stats, at most batch rows.';
 
-create function worker.is_unused(organization public.organizations) returns boolean
-language sql stable set search_path = ''
-return case
-    when (is_unused.organization).owner_id is null then not exists (
-        select from public.items as item where item.organization_id = (is_unused.organization).id)
-    else not exists (
-        select from public.search_runs as run
-        where run.user_id = (is_unused.organization).owner_id
-          -- As worker.keeps_board_organizations says, but by an index: this is asked for each organization.
-          and run.parameters @> '{"board_organizations": true}')
+create function worker.unused_organizations(ids uuid[]) returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select organization.id from public.organizations as organization
+        where organization.id = any (ids)
+          and case
+              when organization.owner_id is null then not exists (
+                  select from public.items as item where item.organization_id = organization.id)
+              else not exists (
+                  select from public.search_runs as run
+                  where run.user_id = organization.owner_id
+                    -- As worker.keeps_board_organizations says, but by an index: this is asked for each organization.
+                    and run.parameters @> '{"board_organizations": true}')
+          end);
 end;
-comment on function worker.is_unused is
-    'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
+$$;
+comment on function worker.unused_organizations is
+    'Returns those of the organizations that no item has any more, or whose owner has no run that keeps organizations.';
 
 create function worker.delete_unused_organizations(batch integer) returns void
 language plpgsql set search_path = '' as $$
@@ -9590,14 +9655,13 @@ begin
                         else next_ids[batch] end
     where task.task = 'retention';
 
-    unused := array(
-        select next.id from public.organizations as next where next.id = any (next_ids) and worker.is_unused(next));
+    unused := worker.unused_organizations(next_ids);
     if unused <> '{}' then
         -- A page that is being saved may have the first item of one of them: after this lock, it is visible.
         perform worker.lock_groups(public_kind.kind, null)
         from (select known.kind from worker.kinds as known where not known.is_private order by known.kind) as public_kind;
         delete from public.organizations as organization
-        where organization.id = any (unused) and worker.is_unused(organization);
+        where organization.id = any (worker.unused_organizations(unused));
     end if;
 end;
 $$;
@@ -9667,8 +9731,8 @@ begin
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
     expired := worker.count_before_deletion(array(
-        select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
+        select locked.id from unnest(expired) as locked (id)
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = locked.id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result
@@ -10143,11 +10207,11 @@ begin
     perform worker.check_admin(), worker.check_since(since);
 
     with ended as materialized (
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour and stats.begins_at < first_day
+        select total.* from worker.run_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour and total.begins_at < first_day
         union all
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'day' and stats.site = '' and stats.begins_at >= first_day
+        select total.* from worker.run_totals as total
+        where total.span = 'day' and total.begins_at >= first_day
     ), bucket as (
         select time.number, sum(time.durations) as durations, sum(time.waits) as waits
         from ended cross join lateral unnest(ended.durations, ended.waits) with ordinality as time (durations, waits, number)
@@ -10159,16 +10223,25 @@ begin
         left join ended on ended.outcome = final.status
         group by final.status
     ), error as (
-        select ended.error_code, sum(ended.runs) as runs from ended where ended.error_code <> '' group by ended.error_code
+        select failed.error_code, sum(failed.runs) as runs
+        from (
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'hour' and stats.site = '' and stats.error_code <> ''
+              and stats.begins_at >= first_hour and stats.begins_at < first_day
+            union all
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'day' and stats.site = '' and stats.error_code <> '' and stats.begins_at >= first_day
+        ) as failed
+        group by failed.error_code
     ), hourly as (
-        select stats.begins_at as hour, sum(stats.runs) as runs,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'success'), 0) as success,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'partial'), 0) as partial,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'failed'), 0) as failed,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'cancelled'), 0) as cancelled
-        from worker.run_stats as stats
-        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour
-        group by stats.begins_at
+        select total.begins_at as hour, sum(total.runs) as runs,
+               coalesce(sum(total.runs) filter (where total.outcome = 'success'), 0) as success,
+               coalesce(sum(total.runs) filter (where total.outcome = 'partial'), 0) as partial,
+               coalesce(sum(total.runs) filter (where total.outcome = 'failed'), 0) as failed,
+               coalesce(sum(total.runs) filter (where total.outcome = 'cancelled'), 0) as cancelled
+        from worker.run_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour
+        group by total.begins_at
     ), queue as (
         select date_trunc('hour', sample.at, 'UTC') as hour, max(sample.ready) as ready, max(sample.delayed) as delayed,
                max(sample.running) as running
@@ -10851,8 +10924,10 @@ select
                 select duplicate.id from public.items as duplicate where duplicate.duplicate_of = sighted.item_id
             ) as sighting
             join public.search_results as shown on shown.item_id = sighting.id
-            -- Not any(), which would search the index once for each run.
-            where array_position(sighted.earlier_run_ids, shown.run_id) is not null
+            -- Not `= any (...)` alone: before PostgreSQL 17 it would search the index once for each run. And not a function
+            -- that is not leakproof, such as array_position(): row level security would come first, and look up the run of
+            -- each result of the thing, those of all users.
+            where (shown.run_id = any (sighted.earlier_run_ids)) is true
         )
     end as is_new,
     sighted.kind,
@@ -10979,7 +11054,8 @@ comment on column public.run_items.is_new is
 create function public.page_of_run_items(
     run_id uuid, page integer default 1, per_page integer default 50, filters jsonb default '{}', sort text default 'found'
 ) returns jsonb
-language plpgsql stable security invoker set search_path = '' as $$
+-- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
+language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     words text[];
     wanted_skills text[];
@@ -11076,7 +11152,8 @@ comment on function public.usual_search_seconds is
     'Returns how long a search of a site usually takes, in seconds; null if that is unknown.';
 
 create function public.insights_of_run(run_id uuid) returns jsonb
-language plpgsql stable security invoker set search_path = '' as $$
+-- As page_of_run_items.
+language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     answer jsonb;
 begin
@@ -11166,7 +11243,7 @@ begin
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'user_activity',
-                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
+                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'run_totals', 'page_stats',
                                     'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);
@@ -11240,22 +11317,24 @@ create policy "Owners cancel their runs" on public.search_runs
 create policy "Owners delete their finished runs" on public.search_runs
     for delete to authenticated using (user_id = (select auth.uid()) and completed_at is not null);
 
--- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
+-- Users who see a run see its sites and results, also those of its leader and of the run that answered it. With
+-- `offset 0`, PostgreSQL looks each run up by an index. Otherwise it may read all runs of the user first, to look them up
+-- in memory: for a user with 10,000 runs, a page of results took 35 ms instead of 6.
 create policy "Sites of visible runs" on public.search_run_sites
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id)
+        exists (select from public.search_runs as run where run.id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id offset 0)
     );
 create policy "Results of visible runs" on public.search_results
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id)
+        exists (select from public.search_runs as run where run.id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id offset 0)
     );
 create policy "Events of visible runs" on public.run_events
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = run_events.run_id)
+        exists (select from public.search_runs as run where run.id = run_events.run_id offset 0)
     );
 
 create policy "Public items and own items" on public.items

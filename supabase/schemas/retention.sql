@@ -42,25 +42,33 @@ begin atomic
         select old.ctid from worker.run_stats as old
         where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
         limit batch));
+    delete from worker.run_totals as known
+    where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is
     'Deletes what was counted before this age. Of worker.run_stats, at most batch rows.';
 
-create function worker.is_unused(organization public.organizations) returns boolean
-language sql stable set search_path = ''
-return case
-    when (is_unused.organization).owner_id is null then not exists (
-        select from public.items as item where item.organization_id = (is_unused.organization).id)
-    else not exists (
-        select from public.search_runs as run
-        where run.user_id = (is_unused.organization).owner_id
-          -- As worker.keeps_board_organizations says, but by an index: this is asked for each organization.
-          and run.parameters @> '{"board_organizations": true}')
+create function worker.unused_organizations(ids uuid[]) returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select organization.id from public.organizations as organization
+        where organization.id = any (ids)
+          and case
+              when organization.owner_id is null then not exists (
+                  select from public.items as item where item.organization_id = organization.id)
+              else not exists (
+                  select from public.search_runs as run
+                  where run.user_id = organization.owner_id
+                    -- As worker.keeps_board_organizations says, but by an index: this is asked for each organization.
+                    and run.parameters @> '{"board_organizations": true}')
+          end);
 end;
-comment on function worker.is_unused is
-    'Returns whether no item has an organization any more, or its owner has no run that keeps organizations.';
+$$;
+comment on function worker.unused_organizations is
+    'Returns those of the organizations that no item has any more, or whose owner has no run that keeps organizations.';
 
 create function worker.delete_unused_organizations(batch integer) returns void
 language plpgsql set search_path = '' as $$
@@ -78,14 +86,13 @@ begin
                         else next_ids[batch] end
     where task.task = 'retention';
 
-    unused := array(
-        select next.id from public.organizations as next where next.id = any (next_ids) and worker.is_unused(next));
+    unused := worker.unused_organizations(next_ids);
     if unused <> '{}' then
         -- A page that is being saved may have the first item of one of them: after this lock, it is visible.
         perform worker.lock_groups(public_kind.kind, null)
         from (select known.kind from worker.kinds as known where not known.is_private order by known.kind) as public_kind;
         delete from public.organizations as organization
-        where organization.id = any (unused) and worker.is_unused(organization);
+        where organization.id = any (worker.unused_organizations(unused));
     end if;
 end;
 $$;
@@ -155,8 +162,8 @@ begin
     ) as locked;
     -- Check again, now that the locks prevent that they get runs to answer from a deleted run.
     expired := worker.count_before_deletion(array(
-        select id from unnest(expired) as id
-        where not exists (select from public.search_runs as answered where answered.shared_run_id = id)));
+        select locked.id from unnest(expired) as locked (id)
+        where not exists (select from public.search_runs as answered where answered.shared_run_id = locked.id)));
 
     with results as (
         select result.run_id, result.item_id from public.search_results as result

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 
 from tests.attack.stage import Stage, value
-from tools.processes import running
 from worker.local.boards import Boards
 from worker.local.boards.http import Request, Response
 from worker.local.boards.sites.greenhouse import Greenhouse
 from worker.local.boards.synthetic.jobs import Listing
+from worker.local.processes import running
 
 EVIL = "evil"
 FOREIGN = "Send money first"

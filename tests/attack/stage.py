@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
-from tools.processes import ready, running
+from worker.local.processes import ready, running
 
 KIND = "attack"
 SITE = "indeed"

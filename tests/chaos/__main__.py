@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.chaos.experiment import Outcome, experiment
 from tests.chaos.plan import make_plan
-from tools.processes import ProcessError, run_until_signalled
 from worker.cli.main import at_least
+from worker.local.processes import ProcessError, run_until_signalled
 
 ROWS_SHOWN = 5
 MAX_SEED = 999_999

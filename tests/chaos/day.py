@@ -21,7 +21,8 @@ from psycopg.types.json import Jsonb
 
 from tools.postgres import throwaway_postgres
 from worker.cli.main import at_least
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 
 LONDON = ZoneInfo("Europe/London")

@@ -10,8 +10,8 @@ from tests.chaos.plan import SITES, Search
 from tests.chaos.stage import Stage
 from tests.chaos.users import Users
 from tests.chaos.workers import worker_environment
-from tools.processes import ProcessError, running
 from worker.local.boards.synthetic.jobs import words
+from worker.local.processes import ProcessError, running
 
 SECONDS = 90
 

@@ -16,9 +16,10 @@ import psycopg
 from tests.chaos.plan import BoardFault, GatewayFault, PostgresFault, Shutdown
 from worker.local.boards import Boards
 from worker.local.loopback import HOST, bind, free_port
+from worker.local.migration_files import migrations_folder
 from worker.local.supabase.faulty_gateway import FaultyGateway
 from worker.local.supabase.gateway import gateway, serving
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.tokens import Tokens
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.chaos.plan import LEASE_SECONDS, Blow, WorkerFault
 from tests.chaos.stage import Stage
-from tools.processes import STOP_SECONDS, running
+from worker.local.processes import STOP_SECONDS, running
 
 RESTART_SECONDS = 0.2
 ORPHAN_SECONDS = 5

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from tests.compare_rest import records
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 
 LOCAL, REAL = "rest_local", "rest_real"

@@ -13,8 +13,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, str(ROOT / "scripts" / "demo.py")]
+COMMAND = [sys.executable, "-m", "worker", "demo"]
 
 
 @pytest.fixture
@@ -49,7 +48,12 @@ def test_it_ends_by_itself_with_a_partial_run_and_tables_of_jobs(mark: dict[str,
 def test_the_frontend_is_not_shown_without_npm(mark: dict[str, str], tmp_path: Path) -> None:
     environment = mark | {"PATH": str(tmp_path)}
     answer = subprocess.run(
-        [*COMMAND, "--web"], env=environment, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", "scripts.demo_web", "--web"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert answer.returncode == 1
     assert " ".join(answer.stdout.split()) == ("The frontend needs npm and Node.js 22 or newer, and npm was not found.")

@@ -19,6 +19,7 @@ import pytest
 from tests.support.commands import run_command
 from tests.support.database import Connect, Connection, scalar
 from tests.support.stack import running_stack, worker_environment
+from worker.cli.doctor import PUSH
 from worker.database.queue import SCHEMA_VERSION
 from worker.local.loopback import free_port
 from worker.local.supabase.faulty_gateway import FaultyGateway
@@ -255,13 +256,17 @@ def test_no_migrations() -> None:
     with running_stack("--no-migrate") as empty:
         report = doctor(empty)
     assert (report.exit_code, report.marks) == (1, WITHOUT_MIGRATIONS)
-    assert "the database has no worker_status Apply the migrations: supabase db push." in report.text
+    assert f"the database has no worker_status {PUSH}" in report.text
 
 
 @pytest.mark.parametrize(
     ("steps", "marks", "says"),
     [
-        (-1, WITHOUT_MIGRATIONS, "the database is older than the worker Apply the migrations: supabase db push."),
+        (
+            -1,
+            WITHOUT_MIGRATIONS,
+            f"the database is older than the worker {PUSH}",
+        ),
         (1, "✓✓✓!✓✓✓✓✓✓✓✓", "the database is newer than the worker They still work together."),
         (2, WITHOUT_MIGRATIONS, "the database is newer than the worker Update the worker."),
     ],

@@ -24,6 +24,12 @@ cross join (values ('', 'success', '', 9, 30.0::float8), ('', 'failed', 'blocked
                    ('indeed', 'completed', '', 3, 20.0), ('indeed', 'failed', 'blocked', 1, 9.0))
     as counted (site, outcome, error_code, runs, seconds)
 """
+TOTALS = """
+insert into worker.run_totals
+select span, begins_at, outcome, runs, durations, waits, pages, requests, items, new_items
+from worker.run_stats
+where site = ''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,7 @@ def test_before_anything_ended(environment: dict[str, str]) -> None:
 def test_what_ended_is_shown(environment: dict[str, str], stack: Endpoints) -> None:
     with psycopg.connect(stack.db_url, autocommit=True) as database:
         database.execute(COUNTS)
+        database.execute(TOTALS)
         database.execute("insert into worker.queue_samples values (now(), 7, 2, 3)")
         database.execute(
             "insert into worker.site_health (site, account, paused_until) values ('\x1b[31mevil', '', now() + '1 day')"

@@ -18,7 +18,8 @@ from tests.support.node import needs_cli
 from tools.postgres import POSTGRES_15, throwaway_postgres
 from tools.schema.document import DOCUMENT, describe_schema
 from tools.schema.types import CLI
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.migration_files import migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres, embedded_binaries
 
 PROJECT = DOCUMENT.parent

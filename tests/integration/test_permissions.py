@@ -181,8 +181,8 @@ WORKER_TABLES = {
     "settings", "housekeeping", "kinds", "parameter_rules", "ended_leaders", "embedding_backfill",
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
     "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers", "deleted_runs",
-    "webhook_endpoints", "webhook_messages", "run_stats", "page_stats", "queue_samples", "counted_runs", "alert_rules",
-    "incidents",
+    "webhook_endpoints", "webhook_messages", "run_stats", "run_totals", "page_stats", "queue_samples", "counted_runs",
+    "alert_rules", "incidents",
 }  # fmt: skip
 
 # What is not there without pgvector.

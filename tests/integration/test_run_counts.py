@@ -434,12 +434,12 @@ def test_old_counts_are_deleted(database: Database) -> None:
     )
     counts: LiteralString = """
         select (select count(*) from worker.run_stats) + (select count(*) from worker.page_stats)
-               + (select count(*) from worker.queue_samples) as value
+               + (select count(*) from worker.queue_samples) + (select count(*) from worker.run_totals) as value
     """
-    assert database.value(counts) == 4
+    assert database.value(counts) == 6
     database.set_clock(NOON + timedelta(days=399))
     database.connection.execute("select worker.delete_expired_rows()")
-    assert database.value(counts) == 4
+    assert database.value(counts) == 6
     database.set_clock(NOON + timedelta(days=402))
     database.connection.execute("select worker.delete_expired_rows()")
     assert database.value(counts) == 0
@@ -480,3 +480,47 @@ def test_quantiles_are_interpolated(database: Database) -> None:
     assert database.value(value, [61.0] * 10) == {"p50": 90, "p95": 117}
     assert database.value(value, [0.5, 1e6]) == {"p50": 1, "p95": 21600}
     assert database.value(value, []) == {"p50": None, "p95": None}
+
+
+def test_totals_are_the_sums_of_the_counts(database: Database) -> None:
+    for counted, minutes in ((1, 5), (2, 50), (3, 65)):
+        for kind, status, error_code in (
+            ("jobs", "success", None),
+            ("creators", "success", None),
+            ("jobs", "failed", "blocked"),
+            ("jobs", "failed", "timeout"),
+        ):
+            ended = NOON - timedelta(minutes=minutes)
+            started = ended - timedelta(seconds=minutes)
+            database.run(ended, kind=kind, status=status, error_code=error_code, started_at=started)
+        database.count()
+        assert database.counted() == 4 * counted
+    differing: LiteralString = """
+        with summed as (
+            select bucket.span, bucket.begins_at, bucket.outcome,
+                   array_agg(bucket.durations order by bucket.number) as durations,
+                   array_agg(bucket.waits order by bucket.number) as waits
+            from (
+                select stats.span, stats.begins_at, stats.outcome, time.number,
+                       sum(time.durations)::bigint as durations, sum(time.waits)::bigint as waits
+                from worker.run_stats as stats
+                cross join unnest(stats.durations, stats.waits) with ordinality as time (durations, waits, number)
+                where stats.site = ''
+                group by 1, 2, 3, 4
+            ) as bucket
+            group by 1, 2, 3
+        ), expected as (
+            select stats.span, stats.begins_at, stats.outcome, sum(stats.runs), summed.durations, summed.waits,
+                   sum(stats.pages), sum(stats.requests), sum(stats.items), sum(stats.new_items)
+            from worker.run_stats as stats join summed using (span, begins_at, outcome)
+            where stats.site = ''
+            group by 1, 2, 3, 5, 6
+        )
+        select count(*) as value from (
+            (select * from expected except select * from worker.run_totals)
+            union all (select * from worker.run_totals except select * from expected)
+        ) as differing
+    """
+    assert database.value(differing) == 0
+    # Two hours and a day, each with two outcomes.
+    assert database.value("select count(*) as value from worker.run_totals") == 6

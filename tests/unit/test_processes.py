@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from tools.processes import run_until_signalled, running
+from worker.local.processes import run_until_signalled, running
 
 async def work():
     async with running("http.server", "0", "--bind", "127.0.0.1", log=Path(sys.argv[1])) as process:

@@ -69,7 +69,7 @@ INSUFFICIENT_PRIVILEGE = "42501"
 # Realtime's words for a table that is not in its publication.
 NOT_PUBLISHED = re.compile(r"Please check Realtime is enabled .*?table: (\w+)")
 
-PUSH = "Apply the migrations: supabase db push."
+PUSH = "Apply the migrations: `migrations --to supabase/migrations` writes them, then `supabase db push`."
 
 JOBSPY_MODULES = ("jobspy", "numpy", "pandas")
 

@@ -140,6 +140,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     local.set_defaults(command=_local)
 
+    demo = commands.add_parser("demo", help="show everything on this machine: two users, four searches, one worker")
+    demo.add_argument("--live", action="store_true", help="search the real sites instead of those on this machine")
+    demo.set_defaults(command=_demo, program=parser.prog)
+
+    migrations = commands.add_parser(
+        "migrations",
+        help="write the migrations that are missing in a folder",
+        description="Write the migrations that are missing in the folder of a Supabase project. A file that is there "
+        "is never changed: if one differs, nothing is written.",
+    )
+    migrations.add_argument(
+        "--to",
+        type=Path,
+        default=Path("supabase", "migrations"),
+        metavar="FOLDER",
+        help="folder of the migrations, which is made if it is missing (default: supabase/migrations)",
+    )
+    migrations.set_defaults(command=_migrations)
+
     top = commands.add_parser("top", help="show live what the workers do; in a pipe once, as plain text")
     top.add_argument(
         "--interval", type=at_least(1), default=2, metavar="SECONDS", help="how often it is read (default: 2)"
@@ -538,6 +557,21 @@ def _local(options: argparse.Namespace) -> int:
         bin_folder=options.postgres,
         sync=not options.no_sync,
     )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    try:
+        from worker.cli.demo import run_demo
+    except ModuleNotFoundError as error:
+        complain(f"{error.name} is missing: pip install '{DISTRIBUTION}[local]'")
+        return EXIT_FAILURE
+    return run_demo(program=options.program, live=options.live)
+
+
+def _migrations(options: argparse.Namespace) -> int:
+    from worker.cli.migrations import write_migrations
+
+    return write_migrations(options.to)
 
 
 def _enqueue(options: argparse.Namespace) -> int:

@@ -10,22 +10,24 @@ create policy "Owners cancel their runs" on public.search_runs
 create policy "Owners delete their finished runs" on public.search_runs
     for delete to authenticated using (user_id = (select auth.uid()) and completed_at is not null);
 
--- Users who see a run see its sites and results, also those of its leader and of the run that answered it.
+-- Users who see a run see its sites and results, also those of its leader and of the run that answered it. With
+-- `offset 0`, PostgreSQL looks each run up by an index. Otherwise it may read all runs of the user first, to look them up
+-- in memory: for a user with 10,000 runs, a page of results took 35 ms instead of 6.
 create policy "Sites of visible runs" on public.search_run_sites
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id)
+        exists (select from public.search_runs as run where run.id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_run_sites.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_run_sites.run_id offset 0)
     );
 create policy "Results of visible runs" on public.search_results
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id)
-        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id)
+        exists (select from public.search_runs as run where run.id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.leader_run_id = search_results.run_id offset 0)
+        or exists (select from public.search_runs as run where run.shared_run_id = search_results.run_id offset 0)
     );
 create policy "Events of visible runs" on public.run_events
     for select to authenticated using (
-        exists (select from public.search_runs as run where run.id = run_events.run_id)
+        exists (select from public.search_runs as run where run.id = run_events.run_id offset 0)
     );
 
 create policy "Public items and own items" on public.items

@@ -113,16 +113,15 @@ create function worker.measured_pages(period interval)
 returns table (source text, site text, is_failed boolean, items integer, invalid_items integer)
 language sql stable set search_path = ''
 begin atomic
-    -- Ids increase with time, so that the rows are found without an index on the time.
     select page.source, page.site, page.status = 'failed', coalesce(page.item_count, 0), coalesce(page.invalid_count, 0)
     from (
-        select raw.source, raw.site, raw.status, raw.strategy, raw.item_count, raw.invalid_count, raw.fetched_at
+        select raw.source, raw.site, raw.status, raw.strategy, raw.item_count, raw.invalid_count
         from worker.raw_collections as raw
-        order by raw.id desc
+        where raw.fetched_at > worker.now() - measured_pages.period
+        order by raw.fetched_at desc
         limit 10000
     ) as page
-    where page.fetched_at > worker.now() - measured_pages.period and page.status <> 'fetched'
-      and page.strategy <> 'import';
+    where page.status <> 'fetched' and page.strategy <> 'import';
 end;
 comment on function worker.measured_pages is
     'Returns the pages of the period that were processed; not those of imported files.';

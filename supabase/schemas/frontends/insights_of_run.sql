@@ -11,7 +11,8 @@ comment on function public.usual_search_seconds is
     'Returns how long a search of a site usually takes, in seconds; null if that is unknown.';
 
 create function public.insights_of_run(run_id uuid) returns jsonb
-language plpgsql stable security invoker set search_path = '' as $$
+-- As page_of_run_items.
+language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     answer jsonb;
 begin

@@ -21,8 +21,10 @@ select
                 select duplicate.id from public.items as duplicate where duplicate.duplicate_of = sighted.item_id
             ) as sighting
             join public.search_results as shown on shown.item_id = sighting.id
-            -- Not any(), which would search the index once for each run.
-            where array_position(sighted.earlier_run_ids, shown.run_id) is not null
+            -- Not `= any (...)` alone: before PostgreSQL 17 it would search the index once for each run. And not a function
+            -- that is not leakproof, such as array_position(): row level security would come first, and look up the run of
+            -- each result of the thing, those of all users.
+            where (shown.run_id = any (sighted.earlier_run_ids)) is true
         )
     end as is_new,
     sighted.kind,

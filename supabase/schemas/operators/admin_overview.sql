@@ -11,11 +11,11 @@ begin
     perform worker.check_admin(), worker.check_since(since);
 
     with ended as materialized (
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour and stats.begins_at < first_day
+        select total.* from worker.run_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour and total.begins_at < first_day
         union all
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'day' and stats.site = '' and stats.begins_at >= first_day
+        select total.* from worker.run_totals as total
+        where total.span = 'day' and total.begins_at >= first_day
     ), bucket as (
         select time.number, sum(time.durations) as durations, sum(time.waits) as waits
         from ended cross join lateral unnest(ended.durations, ended.waits) with ordinality as time (durations, waits, number)
@@ -27,16 +27,25 @@ begin
         left join ended on ended.outcome = final.status
         group by final.status
     ), error as (
-        select ended.error_code, sum(ended.runs) as runs from ended where ended.error_code <> '' group by ended.error_code
+        select failed.error_code, sum(failed.runs) as runs
+        from (
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'hour' and stats.site = '' and stats.error_code <> ''
+              and stats.begins_at >= first_hour and stats.begins_at < first_day
+            union all
+            select stats.error_code, stats.runs from worker.run_stats as stats
+            where stats.span = 'day' and stats.site = '' and stats.error_code <> '' and stats.begins_at >= first_day
+        ) as failed
+        group by failed.error_code
     ), hourly as (
-        select stats.begins_at as hour, sum(stats.runs) as runs,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'success'), 0) as success,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'partial'), 0) as partial,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'failed'), 0) as failed,
-               coalesce(sum(stats.runs) filter (where stats.outcome = 'cancelled'), 0) as cancelled
-        from worker.run_stats as stats
-        where stats.span = 'hour' and stats.site = '' and stats.begins_at >= first_hour
-        group by stats.begins_at
+        select total.begins_at as hour, sum(total.runs) as runs,
+               coalesce(sum(total.runs) filter (where total.outcome = 'success'), 0) as success,
+               coalesce(sum(total.runs) filter (where total.outcome = 'partial'), 0) as partial,
+               coalesce(sum(total.runs) filter (where total.outcome = 'failed'), 0) as failed,
+               coalesce(sum(total.runs) filter (where total.outcome = 'cancelled'), 0) as cancelled
+        from worker.run_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour
+        group by total.begins_at
     ), queue as (
         select date_trunc('hour', sample.at, 'UTC') as hour, max(sample.ready) as ready, max(sample.delayed) as delayed,
                max(sample.running) as running

@@ -115,6 +115,28 @@ comment on function worker.rows_to_count is
 create function worker.add_to_run_stats(run_ids uuid[]) returns void
 language sql volatile set search_path = ''
 begin atomic
+    with counted as materialized (
+        select * from worker.rows_to_count(add_to_run_stats.run_ids)
+    ), total as (
+        insert into worker.run_totals as known (
+            span, begins_at, outcome, runs, durations, waits, pages, requests, items, new_items)
+        select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.outcome, count(*),
+               worker.histogram(array_agg(counted.duration)), worker.histogram(array_agg(counted.wait)),
+               coalesce(sum(counted.pages), 0), coalesce(sum(counted.requests), 0), sum(counted.items),
+               coalesce(sum(counted.new_items), 0)
+        from counted
+        cross join (values ('hour'), ('day')) as span (name)
+        where counted.site = ''
+        group by 1, 2, 3
+        on conflict (span, begins_at, outcome) do update
+        set runs = known.runs + excluded.runs,
+            durations = worker.add_histograms(known.durations, excluded.durations),
+            waits = worker.add_histograms(known.waits, excluded.waits),
+            pages = known.pages + excluded.pages,
+            requests = known.requests + excluded.requests,
+            items = known.items + excluded.items,
+            new_items = known.new_items + excluded.new_items
+    )
     insert into worker.run_stats as known (
         span, begins_at, site, kind, source, outcome, error_code, runs, durations, waits, attempts, pages, requests, items,
         new_items, valid_items, invalid_items)
@@ -123,7 +145,7 @@ begin atomic
            worker.histogram(array_agg(counted.wait)), sum(counted.attempts), coalesce(sum(counted.pages), 0),
            coalesce(sum(counted.requests), 0), sum(counted.items), coalesce(sum(counted.new_items), 0),
            coalesce(sum(counted.valid_items), 0), coalesce(sum(counted.invalid_items), 0)
-    from worker.rows_to_count(add_to_run_stats.run_ids) as counted
+    from counted
     cross join (values ('hour'), ('day')) as span (name)
     group by 1, 2, 3, 4, 5, 6, 7
     on conflict (span, site, begins_at, kind, source, outcome, error_code) do update
@@ -138,7 +160,7 @@ begin atomic
         valid_items = known.valid_items + excluded.valid_items,
         invalid_items = known.invalid_items + excluded.invalid_items;
 end;
-comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats.';
+comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats and worker.run_totals.';
 
 create function worker.add_to_page_stats(run_ids uuid[]) returns void
 language sql volatile set search_path = ''

@@ -131,7 +131,8 @@ create table public.search_results (
     created_at timestamptz not null,
     constraint search_results_item unique (run_id, item_id)
 );
-create index search_results_item_id on public.search_results (item_id);
+-- With the run, so that who has seen a thing is read from the index: a popular thing is in the results of many runs.
+create index search_results_item_id on public.search_results (item_id, run_id);
 comment on table public.search_results is
     'Which run found which item.';
 comment on column public.search_results.id is

@@ -66,6 +66,8 @@ comment on column worker.raw_collections.cursor is
 comment on column worker.raw_collections.is_last is 'Whether it is the last page.';
 
 create index raw_collections_fetched on worker.raw_collections (id) where status = 'fetched';
+-- For the alert rules, which look at the last hour once a minute.
+create index raw_collections_fetched_at on worker.raw_collections (fetched_at);
 
 create table worker.processing_log (
     id bigint generated always as identity primary key,

@@ -23,6 +23,9 @@ create table worker.run_stats (
     primary key (span, site, begins_at, kind, source, outcome, error_code)
 );
 create index run_stats_begins_at on worker.run_stats (span, begins_at);
+-- The errors of admin_overview are read from the index alone.
+create index run_stats_errors on worker.run_stats (span, begins_at, error_code) include (runs)
+    where site = '' and error_code <> '';
 comment on table worker.run_stats is
     'Counts of the runs that ended in each hour, and in each day (UTC), of all users. A run counts once, in the rows '
     'without a site; its sites count in rows of their own.';
@@ -48,6 +51,25 @@ comment on column worker.run_stats.new_items is
     'Things of items that their users had not seen before; of a site, those that no earlier run of the same search had.';
 comment on column worker.run_stats.valid_items is 'Items that were read from the pages of the last search of each site.';
 comment on column worker.run_stats.invalid_items is 'Items on these pages that could not be read.';
+
+-- As worker.run_stats, without kinds, sources and error codes: of these, a busy project has a hundred combinations in
+-- each hour, and admin_overview reads up to 400 days.
+create table worker.run_totals (
+    span text not null constraint run_totals_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    outcome text not null,
+    runs bigint not null,
+    durations bigint[] not null,
+    waits bigint[] not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    primary key (span, begins_at, outcome)
+);
+comment on table worker.run_totals is
+    'Counts of the runs that ended in each hour, and in each day (UTC), of all users: the sums of the rows of '
+    'worker.run_stats without a site. The columns are the same.';
 
 create table worker.page_stats (
     day date not null,

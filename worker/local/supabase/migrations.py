@@ -76,12 +76,6 @@ class Migration:
         return {name.lower() for statement in self.statements for name in _EXTENSION.findall(statement)}
 
 
-def migrations_folder() -> Path:
-    """Return where the project's migrations are: inside an installed wheel, or beside `worker/` in a checkout."""
-    installed = Path(__file__).with_name("migrations")
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "supabase" / "migrations"
-
-
 def read_migrations(folder: Path) -> list[Migration]:
     """Read the migrations in `folder`, in order. Files that are not named `<digits>_<name>.sql` are none."""
     return [

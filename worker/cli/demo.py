@@ -1,10 +1,8 @@
-"""The product in one terminal: two users, four searches, one worker, watched live through Realtime."""
+"""The command `supabase-search-worker demo`: two users, four searches, one worker, watched live through Realtime."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -14,12 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from scripts.demo_servers import servers
-from scripts.demo_web import web_demo
-from tools.frontend import FrontendError, require_npm
-from tools.processes import ProcessError, run_until_signalled, running
 from worker.cli.terminal import items_table, live_view, run_summary
 from worker.database.user import FollowedRun, User, signed_in_as
+from worker.local.demo_servers import servers
+from worker.local.processes import ProcessError, run_until_signalled, running
 
 ITEMS_SHOWN = 12
 
@@ -38,25 +34,29 @@ PAGE_DELAY = "0.2,0.5"
 
 NEXT_STEPS = """\
 [bold]Next steps[/bold]
-  . .venv/bin/activate
-  By hand:      python -m worker local      starts Supabase here, prints its keys
-                python -m worker run        searches the runs that are enqueued
-                python -m worker enqueue "data engineer" --watch
-  In a browser: ./scripts/demo --web
-  Real boards:  ./scripts/demo --live
-  Production:   push the migrations to your Supabase project, set SUPABASE_URL,
-                SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY: same commands.
+  By hand, in three terminals; each command with --help lists its options:
+    {program} local       starts Supabase here, prints its keys
+    {program} run         searches the runs that are enqueued
+    {program} enqueue "data engineer" --watch
+  Real boards:
+    {program} demo --live
+  In a browser, in a clone of the repository:
+    ./scripts/demo --web
+  Production: set SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY
+    {program} migrations  writes the migrations, for supabase db push
+    {program} doctor      checks the set-up, and says what to do
 """
 
 console = Console()
 
 
-async def demo(folder: Path, log: Path, *, live: bool) -> int:
+async def demo(folder: Path, log: Path, *, program: str, live: bool) -> int:
     """Run the demo. Return its exit code.
 
     Args:
         folder: Folder for the data.
         log: Log file of the processes.
+        program: How the commands are called, for the next steps.
         live: Whether to search the real boards.
     """
     console.print("Starting Supabase on this machine" + ("." if live else " and the job boards."))
@@ -97,7 +97,7 @@ async def demo(folder: Path, log: Path, *, live: bool) -> int:
         for name, run_ids in runs_of.items():
             console.print(f"[bold]Found for {titles[run_ids[0]]}[/bold]")
             console.print(items_table(await users[name].items(run_ids[0], ITEMS_SHOWN)))
-        console.print(NEXT_STEPS)
+        console.print(NEXT_STEPS.format(program=program))
 
         statuses = [run.run["status"] for run in followed.values()]
         return 0 if is_clean and (live or statuses == ["success", "partial", "success", "success"]) else 1
@@ -132,28 +132,22 @@ async def watch(
     return {run_id: followed[run_id] for run_id in titles}
 
 
-def main() -> int:
-    """Parse the options and run."""
-    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--live", action="store_true", help="search the real job boards instead of those on loopback")
-    parser.add_argument("--web", action="store_true", help="show the frontend in a browser, until Ctrl-C; needs npm")
-    options = parser.parse_args()
-    run = web_demo if options.web else demo
+def run_demo(*, program: str, live: bool) -> int:
+    """Run the demo until it ends, or until a signal.
+
+    Args:
+        program: How the commands are called, for the next steps.
+        live: Whether to search the real boards.
+
+    Returns:
+        The exit code.
+    """
     with tempfile.TemporaryDirectory(prefix="search-worker-demo-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
         log = folder / "log"
         try:
-            if options.web:
-                require_npm()
-            return run_until_signalled(run(folder, log, live=options.live))
-        except FrontendError as error:
-            console.print(f"{error}", markup=False)
-            return 1
+            return run_until_signalled(demo(folder, log, program=program, live=live))
         except ProcessError as error:
             console.print(f"{error}. Its log ends with:\n{log.read_text()[-3000:]}", markup=False)
             return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

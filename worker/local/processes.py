@@ -25,7 +25,7 @@ class ProcessError(Exception):
 
 @asynccontextmanager
 async def running(*command: str, log: Path, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run `python -m COMMAND` in the background. On exit, send SIGTERM, and SIGKILL after 20 s.
+    """Run `python -P -m COMMAND` in the background. On exit, send SIGTERM, and SIGKILL after 20 s.
 
     Args:
         command: Module and arguments.
@@ -35,6 +35,8 @@ async def running(*command: str, log: Path, **environment: str) -> AsyncGenerato
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # Not from the working directory, where a package of the user may have the same name.
+            "-P",
             "-m",
             *command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from tools.processes import ready, running
+from worker.local.processes import ready, running
 
 BLOCKED_BOARD = "glassdoor"
 RETRY_DELAY = "1 second"
