@@ -17,6 +17,7 @@ from worker.database.client import open_client
 from worker.database.queue import Queue
 from worker.engine.permits import DatabasePermits, LocalPermits
 from worker.errors import ErrorCode, LeaseLostError, SiteError, SiteWaitingError
+from worker.http.exits import OWN_ADDRESS
 from worker.model import Lease, Observed, RunSite, SiteLimits
 
 URL = "http://supabase.test"
@@ -53,7 +54,7 @@ class Waiting:
 
 
 def permits(queue: Queue, waiting: Waiting | None = None) -> DatabasePermits:
-    return DatabasePermits(queue, LEASE, SITE, LIMITS, waiting=waiting or Waiting())
+    return DatabasePermits(queue, LEASE, SITE, LIMITS, via=OWN_ADDRESS, waiting=waiting or Waiting())
 
 
 def sent(route: respx.Route) -> dict[str, Any]:

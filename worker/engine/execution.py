@@ -25,7 +25,7 @@ from worker.http.permits import Permits
 from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
-from worker.sources import Search, Source, limits_of
+from worker.sources import Search, Source, limits_of, usable_exits
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,8 @@ class Execution:
     ) -> None:
         """Fetch the pages of a site and save each of them before the next one is fetched."""
         timeout = PageTimeout(self._page_timeout_seconds)
-        permits = DatabasePermits(self._queue, run.lease, site, limits, waiting=timeout.stopped)
+        via = usable_exits(self._http.exits, source, site.site)[0]
+        permits = DatabasePermits(self._queue, run.lease, site, limits, via=via, waiting=timeout.stopped)
         async with ProgressWriter(self._queue, run.lease, site) as progress:
             search = Search(
                 site=site.site,

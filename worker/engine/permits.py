@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from worker.http.exits import OWN_ADDRESS, Exit
 from worker.model import Lease, Observed, RunSite, SiteLimits
 
 if TYPE_CHECKING:  # sources get permits, and do not depend on the database
@@ -22,21 +23,24 @@ class LocalPermits:
     Args:
         site: The site.
         limits: The limits of the source, by bucket.
+        via: The exit of all requests.
     """
 
-    def __init__(self, site: str, limits: Mapping[str, SiteLimits]) -> None:
+    def __init__(self, site: str, limits: Mapping[str, SiteLimits], via: Exit = OWN_ADDRESS) -> None:
         self._site = site
         self._limits = limits
+        self._via = via
         self._next_at: dict[str, float] = {}
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
-        """Wait until the pace of the bucket allows the requests."""
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
+        """Wait until the pace of the bucket allows the requests; return the exit to send them through."""
         name = bucket or self._site
         pause = self._limits.get(name, SiteLimits()).pause_seconds
         clock = asyncio.get_running_loop().time
         starts_at = max(clock(), self._next_at.get(name, 0.0))
         self._next_at[name] = starts_at + pause * requests
         await asyncio.sleep(starts_at - clock())
+        return self._via
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         """Send no request until the time that the site asks for has passed."""
@@ -54,6 +58,7 @@ class DatabasePermits:
         lease: The right to write to the run.
         site: The site of the run.
         limits: The limits of the site, by bucket.
+        via: The exit of all requests.
         waiting: Makes a context manager that is entered while the search waits for a permit or for the database.
     """
 
@@ -63,16 +68,19 @@ class DatabasePermits:
         lease: Lease,
         site: RunSite,
         limits: Mapping[str, SiteLimits],
+        *,
+        via: Exit,
         waiting: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._queue = queue
         self._lease = lease
         self._site = site
         self._limits = dict(limits)
+        self._via = via
         self._waiting = waiting
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
-        """Wait until the requests may be sent, if the wait is short.
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
+        """Wait until the requests may be sent, if the wait is short; return the exit to send them through.
 
         A bucket without limits, of the source or reported by the site during this search, needs no permit.
 
@@ -84,9 +92,10 @@ class DatabasePermits:
         """
         name = bucket or self._site.site
         if (limits := self._limits.get(name)) is None:
-            return
+            return self._via
         with self._waiting():
             await asyncio.sleep(await self._queue.take_permit(self._lease, self._site, name, requests, limits))
+        return self._via
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         """Store what the site reports of its limits, for all workers.

@@ -30,7 +30,7 @@ from worker.model import LimitsBySite, SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
-from worker.sources import Source, limits_of
+from worker.sources import Source, limits_of, usable_exits
 from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
@@ -56,7 +56,8 @@ class Worker:
             that handles signals itself.
 
     Raises:
-        SettingsError: The service key is missing, a setting of a source is wrong, or a source cannot be used.
+        SettingsError: The service key is missing, a setting of a source is wrong, a source cannot be used, or a site
+            has no exit.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Worker:
         self._sources = load_sources() if sources is None else instances(sources)
         self._sources += instances(extra_sources)
         self._sources_by_site = by_site(self._sources)
+        for (_, site), source in self._sources_by_site.items():
+            usable_exits(self._http.all_exits(), source, site)
         self._handle_signals = handle_signals
         self._stops = 0
         self._working: tuple[Background | Loop | Watching, ...] = ()

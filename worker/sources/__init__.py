@@ -10,8 +10,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
-from worker.http import SiteHttp
+from worker.errors import SettingsError
+from worker.http import Exit, SiteHttp
+from worker.http.exits import exits_of
 from worker.http.permits import Permits
+from worker.http.proxies import HTTPX_SOCKS, SocksSupport, problem_of_support
 from worker.model import Item, Json, Page, Parameters, Progress, SiteLimits
 from worker.settings import EnvironmentSettings
 from worker.sources.parameters import SearchParameters
@@ -67,6 +70,7 @@ class Source(Protocol):
             counts separately. Requests to a site without limits need no permit.
         credentials: Environment variables with the credentials that it needs, and whether each one is there.
         needs_account: Whether it searches through an account of the user's.
+        socks: Which SOCKS proxies its HTTP client can use.
         ends_without_news: Whether a search with `newer_than` ends at the first page without a new item. False where
             a later page can still have new items, such as the page of another company.
     """
@@ -80,6 +84,7 @@ class Source(Protocol):
     limits: Mapping[str, SiteLimits] = MappingProxyType({})
     credentials: Mapping[str, bool] = MappingProxyType({})
     needs_account: bool = False
+    socks: SocksSupport = HTTPX_SOCKS
     ends_without_news: bool = False
 
     def validate(self, site: str, parameters: Parameters) -> None:  # noqa: ARG002
@@ -141,6 +146,21 @@ class Source(Protocol):
         if parts is None:
             return [content]
         return [record for part in parts for record in self.records_in(site, part, board)]
+
+
+def usable_exits(exits: Sequence[Exit], source: Source, site: str) -> tuple[Exit, ...]:
+    """Return the exits through which a source may search a site; at least one.
+
+    Raises:
+        SettingsError: There is none, or the HTTP client of the source cannot use one of them.
+    """
+    usable = exits_of(exits, site)
+    if not usable:
+        raise SettingsError(f"exits: {site} has none; let one of {', '.join(each.name for each in exits)} search it")
+    for each in usable:
+        if each.address is not None and (problem := problem_of_support(each.address, source.socks)):
+            raise SettingsError(f"exits: {each.name} cannot be used for {site}: it {problem}; see not_sites")
+    return usable
 
 
 def limits_of(source: Source, site: str) -> dict[str, SiteLimits]:

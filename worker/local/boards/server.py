@@ -109,7 +109,7 @@ class Boards:
 
     @property
     def proxy_url(self) -> str:
-        """URL of the proxy: for `proxies` of JobSpy, and for `WORKER_HTTP_PROXIES` of the worker."""
+        """URL of the proxy: for `proxies` of JobSpy, and for `WORKER_EXITS` of the worker."""
         return self._url
 
     @property
