@@ -128,6 +128,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_set_account": {"service_role"},
     "worker_take_permit": {"service_role"},
     "worker_observe_limits": {"service_role"},
+    "worker_leave_exit": {"service_role"},
     "worker_site_health": {"service_role"},
     "worker_release_runs": {"service_role"},
     "worker_status": {"service_role"},
@@ -502,6 +503,10 @@ async def test_function(world: World, function: str) -> None:
         "worker_set_account": {"user_id": world.ada.user_id, "account": uuid4().hex} | site,
         "worker_take_permit": lease(run) | site | {"account": None, "bucket": "indeed", "requests": 1, "limits": {}},
         "worker_observe_limits": lease(run) | site | {"account": None, "bucket": "indeed", "observed": {}},
+        "worker_leave_exit": lease(run) | site | {
+            "account": None, "exit": "", "error_code": "blocked", "message": "", "retry_after_seconds": None,
+            "exits": [{"name": ""}, {"name": "a"}],
+        },
         "worker_site_health": {},
         "worker_save_page": lease(run) | page("indeed", 1, [uuid4().hex]),
         "worker_write_alert": lease(run) | site | {"data": {"reason": "page_refused"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from worker.database.answers import FinishedRun, SavedPage
 from worker.database.queue import Queue
 from worker.engine.backup import Backup
+from worker.engine.exits import LeftExits, Route
 from worker.engine.page_timeout import PageTimeout
 from worker.engine.permits import DatabasePermits
 from worker.engine.progress import ProgressWriter
@@ -22,10 +23,10 @@ from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
 from worker.http.permits import Permits
-from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite, SiteLimits
+from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
-from worker.sources import Search, Source, limits_of, usable_exits
+from worker.sources import Search, Source, counts_by_exit, limits_of, usable_exits
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Execution:
         self._page_timeout_seconds = page_timeout_seconds
         self._child_place = child_place
         self._backup = backup
+        self._left_exits = LeftExits()
 
     async def execute(self, run: Run, *, on_searched: Callable[[], None] = lambda: None) -> FinishedRun:
         """Search the unfinished sites of a run, one after another, then end the run or return it to the queue.
@@ -138,19 +140,27 @@ class Execution:
     async def _start_and_search(self, run: Run, site: RunSite, saver: PageSaver) -> None:
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
-        limits = limits_of(source, site.site)
+        route = Route(
+            self._queue,
+            run.lease,
+            site,
+            usable_exits(self._http.exits, source, site.site),
+            left=self._left_exits,
+            counts_by_exit=counts_by_exit(source),
+        )
         if not site.is_started:
-            await asyncio.sleep(await self._queue.start_site(run.lease, site, limits))
+            limits = limits_of(source, site.site)
+            granted = await self._queue.start_site(run.lease, site, limits, route.offered)
+            route.use(granted)
+            await asyncio.sleep(granted.wait_seconds)
         if not site.is_fetched:
-            await self._save_pages(source, run, site, limits, saver)
+            await self._save_pages(source, run, site, saver, route)
 
-    async def _save_pages(
-        self, source: Source, run: Run, site: RunSite, limits: Mapping[str, SiteLimits], saver: PageSaver
-    ) -> None:
+    async def _save_pages(self, source: Source, run: Run, site: RunSite, saver: PageSaver, route: Route) -> None:
         """Fetch the pages of a site and save each of them before the next one is fetched."""
         timeout = PageTimeout(self._page_timeout_seconds)
-        via = usable_exits(self._http.exits, source, site.site)[0]
-        permits = DatabasePermits(self._queue, run.lease, site, limits, via=via, waiting=timeout.stopped)
+        limits = limits_of(source, site.site)
+        permits = DatabasePermits(self._queue, run.lease, site, limits, route=route, waiting=timeout.stopped)
         async with ProgressWriter(self._queue, run.lease, site) as progress:
             search = Search(
                 site=site.site,
@@ -165,8 +175,8 @@ class Execution:
                 child_place=partial(self._child_place, timeout.stopped),
                 timeout_seconds=self._page_timeout_seconds,
             )
-            async with aclosing(source.fetch(search)) as pages:
-                while (fetched := await timeout.next_page(pages)) is not None:
+            async with aclosing(_pages(source, search, timeout, route)) as pages:
+                async for fetched in pages:
                     progress.sent()
                     reading = partial(self._read, run, site, source, fetched, progress.latest)
                     saved = await saver.save(await in_daemon_thread(reading))
@@ -200,6 +210,22 @@ class Execution:
             raise SiteError(
                 ErrorCode.INVALID_PARAMETERS, f"this worker has no source for site {site!r} of kind {kind!r}"
             ) from None
+
+
+async def _pages(source: Source, search: Search, limit: PageTimeout, route: Route) -> AsyncGenerator[Page, None]:
+    """Yield the pages of a search. A page that the site refuses is asked again through another exit."""
+    while True:
+        try:
+            async with aclosing(source.fetch(search)) as pages:
+                while (fetched := await limit.next_page(pages)) is not None:
+                    yield fetched
+                    route.note_page()
+                    # Without a cursor, the search begins again. Its pages are new ones: those before stay.
+                    search = replace(search, cursor=fetched.cursor, next_page=fetched.number + 1)
+        except SiteError as error:
+            await route.leave(error)
+        else:
+            return
 
 
 def _has_no_news(saved: SavedPage | None) -> bool:

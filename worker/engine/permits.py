@@ -13,6 +13,7 @@ from worker.model import Lease, Observed, RunSite, SiteLimits
 
 if TYPE_CHECKING:  # sources get permits, and do not depend on the database
     from worker.database.queue import Queue
+    from worker.engine.exits import Route
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class DatabasePermits:
         lease: The right to write to the run.
         site: The site of the run.
         limits: The limits of the site, by bucket.
-        via: The exit of all requests.
+        route: The exits of the search.
         waiting: Makes a context manager that is entered while the search waits for a permit or for the database.
     """
 
@@ -69,14 +70,14 @@ class DatabasePermits:
         site: RunSite,
         limits: Mapping[str, SiteLimits],
         *,
-        via: Exit,
+        route: Route,
         waiting: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._queue = queue
         self._lease = lease
         self._site = site
         self._limits = dict(limits)
-        self._via = via
+        self._route = route
         self._waiting = waiting
 
     async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
@@ -92,10 +93,18 @@ class DatabasePermits:
         """
         name = bucket or self._site.site
         if (limits := self._limits.get(name)) is None:
-            return self._via
+            return self._route.current
+        clock = asyncio.get_running_loop().time
         with self._waiting():
-            await asyncio.sleep(await self._queue.take_permit(self._lease, self._site, name, requests, limits))
-        return self._via
+            while True:
+                asked_at = clock()
+                granted = await self._queue.take_permit(
+                    self._lease, self._site, name, requests, limits, exits=self._route.offered
+                )
+                self._route.use(granted)
+                await asyncio.sleep(granted.wait_seconds)
+                if not self._route.was_left_since(asked_at):
+                    return self._route.current
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         """Store what the site reports of its limits, for all workers.
@@ -105,6 +114,8 @@ class DatabasePermits:
             QueueError: The database refused the call, or could not be reached in time.
         """
         name = bucket or self._site.site
-        self._limits.setdefault(name, SiteLimits())
+        limits = self._limits.setdefault(name, SiteLimits())
+        is_of_exit = self._route.offered is not None and limits.per_exit
+        via = self._route.current if is_of_exit else OWN_ADDRESS
         with self._waiting():
-            await self._queue.observe_limits(self._lease, self._site, name, observed)
+            await self._queue.observe_limits(self._lease, self._site, name, observed, via)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from worker.database.codec import exit_name
 from worker.database.queue import Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.addresses import Address, addresses
@@ -25,12 +26,13 @@ from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
 from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
-from worker.http import HttpSettings, open_http
+from worker.http import Exit, HttpSettings, open_http
+from worker.http.exits import OWN_ADDRESS
 from worker.model import LimitsBySite, SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
-from worker.sources import Source, limits_of, usable_exits
+from worker.sources import Source, counts_by_exit, limits_of, usable_exits
 from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
@@ -75,8 +77,10 @@ class Worker:
         self._sources = load_sources() if sources is None else instances(sources)
         self._sources += instances(extra_sources)
         self._sources_by_site = by_site(self._sources)
-        for (_, site), source in self._sources_by_site.items():
-            usable_exits(self._http.all_exits(), source, site)
+        self._exits = self._http.all_exits()
+        self._exits_of = {
+            site: usable_exits(self._exits, source, site) for (_, site), source in self._sources_by_site.items()
+        }
         self._handle_signals = handle_signals
         self._stops = 0
         self._working: tuple[Background | Loop | Watching, ...] = ()
@@ -227,6 +231,7 @@ class Worker:
                 limit=lambda: load.limit,
                 about=self._about(),
                 limits_by_site=self._limits_by_site(),
+                exits_by_site=self._exits_by_site(),
                 on_searched=on_searched,
             )
             watching.gauge("running_searches", "Running searches of runs.", lambda: loop.running)
@@ -256,7 +261,8 @@ class Worker:
         for (kind, site), source in self._sources_by_site.items():
             if all(source.credentials.values()):
                 sites[kind].append(site)
-        return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
+        exits = [exit_name(each) for each in self._exits]
+        return WorkerInfo(self._settings.concurrency, dict(sites), exits, datetime.now(UTC))
 
     def _limits_by_site(self) -> LimitsBySite:
         """Return the limits of the sites that this worker can search for all runs. A claim may start these searches."""
@@ -265,6 +271,14 @@ class Worker:
             if all(source.credentials.values()):
                 limits[kind][site] = limits_of(source, site)
         return limits
+
+    def _exits_by_site(self) -> dict[str, Exit | None]:
+        """Return the exit of each site that has only one; None where there are several: a claim does not choose."""
+        return {
+            site: exits[0] if len(exits) == 1 else None
+            for (_, site), source in self._sources_by_site.items()
+            if counts_by_exit(source) and (exits := self._exits_of[site]) != (OWN_ADDRESS,)
+        }
 
     def _watching(self, options: LoopOptions, load: Load, spool: Spool) -> AbstractAsyncContextManager[Watching]:
         """Serve the pages of a worker that runs until it is stopped."""

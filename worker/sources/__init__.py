@@ -163,6 +163,11 @@ def usable_exits(exits: Sequence[Exit], source: Source, site: str) -> tuple[Exit
     return usable
 
 
+def counts_by_exit(source: Source) -> bool:
+    """Return whether the sites of a source know a worker by its address, and not by a key or an account."""
+    return not source.credentials and not source.needs_account
+
+
 def limits_of(source: Source, site: str) -> dict[str, SiteLimits]:
     """Return the limits of one site of a source, by bucket."""
     return {bucket: limits for bucket, limits in source.limits.items() if bucket.partition(":")[0] == site}
