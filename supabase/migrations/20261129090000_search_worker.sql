@@ -1200,6 +1200,24 @@ comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';
 
+create table worker.exit_stats (
+    day date,
+    site text,
+    exit text,
+    requests bigint not null default 0,
+    refused bigint not null default 0,
+    bytes bigint not null default 0,
+    reporter uuid,
+    primary key (day, site, exit, reporter)
+);
+comment on table worker.exit_stats is
+    'What workers sent through each exit to each site, by day (UTC). Workers report it about once a minute.';
+comment on column worker.exit_stats.reporter is 'A process of a worker, which reports its own totals of the day.';
+comment on column worker.exit_stats.exit is 'The exit; empty for a worker''s own address.';
+comment on column worker.exit_stats.requests is 'Requests sent, also those without an answer.';
+comment on column worker.exit_stats.refused is 'How often a search left the exit, because the site refused it or it failed.';
+comment on column worker.exit_stats.bytes is 'Bytes of the bodies of the answers, decompressed.';
+
 -- tables/schedules
 -- When is a saved search repeated, and when was its user last seen?
 -- Calls: nothing.
@@ -4692,7 +4710,7 @@ create function worker.former_exit(run_id uuid, site text) returns text
 language plpgsql stable set search_path = '' as $$
 begin
     return (
-        select nullif(event.data ->> 'exit', 'direct')
+        select case event.data ->> 'exit' when 'direct' then '' else event.data ->> 'exit' end
         from public.run_events as event
         where event.run_id = former_exit.run_id and event.site = former_exit.site
           and event.event in ('site_started', 'exit_left')
@@ -4702,8 +4720,7 @@ begin
 end;
 $$;
 comment on function worker.former_exit is
-    'Returns the exit that a search of a site used last, also before a retry or a wait; null for the own address, or if it '
-    'was not searched.';
+    'Returns the exit that a search of a site used last, also before a retry or a wait; null if it used none.';
 
 create function worker.defer_until_exit(run_id uuid, site text, account text, exits worker.exit[]) returns jsonb
 language plpgsql set search_path = '' as $$
@@ -4753,6 +4770,12 @@ begin
     from (select search.site, search.account, change_exit.exit from worker.site_searches as search
           where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null)
         as worker_exit;
+    -- Others may try the former exit. Without waiting for a lock: the end of the search ends its probe as well.
+    update worker.site_health as health set prober_run_id = null
+    where (health.site, health.account, health.exit) in (
+        select probed.site, probed.account, probed.exit from worker.site_health as probed
+        where probed.prober_run_id = change_exit.run_id and probed.site = change_exit.site and probed.exit = change_exit.former
+        for no key update skip locked);
     update worker.site_searches as search set exit = change_exit.exit
     where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null;
     insert into public.run_events (run_id, event, site, data, created_at)
@@ -5031,8 +5054,7 @@ begin
             worker.defer_if_user_paused(run_id, site, via),
             worker.defer_if_full(run_id, site, via, allowed, '{""}'));
     else
-        choice := worker.choose_exit(run_id, site, via, exits, coalesce(worker.former_exit(run_id, site), ''),
-                                     allowed.searches);
+        choice := worker.choose_exit(run_id, site, via, exits, worker.former_exit(run_id, site), allowed.searches);
         health := choice.health;
         chosen := choice.via;
         refusal := case
@@ -5795,7 +5817,9 @@ begin
     update worker.site_health as known
     set last_failure_at = health.last_failure_at, last_error_code = health.last_error_code,
         consecutive_failures = health.consecutive_failures, paused_until = health.paused_until,
-        paused_by = health.paused_by, trips = health.trips, prober_run_id = health.prober_run_id,
+        paused_by = health.paused_by, trips = health.trips,
+        -- It probes the exit no more, whether its refusal counts or not.
+        prober_run_id = nullif(health.prober_run_id, record_refusal.run_id),
         latest_outcomes = health.latest_outcomes,
         success_rate = case when is_counted then coalesce(known.success_rate * 0.8, 0) else known.success_rate end,
         updated_at = worker.now()
@@ -10013,6 +10037,7 @@ begin atomic
         where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
         limit batch));
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is
@@ -10922,6 +10947,74 @@ comment on function public.admin_runs is
     '{before_at, before_id} has the arguments of the next call, and is null at the end. A run has the columns of '
     'search_runs, without some, and email, sites and events, its timeline: [{at, event, site, data}].';
 
+-- operators/exits
+-- How does each exit of the workers do at each site, and how much was sent through it today?
+-- Calls: kernel/clock, sites/exits, operators/admins.
+
+create function public.worker_count_requests(reporter uuid, counts jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if jsonb_typeof(counts) is distinct from 'array' or jsonb_array_length(counts) > 10000 then
+        raise sqlstate '22023' using message = 'counts must be an array of at most 10000 objects';
+    end if;
+    insert into worker.exit_stats (day, site, exit, reporter, requests, refused, bytes)
+    select given.day, given.site, given.exit, worker_count_requests.reporter, given.requests, given.refused, given.bytes
+    from jsonb_to_recordset(counts) as given (
+        day date, site text, exit text, requests bigint, refused bigint, bytes bigint)
+    on conflict on constraint exit_stats_pkey do update set
+        requests = excluded.requests, refused = excluded.refused, bytes = excluded.bytes;
+end;
+$$;
+comment on function public.worker_count_requests is
+    'Notes what a process of a worker has sent: [{day, site, exit, requests, refused, bytes}], each with its total of the '
+    'day (UTC). Idempotent.';
+
+create function public.worker_exits() returns jsonb
+language sql stable security definer set search_path = ''
+return (
+    with health as (
+        select known.site, known.exit,
+               case when bool_or(known.paused_until > worker.now()) then 'open'
+                    when bool_or(known.paused_until is not null) then 'half_open'
+                    else 'closed' end as state,
+               max(known.paused_until) as paused_until, max(known.paused_by) as paused_by,
+               (array_agg(known.last_error_code order by known.last_failure_at desc nulls last))[1] as last_error_code,
+               avg(known.success_rate) as success_rate, avg(known.response_ms) as response_ms,
+               max(known.last_success_at) as last_success_at
+        from worker.health_in_use() as known
+        group by known.site, known.exit
+    ), today as (
+        select stats.site, stats.exit, sum(stats.requests) as requests, sum(stats.refused) as refused,
+               sum(stats.bytes) as bytes
+        from worker.exit_stats as stats
+        where stats.day = (worker.now() at time zone 'UTC')::date
+        group by stats.site, stats.exit
+    )
+    select coalesce(jsonb_agg(to_jsonb(shown) order by shown.exit, shown.site), '[]')
+    from (
+        select worker.exit_name(coalesce(health.exit, today.exit)) as exit, coalesce(health.site, today.site) as site,
+               coalesce(health.state, 'closed') as state, health.paused_until, health.paused_by, health.last_error_code,
+               health.success_rate, health.response_ms, health.last_success_at,
+               coalesce(today.requests, 0) as requests, coalesce(today.refused, 0) as refused,
+               coalesce(today.bytes, 0) as bytes
+        from health full join today on today.site = health.site and today.exit = health.exit
+    ) as shown
+);
+comment on function public.worker_exits is
+    'State of each exit at each site: [{exit, site, state (closed, open or half_open), paused_until, paused_by, '
+    'last_error_code, success_rate, response_ms, last_success_at, requests, refused, bytes}]. requests, refused and bytes are '
+    'those of today (UTC). paused_by is exit_failed if the exit itself does not work.';
+
+create function public.admin_exits() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    perform worker.check_admin();
+    return public.worker_exits();
+end;
+$$;
+comment on function public.admin_exits is 'For admins: the state of each exit at each site, as in worker_exits.';
+
 -- operators/admin_operations
 -- What do admins see of the workers, the incidents and the webhooks? And they may send dead messages again.
 -- Calls: webhooks/endpoints, alerts/rules, operators/activity, operators/admins.
@@ -11638,7 +11731,7 @@ begin
     foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares', 'user_activity',
+                                    'site_waits', 'site_failures', 'site_shares', 'exit_stats', 'user_activity',
                                     'webhook_endpoints', 'webhook_messages', 'run_stats', 'page_stats',
                                     'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
@@ -11685,7 +11778,7 @@ begin
               'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
               'admin_workers', 'admin_incidents', 'admin_webhooks', 'admin_replay_webhooks',
               'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
-              'worker_health', 'search_health')
+              'worker_health', 'search_health', 'worker_count_requests', 'worker_exits', 'admin_exits')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

@@ -51,6 +51,7 @@ begin atomic
         where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
         limit batch));
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is

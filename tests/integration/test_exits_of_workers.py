@@ -125,7 +125,7 @@ async def test_a_dead_exit_is_no_block(
     told = [line["message"] for line in log if "asked through exit well instead of dead" in line["message"]]
     assert len(told) == 2
     assert all("exit_failed: " in message and "407" in message for message in told)
-    assert ":x@" not in json.dumps(log)
+    assert ":played@" not in json.dumps(log)
 
 
 async def test_a_key_goes_out_through_an_exit_that_works(

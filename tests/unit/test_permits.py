@@ -19,6 +19,7 @@ from worker.engine.exits import LeftExits, Route
 from worker.engine.permits import DatabasePermits, LocalPermits
 from worker.errors import ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http.exits import OWN_ADDRESS, Exit
+from worker.http.usage import Usage
 from worker.model import Lease, Observed, RunSite, SiteLimits
 
 URL = "http://supabase.test"
@@ -55,7 +56,7 @@ class Waiting:
 
 
 def permits(queue: Queue, waiting: Waiting | None = None, exits: Sequence[Exit] = (OWN_ADDRESS,)) -> DatabasePermits:
-    route = Route(queue, LEASE, SITE, exits, left=LeftExits(), counts_by_exit=True)
+    route = Route(queue, LEASE, SITE, exits, left=LeftExits(), usage=Usage(), counts_by_exit=True)
     return DatabasePermits(queue, LEASE, SITE, LIMITS, route=route, waiting=waiting or Waiting())
 
 

@@ -19,6 +19,7 @@ from worker.engine.permits import DatabasePermits
 from worker.errors import ErrorCode, ExitError, SiteError
 from worker.http import Exit
 from worker.http.exits import OWN_ADDRESS
+from worker.http.usage import Usage
 from worker.model import Lease, RunSite, SiteLimits
 
 SITE = RunSite("board", 1)
@@ -62,7 +63,8 @@ async def queue() -> AsyncIterator[ChoosingQueue]:
 
 
 def route(queue: Queue, *exits: Exit, left: LeftExits | None = None, counts_by_exit: bool = True) -> Route:
-    return Route(queue, LEASE, SITE, exits, left=left or LeftExits(), counts_by_exit=counts_by_exit)
+    left = left or LeftExits()
+    return Route(queue, LEASE, SITE, exits, left=left, usage=Usage(), counts_by_exit=counts_by_exit)
 
 
 @pytest.mark.parametrize(

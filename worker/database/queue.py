@@ -38,6 +38,7 @@ from worker.database.batches import Batches
 from worker.database.client import call, open_client
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, SiteError
 from worker.http import Exit
+from worker.http.usage import Sent, Where
 from worker.model import (
     FoundPage,
     Json,
@@ -524,6 +525,33 @@ class Queue:
             The seconds until another batch is due; 0 while more are left.
         """
         return float(await self._call("worker_count_runs", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def count_requests(self, reporter: UUID, sent: Mapping[Where, Sent]) -> None:
+        """Report what a process has sent to each site through each exit, with the totals of the day.
+
+        Args:
+            reporter: An id of the process.
+            sent: The totals.
+        """
+        counts = [
+            {
+                "day": day.isoformat(),
+                "site": site,
+                "exit": codec.exit_name(via),
+                "requests": each.requests,
+                "refused": each.refused,
+                "bytes": each.size,
+            }
+            for (day, site, via), each in sent.items()
+        ]
+        await self._call(
+            "worker_count_requests", patience_seconds=HOUSEKEEPING_SECONDS, reporter=str(reporter), counts=counts
+        )
+
+    async def exits(self, *, patience_seconds: float) -> list[dict[str, Any]]:
+        """Return the state of each exit at each site, and what was sent through it today."""
+        rows: list[dict[str, Any]] = await self._call("worker_exits", patience_seconds=patience_seconds)
+        return rows
 
     async def overview(self, since: datetime) -> dict[str, Any]:
         """Return how the runs of all users ended: counts, rates, durations, errors and the queue.

@@ -23,6 +23,7 @@ from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
 from worker.http.permits import Permits
+from worker.http.usage import Meter, Usage
 from worker.model import FoundPage, Page, Parameters, Progress, Run, RunSite
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
@@ -43,6 +44,7 @@ class Execution:
         http: The HTTP client of the sources.
         page_timeout_seconds: Timeout of one page, without the waits for permits.
         child_place: Makes a context for a child process of a source, from one for the time that it waits.
+        usage: Counts what is sent through each exit.
         backup: Where each page is also kept as a file; None: nowhere.
     """
 
@@ -55,6 +57,7 @@ class Execution:
         *,
         page_timeout_seconds: float,
         child_place: ChildPlace,
+        usage: Usage,
         backup: Backup | None = None,
     ) -> None:
         self._queue = queue
@@ -63,6 +66,7 @@ class Execution:
         self._http = http
         self._page_timeout_seconds = page_timeout_seconds
         self._child_place = child_place
+        self._usage = usage
         self._backup = backup
         self._left_exits = LeftExits()
 
@@ -146,6 +150,7 @@ class Execution:
             site,
             usable_exits(self._http.exits, source, site.site),
             left=self._left_exits,
+            usage=self._usage,
             counts_by_exit=counts_by_exit(source),
         )
         if not site.is_started:
@@ -172,6 +177,7 @@ class Execution:
                 cursor=site.cursor,
                 next_page=site.next_page,
                 account=site.account,
+                meter=self._meter_of(site.site),
                 child_place=partial(self._child_place, timeout.stopped),
                 timeout_seconds=self._page_timeout_seconds,
             )
@@ -200,8 +206,11 @@ class Execution:
             progress=replace(progress, details={"page": page.number} | progress.details),
         )
 
-    def _http_of(self, site: str, permits: Permits) -> SiteHttp:  # noqa: ARG002 (for subclasses)
-        return SiteHttp(self._http, permits)
+    def _http_of(self, site: str, permits: Permits) -> SiteHttp:
+        return SiteHttp(self._http, permits, meter=self._meter_of(site))
+
+    def _meter_of(self, site: str) -> Meter:
+        return partial(self._usage.add, site)
 
     def _source(self, kind: str, site: str) -> Source:
         try:

@@ -12,6 +12,7 @@ from worker.database.queue import Queue
 from worker.errors import ErrorCode, ExitError, SiteError
 from worker.http import Exit
 from worker.http.exits import DIRECT
+from worker.http.usage import Usage
 from worker.model import Lease, RunSite
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Route:
         site: The site.
         exits: The exits through which this worker may search the site; at least one.
         left: The exits that searches of this process have left.
+        usage: Counts the refusals.
         counts_by_exit: Whether the site knows this worker by its address. Otherwise it knows a key or an account, and
             another exit changes nothing, unless the exit itself fails.
 
@@ -63,6 +65,7 @@ class Route:
         exits: Sequence[Exit],
         *,
         left: LeftExits,
+        usage: Usage,
         counts_by_exit: bool,
     ) -> None:
         self._queue = queue
@@ -70,6 +73,7 @@ class Route:
         self._site = site
         self._exits = {each.name: each for each in exits}
         self._left = left
+        self._usage = usage
         self._asked_again = 0
         self.current = exits[0]
         is_distinguished = counts_by_exit and any(each.name != DIRECT for each in exits)
@@ -104,6 +108,7 @@ class Route:
             raise error
         self._asked_again += 1
         former = self.current
+        self._usage.add_refusal(self._site.site, former)
         if self.offered is not None:
             self._left.add(self._site.site, former)
             granted = await self._queue.leave_exit(

@@ -103,6 +103,8 @@ class Metrics(Observer):
         self._permit_seconds = histogram(
             "permit_wait_seconds", "Time that searches wait for a permit to ask a site.", WAIT_BUCKETS, "site"
         )
+        self._exit_requests = counter("exit_requests", "Requests through each exit.", "site", "exit")
+        self._exit_bytes = counter("exit_bytes", "Bytes of the answers to them.", "site", "exit")
         self._left_exits = counter(
             "left_exits", "Exits that a site has refused, or that failed.", "site", "exit", "error_code"
         )
@@ -183,6 +185,11 @@ class Metrics(Observer):
     def permit_granted(self, site: str, seconds: float) -> None:
         """Count a permit."""
         self._permit_seconds.labels(self._site(site)).observe(seconds)
+
+    def sent(self, site: str, exit_name: str, requests: int, size: int) -> None:
+        """Count requests through an exit, and the bytes of their answers."""
+        self._exit_requests.labels(self._site(site), exit_name).inc(requests)
+        self._exit_bytes.labels(self._site(site), exit_name).inc(size)
 
     def exit_left(self, site: str, exit_name: str, code: str) -> None:
         """Count an exit that a search has left."""

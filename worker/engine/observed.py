@@ -18,6 +18,7 @@ from worker.engine.observer import WAITING, Observer, RunOutcome
 from worker.errors import LeaseLostError, SiteError
 from worker.http import Exit, SiteHttp
 from worker.http.permits import Permits
+from worker.http.usage import Meter
 from worker.model import FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
 
 
@@ -168,7 +169,22 @@ class ObservedExecution(Execution):
         return finished
 
     def _http_of(self, site: str, permits: Permits) -> SiteHttp:
-        return SiteHttp(self._http, permits, on_request=partial(self._report_request, site))
+        return SiteHttp(
+            self._http,
+            permits,
+            on_request=partial(self._report_request, site),
+            meter=self._meter_of(site),
+        )
+
+    def _meter_of(self, site: str) -> Meter:
+        count = super()._meter_of(site)
+
+        def meter(via: Exit, requests: int, size: int) -> None:
+            count(via, requests, size)
+            for each in self._observers:
+                each.sent(site, via.name, requests, size)
+
+        return meter
 
     def _report_request(self, site: str, status: int | None) -> None:
         for each in self._observers:

@@ -18,7 +18,7 @@ from worker.engine.addresses import Address, addresses
 from worker.engine.alerts import Checking, Notifying
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
-from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
+from worker.engine.chores import Counting, CountingRequests, Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.load import MIB, Load
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
@@ -28,6 +28,7 @@ from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
 from worker.http import Exit, HttpSettings, open_http
 from worker.http.exits import OWN_ADDRESS
+from worker.http.usage import Usage
 from worker.model import LimitsBySite, SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
@@ -187,7 +188,7 @@ class Worker:
         began_at = clock()
         load = Load(settings.concurrency, Memory(settings.memory_mb and settings.memory_mb * MIB))
         await load.look(running=0)
-        spool = Spool(settings.spool_dir)
+        spool, usage = Spool(settings.spool_dir), Usage()
         async with (
             open_embedder(settings) as embedder,
             self._watching(options, load, spool) as watching,
@@ -202,11 +203,12 @@ class Worker:
                 http,
                 page_timeout_seconds=settings.site_timeout_seconds,
                 child_place=load.child_place,
+                usage=usage,
                 backup=Backup(settings.backup_dir) if settings.backup_dir else None,
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            background, on_new_items = self._background(queue, embedder, watching)
+            background, on_new_items = self._background(queue, embedder, watching, usage)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
@@ -288,12 +290,13 @@ class Worker:
         return watching(self._settings, self._sources_by_site, load, spool, pause_seconds=pause_seconds)
 
     def _background(
-        self, queue: Queue, embedder: Embedder | None, watching: Watching
+        self, queue: Queue, embedder: Embedder | None, watching: Watching, usage: Usage
     ) -> tuple[Background, Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
             "Counting runs": Counting(queue),
+            "Counting requests": CountingRequests(queue, usage),
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:

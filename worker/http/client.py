@@ -67,7 +67,7 @@ class HttpClient:
         extensions: dict[str, Any] = {"timeout": phases.as_dict()}
         url = request.url
         if address is None:
-            transport: httpx.AsyncBaseTransport = self._transports.of(via)
+            transport = self.transport_of(via)
         else:
             # The `Host` header is already set; SNI and the certificate must also use the name.
             transport, url = self._direct, request.url.copy_with(host=address)
@@ -81,6 +81,10 @@ class HttpClient:
                 return answer, await read_body(answer)
             finally:
                 await answer.aclose()
+
+    def transport_of(self, via: Exit) -> httpx.AsyncBaseTransport:
+        """Return what sends requests through an exit."""
+        return self._transports.of(via)
 
     def masked(self, text: str, secrets: Iterable[str]) -> str:
         """Return text with the credentials of the exits and these secrets masked."""

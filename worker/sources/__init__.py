@@ -15,6 +15,7 @@ from worker.http import Exit, SiteHttp
 from worker.http.exits import exits_of
 from worker.http.permits import Permits
 from worker.http.proxies import HTTPX_SOCKS, SocksSupport, problem_of_support
+from worker.http.usage import Meter, ignore
 from worker.model import Item, Json, Page, Parameters, Progress, SiteLimits
 from worker.settings import EnvironmentSettings
 from worker.sources.parameters import SearchParameters
@@ -34,6 +35,7 @@ class Search:
         http: Requests to the site, each with its permit.
         permits: The right to ask the site, for what does not go through `http`.
         report: Reports progress between two pages. It may be called at any rate.
+        meter: Counts requests that do not go through `http`, and the bytes of their answers.
         child_place: Makes a context for a child process that the source starts. It is entered once the worker has
             memory for the child. The time of the wait does not count for `timeout_seconds`.
         timeout_seconds: Time limit of one page, after which the search is stopped. A source applies it to what it
@@ -50,6 +52,7 @@ class Search:
     cursor: Json = None
     next_page: int = 1
     account: str | None = None
+    meter: Meter = ignore
     child_place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
@@ -70,6 +73,7 @@ class Source(Protocol):
             counts separately. Requests to a site without limits need no permit.
         credentials: Environment variables with the credentials that it needs, and whether each one is there.
         needs_account: Whether it searches through an account of the user's.
+        hosts: The host of each site that requests are sent to first, for tests of exits.
         socks: Which SOCKS proxies its HTTP client can use.
         ends_without_news: Whether a search with `newer_than` ends at the first page without a new item. False where
             a later page can still have new items, such as the page of another company.
@@ -84,6 +88,7 @@ class Source(Protocol):
     limits: Mapping[str, SiteLimits] = MappingProxyType({})
     credentials: Mapping[str, bool] = MappingProxyType({})
     needs_account: bool = False
+    hosts: Mapping[str, str] = MappingProxyType({})
     socks: SocksSupport = HTTPX_SOCKS
     ends_without_news: bool = False
 

@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -94,6 +94,7 @@ class JobSpySource(Source):
     sites: Sequence[str] = tuple(SITES)
     parameters = JobSpyParameters
     settings = JobSpySettings
+    hosts: Mapping[str, str] = {name: site.host for name, site in SITES.items()}
     socks = REQUESTS_SOCKS
 
     def __init__(self, settings: JobSpySettings | None = None) -> None:
@@ -215,6 +216,7 @@ class JobSpySource(Source):
                         details: dict[str, Json] = {"page": first_page + event}
                         await search.report(Progress("searching", tally.found, parameters.results_wanted, details))
                     else:
+                        search.meter(via, event["requests"], event["size"])
                         yield _without_secrets(event, via)
         except TimeoutError as error:
             raise SiteError(ErrorCode.TIMEOUT, str(error)) from None

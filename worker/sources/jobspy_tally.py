@@ -85,6 +85,7 @@ class Answer(TypedDict):
         response_ms: Duration of the call in milliseconds, including JobSpy's pauses.
         pages: Search pages that JobSpy requested.
         requests: Requests that JobSpy sent.
+        size: Bytes of the bodies of the answers to them.
     """
 
     rows: list[dict[str, Json]]
@@ -98,6 +99,7 @@ class Answer(TypedDict):
     response_ms: int
     pages: int
     requests: int
+    size: int
 
 
 class Cursor(BaseModel):

@@ -35,6 +35,7 @@ class RemotiveSource(Source):
     name = "remotive"
     kind = "jobs"
     sites: Sequence[str] = ("remotive",)
+    hosts: Mapping[str, str] = {"remotive": "remotive.com"}
     parameters = JobParameters
     # The documentation recommends at most four requests a day. More than two a minute are blocked.
     # Its wish is meant for each user, whatever the number of addresses.

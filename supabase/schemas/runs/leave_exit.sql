@@ -61,7 +61,9 @@ begin
     update worker.site_health as known
     set last_failure_at = health.last_failure_at, last_error_code = health.last_error_code,
         consecutive_failures = health.consecutive_failures, paused_until = health.paused_until,
-        paused_by = health.paused_by, trips = health.trips, prober_run_id = health.prober_run_id,
+        paused_by = health.paused_by, trips = health.trips,
+        -- It probes the exit no more, whether its refusal counts or not.
+        prober_run_id = nullif(health.prober_run_id, record_refusal.run_id),
         latest_outcomes = health.latest_outcomes,
         success_rate = case when is_counted then coalesce(known.success_rate * 0.8, 0) else known.success_rate end,
         updated_at = worker.now()

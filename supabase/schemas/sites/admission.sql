@@ -116,8 +116,7 @@ begin
             worker.defer_if_user_paused(run_id, site, via),
             worker.defer_if_full(run_id, site, via, allowed, '{""}'));
     else
-        choice := worker.choose_exit(run_id, site, via, exits, coalesce(worker.former_exit(run_id, site), ''),
-                                     allowed.searches);
+        choice := worker.choose_exit(run_id, site, via, exits, worker.former_exit(run_id, site), allowed.searches);
         health := choice.health;
         chosen := choice.via;
         refusal := case

@@ -150,7 +150,7 @@ create function worker.former_exit(run_id uuid, site text) returns text
 language plpgsql stable set search_path = '' as $$
 begin
     return (
-        select nullif(event.data ->> 'exit', 'direct')
+        select case event.data ->> 'exit' when 'direct' then '' else event.data ->> 'exit' end
         from public.run_events as event
         where event.run_id = former_exit.run_id and event.site = former_exit.site
           and event.event in ('site_started', 'exit_left')
@@ -160,8 +160,7 @@ begin
 end;
 $$;
 comment on function worker.former_exit is
-    'Returns the exit that a search of a site used last, also before a retry or a wait; null for the own address, or if it '
-    'was not searched.';
+    'Returns the exit that a search of a site used last, also before a retry or a wait; null if it used none.';
 
 create function worker.defer_until_exit(run_id uuid, site text, account text, exits worker.exit[]) returns jsonb
 language plpgsql set search_path = '' as $$
@@ -211,6 +210,12 @@ begin
     from (select search.site, search.account, change_exit.exit from worker.site_searches as search
           where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null)
         as worker_exit;
+    -- Others may try the former exit. Without waiting for a lock: the end of the search ends its probe as well.
+    update worker.site_health as health set prober_run_id = null
+    where (health.site, health.account, health.exit) in (
+        select probed.site, probed.account, probed.exit from worker.site_health as probed
+        where probed.prober_run_id = change_exit.run_id and probed.site = change_exit.site and probed.exit = change_exit.former
+        for no key update skip locked);
     update worker.site_searches as search set exit = change_exit.exit
     where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null;
     insert into public.run_events (run_id, event, site, data, created_at)

@@ -282,3 +282,21 @@ comment on column worker.site_waits.message is
 comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';
+
+create table worker.exit_stats (
+    day date,
+    site text,
+    exit text,
+    requests bigint not null default 0,
+    refused bigint not null default 0,
+    bytes bigint not null default 0,
+    reporter uuid,
+    primary key (day, site, exit, reporter)
+);
+comment on table worker.exit_stats is
+    'What workers sent through each exit to each site, by day (UTC). Workers report it about once a minute.';
+comment on column worker.exit_stats.reporter is 'A process of a worker, which reports its own totals of the day.';
+comment on column worker.exit_stats.exit is 'The exit; empty for a worker''s own address.';
+comment on column worker.exit_stats.requests is 'Requests sent, also those without an answer.';
+comment on column worker.exit_stats.refused is 'How often a search left the exit, because the site refused it or it failed.';
+comment on column worker.exit_stats.bytes is 'Bytes of the bodies of the answers, decompressed.';

@@ -1,6 +1,6 @@
 """How the played sites treat the exits that their clients come through: they tell them apart, and block some.
 
-A client names its exit as the user of the proxy: `http://berlin-1:x@127.0.0.1:PORT`.
+A client names its exit as the user of the proxy: `http://berlin-1:played@127.0.0.1:PORT`.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class Boards:
 
     def exit_url(self, name: str) -> str:
         """Return the URL of the proxy for an exit, by which the sites tell it apart."""
-        return self._url.replace("://", f"://{name}:x@")
+        return self._url.replace("://", f"://{name}:played@")
 
     @property
     def control_url(self) -> str:
