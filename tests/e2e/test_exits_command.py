@@ -60,7 +60,7 @@ async def test_what_was_sent_through_each_exit_today(stack: Endpoints, boards: B
     rows, text = await known(stack)
     by_place = {(row["exit"], row["site"]): row for row in rows}
     dead = [row for (name, _), row in by_place.items() if name == "a-dead"]
-    assert {(row["state"], row["paused_by"], row["refused"]) for row in dead} == {("open", "exit_failed", 1)}
+    assert {(row["state"], row["paused_by"], row["refused"]) for row in dead} == {("open", "exit_failed", 1)}, rows
     assert sum(row["requests"] for row in rows if row["site"] == "arbeitnow") == len(boards.requests("arbeitnow")) + 1
     assert sum(row["refused"] for row in rows if row["site"] == "arbeitnow") == 2
     assert by_place["c", "arbeitnow"]["bytes"] > 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 60
 """Pause between two reports of what was sent through each exit."""
+LAST_REPORT_SECONDS = 2
+"""Timeout of the last report."""
 IDLE_SECONDS = 600
 """Pause while nothing is known to be due: other workers load items, too, and do not notify this one."""
 EMBED_SECONDS = 240
@@ -113,6 +116,12 @@ class CountingRequests:
                 self._usage.put_back(sent)
                 raise
         return REPORT_SECONDS
+
+    async def finish(self) -> None:
+        """Report the rest when the worker ends, unless the database does not answer at once."""
+        with suppress(QueueError, TimeoutError):
+            async with asyncio.timeout(LAST_REPORT_SECONDS):
+                await self()
 
 
 class Embedding:

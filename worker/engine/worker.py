@@ -208,7 +208,8 @@ class Worker:
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            background, on_new_items = self._background(queue, embedder, watching, usage)
+            counting = CountingRequests(queue, usage)
+            background, on_new_items = self._background(queue, embedder, watching, counting)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
@@ -255,6 +256,7 @@ class Worker:
                     for task in beside:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
+                await counting.finish()
                 if options.until_empty:
                     await _last_round(chores, finishing, options, clock() - began_at)
 
@@ -290,13 +292,13 @@ class Worker:
         return watching(self._settings, self._sources_by_site, load, spool, pause_seconds=pause_seconds)
 
     def _background(
-        self, queue: Queue, embedder: Embedder | None, watching: Watching, usage: Usage
+        self, queue: Queue, embedder: Embedder | None, watching: Watching, counting: Chore
     ) -> tuple[Background, Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
             "Counting runs": Counting(queue),
-            "Counting requests": CountingRequests(queue, usage),
+            "Counting requests": counting,
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:
