@@ -284,7 +284,10 @@ isOneToOne: true
                 }
           }
           Functions: {
-            "admin_incidents":
+            "admin_exits":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"admin_incidents":
 { Args: Record<PropertyKey, never>; Returns: Json
                            },
 "admin_overview":
@@ -604,7 +607,7 @@ isOneToOne: true
             }[]
                            },
 "worker_claim_runs":
-{ Args: { "about"?: Json,"claim_id": string,"held": Json,"kinds": (string)[],"lease_seconds": number,"limits"?: Json,"slots": number,"worker_id": string }; Returns: {
+{ Args: { "about"?: Json,"claim_id": string,"exits"?: Json,"held": Json,"kinds": (string)[],"lease_seconds": number,"limits"?: Json,"slots": number,"worker_id": string }; Returns: {
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
                            },
@@ -613,6 +616,9 @@ isOneToOne: true
                            },
 "worker_collections":
 { Args: Record<PropertyKey, never>; Returns: Json
+                           },
+"worker_count_requests":
+{ Args: { "counts": Json,"reporter": string }; Returns: undefined
                            },
 "worker_count_runs":
 { Args: Record<PropertyKey, never>; Returns: number
@@ -624,6 +630,9 @@ isOneToOne: true
                            },
 "worker_delete_expired":
 { Args: Record<PropertyKey, never>; Returns: number
+                           },
+"worker_exits":
+{ Args: Record<PropertyKey, never>; Returns: Json
                            },
 "worker_fail_embeddings":
 { Args: { "claimed_until": string,"failures": Json }; Returns: number
@@ -645,6 +654,9 @@ isOneToOne: true
               "lease_token": string,"run_id": string,"state": string
             }[]
                            },
+"worker_leave_exit":
+{ Args: { "account": string,"error_code": string,"exit": string,"exits": Json,"lease_token": string,"message": string,"retry_after_seconds": number,"run_id": string,"site": string }; Returns: Json
+                           },
 "worker_load_page":
 { Args: { "completeness": Json,"errors": Json,"items": Json,"page_id": number,"transform_ms": number,"version": number }; Returns: Json
                            },
@@ -655,7 +667,7 @@ isOneToOne: true
 { Args: { "batch": number }; Returns: Json
                            },
 "worker_observe_limits":
-{ Args: { "account": string,"bucket": string,"lease_token": string,"observed": Json,"run_id": string,"site": string }; Returns: undefined
+{ Args: { "account": string,"bucket": string,"exit"?: string,"lease_token": string,"observed": Json,"run_id": string,"site": string }; Returns: undefined
                            },
 "worker_release_runs":
 { Args: { "leases": Json,"worker_id": string }; Returns: undefined
@@ -697,13 +709,13 @@ isOneToOne: true
 { Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"sites": (string)[],"worker_id": string }; Returns: Json
                            },
 "worker_start_site":
-{ Args: { "account"?: string,"attempt": number,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
+{ Args: { "account"?: string,"attempt": number,"exits"?: Json,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
                            },
 "worker_status":
 { Args: Record<PropertyKey, never>; Returns: Json
                            },
 "worker_take_permit":
-{ Args: { "account": string,"bucket": string,"lease_token": string,"limits": Json,"requests": number,"run_id": string,"site": string }; Returns: Json
+{ Args: { "account": string,"bucket": string,"exits"?: Json,"lease_token": string,"limits": Json,"requests": number,"run_id": string,"site": string }; Returns: Json
                            },
 "worker_webhooks":
 { Args: Record<PropertyKey, never>; Returns: {

@@ -59,6 +59,17 @@ class SiteError(WorkerError):
         super().__init__(self.message)
 
 
+class ExitError(SiteError):
+    """An exit failed, and not the site: the proxy is dead, refuses the password, or breaks TLS.
+
+    Args:
+        message: The reason as a sentence, for the operator. Without secrets.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.NETWORK, message)
+
+
 class InvalidItemError(WorkerError, ValueError):
     """A record of a page is not a valid item.
 

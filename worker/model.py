@@ -89,6 +89,8 @@ class SiteLimits:
         quota_timezone: The IANA time zone in which this period starts at midnight.
         searches: Concurrent searches.
         searches_per_account: Concurrent searches through one account.
+        per_exit: Whether each exit of a worker has these limits for itself, because the site counts by address. False
+            for what it allows in all. Without effect where the source has a key or an account: the site counts by that.
     """
 
     requests: int | None = None
@@ -100,6 +102,7 @@ class SiteLimits:
     quota_timezone: str = "UTC"
     searches: int | None = None
     searches_per_account: int | None = None
+    per_exit: bool = True
 
     @property
     def pause_seconds(self) -> float:

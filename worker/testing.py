@@ -13,7 +13,7 @@ from worker.engine.read import storable, transform
 from worker.http import HttpClient, SiteHttp, open_http
 from worker.model import ItemError, Json, Page, Parameters, Progress, Transformed
 from worker.settings import DEFAULT_SITE_TIMEOUT_SECONDS
-from worker.sources import Search, Source
+from worker.sources import Search, Source, usable_exits
 
 __all__ = ["HttpClient", "ItemError", "ProgressLog", "Transformed", "open_http", "search"]
 
@@ -45,7 +45,7 @@ async def search(
         source: The source.
         site: One of its sites.
         parameters: The parameters of the search.
-        http: The client to send requests with, from `open_http`.
+        http: The client to send requests with, from `open_http`. The search uses the first exit of the site.
         newer_than: Only results published since then, if the site can filter; None: any.
         cursor: Cursor of an earlier page to resume after; None: the first page.
         next_page: Number of the first page to yield.
@@ -58,6 +58,7 @@ async def search(
 
     Raises:
         SiteError: The parameters are invalid, or the site failed. Pages yielded before remain valid.
+        SettingsError: No exit of the client may be used for the site, or the source cannot use it.
     """
 
     async def report(reported: Progress) -> None:
@@ -65,7 +66,7 @@ async def search(
             progress.append(reported)
 
     source.validate(site, parameters)
-    permits = LocalPermits(site, source.limits)
+    permits = LocalPermits(site, source.limits, usable_exits(http.exits, source, site)[0])
     request = Search(
         site=site,
         parameters=parameters,

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.bench.growth_data import EXPIRED_RUNS, HEAVY_USER, Database, fill
-from scripts.bench.load_pages import make_page
+from scripts.bench.load_pages import BenchPage, make_page, page_to_save
 from scripts.bench.runs_figures import cpu_seconds
 from worker.local.loopback import free_port
 from worker.local.migration_files import migrations_folder
@@ -90,7 +90,7 @@ where item.canonical_key like 'indeed:%%' and item.duplicate_of is null
 order by item.id
 limit %s
 """
-_SAVE: LiteralString = "select public.worker_save_page(%s, %s, %s, 1, 1, %s, %s, '[]', '{\"step\": \"searching\"}')"
+_SAVE: LiteralString = "select public.worker_save_pages(%s)"
 _CLAIM: LiteralString = """
 select run_id, lease_token from public.worker_claim_runs('growth', '{jobs}', 1, 600, %s, '[]', null, %s)
 """
@@ -203,9 +203,9 @@ class Probed:
         claimed = self.timed("claim", self.owner, _CLAIM, [uuid4(), Jsonb({"jobs": {SITE: {}}})])
         ((_, token),) = claimed
         about = {"run_id": str(run_id), "lease_token": str(token)}
-        arguments = [run_id, token, SITE, Jsonb(made.raw), Jsonb(page)]
-        ((saved,),) = self.timed("save of a page of 100 items", self.owner, _SAVE, arguments)
-        assert saved["status"] == "completed", saved
+        found = page_to_save(run_id, token, SITE, BenchPage(made.number, made.raw, page))
+        ((saved,),) = self.timed("save of a page of 100 items", self.owner, _SAVE, [Jsonb([found])])
+        assert saved[0]["status"] == "completed", saved
         self.timed("heartbeat", self.owner, "select * from public.worker_heartbeat('growth', %s)", [Jsonb([about])])
         end = Jsonb([about | {"site": SITE, "ends_run": True}])
         ((ended,),) = self.timed("end of a run", self.owner, "select public.worker_finish_sites(%s)", [end])

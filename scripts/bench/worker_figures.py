@@ -44,7 +44,7 @@ async def main(folder: Path) -> None:
         environment = {
             "SUPABASE_URL": stack["url"],
             "SUPABASE_SERVICE_ROLE_KEY": stack["service_role_key"],
-            "JOBSPY_PROXIES": boards["proxy_url"],
+            "WORKER_EXITS": f"boards={boards['proxy_url']}",
             "JOBSPY_CA_CERT": boards["ca_cert"],
             "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
             "WORKER_LOG_FORMAT": "json",

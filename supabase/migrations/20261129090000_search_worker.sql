@@ -70,6 +70,8 @@ create table worker.settings (
     scheduled_quota_reserve numeric not null default 0.1 check (scheduled_quota_reserve between 0 and 1),
     max_priority_wait interval not null default '15 minutes' check (max_priority_wait >= '0'),
     exploration real not null default 0.1 check (exploration between 0 and 1),
+    rotating_window smallint not null default 20 check (rotating_window between 2 and 200),
+    rotating_failures real not null default 0.5 check (rotating_failures > 0 and rotating_failures <= 1),
     embedding_model text,
     webhook_delays interval[] not null
         default '{5 seconds,5 minutes,30 minutes,2 hours,5 hours,10 hours,10 hours}'
@@ -157,7 +159,11 @@ comment on column worker.settings.max_priority_wait is
     'A run that has waited this long for a site gets the highest priority, so that scheduled runs do not starve.';
 comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in random order: otherwise a site that was slow or '
-    'failing once stays last.';
+    'failing once stays last. The same share of searches tries an exit whose pause has ended, while others work.';
+comment on column worker.settings.rotating_window is
+    'Number of the latest outcomes of a rotating exit that decide whether it is paused.';
+comment on column worker.settings.rotating_failures is
+    'Share of failures among them, above 0 and up to 1, at which a rotating exit is paused at a site.';
 comment on column worker.settings.embedding_model is 'The model of the stored embeddings; null until a worker embeds.';
 comment on column worker.settings.webhook_delays is
     'Delays before the second and each further attempt to send a webhook message, plus or minus 25 %. After the last '
@@ -486,7 +492,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
+                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon', 'exit_left')
     ),
     site text,
     data jsonb not null default '{}',
@@ -502,8 +508,8 @@ comment on column public.run_events.event is
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
     'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
-    'run: data.reason is late, active, quota, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
-    'unless the user is seen).';
+    'run: data.reason is late, active, quota, inactive or failing), inactive_soon (its schedule pauses at data.pauses_at '
+    'unless the user is seen) or exit_left (a site refused the exit data.left, and is asked through data.exit).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
     'Details: worker_id, attempt, status, error_code, message (for the operator); for claimed, sites in the order in '
@@ -588,6 +594,7 @@ create table worker.workers (
     sites jsonb not null,
     limits jsonb not null,
     concurrency integer not null,
+    exits text[] not null default '{""}',
     started_at timestamptz not null,
     seen_at timestamptz not null
 ) with (fillfactor = 50);
@@ -600,6 +607,8 @@ comment on column worker.workers.sites is
 comment on column worker.workers.limits is
     'The limits that the sources of these sites declare: {kind: {site: {bucket: limits}}}.';
 comment on column worker.workers.concurrency is 'How many runs it searches at the same time at most, with the memory that it has now.';
+comment on column worker.workers.exits is
+    'The names of its exits, without addresses; empty for its own address.';
 comment on column worker.workers.started_at is 'When it was started, by its own clock.';
 comment on column worker.workers.seen_at is
     'Its last claim or heartbeat. It lives if this is younger than worker.settings.worker_timeout.';
@@ -930,6 +939,7 @@ comment on column worker.accounts.account is 'The account''s id, in the format o
 create table worker.site_health (
     site text,
     account text default '',
+    exit text default '',
     last_success_at timestamptz,
     last_failure_at timestamptz,
     last_error_code text,
@@ -941,14 +951,18 @@ create table worker.site_health (
     paused_by text,
     trips smallint not null default 0,
     prober_run_id uuid references worker.leases (run_id) on delete set null,
+    latest_outcomes text not null default '',
     updated_at timestamptz not null default worker.now(),
-    primary key (site, account)
+    primary key (site, account, exit)
 );
 create index site_health_prober_run_id on worker.site_health (prober_run_id) where prober_run_id is not null;
 comment on table worker.site_health is
-    'How each site responds, through each account, to all workers, and its circuit breaker: closed while '
-    'paused_until is null, open until paused_until, then half open, when one run at a time probes the site.';
+    'How each site responds, through each account and exit, to all workers, and its circuit breaker: closed while '
+    'paused_until is null, open until paused_until, then half open, when one run at a time probes the site. A site is '
+    'paused when all of its exits are.';
 comment on column worker.site_health.account is 'The account that the site is searched through; empty without one.';
+comment on column worker.site_health.exit is
+    'The exit that it is asked through; empty for the worker''s own address, and at sites that know a worker by its key or account.';
 comment on column worker.site_health.last_error_code is 'Code of the last failure; stays after a success.';
 comment on column worker.site_health.consecutive_failures is
     'Runs that failed since the last success, as the breaker counts them: each run once, and only a few of each '
@@ -965,6 +979,9 @@ comment on column worker.site_health.paused_by is 'Code of the failure that open
 comment on column worker.site_health.trips is
     'How often the breaker opened since it was last closed. Each pause is twice as long as the one before.';
 comment on column worker.site_health.prober_run_id is 'The run that probes the site while the breaker is half open.';
+comment on column worker.site_health.latest_outcomes is
+    'Of a rotating exit: the latest outcomes, at most worker.settings.rotating_window, the last one at the end: s for a '
+    'good page, f for a failure. Empty for other exits.';
 comment on column worker.site_health.updated_at is
     'The clock at the last change. If it is in the future, the clock was set back, and the other times are set back '
     'with it.';
@@ -973,18 +990,21 @@ comment on column worker.site_health.updated_at is
 create table worker.site_failures (
     site text,
     account text,
+    exit text default '',
     user_id uuid,
     run_ids uuid[] not null,
     failures integer not null default 1,
     failed_at timestamptz not null,
     pause interval,
     paused_by text,
-    primary key (site, account, user_id)
+    primary key (site, account, exit, user_id)
 );
 comment on table worker.site_failures is
     'Runs of each user that failed at a site since any user''s last success there. The breaker counts them. A user '
     'who alone has enough of them to open the breaker is paused alone.';
 comment on column worker.site_failures.account is 'The account that the site was searched through; empty without one.';
+comment on column worker.site_failures.exit is
+    'The exit that it was searched through; empty for the worker''s own address, and at sites that know a worker by its key or account.';
 comment on column worker.site_failures.run_ids is 'The last twenty runs. Each run counts once, however often it fails.';
 comment on column worker.site_failures.failures is 'Number of runs.';
 comment on column worker.site_failures.failed_at is 'When the last of these runs failed first.';
@@ -1006,12 +1026,14 @@ insert into worker.breaker_rules (error_code, failures, failures_per_user, pause
     ('unverified', 3, 2, '30 minutes', '6 hours'),
     ('upstream', 5, 3, '2 minutes', '30 minutes'),
     ('timeout', 5, 3, '2 minutes', '30 minutes'),
-    ('network', 5, 3, '2 minutes', '30 minutes');
+    ('network', 5, 3, '2 minutes', '30 minutes'),
+    ('exit_failed', 1, 1, '2 minutes', '1 hour');
 comment on table worker.breaker_rules is
     'Error codes that count as failures of a site, and when they open its breaker. Other codes neither open nor '
-    'close it.';
+    'close it. exit_failed: the exit does not work, whatever the site.';
 comment on column worker.breaker_rules.failures is
-    'Number of runs that failed in a row, with any code, at which a failure with this code opens the breaker.';
+    'Number of runs that failed in a row, with any code, at which a failure with this code opens the breaker. Where a '
+    'site has several exits, the first one that is blocked or rate_limited opens that of its exit.';
 comment on column worker.breaker_rules.failures_per_user is
     'Maximum number of runs of one user that count. Lower than failures, so that one user alone does not open the '
     'breaker. Through an account, all runs count, because it belongs to its users.';
@@ -1031,11 +1053,12 @@ create table worker.bucket_limits (
     quota_timezone text,
     searches integer constraint bucket_limits_searches check (searches between 1 and 1000000),
     searches_per_account integer
-        constraint bucket_limits_searches_per_account check (searches_per_account between 1 and 1000000)
+        constraint bucket_limits_searches_per_account check (searches_per_account between 1 and 1000000),
+    total_requests integer constraint bucket_limits_total_requests check (total_requests between 1 and 1000000)
 );
 comment on table worker.bucket_limits is
-    'The operator''s own limits. A limit that is not null overrides what the source declares and what the site '
-    'reports.';
+    'The operator''s own limits, for each exit. A limit that is not null overrides what the source declares and what the '
+    'site reports.';
 comment on column worker.bucket_limits.bucket is
     'What is counted together: a site, or site:name for requests that are counted separately.';
 comment on column worker.bucket_limits.requests is 'Requests within any period_seconds.';
@@ -1047,13 +1070,17 @@ comment on column worker.bucket_limits.quota_period is 'day or month, by the cal
 comment on column worker.bucket_limits.quota_timezone is
     'The time zone (IANA) at whose midnight the quota period begins.';
 comment on column worker.bucket_limits.searches is
-    'Maximum number of concurrent searches of the site, through all accounts. Only for the site''s own bucket.';
+    'Maximum number of concurrent searches of the site, through all accounts, for each exit. Only for the site''s own '
+    'bucket.';
 comment on column worker.bucket_limits.searches_per_account is
     'Maximum number of concurrent searches through one account. Only for the site''s own bucket.';
+comment on column worker.bucket_limits.total_requests is
+    'Requests within any period_seconds through all exits together.';
 
 create table worker.site_buckets (
     bucket text,
     account text default '',
+    exit text default '',
     next_at timestamptz,
     last_at timestamptz,
     paused_until timestamptz,
@@ -1066,13 +1093,16 @@ create table worker.site_buckets (
     told_left integer,
     is_reset_told boolean not null default false,
     updated_at timestamptz not null default worker.now(),
-    primary key (bucket, account)
+    primary key (bucket, account, exit)
 -- All permits of a site update one row: keep these updates HOT.
 ) with (fillfactor = 50);
-comment on table worker.site_buckets is 'How much of each bucket of requests is used, through each account.';
+comment on table worker.site_buckets is 'How much of each bucket of requests is used, through each account and exit.';
 comment on column worker.site_buckets.bucket is
     'What is counted together: a site, or site:name for requests that are counted separately.';
 comment on column worker.site_buckets.account is 'The account that the requests are sent through; empty without one.';
+comment on column worker.site_buckets.exit is
+    'The exit that the requests are sent through; empty for the worker''s own address, and for what a site counts by key '
+    'or account; * for all exits together.';
 comment on column worker.site_buckets.next_at is
     'When the bucket is empty again at its rate: the theoretical arrival time of GCRA.';
 comment on column worker.site_buckets.last_at is
@@ -1097,14 +1127,16 @@ comment on column worker.site_buckets.updated_at is
 create table worker.site_shares (
     bucket text,
     user_id uuid,
+    exit text default '',
     used integer not null,
     quota_period integer not null,
     last_at timestamptz not null,
-    primary key (bucket, user_id)
+    primary key (bucket, user_id, exit)
 ) with (fillfactor = 50);
 comment on table worker.site_shares is
     'What each user took of the buckets without an account, which all users share: for fair shares of a quota, and '
     'for the order in which users take turns.';
+comment on column worker.site_shares.exit is 'The exit, as in worker.site_buckets.';
 comment on column worker.site_shares.used is 'Requests granted in that quota period.';
 comment on column worker.site_shares.quota_period is
     'The quota_period of worker.site_buckets. In a later period, nothing is used yet.';
@@ -1115,6 +1147,7 @@ create table worker.site_searches (
     run_id uuid references worker.leases (run_id) on delete cascade,
     site text,
     account text not null,
+    exit text not null default '',
     waiting_since timestamptz,
     waited interval not null default '0',
     is_within_page boolean not null default false,
@@ -1124,6 +1157,8 @@ create index site_searches_site on worker.site_searches (site);
 comment on table worker.site_searches is
     'Searches under way, for the limits of concurrent searches. A search whose lease has expired does not count.';
 comment on column worker.site_searches.account is 'The account that the site is searched through; empty without one.';
+comment on column worker.site_searches.exit is
+    'The exit that it uses; empty for the worker''s own address, and at sites that know a worker by its key or account.';
 comment on column worker.site_searches.waiting_since is
     'When it began to wait for its next page, or to request it. It keeps its place in the queue until it has the '
     'page.';
@@ -1135,6 +1170,7 @@ create table worker.site_waits (
     run_id uuid references public.search_runs (id) on delete cascade,
     site text,
     account text not null,
+    exit text not null default '',
     bucket text not null,
     requests integer not null default 1,
     waiting_since timestamptz not null,
@@ -1149,6 +1185,8 @@ create index site_waits_due_at on worker.site_waits (bucket, due_at);
 comment on table worker.site_waits is 'Sites of runs that wait to be searched. worker.site_queue decides who is next.';
 comment on column worker.site_waits.account is
     'The account that it waits for; empty without one, or if it waits for a slot among all searches of the site.';
+comment on column worker.site_waits.exit is
+    'The exit whose pace or quota it waits for, as in worker.site_buckets; empty also if it waits for any exit.';
 comment on column worker.site_waits.bucket is
     'The bucket that it waits for, or the site if it waits for the search to begin.';
 comment on column worker.site_waits.requests is 'Number of requests that it waits for.';
@@ -1164,6 +1202,24 @@ comment on column worker.site_waits.message is
 comment on column worker.site_waits.lets_pass is
     'Whether other runs are served until it is due: it waits for its user''s share of a quota, or for the reserve '
     'of scheduled runs.';
+
+create table worker.exit_stats (
+    day date,
+    site text,
+    exit text,
+    requests bigint not null default 0,
+    refused bigint not null default 0,
+    bytes bigint not null default 0,
+    reporter uuid,
+    primary key (day, site, exit, reporter)
+);
+comment on table worker.exit_stats is
+    'What workers sent through each exit to each site, by day (UTC). Workers report it about once a minute.';
+comment on column worker.exit_stats.reporter is 'A process of a worker, which reports its own totals of the day.';
+comment on column worker.exit_stats.exit is 'The exit; empty for a worker''s own address.';
+comment on column worker.exit_stats.requests is 'Requests sent, also those without an answer.';
+comment on column worker.exit_stats.refused is 'How often a search left the exit, because the site refused it or it failed.';
+comment on column worker.exit_stats.bytes is 'Bytes of the bodies of the answers, decompressed.';
 
 -- tables/schedules
 -- When is a saved search repeated, and when was its user last seen?
@@ -1591,7 +1647,8 @@ insert into worker.messages (code, sentence) values
     ('paused', '{site} is not answering at the moment'),
     ('rate', '{site} takes no more requests for now'),
     ('quota', 'The quota of requests to {site} is used up'),
-    ('searches', '{site} is busy with other searches');
+    ('searches', '{site} is busy with other searches'),
+    ('another_way', '{site} is not answering; trying another way');
 
 create function worker.site_label(site text) returns text
 language sql stable set search_path = ''
@@ -3834,7 +3891,8 @@ comment on function worker.wait_state is
     'Returns since when a run waits for a site, how long it has waited, and whether it is in the middle of a page.';
 
 create function worker.site_queue(
-    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
+    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null,
+    exit text default ''
 ) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -3850,7 +3908,7 @@ begin
         -- The lower bound on the time skips runs that are late, and uses the index.
         where wait.bucket = site_queue.bucket
           and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
-          and wait.account = any (site_queue.accounts) and wait.reason = any (site_queue.reasons)
+          and wait.account = any (site_queue.accounts) and wait.exit = site_queue.exit and wait.reason = any (site_queue.reasons)
           and wait.run_id is distinct from site_queue.asking_run_id
           and (not wait.lets_pass or wait.due_at <= now)
           -- No place is kept for a run that searches another site in the meantime.
@@ -3868,8 +3926,10 @@ begin
                coalesce(under_way.searches, 0) + row_number() over (
                    partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
         from ranked
-        left join worker.site_shares as share
-            on share.bucket = site_queue.bucket and share.user_id = ranked.user_id and site_queue.accounts = '{""}'
+        left join lateral (
+            select max(known.last_at) as last_at from worker.site_shares as known
+            where known.bucket = site_queue.bucket and known.user_id = ranked.user_id
+        ) as share on site_queue.accounts = '{""}'
         left join lateral (
             select count(*) as searches
             from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
@@ -3884,13 +3944,13 @@ begin
 end;
 $$;
 comment on function worker.site_queue is
-    'Returns the queue of the runs that wait for the same bucket and are not late, and optionally a run that asks. '
+    'Returns the queue of the runs that wait for the same bucket and exit and are not late, and optionally a run that asks. '
     'First runs in the middle of a page; then by priority, which is the highest after max_priority_wait; then users '
     'take turns, each with one run, the one served longest ago first; then the run of a user that has waited '
     'longest.';
 
 create function worker.queue_ahead(
-    bucket text, account text, reasons text[], since timestamptz, run_id uuid,
+    bucket text, account text, exit text, reasons text[], since timestamptz, run_id uuid,
     out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
 )
 language plpgsql stable set search_path = '' as $$
@@ -3906,13 +3966,13 @@ begin
     if not exists (
         select from worker.site_waits as wait
         where wait.bucket = queue_ahead.bucket and wait.due_at > now - grace
-          and wait.account = queue_ahead.account and wait.run_id <> queue_ahead.run_id
+          and wait.account = queue_ahead.account and wait.exit = queue_ahead.exit and wait.run_id <> queue_ahead.run_id
     ) then
         return;
     end if;
     with line as materialized (
         select known.* from worker.site_queue(queue_ahead.bucket, array[queue_ahead.account], queue_ahead.reasons,
-                                        queue_ahead.run_id, coalesce(queue_ahead.since, now)) as known
+                                        queue_ahead.run_id, coalesce(queue_ahead.since, now), queue_ahead.exit) as known
     )
     select count(*), coalesce(sum(line.requests), 0),
            max(line.due_at + case when line.due_at <= now then grace else '0' end),
@@ -3923,7 +3983,7 @@ begin
 end;
 $$;
 comment on function worker.queue_ahead is
-    'Returns how many runs are ahead of a run in the queue of a bucket, their number of requests, when the last of '
+    'Returns how many runs are ahead of a run in the queue of a bucket and exit, their number of requests, when the last of '
     'them is back or late, and whether any of them is due already.';
 
 -- sites/wake
@@ -4059,7 +4119,7 @@ comment on function worker.release_search_slots is 'Releases the slots and the p
 
 create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
-    due_at timestamptz, is_guess boolean default false, lets_pass boolean default false
+    due_at timestamptz, is_guess boolean default false, lets_pass boolean default false, exit text default ''
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -4075,12 +4135,12 @@ begin
     waited := waiting.waited + greatest(due_at - now, '0');
     perform worker.release_search_slots(array[defer_site.run_id], defer_site.site, defer_site.account);
     insert into worker.site_waits as wait (
-        run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
-    values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,
+        run_id, site, account, exit, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
+    values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.exit, defer_site.bucket, defer_site.requests,
             coalesce(waiting.since, now), defer_site.due_at, waited, defer_site.reason, defer_site.message,
             defer_site.lets_pass)
     on conflict on constraint site_waits_pkey do update set
-        account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
+        account = excluded.account, exit = excluded.exit, bucket = excluded.bucket, requests = excluded.requests,
         waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
         reason = excluded.reason, message = excluded.message, lets_pass = excluded.lets_pass;
     -- The waiting time stays stored until the site ends, so that a repeated call gets the same answer.
@@ -4102,7 +4162,7 @@ comment on function worker.defer_site is
 -- pause only that user. A pause that the site asks for always counts.
 -- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
 
-create function worker.lock_health(site text, account text) returns worker.site_health
+create function worker.lock_health(site text, account text, exit text default '') returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_health;
@@ -4110,10 +4170,11 @@ declare
 begin
     loop
         select * into held from worker.site_health as health
-        where health.site = lock_health.site and health.account = lock_health.account
+        where health.site = lock_health.site and health.account = lock_health.account and health.exit = lock_health.exit
         for no key update;
         exit when found;
-        insert into worker.site_health (site, account) values (lock_health.site, lock_health.account)
+        insert into worker.site_health (site, account, exit)
+        values (lock_health.site, lock_health.account, lock_health.exit)
         on conflict do nothing;
     end loop;
 
@@ -4121,7 +4182,7 @@ begin
     if set_back > '0' then
         update worker.site_health as health
         set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
-        where health.site = held.site and health.account = held.account
+        where health.site = held.site and health.account = held.account and health.exit = held.exit
         returning health.* into strict held;
     end if;
     return held;
@@ -4136,7 +4197,7 @@ language plpgsql set search_path = '' as $$
 begin
     perform from worker.site_health as health
     where health.site = lock_health_if_paused.site and health.account = lock_health_if_paused.account
-      and health.paused_until is not null;
+      and health.exit = '' and health.paused_until is not null;
     if found then
         return worker.lock_health(site, account);
     end if;
@@ -4144,7 +4205,7 @@ begin
 end;
 $$;
 comment on function worker.lock_health_if_paused is
-    'Locks the health of a site whose breaker is open or half open, until the transaction ends; returns null if it is '
+    'Locks the health of a site without exits whose breaker is open or half open, until the transaction ends; returns null if it is '
     'closed.';
 
 create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
@@ -4164,7 +4225,7 @@ comment on function worker.is_site_failure is
     'that shows it: without results and unreadable pages, the search may simply have no results.';
 
 create function worker.count_failure(
-    site text, account text, run_id uuid, rule worker.breaker_rules,
+    site text, account text, exit text, run_id uuid, rule worker.breaker_rules,
     out counted integer, out is_counted boolean, out may_reopen boolean
 )
 language plpgsql set search_path = '' as $$
@@ -4174,8 +4235,8 @@ declare
     most integer := case when count_failure.account = '' then rule.failures_per_user else 2147483647 end;
     own worker.site_failures;
 begin
-    insert into worker.site_failures as known (site, account, user_id, run_ids, failed_at)
-    select count_failure.site, count_failure.account, run.user_id, array[run.id], now
+    insert into worker.site_failures as known (site, account, exit, user_id, run_ids, failed_at)
+    select count_failure.site, count_failure.account, count_failure.exit, run.user_id, array[run.id], now
     from public.search_runs as run where run.id = count_failure.run_id
     on conflict on constraint site_failures_pkey do update set
         run_ids = (excluded.run_ids || known.run_ids)[1:20], failures = known.failures + 1, failed_at = now
@@ -4187,14 +4248,15 @@ begin
            bool_or(known.failures <= most) filter (where count_failure.run_id = any (known.run_ids))
     into counted, may_reopen
     from worker.site_failures as known
-    where known.site = count_failure.site and known.account = count_failure.account;
+    where known.site = count_failure.site and known.account = count_failure.account and known.exit = count_failure.exit;
 
     -- A user whose failures alone would open the breaker is paused alone.
     if not is_counted and own.failures >= rule.failures then
         update worker.site_failures as known
         set pause = least(rule.pause * 2 ^ least(own.failures - rule.failures, 20), rule.max_pause),
             paused_by = rule.error_code
-        where known.site = own.site and known.account = own.account and known.user_id = own.user_id;
+        where known.site = own.site and known.account = own.account and known.exit = own.exit
+          and known.user_id = own.user_id;
     end if;
 end;
 $$;
@@ -4211,7 +4273,7 @@ declare
 begin
     with forgotten as (
         delete from worker.site_failures as known
-        where known.site = health.site and known.account = health.account
+        where known.site = health.site and known.account = health.account and known.exit = health.exit
         returning known.pause
     )
     select bool_or(forgotten.pause is not null) into had_paused from forgotten;
@@ -4281,15 +4343,40 @@ comment on function worker.after_failure is
     'Returns the health of a site after a failure: the breaker opens when enough failures count, opens again when '
     'the probe fails, and stays open as long as the site asks for.';
 
-create function worker.record_site_outcome(
-    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
+create function worker.note_outcome(health worker.site_health, outcome text) returns worker.site_health
+language plpgsql stable set search_path = '' as $$
+begin
+    health.latest_outcomes := right(
+        health.latest_outcomes || note_outcome.outcome, (select settings.rotating_window from worker.settings as settings));
+    -- Without a failure there is nothing to watch, and nothing to write at each page.
+    if health.latest_outcomes !~ 'f' then
+        health.latest_outcomes := '';
+    end if;
+    return health;
+end;
+$$;
+comment on function worker.note_outcome is 'Returns the health of a rotating exit after a good page (s) or a failure (f).';
+
+create function worker.fails_too_often(health worker.site_health) returns boolean
+language sql stable set search_path = ''
+return (
+    select length(health.latest_outcomes) >= settings.rotating_window
+       and length(replace(health.latest_outcomes, 's', '')) >= settings.rotating_failures * length(health.latest_outcomes)
+    from worker.settings as settings
+);
+comment on function worker.fails_too_often is
+    'Returns whether so many of the latest outcomes of a rotating exit are failures that it is paused. Failures in a row '
+    'say nothing, because each request may leave from another address.';
+
+create function worker.record_exit_outcome(
+    run_ids uuid[], site text, account text, exit text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     health worker.site_health := worker.lock_health(
-        record_site_outcome.site, coalesce(record_site_outcome.account, ''));
+        record_exit_outcome.site, coalesce(record_exit_outcome.account, ''), record_exit_outcome.exit);
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
@@ -4297,48 +4384,80 @@ declare
     -- In a moving average in which the last search counts for a fifth.
     weight double precision := 1 - 0.8 ^ cardinality(run_ids);
 begin
-    if record_site_outcome.error_code is null then
+    if record_exit_outcome.error_code is null then
         health := worker.after_success(health);
         perform worker.reset_failures(health);
     -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
-    elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
-        record_site_outcome.retry_after_seconds > 0
-        or worker.is_site_failure(run_ids[1], record_site_outcome.site, record_site_outcome.error_code)
+    elsif record_exit_outcome.error_code not in ('invalid_parameters', 'not_found') and (
+        record_exit_outcome.retry_after_seconds > 0
+        or worker.is_site_failure(run_ids[1], record_exit_outcome.site, record_exit_outcome.error_code)
     ) then
-        select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
+        select * into rule from worker.breaker_rules as known where known.error_code = record_exit_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted, may_reopen
-            from worker.count_failure(health.site, health.account, run_ids[1], rule) as failure;
+            from worker.count_failure(health.site, health.account, health.exit, run_ids[1], rule) as failure;
+            if health.latest_outcomes <> '' then
+                health := worker.note_outcome(health, 'f');
+                is_counted := worker.fails_too_often(health);
+                counted := rule.failures;
+            end if;
         end if;
         health := worker.after_failure(health, run_ids[1], rule, counted, is_counted, may_reopen,
-                                       record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
+                                       record_exit_outcome.error_code, record_exit_outcome.retry_after_seconds);
     end if;
 
     update worker.site_health as known
     set last_success_at = health.last_success_at, last_failure_at = health.last_failure_at,
         last_error_code = health.last_error_code, consecutive_failures = health.consecutive_failures,
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
-        prober_run_id = health.prober_run_id, updated_at = worker.now(),
+        prober_run_id = health.prober_run_id, latest_outcomes = health.latest_outcomes, updated_at = worker.now(),
         success_rate = case
-            when record_site_outcome.error_code is null
+            when record_exit_outcome.error_code is null
                 then coalesce(known.success_rate + weight * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * (1 - weight), 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + weight * (record_site_outcome.response_ms - known.response_ms),
-                               record_site_outcome.response_ms, known.response_ms),
+        response_ms = coalesce(known.response_ms + weight * (record_exit_outcome.response_ms - known.response_ms),
+                               record_exit_outcome.response_ms, known.response_ms),
         search_seconds = coalesce(known.search_seconds + weight * (search.seconds - known.search_seconds),
                                   search.seconds, known.search_seconds)
     from (
         select avg(extract(epoch from worker.now() - searched.started_at)) as seconds
         from public.search_run_sites as searched
-        where searched.run_id = any (run_ids) and searched.site = record_site_outcome.site
-          and record_site_outcome.error_code is null and searched.started_at <= worker.now()
+        where searched.run_id = any (run_ids) and searched.site = record_exit_outcome.site
+          and record_exit_outcome.error_code is null and searched.started_at <= worker.now()
     ) as search
-    where known.site = health.site and known.account = health.account;
+    where known.site = health.site and known.account = health.account and known.exit = health.exit;
+end;
+$$;
+comment on function worker.record_exit_outcome is
+    'Records how a search of a site through an exit ended, or that several succeeded.';
+
+create function worker.record_site_outcome(
+    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
+    response_ms double precision
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    through record;
+begin
+    for through in
+        select coalesce(search.exit, '') as exit, array_agg(ended.run_id order by ended.run_id) as run_ids
+        from unnest(record_site_outcome.run_ids) as ended (run_id)
+        left join worker.site_searches as search
+            on search.run_id = ended.run_id and search.site = record_site_outcome.site
+        group by 1
+        order by 1
+    loop
+        perform worker.record_exit_outcome(
+            through.run_ids, record_site_outcome.site, record_site_outcome.account, through.exit,
+            record_site_outcome.error_code, record_site_outcome.retry_after_seconds, record_site_outcome.response_ms);
+    end loop;
 
     delete from worker.site_waits as wait
-    where wait.run_id = any (run_ids) and wait.site = record_site_outcome.site;
-    perform worker.release_search_slots(run_ids, record_site_outcome.site, health.account);
+    where wait.run_id = any (record_site_outcome.run_ids) and wait.site = record_site_outcome.site;
+    perform worker.release_search_slots(record_site_outcome.run_ids, record_site_outcome.site,
+                                        coalesce(record_site_outcome.account, ''));
 end;
 $$;
 comment on function worker.record_site_outcome is
@@ -4347,6 +4466,10 @@ comment on function worker.record_site_outcome is
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language plpgsql set search_path = '' as $$
+declare
+    via text := coalesce((
+        select search.exit from worker.site_searches as search
+        where search.run_id = record_good_page.run_id and search.site = record_good_page.site), '');
 begin
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
     where search.run_id = record_good_page.run_id and search.site = record_good_page.site
@@ -4355,13 +4478,20 @@ begin
     with closed as (
         update worker.site_health as health
         set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
-            updated_at = worker.now()
+            latest_outcomes = '', updated_at = worker.now()
         where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
-          and health.prober_run_id is not null and health.paused_until <= worker.now()
-        returning health.site, health.account
+          and health.exit = via and health.prober_run_id is not null and health.paused_until <= worker.now()
+        returning health.site, health.account, health.exit
     )
     delete from worker.site_failures as failed using closed
-    where failed.site = closed.site and failed.account = closed.account;
+    where failed.site = closed.site and failed.account = closed.account and failed.exit = closed.exit;
+
+    if via <> '' then
+        update worker.site_health as health
+        set latest_outcomes = (worker.note_outcome(health, 's')).latest_outcomes, updated_at = worker.now()
+        where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
+          and health.exit = via and health.latest_outcomes <> '';
+    end if;
 end;
 $$;
 comment on function worker.record_good_page is
@@ -4398,7 +4528,7 @@ begin
     if pause_end is null then
         return null;
     end if;
-    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}',
+    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '', '{paused}',
                                 (worker.wait_state(defer_if_paused.run_id, defer_if_paused.site)).since,
                                 defer_if_paused.run_id);
     -- One run per second: the first one probes the site.
@@ -4423,11 +4553,12 @@ begin
     join public.search_runs as run on run.user_id = failed.user_id
     where run.id = defer_if_user_paused.run_id
       and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
+      and failed.exit = ''
       and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
     if not found then
         return null;
     end if;
-    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '{paused}',
+    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '', '{paused}',
                                 (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since,
                                 defer_if_user_paused.run_id);
     return worker.defer_site(
@@ -4446,9 +4577,278 @@ begin atomic
     update worker.site_health as tried set prober_run_id = start_probe.run_id, updated_at = worker.now()
     where (start_probe.health).paused_until is not null
       and tried.site = (start_probe.health).site and tried.account = (start_probe.health).account
+      and tried.exit = (start_probe.health).exit
       and tried.prober_run_id is distinct from start_probe.run_id;
 end;
 comment on function worker.start_probe is 'Makes a run the only one that probes a site whose breaker is half open.';
+
+-- sites/exits
+-- Through which exit is a site asked? Through the one that the search has used so far, as long as it works. Otherwise
+-- through one that is not paused and is used least for its weight; sometimes through one whose pause has ended.
+-- Calls: kernel/clock, sites/queue, sites/waiting, sites/paused.
+
+create type worker.exit as (name text, weight double precision, is_rotating boolean, requests_per_minute integer);
+comment on type worker.exit is
+    'An exit of a worker, through which it may ask a site: a name without its address.';
+
+create type worker.exit_state as (
+    name text, weight double precision, is_rotating boolean, usable_at timestamptz, paused_by text, is_half_open boolean,
+    is_probed_by_run boolean, searches bigint, ready_at timestamptz, last_at timestamptz);
+comment on type worker.exit_state is
+    'An exit at a site, for a run: when it may be used, null for now; how many other searches use it; when its pace allows '
+    'the next request; and when the last one was sent.';
+
+create function worker.read_exits(exits jsonb) returns worker.exit[]
+language plpgsql immutable set search_path = '' as $$
+declare
+    offered worker.exit[];
+begin
+    if exits is null or exits = 'null' then
+        return null;
+    end if;
+    if jsonb_typeof(exits) <> 'array' or jsonb_array_length(exits) not between 1 and 100 then
+        raise sqlstate '22023' using message = 'exits must be an array of 1 to 100 objects';
+    end if;
+    offered := array(
+        select row(given.name, coalesce(given.weight, 1), coalesce(given.is_rotating, false), given.requests_per_minute)::worker.exit
+        from jsonb_to_recordset(exits) as given (
+            name text, weight double precision, is_rotating boolean, requests_per_minute integer));
+    if exists (
+        select from unnest(offered) as given
+        where given.name is null or given.name !~ '^([a-z0-9][a-z0-9-]{0,39})?$' or not given.weight > 0
+           or given.requests_per_minute < 1
+    ) or (select count(distinct given.name) from unnest(offered) as given) < cardinality(offered) then
+        raise sqlstate '22023' using message =
+            'exits must be {name, weight, is_rotating, requests_per_minute}, each name once, with a weight above 0';
+    end if;
+    return offered;
+end;
+$$;
+comment on function worker.read_exits is
+    'Returns the exits that a worker offers for a site; null for a worker that offers none. Raises 22023 (HTTP 400) if '
+    'they are not valid.';
+
+create function worker.health_now(health worker.site_health) returns worker.site_health
+language plpgsql stable set search_path = '' as $$
+begin
+    health.paused_until := health.paused_until - greatest(worker.clock_set_back_since(health.updated_at), '0');
+    return health;
+end;
+$$;
+comment on function worker.health_now is 'Returns the health of a site with its pause moved back as far as the clock was.';
+
+create function worker.exit_states(run_id uuid, site text, account text, exits worker.exit[])
+returns setof worker.exit_state
+language plpgsql stable set search_path = '' as $$
+begin
+    return query
+    select offered.name, offered.weight, offered.is_rotating,
+           greatest(worker.pause_end(present.health, exit_states.run_id),
+                    case when bucket.paused_until > worker.now() then bucket.paused_until end, own_pause.until),
+           coalesce((present.health).paused_by, own_pause.paused_by, 'rate_limited'),
+           (present.health).paused_until is not null,
+           coalesce((present.health).prober_run_id = exit_states.run_id, false),
+           coalesce(busy.searches, 0), bucket.next_at, bucket.last_at
+    from unnest(exit_states.exits) as offered
+    left join worker.site_health as known
+        on known.site = exit_states.site and known.account = exit_states.account and known.exit = offered.name
+    cross join lateral (select worker.health_now(known) as health) as present
+    left join worker.site_buckets as bucket
+        on bucket.bucket = exit_states.site and bucket.account = exit_states.account and bucket.exit = offered.name
+    left join (
+        select search.exit, count(*) as searches
+        from worker.site_searches as search
+        join worker.leases as lease on lease.run_id = search.run_id
+        where search.site = exit_states.site and search.run_id <> exit_states.run_id and lease.expires_at > worker.now()
+        group by search.exit
+    ) as busy on busy.exit = offered.name
+    left join (
+        select failed.exit, failed.failed_at + failed.pause as until, failed.paused_by
+        from worker.site_failures as failed
+        join public.search_runs as run on run.user_id = failed.user_id
+        where run.id = exit_states.run_id and failed.site = exit_states.site and failed.account = exit_states.account
+          and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now()
+    ) as own_pause on own_pause.exit = offered.name;
+end;
+$$;
+comment on function worker.exit_states is 'Returns the state of each exit that a worker offers for a site, for a run.';
+
+create function worker.choose_exit(
+    run_id uuid, site text, account text, exits worker.exit[], former text, most_searches integer,
+    out via text, out health worker.site_health
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    candidate record;
+    explored double precision := (select settings.exploration from worker.settings as settings);
+begin
+    for candidate in
+        select state.name, state.is_half_open
+        from worker.exit_states(choose_exit.run_id, choose_exit.site, choose_exit.account, choose_exit.exits) as state
+        cross join lateral (
+            select state.searches >= choose_exit.most_searches and not state.is_rotating is true as is_full,
+                   -- The same for a repeated call.
+                   (hashtextextended(format('%s %s %s', choose_exit.run_id, choose_exit.site, state.name), 0) & 2147483647)
+                       / 2147483648.0 < explored as explores
+        ) as chance
+        where state.usable_at is null
+        order by
+            coalesce(chance.is_full, false),
+            case when state.name = choose_exit.former and (not state.is_half_open or state.is_probed_by_run) then 0
+                 when state.is_half_open and chance.explores then 1
+                 when not state.is_half_open then 2
+                 else 3 end,
+            state.searches / state.weight,
+            greatest(state.ready_at, worker.now()),
+            extract(epoch from worker.now() - state.last_at) * state.weight desc nulls first,
+            state.name
+    loop
+        via := candidate.name;
+        if not candidate.is_half_open then
+            return;
+        end if;
+        -- One prober for each exit. Without waiting for a lock, so that no two transactions wait for each other.
+        select known.* into health from worker.site_health as known
+        where known.site = choose_exit.site and known.account = choose_exit.account and known.exit = candidate.name
+        for no key update skip locked;
+        if found and worker.pause_end(worker.health_now(health), choose_exit.run_id) is null then
+            return;
+        end if;
+    end loop;
+    via := null;
+    health := null;
+end;
+$$;
+comment on function worker.choose_exit is
+    'Chooses the exit for a search, of those that a worker offers: the one that it has used so far, unless that is paused '
+    'or full; otherwise the healthy one with the fewest searches for its weight, then the one whose pace is free first. A '
+    'share of the searches tries an exit whose pause has ended: health is its health then, locked. via is null if none '
+    'may be used.';
+
+create function worker.exit_name(exit text) returns text
+language sql immutable set search_path = ''
+return coalesce(nullif(exit, ''), 'direct');
+comment on function worker.exit_name is 'Returns the name of an exit for people: the own address is called direct.';
+
+create function worker.former_exit(run_id uuid, site text) returns text
+language plpgsql stable set search_path = '' as $$
+begin
+    return (
+        select case event.data ->> 'exit' when 'direct' then '' else event.data ->> 'exit' end
+        from public.run_events as event
+        where event.run_id = former_exit.run_id and event.site = former_exit.site
+          and event.event in ('site_started', 'exit_left')
+        order by event.id desc
+        limit 1
+    );
+end;
+$$;
+comment on function worker.former_exit is
+    'Returns the exit that a search of a site used last, also before a retry or a wait; null if it used none.';
+
+create function worker.defer_until_exit(run_id uuid, site text, account text, exits worker.exit[]) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    next record;
+    ahead record;
+begin
+    select state.usable_at, state.paused_by, state.is_half_open, state.name into next
+    from worker.exit_states(defer_until_exit.run_id, defer_until_exit.site, defer_until_exit.account, defer_until_exit.exits)
+        as state
+    -- Those that may be used are being tried by others at this moment.
+    order by coalesce(state.usable_at, worker.now() + interval '1 second')
+    limit 1;
+    ahead := worker.queue_ahead(defer_until_exit.site, defer_until_exit.account, '', '{paused}',
+                                (worker.wait_state(defer_until_exit.run_id, defer_until_exit.site)).since,
+                                defer_until_exit.run_id);
+    next.usable_at := coalesce(next.usable_at, worker.now() + interval '1 second');
+    return worker.defer_site(
+        defer_until_exit.run_id, defer_until_exit.site, defer_until_exit.account, defer_until_exit.site, 1, 'paused',
+        format('%s paused until %s (%s)', case when cardinality(exits) > 1 then 'all exits of the site are' else 'site' end,
+               worker.format_time(next.usable_at), next.paused_by),
+        -- Users and workers know no exits.
+        case next.paused_by when 'exit_failed' then 'network' else next.paused_by end,
+        next.usable_at + least(ahead.waiters, 60) * interval '1 second', is_guess => next.is_half_open);
+end;
+$$;
+comment on function worker.defer_until_exit is
+    'Lets a run wait for a site until the first of the exits that a worker offers may be used again.';
+
+create function worker.begin_health(site text, account text, exit text) returns void
+language sql volatile set search_path = ''
+begin atomic
+    insert into worker.site_health (site, account, exit)
+    values (begin_health.site, begin_health.account, begin_health.exit)
+    on conflict do nothing;
+end;
+comment on function worker.begin_health is
+    'Notes that an exit is used at a site: a site is not paused while one of its exits is not.';
+
+create function worker.change_exit(
+    run_id uuid, site text, former text, exit text, error_code text, message text
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+begin
+    perform worker.begin_health(worker_exit.site, worker_exit.account, worker_exit.exit)
+    from (select search.site, search.account, change_exit.exit from worker.site_searches as search
+          where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null)
+        as worker_exit;
+    -- Others may try the former exit. Without waiting for a lock: the end of the search ends its probe as well.
+    update worker.site_health as health set prober_run_id = null
+    where (health.site, health.account, health.exit) in (
+        select probed.site, probed.account, probed.exit from worker.site_health as probed
+        where probed.prober_run_id = change_exit.run_id and probed.site = change_exit.site and probed.exit = change_exit.former
+        for no key update skip locked);
+    update worker.site_searches as search set exit = change_exit.exit
+    where search.run_id = change_exit.run_id and search.site = change_exit.site and change_exit.exit is not null;
+    insert into public.run_events (run_id, event, site, data, created_at)
+    values (change_exit.run_id, 'exit_left', change_exit.site, jsonb_strip_nulls(jsonb_build_object(
+        'left', worker.exit_name(change_exit.former),
+        'exit', case when change_exit.exit is not null then worker.exit_name(change_exit.exit) end,
+        'error_code', change_exit.error_code, 'message', change_exit.message)), worker.now());
+end;
+$$;
+comment on function worker.change_exit is
+    'Lets a search use another exit from now on, and writes the event exit_left; exit is null if there is no other one.';
+
+create function worker.health_in_use() returns setof worker.site_health
+language sql stable set search_path = ''
+begin atomic
+    with known as (
+        select health, living.is_used, bool_or(living.is_used) over (partition by health.site, health.account) as has_used
+        from worker.site_health as health
+        cross join lateral (
+            select exists (
+                select from worker.workers as living
+                where health.exit = any (living.exits)
+                  and living.seen_at > worker.now() - (select settings.worker_timeout from worker.settings as settings)
+            ) as is_used
+        ) as living
+    )
+    select (known.health).* from known where known.is_used or not known.has_used;
+end;
+comment on function worker.health_in_use is
+    'Returns the health of sites through the exits of living workers; of all exits, where no living worker has one.';
+
+create function worker.account_health()
+returns table (site text, account text, is_open boolean, is_half_open boolean, paused_until timestamptz, paused_by text,
+               trips smallint)
+language sql stable set search_path = ''
+begin atomic
+    select health.site, health.account,
+           bool_and(coalesce(health.paused_until > worker.now(), false)),
+           bool_and(health.paused_until is not null) and not bool_and(coalesce(health.paused_until > worker.now(), false)),
+           case when bool_and(health.paused_until is not null) then min(health.paused_until) end,
+           (array_agg(health.paused_by order by health.paused_until))[1],
+           case when bool_and(health.paused_until is not null) then min(health.trips) else 0::smallint end
+    from worker.health_in_use() as health
+    group by health.site, health.account;
+end;
+comment on function worker.account_health is
+    'Returns the state of the breaker of each site through each account: it is paused when all of its exits are, until the '
+    'first of them may be tried.';
 
 -- sites/limits
 -- How many requests does a site allow? What the operator sets in worker.bucket_limits, otherwise what the source
@@ -4477,7 +4877,8 @@ begin
         ('quota_timezone', 'the name of a time zone', '$ ? (@.type() == "string")'),
         ('searches', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
         ('searches_per_account', 'an integer from 1 to 1000000',
-         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())')
+         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('per_exit', 'true or false', '$ ? (@.type() == "boolean")')
     ) as rule (name, expected, path) on rule.name = given.name
     where rule.name is null
        or (given.value <> 'null' and (jsonb_typeof(given.value) in ('array', 'object')
@@ -4497,7 +4898,8 @@ begin
            coalesce(own.quota_period, declared ->> 'quota_period', 'day'),
            coalesce(own.quota_timezone, declared ->> 'quota_timezone', 'UTC'),
            coalesce(own.searches, (declared ->> 'searches')::numeric::integer),
-           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
+           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer),
+           own.total_requests
     into allowed
     from (select) as nothing
     left join worker.bucket_limits as own on own.bucket = effective_limits.bucket;
@@ -4542,12 +4944,30 @@ return (
 );
 comment on function worker.min_delay is 'Returns the least time between two requests of a bucket.';
 
+create function worker.limits_of_rotating(allowed worker.bucket_limits, requests_per_minute integer)
+returns worker.bucket_limits
+language plpgsql immutable set search_path = '' as $$
+begin
+    allowed.requests := requests_per_minute;
+    allowed.period_seconds := 60;
+    allowed.burst := 1;
+    allowed.min_delay_seconds := null;
+    allowed.quota := null;
+    return allowed;
+end;
+$$;
+comment on function worker.limits_of_rotating is
+    'Returns the limits of a bucket through a rotating exit: the pace that the operator has set for it, because each '
+    'address behind it counts alone.';
+
 -- sites/admission
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
 -- Most sites have no such limit and are not paused: they admit all runs, and no run locks anything.
--- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
+-- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/exits, sites/limits.
 
-create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
+create function worker.defer_if_full(
+    run_id uuid, site text, account text, allowed worker.bucket_limits, exits text[]
+) returns jsonb
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -4560,12 +4980,14 @@ begin
             from worker.site_searches as search
             join worker.leases as lease on lease.run_id = search.run_id
             where search.site = defer_if_full.site and level.account in ('', search.account)
+              and (level.is_per_account or search.exit = any (defer_if_full.exits))
               and search.run_id <> defer_if_full.run_id and lease.expires_at > worker.now()
         ) as under_way
-        from (values (defer_if_full.account, allowed.searches_per_account), ('', allowed.searches))
-            as level (account, most)
+        from (values (defer_if_full.account, allowed.searches_per_account, true),
+                     ('', allowed.searches * cardinality(defer_if_full.exits), false))
+            as level (account, most, is_per_account)
         cross join lateral worker.queue_ahead(
-            defer_if_full.site, level.account, '{searches}', since, defer_if_full.run_id) as ahead
+            defer_if_full.site, level.account, '', '{searches}', since, defer_if_full.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
             where search.run_id = defer_if_full.run_id and search.site = defer_if_full.site)
@@ -4588,10 +5010,32 @@ begin
 end;
 $$;
 comment on function worker.defer_if_full is
-    'Lets a run wait for a site that has no free slot for it, within the limits per account and over all accounts; '
-    'returns null if there is one, or if the run has one.';
+    'Lets a run wait for a site that has no free slot for it, within the limits per account, and of these exits over all '
+    'accounts; returns null if there is one, or if the run has one.';
 
-create function worker.take_search_slot(run_id uuid, site text, account text) returns void
+create function worker.defer_if_exits_full(
+    run_id uuid, site text, account text, allowed worker.bucket_limits, exits worker.exit[], chosen text
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    usable text[];
+begin
+    -- A rotating exit has many addresses, each of which counts alone at the site.
+    if (select offered.is_rotating from unnest(exits) as offered where offered.name = chosen) then
+        allowed.searches := null;
+    else
+        usable := array(
+            select state.name from worker.exit_states(run_id, site, account, exits) as state
+            where state.usable_at is null and not state.is_rotating);
+    end if;
+    return worker.defer_if_full(run_id, site, account, allowed, usable);
+end;
+$$;
+comment on function worker.defer_if_exits_full is
+    'Lets a run wait for a site if each of the exits that may be used has as many searches as the site allows, and none of '
+    'them is rotating; otherwise returns null.';
+
+create function worker.take_search_slot(run_id uuid, site text, account text, exit text) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting record := worker.wait_state(take_search_slot.run_id, take_search_slot.site);
@@ -4600,17 +5044,21 @@ begin
     delete from worker.site_waits as wait
     where wait.run_id = take_search_slot.run_id and wait.site = take_search_slot.site
       and wait.reason in ('searches', 'paused');
-    insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
-    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, waiting.since, waiting.waited)
-    on conflict on constraint site_searches_pkey do update set account = excluded.account;
+    insert into worker.site_searches as search (run_id, site, account, exit, waiting_since, waited)
+    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, take_search_slot.exit, waiting.since, waiting.waited)
+    on conflict on constraint site_searches_pkey do update set account = excluded.account, exit = excluded.exit;
 end;
 $$;
 comment on function worker.take_search_slot is 'Gives a run a slot to search a site.';
 
-create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+create function worker.admit_site(
+    run_id uuid, site text, account text, limits jsonb, exits worker.exit[] default null
+) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     via text := coalesce(account, '');
+    choice record;
+    chosen text := '';
     allowed worker.bucket_limits;
     health worker.site_health;
     refusal jsonb;
@@ -4624,24 +5072,36 @@ begin
     if allowed.searches is not null then
         perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || site, 0));
     end if;
-    health := worker.lock_health(site, via);
-    refusal := coalesce(
-        worker.defer_if_paused(run_id, site, via, health),
-        worker.defer_if_user_paused(run_id, site, via),
-        worker.defer_if_full(run_id, site, via, allowed));
+    if exits is null then
+        health := worker.lock_health(site, via);
+        refusal := coalesce(
+            worker.defer_if_paused(run_id, site, via, health),
+            worker.defer_if_user_paused(run_id, site, via),
+            worker.defer_if_full(run_id, site, via, allowed, '{""}'));
+    else
+        choice := worker.choose_exit(run_id, site, via, exits, worker.former_exit(run_id, site), allowed.searches);
+        health := choice.health;
+        chosen := choice.via;
+        refusal := case
+            when chosen is null then worker.defer_until_exit(run_id, site, via, exits)
+            else worker.defer_if_exits_full(run_id, site, via, allowed, exits, chosen) end;
+    end if;
     if refusal is not null then
         return refusal;
     end if;
 
-    perform worker.take_search_slot(run_id, site, via);
-    perform worker.start_probe(health, run_id);
-    return jsonb_build_object('granted', true, 'wait_seconds', 0);
+    perform worker.begin_health(site, via, chosen) where exits is not null;
+    perform worker.take_search_slot(run_id, site, via, chosen);
+    perform worker.start_probe(health, run_id) where health.site is not null;
+    return jsonb_build_object('granted', true, 'wait_seconds', 0)
+        || case when exits is null then '{}' else jsonb_build_object('exit', chosen) end;
 end;
 $$;
 comment on function worker.admit_site is
-    'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds}, {granted, reason, '
+    'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds, exit}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
-    'limits that the source declares, by bucket. Idempotent: a second call takes no second slot.';
+    'limits that the source declares, by bucket. exits are those that the worker offers; null at a site that does not '
+    'know workers by their address. Idempotent: a second call takes no second slot.';
 
 create function worker.admits_all(site text, limits jsonb) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -4666,7 +5126,7 @@ comment on function worker.admits_all is
 -- How much of a site's requests is used? Each bucket is counted under a lock. Its quota starts again at the reset.
 -- Calls: kernel/clock, sites/limits.
 
-create function worker.lock_bucket(bucket text, account text) returns worker.site_buckets
+create function worker.lock_bucket(bucket text, account text, exit text default '') returns worker.site_buckets
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_buckets;
@@ -4674,10 +5134,11 @@ declare
 begin
     loop
         select * into held from worker.site_buckets as known
-        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account
+        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account and known.exit = lock_bucket.exit
         for no key update;
         exit when found;
-        insert into worker.site_buckets (bucket, account) values (lock_bucket.bucket, lock_bucket.account)
+        insert into worker.site_buckets (bucket, account, exit)
+        values (lock_bucket.bucket, lock_bucket.account, lock_bucket.exit)
         on conflict do nothing;
     end loop;
 
@@ -4689,7 +5150,7 @@ begin
             quota_resets_at = case when known.is_reset_told then known.quota_resets_at - set_back
                                    else known.quota_resets_at end,
             updated_at = known.updated_at - set_back
-        where known.bucket = held.bucket and known.account = held.account
+        where known.bucket = held.bucket and known.account = held.account and known.exit = held.exit
         returning known.* into strict held;
     end if;
     return held;
@@ -4760,7 +5221,7 @@ begin
     select coalesce(share.used, 0) as used, run.source = 'cron' and run.priority < 10 as is_scheduled into strict asking
     from public.search_runs as run
     left join worker.site_shares as share
-        on share.bucket = held.bucket and share.user_id = run.user_id and share.quota_period = held.quota_period
+        on share.bucket = held.bucket and share.user_id = run.user_id and share.exit = held.exit and share.quota_period = held.quota_period
     where run.id = quota_left.run_id;
 
     unreserved := requests - greatest(0, case
@@ -4792,7 +5253,7 @@ comment on function worker.quota_left is
 -- sites/permits
 -- When may the next request be sent to a site? When the rate, the delay and the quota allow it, and after the runs that
 -- are ahead in the queue.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused,
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/queue, sites/waiting, sites/breaker, sites/paused, sites/exits,
 --   sites/limits, sites/buckets, sites/shares.
 
 create type worker.permit_slot as (
@@ -4883,11 +5344,11 @@ begin
         scheduled_used = held.scheduled_used + case when run.is_scheduled then asked else 0 end,
         quota_period = held.quota_period,
         told_left = held.told_left - asked, is_reset_told = held.is_reset_told, updated_at = at
-    where known.bucket = held.bucket and known.account = held.account;
+    where known.bucket = held.bucket and known.account = held.account and known.exit = held.exit;
 
     if held.account = '' then
-        insert into worker.site_shares as known (bucket, user_id, used, quota_period, last_at)
-        values (held.bucket, run.user_id, asked, held.quota_period, at)
+        insert into worker.site_shares as known (bucket, user_id, exit, used, quota_period, last_at)
+        values (held.bucket, run.user_id, held.exit, asked, held.quota_period, at)
         on conflict on constraint site_shares_pkey do update set
             used = excluded.used + case when known.quota_period = excluded.quota_period then known.used else 0 end,
             quota_period = excluded.quota_period, last_at = excluded.last_at;
@@ -4910,7 +5371,7 @@ $$;
 comment on function worker.record_permit is 'Records that a run has a permit, no longer waits, and requests its page.';
 
 create function worker.defer_if_late(
-    run_id uuid, site text, account text, bucket text, asked integer, slot worker.permit_slot, spacing interval,
+    run_id uuid, site text, account text, exit text, bucket text, asked integer, slot worker.permit_slot, spacing interval,
     since timestamptz, is_within_page boolean, at timestamptz
 ) returns jsonb
 language plpgsql set search_path = '' as $$
@@ -4921,7 +5382,7 @@ begin
     -- A run in the middle of a page finishes it before other runs begin theirs, and waits without giving the run back
     -- if it can. If it were deferred, it would have to repeat the first requests of the page.
     ahead := worker.queue_ahead(
-        bucket, account, '{rate,quota}', case when is_within_page then '-infinity' else since end, run_id);
+        bucket, account, exit, '{rate,quota}', case when is_within_page then '-infinity' else since end, run_id);
     if not slot.is_ahead_allowed then
         inline_wait := '0';
     elsif is_within_page then
@@ -4937,22 +5398,94 @@ begin
             else format('rate limit of the site reached until %s', worker.format_time(slot.starts_at)) end),
         slot.error_code,
         greatest(slot.starts_at + ahead.requests * spacing, ahead.back_at + spacing),
-        lets_pass => slot.lets_pass);
+        lets_pass => slot.lets_pass, exit => defer_if_late.exit);
 end;
 $$;
 comment on function worker.defer_if_late is
     'Lets a run wait for a bucket if runs are ahead in the queue, or if its slot is later than a worker waits for without '
     'giving the run back; otherwise returns null. spacing is the time between two requests.';
 
+create function worker.slot_by_total(
+    slot worker.permit_slot, total worker.site_buckets, allowed worker.bucket_limits, asked integer, at timestamptz
+) returns worker.permit_slot
+language plpgsql stable set search_path = '' as $$
+declare
+    of_all worker.permit_slot;
+begin
+    allowed.requests := allowed.total_requests;
+    allowed.burst := least(allowed.burst, allowed.requests);
+    allowed.quota := null;
+    of_all := worker.slot_by_pace(total, allowed, asked, worker.request_interval(allowed), '0', at);
+    return case when of_all.starts_at > slot.starts_at then of_all else slot end;
+end;
+$$;
+comment on function worker.slot_by_total is 'Returns when the rate of all exits together allows requests, too.';
+
+create function worker.spend_total(
+    total worker.site_buckets, allowed worker.bucket_limits, asked integer, starts_at timestamptz, at timestamptz
+) returns void
+language plpgsql set search_path = '' as $$
+begin
+    allowed.requests := allowed.total_requests;
+    allowed.burst := least(allowed.burst, allowed.requests);
+    update worker.site_buckets as known
+    set next_at = greatest(spend_total.starts_at, total.next_at) + asked * worker.request_interval(allowed),
+        last_at = spend_total.starts_at, updated_at = at
+    where known.bucket = total.bucket and known.account = total.account and known.exit = total.exit;
+end;
+$$;
+comment on function worker.spend_total is 'Takes requests of a locked bucket of all exits together.';
+
+create function worker.exit_of_permit(
+    run_id uuid, site text, account text, exits worker.exit[], out via text, out health worker.site_health
+)
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    former text := (
+        select search.exit from worker.site_searches as search
+        where search.run_id = exit_of_permit.run_id and search.site = exit_of_permit.site);
+    choice record;
+begin
+    -- The usual case.
+    if exists (select from unnest(exit_of_permit.exits) as offered where offered.name = former)
+       and not exists (
+           select from worker.site_health as paused
+           where paused.site = exit_of_permit.site and paused.account = exit_of_permit.account and paused.exit = former
+             and paused.paused_until is not null)
+       and not exists (
+           select from worker.site_buckets as paused
+           where paused.bucket = exit_of_permit.site and paused.account = exit_of_permit.account and paused.exit = former
+             and paused.paused_until > worker.now()) then
+        via := former;
+        return;
+    end if;
+    choice := worker.choose_exit(exit_of_permit.run_id, exit_of_permit.site, exit_of_permit.account, exit_of_permit.exits,
+                                 former, null);
+    via := choice.via;
+    health := choice.health;
+    if via <> former then
+        perform worker.change_exit(exit_of_permit.run_id, exit_of_permit.site, former, via, 'paused', null);
+    end if;
+end;
+$$;
+comment on function worker.exit_of_permit is
+    'Returns the exit for the next request of a search: the one that it uses, unless that is paused; null if all are.';
+
 create function public.worker_take_permit(
-    run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb
+    run_id uuid, lease_token uuid, site text, account text, bucket text, requests integer, limits jsonb,
+    exits jsonb default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
     via text := coalesce(account, '');
+    offered worker.exit[] := worker.read_exits(exits);
+    choice record;
+    chosen worker.exit;
     health worker.site_health;
     allowed worker.bucket_limits;
     held worker.site_buckets;
+    total worker.site_buckets;
     slot worker.permit_slot;
     waiting record;
     refusal jsonb;
@@ -4967,39 +5500,63 @@ begin
     perform worker.require_site(run_id, site);
     perform worker.require_bucket(bucket, site);
 
-    health := worker.lock_health_if_paused(site, via);
-    refusal := worker.defer_if_paused(run_id, site, via, health) where health.site is not null;
+    if offered is null then
+        health := worker.lock_health_if_paused(site, via);
+        refusal := worker.defer_if_paused(run_id, site, via, health) where health.site is not null;
+    else
+        choice := worker.exit_of_permit(run_id, site, via, offered);
+        health := choice.health;
+        if choice.via is null then
+            refusal := worker.defer_until_exit(run_id, site, via, offered);
+        else
+            select each.* into chosen from unnest(offered) as each where each.name = choice.via;
+        end if;
+    end if;
     if refusal is not null then
         return refusal;
     end if;
 
-    held := worker.lock_bucket(bucket, via);
+    held := worker.lock_bucket(
+        bucket, via, case when (limits ->> 'per_exit')::boolean is false then '' else coalesce(chosen.name, '') end);
     allowed := worker.effective_limits(
         bucket, coalesce(nullif(limits, 'null'), '{}') || jsonb_strip_nulls(jsonb_build_object('quota', held.told_quota)));
-    -- After the lock: otherwise a later transaction could have been granted an earlier time.
+    if chosen.is_rotating and (limits ->> 'per_exit')::boolean is not false then
+        allowed := worker.limits_of_rotating(allowed, chosen.requests_per_minute);
+        held.told_left := null;
+    end if;
+    if allowed.total_requests is not null then
+        total := worker.lock_bucket(bucket, via, '*');
+    end if;
+    -- After the locks: otherwise a later transaction could have been granted an earlier time.
     now := worker.now();
     pace := worker.request_interval(allowed);
     delay := worker.min_delay(allowed);
     held := worker.begin_quota_period(held, allowed, now);
     slot := worker.slot_by_pace(held, allowed, requests, pace, delay, now);
     slot := worker.slot_by_quota(slot, held, allowed, requests, run_id, now);
+    if allowed.total_requests is not null then
+        slot := worker.slot_by_total(slot, total, allowed, requests, now);
+    end if;
     waiting := worker.wait_state(run_id, site);
-    refusal := worker.defer_if_late(run_id, site, via, bucket, requests, slot, greatest(pace, delay), waiting.since,
-                                    waiting.is_within_page, now);
+    refusal := worker.defer_if_late(run_id, site, via, held.exit, bucket, requests, slot, greatest(pace, delay),
+                                    waiting.since, waiting.is_within_page, now);
     if refusal is not null then
         return refusal;
     end if;
 
     perform worker.spend_requests(held, allowed, run_id, requests, slot.starts_at, pace, delay, now);
+    perform worker.spend_total(total, allowed, requests, slot.starts_at, now) where allowed.total_requests is not null;
     perform worker.record_permit(run_id, site, waiting.since, waiting.waited);
     perform worker.start_probe(health, run_id) where health.site is not null;
-    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now));
+    return jsonb_build_object('granted', true, 'wait_seconds', extract(epoch from slot.starts_at - now))
+        || case when offered is null then '{}' else jsonb_build_object('exit', chosen.name) end;
 end;
 $$;
 comment on function public.worker_take_permit is
     'Grants requests to a bucket of a site, now or within inline_wait, or returns when to ask again: {granted, '
-    'wait_seconds}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, '
-    'error_code, message}. limits are the limits that the source declares for the bucket. Not idempotent: if an '
+    'wait_seconds, exit}, {granted, reason, message, retry_in_seconds, until} or, beyond max_site_wait, {granted, '
+    'error_code, message}. limits are the limits that the source declares for the bucket. exits are those that the worker '
+    'offers, [{name, weight, is_rotating, requests_per_minute}]; the answer names the one to use. Not idempotent: if an '
     'answer is lost, its requests are granted but not sent.';
 
 -- sites/observed_limits
@@ -5048,7 +5605,7 @@ comment on function worker.read_observed is
     'Returns the limits that a site reported, within bounds. Raises 22023 (HTTP 400) if they are not valid.';
 
 create function public.worker_observe_limits(
-    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
+    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb, exit text default ''
 ) returns void
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -5062,7 +5619,8 @@ begin
     perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
-    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
+    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''),
+                               worker_observe_limits.exit);
     now := worker.now();
     held := worker.begin_quota_period(held, null, now);
 
@@ -5087,12 +5645,12 @@ begin
         quota_period = held.quota_period,
         quota_resets_at = coalesce(resets_at, held.quota_resets_at),
         is_reset_told = held.is_reset_told or resets_at is not null, updated_at = now
-    where known.bucket = held.bucket and known.account = held.account;
+    where known.bucket = held.bucket and known.account = held.account and known.exit = held.exit;
 end;
 $$;
 comment on function public.worker_observe_limits is
     'Stores the limits that a site reported, for all workers: {retry_after_seconds, remaining, quota, '
-    'resets_in_seconds}, each of which may be null. Idempotent, except that times count from the call.';
+    'resets_in_seconds}, each of which may be null; of the exit that it answered through. Idempotent, except that times count from the call.';
 
 -- runs/progress
 -- How far is a run? Each write of a run that is searched derives its counts. Progress is written at most once per
@@ -5219,6 +5777,137 @@ $$;
 comment on function public.worker_write_progress is
     'Reports the progress of a site between two pages: {step, site, current, total, details}. Returns the seconds '
     'until it can be written, if the last change of the run is too recent; null if it was written.';
+
+-- runs/leave_exit
+-- What happens if a site refuses an exit in the middle of a search? The exit is paused for all, and the search asks again
+-- through another one: neither the site nor the run fails.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, kernel/lease, sites/breaker, sites/exits,
+--   runs/progress.
+
+create function worker.may_pause_exits(run_id uuid, site text, account text, rule worker.breaker_rules) returns boolean
+language plpgsql stable set search_path = '' as $$
+begin
+    return rule.error_code = 'exit_failed'
+        or (
+            select count(*) <= rule.failures_per_user
+            from worker.site_failures as failed
+            join public.search_runs as run on run.user_id = failed.user_id
+            where run.id = may_pause_exits.run_id and failed.site = may_pause_exits.site
+              and failed.account = may_pause_exits.account
+        )
+        or exists (
+            select from (
+                select latest.id
+                from public.search_runs as run
+                join public.search_runs as latest on latest.user_id = run.user_id
+                where run.id = may_pause_exits.run_id
+                order by latest.created_at desc
+                limit 20
+            ) as recent
+            join worker.raw_collections as page on page.run_id = recent.id
+            where page.site = may_pause_exits.site and page.status <> 'failed'
+              and page.fetched_at > worker.now() - interval '1 hour'
+        );
+end;
+$$;
+comment on function worker.may_pause_exits is
+    'Returns whether a refusal says something about the exit: the site refuses the user at few exits, or has answered one '
+    'of the user''s latest searches within an hour. Otherwise one user, whose searches are refused everywhere, would pause '
+    'all exits.';
+
+create function worker.record_refusal(
+    health worker.site_health, via worker.exit, run_id uuid, error_code text, retry_after_seconds double precision
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    rule worker.breaker_rules;
+    is_counted boolean;
+    may_reopen boolean;
+begin
+    select known.* into strict rule from worker.breaker_rules as known where known.error_code = record_refusal.error_code;
+    if via.is_rotating then
+        health := worker.note_outcome(health, 'f');
+        is_counted := worker.fails_too_often(health);
+        may_reopen := true;
+    else
+        select failure.is_counted, failure.may_reopen into is_counted, may_reopen
+        from worker.count_failure(health.site, health.account, health.exit, run_id, rule) as failure;
+        is_counted := is_counted and worker.may_pause_exits(run_id, health.site, health.account, rule);
+    end if;
+    -- There are others: nobody waits because of this one.
+    rule.failures := 1;
+    health := worker.after_failure(health, run_id, rule, health.consecutive_failures + is_counted::integer, is_counted,
+                                   may_reopen, record_refusal.error_code, record_refusal.retry_after_seconds);
+    update worker.site_health as known
+    set last_failure_at = health.last_failure_at, last_error_code = health.last_error_code,
+        consecutive_failures = health.consecutive_failures, paused_until = health.paused_until,
+        paused_by = health.paused_by, trips = health.trips,
+        -- It probes the exit no more, whether its refusal counts or not.
+        prober_run_id = nullif(health.prober_run_id, record_refusal.run_id),
+        latest_outcomes = health.latest_outcomes,
+        success_rate = case when is_counted then coalesce(known.success_rate * 0.8, 0) else known.success_rate end,
+        updated_at = worker.now()
+    where known.site = health.site and known.account = health.account and known.exit = health.exit;
+end;
+$$;
+comment on function worker.record_refusal is
+    'Records that a site refused a locked exit, which has others beside it: the first refusal pauses it.';
+
+create function public.worker_leave_exit(
+    run_id uuid, lease_token uuid, site text, account text, exit text, error_code text, message text,
+    retry_after_seconds double precision, exits jsonb
+) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    via text := coalesce(account, '');
+    offered worker.exit[] := worker.read_exits(exits);
+    used worker.exit;
+    former text;
+    chosen record;
+begin
+    select each.* into used from unnest(offered) as each where each.name = worker_leave_exit.exit;
+    if used.name is null then
+        raise sqlstate '22023' using message = 'exit must be one of exits';
+    end if;
+    if error_code is null or error_code not in ('blocked', 'rate_limited', 'exit_failed') then
+        raise sqlstate '22023' using message = 'error_code must be blocked, rate_limited or exit_failed';
+    end if;
+    perform worker.lock_lease(run_id, lease_token);
+    perform worker.require_site(run_id, worker_leave_exit.site);
+    select search.exit into former from worker.site_searches as search
+    where search.run_id = worker_leave_exit.run_id and search.site = worker_leave_exit.site;
+    -- A repeated call.
+    if former is null then
+        return worker.defer_until_exit(run_id, worker_leave_exit.site, via, offered);
+    elsif former <> used.name then
+        return jsonb_build_object('granted', true, 'wait_seconds', 0, 'exit', former);
+    end if;
+
+    perform worker.record_refusal(worker.lock_health(worker_leave_exit.site, via, used.name), used, run_id, error_code,
+                                  retry_after_seconds);
+    chosen := worker.choose_exit(
+        run_id, worker_leave_exit.site, via,
+        -- A rotating exit has other addresses.
+        array(select each from unnest(offered) as each where each.name <> used.name or each.is_rotating), null, null);
+    perform worker.change_exit(run_id, worker_leave_exit.site, used.name, chosen.via, error_code,
+                               left(worker_leave_exit.message, 1000));
+    if chosen.via is null then
+        return worker.defer_until_exit(run_id, worker_leave_exit.site, via, offered);
+    end if;
+    perform worker.start_probe(chosen.health, run_id) where (chosen.health).site is not null;
+    perform worker.show_progress(run_id, jsonb_build_object(
+        'step', 'searching', 'site', worker_leave_exit.site,
+        'details', jsonb_build_object('message', worker.message_for_user('another_way', worker_leave_exit.site))));
+    return jsonb_build_object('granted', true, 'wait_seconds', 0, 'exit', chosen.via);
+end;
+$$;
+comment on function public.worker_leave_exit is
+    'Reports that a site refused an exit (blocked, rate_limited), or that the exit does not work (exit_failed), and chooses '
+    'another one of those that the worker offers. Returns {granted, wait_seconds, exit}, to ask again at the same cursor; or, '
+    'if all are paused, {granted, reason, message, retry_in_seconds, until} or {granted, error_code, message} as '
+    'worker_take_permit does. Neither counts as an attempt.';
 
 -- runs/resume
 -- Where does the search of a site continue? After its last saved page, if that page has a cursor for the same account
@@ -5548,7 +6237,8 @@ comment on function worker.defer_run is
 -- runs/fallback
 -- When are the fallback sites of a run searched? Once one of its sites has failed for good, is paused, or is out of quota.
 -- Then they belong to the run. They are skipped if the other sites complete before they could be searched.
--- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/rank, runs/resume.
+-- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/exits, sites/rank,
+--   runs/resume.
 
 create function worker.sites_to_replace(run_id uuid) returns table (site text, place smallint, reason text, message text)
 language sql stable set search_path = ''
@@ -5564,9 +6254,9 @@ begin atomic
         when site.completed_at is null then wait.reason in ('paused', 'quota')
         when site.status in ('partial', 'failed') then
             site.retryable is not true or run.attempts >= run.max_attempts or site.error_code = 'quota_exceeded' or exists (
-                select from worker.site_health as health
+                select from worker.account_health() as health
                 where health.site = site.site and health.account = coalesce(worker.account_of(run.id, site.site), '')
-                  and health.paused_until > worker.now())
+                  and health.is_open)
         else false end;
 end;
 comment on function worker.sites_to_replace is
@@ -6257,6 +6947,8 @@ comment on function worker.promote_due_runs is
 
 create function worker.describe_worker(worker_id text, about jsonb, limits jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+    exit_names text[] := array(select jsonb_array_elements_text(coalesce(about -> 'exits', '[""]')));
 begin
     if jsonb_typeof(about -> 'sites') is distinct from 'object' then
         raise sqlstate '22023' using message = 'about must be an object with version, sites, concurrency and started_at';
@@ -6264,23 +6956,23 @@ begin
     if exists (
         select from worker.workers as known
         where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
-          and (known.version, known.sites, known.limits, known.concurrency, known.started_at) = (
-              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer,
+          and (known.version, known.sites, known.limits, known.concurrency, known.exits, known.started_at) = (
+              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer, exit_names,
               (about ->> 'started_at')::timestamptz)
     ) then
         return;
     end if;
-    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, started_at, seen_at)
+    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, exits, started_at, seen_at)
     values (describe_worker.worker_id, about ->> 'version', about -> 'sites', describe_worker.limits,
-            (about ->> 'concurrency')::integer,
+            (about ->> 'concurrency')::integer, exit_names,
             (about ->> 'started_at')::timestamptz, worker.now())
     on conflict on constraint workers_pkey do update set
         version = excluded.version, sites = excluded.sites, limits = excluded.limits, concurrency = excluded.concurrency,
-        started_at = excluded.started_at, seen_at = excluded.seen_at;
+        exits = excluded.exits, started_at = excluded.started_at, seen_at = excluded.seen_at;
 end;
 $$;
 comment on function worker.describe_worker is
-    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}, within which limits: '
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, exits, started_at}, within which limits: '
     '{kind: {site: {bucket: limits}}}. Writes at most every '
     '10 seconds, unless something has changed.';
 
@@ -6446,7 +7138,7 @@ $$;
 comment on function worker.sites_to_search is
     'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
 
-create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
+create function worker.start_first_sites(run_ids uuid[], limits jsonb, exits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     with claimed as materialized (
@@ -6458,7 +7150,7 @@ begin
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
-        where site.status = 'pending' and site.attempts = 0
+        where site.status = 'pending' and site.attempts = 0 and coalesce(exits -> site.site, '""') <> 'null'
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
@@ -6474,21 +7166,25 @@ begin
         where site.run_id = first.run_id and site.site = first.site
         returning site.run_id, site.site
     ), searching as (
-        insert into worker.site_searches (run_id, site, account)
-        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), '')
+        insert into worker.site_searches (run_id, site, account, exit)
+        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), ''),
+               coalesce(exits ->> started.site, '')
         from started
     )
     insert into public.run_events (run_id, event, site, data, created_at)
-    select started.run_id, 'site_started', started.site, '{"attempt": 1}', worker.now()
+    select started.run_id, 'site_started', started.site,
+           '{"attempt": 1}' || case when exits ? started.site then jsonb_build_object('exit', exits -> started.site) else '{}' end, worker.now()
     from started;
 end;
 $$;
 comment on function worker.start_first_sites is
     'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}.';
+    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
+    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_site '
+    'chooses.';
 
 create function worker.start_runs(
-    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb
+    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb, exits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -6516,7 +7212,7 @@ begin
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
 
-    perform worker.start_first_sites(run_ids, limits);
+    perform worker.start_first_sites(run_ids, limits, exits);
     perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id
     where worker.has_dependents(run_id, by_answered => false);
 end;
@@ -6552,7 +7248,7 @@ comment on function worker.lock_ready_runs is
     'Null if there are none.';
 
 create function worker.start_ready_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb, exits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -6583,7 +7279,7 @@ begin
         into startable, payers, passed;
 
         perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
-                                  make_interval(secs => lease_seconds), start_ready_runs.limits);
+                                  make_interval(secs => lease_seconds), start_ready_runs.limits, start_ready_runs.exits);
         exit when startable @> ready;
         free_slots := free_slots - cardinality(startable);
     end loop;
@@ -6594,7 +7290,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null, limits jsonb default '{}'
+    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}'
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -6623,7 +7319,7 @@ begin
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
         perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
-                                        worker_claim_runs.claim_id, worker_claim_runs.limits);
+                                        worker_claim_runs.claim_id, worker_claim_runs.limits, worker_claim_runs.exits);
     end if;
 
     return query
@@ -6638,18 +7334,20 @@ $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
-    'sites, concurrency, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
-    'they and the site allow it, the claim starts the first search of a run. sites are the unfinished ones, the best '
+    'sites, concurrency, exits, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
+    'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
+    'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
     'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
     'are saved. Start those that are not started with worker_start_site.';
 
 -- runs/start_site
 -- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
 -- admission.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/admission, runs/progress, runs/resume.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/exits, sites/admission, runs/progress, runs/resume.
 
 create function public.worker_start_site(
-    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}'
+    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}',
+    exits jsonb default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -6667,7 +7365,8 @@ begin
         select from worker.resume_point(searched.run_id, searched.site) as point where point.is_fetched
     ) then
         admission := worker.admit_site(searched.run_id, searched.site, coalesce(worker_start_site.account, ''),
-                                       coalesce(worker_start_site.limits, '{}'));
+                                       coalesce(worker_start_site.limits, '{}'),
+                                       worker.read_exits(worker_start_site.exits));
     end if;
     if not (admission ->> 'granted')::boolean then
         update public.search_run_sites as refused
@@ -6687,13 +7386,15 @@ begin
     perform worker.show_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
     insert into public.run_events (run_id, event, site, data, created_at)
     values (searched.run_id, 'site_started', searched.site,
-            jsonb_build_object('attempt', worker_start_site.attempt), worker.now());
+            jsonb_strip_nulls(jsonb_build_object('attempt', worker_start_site.attempt, 'exit', case
+                when admission ? 'exit' then worker.exit_name(admission ->> 'exit') end)), worker.now());
     return admission;
 end;
 $$;
 comment on function public.worker_start_site is
     'Starts the search of a site if it is admitted: within limits ({bucket: limits of worker.model.SiteLimits}) and '
-    'not paused. Returns {granted: true, wait_seconds}; {granted: false, reason, message, retry_in_seconds, until}, '
+    'not paused. exits are those that the worker offers, as for worker_take_permit. Returns {granted: true, wait_seconds, '
+    'exit}; {granted: false, reason, message, retry_in_seconds, until}, '
     'to ask again then; or {granted: false, error_code, message}, to end the site with that error. Idempotent.';
 
 -- runs/finish_site
@@ -8064,9 +8765,12 @@ begin
         select jsonb_object_agg(given.run_id, case
             when state.name = 'lease_lost' and given.ends = 'run'
                  and worker.has_ended_attempt(given.run_id, given.lease_token) then 'ended'
-            -- Its page closes a breaker, whose row must not be locked before those of other sites.
+            -- Its page counts for a breaker, whose row must not be locked before those of other sites.
             when state.name = 'held' and cardinality(asked) > 1 and exists (
-                select from worker.site_health as health where health.prober_run_id = given.run_id) then 'busy'
+                select from worker.site_searches as search
+                join worker.site_health as health on health.site = search.site and health.exit = search.exit
+                where search.run_id = given.run_id
+                  and (health.prober_run_id = search.run_id or health.latest_outcomes <> '')) then 'busy'
             else state.name end)
         from unnest(asked) as given
         cross join lateral (select states ->> given.run_id::text as name) as state
@@ -8671,7 +9375,7 @@ comment on function worker.oldest_due_slot_seconds is
 -- alerts/measures
 -- When is each alert rule broken? Each function measures one rule and returns a row for each subject: the value, and a
 -- sentence. The rows of the period are read through an index, and at most 10,000 of them.
--- Calls: kernel/clock, alerts/queue.
+-- Calls: kernel/clock, sites/exits, alerts/queue.
 
 create function worker.percent(share double precision) returns text
 language sql immutable set search_path = ''
@@ -8750,9 +9454,12 @@ begin atomic
     with health as (
         select known.site, known.account = '' as is_shared, known.paused_by, known.paused_until,
                case when known.paused_until > worker.now() - measured_site_paused.period then known.trips else 0 end as trips
-        from worker.site_health as known
+        from worker.account_health() as known
         -- Accounts that were not used for a day say nothing about the site.
-        where known.account = '' or known.updated_at > worker.now() - interval '1 day'
+        where known.account = '' or exists (
+            select from worker.site_health as used
+            where used.site = known.site and used.account = known.account
+              and used.updated_at > worker.now() - interval '1 day')
     )
     select health.site,
            greatest(coalesce(max(health.trips) filter (where health.is_shared), 0),
@@ -9579,6 +10286,14 @@ begin atomic
       and not exists (
           select from worker.accounts as known where known.site = health.site and known.account = health.account);
 
+    delete from worker.site_health as health
+    where health.exit <> '' and health.updated_at < worker.now() - age
+      and not exists (select from worker.workers as living where health.exit = any (living.exits));
+
+    delete from worker.site_buckets as bucket
+    where bucket.exit not in ('', '*') and bucket.updated_at < worker.now() - age
+      and not exists (select from worker.workers as living where bucket.exit = any (living.exits));
+
     delete from worker.site_buckets as bucket
     where bucket.account <> '' and bucket.updated_at < worker.now() - age
       and not exists (
@@ -9586,7 +10301,7 @@ begin atomic
           where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
 end;
 comment on function worker.delete_unused_account_state is
-    'Deletes the state of sites for accounts that no longer exist and were not used for this long.';
+    'Deletes the state of sites for accounts and exits that no longer exist and were not used for this long.';
 
 create function worker.delete_old_user_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -9614,6 +10329,7 @@ begin atomic
     delete from worker.run_totals as known
     where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is
@@ -9794,7 +10510,7 @@ comment on function public.worker_delete_expired is
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 5;
+return 6;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes their arguments or results increases it.';
 
@@ -9969,7 +10685,7 @@ comment on function public.search_health is
 
 -- operators/site_health
 -- What is the state of each site, and which limits does it have?
--- Calls: kernel/clock, sites/limits.
+-- Calls: kernel/clock, sites/limits, sites/exits.
 
 create function worker.known_limits(bucket text, declared jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -10013,11 +10729,9 @@ return (
     select coalesce(jsonb_agg(to_jsonb(known) order by known.site), '[]')
     from (
         select health.site,
-               count(*) filter (where health.account <> '') as account_count,
-               case when bool_or(health.paused_until > worker.now()) then 'open'
-                    when bool_or(health.paused_until is not null) then 'half_open'
-                    else 'closed' end as state,
-               max(health.paused_until) as paused_until,
+               count(distinct health.account) filter (where health.account <> '') as account_count,
+               case when state.is_open then 'open' when state.is_half_open then 'half_open' else 'closed' end as state,
+               state.paused_until,
                (array_agg(health.last_error_code order by health.last_failure_at desc nulls last))[1] as last_error_code,
                avg(health.success_rate) as success_rate,
                avg(health.response_ms) as response_ms,
@@ -10038,14 +10752,20 @@ return (
                        order by counted.bucket, spent.quota_used::double precision / counted.quota desc
                    ) as fullest
                ) as buckets
-        from worker.site_health as health
-        group by health.site
+        from worker.health_in_use() as health
+        join (
+            select known.site, bool_or(known.is_open) as is_open, bool_or(known.is_half_open) as is_half_open,
+                   max(known.paused_until) as paused_until
+            from worker.account_health() as known
+            group by known.site
+        ) as state on state.site = health.site
+        group by health.site, state.is_open, state.is_half_open, state.paused_until
     ) as known
 );
 comment on function public.worker_site_health is
     'State of each site over all workers and accounts: [{site, account_count, state (closed, open or half_open), '
     'paused_until, last_error_code, success_rate, response_ms, last_success_at, buckets}]. Of several accounts, the '
-    'worst counts. buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account '
+    'worst counts; of several exits, the best. buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account '
     'that used most.';
 
 -- operators/data_quality
@@ -10395,7 +11115,8 @@ begin
                    select share.user_id, owner.email, share.used
                    from worker.site_shares as share
                    join worker.site_buckets as shared
-                       on shared.bucket = share.bucket and shared.account = '' and shared.quota_period = share.quota_period
+                       on shared.bucket = share.bucket and shared.account = '' and shared.exit = share.exit
+                      and shared.quota_period = share.quota_period
                       and coalesce(shared.quota_resets_at > worker.now(), true)
                    left join auth.users as owner on owner.id = share.user_id
                    where share.bucket = counted.bucket and share.used > 0
@@ -10531,6 +11252,74 @@ comment on function public.admin_runs is
     'runs (1 to 100), and looks at no more than 2,000: a page may be short or empty although more follow. next '
     '{before_at, before_id} has the arguments of the next call, and is null at the end. A run has the columns of '
     'search_runs, without some, and email, sites and events, its timeline: [{at, event, site, data}].';
+
+-- operators/exits
+-- How does each exit of the workers do at each site, and how much was sent through it today?
+-- Calls: kernel/clock, sites/exits, operators/admins.
+
+create function public.worker_count_requests(reporter uuid, counts jsonb) returns void
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if jsonb_typeof(counts) is distinct from 'array' or jsonb_array_length(counts) > 10000 then
+        raise sqlstate '22023' using message = 'counts must be an array of at most 10000 objects';
+    end if;
+    insert into worker.exit_stats (day, site, exit, reporter, requests, refused, bytes)
+    select given.day, given.site, given.exit, worker_count_requests.reporter, given.requests, given.refused, given.bytes
+    from jsonb_to_recordset(counts) as given (
+        day date, site text, exit text, requests bigint, refused bigint, bytes bigint)
+    on conflict on constraint exit_stats_pkey do update set
+        requests = excluded.requests, refused = excluded.refused, bytes = excluded.bytes;
+end;
+$$;
+comment on function public.worker_count_requests is
+    'Notes what a process of a worker has sent: [{day, site, exit, requests, refused, bytes}], each with its total of the '
+    'day (UTC). Idempotent.';
+
+create function public.worker_exits() returns jsonb
+language sql stable security definer set search_path = ''
+return (
+    with health as (
+        select known.site, known.exit,
+               case when bool_or(known.paused_until > worker.now()) then 'open'
+                    when bool_or(known.paused_until is not null) then 'half_open'
+                    else 'closed' end as state,
+               max(known.paused_until) as paused_until, max(known.paused_by) as paused_by,
+               (array_agg(known.last_error_code order by known.last_failure_at desc nulls last))[1] as last_error_code,
+               avg(known.success_rate) as success_rate, avg(known.response_ms) as response_ms,
+               max(known.last_success_at) as last_success_at
+        from worker.health_in_use() as known
+        group by known.site, known.exit
+    ), today as (
+        select stats.site, stats.exit, sum(stats.requests) as requests, sum(stats.refused) as refused,
+               sum(stats.bytes) as bytes
+        from worker.exit_stats as stats
+        where stats.day = (worker.now() at time zone 'UTC')::date
+        group by stats.site, stats.exit
+    )
+    select coalesce(jsonb_agg(to_jsonb(shown) order by shown.exit, shown.site), '[]')
+    from (
+        select worker.exit_name(coalesce(health.exit, today.exit)) as exit, coalesce(health.site, today.site) as site,
+               coalesce(health.state, 'closed') as state, health.paused_until, health.paused_by, health.last_error_code,
+               health.success_rate, health.response_ms, health.last_success_at,
+               coalesce(today.requests, 0) as requests, coalesce(today.refused, 0) as refused,
+               coalesce(today.bytes, 0) as bytes
+        from health full join today on today.site = health.site and today.exit = health.exit
+    ) as shown
+);
+comment on function public.worker_exits is
+    'State of each exit at each site: [{exit, site, state (closed, open or half_open), paused_until, paused_by, '
+    'last_error_code, success_rate, response_ms, last_success_at, requests, refused, bytes}]. requests, refused and bytes are '
+    'those of today (UTC). paused_by is exit_failed if the exit itself does not work.';
+
+create function public.admin_exits() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    perform worker.check_admin();
+    return public.worker_exits();
+end;
+$$;
+comment on function public.admin_exits is 'For admins: the state of each exit at each site, as in worker_exits.';
 
 -- operators/admin_operations
 -- What do admins see of the workers, the incidents and the webhooks? And they may send dead messages again.
@@ -10680,19 +11469,29 @@ comment on function public.delete_search is
 -- frontends/search_options
 -- What can a user search for, where, and with which parameters? As the rules of the kinds say; a site can be searched if a
 -- living worker has it.
--- Calls: kernel/clock, kernel/messages.
+-- Calls: kernel/clock, kernel/messages, sites/exits.
 
 create function worker.site_pauses(user_id uuid) returns table (site text, paused_until timestamptz)
 language sql stable set search_path = ''
 begin atomic
     select pause.site, max(pause.paused_until)
     from (
-        select health.site, health.account, health.paused_until from worker.site_health as health
+        select health.site, health.account, health.paused_until from worker.account_health() as health
         union all
-        select bucket.bucket, bucket.account, bucket.paused_until from worker.site_buckets as bucket
+        -- Through all exits.
+        select bucket.bucket, bucket.account,
+               case when bool_and(coalesce(bucket.paused_until > worker.now(), false)) then min(bucket.paused_until) end
+        from worker.site_buckets as bucket
+        where bucket.exit <> '*'
+        group by bucket.bucket, bucket.account
         union all
-        select failed.site, failed.account, failed.failed_at + failed.pause from worker.site_failures as failed
+        select failed.site, failed.account, min(failed.failed_at + failed.pause)
+        from worker.site_failures as failed
         where failed.user_id = site_pauses.user_id
+          and not exists (
+              select from worker.site_health as other
+              where other.site = failed.site and other.account = failed.account and other.exit <> failed.exit)
+        group by failed.site, failed.account
     ) as pause (site, account, paused_until)
     where pause.paused_until > worker.now()
       and (pause.account = '' or exists (
@@ -11242,7 +12041,7 @@ begin
     foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares', 'user_activity',
+                                    'site_waits', 'site_failures', 'site_shares', 'exit_stats', 'user_activity',
                                     'webhook_endpoints', 'webhook_messages', 'run_stats', 'run_totals', 'page_stats',
                                     'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
@@ -11280,7 +12079,7 @@ begin
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
-              'worker_finish_sites', 'worker_set_account',
+              'worker_finish_sites', 'worker_leave_exit', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
@@ -11289,7 +12088,7 @@ begin
               'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
               'admin_workers', 'admin_incidents', 'admin_webhooks', 'admin_replay_webhooks',
               'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
-              'worker_health', 'search_health')
+              'worker_health', 'search_health', 'worker_count_requests', 'worker_exits', 'admin_exits')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

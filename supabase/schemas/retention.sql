@@ -10,6 +10,14 @@ begin atomic
       and not exists (
           select from worker.accounts as known where known.site = health.site and known.account = health.account);
 
+    delete from worker.site_health as health
+    where health.exit <> '' and health.updated_at < worker.now() - age
+      and not exists (select from worker.workers as living where health.exit = any (living.exits));
+
+    delete from worker.site_buckets as bucket
+    where bucket.exit not in ('', '*') and bucket.updated_at < worker.now() - age
+      and not exists (select from worker.workers as living where bucket.exit = any (living.exits));
+
     delete from worker.site_buckets as bucket
     where bucket.account <> '' and bucket.updated_at < worker.now() - age
       and not exists (
@@ -17,7 +25,7 @@ begin atomic
           where known.site = split_part(bucket.bucket, ':', 1) and known.account = bucket.account);
 end;
 comment on function worker.delete_unused_account_state is
-    'Deletes the state of sites for accounts that no longer exist and were not used for this long.';
+    'Deletes the state of sites for accounts and exits that no longer exist and were not used for this long.';
 
 create function worker.delete_old_user_state(age interval) returns void
 language sql volatile set search_path = ''
@@ -45,6 +53,7 @@ begin atomic
     delete from worker.run_totals as known
     where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;
 end;
 comment on function worker.delete_old_stats is

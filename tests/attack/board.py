@@ -78,7 +78,7 @@ async def worker_at_boards(stage: Stage, folder: Path) -> AsyncIterator[psutil.P
     async with Boards(instead={"greenhouse": HostileGreenhouse}) as boards:
         environment = {
             "SUPABASE_URL": stage.url, "SUPABASE_SERVICE_ROLE_KEY": stage.service_role_key,
-            "WORKER_HTTP_PROXIES": boards.proxy_url, "WORKER_HTTP_CA_CERT": str(boards.ca_cert),
+            "WORKER_EXITS": f"boards={boards.proxy_url}", "WORKER_HTTP_CA_CERT": str(boards.ca_cert),
             "WORKER_CONCURRENCY": "2", "WORKER_POLL_SECONDS": "0.2", "WORKER_LOG_FORMAT": "json",
             "WORKER_SPOOL_DIR": str(folder / "spool"),
         }  # fmt: skip

@@ -82,7 +82,6 @@ def worker(
         **os.environ,
         **worker_environment(shared_stack),
         **played.environment,
-        "JOBSPY_PROXIES": played.environment["WORKER_HTTP_PROXIES"],
         "JOBSPY_CA_CERT": played.environment["WORKER_HTTP_CA_CERT"],
         "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
         "WORKER_POLL_SECONDS": "0.2",

@@ -104,7 +104,7 @@ AT_ALL_TIMES: dict[str, str] = {
         from worker.site_health as health
         where health.prober_run_id is not null and not exists (
             select from worker.site_searches as search
-            where search.run_id = health.prober_run_id and search.site = health.site)
+            where search.run_id = health.prober_run_id and search.site = health.site and search.exit = health.exit)
     """,
 }
 

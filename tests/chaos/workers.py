@@ -164,7 +164,7 @@ def worker_environment(stage: Stage) -> dict[str, str]:
         "WORKER_REQUEST_TIMEOUT_SECONDS": "2",
         "WORKER_SITE_TIMEOUT_SECONDS": "12",
         "WORKER_LOG_FORMAT": "json",
-        "JOBSPY_PROXIES": stage.boards.proxy_url,
+        "WORKER_EXITS": f"boards={stage.boards.proxy_url}",
         "JOBSPY_CA_CERT": str(stage.boards.ca_cert),
         "JOBSPY_PAGE_DELAY_SECONDS": "0.1,0.5",
     }

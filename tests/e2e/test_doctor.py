@@ -368,9 +368,19 @@ def test_certificates_that_are_none(stack: Endpoints, tmp_path: Path) -> None:
     assert "Set JOBSPY_CA_CERT to a file of PEM certificates" in report.text
 
 
-def test_proxies_are_counted(stack: Endpoints) -> None:
-    assert "needs no key; no proxies" in doctor(stack).text
-    assert "needs no key; 1 proxy" in doctor(stack, JOBSPY_PROXIES="http://user:secret@127.0.0.1:1").text
+def test_exits_are_named(stack: Endpoints) -> None:
+    assert "can be loaded, through the exits direct" in doctor(stack).text
+    report = doctor(stack, WORKER_EXITS="direct,berlin=http://user:secret@127.0.0.1:1")
+    assert "can be loaded, through the exits direct, berlin" in report.text
+    assert "secret" not in report.text
+
+
+def test_a_site_without_an_exit(stack: Endpoints, tmp_path: Path) -> None:
+    exits = tmp_path / "exits.toml"
+    exits.write_text('[[exits]]\nname = "direct"\nnot_sites = ["remotive"]\n')
+    report = doctor(stack, WORKER_EXITS_FILE=str(exits))
+    assert report.exit_code == 1
+    assert "exits: remotive has none; let one of direct search it" in report.text
 
 
 @pytest.mark.parametrize(
@@ -378,7 +388,7 @@ def test_proxies_are_counted(stack: Endpoints) -> None:
     [
         ({"UNIPILE_API_KEY": "k"}, "!", "unipile cannot search: some credentials are missing Set UNIPILE_DSN as well"),
         ({"WORKER_HTTP_CA_CERT": __file__}, "✗", "Set WORKER_HTTP_CA_CERT to a file of PEM certificates"),
-        ({}, "✓", "9 can be loaded; without credentials: jsearch, unipile, youtube"),
+        ({}, "✓", "9 can be loaded, through the exits direct; without credentials: jsearch, unipile, youtube"),
     ],
 )
 def test_sources(stack: Endpoints, settings: dict[str, str], mark: str, text: str) -> None:

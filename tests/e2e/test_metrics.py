@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, LiteralString
@@ -17,13 +17,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.support.boards import PlayedSites, played_sites
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import signed_in_user
 from tests.support.workers import drain, worker_process
 from worker.database.user import User
 from worker.errors import ErrorCode
-from worker.local.boards import Boards
+from worker.local.boards import Boards, Failure
 from worker.local.supabase.stack import Endpoints
 
 pytestmark = pytest.mark.own_stack
@@ -62,26 +61,25 @@ class Exported:
 
 
 @pytest.fixture(scope="module")
-def exported(stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+def exported(stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     spool = tmp_path_factory.mktemp("spool")
-    with played_sites() as sites:
-        yield asyncio.run(searched(stack, sites, spool))
+    return asyncio.run(searched(stack, spool))
 
 
-async def searched(stack: Endpoints, sites: PlayedSites, spool: Path) -> Exported:
+async def searched(stack: Endpoints, spool: Path) -> Exported:
     """Let a worker search by JobSpy and by its own client, successfully and not; return its metrics."""
     secret = "whsec_" + "c2VjcmV0" * 4
-    environment = sites.environment | {
+    environment = {
+        **Boards.credentials,
         "WORKER_HTTP_PORT": "0",
         "WORKER_SPOOL_DIR": str(spool),
         "WORKER_WEBHOOK_SECRETS": f"crm={secret}",
         "WORKER_HTTP_BACKOFF_SECONDS": "0",
     }
-    sites.fail("jsearch", "server_error")
     async with (
-        Boards() as boards,
+        Boards(failures={"jsearch": Failure.SERVER_ERROR}) as boards,
         signed_in_user(stack) as user,
-        worker_process(stack, boards, "run", **environment) as worker,
+        worker_process(stack, boards, "run", **environment, WORKER_HTTP_CA_CERT=str(boards.ca_cert)) as worker,
     ):
         url = (await worker.logged("Serving "))["message"].split()[-1]
         runs = [await enqueue_jobs(user, "indeed", "arbeitnow"), await enqueue_jobs(user, "jsearch")]
@@ -122,6 +120,9 @@ def test_runs_and_sites_are_counted(exported: Exported) -> None:
 
 
 def test_requests_and_permits_are_counted(exported: Exported) -> None:
+    for site in ("arbeitnow", "indeed"):
+        assert exported.value("search_worker_exit_requests_total", site=site, exit="boards") >= 1
+        assert exported.value("search_worker_exit_bytes_total", site=site, exit="boards") > 1000
     assert exported.value("search_worker_site_requests_total", site="arbeitnow", status="2xx") >= 1
     assert exported.value("search_worker_site_requests_total", site="jsearch", status="5xx") == 3
     assert exported.value("search_worker_permit_wait_seconds_count", site="indeed") >= 1
@@ -165,6 +166,7 @@ def test_the_values_of_labels_are_known_in_advance(exported: Exported) -> None:
         "site": "indeed|arbeitnow|jsearch",
         "outcome": "success|returned|completed|failed|done|delivered|waiting",
         "error_code": "|".join(["", *ErrorCode]),
+        "exit": "boards",
         "status": "[1-5]xx|none|completed|partial|failed",
         "function": "worker_[a-z_]+",
         "error": "lease_lost|refused|unavailable|unreachable|cancelled",

@@ -26,7 +26,7 @@ def searched(stack: Endpoints) -> None:
             insert into worker.site_health (site, success_rate, response_ms, last_error_code, paused_until) values
                 ('hellowork', 0.5, 1234, 'timeout', null),
                 ('bdjobs', 0.1, 900, 'blocked', now() + interval '1 hour')
-            on conflict (site, account) do nothing
+            on conflict (site, account, exit) do nothing
             """
         )
 

@@ -34,7 +34,15 @@ from worker.local.supabase.stack import Endpoints
 pytestmark = pytest.mark.own_stack
 
 SINCE_A_TIME = ("admin_overview", "admin_sites", "admin_quality")
-FUNCTIONS = (*SINCE_A_TIME, "admin_runs", "admin_quotas", "admin_workers", "admin_incidents", "admin_webhooks")
+FUNCTIONS = (
+    *SINCE_A_TIME,
+    "admin_runs",
+    "admin_quotas",
+    "admin_workers",
+    "admin_exits",
+    "admin_incidents",
+    "admin_webhooks",
+)
 
 
 def arguments_of(function: str) -> Row:

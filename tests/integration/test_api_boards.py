@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
+from worker.http.exits import exits_in_text
 from worker.local.boards import Boards, Failure, Listing
 from worker.local.boards.synthetic.jobs import JobType, Workplace
 from worker.sources import Source
@@ -56,7 +57,10 @@ async def search(
     boards: Boards, source: Source, timeout_seconds: float = 30.0, /, *, cursor: Any = None, **parameters: Any
 ) -> Trial:
     settings = HttpSettings(
-        proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, timeout_seconds=timeout_seconds, backoff_seconds=0
+        exits=exits_in_text(f"boards={boards.proxy_url}"),
+        ca_cert=boards.ca_cert,
+        timeout_seconds=timeout_seconds,
+        backoff_seconds=0,
     )
     return await search_source(source, parameters, settings=settings, cursor=cursor)
 
@@ -169,7 +173,7 @@ async def test_no_page_is_fetched_twice(boards: Boards, site: str) -> None:
     begun = await search(boards, SOURCES[site](), **EVERYTHING)
     assert begun.error is not None
     boards.heal()
-    settings = HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert)
+    settings = HttpSettings(exits=exits_in_text(f"boards={boards.proxy_url}"), ca_cert=boards.ca_cert)
     resumed = await search_source(SOURCES[site](), EVERYTHING, settings=settings, cursor=begun.cursor, next_page=3)
     assert resumed.error is None
     answered = [request.page for request in boards.requests(site) if request.failure is None]

@@ -593,6 +593,16 @@ async def test_failures_are_ordered_over_http(boards: Boards, control: httpx.Asy
     assert errors(await scrape(boards, "linkedin", results_wanted=15)) == {}
 
 
+async def test_rules_for_exits_are_ordered_over_http(control: httpx.AsyncClient) -> None:
+    response = await control.put("/exits/linkedin", json={"pages": 3, "block_seconds": 60})
+    assert response.status_code == 200
+    assert (await control.get("/exits")).json()["linkedin"]["pages"] == 3
+    assert (await control.put("/exits/linkedin", json={"pages": 0})).status_code == 400
+    assert (await control.put("/exits/nowhere", json={})).status_code == 404
+    assert (await control.post("/exits/linkedin")).status_code == 405
+    assert (await control.delete("/exits/linkedin")).json() == {}
+
+
 async def test_all_failures_are_cancelled_at_once(boards: Boards, control: httpx.AsyncClient) -> None:
     for site in PLAYED:
         boards.fail(site, Failure.HANG)

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from worker.errors import ErrorCode, SiteError
 from worker.http import HttpClient, HttpSettings, open_http
+from worker.http.exits import exits_in_text
 from worker.local.boards import Boards, Failure, Listing
 from worker.model import Item
 from worker.sources.ashby import AshbySource
@@ -38,7 +39,9 @@ async def boards(played: Boards) -> AsyncIterator[Boards]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def http(boards: Boards) -> AsyncIterator[HttpClient]:
-    async with open_http(HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, backoff_seconds=0)) as http:
+    async with open_http(
+        HttpSettings(exits=exits_in_text(f"boards={boards.proxy_url}"), ca_cert=boards.ca_cert, backoff_seconds=0)
+    ) as http:
         yield http
 
 

@@ -154,7 +154,7 @@ async def test_successes_of_one_call_count_for_the_site_each(
 ) -> None:
     await database.execute(
         "insert into worker.site_health (site, success_rate) values (%s, 0)"
-        " on conflict (site, account) do update set success_rate = 0",
+        " on conflict (site, account, exit) do update set success_rate = 0",
         [SITE],
     )
     await ends(service, *map(end, runs))

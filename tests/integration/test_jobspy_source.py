@@ -20,8 +20,8 @@ from jobspy import SCRAPER_MAPPING, scrape_jobs
 from jobspy.model import Site
 
 from worker import testing
-from worker.errors import ErrorCode, SiteError, SiteWaitingError
-from worker.http import SiteHttp, open_http
+from worker.errors import ErrorCode, ExitError, SiteError, SiteWaitingError
+from worker.http import Exit, HttpSettings, SiteHttp, open_http
 from worker.local.boards import Boards, Failure
 from worker.local.boards.http import Request, Response
 from worker.local.boards.sites.indeed import Indeed
@@ -52,10 +52,16 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(TRAITS, site, replace(TRAITS[site], slice_pages=pages and min(2, pages)))
 
 
-def source_for(boards: Boards) -> JobSpySource:
-    return JobSpySource(
-        JobSpySettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, page_delay_seconds=(0.0, 0.0))
-    )
+class PlayedSource(JobSpySource):
+    """The source, and the exit through which it is tried."""
+
+    def __init__(self, via: str, ca_cert: Path, page_delay_seconds: tuple[float, float] | None = (0.0, 0.0)) -> None:
+        super().__init__(JobSpySettings(ca_cert=ca_cert, page_delay_seconds=page_delay_seconds))
+        self.via = Exit(name="boards", address=via)
+
+
+def source_for(boards: Boards) -> PlayedSource:
+    return PlayedSource(boards.proxy_url, boards.ca_cert)
 
 
 def parameters(site: str, **changes: Any) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def parameters(site: str, **changes: Any) -> dict[str, Any]:
 
 
 async def pages_of(
-    source: JobSpySource,
+    source: PlayedSource,
     site: str,
     *,
     after: Page | None = None,
@@ -74,7 +80,7 @@ async def pages_of(
 ) -> AsyncGenerator[tuple[Page, Transformed], None]:
     """Search, from the beginning or after a page, which then has a cursor."""
     assert after is None or after.cursor is not None
-    async with open_http() as http:
+    async with open_http(HttpSettings(exits=(source.via,))) as http:
         searched = testing.search(
             source,
             site,
@@ -92,7 +98,7 @@ async def pages_of(
                 yield found
 
 
-async def search(source: JobSpySource, site: str, **options: Any) -> tuple[list[Page], SiteError | None]:
+async def search(source: PlayedSource, site: str, **options: Any) -> tuple[list[Page], SiteError | None]:
     pages: list[Page] = []
     async with aclosing(pages_of(source, site, **options)) as found:
         try:
@@ -465,15 +471,17 @@ async def test_a_location_for_remote_work_is_the_filter_for_remote_work(boards: 
 
 
 async def test_dead_proxy_is_a_network_failure(boards: Boards) -> None:
-    source = JobSpySource(JobSpySettings(proxies=("http://127.0.0.1:1",), ca_cert=boards.ca_cert))
+    source = PlayedSource("http://127.0.0.1:1", boards.ca_cert)
     outcomes = await asyncio.gather(*(search(source, site) for site in SITES))
     assert [error and error.code for _, error in outcomes] == [ErrorCode.NETWORK] * len(SITES)
+    # The sites are not to blame.
+    assert [error and error.message for _, error in outcomes if not isinstance(error, ExitError)] == []
 
 
 @pytest.mark.parametrize("password", ["sekret", "s%40kret"])
-async def test_messages_hide_the_password_of_a_proxy(password: str) -> None:
+async def test_messages_hide_the_password_of_a_proxy(boards: Boards, password: str) -> None:
     # curl quotes a proxy that it cannot parse.
-    source = JobSpySource(JobSpySettings(proxies=(f"http://user:{password}@no%host:80",)))
+    source = PlayedSource(f"http://user:{password}@no%host:80", boards.ca_cert)
     outcomes = await asyncio.gather(*(search(source, site) for site in SITES))
     for _, error in outcomes:
         assert error is not None
@@ -620,14 +628,17 @@ async def test_a_search_that_cannot_be_sliced_has_a_last_page_and_no_cursor(boar
 class CountedPermits:
     """Permits that are all granted, until there are no more of them."""
 
+    via: Exit
+
     def __init__(self, granted: int = 1000) -> None:
         self.taken: list[tuple[str | None, int]] = []
         self._granted = granted
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
         if len(self.taken) == self._granted:
             raise SiteWaitingError("linkedin allows no more", 60)
         self.taken.append((bucket, requests))
+        return self.via
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         raise AssertionError(f"JobSpy tells nothing of limits, but {observed} of {bucket}")
@@ -639,12 +650,13 @@ async def ignore(progress: Progress) -> None:
 
 async def search_with(
     permits: CountedPermits,
-    source: JobSpySource,
+    source: PlayedSource,
     site: str,
     report: Callable[[Progress], Awaitable[None]] = ignore,
     **changes: Any,
 ) -> tuple[list[Page], SiteWaitingError | None]:
     pages: list[Page] = []
+    permits.via = source.via
     async with open_http() as http:
         asked = Search(
             site=site,
@@ -738,16 +750,17 @@ async def test_a_search_without_a_permit_asks_for_nothing_and_keeps_its_place(bo
     assert len(set(ids_of(before + after))) == 40
 
 
-async def test_slices_take_the_proxies_in_turn(tmp_path: Path) -> None:
+async def test_a_child_leaves_through_the_exit_of_its_permit(tmp_path: Path) -> None:
     async with Boards() as one, Boards() as another:
         both = tmp_path / "ca.pem"
         both.write_bytes(one.ca_cert.read_bytes() + another.ca_cert.read_bytes())
-        source = JobSpySource(
-            JobSpySettings(proxies=(one.proxy_url, another.proxy_url), ca_cert=both, page_delay_seconds=(0.0, 0.0))
-        )
-        await search(source, "linkedin", results_wanted=40)
-        assert search_pages(one, "linkedin") == [1, 3]
-        assert search_pages(another, "linkedin") == [2, 4]
+        source, permits = PlayedSource(one.proxy_url, both), CountedPermits()
+
+        async def go_elsewhere(progress: Progress) -> None:
+            permits.via = Exit(name="another", address=another.proxy_url if progress.current else one.proxy_url)
+
+        await search_with(permits, source, "linkedin", go_elsewhere, results_wanted=40)
+        assert (search_pages(one, "linkedin"), search_pages(another, "linkedin")) == ([1], [2, 3, 4])
 
 
 @pytest.mark.parametrize(("given", "kept"), [(None, (3, 7)), ((0.5, 1.5), (0.5, 1.5))])
@@ -757,7 +770,7 @@ async def test_a_search_pauses_between_its_slices(
     kept: tuple[float, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    source = JobSpySource(JobSpySettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, page_delay_seconds=given))
+    source = PlayedSource(boards.proxy_url, boards.ca_cert, given)
     pauses: list[tuple[float, float]] = []
 
     def no_pause(least: float, greatest: float) -> float:

@@ -79,7 +79,7 @@ async def use_quota(database: Connection, used: int) -> None:
         """
         insert into worker.site_buckets (bucket, quota, quota_used, quota_resets_at)
         values ('alpha', 100, %s, now() + interval '1 day')
-        on conflict (bucket, account) do update set quota_used = excluded.quota_used
+        on conflict (bucket, account, exit) do update set quota_used = excluded.quota_used
         """,
         [used],
     )

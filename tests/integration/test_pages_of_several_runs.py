@@ -98,7 +98,7 @@ async def test_the_page_of_a_prober_is_sent_alone(service: AsyncClient, database
     prober, other = runs[:2]
     await database.execute(
         "insert into worker.site_health (site, prober_run_id, paused_until) values (%s, %s, now() - interval '1 s')"
-        " on conflict (site, account) do update"
+        " on conflict (site, account, exit) do update"
         " set prober_run_id = excluded.prober_run_id, paused_until = excluded.paused_until",
         [SITE, prober["run_id"]],
     )

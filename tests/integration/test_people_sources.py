@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from tests.support.sources import Trial, search_source
 from worker.errors import ErrorCode
 from worker.http import HttpSettings
+from worker.http.exits import exits_in_text
 from worker.local.boards import Boards, Failure
 from worker.local.boards.sites.youtube import SEARCHES_A_DAY
 from worker.local.boards.synthetic.people import EVERYBODY
@@ -30,7 +31,7 @@ async def boards() -> AsyncIterator[Boards]:
 
 @pytest.fixture
 def http(boards: Boards) -> HttpSettings:
-    return HttpSettings(proxies=(boards.proxy_url,), ca_cert=boards.ca_cert, backoff_seconds=0)
+    return HttpSettings(exits=exits_in_text(f"boards={boards.proxy_url}"), ca_cert=boards.ca_cert, backoff_seconds=0)
 
 
 def unipile_with(boards: Boards, key: str) -> UnipileSource:

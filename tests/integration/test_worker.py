@@ -692,7 +692,7 @@ async def test_drain_waits_for_what_a_sites_pace_puts_off(stack: Endpoints, boar
     change(stack, "update worker.settings set inline_wait = '0'")
     change(stack, "insert into worker.bucket_limits (bucket, min_delay_seconds) values ('indeed', 7)")
     change(stack, "delete from worker.site_buckets where bucket = 'indeed'")
-    change(stack, "insert into worker.site_buckets (bucket, last_at) values ('indeed', now())")
+    change(stack, "insert into worker.site_buckets (bucket, exit, last_at) values ('indeed', 'boards', now())")
     run_id = await enqueue_jobs(user, "indeed")
     log = await drain(stack, boards)
     change(stack, "delete from worker.bucket_limits where bucket = 'indeed'")

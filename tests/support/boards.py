@@ -25,7 +25,7 @@ class PlayedSites:
         self._process = process
         self.control_url: str = facts["control_url"]
         self.environment: dict[str, str] = facts["credentials"] | {
-            "WORKER_HTTP_PROXIES": facts["proxy_url"],
+            "WORKER_EXITS": f"boards={facts['proxy_url']}",
             "WORKER_HTTP_CA_CERT": facts["ca_cert"],
         }
 

@@ -26,7 +26,18 @@ from subprocess import CompletedProcess, TimeoutExpired
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 60
 
-_IMPORTED = ("collections", "doctor", "imports", "main", "saved_searches", "settings", "sources", "top", "users")
+_IMPORTED = (
+    "collections",
+    "doctor",
+    "exits",
+    "imports",
+    "main",
+    "saved_searches",
+    "settings",
+    "sources",
+    "top",
+    "users",
+)
 
 
 def run_command(environment: Mapping[str, str], *arguments: str, folder: Path | None = None) -> CompletedProcess[str]:

@@ -40,14 +40,14 @@ async def signed_in(client: AsyncClient, connect_database: Connect) -> Connectio
     return connection
 
 
-async def pause(database: Connection, site: str, time: str | None, *, account: str = "") -> None:
+async def pause(database: Connection, site: str, time: str | None, *, account: str = "", exit_name: str = "") -> None:
     """Pause a site for an interval; None ends the pause."""
     await database.execute(
         """
-        insert into worker.site_health (site, account, paused_until) values (%s, %s, now() + %s::interval)
-        on conflict (site, account) do update set paused_until = excluded.paused_until
+        insert into worker.site_health (site, account, exit, paused_until) values (%s, %s, %s, now() + %s::interval)
+        on conflict (site, account, exit) do update set paused_until = excluded.paused_until
         """,
-        [site, account, time],
+        [site, account, exit_name, time],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +29,15 @@ def connect(dsn: str) -> Connection:
     return psycopg.connect(dsn, autocommit=True, connect_timeout=10, row_factory=dict_row)
 
 
+Exits = Sequence[str | Row] | None
+"""Exits that a worker offers: names, or what else it says of them as well."""
+
+
+def offered(exits: Exits) -> Jsonb | None:
+    """The exits as an argument of a function."""
+    return None if exits is None else Jsonb([{"name": each} if isinstance(each, str) else each for each in exits])
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A claimed run."""
@@ -38,12 +47,20 @@ class Run:
     token: UUID
 
     def admit(
-        self, site: str, limits: Row | None = None, *, account: str | None = None, on: Connection | None = None
+        self,
+        site: str,
+        limits: Row | None = None,
+        *,
+        account: str | None = None,
+        exits: Exits = None,
+        on: Connection | None = None,
     ) -> Row:
         """Ask to search a site whose source declares these limits for it."""
-        arguments = [self.id, site, account, Jsonb({site: limits or {}})]
+        arguments = [self.id, site, account, Jsonb({site: limits or {}}), offered(exits)]
         with self._leased(on) as connection:
-            answer: Row = self._answer(connection, "worker.admit_site(%s, %s, %s, %s)", arguments)
+            answer: Row = self._answer(
+                connection, "worker.admit_site(%s, %s, %s, %s, worker.read_exits(%s))", arguments
+            )
         return answer
 
     def take(
@@ -54,17 +71,37 @@ class Run:
         requests: int | None = 1,
         bucket: str | None = None,
         account: str | None = None,
+        exits: Exits = None,
         on: Connection | None = None,
     ) -> Row:
         """Ask for requests to a bucket with these limits, by default the site's own."""
-        arguments = [self.id, self.token, site, account, bucket or site, requests, Jsonb(limits or {})]
-        answer: Row = self._answer(on, "public.worker_take_permit(%s, %s, %s, %s, %s, %s, %s)", arguments)
+        arguments = [
+            self.id, self.token, site, account, bucket or site, requests, Jsonb(limits or {}), offered(exits)
+        ]  # fmt: skip
+        answer: Row = self._answer(on, "public.worker_take_permit(%s, %s, %s, %s, %s, %s, %s, %s)", arguments)
         return answer
 
-    def observe(self, site: str, observed: Row, *, account: str | None = None) -> None:
+    def leave(
+        self,
+        site: str,
+        left: str,
+        exits: Exits,
+        *,
+        error_code: str = "blocked",
+        retry_after_seconds: float | None = None,
+        on: Connection | None = None,
+    ) -> Row:
+        """Report that a site refused an exit."""
+        arguments = [
+            self.id, self.token, site, None, left, error_code, "refused", retry_after_seconds, offered(exits)
+        ]  # fmt: skip
+        answer: Row = self._answer(on, "public.worker_leave_exit(%s, %s, %s, %s, %s, %s, %s, %s, %s)", arguments)
+        return answer
+
+    def observe(self, site: str, observed: Row, *, account: str | None = None, exit_name: str = "") -> None:
         """Pass on what a site told of its limits."""
-        arguments = [self.id, self.token, site, account, site, Jsonb(observed)]
-        self._answer(None, "public.worker_observe_limits(%s, %s, %s, %s, %s, %s)", arguments)
+        arguments = [self.id, self.token, site, account, site, Jsonb(observed), exit_name]
+        self._answer(None, "public.worker_observe_limits(%s, %s, %s, %s, %s, %s, %s)", arguments)
 
     def end(
         self,
@@ -229,10 +266,10 @@ class TimedDatabase:
         """Take the runs back whose leases have expired, as each claim does."""
         self.connection.execute("select worker.rescue_expired_leases()")
 
-    def health(self, site: str, account: str = "") -> Row:
+    def health(self, site: str, account: str = "", exit_name: str = "") -> Row:
         """How a site does."""
-        query: LiteralString = "select * from worker.site_health where site = %s and account = %s"
-        row = self.connection.execute(query, [site, account]).fetchone()
+        query: LiteralString = "select * from worker.site_health where site = %s and account = %s and exit = %s"
+        row = self.connection.execute(query, [site, account, exit_name]).fetchone()
         assert row is not None
         return row
 

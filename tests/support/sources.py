@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.errors import InvalidItemError, SiteError
 from worker.http import HttpSettings, SiteHttp, open_http
+from worker.http.exits import OWN_ADDRESS, Exit
 from worker.model import Item, ItemError, Json, Observed, Page, Progress
 from worker.sources import Search, Source
 from worker.testing import search
@@ -126,8 +127,9 @@ class RecordedPermits:
         self.taken: list[tuple[str | None, int]] = []
         self.observed: list[Observed] = []
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
         self.taken.append((bucket, requests))
+        return OWN_ADDRESS
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:  # noqa: ARG002
         self.observed.append(observed)

@@ -54,7 +54,7 @@ async def worker_process(
     searching = {
         "WORKER_LOG_FORMAT": "json",
         "WORKER_POLL_SECONDS": "0.1",
-        "JOBSPY_PROXIES": boards.proxy_url,
+        "WORKER_EXITS": f"boards={boards.proxy_url}",
         "JOBSPY_CA_CERT": str(boards.ca_cert),
         "JOBSPY_PAGE_DELAY_SECONDS": "0,0",
     }

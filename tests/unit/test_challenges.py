@@ -12,6 +12,7 @@ import respx
 from worker.errors import ErrorCode, SiteError
 from worker.http import HttpClient, HttpSettings, Response, SiteHttp, open_http
 from worker.http.challenges import bot_check, captcha, html_instead_of_json
+from worker.http.exits import OWN_ADDRESS, Exit
 from worker.model import Observed
 from worker.sources.jobspy_tally import classify
 
@@ -85,7 +86,8 @@ ORDINARY = [
 
 
 class Permits:
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None: ...
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:  # noqa: ARG002
+        return OWN_ADDRESS
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None: ...
 

@@ -16,6 +16,7 @@ from tests.support.hostile import hostile, json_values
 from tests.support.sources import item_of, search_source
 from worker.errors import ErrorCode, InvalidItemError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, SiteHttp, open_http
+from worker.http.exits import OWN_ADDRESS, Exit
 from worker.model import Item, Observed, Page, Progress
 from worker.sources import Search
 from worker.sources.ashby import AshbySource
@@ -321,10 +322,11 @@ class WaitingPermits:
     def __init__(self) -> None:
         self.taken = 0
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:  # noqa: ARG002
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:  # noqa: ARG002
         self.taken += 1
         if self.taken > 1:
             raise SiteWaitingError("the site's pace", 60)
+        return OWN_ADDRESS
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         raise AssertionError(f"{bucket} told {observed}")

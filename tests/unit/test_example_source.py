@@ -96,7 +96,7 @@ async def test_the_worker_searches_with_the_package(installed: Path, tmp_path: P
     authority = Authority(tmp_path)
     async with authority.serve(play, "api.hireboard.example") as server, proxy(server.port) as through:
         environment = {
-            "WORKER_HTTP_PROXIES": f"{LOOPBACK}:{through.port}",
+            "WORKER_EXITS": f"boards={LOOPBACK}:{through.port}",
             "WORKER_HTTP_CA_CERT": str(authority.ca_cert),
         }
         answer = await asyncio.to_thread(

@@ -15,6 +15,7 @@ import respx
 
 from worker.errors import ErrorCode, SettingsError, SiteError, SiteWaitingError
 from worker.http import HttpClient, HttpSettings, Response, SiteHttp, open_http
+from worker.http.exits import OWN_ADDRESS, Exit
 from worker.model import Observed
 
 URL = "https://api.example.com/v1/jobs"
@@ -28,11 +29,12 @@ class Permits:
         self.taken: list[tuple[str | None, int]] = []
         self.observed: list[tuple[float | None, str | None]] = []
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
         if self._left == 0:
             raise SiteWaitingError("paused", 60)
         self._left -= 1
         self.taken.append((bucket, requests))
+        return OWN_ADDRESS
 
     async def observe(self, observed: Observed, bucket: str | None = None) -> None:
         self.observed.append((observed.retry_after_seconds, bucket))
@@ -268,9 +270,11 @@ async def test_a_header_that_cannot_be_sent_is_not_shown(http: HttpClient) -> No
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"proxies": ("http://user:hunter2@h:99999",)}, r"^proxies: number 1 must be \[scheme://\]"),
-        ({"proxies": ("h:1", "ftp://h:1")}, "^proxies: number 2 has the scheme 'ftp'; allowed: http, https, socks5"),
-        ({"proxies": ("socks4://h:1",)}, "^proxies: number 1 has the scheme 'socks4'; allowed: http, https, socks5"),
+        ({"exits": "a=http://user:hunter2@h:99999"}, r"^exits: number 1: address must be \[scheme://\]"),
+        (
+            {"exits": "a=h:1,b=ftp://h:1"},
+            "^exits: number 2: address has the scheme 'ftp'; allowed: http",
+        ),
         ({"ca_cert": Path("/no/such/file")}, "^ca_cert: there is no file /no/such/file"),
         ({"timeout_seconds": 0}, "^timeout_seconds: must be greater than 0"),
         ({"backoff_seconds": -1}, "^backoff_seconds: must be greater than or equal to 0"),

@@ -17,9 +17,10 @@ import pytest
 
 from tests.support.loopback import LOOPBACK, Authority, Request, Server, proxy, replies, reply
 from worker.engine.permits import LocalPermits
-from worker.errors import ErrorCode, SiteError
+from worker.errors import ErrorCode, ExitError, SiteError
 from worker.http import HttpSettings, Response, SiteHttp, addresses, open_http
 from worker.http.bodies import MAX_BODY_BYTES
+from worker.http.exits import OWN_ADDRESS, Exit, exits_in_text
 from worker.http.site import MAX_REDIRECTS
 from worker.model import SiteLimits
 
@@ -34,21 +35,21 @@ def settings(authority: Authority) -> HttpSettings:
     return HttpSettings(ca_cert=authority.ca_cert, backoff_seconds=0)
 
 
-def permits() -> LocalPermits:
-    return LocalPermits("site", {"site": SiteLimits()})
+def permits(via: Exit = OWN_ADDRESS) -> LocalPermits:
+    return LocalPermits("site", {"site": SiteLimits()}, via)
 
 
 class CountedPermits(LocalPermits):
     count = 0
 
-    async def take(self, bucket: str | None = None, requests: int = 1) -> None:
+    async def take(self, bucket: str | None = None, requests: int = 1) -> Exit:
         self.count += 1
-        await super().take(bucket, requests)
+        return await super().take(bucket, requests)
 
 
 async def get(settings: HttpSettings, url: str, **options: Any) -> Response:
     async with open_http(settings) as http:
-        return await SiteHttp(http, permits()).request("GET", url, **options)
+        return await SiteHttp(http, permits(http.exits[0])).request("GET", url, **options)
 
 
 async def failure_of(settings: HttpSettings, url: str, **options: Any) -> SiteError:
@@ -267,10 +268,10 @@ async def test_a_refused_connection_is_a_network_error(settings: HttpSettings) -
     assert failure.message.startswith("localhost: ")
 
 
-# Proxies -------------------------------------------------------------------------------------------------------------
+# Exits ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_proxies_are_used_in_rotation(
+async def test_a_request_leaves_through_the_exit_of_its_permit(
     authority: Authority, settings: HttpSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -279,10 +280,10 @@ async def test_proxies_are_used_in_rotation(
         proxy(server.port) as first,
         proxy(server.port) as second,
     ):
-        proxies = (f"http://user:hunter%322@{LOOPBACK}:{first.port}", f"{LOOPBACK}:{second.port}")
-        async with open_http(HttpSettings(proxies=proxies, ca_cert=settings.ca_cert)) as http:
-            for _ in range(4):
-                response = await SiteHttp(http, permits()).request(
+        exits = f"one=http://user:hunter%322@{LOOPBACK}:{first.port}, two={LOOPBACK}:{second.port}"
+        async with open_http(HttpSettings(exits=exits_in_text(exits), ca_cert=settings.ca_cert)) as http:
+            for via in (*http.exits, *http.exits):
+                response = await SiteHttp(http, permits(via)).request(
                     "GET", "https://api.example.com/", params={"key": "s3cret"}
                 )
                 assert response.status == 200
@@ -295,23 +296,58 @@ async def test_proxies_are_used_in_rotation(
     assert all(secret not in caplog.text for secret in ("hunter", credentials, "s3cret"))
 
 
-async def test_a_proxy_that_refuses_is_not_the_last_word(authority: Authority, settings: HttpSettings) -> None:
+async def test_a_gateway_gets_a_new_connection_for_each_request(
+    authority: Authority, settings: HttpSettings, tmp_path: Path
+) -> None:
+    async with authority.serve(replies(reply()), "api.example.com") as server, proxy(server.port) as gateway:
+        file = tmp_path / "exits.toml"
+        file.write_text(f'[[exits]]\nname = "pool"\naddress = "{LOOPBACK}:{gateway.port}"\nrotating = true\n')
+        async with open_http(HttpSettings(exits_file=file, ca_cert=settings.ca_cert)) as http:
+            for _ in range(3):
+                await SiteHttp(http, permits(http.exits[0])).request("GET", "https://api.example.com/")
+    assert len(gateway.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_of_exit"),
+    [("407 Proxy Authentication Required", True), ("403 Forbidden", True), ("502 Bad Gateway", False)],
+)
+async def test_what_a_proxy_refuses_is_not_a_failure_of_the_site(
+    authority: Authority, settings: HttpSettings, *, answer: str, is_of_exit: bool
+) -> None:
     async with (
         authority.serve(replies(reply()), "api.example.com") as server,
-        proxy(server.port, "407 Proxy Authentication Required") as refusing,
-        proxy(server.port) as working,
+        proxy(server.port, answer) as refusing,
     ):
-        refused = f"http://user:hunter2@{LOOPBACK}:{refusing.port}"
-        both = (refused, f"http://{LOOPBACK}:{working.port}")
-        response = await get(
-            HttpSettings(proxies=both, ca_cert=settings.ca_cert, backoff_seconds=0), "https://api.example.com/"
-        )
-        assert (response.status, response.requests) == (200, 2)
         failure = await failure_of(
-            HttpSettings(proxies=(refused,), ca_cert=settings.ca_cert, backoff_seconds=0), "https://api.example.com/"
+            HttpSettings(
+                exits=exits_in_text(f"one=http://user:hunter2@{LOOPBACK}:{refusing.port}"),
+                ca_cert=settings.ca_cert,
+                backoff_seconds=0,
+            ),
+            "https://api.example.com/",
         )
     assert failure.code is ErrorCode.NETWORK
-    assert failure.message == "api.example.com: proxy: 407 Proxy Authentication Required"
+    assert isinstance(failure, ExitError) is is_of_exit
+    assert failure.message == f"api.example.com: {'exit one' if is_of_exit else 'proxy'}: {answer}"
+    # A refusal is final for the exit; a proxy that does not reach the site may reach it later.
+    assert len(refusing.requests) == (1 if is_of_exit else 3)
+
+
+async def test_a_dead_proxy_is_not_a_failure_of_the_site(settings: HttpSettings) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+    dead = HttpSettings(exits=exits_in_text(f"one={LOOPBACK}:{port}"), ca_cert=settings.ca_cert, backoff_seconds=0)
+    failure = await failure_of(dead, "https://api.example.com/")
+    assert isinstance(failure, ExitError)
+    assert failure.message.startswith("api.example.com: exit one: ")
+
+
+async def test_a_proxy_that_breaks_tls_is_not_a_failure_of_the_site(authority: Authority) -> None:
+    async with authority.serve(replies(reply()), "api.example.com") as server, proxy(server.port) as through:
+        # Its certificate is not among the usual ones.
+        strange = HttpSettings(exits=exits_in_text(f"one={LOOPBACK}:{through.port}"), backoff_seconds=0)
+        assert isinstance(await failure_of(strange, "https://api.example.com/"), ExitError)
 
 
 # Hosts that users named ----------------------------------------------------------------------------------------------
@@ -423,7 +459,7 @@ async def test_requests_to_user_given_hosts_bypass_the_proxies(
 ) -> None:
     resolving(monkeypatch, named__example=[LOOPBACK])
     async with authority.serve(replies(reply()), "named.example") as server, proxy(server.port) as through:
-        proxied = HttpSettings(proxies=(f"{LOOPBACK}:{through.port}",), ca_cert=settings.ca_cert)
+        proxied = HttpSettings(exits=exits_in_text(f"boards={LOOPBACK}:{through.port}"), ca_cert=settings.ca_cert)
         response = await get(proxied, f"https://named.example:{server.port}/", is_user_given=True)
     assert response.status == 200
     assert through.connections == 0

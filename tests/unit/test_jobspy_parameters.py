@@ -195,37 +195,6 @@ class TestLimits:
 
 
 class TestSettings:
-    @pytest.mark.parametrize(
-        "proxy",
-        [
-            "http://127.0.0.1:8080",
-            "https://user:p%40ss@proxy.example:443",
-            "user:pass@proxy.example:8080",
-            "proxy.example:8080",
-            "http://[::1]:8080",
-            "localhost",
-        ],
-    )
-    def test_proxies_that_jobspy_takes(self, proxy: str) -> None:
-        assert JobSpySettings(proxies=(proxy,)).proxies == (proxy,)
-
-    @pytest.mark.parametrize(
-        ("proxy", "message"),
-        [
-            ("http://a.example:1,http://b.example:2", "must not contain a space, a comma or a semicolon"),
-            ("http://user:sekret@ proxy.example", "must not contain a space, a comma or a semicolon"),
-            ("", "must be [scheme://]"),
-            ("http://", "must be [scheme://]"),
-            ("http://user:sekret@proxy.example:99999", "must be [scheme://]"),
-            ("ftp://user:sekret@proxy.example", "has the scheme 'ftp'"),
-        ],
-    )
-    def test_bad_proxy_is_refused_without_its_password(self, proxy: str, message: str) -> None:
-        with pytest.raises(SettingsError, match=r"^proxies: number 2") as raised:
-            JobSpySettings(proxies=("localhost", proxy))
-        assert message in str(raised.value)
-        assert "sekret" not in str(raised.value)
-
     def test_missing_certificate_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=r"^ca_cert: there is no file .*none\.pem"):
             JobSpySettings(ca_cert=tmp_path / "none.pem")

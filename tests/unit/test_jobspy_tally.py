@@ -34,6 +34,7 @@ def answer(*numbers: int, **told: Any) -> Answer:
         "response_ms": 5,
         "pages": 1,
         "requests": 1,
+        "size": 100,
     }
     return cast("Answer", {**plain, **told})
 

@@ -63,6 +63,8 @@ def test_what_the_worker_does_not_know_has_one_label(metrics: Metrics) -> None:
         metrics.page_saved(found_at(f"site-{number}"), SavedPage("completed", results=0, new=0))
         metrics.site_ended(f"site-{number}", "failed", "invalid_parameters")
         metrics.permit_granted(f"site-{number}", 0.5)
+        metrics.sent(f"site-{number}", "direct", 2, 100)
+        metrics.exit_left(f"site-{number}", "direct", "blocked")
         metrics.request_ended(f"site-{number}", 404)
         metrics.run_ended(run_of(f"kind-{number}"), RunOutcome.FAILED, 2)
     assert "site-" not in metrics.page().decode()
@@ -70,6 +72,9 @@ def test_what_the_worker_does_not_know_has_one_label(metrics: Metrics) -> None:
     assert value(metrics, "pages_total", "other", "completed") == 50
     assert value(metrics, "site_searches_total", "other", "failed", "invalid_parameters") == 50
     assert value(metrics, "permit_wait_seconds_count", "other") == 50
+    assert value(metrics, "exit_requests_total", "other", "direct") == 100
+    assert value(metrics, "exit_bytes_total", "other", "direct") == 5000
+    assert value(metrics, "left_exits_total", "other", "direct", "blocked") == 50
     assert value(metrics, "runs_total", "other", "failed") == 50
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,11 @@ import respx
 
 from worker.database.client import open_client
 from worker.database.queue import Queue
+from worker.engine.exits import LeftExits, Route
 from worker.engine.permits import DatabasePermits, LocalPermits
 from worker.errors import ErrorCode, LeaseLostError, SiteError, SiteWaitingError
+from worker.http.exits import OWN_ADDRESS, Exit
+from worker.http.usage import Usage
 from worker.model import Lease, Observed, RunSite, SiteLimits
 
 URL = "http://supabase.test"
@@ -52,8 +55,9 @@ class Waiting:
             self.is_over = True
 
 
-def permits(queue: Queue, waiting: Waiting | None = None) -> DatabasePermits:
-    return DatabasePermits(queue, LEASE, SITE, LIMITS, waiting=waiting or Waiting())
+def permits(queue: Queue, waiting: Waiting | None = None, exits: Sequence[Exit] = (OWN_ADDRESS,)) -> DatabasePermits:
+    route = Route(queue, LEASE, SITE, exits, left=LeftExits(), usage=Usage(), counts_by_exit=True)
+    return DatabasePermits(queue, LEASE, SITE, LIMITS, route=route, waiting=waiting or Waiting())
 
 
 def sent(route: respx.Route) -> dict[str, Any]:
@@ -81,7 +85,9 @@ async def test_a_permit_is_taken_for_the_bucket_with_its_limits(queue: Queue, ap
             "quota_timezone": "UTC",
             "searches": None,
             "searches_per_account": None,
+            "per_exit": True,
         },
+        "exits": None,
     }
     await permits(queue).take()
     assert (sent(route)["bucket"], sent(route)["requests"]) == ("board", 1)
@@ -147,6 +153,7 @@ async def test_a_bucket_without_limits_needs_no_permit_until_the_site_tells_of_o
         "account": "account-1",
         "bucket": "board:free",
         "observed": {"retry_after_seconds": 30, "remaining": 5, "quota": None, "resets_in_seconds": None},
+        "exit": "",
     }
     await taker.take("board:free")
     assert sent(taking)["bucket"] == "board:free"

@@ -131,11 +131,14 @@ def test_all_wrong_settings_of_sources_are_named(
 ) -> None:
     install("boards", f"{__name__}:Keyed")
     monkeypatch.setenv("KEYED_API_KEY", "much too long")
-    monkeypatch.setenv("JOBSPY_PROXIES", "ftp://x")
+    monkeypatch.setenv("JOBSPY_PAGE_DELAY_SECONDS", "5")
     with pytest.raises(SettingsError) as raised:
         load_sources()
     assert not isinstance(raised.value, BrokenSourceError)
-    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == ["JOBSPY_PROXIES", "KEYED_API_KEY"]
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        "JOBSPY_PAGE_DELAY_SECONDS",
+        "KEYED_API_KEY",
+    ]
 
 
 def test_a_broken_source_hides_no_settings_of_others(install: Callable[[str, str], None]) -> None:

@@ -371,8 +371,13 @@ if __name__ == "__main__":
 def test_no_process_but_the_parent_holds_its_secrets(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(SECRETIVE.format(path=str(Path(__file__).parent)))
-    kept = {"LC_TIME": "C", "https_proxy": "http://127.0.0.1:1", "SSL_CERT_FILE": "/nowhere.pem"}
-    secrets = {"SUPABASE_SERVICE_ROLE_KEY": "hunter2", "DATABASE_URL": "postgres://user:hunter2@host"}
+    kept = {"LC_TIME": "C", "SSL_CERT_FILE": "/nowhere.pem"}
+    # A proxy of the environment would be a way out besides the exit of a search.
+    secrets = {
+        "https_proxy": "http://user:hunter2@127.0.0.1:1",
+        "SUPABASE_SERVICE_ROLE_KEY": "hunter2",
+        "DATABASE_URL": "postgres://user:hunter2@host",
+    }
     with subprocess.Popen(
         [sys.executable, str(script)],
         env=os.environ | kept | secrets,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,8 @@ from pydantic_settings import SettingsConfigDict
 from tests.support.receiver import SECRET
 from worker.cli.settings import all_settings_classes, example, read_settings, search_settings_classes
 from worker.errors import SettingsError
-from worker.http import HttpSettings
+from worker.http import Exit, HttpSettings
+from worker.http.exits import OWN_ADDRESS
 from worker.settings import EnvironmentSettings, SearchSettings, Settings, forget_environment
 from worker.sources.jobspy import JobSpySettings
 from worker.sources.jsearch import JSearchSettings
@@ -52,7 +52,7 @@ def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path)
     (tmp_path / ".env").write_text(example())
     settings = read_settings(all_settings_classes())
     assert settings[Settings].concurrency == 5
-    assert settings[JobSpySettings].proxies == ()
+    assert [each.name for each in settings[HttpSettings].all_exits()] == ["direct"]
     assert settings[HttpSettings].user_agent.startswith("supabase-search-worker/")
 
 
@@ -66,12 +66,16 @@ def test_the_example_with_the_required_values_filled_in_is_valid(tmp_path: Path)
         ("WORKER_LEASE_SECONDS", "1", "greater than or equal to 5"),
         ("WORKER_LOG_FORMAT", "xml", "'auto', 'json' or 'pretty'"),
         ("SUPABASE_URL", "http://abc.supabase.co:99999", "Port out of range"),
-        ("JOBSPY_PROXIES", "http://a:1,http://user:hunter2@h:99999", "number 2 must be [scheme://]"),
-        ("JOBSPY_PROXIES", "http://a:1,ftp://user:hunter2@h:99", "number 2 has the scheme 'ftp'; allowed: http"),
         ("JOBSPY_CA_CERT", "/no/such/file", "there is no file"),
         ("WORKER_HTTP_CA_CERT", "/no/such/file", "there is no file"),
-        ("WORKER_HTTP_PROXIES", "h:1,http://user:hunter2@h:99999", "number 2 must be [scheme://]"),
-        ("WORKER_HTTP_PROXIES", "socks4://h:1", "number 1 has the scheme 'socks4'; allowed: http, https, socks5"),
+        ("WORKER_EXITS", "direct,a=http://user:hunter2@h:99999", "number 2: address must be [scheme://]"),
+        ("WORKER_EXITS", "a=ftp://user:hunter2@h:99", "number 1: address has the scheme 'ftp'; allowed: http"),
+        ("WORKER_EXITS", "http://user:hunter2@h:99", "must be NAME=ADDRESS for each proxy"),
+        ("WORKER_EXITS", "a=h:1,a=h:2", "the name a occurs twice"),
+        ("WORKER_EXITS", "a", "needs an address, unless its name is direct"),
+        ("WORKER_EXITS", "direct=h:1", "needs an address, unless its name is direct, which has none"),
+        ("WORKER_EXITS", ",".join(f"e{n}=h:1" for n in range(101)), "must be 100 exits at most"),
+        ("WORKER_EXITS_FILE", "/no/such/file", "there is no file"),
         ("WORKER_HTTP_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("WORKER_USER_AGENT", "ünser", "must be printable ASCII"),
         ("JSEARCH_API_KEY", "hunter 2", "white space"),
@@ -101,42 +105,27 @@ def test_a_wrong_setting_is_named_as_in_the_environment(
     assert "\n" not in str(error.value)
 
 
-def test_a_socks_proxy_names_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "socks", None)  # as if it were not installed
-    monkeypatch.setenv("JOBSPY_PROXIES", "socks5://h:99")
-    with pytest.raises(SettingsError, match=r"^JOBSPY_PROXIES: number 1 is a SOCKS proxy, which needs the package"):
-        JobSpySettings()
-
-
-def test_a_socks_proxy_of_the_other_sources_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("WORKER_HTTP_PROXIES", "socks5://h:99")
-    with pytest.raises(SettingsError, match=r"^WORKER_HTTP_PROXIES: number 1 is a SOCKS proxy, .* httpx\[socks\]$"):
-        HttpSettings()
-
-
 def test_sources_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUPABASE_URL")
-    monkeypatch.setenv("WORKER_HTTP_PROXIES", "h:8080, http://user:hunter2@proxy ,")
+    monkeypatch.setenv("WORKER_EXITS", "direct, two=http://user:hunter2@proxy ,")
     monkeypatch.setenv("WORKER_HTTP_TIMEOUT_SECONDS", "7")
     monkeypatch.setenv("WORKER_USER_AGENT", "acme-jobs")
     monkeypatch.setenv("WORKER_CONCURRENCY", "many")
     monkeypatch.setenv("WORKER_SITE_TIMEOUT_SECONDS", "8")
     settings = read_settings(search_settings_classes())
     assert settings[SearchSettings].site_timeout_seconds == 8
-    for name in ("WORKER_HTTP_PROXIES", "WORKER_HTTP_TIMEOUT_SECONDS", "WORKER_USER_AGENT"):
+    for name in ("WORKER_EXITS", "WORKER_HTTP_TIMEOUT_SECONDS", "WORKER_USER_AGENT"):
         monkeypatch.delenv(name)
     assert settings[HttpSettings] == HttpSettings(
-        proxies=("h:8080", "http://user:hunter2@proxy"), timeout_seconds=7, user_agent="acme-jobs"
+        exits=(OWN_ADDRESS, Exit(name="two", address="http://user:hunter2@proxy")),
+        timeout_seconds=7,
+        user_agent="acme-jobs",
     )
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOBSPY_PROXIES", "h:8080, user:hunter2@proxy ,https://[::1]:1")
     monkeypatch.setenv("JOBSPY_PAGE_DELAY_SECONDS", "0, 1.5")
-    settings = JobSpySettings()
-    assert settings.proxies == ("h:8080", "user:hunter2@proxy", "https://[::1]:1")
-    assert settings.page_delay_seconds == (0.0, 1.5)
+    assert JobSpySettings().page_delay_seconds == (0.0, 1.5)
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +173,7 @@ def test_the_offline_model_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> 
 
 # By name in a program ------------------------------------------------------------------------------------------------
 
+EXITS_FILE = Path(__file__).parent / "data" / "exits.toml"
 VALUES: dict[str, Any] = {
     "supabase_url": "https://other.supabase.co", "supabase_email": "ada@example.com", "worker_id": "one",
     "outage_seconds": 70, "spool_dir": Path("elsewhere"), "backup_dir": Path("backup"), "log_format": "json",
@@ -192,7 +182,8 @@ VALUES: dict[str, Any] = {
     "webhook_secrets": SecretStr(f"crm={SECRET}"), "webhooks_allow_private": True,
     "memory_mb": 512, "http_port": 9000, "http_host": "::1",
     "alert_urls": SecretStr("json://example.com"),
-    "proxies": ("h:8080",), "ca_cert": Path(__file__), "page_delay_seconds": (1.0, 2.0), "user_agent": "acme-jobs",
+    "exits": (OWN_ADDRESS,), "exits_file": EXITS_FILE,
+    "ca_cert": Path(__file__), "page_delay_seconds": (1.0, 2.0), "user_agent": "acme-jobs",
     "host": "api.openwebninja.com", "version": "v1", "dsn": "api9.unipile.com:13851",
 }  # fmt: skip
 
@@ -266,13 +257,13 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
 
 
 def test_variables_of_others_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("CONCURRENCY=9\nPROXIES=http://x:1\nNEXT_PUBLIC_SITE=a\n")
+    (tmp_path / ".env").write_text("CONCURRENCY=9\nEXITS=a=http://x:1\nNEXT_PUBLIC_SITE=a\n")
     fields = [(settings, field) for settings in CLASSES for field in settings.model_fields]
     ours = {name for settings, field in fields for name in settings.environment_names(field)}
     for name in {field.upper() for _, field in fields} - ours:
         monkeypatch.setenv(name, "of another program")
     assert Settings().concurrency == 5
-    assert HttpSettings().proxies == ()
+    assert HttpSettings().exits == ()
     assert JSearchSettings().api_key is None
 
 

@@ -167,9 +167,9 @@ def test_an_account_is_asked_for_where_one_is_needed(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
-    answer = command(tmp_path, "try", "remotive", WORKER_HTTP_PROXIES="http://u:hunter2@h:99999")
+    answer = command(tmp_path, "try", "remotive", WORKER_EXITS="one=http://u:hunter2@h:99999")
     assert (answer.returncode, answer.stdout) == (2, "")
-    assert answer.stderr == "WORKER_HTTP_PROXIES: number 1 must be [scheme://][user:password@]host[:port]\n"
+    assert answer.stderr == "WORKER_EXITS: number 1: address must be [scheme://][user:password@]host[:port]\n"
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ async def test_items_are_lines_of_json_and_what_came_before_a_failure_is_there(
     async with authority.serve(answer, "api.hireboard.example") as server, proxy(server.port) as through:
         settings = {
             **hireboard,
-            "WORKER_HTTP_PROXIES": f"{LOOPBACK}:{through.port}",
+            "WORKER_EXITS": f"boards={LOOPBACK}:{through.port}",
             "WORKER_HTTP_CA_CERT": str(authority.ca_cert),
         }
         # A process of its own: the installed source is on its path.
@@ -241,7 +241,7 @@ async def test_ctrl_c_leaves_what_was_found(tmp_path: Path, hireboard: dict[str,
         settings = environment(
             tmp_path,
             **hireboard,
-            WORKER_HTTP_PROXIES=f"{LOOPBACK}:{through.port}",
+            WORKER_EXITS=f"boards={LOOPBACK}:{through.port}",
             WORKER_HTTP_CA_CERT=str(authority.ca_cert),
         )
         process = await asyncio.create_subprocess_exec(

@@ -38,7 +38,7 @@ from worker.http import HttpSettings
 from worker.http.masking import mask
 from worker.printable import one_line, say
 from worker.settings import Settings, forget_environment
-from worker.sources import Source
+from worker.sources import Source, usable_exits
 from worker.sources.jobspy import JobSpySettings
 from worker.sources.registry import load_sources
 
@@ -518,8 +518,7 @@ async def _check_jobspy(subject: Subject) -> Finding:
     settings: JobSpySettings = subject.others[JobSpySettings]
     if unreadable := _unreadable_certificates(JobSpySettings.environment_name("ca_cert"), settings.ca_cert):
         return unreadable
-    proxies = f"{len(settings.proxies) or 'no'} {'proxy' if len(settings.proxies) == 1 else 'proxies'}"
-    return Finding(Outcome.OK, f"installed; needs no key; {proxies}")
+    return Finding(Outcome.OK, "installed; needs no key")
 
 
 async def _check_sources(subject: Subject) -> Finding:
@@ -534,8 +533,17 @@ async def _check_sources(subject: Subject) -> Finding:
         missing = [name for source in half_set for name, is_there in source.credentials.items() if not is_there]
         found = f"{', '.join(source.name for source in half_set)} cannot search: some credentials are missing"
         return Finding(Outcome.WARNING, found, f"Set {', '.join(missing)} as well, or none of them.")
+    exits = settings.all_exits()
+    try:
+        for source in sources:
+            for site in source.sites:
+                usable_exits(exits, source, site)
+    except SettingsError as error:
+        return Finding(Outcome.BROKEN, str(error), "See docs/operating.md#exits.")
     without = [source.name for source in sources if not all(source.credentials.values())]
-    found = f"{len(sources)} can be loaded" + (f"; without credentials: {', '.join(without)}" if without else "")
+    found = f"{len(sources)} can be loaded, through the exits {', '.join(each.name for each in exits)}" + (
+        f"; without credentials: {', '.join(without)}" if without else ""
+    )
     return Finding(Outcome.OK, found)
 
 

@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_collection_commands(commands)
     _add_webhook_commands(commands)
     _add_alert_commands(commands)
+    _add_exit_commands(commands)
 
     settings = commands.add_parser("settings", help="list every environment variable, its meaning and its default")
     settings.set_defaults(command=_settings)
@@ -384,6 +385,18 @@ def _add_alert_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     test.set_defaults(command=_test_alerts)
 
 
+def _add_exit_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
+    exits = commands.add_parser("exits", help="show how the exits do at each site, or test those of this machine")
+    exits.add_argument("--json", action="store_true", help="print JSON")
+    exits.set_defaults(command=_exits)
+    actions = exits.add_subparsers(metavar="ACTION", parser_class=_Parser)
+
+    test = actions.add_parser("test", help="ask a site once through each exit of this machine")
+    test.add_argument("--site", help="the site (default: for each exit the first one that it may be used for)")
+    test.add_argument("--json", action="store_true", help="print JSON")
+    test.set_defaults(command=_test_exits)
+
+
 def _add_endpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the endpoint")
 
@@ -463,6 +476,22 @@ def _sources(options: argparse.Namespace) -> int:
     # A line of its own says why the health is unknown; logs of libraries would interrupt the output.
     logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(sources(as_json=options.json))
+
+
+def _exits(options: argparse.Namespace) -> int:
+    from worker.cli import exits
+
+    return _as_operator(lambda settings: exits.list_exits(settings, as_json=options.json))
+
+
+def _test_exits(options: argparse.Namespace) -> int:
+    from worker.cli import exits
+    from worker.cli.settings import read_settings, search_settings_classes
+    from worker.http import HttpSettings
+    from worker.sources.registry import load_sources
+
+    settings = read_settings(search_settings_classes())
+    return asyncio.run(exits.test_exits(settings[HttpSettings], load_sources(), options.site, as_json=options.json))
 
 
 def _rules(options: argparse.Namespace) -> int:

@@ -10,6 +10,19 @@ from worker.model import Item, Json, Lease, Page, RunSite, SiteStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Granted:
+    """The right to search a site, or to send requests to it.
+
+    Attributes:
+        wait_seconds: Seconds to wait before that.
+        exit: The name of the exit to use; None: the database does not distinguish the exits.
+    """
+
+    wait_seconds: float
+    exit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FinishedSite:
     """The result of a site, as the database derived it.
 

@@ -21,6 +21,7 @@ from worker.database.answers import (
     FinishedRun,
     FinishedSite,
     FiredSchedules,
+    Granted,
     KeptPage,
     NearDuplicates,
     Notice,
@@ -33,6 +34,7 @@ from worker.database.answers import (
     WebhookMessage,
 )
 from worker.errors import ErrorCode, SiteError, SiteWaitingError
+from worker.http.exits import DIRECT, Exit
 from worker.model import (
     FoundPage,
     Item,
@@ -81,6 +83,23 @@ def limits(limits: Mapping[str, SiteLimits]) -> dict[str, dict[str, Json]]:
 def limits_by_site(by_kind: LimitsBySite) -> dict[str, dict[str, dict[str, dict[str, Json]]]]:
     """Encode the limits of sites by kind, site and bucket."""
     return {kind: {site: limits(each) for site, each in by_site.items()} for kind, by_site in by_kind.items()}
+
+
+def exit_name(via: Exit) -> str:
+    """Encode the name of an exit: the database calls a worker's own address by the empty name."""
+    return "" if via.name == DIRECT else via.name
+
+
+def exits(offered: Sequence[Exit] | None) -> list[dict[str, Any]] | None:
+    """Encode exits, without their addresses; None: the exits are not distinguished."""
+    if offered is None:
+        return None
+    return [
+        {"name": exit_name(each)}
+        | ({} if each.weight == 1 else {"weight": each.weight})
+        | ({"is_rotating": True, "requests_per_minute": each.requests_per_minute} if each.rotating else {})
+        for each in offered
+    ]
 
 
 def progress(site: str, progress: Progress) -> dict[str, Json]:
@@ -179,15 +198,16 @@ def _errors(transformed: Transformed) -> list[dict[str, Any]]:
 # Answers -------------------------------------------------------------------------------------------------------------
 
 
-def seconds_until_granted(answer: Row) -> float:
-    """Return the seconds to wait before a search or a request begins.
+def granted(answer: Row) -> Granted:
+    """Decode when a search or a request begins, and through which exit.
 
     Raises:
         SiteWaitingError: It has to wait for longer.
         SiteError: It would have to wait for too long.
     """
     if answer["granted"]:
-        return float(answer["wait_seconds"])
+        exit_name = answer.get("exit")
+        return Granted(float(answer["wait_seconds"]), DIRECT if exit_name == "" else exit_name)
     if "error_code" in answer:
         raise SiteError(ErrorCode(answer["error_code"]), answer["message"], is_final=True)
     raise SiteWaitingError(answer["message"], float(answer["retry_in_seconds"]))

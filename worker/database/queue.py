@@ -26,6 +26,7 @@ from worker.database.answers import (
     ClaimedNotices,
     FinishedRun,
     FiredSchedules,
+    Granted,
     KeptPage,
     NearDuplicates,
     NoticeResult,
@@ -38,6 +39,8 @@ from worker.database.answers import (
 from worker.database.batches import Batches
 from worker.database.client import call, open_client
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, SiteError
+from worker.http import Exit
+from worker.http.usage import Sent, Where
 from worker.model import (
     Ends,
     FoundPage,
@@ -54,7 +57,7 @@ from worker.model import (
 from worker.settings import Settings
 from worker.version import __version__
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
@@ -112,11 +115,13 @@ class WorkerInfo:
     Attributes:
         concurrency: How many runs it searches at once, at present.
         sites: The sites that it can search, by kind; without those whose credentials are missing.
+        exits: The names of its exits, as the database calls them.
         started_at: When it was started.
     """
 
     concurrency: int
     sites: Mapping[str, Sequence[str]]
+    exits: Sequence[str]
     started_at: datetime
 
 
@@ -163,6 +168,8 @@ class Queue:
         held: Sequence[Lease] = (),
         about: WorkerInfo | None = None,
         limits: LimitsBySite | None = None,
+        *,
+        exits: Mapping[str, Exit | None] | None = None,
     ) -> list[Run]:
         """Lease up to `slots` ready runs of the given kinds, and start their searches where no limit forbids it.
 
@@ -173,6 +180,8 @@ class Queue:
                 its own runs as those of a dead worker.
             about: What is stored of this worker; None: nothing.
             limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
+            exits: The exits of these searches, by site, where the database distinguishes them; None where there are
+                several, so that a claim does not start the search.
         """
         rows = await self._call(
             "worker_claim_runs",
@@ -186,6 +195,7 @@ class Queue:
             held=codec.leases(held),
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
             limits=codec.limits_by_site(limits or {}),
+            exits={site: via and codec.exit_name(via) for site, via in (exits or {}).items()},
         )
         return [codec.run(row) for row in rows]
 
@@ -228,16 +238,16 @@ class Queue:
         )
         return codec.lease_states(rows)
 
-    async def start_site(self, lease: Lease, site: RunSite, limits: Mapping[str, SiteLimits]) -> float:
+    async def start_site(
+        self, lease: Lease, site: RunSite, limits: Mapping[str, SiteLimits], exits: Sequence[Exit] | None = None
+    ) -> Granted:
         """Ask to search a site. If it may be searched now, it is marked as running.
 
         Args:
             lease: The right to write to the run.
             site: The site.
             limits: The limits of the site, by bucket.
-
-        Returns:
-            Seconds to wait before the search starts.
+            exits: The exits to choose from; None: they are not distinguished.
 
         Raises:
             SiteWaitingError: The site must not be searched now.
@@ -250,10 +260,50 @@ class Queue:
             attempt=site.attempt,
             account=site.account,
             limits=codec.limits(limits),
+            exits=codec.exits(exits),
         )
-        return codec.seconds_until_granted(answer)
+        return codec.granted(answer)
 
-    async def take_permit(self, lease: Lease, site: RunSite, bucket: str, requests: int, limits: SiteLimits) -> float:
+    async def leave_exit(
+        self, lease: Lease, site: RunSite, left: Exit, *, code: str, error: SiteError, exits: Sequence[Exit]
+    ) -> Granted:
+        """Report that a site refused an exit, or that an exit failed, and ask for another one.
+
+        Args:
+            lease: The right to write to the run.
+            site: The site.
+            left: The exit.
+            code: `blocked`, `rate_limited`, or `exit_failed` if the exit failed and not the site.
+            error: What happened.
+            exits: The exits to choose from.
+
+        Raises:
+            SiteWaitingError: All exits are paused.
+            SiteError: The run would wait for too long.
+        """
+        answer = await self._call_fenced(
+            "worker_leave_exit",
+            lease,
+            site=site.site,
+            account=site.account,
+            exit=codec.exit_name(left),
+            error_code=code,
+            message=error.message,
+            retry_after_seconds=error.retry_after_seconds,
+            exits=codec.exits(exits),
+        )
+        return codec.granted(answer)
+
+    async def take_permit(
+        self,
+        lease: Lease,
+        site: RunSite,
+        bucket: str,
+        requests: int,
+        limits: SiteLimits,
+        *,
+        exits: Sequence[Exit] | None = None,
+    ) -> Granted:
         """Ask for a permit to send requests to a site.
 
         Args:
@@ -262,9 +312,7 @@ class Queue:
             bucket: The bucket that the requests count in.
             requests: Number of requests.
             limits: The limits of the bucket.
-
-        Returns:
-            Seconds to wait before the requests are sent.
+            exits: The exits to choose from; None: they are not distinguished.
 
         Raises:
             SiteWaitingError: The wait is too long for a search in progress.
@@ -278,11 +326,12 @@ class Queue:
             bucket=bucket,
             requests=requests,
             limits=asdict(limits),
+            exits=codec.exits(exits),
         )
-        return codec.seconds_until_granted(answer)
+        return codec.granted(answer)
 
-    async def observe_limits(self, lease: Lease, site: RunSite, bucket: str, observed: Observed) -> None:
-        """Store what a site reports of its limits, for all workers."""
+    async def observe_limits(self, lease: Lease, site: RunSite, bucket: str, observed: Observed, via: Exit) -> None:
+        """Store what a site reports of its limits, to requests through an exit, for all workers."""
         await self._call_fenced(
             "worker_observe_limits",
             lease,
@@ -290,6 +339,7 @@ class Queue:
             account=site.account,
             bucket=bucket,
             observed=asdict(observed),
+            exit=codec.exit_name(via),
         )
 
     async def write_progress(self, lease: Lease, site: RunSite, progress: Progress) -> float | None:
@@ -496,6 +546,33 @@ class Queue:
             The seconds until another batch is due; 0 while more are left.
         """
         return float(await self._call("worker_count_runs", patience_seconds=HOUSEKEEPING_SECONDS))
+
+    async def count_requests(self, reporter: UUID, sent: Mapping[Where, Sent]) -> None:
+        """Report what a process has sent to each site through each exit, with the totals of the day.
+
+        Args:
+            reporter: An id of the process.
+            sent: The totals.
+        """
+        counts = [
+            {
+                "day": day.isoformat(),
+                "site": site,
+                "exit": codec.exit_name(via),
+                "requests": each.requests,
+                "refused": each.refused,
+                "bytes": each.size,
+            }
+            for (day, site, via), each in sent.items()
+        ]
+        await self._call(
+            "worker_count_requests", patience_seconds=HOUSEKEEPING_SECONDS, reporter=str(reporter), counts=counts
+        )
+
+    async def exits(self, *, patience_seconds: float) -> list[dict[str, Any]]:
+        """Return the state of each exit at each site, and what was sent through it today."""
+        rows: list[dict[str, Any]] = await self._call("worker_exits", patience_seconds=patience_seconds)
+        return rows
 
     async def overview(self, since: datetime) -> dict[str, Any]:
         """Return how the runs of all users ended: counts, rates, durations, errors and the queue.

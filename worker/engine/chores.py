@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from worker.database.answers import ClaimedItems, NearDuplicates
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError
 from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError
+from worker.errors import QueueError
+from worker.http.usage import Usage
 from worker.model import Item
 from worker.pipeline.embeddings import embedding_text
 from worker.processes.daemon_thread import in_daemon_thread
 
 logger = logging.getLogger(__name__)
 
+REPORT_SECONDS = 60
+"""Pause between two reports of what was sent through each exit."""
+LAST_REPORT_SECONDS = 2
+"""Timeout of the last report."""
 IDLE_SECONDS = 600
 """Pause while nothing is known to be due: other workers load items, too, and do not notify this one."""
 EMBED_SECONDS = 240
@@ -85,6 +92,36 @@ class Counting:
     async def __call__(self) -> float:
         """Count a batch, unless another worker just did; return the seconds until the next one is due."""
         return await self._queue.count_runs()
+
+
+class CountingRequests:
+    """Reports what this worker has sent through each exit.
+
+    Args:
+        queue: The queue.
+        usage: What was sent.
+    """
+
+    def __init__(self, queue: Queue, usage: Usage) -> None:
+        self._queue = queue
+        self._usage = usage
+        self._reporter = uuid4()
+
+    async def __call__(self) -> float:
+        """Report what was sent since the last report; return the seconds until the next one."""
+        if sent := self._usage.take():
+            try:
+                await self._queue.count_requests(self._reporter, sent)
+            except QueueError:
+                self._usage.put_back(sent)
+                raise
+        return REPORT_SECONDS
+
+    async def finish(self) -> None:
+        """Report the rest when the worker ends, unless the database does not answer at once."""
+        with suppress(QueueError, TimeoutError):
+            async with asyncio.timeout(LAST_REPORT_SECONDS):
+                await self()
 
 
 class Embedding:

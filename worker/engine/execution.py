@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from worker.database.answers import FinishedRun, SavedPage
 from worker.database.queue import Queue
 from worker.engine.backup import Backup
+from worker.engine.exits import LeftExits, Route
 from worker.engine.page_timeout import PageTimeout
 from worker.engine.permits import DatabasePermits
 from worker.engine.progress import ProgressWriter
@@ -22,10 +23,11 @@ from worker.engine.spool import Spool
 from worker.errors import DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError, SiteWaitingError
 from worker.http import HttpClient, SiteHttp
 from worker.http.permits import Permits
+from worker.http.usage import Meter, Usage
 from worker.model import Ends, FoundPage, Page, Parameters, Progress, Run, RunSite
 from worker.printable import printable
 from worker.processes.daemon_thread import in_daemon_thread
-from worker.sources import Search, Source, limits_of
+from worker.sources import Search, Source, counts_by_exit, limits_of, usable_exits
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Execution:
         http: The HTTP client of the sources.
         page_timeout_seconds: Timeout of one page, without the waits for permits.
         child_place: Makes a context for a child process of a source, from one for the time that it waits.
+        usage: Counts what is sent through each exit.
         backup: Where each page is also kept as a file; None: nowhere.
     """
 
@@ -54,6 +57,7 @@ class Execution:
         *,
         page_timeout_seconds: float,
         child_place: ChildPlace,
+        usage: Usage,
         backup: Backup | None = None,
     ) -> None:
         self._queue = queue
@@ -62,7 +66,9 @@ class Execution:
         self._http = http
         self._page_timeout_seconds = page_timeout_seconds
         self._child_place = child_place
+        self._usage = usage
         self._backup = backup
+        self._left_exits = LeftExits()
 
     async def execute(self, run: Run, *, on_searched: Callable[[], None] = lambda: None) -> FinishedRun:
         """Search the unfinished sites of a run, one after another, then end the run or return it to the queue.
@@ -142,18 +148,31 @@ class Execution:
     ) -> None:
         source = self._source(run.kind, site.site)
         _check(source, site, run.parameters)
+        route = Route(
+            self._queue,
+            run.lease,
+            site,
+            usable_exits(self._http.exits, source, site.site),
+            left=self._left_exits,
+            usage=self._usage,
+            counts_by_exit=counts_by_exit(source),
+        )
         if not site.is_started:
-            await asyncio.sleep(await self._queue.start_site(run.lease, site, limits_of(source, site.site)))
+            limits = limits_of(source, site.site)
+            granted = await self._queue.start_site(run.lease, site, limits, route.offered)
+            route.use(granted)
+            await asyncio.sleep(granted.wait_seconds)
         if not site.is_fetched:
-            await self._save_pages(source, run, site, saver, on_last)
+            await self._save_pages(source, run, route, saver, on_last)
 
     async def _save_pages(
-        self, source: Source, run: Run, site: RunSite, saver: PageSaver, on_last: Callable[[], None] | None
+        self, source: Source, run: Run, route: Route, saver: PageSaver, on_last: Callable[[], None] | None
     ) -> None:
         """Fetch the pages of a site and save each before the next one is fetched; the last one ends the site."""
+        site = route.site
         timeout = PageTimeout(self._page_timeout_seconds)
         limits = limits_of(source, site.site)
-        permits = DatabasePermits(self._queue, run.lease, site, limits, waiting=timeout.stopped)
+        permits = DatabasePermits(self._queue, run.lease, site, limits, route=route, waiting=timeout.stopped)
         async with ProgressWriter(self._queue, run.lease, site) as progress:
             search = Search(
                 site=site.site,
@@ -165,11 +184,12 @@ class Execution:
                 cursor=site.cursor,
                 next_page=site.next_page,
                 account=site.account,
+                meter=self._meter_of(site.site),
                 child_place=partial(self._child_place, timeout.stopped),
                 timeout_seconds=self._page_timeout_seconds,
             )
-            async with aclosing(source.fetch(search)) as pages:
-                while (fetched := await timeout.next_page(pages)) is not None:
+            async with aclosing(_pages(source, search, timeout, route)) as pages:
+                async for fetched in pages:
                     progress.sent()
                     reading = partial(self._read, run, site, source, fetched, progress.latest)
                     found = await in_daemon_thread(reading)
@@ -196,8 +216,11 @@ class Execution:
             progress=replace(progress, details={"page": page.number} | progress.details),
         )
 
-    def _http_of(self, site: str, permits: Permits) -> SiteHttp:  # noqa: ARG002 (for subclasses)
-        return SiteHttp(self._http, permits)
+    def _http_of(self, site: str, permits: Permits) -> SiteHttp:
+        return SiteHttp(self._http, permits, meter=self._meter_of(site))
+
+    def _meter_of(self, site: str) -> Meter:
+        return partial(self._usage.add, site)
 
     def _source(self, kind: str, site: str) -> Source:
         try:
@@ -216,6 +239,22 @@ def _ended_by(page: Page, on_last: Callable[[], None] | None) -> Ends | None:
         return "site"
     on_last()
     return "run"
+
+
+async def _pages(source: Source, search: Search, limit: PageTimeout, route: Route) -> AsyncGenerator[Page, None]:
+    """Yield the pages of a search. A page that the site refuses is asked again through another exit."""
+    while True:
+        try:
+            async with aclosing(source.fetch(search)) as pages:
+                while (fetched := await limit.next_page(pages)) is not None:
+                    yield fetched
+                    route.note_page()
+                    # Without a cursor, the search begins again. Its pages are new ones: those before stay.
+                    search = replace(search, cursor=fetched.cursor, next_page=fetched.number + 1)
+        except SiteError as error:
+            await route.leave(error)
+        else:
+            return
 
 
 def _has_no_news(saved: SavedPage | None) -> bool:

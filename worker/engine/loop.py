@@ -14,6 +14,7 @@ from worker.database.wakeup import Wakeup
 from worker.engine.execution import Execution
 from worker.engine.summary import log_summary
 from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, QueueError
+from worker.http import Exit
 from worker.model import Lease, LimitsBySite, Run
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Loop:
         limit: Returns how many runs may be searched at once.
         about: What is stored of this worker; its concurrency is the limit.
         limits_by_site: The limits of the sites whose searches a claim may start.
+        exits_by_site: The exits of these searches, as `Queue.claim` takes them.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -74,6 +76,7 @@ class Loop:
         limit: Callable[[], int],
         about: WorkerInfo,
         limits_by_site: LimitsBySite,
+        exits_by_site: Mapping[str, Exit | None],
         on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue
@@ -82,6 +85,7 @@ class Loop:
         self._kinds = kinds
         self._about = about
         self._limits_by_site = limits_by_site
+        self._exits_by_site = exits_by_site
         self._options = options
         self._limit = limit
         self._on_searched = on_searched
@@ -163,7 +167,12 @@ class Loop:
         try:
             about = replace(self._about, concurrency=limit)
             runs = await self._queue.claim(
-                self._kinds, slots, held=list(self._searches), about=about, limits=self._limits_by_site
+                self._kinds,
+                slots,
+                held=list(self._searches),
+                about=about,
+                limits=self._limits_by_site,
+                exits=self._exits_by_site,
             )
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed

@@ -103,6 +103,11 @@ class Metrics(Observer):
         self._permit_seconds = histogram(
             "permit_wait_seconds", "Time that searches wait for a permit to ask a site.", WAIT_BUCKETS, "site"
         )
+        self._exit_requests = counter("exit_requests", "Requests through each exit.", "site", "exit")
+        self._exit_bytes = counter("exit_bytes", "Bytes of the answers to them.", "site", "exit")
+        self._left_exits = counter(
+            "left_exits", "Exits that a site has refused, or that failed.", "site", "exit", "error_code"
+        )
         # The database
         self._call_seconds = histogram(
             "rpc_duration_seconds", "Duration of attempts to call a function of the database.", CALL_BUCKETS, "function"
@@ -180,6 +185,15 @@ class Metrics(Observer):
     def permit_granted(self, site: str, seconds: float) -> None:
         """Count a permit."""
         self._permit_seconds.labels(self._site(site)).observe(seconds)
+
+    def sent(self, site: str, exit_name: str, requests: int, size: int) -> None:
+        """Count requests through an exit, and the bytes of their answers."""
+        self._exit_requests.labels(self._site(site), exit_name).inc(requests)
+        self._exit_bytes.labels(self._site(site), exit_name).inc(size)
+
+    def exit_left(self, site: str, exit_name: str, code: str) -> None:
+        """Count an exit that a search has left."""
+        self._left_exits.labels(self._site(site), exit_name, code).inc()
 
     def request_ended(self, site: str, status: int | None) -> None:
         """Count a request by the class of its status."""

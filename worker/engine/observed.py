@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from worker.database.answers import AttemptResult, FinishedRun, SavedAttempts, SavedPage
+from worker.database.answers import AttemptResult, FinishedRun, Granted, SavedAttempts, SavedPage
 from worker.database.client import failure_of
 from worker.database.queue import Queue, WorkerInfo
 from worker.engine.background import Chore
 from worker.engine.execution import Execution
 from worker.engine.observer import WAITING, Observer, RunOutcome
 from worker.errors import LeaseLostError, SiteError
-from worker.http import SiteHttp
+from worker.http import Exit, SiteHttp
 from worker.http.permits import Permits
+from worker.http.usage import Meter
 from worker.model import Ends, FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
 
 
@@ -41,21 +42,40 @@ class ObservedQueue(Queue):
         held: Sequence[Lease] = (),
         about: WorkerInfo | None = None,
         limits: LimitsBySite | None = None,
+        *,
+        exits: Mapping[str, Exit | None] | None = None,
     ) -> list[Run]:
         """Claim as `Queue` does."""
         # The sites of runs that were dropped are not asked for any more.
         self._ended = {lease: self._ended.get(lease, set()) for lease in held}
-        runs = await super().claim(kinds, slots, held, about, limits)
+        runs = await super().claim(kinds, slots, held, about, limits, exits=exits)
         for each in self._observers:
             each.runs_claimed(runs)
         return runs
 
-    async def take_permit(self, lease: Lease, site: RunSite, bucket: str, requests: int, limits: SiteLimits) -> float:
+    async def take_permit(
+        self,
+        lease: Lease,
+        site: RunSite,
+        bucket: str,
+        requests: int,
+        limits: SiteLimits,
+        *,
+        exits: Sequence[Exit] | None = None,
+    ) -> Granted:
         """Take a permit as `Queue` does."""
-        seconds = await super().take_permit(lease, site, bucket, requests, limits)
+        granted = await super().take_permit(lease, site, bucket, requests, limits, exits=exits)
         for each in self._observers:
-            each.permit_granted(site.site, seconds)
-        return seconds
+            each.permit_granted(site.site, granted.wait_seconds)
+        return granted
+
+    async def leave_exit(
+        self, lease: Lease, site: RunSite, left: Exit, *, code: str, error: SiteError, exits: Sequence[Exit]
+    ) -> Granted:
+        """Leave an exit as `Queue` does."""
+        for each in self._observers:
+            each.exit_left(site.site, left.name, code)
+        return await super().leave_exit(lease, site, left, code=code, error=error, exits=exits)
 
     async def save_page(
         self, lease: Lease, found: FoundPage, *, ends: Ends | None = None, patience_seconds: float | None = None
@@ -155,7 +175,22 @@ class ObservedExecution(Execution):
         return finished
 
     def _http_of(self, site: str, permits: Permits) -> SiteHttp:
-        return SiteHttp(self._http, permits, on_request=partial(self._report_request, site))
+        return SiteHttp(
+            self._http,
+            permits,
+            on_request=partial(self._report_request, site),
+            meter=self._meter_of(site),
+        )
+
+    def _meter_of(self, site: str) -> Meter:
+        count = super()._meter_of(site)
+
+        def meter(via: Exit, requests: int, size: int) -> None:
+            count(via, requests, size)
+            for each in self._observers:
+                each.sent(site, via.name, requests, size)
+
+        return meter
 
     def _report_request(self, site: str, status: int | None) -> None:
         for each in self._observers:

@@ -62,6 +62,12 @@ class Observer:
     def permit_granted(self, site: str, seconds: float) -> None:
         """A permit has been granted, which is valid after a wait of `seconds`."""
 
+    def sent(self, site: str, exit_name: str, requests: int, size: int) -> None:
+        """Requests were sent through an exit, and their answers had so many bytes."""
+
+    def exit_left(self, site: str, exit_name: str, code: str) -> None:
+        """A site has refused an exit (`blocked`, `rate_limited`), or the exit has failed (`exit_failed`)."""
+
     def request_ended(self, site: str, status: int | None) -> None:
         """A request to a site has ended, with a status; None without an answer."""
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from worker.database.codec import exit_name
 from worker.database.queue import Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.addresses import Address, addresses
 from worker.engine.alerts import Checking, Notifying
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
-from worker.engine.chores import Counting, Embedding, NearDuplicateMerging, Retention, Scheduling
+from worker.engine.chores import Counting, CountingRequests, Embedding, NearDuplicateMerging, Retention, Scheduling
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.load import MIB, Load
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
@@ -25,12 +26,14 @@ from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
 from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
-from worker.http import HttpSettings, open_http
+from worker.http import Exit, HttpSettings, open_http
+from worker.http.exits import OWN_ADDRESS
+from worker.http.usage import Usage
 from worker.model import LimitsBySite, SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
-from worker.sources import Source, limits_of
+from worker.sources import Source, counts_by_exit, limits_of, usable_exits
 from worker.sources.registry import by_site, instances, load_sources
 
 HEARTBEATS_A_LEASE = 3
@@ -56,7 +59,8 @@ class Worker:
             that handles signals itself.
 
     Raises:
-        SettingsError: The service key is missing, a setting of a source is wrong, or a source cannot be used.
+        SettingsError: The service key is missing, a setting of a source is wrong, a source cannot be used, or a site
+            has no exit.
     """
 
     def __init__(
@@ -74,6 +78,10 @@ class Worker:
         self._sources = load_sources() if sources is None else instances(sources)
         self._sources += instances(extra_sources)
         self._sources_by_site = by_site(self._sources)
+        self._exits = self._http.all_exits()
+        self._exits_of = {
+            site: usable_exits(self._exits, source, site) for (_, site), source in self._sources_by_site.items()
+        }
         self._handle_signals = handle_signals
         self._stops = 0
         self._working: tuple[Background | Loop | Watching, ...] = ()
@@ -180,7 +188,7 @@ class Worker:
         began_at = clock()
         load = Load(settings.concurrency, Memory(settings.memory_mb and settings.memory_mb * MIB))
         await load.look(running=0)
-        spool = Spool(settings.spool_dir)
+        spool, usage = Spool(settings.spool_dir), Usage()
         async with (
             open_embedder(settings) as embedder,
             self._watching(options, load, spool) as watching,
@@ -195,11 +203,13 @@ class Worker:
                 http,
                 page_timeout_seconds=settings.site_timeout_seconds,
                 child_place=load.child_place,
+                usage=usage,
                 backup=Backup(settings.backup_dir) if settings.backup_dir else None,
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             kinds = frozenset(source.kind for source in self._sources)
-            background, on_new_items = self._background(queue, embedder, watching)
+            counting = CountingRequests(queue, usage)
+            background, on_new_items = self._background(queue, embedder, watching, counting)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
@@ -224,6 +234,7 @@ class Worker:
                 limit=lambda: load.limit,
                 about=self._about(),
                 limits_by_site=self._limits_by_site(),
+                exits_by_site=self._exits_by_site(),
                 on_searched=on_searched,
             )
             watching.gauge("running_searches", "Running searches of runs.", lambda: loop.running)
@@ -245,6 +256,7 @@ class Worker:
                     for task in beside:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
+                await counting.finish()
                 if options.until_empty:
                     await _last_round(chores, finishing, options, clock() - began_at)
 
@@ -253,7 +265,8 @@ class Worker:
         for (kind, site), source in self._sources_by_site.items():
             if all(source.credentials.values()):
                 sites[kind].append(site)
-        return WorkerInfo(self._settings.concurrency, dict(sites), datetime.now(UTC))
+        exits = [exit_name(each) for each in self._exits]
+        return WorkerInfo(self._settings.concurrency, dict(sites), exits, datetime.now(UTC))
 
     def _limits_by_site(self) -> LimitsBySite:
         """Return the limits of the sites that this worker can search for all runs. A claim may start these searches."""
@@ -263,6 +276,14 @@ class Worker:
                 limits[kind][site] = limits_of(source, site)
         return limits
 
+    def _exits_by_site(self) -> dict[str, Exit | None]:
+        """Return the exit of each site that has only one; None where there are several: a claim does not choose."""
+        return {
+            site: exits[0] if len(exits) == 1 else None
+            for (_, site), source in self._sources_by_site.items()
+            if counts_by_exit(source) and (exits := self._exits_of[site]) != (OWN_ADDRESS,)
+        }
+
     def _watching(self, options: LoopOptions, load: Load, spool: Spool) -> AbstractAsyncContextManager[Watching]:
         """Serve the pages of a worker that runs until it is stopped."""
         if options.until_empty:
@@ -271,12 +292,13 @@ class Worker:
         return watching(self._settings, self._sources_by_site, load, spool, pause_seconds=pause_seconds)
 
     def _background(
-        self, queue: Queue, embedder: Embedder | None, watching: Watching
+        self, queue: Queue, embedder: Embedder | None, watching: Watching, counting: Chore
     ) -> tuple[Background, Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items."""
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
             "Counting runs": Counting(queue),
+            "Counting requests": counting,
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:

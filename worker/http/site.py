@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -19,14 +20,16 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from worker.errors import ErrorCode, SiteError, SiteWaitingError
+from worker.errors import ErrorCode, ExitError, SiteError, SiteWaitingError
 from worker.http.addresses import public_addresses
 from worker.http.bodies import ACCEPT_ENCODING
 from worker.http.challenges import bot_check
 from worker.http.client import HttpClient
+from worker.http.exits import Exit
 from worker.http.masking import request_secrets
 from worker.http.permits import Permits
 from worker.http.response import Response
+from worker.http.usage import Meter, ignore
 from worker.model import Json, Observed
 
 MAX_ATTEMPTS = 3
@@ -60,14 +63,21 @@ class SiteHttp:
         client: The HTTP client.
         permits: The limits of the search's site, which all workers share.
         on_request: Called after each request with the status of its response; None: no response arrived.
+        meter: Counts each request and the bytes of its answer.
     """
 
     def __init__(
-        self, client: HttpClient, permits: Permits, *, on_request: Callable[[int | None], None] = _ignore
+        self,
+        client: HttpClient,
+        permits: Permits,
+        *,
+        on_request: Callable[[int | None], None] = _ignore,
+        meter: Meter = ignore,
     ) -> None:
         self._client = client
         self._permits = permits
         self._on_request = on_request
+        self._meter = meter
 
     async def request(
         self,
@@ -95,9 +105,10 @@ class SiteHttp:
             bucket: The bucket that the request counts against; None: the site's own.
             cost: Permits that the request takes.
             is_user_given: Whether a user chose the host. Its addresses must then be public, and the request bypasses
-                the proxies.
+                the exits.
 
         Raises:
+            ExitError: The exit failed, not the site.
             SiteError: No response arrived (`timeout`, `network`), the response is a bot check (`blocked`), is too large
                 or redirects to another host (`upstream`), or the URL is not allowed (`invalid_parameters`, `internal`).
             SiteWaitingError: The site's limits do not allow a request now.
@@ -110,6 +121,7 @@ class SiteHttp:
             tuple(request_secrets(params, headers)),
             is_user_given=is_user_given,
             on_request=self._on_request,
+            meter=self._meter,
         )
         try:
             target = httpx.URL(url).copy_merge_params(params or {})
@@ -144,6 +156,7 @@ class _Attempts:
         *,
         is_user_given: bool,
         on_request: Callable[[int | None], None],
+        meter: Meter,
     ) -> None:
         self._client = client
         self._permits = permits
@@ -152,6 +165,7 @@ class _Attempts:
         self._secrets = secrets
         self._is_user_given = is_user_given
         self._on_request = on_request
+        self._meter = meter
         self._attempts = self._requests = 0
         self._last_failure: Future | None = None
         self._elapsed_seconds = 0.0
@@ -190,19 +204,20 @@ class _Attempts:
 
     async def _send(self, request: httpx.Request) -> Response:
         address = await self._address(request.url) if self._is_user_given else None
-        await self._permits.take(self._bucket, self._cost)
+        via = await self._permits.take(self._bucket, self._cost)
         clock = asyncio.get_running_loop().time
         began_at = clock()
         self._requests += 1
-        status = None
+        status, body = None, b""
         try:
-            answer, body = await self._client.send(request, address)
+            answer, body = await self._client.send(request, via, address)
             status = answer.status_code
         except (TimeoutError, httpx.TransportError) as error:
-            raise self._failure(request.url.host, error) from None
+            raise failure_of(self._client, request.url.host, error, None if address else via, self._secrets) from None
         finally:
             self._elapsed_seconds += clock() - began_at
             self._on_request(status)
+            self._meter(via, 1, len(body))
         response = Response(
             answer.status_code,
             answer.headers,
@@ -222,30 +237,45 @@ class _Attempts:
             async with asyncio.timeout(self._client.connect_seconds):
                 addresses = await public_addresses(url.host, url.port or HTTPS_PORT)
         except TimeoutError as error:
-            raise self._failure(url.host, error) from None
+            raise failure_of(self._client, url.host, error, None, self._secrets) from None
         return addresses[(self._attempts - 1) % len(addresses)]
-
-    def _failure(self, host: str, error: TimeoutError | httpx.TransportError) -> SiteError:
-        """Return the error for a missing response; secrets that the library quotes are masked."""
-        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
-            return SiteError(ErrorCode.INTERNAL, f"the request to {host} is not valid HTTP")
-        if isinstance(error, httpx.ConnectTimeout):
-            return _TransientError(
-                ErrorCode.TIMEOUT, f"no connection to {host} within {self._client.connect_seconds:g} s"
-            )
-        if isinstance(error, TimeoutError | httpx.TimeoutException):
-            seconds = self._client.settings.timeout_seconds
-            return _TransientError(ErrorCode.TIMEOUT, f"no answer from {host} within {seconds:g} s")
-        proxy = "proxy: " if isinstance(error, httpx.ProxyError) else ""
-        reason = self._client.masked(str(error) or type(error).__name__, self._secrets)
-        failure = SiteError if _is_certificate_error(error) else _TransientError
-        return failure(ErrorCode.NETWORK, f"{host}: {proxy}{reason}")
 
     def _backoff_seconds(self, state: RetryCallState) -> float:
         assert state.outcome is not None
         backoff = wait_random_exponential(multiplier=self._client.settings.backoff_seconds, max=MAX_PAUSE_SECONDS)
         retry_after = None if state.outcome.failed else state.outcome.result().retry_after_seconds
         return max(backoff(state), retry_after or 0.0)
+
+
+def failure_of(
+    client: HttpClient,
+    host: str,
+    error: TimeoutError | httpx.TransportError,
+    via: Exit | None,
+    secrets: tuple[str, ...] = (),
+) -> SiteError:
+    """Return the error for a missing response; secrets that the library quotes are masked.
+
+    Args:
+        client: The client that sent the request.
+        host: The host that was asked.
+        error: What the client raised.
+        via: The exit that the request left through; None: no exit of the settings.
+        secrets: Secrets of the request.
+    """
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        return SiteError(ErrorCode.INTERNAL, f"the request to {host} is not valid HTTP")
+    reason = client.masked(str(error) or type(error).__name__, secrets)
+    if via is not None and via.proxy is not None and _is_failure_of_proxy(error):
+        return ExitError(f"{host}: exit {via.name}: {reason}")
+    if isinstance(error, httpx.ConnectTimeout):
+        return _TransientError(ErrorCode.TIMEOUT, f"no connection to {host} within {client.connect_seconds:g} s")
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        seconds = client.settings.timeout_seconds
+        return _TransientError(ErrorCode.TIMEOUT, f"no answer from {host} within {seconds:g} s")
+    proxy = "proxy: " if isinstance(error, httpx.ProxyError) else ""
+    failure = SiteError if _is_certificate_error(error) else _TransientError
+    return failure(ErrorCode.NETWORK, f"{host}: {proxy}{reason}")
 
 
 def _check_address(url: httpx.URL, code: ErrorCode) -> None:
@@ -269,6 +299,16 @@ def _redirected(request: httpx.Request, status: int, location: str) -> httpx.Req
     if status == HTTPStatus.SEE_OTHER:
         return httpx.Request("GET", target, headers=headers)
     return httpx.Request(request.method, target, headers=headers, content=request.content)
+
+
+def _is_failure_of_proxy(error: TimeoutError | httpx.TransportError) -> bool:
+    """Whether a proxy failed, and not the site behind it: no connection, no TLS, or no right to use it.
+
+    A proxy answers with a server error if it does not reach the site.
+    """
+    if isinstance(error, httpx.ProxyError):
+        return re.match("5[0-9][0-9]", str(error)) is None
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def _is_certificate_error(error: BaseException) -> bool:

@@ -1,14 +1,14 @@
-"""Connection pools to sites: one direct pool, or one per proxy, used in rotation."""
+"""Connection pools to sites: one for each exit."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Iterator, Sequence
-from itertools import cycle
+from typing import Self
 
 import httpx
 
-from worker.http.proxies import with_scheme
+from worker.http.exits import Exit
 from worker.http.settings import HttpSettings
 
 MAX_CONNECTIONS = 100
@@ -16,29 +16,37 @@ MAX_IDLE_CONNECTIONS = 20
 IDLE_CONNECTION_SECONDS = 30
 
 
-class RotatingTransport(httpx.AsyncBaseTransport):
-    """Sends each request through the next of several transports (round robin)."""
+class ExitTransports:
+    """A connection pool for each exit, opened at its first request.
 
-    def __init__(self, transports: Sequence[httpx.AsyncBaseTransport]) -> None:
-        self._transports = cycle(transports)
+    Args:
+        settings: Certificates.
+    """
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the next transport."""
-        return await next(self._transports).handle_async_request(request)
+    def __init__(self, settings: HttpSettings) -> None:
+        self._context = _context(settings)
+        self._pools: dict[str, httpx.AsyncHTTPTransport] = {}
 
+    async def __aenter__(self) -> Self:
+        return self
 
-def transports(settings: HttpSettings) -> Iterator[httpx.AsyncHTTPTransport]:
-    """Yield a transport for each proxy, or one without a proxy; last a direct one that keeps no connections alive."""
-    # HTTP/2 stays off. When a search is cancelled in the middle of a response, httpcore leaves the stream open: its
-    # data uses up the connection's flow-control window, and later requests on that connection get no response. With
-    # HTTP/1.1, a cancelled search only closes its own connection. A search sends one request at a time anyway.
-    context = _context(settings)
-    for proxy in settings.proxies or (None,):
-        via = None if proxy is None else httpx.Proxy(with_scheme(proxy))
-        if via is not None and via.url.scheme == "https":
-            via.ssl_context = context
-        yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(MAX_IDLE_CONNECTIONS), proxy=via)
-    yield httpx.AsyncHTTPTransport(verify=context, limits=_pool(0))
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
+
+    def of(self, via: Exit) -> httpx.AsyncHTTPTransport:
+        """Return the transport that sends requests through an exit."""
+        if via.name not in self._pools:
+            proxy = None if via.proxy is None else httpx.Proxy(via.proxy)
+            if proxy is not None and proxy.url.scheme == "https":
+                proxy.ssl_context = self._context
+            # HTTP/2 stays off. When a search is cancelled in the middle of a response, httpcore leaves the stream open:
+            # its data uses up the connection's flow-control window, and later requests on that connection get no
+            # response. With HTTP/1.1, a cancelled search only closes its own connection. A search sends one request at
+            # a time anyway.
+            self._pools[via.name] = httpx.AsyncHTTPTransport(
+                verify=self._context, limits=_pool(0 if via.rotating else MAX_IDLE_CONNECTIONS), proxy=proxy
+            )
+        return self._pools[via.name]
 
 
 def direct_transport(settings: HttpSettings) -> httpx.AsyncHTTPTransport:

@@ -56,10 +56,9 @@ async def servers(folder: Path, log: Path, *, live: bool, latency_ms: int, page_
             options = ["--json", "--latency-ms", str(latency_ms), "--fail", f"{BLOCKED_BOARD}=blocked"]
             boards = await ready(await start("worker.local.boards", *options))
             worker |= boards["credentials"] | {
-                "JOBSPY_PROXIES": boards["proxy_url"],
+                "WORKER_EXITS": f"boards={boards['proxy_url']}",
                 "JOBSPY_CA_CERT": boards["ca_cert"],
                 "JOBSPY_PAGE_DELAY_SECONDS": page_delay,
-                "WORKER_HTTP_PROXIES": boards["proxy_url"],
                 "WORKER_HTTP_CA_CERT": boards["ca_cert"],
             }
         supabase = await ready(stack)

@@ -10,8 +10,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
-from worker.http import SiteHttp
+from worker.errors import SettingsError
+from worker.http import Exit, SiteHttp
+from worker.http.exits import exits_of
 from worker.http.permits import Permits
+from worker.http.proxies import HTTPX_SOCKS, SocksSupport, problem_of_support
+from worker.http.usage import Meter, ignore
 from worker.model import Item, Json, Page, Parameters, Progress, SiteLimits
 from worker.settings import EnvironmentSettings
 from worker.sources.parameters import SearchParameters
@@ -31,6 +35,7 @@ class Search:
         http: Requests to the site, each with its permit.
         permits: The right to ask the site, for what does not go through `http`.
         report: Reports progress between two pages. It may be called at any rate.
+        meter: Counts requests that do not go through `http`, and the bytes of their answers.
         child_place: Makes a context for a child process that the source starts. It is entered once the worker has
             memory for the child. The time of the wait does not count for `timeout_seconds`.
         timeout_seconds: Time limit of one page, after which the search is stopped. A source applies it to what it
@@ -47,6 +52,7 @@ class Search:
     cursor: Json = None
     next_page: int = 1
     account: str | None = None
+    meter: Meter = ignore
     child_place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
 
 
@@ -67,6 +73,8 @@ class Source(Protocol):
             counts separately. Requests to a site without limits need no permit.
         credentials: Environment variables with the credentials that it needs, and whether each one is there.
         needs_account: Whether it searches through an account of the user's.
+        hosts: The host of each site that requests are sent to first, for tests of exits.
+        socks: Which SOCKS proxies its HTTP client can use.
         ends_without_news: Whether a search with `newer_than` ends at the first page without a new item. False where
             a later page can still have new items, such as the page of another company.
     """
@@ -80,6 +88,8 @@ class Source(Protocol):
     limits: Mapping[str, SiteLimits] = MappingProxyType({})
     credentials: Mapping[str, bool] = MappingProxyType({})
     needs_account: bool = False
+    hosts: Mapping[str, str] = MappingProxyType({})
+    socks: SocksSupport = HTTPX_SOCKS
     ends_without_news: bool = False
 
     def validate(self, site: str, parameters: Parameters) -> None:  # noqa: ARG002
@@ -141,6 +151,26 @@ class Source(Protocol):
         if parts is None:
             return [content]
         return [record for part in parts for record in self.records_in(site, part, board)]
+
+
+def usable_exits(exits: Sequence[Exit], source: Source, site: str) -> tuple[Exit, ...]:
+    """Return the exits through which a source may search a site; at least one.
+
+    Raises:
+        SettingsError: There is none, or the HTTP client of the source cannot use one of them.
+    """
+    usable = exits_of(exits, site)
+    if not usable:
+        raise SettingsError(f"exits: {site} has none; let one of {', '.join(each.name for each in exits)} search it")
+    for each in usable:
+        if each.address is not None and (problem := problem_of_support(each.address, source.socks)):
+            raise SettingsError(f"exits: {each.name} cannot be used for {site}: it {problem}; see not_sites")
+    return usable
+
+
+def counts_by_exit(source: Source) -> bool:
+    """Return whether the sites of a source know a worker by its address, and not by a key or an account."""
+    return not source.credentials and not source.needs_account
 
 
 def limits_of(source: Source, site: str) -> dict[str, SiteLimits]:

@@ -40,6 +40,7 @@ class ArbeitnowSource(Source):
     name = "arbeitnow"
     kind = "jobs"
     sites: Sequence[str] = ("arbeitnow",)
+    hosts: Mapping[str, str] = {"arbeitnow": "www.arbeitnow.com"}
     parameters = JobParameters
     # The terms ask clients not to abuse the API, without giving a limit. The board is updated once an hour.
     limits: Mapping[str, SiteLimits] = {"arbeitnow": SiteLimits(min_delay_seconds=2, searches=2)}

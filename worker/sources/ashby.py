@@ -35,6 +35,7 @@ class AshbySource(CompanyBoards):
 
     name = "ashby"
     sites: Sequence[str] = ("ashby",)
+    hosts: Mapping[str, str] = {"ashby": "api.ashbyhq.com"}
     parameters = AshbyParameters
     limits: Mapping[str, SiteLimits] = {"ashby": DEFAULT_LIMITS}
     boards = "ashby_boards"

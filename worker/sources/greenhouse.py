@@ -47,6 +47,7 @@ class GreenhouseSource(CompanyBoards):
 
     name = "greenhouse"
     sites: Sequence[str] = ("greenhouse",)
+    hosts: Mapping[str, str] = {"greenhouse": "boards-api.greenhouse.io"}
     parameters = GreenhouseParameters
     limits: Mapping[str, SiteLimits] = {"greenhouse": DEFAULT_LIMITS}
     boards = "greenhouse_boards"

@@ -10,19 +10,18 @@ import logging
 import math
 import random
 import re
-from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from worker.errors import ErrorCode, InvalidItemError, SiteError
-from worker.http.masking import mask, proxy_secrets
-from worker.http.proxies import REQUESTS_SOCKS, Proxies, checked_proxies
+from worker.http import Exit
+from worker.http.masking import mask
+from worker.http.proxies import REQUESTS_SOCKS
 from worker.model import Item, Json, Page, Parameters, Progress
 from worker.printable import one_line
 from worker.processes import sandbox
@@ -60,17 +59,10 @@ class JobSpySettings(EnvironmentSettings):
     """How this worker runs JobSpy.
 
     Attributes:
-        proxies: `http://user:password@host:port`, also `https`, `socks4` and `socks5` or without a scheme;
-            `localhost` means no proxy. JobSpy uses them in turn, one for each request.
         ca_cert: PEM file of the certificates to trust instead of the usual ones, for proxies that open TLS.
         page_delay_seconds: Shortest and longest pause between two pages; None: JobSpy's own for each site.
     """
 
-    proxies: Annotated[Proxies, AfterValidator(partial(checked_proxies, socks=REQUESTS_SOCKS))] = Field(
-        default=(),
-        validation_alias="JOBSPY_PROXIES",
-        description="Proxies for the sites that JobSpy searches, separated by commas: http://user:password@host:port.",
-    )
     ca_cert: ExistingFile | None = Field(
         default=None,
         validation_alias="JOBSPY_CA_CERT",
@@ -92,7 +84,7 @@ class JobSpySource(Source):
     after each of them. On the other sites it is one call.
 
     Args:
-        settings: Proxies and pauses; by default from the environment.
+        settings: Certificates and pauses; by default from the environment.
     """
 
     name = "jobspy"
@@ -102,10 +94,11 @@ class JobSpySource(Source):
     sites: Sequence[str] = tuple(SITES)
     parameters = JobSpyParameters
     settings = JobSpySettings
+    hosts: Mapping[str, str] = {name: site.host for name, site in SITES.items()}
+    socks = REQUESTS_SOCKS
 
     def __init__(self, settings: JobSpySettings | None = None) -> None:
         self._settings = settings or JobSpySettings()
-        self._proxies = deque(self._settings.proxies)
         self.limits = shared_limits(self._settings.page_delay_seconds)
         sandbox.preload(__name__, f"{__name__}_scrape")
         if self._settings.ca_cert:
@@ -198,18 +191,16 @@ class JobSpySource(Source):
         site = SITES[search.site]
         rows = tally.rows_to_ask_for
         pages = math.ceil(rows / site.page_jobs)
-        await search.permits.take(requests=pages)
+        via = await search.permits.take(requests=pages)
         if parameters.fetch_description and site.described_jobs is not None:
-            await search.permits.take(job_pages(search.site), math.ceil(rows / site.described_jobs))
-        proxies = list(self._proxies)
-        # JobSpy rotates proxies, but starts each call with the first one.
-        self._proxies.rotate(-pages)
+            via = await search.permits.take(job_pages(search.site), math.ceil(rows / site.described_jobs))
+        tally.via = via
         events = sandbox.stream(
             _scrape,
             search.site,
             {
                 **self._arguments(search, parameters),
-                "proxies": proxies or None,
+                "proxies": via.proxy and [via.proxy],
                 "results_wanted": rows,
                 "offset": tally.offset,
             },
@@ -225,11 +216,12 @@ class JobSpySource(Source):
                         details: dict[str, Json] = {"page": first_page + event}
                         await search.report(Progress("searching", tally.found, parameters.results_wanted, details))
                     else:
-                        yield self._without_secrets(event)
+                        search.meter(via, event["requests"], event["size"])
+                        yield _without_secrets(event, via)
         except TimeoutError as error:
             raise SiteError(ErrorCode.TIMEOUT, str(error)) from None
         except sandbox.SandboxError as error:
-            raise SiteError(ErrorCode.INTERNAL, self._masked(str(error))) from error
+            raise SiteError(ErrorCode.INTERNAL, _masked(str(error), via)) from error
 
     def _arguments(self, search: Search, parameters: JobSpyParameters) -> dict[str, Any]:
         """Return JobSpy's arguments that are the same for all slices of a search."""
@@ -253,21 +245,23 @@ class JobSpySource(Source):
         delay_seconds = self._settings.page_delay_seconds or SITES[site].delay_seconds or (0.0, 0.0)
         await asyncio.sleep(random.uniform(*delay_seconds))  # noqa: S311 (a pause, not a secret)
 
-    def _without_secrets(self, answer: Answer) -> Answer:
-        """Return an answer whose messages are safe to store and to log."""
-        return {
-            **answer,
-            # Not truncated yet: the part that determines the error code may be at its end.
-            "error": answer["error"] and self._masked(answer["error"]),
-            "warnings": [one_line(self._masked(warning)) for warning in answer["warnings"]],
-            "skip_reason": answer["skip_reason"] and one_line(self._masked(answer["skip_reason"])),
-            "unread_page": answer["unread_page"] and one_line(self._masked(answer["unread_page"])),
-        }
 
-    def _masked(self, text: str) -> str:
-        """Return a message without proxy passwords and without links to documentation of libraries."""
-        text = mask(text, proxy_secrets(self._settings.proxies))
-        return re.sub(r"\s+(For further information|See) (visit )?https://\S+( first for more details.)?", "", text)
+def _without_secrets(answer: Answer, via: Exit) -> Answer:
+    """Return an answer whose messages are safe to store and to log."""
+    return {
+        **answer,
+        # Not truncated yet: the part that determines the error code may be at its end.
+        "error": answer["error"] and _masked(answer["error"], via),
+        "warnings": [one_line(_masked(warning, via)) for warning in answer["warnings"]],
+        "skip_reason": answer["skip_reason"] and one_line(_masked(answer["skip_reason"], via)),
+        "unread_page": answer["unread_page"] and one_line(_masked(answer["unread_page"], via)),
+    }
+
+
+def _masked(text: str, via: Exit) -> str:
+    """Return a message without the password of an exit and without links to documentation of libraries."""
+    text = mask(text, via.secrets)
+    return re.sub(r"\s+(For further information|See) (visit )?https://\S+( first for more details.)?", "", text)
 
 
 def _scrape(

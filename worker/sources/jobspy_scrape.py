@@ -109,6 +109,7 @@ class _CallMonitor(logging.Handler):
         last_body: Body of the last answer with status 200; empty without one.
         pages: Search pages requested.
         requests: Requests sent.
+        size: Bytes of the bodies of the answers.
         skipped: Jobs that JobSpy could not read.
         skip_reason: Why JobSpy could not read the first of them.
         unread_page: Why JobSpy could not read a job's own page.
@@ -122,7 +123,7 @@ class _CallMonitor(logging.Handler):
         self._on_page = on_page
         self.is_stopped = False
         self.last_body = b""
-        self.pages = self.requests = self.skipped = 0
+        self.pages = self.requests = self.size = self.skipped = 0
         self.skip_reason: str | None = None
         self.unread_page: str | None = None
         self.warnings: list[str] = []
@@ -159,6 +160,7 @@ class _CallMonitor(logging.Handler):
             self.requests += 1
             self.last_body = b""
             response = send(*args, **kwargs)
+            self.size += len(response.content)
             if check := bot_check(response.headers, response.content):
                 raise _BotCheckError(check)
             if response.status_code == HTTPStatus.OK:
@@ -205,6 +207,7 @@ def _answers(
         response_ms=response_ms,
         pages=monitor.pages,
         requests=monitor.requests,
+        size=monitor.size,
     )
     for start in range(ROWS_PER_ANSWER, len(rows), ROWS_PER_ANSWER):
         yield Answer(
@@ -219,6 +222,7 @@ def _answers(
             response_ms=0,
             pages=0,
             requests=0,
+            size=0,
         )
 
 

@@ -16,6 +16,7 @@ class JobSpySite:
     """How JobSpy searches a site.
 
     Attributes:
+        host: The host of its search.
         page_jobs: Jobs on a search page (`jobspy.<site>.constant.jobs_per_page`).
         slice_pages: Search pages per slice; None: no slices, because JobSpy's `offset` reads the pages before it again.
             A slice uses one session, for sites that check cookies.
@@ -23,6 +24,7 @@ class JobSpySite:
         described_jobs: Jobs that one additional request describes; None: search pages have descriptions.
     """
 
+    host: str
     page_jobs: int
     slice_pages: int | None = None
     delay_seconds: tuple[float, float] | None = None
@@ -30,14 +32,14 @@ class JobSpySite:
 
 
 SITES: Mapping[str, JobSpySite] = {
-    "linkedin": JobSpySite(page_jobs=10, slice_pages=1, delay_seconds=(3, 7)),
-    "indeed": JobSpySite(page_jobs=100, described_jobs=None),
-    "zip_recruiter": JobSpySite(page_jobs=20, slice_pages=5, delay_seconds=(3, 7)),
-    "glassdoor": JobSpySite(page_jobs=100, described_jobs=25),
-    "bayt": JobSpySite(page_jobs=30, delay_seconds=(2, 5)),
-    "naukri": JobSpySite(page_jobs=20, slice_pages=5, delay_seconds=(3, 7)),
-    "bdjobs": JobSpySite(page_jobs=50, delay_seconds=(2, 5)),
-    "hellowork": JobSpySite(page_jobs=30, slice_pages=3, delay_seconds=(2, 5)),
+    "linkedin": JobSpySite(host="www.linkedin.com", page_jobs=10, slice_pages=1, delay_seconds=(3, 7)),
+    "indeed": JobSpySite(host="apis.indeed.com", page_jobs=100, described_jobs=None),
+    "zip_recruiter": JobSpySite(host="www.ziprecruiter.com", page_jobs=20, slice_pages=5, delay_seconds=(3, 7)),
+    "glassdoor": JobSpySite(host="www.glassdoor.com", page_jobs=100, described_jobs=25),
+    "bayt": JobSpySite(host="www.bayt.com", page_jobs=30, delay_seconds=(2, 5)),
+    "naukri": JobSpySite(host="www.naukri.com", page_jobs=20, slice_pages=5, delay_seconds=(3, 7)),
+    "bdjobs": JobSpySite(host="api.bdjobs.com", page_jobs=50, delay_seconds=(2, 5)),
+    "hellowork": JobSpySite(host="www.hellowork.com", page_jobs=30, slice_pages=3, delay_seconds=(2, 5)),
 }
 """The sites that JobSpy searches, without `google`, which is unavailable."""
 

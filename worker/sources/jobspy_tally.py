@@ -7,8 +7,9 @@ from typing import TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.errors import ErrorCode, SiteError
+from worker.errors import ErrorCode, ExitError, SiteError
 from worker.http.challenges import BOT_CHECK
+from worker.http.exits import OWN_ADDRESS
 from worker.model import Json
 from worker.sources.jobspy_parameters import JobSpyParameters
 from worker.sources.jobspy_rows import id_of, is_job
@@ -43,6 +44,23 @@ _ERROR_CODES = (
 )
 
 
+# Messages of requests and curl about the proxy, which is what they connect to, and about TLS.
+_EXIT_FAILURES = re.compile(
+    r"^response status code 407|[Pp]roxy|Tunnel connection failed: 4|CONNECT tunnel failed, response 4"
+    r"|curl: \((5|7|35|60|97)\)|CERTIFICATE_VERIFY_FAILED|SSLError"
+)
+_UNREACHED_BY_PROXY = re.compile(r"(Tunnel connection failed:|CONNECT tunnel failed, response) 5")
+
+
+def is_exit_failure(error: str) -> bool:
+    """Return whether an error message of JobSpy, which used a proxy, is about the proxy and not about the site."""
+    return (
+        classify(error) is ErrorCode.NETWORK
+        and _EXIT_FAILURES.search(error) is not None
+        and not _UNREACHED_BY_PROXY.search(error)
+    )
+
+
 def classify(error: str) -> ErrorCode:
     """Return the error code for an error message of JobSpy.
 
@@ -67,6 +85,7 @@ class Answer(TypedDict):
         response_ms: Duration of the call in milliseconds, including JobSpy's pauses.
         pages: Search pages that JobSpy requested.
         requests: Requests that JobSpy sent.
+        size: Bytes of the bodies of the answers to them.
     """
 
     rows: list[dict[str, Json]]
@@ -80,6 +99,7 @@ class Answer(TypedDict):
     response_ms: int
     pages: int
     requests: int
+    size: int
 
 
 class Cursor(BaseModel):
@@ -120,6 +140,7 @@ class Tally:
 
     Attributes:
         has_ended: Whether there is nothing more to request.
+        via: The exit of the last call.
     """
 
     def __init__(self, site: str, search: JobSpyParameters, cursor: Json) -> None:
@@ -129,6 +150,7 @@ class Tally:
         self._seen = set(self._so_far.last_ids)
         self._error: str | None = None
         self.has_ended = False
+        self.via = OWN_ADDRESS
 
     @property
     def found(self) -> int:
@@ -193,6 +215,8 @@ class Tally:
     def failure(self) -> SiteError | None:
         """Return why a search that has ended is incomplete; None if it is complete."""
         if self._error is not None:
+            if self.via.proxy is not None and is_exit_failure(self._error):
+                return ExitError(f"exit {self.via.name}: {self._error}")
             return SiteError(classify(self._error), self._error)
         if self._so_far.found == self._so_far.lost == 0 and self._site in CAPTCHA_PRONE:
             return SiteError(ErrorCode.UNVERIFIED, "no jobs found; a captcha of this site looks the same")

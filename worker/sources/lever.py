@@ -37,6 +37,7 @@ class LeverSource(CompanyBoards):
 
     name = "lever"
     sites: Sequence[str] = ("lever",)
+    hosts: Mapping[str, str] = {"lever": "api.lever.co"}
     parameters = LeverParameters
     limits: Mapping[str, SiteLimits] = {"lever": DEFAULT_LIMITS}
     boards = "lever_boards"

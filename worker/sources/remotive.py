@@ -35,9 +35,13 @@ class RemotiveSource(Source):
     name = "remotive"
     kind = "jobs"
     sites: Sequence[str] = ("remotive",)
+    hosts: Mapping[str, str] = {"remotive": "remotive.com"}
     parameters = JobParameters
     # The documentation recommends at most four requests a day. More than two a minute are blocked.
-    limits: Mapping[str, SiteLimits] = {"remotive": SiteLimits(requests=2, period_seconds=60, burst=2, quota=4)}
+    # Its wish is meant for each user, whatever the number of addresses.
+    limits: Mapping[str, SiteLimits] = {
+        "remotive": SiteLimits(requests=2, period_seconds=60, burst=2, quota=4, per_exit=False)
+    }
 
     async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:
         """Read the board as one page.

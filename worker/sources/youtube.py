@@ -98,6 +98,7 @@ class YouTubeSource(Source):
     name = "youtube"
     kind = "creators"
     sites: Sequence[str] = ("youtube",)
+    hosts: Mapping[str, str] = {"youtube": "www.googleapis.com"}
     parameters = CreatorParameters
     settings = YouTubeSettings
     limits: Mapping[str, SiteLimits] = LIMITS

@@ -19,7 +19,7 @@ begin
     foreach relation in array array['leases', 'workers', 'deleted_runs', 'ended_leaders', 'accounts', 'raw_collections', 'processing_log', 'site_health',
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
-                                    'site_waits', 'site_failures', 'site_shares', 'user_activity',
+                                    'site_waits', 'site_failures', 'site_shares', 'exit_stats', 'user_activity',
                                     'webhook_endpoints', 'webhook_messages', 'run_stats', 'run_totals', 'page_stats',
                                     'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
@@ -57,7 +57,7 @@ begin
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_site', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
-              'worker_finish_sites', 'worker_set_account',
+              'worker_finish_sites', 'worker_leave_exit', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',
@@ -66,7 +66,7 @@ begin
               'worker_count_runs', 'admin_overview', 'admin_sites', 'admin_runs', 'admin_quality', 'admin_quotas',
               'admin_workers', 'admin_incidents', 'admin_webhooks', 'admin_replay_webhooks',
               'worker_check_alerts', 'worker_claim_notices', 'worker_save_notices', 'worker_alerts', 'worker_set_alert',
-              'worker_health', 'search_health')
+              'worker_health', 'search_health', 'worker_count_requests', 'worker_exits', 'admin_exits')
     loop
         execute format('revoke all on function %s from public, anon, authenticated, service_role', rpc);
         execute format('grant execute on function %s to %s', rpc,

@@ -1,6 +1,6 @@
 -- When is each alert rule broken? Each function measures one rule and returns a row for each subject: the value, and a
 -- sentence. The rows of the period are read through an index, and at most 10,000 of them.
--- Calls: kernel/clock, alerts/queue.
+-- Calls: kernel/clock, sites/exits, alerts/queue.
 
 create function worker.percent(share double precision) returns text
 language sql immutable set search_path = ''
@@ -79,9 +79,12 @@ begin atomic
     with health as (
         select known.site, known.account = '' as is_shared, known.paused_by, known.paused_until,
                case when known.paused_until > worker.now() - measured_site_paused.period then known.trips else 0 end as trips
-        from worker.site_health as known
+        from worker.account_health() as known
         -- Accounts that were not used for a day say nothing about the site.
-        where known.account = '' or known.updated_at > worker.now() - interval '1 day'
+        where known.account = '' or exists (
+            select from worker.site_health as used
+            where used.site = known.site and used.account = known.account
+              and used.updated_at > worker.now() - interval '1 day')
     )
     select health.site,
            greatest(coalesce(max(health.trips) filter (where health.is_shared), 0),

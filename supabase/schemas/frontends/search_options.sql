@@ -1,18 +1,28 @@
 -- What can a user search for, where, and with which parameters? As the rules of the kinds say; a site can be searched if a
 -- living worker has it.
--- Calls: kernel/clock, kernel/messages.
+-- Calls: kernel/clock, kernel/messages, sites/exits.
 
 create function worker.site_pauses(user_id uuid) returns table (site text, paused_until timestamptz)
 language sql stable set search_path = ''
 begin atomic
     select pause.site, max(pause.paused_until)
     from (
-        select health.site, health.account, health.paused_until from worker.site_health as health
+        select health.site, health.account, health.paused_until from worker.account_health() as health
         union all
-        select bucket.bucket, bucket.account, bucket.paused_until from worker.site_buckets as bucket
+        -- Through all exits.
+        select bucket.bucket, bucket.account,
+               case when bool_and(coalesce(bucket.paused_until > worker.now(), false)) then min(bucket.paused_until) end
+        from worker.site_buckets as bucket
+        where bucket.exit <> '*'
+        group by bucket.bucket, bucket.account
         union all
-        select failed.site, failed.account, failed.failed_at + failed.pause from worker.site_failures as failed
+        select failed.site, failed.account, min(failed.failed_at + failed.pause)
+        from worker.site_failures as failed
         where failed.user_id = site_pauses.user_id
+          and not exists (
+              select from worker.site_health as other
+              where other.site = failed.site and other.account = failed.account and other.exit <> failed.exit)
+        group by failed.site, failed.account
     ) as pause (site, account, paused_until)
     where pause.paused_until > worker.now()
       and (pause.account = '' or exists (

@@ -19,7 +19,8 @@ insert into worker.messages (code, sentence) values
     ('paused', '{site} is not answering at the moment'),
     ('rate', '{site} takes no more requests for now'),
     ('quota', 'The quota of requests to {site} is used up'),
-    ('searches', '{site} is busy with other searches');
+    ('searches', '{site} is busy with other searches'),
+    ('another_way', '{site} is not answering; trying another way');
 
 create function worker.site_label(site text) returns text
 language sql stable set search_path = ''

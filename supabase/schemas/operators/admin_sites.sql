@@ -119,7 +119,8 @@ begin
                    select share.user_id, owner.email, share.used
                    from worker.site_shares as share
                    join worker.site_buckets as shared
-                       on shared.bucket = share.bucket and shared.account = '' and shared.quota_period = share.quota_period
+                       on shared.bucket = share.bucket and shared.account = '' and shared.exit = share.exit
+                      and shared.quota_period = share.quota_period
                       and coalesce(shared.quota_resets_at > worker.now(), true)
                    left join auth.users as owner on owner.id = share.user_id
                    where share.bucket = counted.bucket and share.used > 0

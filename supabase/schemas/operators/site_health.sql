@@ -1,5 +1,5 @@
 -- What is the state of each site, and which limits does it have?
--- Calls: kernel/clock, sites/limits.
+-- Calls: kernel/clock, sites/limits, sites/exits.
 
 create function worker.known_limits(bucket text, declared jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -43,11 +43,9 @@ return (
     select coalesce(jsonb_agg(to_jsonb(known) order by known.site), '[]')
     from (
         select health.site,
-               count(*) filter (where health.account <> '') as account_count,
-               case when bool_or(health.paused_until > worker.now()) then 'open'
-                    when bool_or(health.paused_until is not null) then 'half_open'
-                    else 'closed' end as state,
-               max(health.paused_until) as paused_until,
+               count(distinct health.account) filter (where health.account <> '') as account_count,
+               case when state.is_open then 'open' when state.is_half_open then 'half_open' else 'closed' end as state,
+               state.paused_until,
                (array_agg(health.last_error_code order by health.last_failure_at desc nulls last))[1] as last_error_code,
                avg(health.success_rate) as success_rate,
                avg(health.response_ms) as response_ms,
@@ -68,12 +66,18 @@ return (
                        order by counted.bucket, spent.quota_used::double precision / counted.quota desc
                    ) as fullest
                ) as buckets
-        from worker.site_health as health
-        group by health.site
+        from worker.health_in_use() as health
+        join (
+            select known.site, bool_or(known.is_open) as is_open, bool_or(known.is_half_open) as is_half_open,
+                   max(known.paused_until) as paused_until
+            from worker.account_health() as known
+            group by known.site
+        ) as state on state.site = health.site
+        group by health.site, state.is_open, state.is_half_open, state.paused_until
     ) as known
 );
 comment on function public.worker_site_health is
     'State of each site over all workers and accounts: [{site, account_count, state (closed, open or half_open), '
     'paused_until, last_error_code, success_rate, response_ms, last_success_at, buckets}]. Of several accounts, the '
-    'worst counts. buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account '
+    'worst counts; of several exits, the best. buckets are those with a quota, [{bucket, quota, quota_used, quota_resets_at}], of the account '
     'that used most.';

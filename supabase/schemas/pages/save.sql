@@ -53,9 +53,12 @@ begin
         select jsonb_object_agg(given.run_id, case
             when state.name = 'lease_lost' and given.ends = 'run'
                  and worker.has_ended_attempt(given.run_id, given.lease_token) then 'ended'
-            -- Its page closes a breaker, whose row must not be locked before those of other sites.
+            -- Its page counts for a breaker, whose row must not be locked before those of other sites.
             when state.name = 'held' and cardinality(asked) > 1 and exists (
-                select from worker.site_health as health where health.prober_run_id = given.run_id) then 'busy'
+                select from worker.site_searches as search
+                join worker.site_health as health on health.site = search.site and health.exit = search.exit
+                where search.run_id = given.run_id
+                  and (health.prober_run_id = search.run_id or health.latest_outcomes <> '')) then 'busy'
             else state.name end)
         from unnest(asked) as given
         cross join lateral (select states ->> given.run_id::text as name) as state

@@ -33,7 +33,7 @@ $$;
 comment on function worker.sites_to_search is
     'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
 
-create function worker.start_first_sites(run_ids uuid[], limits jsonb) returns void
+create function worker.start_first_sites(run_ids uuid[], limits jsonb, exits jsonb) returns void
 language plpgsql set search_path = '' as $$
 begin
     with claimed as materialized (
@@ -45,7 +45,7 @@ begin
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
-        where site.status = 'pending' and site.attempts = 0
+        where site.status = 'pending' and site.attempts = 0 and coalesce(exits -> site.site, '""') <> 'null'
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
@@ -61,21 +61,25 @@ begin
         where site.run_id = first.run_id and site.site = first.site
         returning site.run_id, site.site
     ), searching as (
-        insert into worker.site_searches (run_id, site, account)
-        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), '')
+        insert into worker.site_searches (run_id, site, account, exit)
+        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), ''),
+               coalesce(exits ->> started.site, '')
         from started
     )
     insert into public.run_events (run_id, event, site, data, created_at)
-    select started.run_id, 'site_started', started.site, '{"attempt": 1}', worker.now()
+    select started.run_id, 'site_started', started.site,
+           '{"attempt": 1}' || case when exits ? started.site then jsonb_build_object('exit', exits -> started.site) else '{}' end, worker.now()
     from started;
 end;
 $$;
 comment on function worker.start_first_sites is
     'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}.';
+    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
+    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_site '
+    'chooses.';
 
 create function worker.start_runs(
-    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb
+    run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb, exits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -103,7 +107,7 @@ begin
            worker.now()
     from leased join claimed on claimed.id = leased.run_id;
 
-    perform worker.start_first_sites(run_ids, limits);
+    perform worker.start_first_sites(run_ids, limits, exits);
     perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id
     where worker.has_dependents(run_id, by_answered => false);
 end;
@@ -139,7 +143,7 @@ comment on function worker.lock_ready_runs is
     'Null if there are none.';
 
 create function worker.start_ready_runs(
-    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb
+    worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb, exits jsonb
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -170,7 +174,7 @@ begin
         into startable, payers, passed;
 
         perform worker.start_runs(startable, payers, start_ready_runs.worker_id, start_ready_runs.claim_id,
-                                  make_interval(secs => lease_seconds), start_ready_runs.limits);
+                                  make_interval(secs => lease_seconds), start_ready_runs.limits, start_ready_runs.exits);
         exit when startable @> ready;
         free_slots := free_slots - cardinality(startable);
     end loop;
@@ -181,7 +185,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null, limits jsonb default '{}'
+    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}'
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -210,7 +214,7 @@ begin
         perform worker.settle_ended_leaders();
         perform worker.promote_due_runs();
         perform worker.start_ready_runs(worker_claim_runs.worker_id, worker_claim_runs.kinds, slots, lease_seconds,
-                                        worker_claim_runs.claim_id, worker_claim_runs.limits);
+                                        worker_claim_runs.claim_id, worker_claim_runs.limits, worker_claim_runs.exits);
     end if;
 
     return query
@@ -225,7 +229,8 @@ $$;
 comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
-    'sites, concurrency, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
-    'they and the site allow it, the claim starts the first search of a run. sites are the unfinished ones, the best '
+    'sites, concurrency, exits, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
+    'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
+    'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
     'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
     'are saved. Start those that are not started with worker_start_site.';

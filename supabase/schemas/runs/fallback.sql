@@ -1,6 +1,7 @@
 -- When are the fallback sites of a run searched? Once one of its sites has failed for good, is paused, or is out of quota.
 -- Then they belong to the run. They are skipped if the other sites complete before they could be searched.
--- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/rank, runs/resume.
+-- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/exits, sites/rank,
+--   runs/resume.
 
 create function worker.sites_to_replace(run_id uuid) returns table (site text, place smallint, reason text, message text)
 language sql stable set search_path = ''
@@ -16,9 +17,9 @@ begin atomic
         when site.completed_at is null then wait.reason in ('paused', 'quota')
         when site.status in ('partial', 'failed') then
             site.retryable is not true or run.attempts >= run.max_attempts or site.error_code = 'quota_exceeded' or exists (
-                select from worker.site_health as health
+                select from worker.account_health() as health
                 where health.site = site.site and health.account = coalesce(worker.account_of(run.id, site.site), '')
-                  and health.paused_until > worker.now())
+                  and health.is_open)
         else false end;
 end;
 comment on function worker.sites_to_replace is

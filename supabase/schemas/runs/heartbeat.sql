@@ -3,6 +3,8 @@
 
 create function worker.describe_worker(worker_id text, about jsonb, limits jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+    exit_names text[] := array(select jsonb_array_elements_text(coalesce(about -> 'exits', '[""]')));
 begin
     if jsonb_typeof(about -> 'sites') is distinct from 'object' then
         raise sqlstate '22023' using message = 'about must be an object with version, sites, concurrency and started_at';
@@ -10,23 +12,23 @@ begin
     if exists (
         select from worker.workers as known
         where known.worker_id = describe_worker.worker_id and known.seen_at > worker.now() - interval '10 seconds'
-          and (known.version, known.sites, known.limits, known.concurrency, known.started_at) = (
-              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer,
+          and (known.version, known.sites, known.limits, known.concurrency, known.exits, known.started_at) = (
+              about ->> 'version', about -> 'sites', describe_worker.limits, (about ->> 'concurrency')::integer, exit_names,
               (about ->> 'started_at')::timestamptz)
     ) then
         return;
     end if;
-    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, started_at, seen_at)
+    insert into worker.workers as known (worker_id, version, sites, limits, concurrency, exits, started_at, seen_at)
     values (describe_worker.worker_id, about ->> 'version', about -> 'sites', describe_worker.limits,
-            (about ->> 'concurrency')::integer,
+            (about ->> 'concurrency')::integer, exit_names,
             (about ->> 'started_at')::timestamptz, worker.now())
     on conflict on constraint workers_pkey do update set
         version = excluded.version, sites = excluded.sites, limits = excluded.limits, concurrency = excluded.concurrency,
-        started_at = excluded.started_at, seen_at = excluded.seen_at;
+        exits = excluded.exits, started_at = excluded.started_at, seen_at = excluded.seen_at;
 end;
 $$;
 comment on function worker.describe_worker is
-    'Notes that a worker lives, and what it can search: {version, sites, concurrency, started_at}, within which limits: '
+    'Notes that a worker lives, and what it can search: {version, sites, concurrency, exits, started_at}, within which limits: '
     '{kind: {site: {bucket: limits}}}. Writes at most every '
     '10 seconds, unless something has changed.';
 

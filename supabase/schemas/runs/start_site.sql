@@ -1,9 +1,10 @@
 -- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
 -- admission.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/admission, runs/progress, runs/resume.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/exits, sites/admission, runs/progress, runs/resume.
 
 create function public.worker_start_site(
-    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}'
+    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}',
+    exits jsonb default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -21,7 +22,8 @@ begin
         select from worker.resume_point(searched.run_id, searched.site) as point where point.is_fetched
     ) then
         admission := worker.admit_site(searched.run_id, searched.site, coalesce(worker_start_site.account, ''),
-                                       coalesce(worker_start_site.limits, '{}'));
+                                       coalesce(worker_start_site.limits, '{}'),
+                                       worker.read_exits(worker_start_site.exits));
     end if;
     if not (admission ->> 'granted')::boolean then
         update public.search_run_sites as refused
@@ -41,11 +43,13 @@ begin
     perform worker.show_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
     insert into public.run_events (run_id, event, site, data, created_at)
     values (searched.run_id, 'site_started', searched.site,
-            jsonb_build_object('attempt', worker_start_site.attempt), worker.now());
+            jsonb_strip_nulls(jsonb_build_object('attempt', worker_start_site.attempt, 'exit', case
+                when admission ? 'exit' then worker.exit_name(admission ->> 'exit') end)), worker.now());
     return admission;
 end;
 $$;
 comment on function public.worker_start_site is
     'Starts the search of a site if it is admitted: within limits ({bucket: limits of worker.model.SiteLimits}) and '
-    'not paused. Returns {granted: true, wait_seconds}; {granted: false, reason, message, retry_in_seconds, until}, '
+    'not paused. exits are those that the worker offers, as for worker_take_permit. Returns {granted: true, wait_seconds, '
+    'exit}; {granted: false, reason, message, retry_in_seconds, until}, '
     'to ask again then; or {granted: false, error_code, message}, to end the site with that error. Idempotent.';

@@ -1,8 +1,10 @@
 -- May this run start to search a site? Not while the site is paused, and not beyond its limit of concurrent searches.
 -- Most sites have no such limit and are not paused: they admit all runs, and no run locks anything.
--- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/limits.
+-- Calls: kernel/clock, sites/queue, sites/wake, sites/waiting, sites/breaker, sites/paused, sites/exits, sites/limits.
 
-create function worker.defer_if_full(run_id uuid, site text, account text, allowed worker.bucket_limits) returns jsonb
+create function worker.defer_if_full(
+    run_id uuid, site text, account text, allowed worker.bucket_limits, exits text[]
+) returns jsonb
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -15,12 +17,14 @@ begin
             from worker.site_searches as search
             join worker.leases as lease on lease.run_id = search.run_id
             where search.site = defer_if_full.site and level.account in ('', search.account)
+              and (level.is_per_account or search.exit = any (defer_if_full.exits))
               and search.run_id <> defer_if_full.run_id and lease.expires_at > worker.now()
         ) as under_way
-        from (values (defer_if_full.account, allowed.searches_per_account), ('', allowed.searches))
-            as level (account, most)
+        from (values (defer_if_full.account, allowed.searches_per_account, true),
+                     ('', allowed.searches * cardinality(defer_if_full.exits), false))
+            as level (account, most, is_per_account)
         cross join lateral worker.queue_ahead(
-            defer_if_full.site, level.account, '{searches}', since, defer_if_full.run_id) as ahead
+            defer_if_full.site, level.account, '', '{searches}', since, defer_if_full.run_id) as ahead
         where level.most is not null and not exists (
             select from worker.site_searches as search
             where search.run_id = defer_if_full.run_id and search.site = defer_if_full.site)
@@ -43,10 +47,32 @@ begin
 end;
 $$;
 comment on function worker.defer_if_full is
-    'Lets a run wait for a site that has no free slot for it, within the limits per account and over all accounts; '
-    'returns null if there is one, or if the run has one.';
+    'Lets a run wait for a site that has no free slot for it, within the limits per account, and of these exits over all '
+    'accounts; returns null if there is one, or if the run has one.';
 
-create function worker.take_search_slot(run_id uuid, site text, account text) returns void
+create function worker.defer_if_exits_full(
+    run_id uuid, site text, account text, allowed worker.bucket_limits, exits worker.exit[], chosen text
+) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    usable text[];
+begin
+    -- A rotating exit has many addresses, each of which counts alone at the site.
+    if (select offered.is_rotating from unnest(exits) as offered where offered.name = chosen) then
+        allowed.searches := null;
+    else
+        usable := array(
+            select state.name from worker.exit_states(run_id, site, account, exits) as state
+            where state.usable_at is null and not state.is_rotating);
+    end if;
+    return worker.defer_if_full(run_id, site, account, allowed, usable);
+end;
+$$;
+comment on function worker.defer_if_exits_full is
+    'Lets a run wait for a site if each of the exits that may be used has as many searches as the site allows, and none of '
+    'them is rotating; otherwise returns null.';
+
+create function worker.take_search_slot(run_id uuid, site text, account text, exit text) returns void
 language plpgsql set search_path = '' as $$
 declare
     waiting record := worker.wait_state(take_search_slot.run_id, take_search_slot.site);
@@ -55,17 +81,21 @@ begin
     delete from worker.site_waits as wait
     where wait.run_id = take_search_slot.run_id and wait.site = take_search_slot.site
       and wait.reason in ('searches', 'paused');
-    insert into worker.site_searches as search (run_id, site, account, waiting_since, waited)
-    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, waiting.since, waiting.waited)
-    on conflict on constraint site_searches_pkey do update set account = excluded.account;
+    insert into worker.site_searches as search (run_id, site, account, exit, waiting_since, waited)
+    values (take_search_slot.run_id, take_search_slot.site, take_search_slot.account, take_search_slot.exit, waiting.since, waiting.waited)
+    on conflict on constraint site_searches_pkey do update set account = excluded.account, exit = excluded.exit;
 end;
 $$;
 comment on function worker.take_search_slot is 'Gives a run a slot to search a site.';
 
-create function worker.admit_site(run_id uuid, site text, account text, limits jsonb) returns jsonb
+create function worker.admit_site(
+    run_id uuid, site text, account text, limits jsonb, exits worker.exit[] default null
+) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     via text := coalesce(account, '');
+    choice record;
+    chosen text := '';
     allowed worker.bucket_limits;
     health worker.site_health;
     refusal jsonb;
@@ -79,24 +109,36 @@ begin
     if allowed.searches is not null then
         perform pg_advisory_xact_lock(hashtextextended('worker.admit_site ' || site, 0));
     end if;
-    health := worker.lock_health(site, via);
-    refusal := coalesce(
-        worker.defer_if_paused(run_id, site, via, health),
-        worker.defer_if_user_paused(run_id, site, via),
-        worker.defer_if_full(run_id, site, via, allowed));
+    if exits is null then
+        health := worker.lock_health(site, via);
+        refusal := coalesce(
+            worker.defer_if_paused(run_id, site, via, health),
+            worker.defer_if_user_paused(run_id, site, via),
+            worker.defer_if_full(run_id, site, via, allowed, '{""}'));
+    else
+        choice := worker.choose_exit(run_id, site, via, exits, worker.former_exit(run_id, site), allowed.searches);
+        health := choice.health;
+        chosen := choice.via;
+        refusal := case
+            when chosen is null then worker.defer_until_exit(run_id, site, via, exits)
+            else worker.defer_if_exits_full(run_id, site, via, allowed, exits, chosen) end;
+    end if;
     if refusal is not null then
         return refusal;
     end if;
 
-    perform worker.take_search_slot(run_id, site, via);
-    perform worker.start_probe(health, run_id);
-    return jsonb_build_object('granted', true, 'wait_seconds', 0);
+    perform worker.begin_health(site, via, chosen) where exits is not null;
+    perform worker.take_search_slot(run_id, site, via, chosen);
+    perform worker.start_probe(health, run_id) where health.site is not null;
+    return jsonb_build_object('granted', true, 'wait_seconds', 0)
+        || case when exits is null then '{}' else jsonb_build_object('exit', chosen) end;
 end;
 $$;
 comment on function worker.admit_site is
-    'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds}, {granted, reason, '
+    'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds, exit}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
-    'limits that the source declares, by bucket. Idempotent: a second call takes no second slot.';
+    'limits that the source declares, by bucket. exits are those that the worker offers; null at a site that does not '
+    'know workers by their address. Idempotent: a second call takes no second slot.';
 
 create function worker.admits_all(site text, limits jsonb) returns boolean
 language plpgsql stable set search_path = '' as $$

@@ -3,7 +3,7 @@
 -- pause only that user. A pause that the site asks for always counts.
 -- Calls: kernel/clock, kernel/pages, sites/wake, sites/waiting.
 
-create function worker.lock_health(site text, account text) returns worker.site_health
+create function worker.lock_health(site text, account text, exit text default '') returns worker.site_health
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_health;
@@ -11,10 +11,11 @@ declare
 begin
     loop
         select * into held from worker.site_health as health
-        where health.site = lock_health.site and health.account = lock_health.account
+        where health.site = lock_health.site and health.account = lock_health.account and health.exit = lock_health.exit
         for no key update;
         exit when found;
-        insert into worker.site_health (site, account) values (lock_health.site, lock_health.account)
+        insert into worker.site_health (site, account, exit)
+        values (lock_health.site, lock_health.account, lock_health.exit)
         on conflict do nothing;
     end loop;
 
@@ -22,7 +23,7 @@ begin
     if set_back > '0' then
         update worker.site_health as health
         set paused_until = health.paused_until - set_back, updated_at = health.updated_at - set_back
-        where health.site = held.site and health.account = held.account
+        where health.site = held.site and health.account = held.account and health.exit = held.exit
         returning health.* into strict held;
     end if;
     return held;
@@ -37,7 +38,7 @@ language plpgsql set search_path = '' as $$
 begin
     perform from worker.site_health as health
     where health.site = lock_health_if_paused.site and health.account = lock_health_if_paused.account
-      and health.paused_until is not null;
+      and health.exit = '' and health.paused_until is not null;
     if found then
         return worker.lock_health(site, account);
     end if;
@@ -45,7 +46,7 @@ begin
 end;
 $$;
 comment on function worker.lock_health_if_paused is
-    'Locks the health of a site whose breaker is open or half open, until the transaction ends; returns null if it is '
+    'Locks the health of a site without exits whose breaker is open or half open, until the transaction ends; returns null if it is '
     'closed.';
 
 create function worker.is_site_failure(run_id uuid, site text, error_code text) returns boolean
@@ -65,7 +66,7 @@ comment on function worker.is_site_failure is
     'that shows it: without results and unreadable pages, the search may simply have no results.';
 
 create function worker.count_failure(
-    site text, account text, run_id uuid, rule worker.breaker_rules,
+    site text, account text, exit text, run_id uuid, rule worker.breaker_rules,
     out counted integer, out is_counted boolean, out may_reopen boolean
 )
 language plpgsql set search_path = '' as $$
@@ -75,8 +76,8 @@ declare
     most integer := case when count_failure.account = '' then rule.failures_per_user else 2147483647 end;
     own worker.site_failures;
 begin
-    insert into worker.site_failures as known (site, account, user_id, run_ids, failed_at)
-    select count_failure.site, count_failure.account, run.user_id, array[run.id], now
+    insert into worker.site_failures as known (site, account, exit, user_id, run_ids, failed_at)
+    select count_failure.site, count_failure.account, count_failure.exit, run.user_id, array[run.id], now
     from public.search_runs as run where run.id = count_failure.run_id
     on conflict on constraint site_failures_pkey do update set
         run_ids = (excluded.run_ids || known.run_ids)[1:20], failures = known.failures + 1, failed_at = now
@@ -88,14 +89,15 @@ begin
            bool_or(known.failures <= most) filter (where count_failure.run_id = any (known.run_ids))
     into counted, may_reopen
     from worker.site_failures as known
-    where known.site = count_failure.site and known.account = count_failure.account;
+    where known.site = count_failure.site and known.account = count_failure.account and known.exit = count_failure.exit;
 
     -- A user whose failures alone would open the breaker is paused alone.
     if not is_counted and own.failures >= rule.failures then
         update worker.site_failures as known
         set pause = least(rule.pause * 2 ^ least(own.failures - rule.failures, 20), rule.max_pause),
             paused_by = rule.error_code
-        where known.site = own.site and known.account = own.account and known.user_id = own.user_id;
+        where known.site = own.site and known.account = own.account and known.exit = own.exit
+          and known.user_id = own.user_id;
     end if;
 end;
 $$;
@@ -112,7 +114,7 @@ declare
 begin
     with forgotten as (
         delete from worker.site_failures as known
-        where known.site = health.site and known.account = health.account
+        where known.site = health.site and known.account = health.account and known.exit = health.exit
         returning known.pause
     )
     select bool_or(forgotten.pause is not null) into had_paused from forgotten;
@@ -182,15 +184,40 @@ comment on function worker.after_failure is
     'Returns the health of a site after a failure: the breaker opens when enough failures count, opens again when '
     'the probe fails, and stays open as long as the site asks for.';
 
-create function worker.record_site_outcome(
-    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
+create function worker.note_outcome(health worker.site_health, outcome text) returns worker.site_health
+language plpgsql stable set search_path = '' as $$
+begin
+    health.latest_outcomes := right(
+        health.latest_outcomes || note_outcome.outcome, (select settings.rotating_window from worker.settings as settings));
+    -- Without a failure there is nothing to watch, and nothing to write at each page.
+    if health.latest_outcomes !~ 'f' then
+        health.latest_outcomes := '';
+    end if;
+    return health;
+end;
+$$;
+comment on function worker.note_outcome is 'Returns the health of a rotating exit after a good page (s) or a failure (f).';
+
+create function worker.fails_too_often(health worker.site_health) returns boolean
+language sql stable set search_path = ''
+return (
+    select length(health.latest_outcomes) >= settings.rotating_window
+       and length(replace(health.latest_outcomes, 's', '')) >= settings.rotating_failures * length(health.latest_outcomes)
+    from worker.settings as settings
+);
+comment on function worker.fails_too_often is
+    'Returns whether so many of the latest outcomes of a rotating exit are failures that it is paused. Failures in a row '
+    'say nothing, because each request may leave from another address.';
+
+create function worker.record_exit_outcome(
+    run_ids uuid[], site text, account text, exit text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     health worker.site_health := worker.lock_health(
-        record_site_outcome.site, coalesce(record_site_outcome.account, ''));
+        record_exit_outcome.site, coalesce(record_exit_outcome.account, ''), record_exit_outcome.exit);
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
@@ -198,48 +225,80 @@ declare
     -- In a moving average in which the last search counts for a fifth.
     weight double precision := 1 - 0.8 ^ cardinality(run_ids);
 begin
-    if record_site_outcome.error_code is null then
+    if record_exit_outcome.error_code is null then
         health := worker.after_success(health);
         perform worker.reset_failures(health);
     -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
-    elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
-        record_site_outcome.retry_after_seconds > 0
-        or worker.is_site_failure(run_ids[1], record_site_outcome.site, record_site_outcome.error_code)
+    elsif record_exit_outcome.error_code not in ('invalid_parameters', 'not_found') and (
+        record_exit_outcome.retry_after_seconds > 0
+        or worker.is_site_failure(run_ids[1], record_exit_outcome.site, record_exit_outcome.error_code)
     ) then
-        select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
+        select * into rule from worker.breaker_rules as known where known.error_code = record_exit_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted, may_reopen
-            from worker.count_failure(health.site, health.account, run_ids[1], rule) as failure;
+            from worker.count_failure(health.site, health.account, health.exit, run_ids[1], rule) as failure;
+            if health.latest_outcomes <> '' then
+                health := worker.note_outcome(health, 'f');
+                is_counted := worker.fails_too_often(health);
+                counted := rule.failures;
+            end if;
         end if;
         health := worker.after_failure(health, run_ids[1], rule, counted, is_counted, may_reopen,
-                                       record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
+                                       record_exit_outcome.error_code, record_exit_outcome.retry_after_seconds);
     end if;
 
     update worker.site_health as known
     set last_success_at = health.last_success_at, last_failure_at = health.last_failure_at,
         last_error_code = health.last_error_code, consecutive_failures = health.consecutive_failures,
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
-        prober_run_id = health.prober_run_id, updated_at = worker.now(),
+        prober_run_id = health.prober_run_id, latest_outcomes = health.latest_outcomes, updated_at = worker.now(),
         success_rate = case
-            when record_site_outcome.error_code is null
+            when record_exit_outcome.error_code is null
                 then coalesce(known.success_rate + weight * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * (1 - weight), 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + weight * (record_site_outcome.response_ms - known.response_ms),
-                               record_site_outcome.response_ms, known.response_ms),
+        response_ms = coalesce(known.response_ms + weight * (record_exit_outcome.response_ms - known.response_ms),
+                               record_exit_outcome.response_ms, known.response_ms),
         search_seconds = coalesce(known.search_seconds + weight * (search.seconds - known.search_seconds),
                                   search.seconds, known.search_seconds)
     from (
         select avg(extract(epoch from worker.now() - searched.started_at)) as seconds
         from public.search_run_sites as searched
-        where searched.run_id = any (run_ids) and searched.site = record_site_outcome.site
-          and record_site_outcome.error_code is null and searched.started_at <= worker.now()
+        where searched.run_id = any (run_ids) and searched.site = record_exit_outcome.site
+          and record_exit_outcome.error_code is null and searched.started_at <= worker.now()
     ) as search
-    where known.site = health.site and known.account = health.account;
+    where known.site = health.site and known.account = health.account and known.exit = health.exit;
+end;
+$$;
+comment on function worker.record_exit_outcome is
+    'Records how a search of a site through an exit ended, or that several succeeded.';
+
+create function worker.record_site_outcome(
+    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
+    response_ms double precision
+) returns void
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    through record;
+begin
+    for through in
+        select coalesce(search.exit, '') as exit, array_agg(ended.run_id order by ended.run_id) as run_ids
+        from unnest(record_site_outcome.run_ids) as ended (run_id)
+        left join worker.site_searches as search
+            on search.run_id = ended.run_id and search.site = record_site_outcome.site
+        group by 1
+        order by 1
+    loop
+        perform worker.record_exit_outcome(
+            through.run_ids, record_site_outcome.site, record_site_outcome.account, through.exit,
+            record_site_outcome.error_code, record_site_outcome.retry_after_seconds, record_site_outcome.response_ms);
+    end loop;
 
     delete from worker.site_waits as wait
-    where wait.run_id = any (run_ids) and wait.site = record_site_outcome.site;
-    perform worker.release_search_slots(run_ids, record_site_outcome.site, health.account);
+    where wait.run_id = any (record_site_outcome.run_ids) and wait.site = record_site_outcome.site;
+    perform worker.release_search_slots(record_site_outcome.run_ids, record_site_outcome.site,
+                                        coalesce(record_site_outcome.account, ''));
 end;
 $$;
 comment on function worker.record_site_outcome is
@@ -248,6 +307,10 @@ comment on function worker.record_site_outcome is
 
 create function worker.record_good_page(run_id uuid, site text, account text) returns void
 language plpgsql set search_path = '' as $$
+declare
+    via text := coalesce((
+        select search.exit from worker.site_searches as search
+        where search.run_id = record_good_page.run_id and search.site = record_good_page.site), '');
 begin
     update worker.site_searches as search set waiting_since = null, waited = '0', is_within_page = false
     where search.run_id = record_good_page.run_id and search.site = record_good_page.site
@@ -256,13 +319,20 @@ begin
     with closed as (
         update worker.site_health as health
         set paused_until = null, paused_by = null, trips = 0, consecutive_failures = 0, prober_run_id = null,
-            updated_at = worker.now()
+            latest_outcomes = '', updated_at = worker.now()
         where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
-          and health.prober_run_id is not null and health.paused_until <= worker.now()
-        returning health.site, health.account
+          and health.exit = via and health.prober_run_id is not null and health.paused_until <= worker.now()
+        returning health.site, health.account, health.exit
     )
     delete from worker.site_failures as failed using closed
-    where failed.site = closed.site and failed.account = closed.account;
+    where failed.site = closed.site and failed.account = closed.account and failed.exit = closed.exit;
+
+    if via <> '' then
+        update worker.site_health as health
+        set latest_outcomes = (worker.note_outcome(health, 's')).latest_outcomes, updated_at = worker.now()
+        where health.site = record_good_page.site and health.account = coalesce(record_good_page.account, '')
+          and health.exit = via and health.latest_outcomes <> '';
+    end if;
 end;
 $$;
 comment on function worker.record_good_page is

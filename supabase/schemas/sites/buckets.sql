@@ -1,7 +1,7 @@
 -- How much of a site's requests is used? Each bucket is counted under a lock. Its quota starts again at the reset.
 -- Calls: kernel/clock, sites/limits.
 
-create function worker.lock_bucket(bucket text, account text) returns worker.site_buckets
+create function worker.lock_bucket(bucket text, account text, exit text default '') returns worker.site_buckets
 language plpgsql set search_path = '' as $$
 declare
     held worker.site_buckets;
@@ -9,10 +9,11 @@ declare
 begin
     loop
         select * into held from worker.site_buckets as known
-        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account
+        where known.bucket = lock_bucket.bucket and known.account = lock_bucket.account and known.exit = lock_bucket.exit
         for no key update;
         exit when found;
-        insert into worker.site_buckets (bucket, account) values (lock_bucket.bucket, lock_bucket.account)
+        insert into worker.site_buckets (bucket, account, exit)
+        values (lock_bucket.bucket, lock_bucket.account, lock_bucket.exit)
         on conflict do nothing;
     end loop;
 
@@ -24,7 +25,7 @@ begin
             quota_resets_at = case when known.is_reset_told then known.quota_resets_at - set_back
                                    else known.quota_resets_at end,
             updated_at = known.updated_at - set_back
-        where known.bucket = held.bucket and known.account = held.account
+        where known.bucket = held.bucket and known.account = held.account and known.exit = held.exit
         returning known.* into strict held;
     end if;
     return held;

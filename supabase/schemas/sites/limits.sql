@@ -24,7 +24,8 @@ begin
         ('quota_timezone', 'the name of a time zone', '$ ? (@.type() == "string")'),
         ('searches', 'an integer from 1 to 1000000', '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
         ('searches_per_account', 'an integer from 1 to 1000000',
-         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())')
+         '$ ? (@ >= 1 && @ <= 1000000 && @ == @.floor())'),
+        ('per_exit', 'true or false', '$ ? (@.type() == "boolean")')
     ) as rule (name, expected, path) on rule.name = given.name
     where rule.name is null
        or (given.value <> 'null' and (jsonb_typeof(given.value) in ('array', 'object')
@@ -44,7 +45,8 @@ begin
            coalesce(own.quota_period, declared ->> 'quota_period', 'day'),
            coalesce(own.quota_timezone, declared ->> 'quota_timezone', 'UTC'),
            coalesce(own.searches, (declared ->> 'searches')::numeric::integer),
-           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer)
+           coalesce(own.searches_per_account, (declared ->> 'searches_per_account')::numeric::integer),
+           own.total_requests
     into allowed
     from (select) as nothing
     left join worker.bucket_limits as own on own.bucket = effective_limits.bucket;
@@ -88,3 +90,19 @@ return (
     from worker.settings as settings
 );
 comment on function worker.min_delay is 'Returns the least time between two requests of a bucket.';
+
+create function worker.limits_of_rotating(allowed worker.bucket_limits, requests_per_minute integer)
+returns worker.bucket_limits
+language plpgsql immutable set search_path = '' as $$
+begin
+    allowed.requests := requests_per_minute;
+    allowed.period_seconds := 60;
+    allowed.burst := 1;
+    allowed.min_delay_seconds := null;
+    allowed.quota := null;
+    return allowed;
+end;
+$$;
+comment on function worker.limits_of_rotating is
+    'Returns the limits of a bucket through a rotating exit: the pace that the operator has set for it, because each '
+    'address behind it counts alone.';

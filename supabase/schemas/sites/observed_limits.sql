@@ -43,7 +43,7 @@ comment on function worker.read_observed is
     'Returns the limits that a site reported, within bounds. Raises 22023 (HTTP 400) if they are not valid.';
 
 create function public.worker_observe_limits(
-    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb
+    run_id uuid, lease_token uuid, site text, account text, bucket text, observed jsonb, exit text default ''
 ) returns void
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -57,7 +57,8 @@ begin
     perform worker.lock_lease(worker_observe_limits.run_id, lease_token);
     perform worker.require_site(worker_observe_limits.run_id, worker_observe_limits.site);
     perform worker.require_bucket(worker_observe_limits.bucket, worker_observe_limits.site);
-    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''));
+    held := worker.lock_bucket(worker_observe_limits.bucket, coalesce(worker_observe_limits.account, ''),
+                               worker_observe_limits.exit);
     now := worker.now();
     held := worker.begin_quota_period(held, null, now);
 
@@ -82,9 +83,9 @@ begin
         quota_period = held.quota_period,
         quota_resets_at = coalesce(resets_at, held.quota_resets_at),
         is_reset_told = held.is_reset_told or resets_at is not null, updated_at = now
-    where known.bucket = held.bucket and known.account = held.account;
+    where known.bucket = held.bucket and known.account = held.account and known.exit = held.exit;
 end;
 $$;
 comment on function public.worker_observe_limits is
     'Stores the limits that a site reported, for all workers: {retry_after_seconds, remaining, quota, '
-    'resets_in_seconds}, each of which may be null. Idempotent, except that times count from the call.';
+    'resets_in_seconds}, each of which may be null; of the exit that it answered through. Idempotent, except that times count from the call.';

@@ -27,7 +27,7 @@ begin
     if pause_end is null then
         return null;
     end if;
-    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '{paused}',
+    ahead := worker.queue_ahead(defer_if_paused.site, defer_if_paused.account, '', '{paused}',
                                 (worker.wait_state(defer_if_paused.run_id, defer_if_paused.site)).since,
                                 defer_if_paused.run_id);
     -- One run per second: the first one probes the site.
@@ -52,11 +52,12 @@ begin
     join public.search_runs as run on run.user_id = failed.user_id
     where run.id = defer_if_user_paused.run_id
       and failed.site = defer_if_user_paused.site and failed.account = defer_if_user_paused.account
+      and failed.exit = ''
       and failed.failed_at <= worker.now() and failed.failed_at + failed.pause > worker.now();
     if not found then
         return null;
     end if;
-    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '{paused}',
+    ahead := worker.queue_ahead(defer_if_user_paused.site, defer_if_user_paused.account, '', '{paused}',
                                 (worker.wait_state(defer_if_user_paused.run_id, defer_if_user_paused.site)).since,
                                 defer_if_user_paused.run_id);
     return worker.defer_site(
@@ -75,6 +76,7 @@ begin atomic
     update worker.site_health as tried set prober_run_id = start_probe.run_id, updated_at = worker.now()
     where (start_probe.health).paused_until is not null
       and tried.site = (start_probe.health).site and tried.account = (start_probe.health).account
+      and tried.exit = (start_probe.health).exit
       and tried.prober_run_id is distinct from start_probe.run_id;
 end;
 comment on function worker.start_probe is 'Makes a run the only one that probes a site whose breaker is half open.';

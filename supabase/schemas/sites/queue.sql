@@ -23,7 +23,8 @@ comment on function worker.wait_state is
     'Returns since when a run waits for a site, how long it has waited, and whether it is in the middle of a page.';
 
 create function worker.site_queue(
-    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null
+    bucket text, accounts text[], reasons text[], asking_run_id uuid default null, asking_since timestamptz default null,
+    exit text default ''
 ) returns table (run_id uuid, place bigint, requests integer, due_at timestamptz)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -39,7 +40,7 @@ begin
         -- The lower bound on the time skips runs that are late, and uses the index.
         where wait.bucket = site_queue.bucket
           and wait.due_at > now - settings.wait_grace and wait.due_at <= now + settings.max_site_wait
-          and wait.account = any (site_queue.accounts) and wait.reason = any (site_queue.reasons)
+          and wait.account = any (site_queue.accounts) and wait.exit = site_queue.exit and wait.reason = any (site_queue.reasons)
           and wait.run_id is distinct from site_queue.asking_run_id
           and (not wait.lets_pass or wait.due_at <= now)
           -- No place is kept for a run that searches another site in the meantime.
@@ -57,8 +58,10 @@ begin
                coalesce(under_way.searches, 0) + row_number() over (
                    partition by ranked.user_id, ranked.priority order by ranked.since, ranked.run_id) as nth
         from ranked
-        left join worker.site_shares as share
-            on share.bucket = site_queue.bucket and share.user_id = ranked.user_id and site_queue.accounts = '{""}'
+        left join lateral (
+            select max(known.last_at) as last_at from worker.site_shares as known
+            where known.bucket = site_queue.bucket and known.user_id = ranked.user_id
+        ) as share on site_queue.accounts = '{""}'
         left join lateral (
             select count(*) as searches
             from worker.site_searches as search join public.search_runs as run on run.id = search.run_id
@@ -73,13 +76,13 @@ begin
 end;
 $$;
 comment on function worker.site_queue is
-    'Returns the queue of the runs that wait for the same bucket and are not late, and optionally a run that asks. '
+    'Returns the queue of the runs that wait for the same bucket and exit and are not late, and optionally a run that asks. '
     'First runs in the middle of a page; then by priority, which is the highest after max_priority_wait; then users '
     'take turns, each with one run, the one served longest ago first; then the run of a user that has waited '
     'longest.';
 
 create function worker.queue_ahead(
-    bucket text, account text, reasons text[], since timestamptz, run_id uuid,
+    bucket text, account text, exit text, reasons text[], since timestamptz, run_id uuid,
     out waiters integer, out requests integer, out back_at timestamptz, out is_due boolean
 )
 language plpgsql stable set search_path = '' as $$
@@ -95,13 +98,13 @@ begin
     if not exists (
         select from worker.site_waits as wait
         where wait.bucket = queue_ahead.bucket and wait.due_at > now - grace
-          and wait.account = queue_ahead.account and wait.run_id <> queue_ahead.run_id
+          and wait.account = queue_ahead.account and wait.exit = queue_ahead.exit and wait.run_id <> queue_ahead.run_id
     ) then
         return;
     end if;
     with line as materialized (
         select known.* from worker.site_queue(queue_ahead.bucket, array[queue_ahead.account], queue_ahead.reasons,
-                                        queue_ahead.run_id, coalesce(queue_ahead.since, now)) as known
+                                        queue_ahead.run_id, coalesce(queue_ahead.since, now), queue_ahead.exit) as known
     )
     select count(*), coalesce(sum(line.requests), 0),
            max(line.due_at + case when line.due_at <= now then grace else '0' end),
@@ -112,5 +115,5 @@ begin
 end;
 $$;
 comment on function worker.queue_ahead is
-    'Returns how many runs are ahead of a run in the queue of a bucket, their number of requests, when the last of '
+    'Returns how many runs are ahead of a run in the queue of a bucket and exit, their number of requests, when the last of '
     'them is back or late, and whether any of them is due already.';

@@ -26,7 +26,7 @@ begin
     select coalesce(share.used, 0) as used, run.source = 'cron' and run.priority < 10 as is_scheduled into strict asking
     from public.search_runs as run
     left join worker.site_shares as share
-        on share.bucket = held.bucket and share.user_id = run.user_id and share.quota_period = held.quota_period
+        on share.bucket = held.bucket and share.user_id = run.user_id and share.exit = held.exit and share.quota_period = held.quota_period
     where run.id = quota_left.run_id;
 
     unreserved := requests - greatest(0, case

@@ -16,7 +16,7 @@ comment on function worker.release_search_slots is 'Releases the slots and the p
 
 create function worker.defer_site(
     run_id uuid, site text, account text, bucket text, requests integer, reason text, message text, error_code text,
-    due_at timestamptz, is_guess boolean default false, lets_pass boolean default false
+    due_at timestamptz, is_guess boolean default false, lets_pass boolean default false, exit text default ''
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -32,12 +32,12 @@ begin
     waited := waiting.waited + greatest(due_at - now, '0');
     perform worker.release_search_slots(array[defer_site.run_id], defer_site.site, defer_site.account);
     insert into worker.site_waits as wait (
-        run_id, site, account, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
-    values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.bucket, defer_site.requests,
+        run_id, site, account, exit, bucket, requests, waiting_since, due_at, waited, reason, message, lets_pass)
+    values (defer_site.run_id, defer_site.site, defer_site.account, defer_site.exit, defer_site.bucket, defer_site.requests,
             coalesce(waiting.since, now), defer_site.due_at, waited, defer_site.reason, defer_site.message,
             defer_site.lets_pass)
     on conflict on constraint site_waits_pkey do update set
-        account = excluded.account, bucket = excluded.bucket, requests = excluded.requests,
+        account = excluded.account, exit = excluded.exit, bucket = excluded.bucket, requests = excluded.requests,
         waiting_since = excluded.waiting_since, due_at = excluded.due_at, waited = excluded.waited,
         reason = excluded.reason, message = excluded.message, lets_pass = excluded.lets_pass;
     -- The waiting time stays stored until the site ends, so that a repeated call gets the same answer.

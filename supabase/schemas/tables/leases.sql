@@ -53,6 +53,7 @@ create table worker.workers (
     sites jsonb not null,
     limits jsonb not null,
     concurrency integer not null,
+    exits text[] not null default '{""}',
     started_at timestamptz not null,
     seen_at timestamptz not null
 ) with (fillfactor = 50);
@@ -65,6 +66,8 @@ comment on column worker.workers.sites is
 comment on column worker.workers.limits is
     'The limits that the sources of these sites declare: {kind: {site: {bucket: limits}}}.';
 comment on column worker.workers.concurrency is 'How many runs it searches at the same time at most, with the memory that it has now.';
+comment on column worker.workers.exits is
+    'The names of its exits, without addresses; empty for its own address.';
 comment on column worker.workers.started_at is 'When it was started, by its own clock.';
 comment on column worker.workers.seen_at is
     'Its last claim or heartbeat. It lives if this is younger than worker.settings.worker_timeout.';

@@ -227,7 +227,7 @@ create table public.run_events (
     run_id uuid not null references public.search_runs (id) on delete cascade,
     event text not null constraint run_events_event check (
         event in ('created', 'claimed', 'site_started', 'site_finished', 'rescued', 'released', 'retried', 'deferred',
-                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon')
+                  'fallback', 'cancelled', 'finished', 'alert', 'slots_missed', 'slot_skipped', 'inactive_soon', 'exit_left')
     ),
     site text,
     data jsonb not null default '{}',
@@ -243,8 +243,8 @@ comment on column public.run_events.event is
     'retried (sites failed and are searched again later), deferred (its sites must wait and are searched later), '
     'fallback (data.sites are searched, too, because of data.because: [{site, reason, message}]), cancelled, finished, alert (for the operator: data.reason is invalid_items, load_failed or page_refused), '
     'slots_missed (this run stands for more slots: data.slots), slot_skipped (a later slot of its schedule started no '
-    'run: data.reason is late, active, quota, inactive or failing) or inactive_soon (its schedule pauses at data.pauses_at '
-    'unless the user is seen).';
+    'run: data.reason is late, active, quota, inactive or failing), inactive_soon (its schedule pauses at data.pauses_at '
+    'unless the user is seen) or exit_left (a site refused the exit data.left, and is asked through data.exit).';
 comment on column public.run_events.site is 'The site, for events of a site.';
 comment on column public.run_events.data is
     'Details: worker_id, attempt, status, error_code, message (for the operator); for claimed, sites in the order in '

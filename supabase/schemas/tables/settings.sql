@@ -36,6 +36,8 @@ create table worker.settings (
     scheduled_quota_reserve numeric not null default 0.1 check (scheduled_quota_reserve between 0 and 1),
     max_priority_wait interval not null default '15 minutes' check (max_priority_wait >= '0'),
     exploration real not null default 0.1 check (exploration between 0 and 1),
+    rotating_window smallint not null default 20 check (rotating_window between 2 and 200),
+    rotating_failures real not null default 0.5 check (rotating_failures > 0 and rotating_failures <= 1),
     embedding_model text,
     webhook_delays interval[] not null
         default '{5 seconds,5 minutes,30 minutes,2 hours,5 hours,10 hours,10 hours}'
@@ -123,7 +125,11 @@ comment on column worker.settings.max_priority_wait is
     'A run that has waited this long for a site gets the highest priority, so that scheduled runs do not starve.';
 comment on column worker.settings.exploration is
     'Share of runs, from 0 to 1, whose sites are searched in random order: otherwise a site that was slow or '
-    'failing once stays last.';
+    'failing once stays last. The same share of searches tries an exit whose pause has ended, while others work.';
+comment on column worker.settings.rotating_window is
+    'Number of the latest outcomes of a rotating exit that decide whether it is paused.';
+comment on column worker.settings.rotating_failures is
+    'Share of failures among them, above 0 and up to 1, at which a rotating exit is paused at a site.';
 comment on column worker.settings.embedding_model is 'The model of the stored embeddings; null until a worker embeds.';
 comment on column worker.settings.webhook_delays is
     'Delays before the second and each further attempt to send a webhook message, plus or minus 25 %. After the last '

@@ -56,7 +56,7 @@ async def _run(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worker.local.boards",
-        description="Play job boards and APIs on loopback: a proxy for JOBSPY_PROXIES and WORKER_HTTP_PROXIES.",
+        description="Play job boards and APIs on loopback: a proxy for WORKER_EXITS.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(

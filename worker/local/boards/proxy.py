@@ -20,6 +20,7 @@ import h11
 import trustme
 
 from worker.local.boards.control import control
+from worker.local.boards.exits import ExitRules, exit_in
 from worker.local.boards.failures import Failure, FailurePlans
 from worker.local.boards.http import Exchange, Request, Response
 from worker.local.boards.request_log import BoardRequest, RequestLog
@@ -39,6 +40,7 @@ class Proxy:
     Args:
         boards: What plays each site, by site.
         failures: The failures that the sites are set to.
+        exits: How the sites treat the exits of the clients.
         log: Where requests are noted.
         authority: Issues the certificates of the played hosts.
         latency_seconds: How long every answer is delayed.
@@ -48,12 +50,15 @@ class Proxy:
         self,
         boards: Mapping[str, Board],
         failures: FailurePlans,
+        exits: ExitRules,
         log: RequestLog,
+        *,
         authority: trustme.CA,
         latency_seconds: float,
     ) -> None:
         self._boards_by_host = {host: board for board in boards.values() for host in board.hosts}
         self._failures = failures
+        self._exits = exits
         self._log = log
         self._authority = authority
         self._latency_seconds = latency_seconds
@@ -92,11 +97,13 @@ class Proxy:
             host, _, port = request.target.rpartition(":")
             board = self._boards_by_host.get(host)
             if request.target.startswith("/"):
-                await exchange.send(control(request, self._failures, self._log))
+                await exchange.send(control(request, self._failures, self._exits, self._log))
+            elif status := self._exits.status_of(exit_in(request.headers)):
+                await exchange.send(error_page(status))
             elif request.method == "CONNECT" and board and port == str(board.port):
                 await exchange.accept_tunnel()
                 await writer.start_tls(self._tls_context(host))
-                await self._serve_site(Exchange(reader, writer, host), board)
+                await self._serve_site(Exchange(reader, writer, host), board, exit_in(request.headers))
                 return
             else:
                 logger.warning("refused %s: this host is not played", request.target)
@@ -111,15 +118,15 @@ class Proxy:
             self._tls_contexts[host] = context
         return self._tls_contexts[host]
 
-    async def _serve_site(self, exchange: Exchange, board: Board) -> None:
+    async def _serve_site(self, exchange: Exchange, board: Board, exit_name: str) -> None:
         """Serve one connection to a played host until either side closes it."""
         while request := await exchange.receive():
             at = time.monotonic()
             page = board.page(request)
-            failure = self._failures.take(board.site, page)
-            logged = BoardRequest(at, request.method, request.host, request.target, page, failure)
+            failure = self._failures.take(board.site, page) or self._exits.take(board.site, exit_name, page, at)
+            logged = BoardRequest(at, request.method, request.host, request.target, page, failure, exit_name)
             await self._log.add(board.site, logged)
-            await asyncio.sleep(self._latency_seconds)
+            await asyncio.sleep(self._latency_seconds + self._exits.delay_of(exit_name))
             match failure:
                 case Failure.HANG:
                     await exchange.hang()

@@ -17,6 +17,7 @@ class BoardRequest:
         at: When it arrived, in seconds of the server's monotonic clock.
         page: The number of the search page that it asked for, from 1. `None` for any other request.
         failure: How the site failed. `None` if it answered.
+        exit: The exit that it came through; empty if the client named none.
     """
 
     at: float
@@ -25,6 +26,7 @@ class BoardRequest:
     path: str
     page: int | None
     failure: Failure | None
+    exit: str = ""
 
 
 class RequestLog:

@@ -13,6 +13,7 @@ from typing import Self
 
 import trustme
 
+from worker.local.boards.exits import ExitRule, ExitRules
 from worker.local.boards.failures import Failure, FailurePlan, FailurePlans
 from worker.local.boards.proxy import Proxy
 from worker.local.boards.request_log import BoardRequest, RequestLog
@@ -40,6 +41,7 @@ class Boards:
 
     Attributes:
         sites: Names of the played sites.
+        exits: Which exits do not work or are slow; see `block_exits` for the sites.
         credentials: Credentials that the played sites accept, by the environment variable that the worker reads.
         listings: Every job that the boards list. Listings with the same `Listing.vacancy` are the same job.
     """
@@ -67,9 +69,12 @@ class Boards:
             for board in BOARDS
         }
         self._failures = FailurePlans()
+        self.exits = ExitRules(seed)
         self._log = RequestLog(SITES)
         self._authority = trustme.CA()
-        self._proxy = Proxy(boards, self._failures, self._log, self._authority, latency_ms / 1000)
+        self._proxy = Proxy(
+            boards, self._failures, self.exits, self._log, authority=self._authority, latency_seconds=latency_ms / 1000
+        )
         self._port = port
         self._ca_cert = ca_cert
         self._resources = ExitStack()
@@ -109,8 +114,12 @@ class Boards:
 
     @property
     def proxy_url(self) -> str:
-        """URL of the proxy: for `proxies` of JobSpy, and for `WORKER_HTTP_PROXIES` of the worker."""
+        """URL of the proxy: for `proxies` of JobSpy, and for `WORKER_EXITS` of the worker."""
         return self._url
+
+    def exit_url(self, name: str) -> str:
+        """Return the URL of the proxy for an exit, by which the sites tell it apart."""
+        return self._url.replace("://", f"://{name}:played@")
 
     @property
     def control_url(self) -> str:
@@ -164,6 +173,15 @@ class Boards:
         """
         self._set(site, FailurePlan(failure=Failure(failure), from_page=from_page, requests=requests))
 
+    def block_exits(self, site: str, rule: ExitRule) -> None:
+        """Let `site` refuse exits by a rule from now on.
+
+        Raises:
+            ValueError: There is no such site.
+        """
+        check_site(site)
+        self.exits.set(site, rule)
+
     def current_failures(self) -> dict[str, FailurePlan]:
         """Return the failure of each site that fails, with the number of requests that are left to fail."""
         return self._failures.current()
@@ -176,7 +194,9 @@ class Boards:
         """
         if site is not None:
             check_site(site)
-        self._failures.cancel(*(SITES if site is None else (site,)))
+        healed = SITES if site is None else (site,)
+        self._failures.cancel(*healed)
+        self.exits.cancel(*healed)
 
     def _set(self, site: str, plan: FailurePlan) -> None:
         check_site(site)

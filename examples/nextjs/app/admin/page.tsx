@@ -6,11 +6,11 @@ import { AutoRefresh } from '@/components/admin/auto-refresh'
 import { IncidentList } from '@/components/admin/incident-list'
 import { OverviewCharts } from '@/components/admin/overview-charts'
 import { OverviewFigures } from '@/components/admin/overview-figures'
-import { QualityTable, QuotaTable, SiteTable, WorkerTable } from '@/components/admin/tables'
+import { ExitTable, QualityTable, QuotaTable, SiteTable, WorkerTable } from '@/components/admin/tables'
 import { WebhookPanel } from '@/components/admin/webhook-panel'
 import { Card } from '@/components/ui/card'
 import { adminQueryOf, PERIODS, sinceOf } from '@/lib/admin-query'
-import { adminIncidents, adminOverview, adminQuality, adminQuotas, adminRuns, adminSites, adminWebhooks, adminWorkers, searchOptions, siteLabelsOf } from '@/lib/search'
+import { adminExits, adminIncidents, adminOverview, adminQuality, adminQuotas, adminRuns, adminSites, adminWebhooks, adminWorkers, searchOptions, siteLabelsOf } from '@/lib/search'
 import { serverClient, signedIn } from '@/lib/supabase/server'
 
 export const metadata: Metadata = { title: 'Admin' }
@@ -22,9 +22,10 @@ export default async function Page({ searchParams }: { searchParams: Promise<Rec
   if (!user.isAdmin) notFound()
   const query = adminQueryOf(await searchParams)
   const since = sinceOf(query.period)
-  const [overview, sites, workers, incidents, quality, quotas, webhooks, runs, kinds] = await Promise.all([
+  const [overview, sites, exits, workers, incidents, quality, quotas, webhooks, runs, kinds] = await Promise.all([
     adminOverview(client, since),
     adminSites(client, since),
+    adminExits(client),
     adminWorkers(client),
     adminIncidents(client),
     adminQuality(client, since),
@@ -55,6 +56,9 @@ export default async function Page({ searchParams }: { searchParams: Promise<Rec
       </Card>
       <Card title="Sites">
         <SiteTable sites={sites} labels={labels} />
+      </Card>
+      <Card title="Exits">
+        <ExitTable exits={exits} labels={labels} />
       </Card>
       <Card title="Quotas">
         <QuotaTable quotas={quotas} />

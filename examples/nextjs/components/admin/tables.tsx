@@ -1,4 +1,4 @@
-import type { Activity, AdminQuality, AdminQuota, AdminSite, Limits, SiteLabels } from '@/lib/search'
+import type { Activity, AdminExit, AdminQuality, AdminQuota, AdminSite, Limits, SiteLabels } from '@/lib/search'
 import { durationInWords, percent, secondsInWords, timeInWords } from '@/lib/words'
 import { Badge } from '../ui/badge'
 import { Table } from '../ui/table'
@@ -47,6 +47,27 @@ export function SiteTable({ sites, labels }: { sites: AdminSite[]; labels: SiteL
   }))
   const heads = ['Site', 'Breaker', 'Searches', 'Completed', 'p50 / p95', 'Requests', 'Found', 'Invalid', 'Errors', 'Limits', 'Quotas']
   return <Table caption="Sites" heads={heads} rows={rows} empty="No site was searched." />
+}
+
+export function ExitTable({ exits, labels }: { exits: AdminExit[]; labels: SiteLabels }) {
+  const rows = exits.map((exit) => ({
+    key: `${exit.exit} ${exit.site}`,
+    cells: [
+      exit.exit,
+      labels[exit.site] ?? exit.site,
+      <span key="state" className="flex flex-col items-start gap-1">
+        <Badge tone={STATES[exit.state]}>{exit.state !== 'closed' && exit.paused_by === 'exit_failed' ? 'does not work' : exit.state}</Badge>
+        {exit.paused_until && <span className="text-xs text-quiet">until {timeInWords(exit.paused_until)} UTC</span>}
+      </span>,
+      percent(exit.success_rate),
+      exit.response_ms === null ? '' : `${Math.round(exit.response_ms).toLocaleString('en-GB')} ms`,
+      exit.requests.toLocaleString('en-GB'),
+      exit.refused.toLocaleString('en-GB'),
+      `${(exit.bytes / 1e6).toFixed(1)} MB`,
+    ],
+  }))
+  const heads = ['Exit', 'Site', 'Breaker', 'Success', 'Response', 'Requests today', 'Refused', 'Received']
+  return <Table caption="Exits" heads={heads} rows={rows} empty="No site was asked." />
 }
 
 function limitsInWords(site: string, limits: Limits): string[] {

@@ -82,6 +82,28 @@ export async function adminQuotas(client: SearchClient): Promise<AdminQuota[]> {
   return dataOf(await client.rpc('admin_quotas')) as unknown as AdminQuota[]
 }
 
+export interface AdminExit {
+  exit: string
+  site: string
+  state: 'closed' | 'half_open' | 'open'
+  paused_until: string | null
+  /** exit_failed: the exit does not work, whatever the site. */
+  paused_by: string | null
+  last_error_code: string | null
+  /** From 0 to 1. */
+  success_rate: number | null
+  response_ms: number | null
+  last_success_at: string | null
+  /** These three are of today (UTC). */
+  requests: number
+  refused: number
+  bytes: number
+}
+
+export async function adminExits(client: SearchClient): Promise<AdminExit[]> {
+  return dataOf(await client.rpc('admin_exits')) as unknown as AdminExit[]
+}
+
 export interface Activity {
   now: string
   workers: { worker_id: string; version: string; concurrency: number; running: number; started_at: string; seen_at: string }[]
