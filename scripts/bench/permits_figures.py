@@ -23,6 +23,8 @@ LIMITS = {"requests": 1_000_000, "period_seconds": 1, "burst": 1_000_000}
 
 TAKE_PERMIT = "select public.worker_take_permit(%s, %s, %s, '', %s, 1, %s)"
 SAVE_PAGES = "select public.worker_save_pages(%s)"
+TAKE_PERMIT_WITH_EXITS = "select public.worker_take_permit(%s, %s, %s, '', %s, 1, %s, %s)"
+EXITS = 10
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
@@ -50,6 +52,7 @@ class Bench:
             ways: dict[str, Callable[[Sequence[Connection]], Awaitable[float]]] = {
                 f"worker_save_pages, one of {ITEMS} items": self._save,
                 "worker_take_permit": self._take,
+                f"worker_take_permit, with {EXITS} exits": self._take_with_exits,
                 "worker_take_permit, through the local gateway": self._take_through_gateway,
                 f"{len(SITES)} at once, each for its own site": self._take_apart,
                 f"{len(SITES)} at once, all for one site": self._take_together,
@@ -78,6 +81,20 @@ class Bench:
 
     async def _take(self, connections: Sequence[Connection]) -> float:
         return await self._take_at(connections[:1], SITES[:1])
+
+    async def _take_with_exits(self, connections: Sequence[Connection]) -> float:
+        exits = json.dumps([{"name": f"exit-{number}"} for number in range(EXITS)])
+        connection = connections[0]
+        run = await start_run(connection, SITES[0])
+        started = time.perf_counter()
+        for _ in range(self._calls):
+            answer = await connection.execute(
+                TAKE_PERMIT_WITH_EXITS, (*run, SITES[0], SITES[0], json.dumps(LIMITS), exits), prepare=True
+            )
+            row = await answer.fetchone()
+            assert row is not None
+            assert row[0]["granted"], row
+        return (time.perf_counter() - started) / self._calls
 
     async def _take_apart(self, connections: Sequence[Connection]) -> float:
         return await self._take_at(connections, SITES)

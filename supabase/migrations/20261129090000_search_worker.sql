@@ -5781,8 +5781,8 @@ comment on function public.worker_write_progress is
 -- runs/leave_exit
 -- What happens if a site refuses an exit in the middle of a search? The exit is paused for all, and the search asks again
 -- through another one: neither the site nor the run fails.
--- Calls: kernel/clock, kernel/messages, kernel/run_sites, kernel/lease, sites/breaker, sites/exits,
---   runs/progress.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, kernel/lease, sites/breaker, sites/paused,
+--   sites/exits, runs/progress.
 
 create function worker.may_pause_exits(run_id uuid, site text, account text, rule worker.breaker_rules) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -6237,8 +6237,8 @@ comment on function worker.defer_run is
 -- runs/fallback
 -- When are the fallback sites of a run searched? Once one of its sites has failed for good, is paused, or is out of quota.
 -- Then they belong to the run. They are skipped if the other sites complete before they could be searched.
--- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/exits, sites/rank,
---   runs/resume.
+-- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/rank,
+--   sites/exits, runs/resume.
 
 create function worker.sites_to_replace(run_id uuid) returns table (site text, place smallint, reason text, message text)
 language sql stable set search_path = ''
@@ -10685,7 +10685,7 @@ comment on function public.search_health is
 
 -- operators/site_health
 -- What is the state of each site, and which limits does it have?
--- Calls: kernel/clock, sites/limits, sites/exits.
+-- Calls: kernel/clock, sites/exits, sites/limits.
 
 create function worker.known_limits(bucket text, declared jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
@@ -11850,10 +11850,10 @@ comment on column public.run_items.is_new is
 -- twice or missing.
 -- Calls: nothing.
 
+-- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
 create function public.page_of_run_items(
     run_id uuid, page integer default 1, per_page integer default 50, filters jsonb default '{}', sort text default 'found'
 ) returns jsonb
--- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
 language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     words text[];

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeAlias
 
-from tests.chaos.plan import BoardFault, Fault, GatewayFault, Plan, PostgresFault, WorkerFault
+from tests.chaos.plan import BoardFault, ExitFault, Fault, GatewayFault, Plan, PostgresFault, WorkerFault
 from tests.chaos.stage import Stage
 
 Counts: TypeAlias = dict[str, dict[str, int]]
@@ -58,3 +58,5 @@ def _name(fault: Fault) -> str:
             return f"Postgres: {fault.shutdown} shutdown"
         case BoardFault():
             return f"board: {fault.failure}"
+        case ExitFault():
+            return f"exit: {fault.exit}"

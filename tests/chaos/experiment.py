@@ -19,6 +19,7 @@ from tests.chaos.plan import (
     SITES,
     USERS,
     BoardFault,
+    ExitFault,
     Fault,
     GatewayFault,
     Plan,
@@ -187,6 +188,8 @@ async def _strike(fault: Fault, stage: Stage, places: Sequence[Place]) -> None:
             await stage.restart_postgres(fault)
         case BoardFault():
             await stage.break_board(fault)
+        case ExitFault():
+            await stage.break_exit(fault)
 
 
 async def _look_on(stage: Stage, broken: Broken) -> None:

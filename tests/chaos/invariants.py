@@ -319,9 +319,10 @@ AT_THE_END: dict[str, str] = {
         group by run.id, run.shared_run_id
         having string_agg(event.event, ' ' order by event.id) !~ case when run.shared_run_id is null then concat(
             '^created',
-            '( claimed( site_started| site_finished| fallback)* (released|rescued|deferred|retried))*',
-            '( claimed( site_started| site_finished| fallback)*( rescued)? finished|',
-            '( claimed( site_started| site_finished| fallback)*)? cancelled)$') else '^created finished$' end
+            '( claimed( site_started( exit_left)*| site_finished| fallback)* (released|rescued|deferred|retried))*',
+            '( claimed( site_started( exit_left)*| site_finished| fallback)*( rescued)? finished|',
+            '( claimed( site_started( exit_left)*| site_finished| fallback)*)? cancelled)$')
+            else '^created finished$' end
     """,
     "the last event matches the status of the run": """
         select format('%s: %s, but the last event is %s %s', run.id, run.status, last.event, last.data)
@@ -347,7 +348,7 @@ AT_THE_END: dict[str, str] = {
         select format('%s: %s finished after %s %s', run_id, site, former, former_site)
         from (
             select *, lag(event) over life as former, lag(site) over life as former_site
-            from life_events
+            from life_events where event <> 'exit_left'
             window life as (partition by run_id order by id)
         ) as event
         where event = 'site_finished' and (former, former_site) is distinct from ('site_started', site)

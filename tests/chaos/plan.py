@@ -14,6 +14,8 @@ from worker.local.supabase.faulty_gateway import Outage
 
 SITES = ("linkedin", "indeed", "zip_recruiter", "glassdoor")
 TERMS = ("engineer", "manager", "designer", "nurse", "analyst", "teacher", "accountant", "developer")
+EXITS = ("one", "two", "three")
+"""The exits of each worker."""
 USERS = 8
 LEASE_SECONDS = 5
 """The minimum of `worker_claim_runs`, so that much happens in a short time."""
@@ -96,9 +98,18 @@ class BoardFault:
     seconds: float
 
 
-Fault: TypeAlias = WorkerFault | GatewayFault | PostgresFault | BoardFault
-Card: TypeAlias = Blow | type[GatewayFault] | type[PostgresFault] | type[BoardFault]
-DECK: Sequence[Card] = (*Blow, *Blow, GatewayFault, PostgresFault, *(4 * (BoardFault,)))
+@dataclass(frozen=True, slots=True)
+class ExitFault:
+    """An exit of the workers refuses all connections for `seconds`."""
+
+    at: float
+    exit: str
+    seconds: float
+
+
+Fault: TypeAlias = WorkerFault | GatewayFault | PostgresFault | BoardFault | ExitFault
+Card: TypeAlias = Blow | type[GatewayFault] | type[PostgresFault] | type[BoardFault] | type[ExitFault]
+DECK: Sequence[Card] = (*Blow, *Blow, GatewayFault, PostgresFault, *(4 * (BoardFault,)), *(2 * (ExitFault,)))
 """The relative frequency of each kind of fault."""
 
 
@@ -163,7 +174,8 @@ class Plan:
         }
         # Also without failing boards: a search may time out while its worker is paused or its pages cannot be saved, or
         # wait for other searches for longer than the maximum wait.
-        codes = (str(ErrorCode.TIMEOUT), str(ErrorCode.RATE_LIMITED), "worker_lost")
+        # If all exits have failed, the site could not be reached.
+        codes = (str(ErrorCode.TIMEOUT), str(ErrorCode.RATE_LIMITED), str(ErrorCode.NETWORK), "worker_lost")
         anywhere = {(site, code) for site in SITES for code in codes}
         return frozenset(ordered | anywhere)
 
@@ -254,6 +266,8 @@ def _fault(rng: random.Random, at: float, card: Card, workers: int) -> Fault:
         return GatewayFault(at, rng.choice([*Outage]), seconds=rng.uniform(1, 6))
     if card is PostgresFault:
         return PostgresFault(at, rng.choice([*Shutdown]), seconds=rng.uniform(0, 3))
+    if card is ExitFault:
+        return ExitFault(at, rng.choice(EXITS), seconds=rng.uniform(2, 8))
     return BoardFault(
         at,
         site=rng.choice(SITES),

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from tests.chaos.plan import BoardFault, GatewayFault, PostgresFault, Shutdown
+from tests.chaos.plan import BoardFault, ExitFault, GatewayFault, PostgresFault, Shutdown
 from worker.local.boards import Boards
 from worker.local.loopback import HOST, bind, free_port
 from worker.local.migration_files import migrations_folder
@@ -106,6 +106,13 @@ class Stage:
         await asyncio.sleep(fault.seconds)
         if self._board_faults[fault.site] == number:
             self.boards.heal(fault.site)
+
+    async def break_exit(self, fault: ExitFault) -> None:
+        """Let an exit of the workers fail for a while."""
+        self.report(f"exit {fault.exit}: dead for {fault.seconds:.1f} s")
+        self.boards.exits.break_exit(fault.exit)
+        await asyncio.sleep(fault.seconds)
+        self.boards.exits.mend_exit(fault.exit)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ def test_a_small_experiment_holds() -> None:
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "all invariants hold: scripts/chaos --runs 12 --workers 2 --seed 182" in answer.stdout
-    for fault in ("SIGKILL", "SIGSTOP", "SIGTERM", "gateway: ", "Postgres: ", "board: "):
+    for fault in ("SIGKILL", "SIGSTOP", "SIGTERM", "gateway: ", "Postgres: ", "board: ", "exit "):
         assert fault in answer.stdout
 
 
@@ -37,4 +37,5 @@ def test_even_a_small_plan_holds_every_kind_of_fault(seed: int) -> None:
         "GatewayFault",
         "PostgresFault",
         "BoardFault",
+        "ExitFault",
     }

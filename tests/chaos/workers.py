@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
-from tests.chaos.plan import LEASE_SECONDS, Blow, WorkerFault
+from tests.chaos.plan import EXITS, LEASE_SECONDS, Blow, WorkerFault
 from tests.chaos.stage import Stage
 from worker.local.processes import STOP_SECONDS, running
 
@@ -164,7 +164,7 @@ def worker_environment(stage: Stage) -> dict[str, str]:
         "WORKER_REQUEST_TIMEOUT_SECONDS": "2",
         "WORKER_SITE_TIMEOUT_SECONDS": "12",
         "WORKER_LOG_FORMAT": "json",
-        "WORKER_EXITS": f"boards={stage.boards.proxy_url}",
+        "WORKER_EXITS": ",".join(f"{name}={stage.boards.exit_url(name)}" for name in EXITS),
         "JOBSPY_CA_CERT": str(stage.boards.ca_cert),
         "JOBSPY_PAGE_DELAY_SECONDS": "0.1,0.5",
     }

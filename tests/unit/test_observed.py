@@ -171,7 +171,7 @@ async def test_each_run_is_reported_with_its_outcome(
     monkeypatch.setattr(Execution, "execute", returns(result))
     nothing = cast("Any", None)
     execution = ObservedExecution(
-        nothing, {}, nothing, nothing, page_timeout_seconds=1, child_place=nothing, observers=[reports]
+        nothing, {}, nothing, nothing, page_timeout_seconds=1, child_place=nothing, usage=nothing, observers=[reports]
     )
     run = Run(held.run_id, held, "jobs", {}, None, (), 1, 3)
     await asyncio.gather(asyncio.ensure_future(execution.execute(run)), return_exceptions=True)

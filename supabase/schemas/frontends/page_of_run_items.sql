@@ -2,10 +2,10 @@
 -- twice or missing.
 -- Calls: nothing.
 
+-- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
 create function public.page_of_run_items(
     run_id uuid, page integer default 1, per_page integer default 50, filters jsonb default '{}', sort text default 'found'
 ) returns jsonb
--- Planned once for a connection: the plan is the same for each run, and takes longer than the query.
 language plpgsql stable security invoker set search_path = '' set plan_cache_mode = force_generic_plan as $$
 declare
     words text[];

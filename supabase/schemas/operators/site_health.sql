@@ -1,5 +1,5 @@
 -- What is the state of each site, and which limits does it have?
--- Calls: kernel/clock, sites/limits, sites/exits.
+-- Calls: kernel/clock, sites/exits, sites/limits.
 
 create function worker.known_limits(bucket text, declared jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$

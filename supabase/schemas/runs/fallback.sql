@@ -1,7 +1,7 @@
 -- When are the fallback sites of a run searched? Once one of its sites has failed for good, is paused, or is out of quota.
 -- Then they belong to the run. They are skipped if the other sites complete before they could be searched.
--- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/exits, sites/rank,
---   runs/resume.
+-- Calls: kernel/clock, kernel/parameters, kernel/messages, kernel/run_sites, sites/accounts, sites/rank,
+--   sites/exits, runs/resume.
 
 create function worker.sites_to_replace(run_id uuid) returns table (site text, place smallint, reason text, message text)
 language sql stable set search_path = ''

@@ -1,7 +1,7 @@
 -- What happens if a site refuses an exit in the middle of a search? The exit is paused for all, and the search asks again
 -- through another one: neither the site nor the run fails.
--- Calls: kernel/clock, kernel/messages, kernel/run_sites, kernel/lease, sites/breaker, sites/exits,
---   runs/progress.
+-- Calls: kernel/clock, kernel/messages, kernel/run_sites, kernel/lease, sites/breaker, sites/paused,
+--   sites/exits, runs/progress.
 
 create function worker.may_pause_exits(run_id uuid, site text, account text, rule worker.breaker_rules) returns boolean
 language plpgsql stable set search_path = '' as $$
