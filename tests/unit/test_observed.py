@@ -18,6 +18,7 @@ from worker.engine.execution import Execution
 from worker.engine.observed import ObservedExecution, ObservedQueue, observed_chore
 from worker.engine.observer import Observer, RunOutcome
 from worker.errors import CallRefusedError, DatabaseUnreachableError, ErrorCode, LeaseLostError, SiteError
+from worker.http.usage import Usage
 from worker.model import Lease, Run, RunSite, SiteStatus
 
 
@@ -171,7 +172,7 @@ async def test_each_run_is_reported_with_its_outcome(
     monkeypatch.setattr(Execution, "execute", returns(result))
     nothing = cast("Any", None)
     execution = ObservedExecution(
-        nothing, {}, nothing, nothing, page_timeout_seconds=1, child_place=nothing, usage=nothing, observers=[reports]
+        nothing, {}, nothing, nothing, page_timeout_seconds=1, child_place=nothing, usage=Usage(), observers=[reports]
     )
     run = Run(held.run_id, held, "jobs", {}, None, (), 1, 3)
     await asyncio.gather(asyncio.ensure_future(execution.execute(run)), return_exceptions=True)
