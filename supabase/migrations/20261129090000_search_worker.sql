@@ -8526,7 +8526,7 @@ declare
     sightings worker.page_sightings[];
     page worker.loading_page;
     on_page uuid[];
-    on_pages_before uuid[] := '{}';
+    on_pages_before uuid[] := array[]::uuid[];
     changed record;
     with_keys uuid[];
 begin
@@ -8651,7 +8651,7 @@ declare
     results worker.page_result[];
 begin
     if cardinality(asked) = 0 then
-        return '{}';
+        return array[]::worker.page_result[];
     end if;
     begin
         loaded := worker.load_items(pages);

@@ -215,7 +215,7 @@ declare
     sightings worker.page_sightings[];
     page worker.loading_page;
     on_page uuid[];
-    on_pages_before uuid[] := '{}';
+    on_pages_before uuid[] := array[]::uuid[];
     changed record;
     with_keys uuid[];
 begin

@@ -78,7 +78,7 @@ declare
     results worker.page_result[];
 begin
     if cardinality(asked) = 0 then
-        return '{}';
+        return array[]::worker.page_result[];
     end if;
     begin
         loaded := worker.load_items(pages);
