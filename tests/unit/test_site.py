@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -11,10 +15,13 @@ from tools.site.generated import generated_files
 from tools.site.navigation import PROJECT, pages
 from worker.settings import EnvironmentSettings
 from worker.sources import Source
+from worker.sources.creator_score import WEIGHTS
+from worker.sources.jobspy import JobSpySource
+from worker.sources.jobspy_sites import SITES
 from worker.sources.jsearch import JSearchSettings
 from worker.sources.registry import BUILTIN_SOURCES
-from worker.sources.unipile import UnipileSettings
-from worker.sources.youtube import YouTubeSettings
+from worker.sources.unipile import MAX_RESULTS, PAGE_SIZES, UnipileSettings, UnipileSource
+from worker.sources.youtube import YouTubeSettings, YouTubeSource
 
 DOCS = PROJECT / "docs"
 KEYS: dict[str, type[EnvironmentSettings]] = {
@@ -61,6 +68,50 @@ def test_the_page_of_a_source_names_its_sites_parameters_and_credentials(source:
     sites = [site for site in source.sites if site != source.name]
     wanted = [*sites, *source.parameters.model_fields, *credentials]
     assert [name for name in wanted if f"`{name}`" not in page] == []
+
+
+def test_figures_of_sources_are_those_of_the_code() -> None:
+    jobspy = dict(re.findall(r"^\| `(\w+)` \| .* \| (\d+) \|$", page_of(JobSpySource), re.MULTILINE))
+    assert jobspy == {name: str(site.page_jobs) for name, site in SITES.items()}
+    people = re.findall(r"^\| `(\w+)` \| .* \| ([\d,]+) \| (\d+) \|$", page_of(UnipileSource), re.MULTILINE)
+    assert people == [(api, f"{most:,}", str(PAGE_SIZES[api])) for api, most in MAX_RESULTS.items()]
+    weights = re.findall(r"^\| .* \| (\d+) \|$", page_of(YouTubeSource), re.MULTILINE)
+    assert weights == [str(weight) for weight in WEIGHTS.values()]
+
+
+def test_pages_say_where_jobspy_resumes() -> None:
+    resume = page_of(JobSpySource).partition("## Resume")[2].partition("## ")[0]
+    sliced, whole = resume.split("A search continues")
+    labels = {"zip_recruiter": "ziprecruiter"}
+    for name, site in SITES.items():
+        assert labels.get(name, name) in (whole if site.slice_pages is None else sliced).lower(), name
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_platforms_wait_longer_than_the_worker_needs_to_stop() -> None:
+    (fly,), (railway,), (unit,) = (blocks("deploy.md", language) for language in ("toml", "json", "ini"))
+    stopped = tomllib.loads(fly)
+    assert stopped["kill_timeout"] > int(stopped["env"]["WORKER_GRACE_SECONDS"])
+    (grace,) = re.findall(r"`WORKER_GRACE_SECONDS=(\d+)` as variables", (DOCS / "deploy.md").read_text())
+    assert json.loads(railway)["deploy"]["drainingSeconds"] > int(grace)
+    given = ConfigParser(interpolation=None)
+    given.optionxform = str  # type: ignore[assignment,method-assign]
+    given.read_string(unit)
+    service = given["Service"]
+    (grace,) = re.findall(r"WORKER_GRACE_SECONDS=(\d+)", service["Environment"])
+    assert int(service["TimeoutStopSec"]) > int(grace)
+
+
+def test_the_container_has_what_the_worker_is_made_of() -> None:
+    (container,) = blocks("deploy.md", "dockerfile")
+    copied = re.findall(r"^COPY (\S+) ", container, re.MULTILINE)
+    assert copied == ["requirements.txt", "worker"]
+    assert all((PROJECT / name).exists() for name in copied)
+    (command,) = re.findall(r"^CMD (.*)$", container, re.MULTILINE)
+    assert json.loads(command) == ["python", "-m", "worker", "run"]
 
 
 def test_links_of_a_built_site_are_checked(tmp_path: Path) -> None:
