@@ -4673,14 +4673,18 @@ end;
 $$;
 comment on function worker.exit_states is 'Returns the state of each exit that a worker offers for a site, for a run.';
 
+create type worker.exit_choice as (via text, health worker.site_health);
+comment on type worker.exit_choice is
+    'The exit of a search, null if none may be used; and its health at the site if the search probes it, locked.';
+
 create function worker.choose_exit(
-    run_id uuid, site text, account text, exits worker.exit[], former text, most_searches integer,
-    out via text, out health worker.site_health
-)
+    run_id uuid, site text, account text, exits worker.exit[], former text, most_searches integer
+) returns worker.exit_choice
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     candidate record;
+    health worker.site_health;
     explored double precision := (select settings.exploration from worker.settings as settings);
 begin
     for candidate in
@@ -4704,20 +4708,18 @@ begin
             extract(epoch from worker.now() - state.last_at) * state.weight desc nulls first,
             state.name
     loop
-        via := candidate.name;
         if not candidate.is_half_open then
-            return;
+            return row(candidate.name, null)::worker.exit_choice;
         end if;
         -- One prober for each exit. Without waiting for a lock, so that no two transactions wait for each other.
         select known.* into health from worker.site_health as known
         where known.site = choose_exit.site and known.account = choose_exit.account and known.exit = candidate.name
         for no key update skip locked;
         if found and worker.pause_end(worker.health_now(health), choose_exit.run_id) is null then
-            return;
+            return row(candidate.name, health)::worker.exit_choice;
         end if;
     end loop;
-    via := null;
-    health := null;
+    return row(null, null)::worker.exit_choice;
 end;
 $$;
 comment on function worker.choose_exit is
@@ -5057,7 +5059,7 @@ create function worker.admit_site(
 language plpgsql set search_path = '' as $$
 declare
     via text := coalesce(account, '');
-    choice record;
+    choice worker.exit_choice;
     chosen text := '';
     allowed worker.bucket_limits;
     health worker.site_health;
@@ -5437,15 +5439,15 @@ $$;
 comment on function worker.spend_total is 'Takes requests of a locked bucket of all exits together.';
 
 create function worker.exit_of_permit(
-    run_id uuid, site text, account text, exits worker.exit[], out via text, out health worker.site_health
-)
+    run_id uuid, site text, account text, exits worker.exit[]
+) returns worker.exit_choice
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     former text := (
         select search.exit from worker.site_searches as search
         where search.run_id = exit_of_permit.run_id and search.site = exit_of_permit.site);
-    choice record;
+    choice worker.exit_choice;
 begin
     -- The usual case.
     if exists (select from unnest(exit_of_permit.exits) as offered where offered.name = former)
@@ -5457,16 +5459,14 @@ begin
            select from worker.site_buckets as paused
            where paused.bucket = exit_of_permit.site and paused.account = exit_of_permit.account and paused.exit = former
              and paused.paused_until > worker.now()) then
-        via := former;
-        return;
+        return row(former, null)::worker.exit_choice;
     end if;
     choice := worker.choose_exit(exit_of_permit.run_id, exit_of_permit.site, exit_of_permit.account, exit_of_permit.exits,
                                  former, null);
-    via := choice.via;
-    health := choice.health;
-    if via <> former then
-        perform worker.change_exit(exit_of_permit.run_id, exit_of_permit.site, former, via, 'paused', null);
+    if choice.via <> former then
+        perform worker.change_exit(exit_of_permit.run_id, exit_of_permit.site, former, choice.via, 'paused', null);
     end if;
+    return choice;
 end;
 $$;
 comment on function worker.exit_of_permit is
@@ -5480,7 +5480,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
     via text := coalesce(account, '');
     offered worker.exit[] := worker.read_exits(exits);
-    choice record;
+    choice worker.exit_choice;
     chosen worker.exit;
     health worker.site_health;
     allowed worker.bucket_limits;
@@ -5865,7 +5865,7 @@ declare
     offered worker.exit[] := worker.read_exits(exits);
     used worker.exit;
     former text;
-    chosen record;
+    chosen worker.exit_choice;
 begin
     select each.* into used from unnest(offered) as each where each.name = worker_leave_exit.exit;
     if used.name is null then

@@ -12,7 +12,7 @@ from tests.support.database import Connection
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Those of adding-a-source.md are tested by test_example_source_rules.py.
-PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.name != "adding-a-source.md"]
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "adding-a-source.md"]
 EXAMPLES = [
     pytest.param(block, id=page.name)
     for page in PAGES

@@ -13,7 +13,7 @@ import pytest
 from tests.support.node import NODE_MODULES, RUN_SECONDS, SCRIPTS
 
 PROJECT = Path(__file__).parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 EXAMPLES = {
     f"{page.stem.lower()}-{number}": block
     for page in PAGES

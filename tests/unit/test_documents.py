@@ -19,17 +19,18 @@ PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
 PAGES = [
     *(PROJECT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")),
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
 ]
 OF_THE_EXAMPLE = {"HIREBOARD_API_KEY"}
 """Variables of the source that docs/adding-a-source.md adds."""
 
 _PATH = re.compile(r"(?:\./)?((?:worker|supabase|scripts|tests|docs)/[\w./-]+)")
+_ADDRESS = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[\w./~%-]*)?(\?[\w=&%.-]+)?(#[\w-]+)?")
 _SQL = re.compile(r"[\w/]+\.sql")
 _VARIABLE = re.compile(r"(?:WORKER|JOBSPY|SUPABASE|JSEARCH|UNIPILE|YOUTUBE|HIREBOARD)_[A-Z_]+")
 _COMMAND = re.compile(r"python -m worker (?P<name>[a-z]+)(?P<arguments>[^|\n#]*)")
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 
 
 @cache
@@ -85,7 +86,8 @@ def commands(capsys: pytest.CaptureFixture[str]) -> set[str]:
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
-        if link.startswith("https://"):
+        if "://" in link:
+            assert _ADDRESS.fullmatch(link), link
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -132,8 +134,9 @@ def test_variables_exist(page: Path) -> None:
 
 
 def test_the_index_lists_every_page() -> None:
-    listed = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "README.md")}
-    assert {page for page in DOCS.glob("*.md") if page.name != "README.md"} <= listed
+    indexes = (DOCS / "README.md", DOCS / "sources" / "README.md")
+    listed = {(index.parent / link.partition("#")[0]).resolve() for index in indexes for link in links(index)}
+    assert {page for page in DOCS.rglob("*.md") if page != DOCS / "README.md"} <= listed
 
 
 def test_there_is_something_to_check() -> None:

@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parents[2]
 
 TEXTS = [
     *(PROJECT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")),
-    *sorted((PROJECT / "docs").glob("*.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
     *sorted((PROJECT / "supabase").glob("schemas/**/*.sql")),
     *sorted((PROJECT / "supabase").glob("tests/**/*.sql")),
     *sorted(

@@ -84,7 +84,7 @@ declare
     offered worker.exit[] := worker.read_exits(exits);
     used worker.exit;
     former text;
-    chosen record;
+    chosen worker.exit_choice;
 begin
     select each.* into used from unnest(offered) as each where each.name = worker_leave_exit.exit;
     if used.name is null then

@@ -94,7 +94,7 @@ create function worker.admit_site(
 language plpgsql set search_path = '' as $$
 declare
     via text := coalesce(account, '');
-    choice record;
+    choice worker.exit_choice;
     chosen text := '';
     allowed worker.bucket_limits;
     health worker.site_health;

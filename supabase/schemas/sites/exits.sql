@@ -88,14 +88,18 @@ end;
 $$;
 comment on function worker.exit_states is 'Returns the state of each exit that a worker offers for a site, for a run.';
 
+create type worker.exit_choice as (via text, health worker.site_health);
+comment on type worker.exit_choice is
+    'The exit of a search, null if none may be used; and its health at the site if the search probes it, locked.';
+
 create function worker.choose_exit(
-    run_id uuid, site text, account text, exits worker.exit[], former text, most_searches integer,
-    out via text, out health worker.site_health
-)
+    run_id uuid, site text, account text, exits worker.exit[], former text, most_searches integer
+) returns worker.exit_choice
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     candidate record;
+    health worker.site_health;
     explored double precision := (select settings.exploration from worker.settings as settings);
 begin
     for candidate in
@@ -119,20 +123,18 @@ begin
             extract(epoch from worker.now() - state.last_at) * state.weight desc nulls first,
             state.name
     loop
-        via := candidate.name;
         if not candidate.is_half_open then
-            return;
+            return row(candidate.name, null)::worker.exit_choice;
         end if;
         -- One prober for each exit. Without waiting for a lock, so that no two transactions wait for each other.
         select known.* into health from worker.site_health as known
         where known.site = choose_exit.site and known.account = choose_exit.account and known.exit = candidate.name
         for no key update skip locked;
         if found and worker.pause_end(worker.health_now(health), choose_exit.run_id) is null then
-            return;
+            return row(candidate.name, health)::worker.exit_choice;
         end if;
     end loop;
-    via := null;
-    health := null;
+    return row(null, null)::worker.exit_choice;
 end;
 $$;
 comment on function worker.choose_exit is

@@ -184,15 +184,15 @@ $$;
 comment on function worker.spend_total is 'Takes requests of a locked bucket of all exits together.';
 
 create function worker.exit_of_permit(
-    run_id uuid, site text, account text, exits worker.exit[], out via text, out health worker.site_health
-)
+    run_id uuid, site text, account text, exits worker.exit[]
+) returns worker.exit_choice
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     former text := (
         select search.exit from worker.site_searches as search
         where search.run_id = exit_of_permit.run_id and search.site = exit_of_permit.site);
-    choice record;
+    choice worker.exit_choice;
 begin
     -- The usual case.
     if exists (select from unnest(exit_of_permit.exits) as offered where offered.name = former)
@@ -204,16 +204,14 @@ begin
            select from worker.site_buckets as paused
            where paused.bucket = exit_of_permit.site and paused.account = exit_of_permit.account and paused.exit = former
              and paused.paused_until > worker.now()) then
-        via := former;
-        return;
+        return row(former, null)::worker.exit_choice;
     end if;
     choice := worker.choose_exit(exit_of_permit.run_id, exit_of_permit.site, exit_of_permit.account, exit_of_permit.exits,
                                  former, null);
-    via := choice.via;
-    health := choice.health;
-    if via <> former then
-        perform worker.change_exit(exit_of_permit.run_id, exit_of_permit.site, former, via, 'paused', null);
+    if choice.via <> former then
+        perform worker.change_exit(exit_of_permit.run_id, exit_of_permit.site, former, choice.via, 'paused', null);
     end if;
+    return choice;
 end;
 $$;
 comment on function worker.exit_of_permit is
@@ -227,7 +225,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
     via text := coalesce(account, '');
     offered worker.exit[] := worker.read_exits(exits);
-    choice record;
+    choice worker.exit_choice;
     chosen worker.exit;
     health worker.site_health;
     allowed worker.bucket_limits;

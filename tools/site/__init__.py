@@ -1,0 +1,1 @@
+"""Makes the site of the documentation: its generated pages, and the folder that Zensical builds it from."""

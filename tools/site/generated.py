@@ -1,0 +1,18 @@
+"""The files of the documentation that are made from the code."""
+
+from __future__ import annotations
+
+from tools.site.functions_page import functions_page
+from tools.site.limits_page import limits_page
+from tools.site.navigation import llms_txt
+from tools.site.settings_page import settings_page
+
+
+def generated_files() -> dict[str, str]:
+    """Return the text of each generated file by its path in the repository."""
+    made = {
+        "docs/settings.md": settings_page(),
+        "docs/functions.md": functions_page(),
+        "docs/limits.md": limits_page(),
+    }
+    return made | {"llms.txt": llms_txt(made)}
