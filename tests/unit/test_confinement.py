@@ -122,7 +122,7 @@ def test_of_an_ordinary_user(look: Look) -> None:
 
 
 def test_the_search_finds_a_secret_that_a_child_is_given(look: Look) -> None:
-    answer = look(own_python(), os.getuid(), HTTPS_PROXY="http://{needle}@127.0.0.1:1")
+    answer = look(own_python(), os.getuid(), LANGUAGE="{needle}")
     assert "environ of itself" in answer["found"] or "memory of itself" in answer["found"]
 
 

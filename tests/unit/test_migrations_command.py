@@ -44,12 +44,12 @@ def test_only_what_is_missing_is_written(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / FIRST).write_bytes(OURS[FIRST])
     (tmp_path / "20200101000000_own.sql").write_text("select 1;\n")
     (tmp_path / "notes.md").write_text("mine")
-    before = (tmp_path / FIRST).stat()
+    before = (tmp_path / FIRST).stat().st_mtime_ns
     code, out, _ = run(tmp_path, capsys)
     assert code == 0
     assert FIRST not in out
     assert f"wrote {tmp_path / LAST}\nNext: supabase db push\n" in out
-    assert (tmp_path / FIRST).stat() == before
+    assert (tmp_path / FIRST).stat().st_mtime_ns == before
     assert files(tmp_path) == OURS | {"20200101000000_own.sql": b"select 1;\n", "notes.md": b"mine"}
 
     code, out, err = run(tmp_path, capsys)
