@@ -145,7 +145,7 @@ class Schedule:
     user: int
     name: str
     parameters: dict[str, Any]
-    slots: tuple[float, ...]
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,8 @@ def _schedules(rng: random.Random, count: int, seconds: float, wanted: dict[str,
             user=rng.randrange(USERS),
             name=f"saved-{number}",
             parameters=_parameters(term, wanted[term], rng.sample(SITES, 1)),
-            slots=tuple(sorted(rng.uniform(1, 0.8 * seconds) for _ in range(SLOTS))),
+            # In whole seconds: the run of a slot is known by them. A schedule of a user has whole minutes.
+            slots=tuple(sorted(rng.sample(range(1, max(SLOTS + 1, int(0.8 * seconds))), SLOTS))),
         )
 
 
