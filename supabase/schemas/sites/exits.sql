@@ -101,6 +101,8 @@ declare
     candidate record;
     health worker.site_health;
     explored double precision := (select settings.exploration from worker.settings as settings);
+    -- One time for all: an exit that is looked at first is not free first.
+    now timestamptz := worker.now();
 begin
     for candidate in
         select state.name, state.is_half_open
@@ -119,8 +121,8 @@ begin
                  when not state.is_half_open then 2
                  else 3 end,
             state.searches / state.weight,
-            greatest(state.ready_at, worker.now()),
-            extract(epoch from worker.now() - state.last_at) * state.weight desc nulls first,
+            greatest(state.ready_at, now),
+            extract(epoch from now - state.last_at) * state.weight desc nulls first,
             state.name
     loop
         if not candidate.is_half_open then
