@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -12,13 +13,15 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser import pages
 from tests.browser.device import Device
-from tests.e2e.test_demo import COMMAND, mark
+from tests.e2e.test_demo import mark
 
 __all__ = ["mark"]
 
+COMMAND = [sys.executable, "-m", "scripts.demo_web", "--web"]
+
 
 def test_it_shows_where_to_sign_in_and_ends_with_ctrl_c(browser: Browser, mark: dict[str, str]) -> None:
-    with subprocess.Popen([*COMMAND, "--web"], env=mark, stdout=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(COMMAND, env=mark, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         try:
             said = said_until(demo.stdout, "Ctrl-C")
