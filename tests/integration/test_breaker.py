@@ -437,21 +437,21 @@ def test_the_clock_may_jump(timed: TimedDatabase, site: str) -> None:
 
 
 def test_one_accounts_pause_holds_up_no_other(timed: TimedDatabase, site: str) -> None:
-    trip(timed, site, account="ada")
-    assert timed.new_run(site).admit(site, account="ada")["reason"] == "paused"
+    trip(timed, site, account="ada@example")
+    assert timed.new_run(site).admit(site, account="ada@example")["reason"] == "paused"
     assert timed.new_run(site).admit(site, account="bob")["granted"]
     assert timed.new_run(site).take(site, account="bob")["granted"]
     shown = timed.shown(site)
     # The worst of them counts; whose they are is nobody's business.
     assert (shown["state"], shown["account_count"]) == ("open", 2)
-    assert "ada" not in str(shown)
+    assert "ada@example" not in str(shown)
 
     timed.advance(10 * MINUTE)
     prober = timed.new_run(site)
-    assert prober.admit(site, account="ada")["granted"]
+    assert prober.admit(site, account="ada@example")["granted"]
     timed.connection.execute("select worker.record_good_page(%s, %s, 'bob')", [prober.id, site])
     assert timed.shown(site)["state"] == "half_open"
-    timed.connection.execute("select worker.record_good_page(%s, %s, 'ada')", [prober.id, site])
+    timed.connection.execute("select worker.record_good_page(%s, %s, 'ada@example')", [prober.id, site])
     assert timed.shown(site)["state"] == "closed"
 
 
