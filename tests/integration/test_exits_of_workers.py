@@ -67,6 +67,12 @@ def paused(database: psycopg.Connection[dict[str, Any]], site: str) -> dict[str,
     return {row["exit"]: row["paused_by"] for row in database.execute(query, [site])}
 
 
+def set_pauses(database: psycopg.Connection[dict[str, Any]], pause: str, max_pause: str) -> None:
+    """Set for how long a block pauses an exit. A drain does not wait for pauses that have doubled a few times."""
+    rule: LiteralString = "update worker.breaker_rules set pause = %s, max_pause = %s where error_code = 'blocked'"
+    database.execute(rule, [pause, max_pause])
+
+
 async def run_of(user: User) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The user's last run, and its sites by name."""
     (run,) = await user.runs(1)
@@ -161,13 +167,13 @@ async def test_a_site_that_cannot_resume_begins_again(
 async def test_a_search_waits_while_all_exits_are_blocked(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[dict[str, Any]]
 ) -> None:
-    database.execute("update worker.breaker_rules set pause = '2 seconds' where error_code = 'blocked'")
+    set_pauses(database, "2 seconds", "2 seconds")
     boards.block_exits("arbeitnow", ExitRule(pages=1, block_seconds=2))
     run_id = await enqueue_jobs(user, "arbeitnow", search_term="nurse", hours_old=next(AGES), results_wanted=30)
     try:
         await drain(stack, boards, **settings(boards, "one", "two"))
     finally:
-        database.execute("update worker.breaker_rules set pause = '10 minutes' where error_code = 'blocked'")
+        set_pauses(database, "10 minutes", "6 hours")
     run, _ = await run_of(user)
     assert (run["status"], run["attempts"], run["jobs_found"]) == ("success", 1, 30)
     (deferred,) = events(database, run_id, "deferred")
@@ -178,9 +184,9 @@ async def test_no_blocked_exit_is_asked_and_none_exceeds_its_pace(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[dict[str, Any]]
 ) -> None:
     """Of five exits, one is dead and one is slow; the site blocks each after four pages."""
-    database.execute("update worker.breaker_rules set pause = '6 seconds' where error_code = 'blocked'")
+    set_pauses(database, "3 seconds", "3 seconds")
     database.execute("update worker.settings set max_running_per_user = 10")
-    boards.block_exits("arbeitnow", ExitRule(pages=4, block_seconds=6))
+    boards.block_exits("arbeitnow", ExitRule(pages=4, block_seconds=3))
     boards.exits.break_exit("dead")
     boards.exits.slow_exit("slow", 0.2)
     for _ in range(8):
@@ -191,11 +197,11 @@ async def test_no_blocked_exit_is_asked_and_none_exceeds_its_pace(
             WORKER_CONCURRENCY="8", WORKER_CLAIM_BATCH="8",
         )  # fmt: skip
     finally:
-        database.execute("update worker.breaker_rules set pause = '10 minutes' where error_code = 'blocked'")
+        set_pauses(database, "10 minutes", "6 hours")
     runs = await user.runs(8)
     assert {run["status"] for run in runs} == {"success"}
     assert {run["attempts"] for run in runs} == {1}
-    assert asked_while_blocked(boards, "arbeitnow", block_seconds=6, answer_seconds=4) == []
+    assert asked_while_blocked(boards, "arbeitnow", block_seconds=3, answer_seconds=2) == []
     assert set(by_exit(boards, "arbeitnow")) == {"a", "b", "c", "slow"}
     assert keep_pace(boards, "arbeitnow", 0.1)
 
