@@ -16,7 +16,7 @@ PATIENCE = 10.0
 
 
 class Recorded:
-    """A chore that does what it is told, batch by batch, and then has nothing more to do."""
+    """A chore that does its tasks, batch by batch, and then has nothing more to do."""
 
     def __init__(
         self, name: str, done: list[str], *batches: float | Exception | Callable[[], Awaitable[float]]

@@ -30,7 +30,7 @@ BLOCKED = SiteError(ErrorCode.BLOCKED, "403")
 
 
 class ChoosingQueue(Queue):
-    """Chooses the other one of two exits, and notes what it is told."""
+    """Chooses the other one of two exits, and notes the arguments of each call."""
 
     left: list[tuple[str, str]]
     permits: list[str]
