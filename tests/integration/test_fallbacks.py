@@ -109,8 +109,8 @@ async def test_a_run_does_not_wait_for_a_paused_site_alone(stack: Endpoints, boa
 
 async def test_a_quota_that_is_used_up_is_made_up_for(stack: Endpoints, boards: Boards, user: User) -> None:
     change(stack, "insert into worker.bucket_limits (bucket, quota) values ('glassdoor', 1)")
-    change(stack, "insert into worker.site_buckets (bucket, exit, quota_used, quota_resets_at)"
-                  " values ('glassdoor', 'boards', 1, now() + '20 hours')")  # fmt: skip
+    change(stack, "insert into worker.site_buckets (bucket, exit, quota_used, quota_resets_at, is_reset_told)"
+                  " values ('glassdoor', 'boards', 1, now() + '20 hours', true)")  # fmt: skip
     run_id = await enqueue_jobs(user, "glassdoor", fallback_sites=["linkedin"])
     await drain(stack, boards)
     run, sites = await run_of(user, run_id)
