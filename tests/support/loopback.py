@@ -79,7 +79,7 @@ class Authority:
                 await answer(request, writer)
                 await writer.drain()
 
-        async with _listen(server, converse, context):
+        async with listen(server, converse, context):
             yield server
 
 
@@ -97,16 +97,17 @@ async def proxy(port: int, status: str = "200 OK") -> AsyncIterator[Server]:
             there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
             try:
                 async with asyncio.TaskGroup() as pipes:
-                    pipes.create_task(_pipe(reader, there_writer))
-                    pipes.create_task(_pipe(there_reader, writer))
+                    pipes.create_task(pipe(reader, there_writer))
+                    pipes.create_task(pipe(there_reader, writer))
             finally:
                 there_writer.transport.abort()
 
-    async with _listen(server, tunnel):
+    async with listen(server, tunnel):
         yield server
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy what is read until it ends."""
     with suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
@@ -115,11 +116,12 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def _listen(
+async def listen(
     server: Server,
     converse: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[None]:
+    """Listen on a free port of loopback. At the end, all connections are closed."""
     running: set[asyncio.Task[None]] = set()
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

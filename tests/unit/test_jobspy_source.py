@@ -10,7 +10,7 @@ from worker.errors import ErrorCode, InvalidItemError
 from worker.model import Item, Json, Organization, Page
 from worker.pipeline.normalize import JOBS, normalize
 from worker.sources.jobspy import JobSpySource
-from worker.sources.jobspy_tally import classify
+from worker.sources.jobspy_tally import classify, is_exit_failure
 
 SOURCE = JobSpySource()
 
@@ -190,6 +190,44 @@ def test_any_rows_are_read_or_refused(rows: list[dict[str, Json]]) -> None:
 )
 def test_error_codes(error: str, code: ErrorCode) -> None:
     assert classify(error) is code
+
+
+POOL = "HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /?q=1 (Caused by "
+SOCKS = (
+    f"SOCKS{POOL}NewConnectionError(\"SOCKSHTTPSConnection(host='x', port=443): Failed to establish a new connection: "
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_exit"),
+    [
+        (
+            f"{POOL}ProxyError('Unable to connect to proxy', NewConnectionError('Connection refused')))",
+            True,
+        ),
+        (f"{POOL}ProxyError('Unable to connect to proxy', ConnectTimeoutError('Connection to x timed out.')))", True),
+        (f"{POOL}ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 407 Who')))", True),
+        (f"{POOL}ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 502 Bad')))", False),
+        (f'{SOCKS}[Errno 111] Connection refused"))', True),
+        (f'{SOCKS}SOCKS5 authentication failed"))', True),
+        (f'{SOCKS}SOCKS5 proxy server sent invalid data"))', True),
+        (f'{SOCKS}0x01: General SOCKS server failure"))', True),
+        (f'{SOCKS}0x05: Connection refused"))', False),
+        (f'{SOCKS}0x5B: Request rejected or failed"))', False),
+        ("Failed to perform, curl: (5) Could not resolve proxy: proxy.invalid", True),
+        ("Failed to perform, curl: (7) Failed to connect to x:443 over proxy 127.0.0.1 after 0 ms", True),
+        ("Failed to perform, curl: (97) Received invalid version in initial SOCKS5 response..", True),
+        ("Failed to perform, curl: (97) cannot complete SOCKS5 connection to x. (1)", True),
+        ("Failed to perform, curl: (97) cannot complete SOCKS5 connection to x. (5)", False),
+        ("Failed to perform, curl: (56) Proxy CONNECT aborted", True),
+        ("Failed to perform, curl: (28) Operation timed out after 15002 milliseconds", False),
+        ("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))", False),
+        (f"{POOL.replace('q=1', 'q=proxy+engineer')}ReadTimeoutError('Read timed out.'))", False),
+        ("response status code 403", False),
+    ],
+)
+def test_what_is_a_failure_of_the_proxy(error: str, is_of_exit: bool) -> None:
+    assert is_exit_failure(error) is is_of_exit
 
 
 @given(st.text())

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import NoDecode
 
 from worker.http.masking import proxy_secrets
-from worker.http.proxies import problem_of_proxy, with_scheme
+from worker.http.proxies import problem_of_proxy, url_of_proxy
 
 DIRECT = "direct"
 """The name of the worker's own address."""
@@ -61,8 +61,8 @@ class Exit(BaseModel):
 
     @property
     def proxy(self) -> str | None:
-        """The address with its scheme; None: no proxy."""
-        return None if self.address is None else with_scheme(self.address)
+        """The URL of the proxy for all HTTP libraries; None: no proxy."""
+        return None if self.address is None else url_of_proxy(self.address)
 
     @property
     def secrets(self) -> Iterator[str]:

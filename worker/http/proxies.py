@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,17 @@ _HTTP = ("http", "https")
 _SCHEMES = (*_HTTP, *REQUESTS_SOCKS.schemes)
 
 
-def with_scheme(proxy: str) -> str:
-    """Return a proxy's address with a scheme; the default is `http`."""
-    return proxy if "://" in proxy else f"http://{proxy}"
+_RESOLVED_BY_PROXY = {"socks4": "socks4a", "socks5": "socks5h"}
+
+
+def url_of_proxy(proxy: str) -> str:
+    """Return the URL of a proxy for all HTTP libraries; the default scheme is `http`.
+
+    A SOCKS proxy resolves the names of the sites, as an HTTP proxy does. With `socks5`, httpx lets it do so, but
+    requests and curl resolve them on this machine, which may not be able to.
+    """
+    scheme, separator, rest = proxy.partition("://")
+    return f"{_RESOLVED_BY_PROXY.get(scheme, scheme)}://{rest}" if separator else f"http://{proxy}"
 
 
 def problem_of_proxy(proxy: str) -> str | None:
@@ -47,7 +55,7 @@ def problem_of_proxy(proxy: str) -> str | None:
     if re.search(r"[\s,;]", proxy):
         return "must not contain a space, a comma or a semicolon"
     try:
-        url = urlsplit(with_scheme(proxy))
+        url = _parts_of(proxy)
         complete = bool(url.hostname) and url.port != 0
     except ValueError:
         complete = False
@@ -58,7 +66,7 @@ def problem_of_proxy(proxy: str) -> str | None:
 
 def problem_of_support(proxy: str, socks: SocksSupport) -> str | None:
     """Return why an HTTP library cannot use a valid address; None if it can."""
-    scheme = urlsplit(with_scheme(proxy)).scheme
+    scheme = _parts_of(proxy).scheme
     if scheme in _HTTP:
         return None
     if scheme not in socks.schemes:
@@ -66,3 +74,7 @@ def problem_of_support(proxy: str, socks: SocksSupport) -> str | None:
     if find_spec(socks.module) is None:
         return f"is a SOCKS proxy, which needs the package {socks.package} (extra socks)"
     return None
+
+
+def _parts_of(proxy: str) -> SplitResult:
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")

@@ -301,13 +301,19 @@ def _redirected(request: httpx.Request, status: int, location: str) -> httpx.Req
     return httpx.Request(request.method, target, headers=headers, content=request.content)
 
 
+_UNREACHED_BY_PROXY = re.compile(
+    r"^5[0-9][0-9]|could not connect: (Network unreachable|Host unreachable|Connection refused|TTL expired)"
+)
+
+
 def _is_failure_of_proxy(error: TimeoutError | httpx.TransportError) -> bool:
     """Whether a proxy failed, and not the site behind it: no connection, no TLS, or no right to use it.
 
-    A proxy answers with a server error if it does not reach the site.
+    A proxy answers with a server error if it does not reach the site, a SOCKS proxy with one of four codes
+    (https://www.rfc-editor.org/rfc/rfc1928#section-6).
     """
     if isinstance(error, httpx.ProxyError):
-        return re.match("5[0-9][0-9]", str(error)) is None
+        return _UNREACHED_BY_PROXY.search(str(error)) is None
     return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
 
 

@@ -43,10 +43,23 @@ class ExitTransports:
             # its data uses up the connection's flow-control window, and later requests on that connection get no
             # response. With HTTP/1.1, a cancelled search only closes its own connection. A search sends one request at
             # a time anyway.
-            self._pools[via.name] = httpx.AsyncHTTPTransport(
+            transport = _SocksTransport if via.proxy and via.proxy.startswith("socks") else httpx.AsyncHTTPTransport
+            self._pools[via.name] = transport(
                 verify=self._context, limits=_pool(0 if via.rotating else MAX_IDLE_CONNECTIONS), proxy=proxy
             )
         return self._pools[via.name]
+
+
+class _SocksTransport(httpx.AsyncHTTPTransport):
+    """Raises httpx's own error if a proxy does not speak SOCKS. httpcore passes on the error of its SOCKS library."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        from socksio import ProtocolError  # noqa: PLC0415 (extra socks)
+
+        try:
+            return await super().handle_async_request(request)
+        except ProtocolError as error:
+            raise httpx.ProxyError(f"no answer of a SOCKS proxy: {error}", request=request) from error
 
 
 def direct_transport(settings: HttpSettings) -> httpx.AsyncHTTPTransport:

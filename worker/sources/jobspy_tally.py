@@ -44,18 +44,25 @@ _ERROR_CODES = (
 )
 
 
-# Messages of requests and curl about the proxy, which is what they connect to, and about TLS.
+# Messages of requests and curl about the proxy, which is what they connect to, and about TLS. They match no quoted
+# URL, which has neither spaces nor brackets.
 _EXIT_FAILURES = re.compile(
-    r"^response status code 407|[Pp]roxy|Tunnel connection failed: 4|CONNECT tunnel failed, response 4"
-    r"|curl: \((5|7|35|60|97)\)|CERTIFICATE_VERIFY_FAILED|SSLError"
+    r"^response status code 407|ProxyError\(|Tunnel connection failed: 4|CONNECT tunnel failed, response 4"
+    r"|Proxy CONNECT aborted|SOCKS(HTTPS)?Connection\(.*Failed to establish a new connection: "
+    r"|curl: \((5|7|35|60|97)\)|CERTIFICATE_VERIFY_FAILED|SSLError\("
 )
-_UNREACHED_BY_PROXY = re.compile(r"(Tunnel connection failed:|CONNECT tunnel failed, response) 5")
+# The proxy works, but did not reach the site: https://www.rfc-editor.org/rfc/rfc1928#section-6, and code 91 of SOCKS4.
+_UNREACHED_BY_PROXY = re.compile(
+    r"(Tunnel connection failed:|CONNECT tunnel failed, response) 5"
+    r"|Failed to establish a new connection: (0x0[3-6]|0x5B): |complete SOCKS5 connection to \S+ \([3-6]\)"
+    r"|complete SOCKS4 connection to \S+ \(91\)"
+)
 
 
 def is_exit_failure(error: str) -> bool:
     """Return whether an error message of JobSpy, which used a proxy, is about the proxy and not about the site."""
     return (
-        classify(error) is ErrorCode.NETWORK
+        classify(error) in (ErrorCode.NETWORK, ErrorCode.TIMEOUT)
         and _EXIT_FAILURES.search(error) is not None
         and not _UNREACHED_BY_PROXY.search(error)
     )
