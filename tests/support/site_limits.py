@@ -114,9 +114,14 @@ class Run:
         on: Connection | None = None,
     ) -> None:
         """End the search of a site, well or with an error."""
-        arguments = [self.id, site, account, error_code, retry_after_seconds, response_ms]
+        through: LiteralString = (
+            "select coalesce(max(exit), '') as exit from worker.site_searches where run_id = %s and site = %s"
+        )
         with self._leased(on) as connection:
-            self._answer(connection, "worker.record_site_outcome(array[%s], %s, %s, %s, %s, %s)", arguments)
+            row = connection.execute(through, [self.id, site]).fetchone()
+            assert row is not None
+            arguments = [self.id, site, account, row["exit"], error_code, retry_after_seconds, response_ms]
+            self._answer(connection, "worker.record_site_outcome(array[%s], %s, %s, %s, %s, %s, %s)", arguments)
 
     def note_page(self, site: str) -> None:
         """Note a good page of a site."""

@@ -4,7 +4,7 @@
 
 create type worker.site_end as (
     run_id uuid, site text, account text, error_code text, error_message text, retryable boolean,
-    retry_after_seconds double precision, was_asked boolean, response_ms real
+    retry_after_seconds double precision, exit text, was_asked boolean, response_ms real
 );
 
 create function worker.unreadable_pages(run_id uuid, site text) returns text
@@ -57,8 +57,11 @@ begin
         )
         select row(judged.run_id, judged.site, coalesce(judged.account, ''), verified.error_code,
                    coalesce(judged.unreadable, judged.error_message), judged.unreadable is not null or judged.retryable,
-                   judged.retry_after_seconds, asked.was_asked, asked.response_ms)::worker.site_end
+                   judged.retry_after_seconds, coalesce(search.exit, ''), asked.was_asked,
+                   asked.response_ms)::worker.site_end
         from judged
+        -- Before the end of the run, which deletes its searches.
+        left join worker.site_searches as search on search.run_id = judged.run_id and search.site = judged.site
         cross join lateral (
             select case when judged.unreadable is null then judged.error_code else 'unverified' end as error_code
         ) as verified
@@ -125,15 +128,15 @@ declare
 begin
     -- Successes of a site together, failures one by one. Sites in one order, because all runs share their rows.
     for alike in
-        select given.site, given.account, given.error_code, given.retry_after_seconds,
+        select given.site, given.account, given.exit, given.error_code, given.retry_after_seconds,
                array_agg(given.run_id order by given.run_id) as run_ids, avg(given.response_ms)::real as response_ms
         from unnest(ended) as given
         where given.was_asked
-        group by given.site, given.account, given.error_code, given.retry_after_seconds,
+        group by given.site, given.account, given.exit, given.error_code, given.retry_after_seconds,
                  case when given.error_code is not null then given.run_id end
-        order by given.site, given.account
+        order by given.site, given.account, given.exit
     loop
-        perform worker.record_site_outcome(alike.run_ids, alike.site, alike.account, alike.error_code,
+        perform worker.record_site_outcome(alike.run_ids, alike.site, alike.account, alike.exit, alike.error_code,
                                            alike.retry_after_seconds, alike.response_ms);
     end loop;
 end;

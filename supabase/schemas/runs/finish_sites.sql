@@ -73,7 +73,7 @@ begin
 
     ended := worker.end_sites(array(
         select row(given.run_id, given.site, given.account, given.error_code, given.error_message, given.retryable,
-                   given.retry_after_seconds, null, null)::worker.site_end
+                   given.retry_after_seconds, null, null, null)::worker.site_end
         from unnest(asked) as given
         where given.site is not null and states ->> given.run_id::text = 'held'));
     perform worker.show_progress(given.run_id, jsonb_build_object('step', 'site_finished', 'site', given.site))

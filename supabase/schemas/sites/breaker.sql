@@ -209,7 +209,7 @@ comment on function worker.fails_too_often is
     'Returns whether so many of the latest outcomes of a rotating exit are failures that it is paused. Failures in a row '
     'say nothing, because each request may leave from another address.';
 
-create function worker.record_exit_outcome(
+create function worker.record_site_outcome(
     run_ids uuid[], site text, account text, exit text, error_code text, retry_after_seconds double precision,
     response_ms double precision
 ) returns void
@@ -217,7 +217,7 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     health worker.site_health := worker.lock_health(
-        record_exit_outcome.site, coalesce(record_exit_outcome.account, ''), record_exit_outcome.exit);
+        record_site_outcome.site, coalesce(record_site_outcome.account, ''), record_site_outcome.exit);
     rule worker.breaker_rules;
     counted integer;
     is_counted boolean := false;
@@ -225,15 +225,15 @@ declare
     -- In a moving average in which the last search counts for a fifth.
     weight double precision := 1 - 0.8 ^ cardinality(run_ids);
 begin
-    if record_exit_outcome.error_code is null then
+    if record_site_outcome.error_code is null then
         health := worker.after_success(health);
         perform worker.reset_failures(health);
     -- A user's mistake is no failure of the site. A pause that the site asked for always counts.
-    elsif record_exit_outcome.error_code not in ('invalid_parameters', 'not_found') and (
-        record_exit_outcome.retry_after_seconds > 0
-        or worker.is_site_failure(run_ids[1], record_exit_outcome.site, record_exit_outcome.error_code)
+    elsif record_site_outcome.error_code not in ('invalid_parameters', 'not_found') and (
+        record_site_outcome.retry_after_seconds > 0
+        or worker.is_site_failure(run_ids[1], record_site_outcome.site, record_site_outcome.error_code)
     ) then
-        select * into rule from worker.breaker_rules as known where known.error_code = record_exit_outcome.error_code;
+        select * into rule from worker.breaker_rules as known where known.error_code = record_site_outcome.error_code;
         if rule.error_code is not null then
             select failure.* into counted, is_counted, may_reopen
             from worker.count_failure(health.site, health.account, health.exit, run_ids[1], rule) as failure;
@@ -244,7 +244,7 @@ begin
             end if;
         end if;
         health := worker.after_failure(health, run_ids[1], rule, counted, is_counted, may_reopen,
-                                       record_exit_outcome.error_code, record_exit_outcome.retry_after_seconds);
+                                       record_site_outcome.error_code, record_site_outcome.retry_after_seconds);
     end if;
 
     update worker.site_health as known
@@ -253,47 +253,21 @@ begin
         paused_until = health.paused_until, paused_by = health.paused_by, trips = health.trips,
         prober_run_id = health.prober_run_id, latest_outcomes = health.latest_outcomes, updated_at = worker.now(),
         success_rate = case
-            when record_exit_outcome.error_code is null
+            when record_site_outcome.error_code is null
                 then coalesce(known.success_rate + weight * (1 - known.success_rate), 1)
             when is_counted then coalesce(known.success_rate * (1 - weight), 0)
             else known.success_rate end,
-        response_ms = coalesce(known.response_ms + weight * (record_exit_outcome.response_ms - known.response_ms),
-                               record_exit_outcome.response_ms, known.response_ms),
+        response_ms = coalesce(known.response_ms + weight * (record_site_outcome.response_ms - known.response_ms),
+                               record_site_outcome.response_ms, known.response_ms),
         search_seconds = coalesce(known.search_seconds + weight * (search.seconds - known.search_seconds),
                                   search.seconds, known.search_seconds)
     from (
         select avg(extract(epoch from worker.now() - searched.started_at)) as seconds
         from public.search_run_sites as searched
-        where searched.run_id = any (run_ids) and searched.site = record_exit_outcome.site
-          and record_exit_outcome.error_code is null and searched.started_at <= worker.now()
+        where searched.run_id = any (run_ids) and searched.site = record_site_outcome.site
+          and record_site_outcome.error_code is null and searched.started_at <= worker.now()
     ) as search
     where known.site = health.site and known.account = health.account and known.exit = health.exit;
-end;
-$$;
-comment on function worker.record_exit_outcome is
-    'Records how a search of a site through an exit ended, or that several succeeded.';
-
-create function worker.record_site_outcome(
-    run_ids uuid[], site text, account text, error_code text, retry_after_seconds double precision,
-    response_ms double precision
-) returns void
-language plpgsql set search_path = '' as $$
-#variable_conflict use_column
-declare
-    through record;
-begin
-    for through in
-        select coalesce(search.exit, '') as exit, array_agg(ended.run_id order by ended.run_id) as run_ids
-        from unnest(record_site_outcome.run_ids) as ended (run_id)
-        left join worker.site_searches as search
-            on search.run_id = ended.run_id and search.site = record_site_outcome.site
-        group by 1
-        order by 1
-    loop
-        perform worker.record_exit_outcome(
-            through.run_ids, record_site_outcome.site, record_site_outcome.account, through.exit,
-            record_site_outcome.error_code, record_site_outcome.retry_after_seconds, record_site_outcome.response_ms);
-    end loop;
 
     delete from worker.site_waits as wait
     where wait.run_id = any (record_site_outcome.run_ids) and wait.site = record_site_outcome.site;
