@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
+from psycopg import sql
 
 from tools.schema.document import describe_schema
 from tools.schema.files import schema_files, write_migrations
@@ -31,17 +32,9 @@ select n.nspname, concat_ws(' ', obj_description(n.oid, 'pg_namespace'), n.nspac
 from pg_namespace as n
 where n.nspname = 'worker'
 """
-# Rows that come with the schema.
-_ROWS: LiteralString = """
-select 'worker.kinds', to_jsonb(kind)::text from worker.kinds as kind
-union all
-select 'worker.parameter_rules', to_jsonb(rule)::text from worker.parameter_rules as rule
-union all
-select 'worker.breaker_rules', to_jsonb(rule)::text from worker.breaker_rules as rule
-union all
-select 'worker.settings', to_jsonb(setting)::text from worker.settings as setting
-union all
-select 'worker.housekeeping', to_jsonb(task)::text from worker.housekeeping as task
+_TABLES: LiteralString = """
+select c.oid::regclass::text from pg_class as c
+where c.relnamespace in ('public'::regnamespace, 'worker'::regnamespace) and c.relkind in ('r', 'p')
 """
 
 
@@ -74,6 +67,13 @@ def _described(postgres: Postgres, migrations: Path) -> list[str]:
 
 
 def _definitions(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for query in (_DEFINITIONS, _ROWS):
-        for name, definition in sorted(connection.execute(query).fetchall()):
-            yield from (f"{name}: {line}" for line in definition.splitlines())
+    rows = [
+        (table, row)
+        for (table,) in connection.execute(_TABLES).fetchall()
+        # The rows that come with the schema: nothing else has been written.
+        for (row,) in connection.execute(
+            sql.SQL("select to_jsonb(given)::text from {} as given").format(sql.Identifier(*table.split(".")))
+        )
+    ]
+    for name, definition in [*sorted(connection.execute(_DEFINITIONS).fetchall()), *sorted(rows)]:
+        yield from (f"{name}: {line}" for line in definition.splitlines())
