@@ -6,12 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-from tools.schema.files import PROJECT, released_migrations, schema_files
-from worker.local.supabase.migrations import split_statements
+from tools.schema.files import PROJECT, released_migrations
 
 ROOT = Path(__file__).parents[2]
-
-NEXT_MIGRATION = "29991231235959_next_release.sql"
 
 # What the next release changes: a column of the busiest table, and the function that each claim calls.
 COLUMN = "first_worker text"
@@ -26,7 +23,6 @@ CHANGES = [
     ("tables/runs", FIRST_INDEX, f"\n{COMMENT};\n{FIRST_INDEX}"),
     ("runs/claim", COUNTED, f"{COUNTED}\n{FIRST_WORKER}"),
 ]
-_FUNCTION = re.compile(r"create function (?P<name>[\w.]+)\(")
 _VERSION = re.compile(r"(?<=create function worker.schema_version\(\) returns integer\n).*?return (\d+);", re.DOTALL)
 
 
@@ -49,34 +45,23 @@ def copy_released(project: Path, to: Path) -> None:
         shutil.copy(project / "migrations" / name, to)
 
 
-def change_schema(project: Path, *, version: int) -> list[str]:
+def change_schema(project: Path, *, version: int) -> None:
     """Change the schema files of a project as its next release does.
 
     Args:
         project: The folder.
         version: The version of the RPCs after it.
-
-    Returns:
-        The statements that make the same change in a database.
     """
-    before = {file.name: split_statements(file.text) for file in schema_files(project)}
     for name, old, new in CHANGES:
         _replace(project, name, old, new)
     text = _VERSION.search(_file(project, "kernel/versions").read_text())
     assert text is not None
     _replace(project, "kernel/versions", text[0], text[0].replace(f"return {text[1]};", f"return {version};"))
-    changed = [
-        _FUNCTION.sub(r"create or replace function \g<name>(", statement, count=1)
-        for file in schema_files(project)
-        for statement in split_statements(file.text)
-        if statement not in before[file.name] and _FUNCTION.search(statement)
-    ]
-    return [f"alter table public.search_runs add column {COLUMN}", COMMENT, *changed]
 
 
-def add_migration(project: Path, statements: list[str]) -> None:
-    """Write a migration that follows all others."""
-    (project / "migrations" / NEXT_MIGRATION).write_text("".join(f"{statement};\n\n" for statement in statements))
+def complete_migration(migration: Path) -> None:
+    """Write what the command that began a migration has left to people: the new column."""
+    migration.write_text(f"alter table public.search_runs add column {COLUMN};\n\n{migration.read_text()}")
 
 
 def copy_worker(to: Path, *, schema_version: int, version: str) -> dict[str, str]:

@@ -30,15 +30,10 @@ from tests.support.queue import Row, call, claim, enqueue
 from tests.support.stack import HAS_PGVECTOR, SignIn, running_stack
 from tests.support.workers import WorkerProcess, worker_process
 from tests.upgrade.filling import fill_history
-from tests.upgrade.releases import (
-    NEXT_MIGRATION,
-    add_migration,
-    change_schema,
-    copy_project,
-    copy_released,
-    copy_worker,
-)
+from tests.upgrade.releases import change_schema, complete_migration, copy_project, copy_released, copy_worker
 from tests.upgrade.rows import WORKED_OFF, Rows, changed_rows_of_ended_runs, lost_rows, read_rows
+from tools.schema.files import release_migrations
+from tools.schema.forward import begin_migration
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.local.boards import Boards
 from worker.local.boards.synthetic.jobs import words
@@ -58,10 +53,12 @@ class Project:
 
     Attributes:
         folder: Its migrations and schema files, as of the next release.
+        next_migration: The last of the migrations.
         version: The version of the RPCs before the upgrade.
     """
 
     folder: Path
+    next_migration: Path
     version: int
 
 
@@ -79,8 +76,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 async def project(database: Connection, tmp_path: Path) -> Project:
     version = await scalar(database, "select worker.schema_version()")
     folder = copy_project(tmp_path)
-    add_migration(folder, change_schema(folder, version=version + 1))
-    return Project(folder, version)
+    release_migrations(folder)
+    change_schema(folder, version=version + 1)
+    next_migration = begin_migration(folder, "next_release")
+    complete_migration(next_migration)
+    return Project(folder, next_migration, version)
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ async def test_an_upgrade_under_load_loses_nothing(
                 await until(is_amid)
                 before = await rows_amid(stack, database, await connect_database(), ada, left)
                 pushed = await asyncio.to_thread(apply_migrations, stack.db_url, project.folder / "migrations")
-                assert NEXT_MIGRATION in [migration.file_name for migration in pushed]
+                assert pushed[-1].file_name == project.next_migration.name
                 await until(partial(claimed_by, database, "old"))
                 new_worker = await workers.enter_async_context(running(stack, boards, "new", new))
                 await until(partial(claimed_by, database, "new"))
