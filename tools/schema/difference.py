@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, LiteralString
@@ -38,19 +38,25 @@ where c.relnamespace in ('public'::regnamespace, 'worker'::regnamespace) and c.r
 """
 
 
-def difference(postgres: Postgres, project: Path) -> str:
+def declared_database(postgres: Postgres, project: Path) -> list[str]:
+    """Describe the database that the schema files of a project declare, for `difference`."""
+    with tempfile.TemporaryDirectory(prefix="supabase-schemas-") as folder:
+        write_migrations(schema_files(project), Path(folder))
+        return _described(postgres, Path(folder))
+
+
+def difference(postgres: Postgres, project: Path, *, declared: Sequence[str] | None = None) -> str:
     """Return what the migrations of a project lack or have beyond its schema files, as a unified diff.
 
     Args:
         postgres: A server with what the bootstrap makes in its database `postgres`, and nothing else.
         project: Folder with `config.toml`, `schemas/` and `migrations/`.
+        declared: The `declared_database`, if it is known.
 
     Returns:
         The diff; empty if both create the same database.
     """
-    with tempfile.TemporaryDirectory(prefix="supabase-schemas-") as folder:
-        write_migrations(schema_files(project), Path(folder))
-        declared = _described(postgres, Path(folder))
+    declared = declared or declared_database(postgres, project)
     migrated = _described(postgres, project / "migrations")
     return "\n".join(unified_diff(declared, migrated, "schemas", "migrations", lineterm=""))
 
