@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SettingsError,
         SiteError,
         SiteWaitingError,
+        VersionMismatchError,
         WorkerError,
     )
     from worker.http.permits import Permits
@@ -68,6 +69,7 @@ __all__ = [
     "SiteLimits",
     "SiteWaitingError",
     "Source",
+    "VersionMismatchError",
     "Worker",
     "WorkerError",
     "__version__",

@@ -124,6 +124,10 @@ class CallRefusedError(QueueError):
         self.code = code
 
 
+class VersionMismatchError(CallRefusedError):
+    """The database is older than this worker, or newer by more than one version. The message has both versions."""
+
+
 class DatabaseUnreachableError(QueueError):
     """The database could not be reached, and the retries have ended."""
 

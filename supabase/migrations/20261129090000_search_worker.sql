@@ -31,6 +31,34 @@ language sql stable set search_path = ''
 return to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
 comment on function worker.format_time is 'Formats a time for a message to people, in UTC.';
 
+-- kernel/versions
+-- Which version do the RPCs have, and which workers may take a run? Those that were made for this version or for the one
+-- before it, because old and new workers run side by side while they are replaced.
+-- Calls: nothing.
+
+create function worker.schema_version() returns integer
+language sql immutable set search_path = ''
+return 6;
+comment on function worker.schema_version is
+    'Version of the RPCs. A migration that changes their arguments or results increases it, once in a release.';
+
+create function worker.check_version(made_for integer) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    if made_for > worker.schema_version() then
+        raise sqlstate 'PT412' using message = format(
+            'the database has version %s, and the worker is made for version %s: push the migrations of its release, '
+            'then start it', worker.schema_version(), made_for);
+    elsif made_for < worker.schema_version() - 1 then
+        raise sqlstate 'PT412' using message = format(
+            'the database has version %s, and the worker is made for version %s: replace it by one of the release '
+            'whose migrations were pushed', worker.schema_version(), made_for);
+    end if;
+end;
+$$;
+comment on function worker.check_version is
+    'Raises PT412 (HTTP 412) unless a worker that is made for this version may take runs. Null is not checked.';
+
 -- tables/settings
 -- The settings for all workers, and when each chore is due. Numbers that an operator may want to change are here, not
 -- in functions.
@@ -6507,7 +6535,7 @@ comment on function worker.rescue_expired_leases is
 -- runs/import
 -- How does a file become a run? The run is inserted with a lease and with its sites started, in one transaction. It is
 -- never pending, so that no worker searches for it. If the import is interrupted, the run fails.
--- Calls: kernel/clock, kernel/run_sites, parameters/check, runs/rescue.
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, parameters/check, runs/rescue.
 
 create function worker.user_named(name text) returns uuid
 language plpgsql stable set search_path = '' as $$
@@ -6593,7 +6621,7 @@ comment on function worker.insert_import is 'Inserts the run of an import: runni
 
 create function public.worker_start_import(
     owner text, kind text, name text, sites text[], records integer, idempotency_key text, worker_id text,
-    lease_seconds integer, claim_id uuid
+    lease_seconds integer, claim_id uuid, schema_version integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -6601,6 +6629,7 @@ declare
     owner_id uuid := worker.user_named(worker_start_import.owner);
     run public.search_runs;
 begin
+    perform worker.check_version(worker_start_import.schema_version);
     perform worker.check_import(worker_start_import.kind, worker_start_import.name, worker_start_import.sites,
                                 worker_start_import.records, lease_seconds);
     -- The same import may start twice at the same time.
@@ -6633,7 +6662,7 @@ comment on function public.worker_start_import is
     'Starts to import a file as a run of a user, who is named by id or e-mail address. records is the greatest number '
     'of records of one site. Save the pages of its sites as attempt 1, then end the sites and the run. Returns {run_id, '
     'status, lease_token}. Without a lease_token, the run with this idempotency_key has succeeded, or is running. The '
-    'same claim_id gets the same lease.';
+    'same claim_id gets the same lease. schema_version as in worker_claim_runs.';
 
 -- collections/expand
 -- Which searches is a collection? Each of its terms in each of its places, with its other parameters.
@@ -7081,7 +7110,7 @@ comment on function worker.users_with_capacity is
 -- runs/claim
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
 --   runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
@@ -7266,7 +7295,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}'
+    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}', schema_version integer default null
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -7274,6 +7303,7 @@ create function public.worker_claim_runs(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
 begin
+    perform worker.check_version(worker_claim_runs.schema_version);
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
     end if;
@@ -7314,7 +7344,8 @@ comment on function public.worker_claim_runs is
     'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
     'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
     'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
-    'are saved. Start those that are not started with worker_start_site.';
+    'are saved. Start those that are not started with worker_start_site. schema_version is the version of the RPCs that '
+    'the worker is made for; with another one than this version and the one before it, it gets no run: PT412 (HTTP 412).';
 
 -- runs/start_site
 -- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
@@ -10485,13 +10516,7 @@ comment on function public.worker_delete_expired is
 
 -- operators/status
 -- What is the state of the queue, and which version of the RPCs is installed?
--- Calls: kernel/clock.
-
-create function worker.schema_version() returns integer
-language sql immutable set search_path = ''
-return 6;
-comment on function worker.schema_version is
-    'Version of the RPCs. A migration that changes their arguments or results increases it.';
+-- Calls: kernel/clock, kernel/versions.
 
 create function public.worker_status() returns jsonb
 language sql volatile security definer set search_path = ''

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
+from psycopg import sql
 
 from tools.schema.document import describe_schema
 from tools.schema.files import schema_files, write_migrations
@@ -31,33 +32,31 @@ select n.nspname, concat_ws(' ', obj_description(n.oid, 'pg_namespace'), n.nspac
 from pg_namespace as n
 where n.nspname = 'worker'
 """
-# Rows that come with the schema.
-_ROWS: LiteralString = """
-select 'worker.kinds', to_jsonb(kind)::text from worker.kinds as kind
-union all
-select 'worker.parameter_rules', to_jsonb(rule)::text from worker.parameter_rules as rule
-union all
-select 'worker.breaker_rules', to_jsonb(rule)::text from worker.breaker_rules as rule
-union all
-select 'worker.settings', to_jsonb(setting)::text from worker.settings as setting
-union all
-select 'worker.housekeeping', to_jsonb(task)::text from worker.housekeeping as task
+_TABLES: LiteralString = """
+select c.oid::regclass::text from pg_class as c
+where c.relnamespace in ('public'::regnamespace, 'worker'::regnamespace) and c.relkind in ('r', 'p')
 """
 
 
-def difference(postgres: Postgres, project: Path) -> str:
+def declared_database(postgres: Postgres, project: Path) -> list[str]:
+    """Describe the database that the schema files of a project declare, for `difference`."""
+    with tempfile.TemporaryDirectory(prefix="supabase-schemas-") as folder:
+        write_migrations(schema_files(project), Path(folder))
+        return _described(postgres, Path(folder))
+
+
+def difference(postgres: Postgres, project: Path, *, declared: Sequence[str] | None = None) -> str:
     """Return what the migrations of a project lack or have beyond its schema files, as a unified diff.
 
     Args:
         postgres: A server with what the bootstrap makes in its database `postgres`, and nothing else.
         project: Folder with `config.toml`, `schemas/` and `migrations/`.
+        declared: The `declared_database`, if it is known.
 
     Returns:
         The diff; empty if both create the same database.
     """
-    with tempfile.TemporaryDirectory(prefix="supabase-schemas-") as folder:
-        write_migrations(schema_files(project), Path(folder))
-        declared = _described(postgres, Path(folder))
+    declared = declared or declared_database(postgres, project)
     migrated = _described(postgres, project / "migrations")
     return "\n".join(unified_diff(declared, migrated, "schemas", "migrations", lineterm=""))
 
@@ -74,6 +73,13 @@ def _described(postgres: Postgres, migrations: Path) -> list[str]:
 
 
 def _definitions(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for query in (_DEFINITIONS, _ROWS):
-        for name, definition in sorted(connection.execute(query).fetchall()):
-            yield from (f"{name}: {line}" for line in definition.splitlines())
+    rows = [
+        (table, row)
+        for (table,) in connection.execute(_TABLES).fetchall()
+        # The rows that come with the schema: nothing else has been written.
+        for (row,) in connection.execute(
+            sql.SQL("select to_jsonb(given)::text from {} as given").format(sql.Identifier(*table.split(".")))
+        )
+    ]
+    for name, definition in [*sorted(connection.execute(_DEFINITIONS).fetchall()), *sorted(rows)]:
+        yield from (f"{name}: {line}" for line in definition.splitlines())

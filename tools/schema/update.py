@@ -19,6 +19,7 @@ CLIENT = "examples/nextjs/lib/search"
 _ADVICE = """\
 The migrations do not create what supabase/schemas declares (-), or create more (+). Released migrations do not change:
 write the change as supabase/migrations/<14 digits>_<name>.sql, then run ./scripts/schema again.
+./scripts/schema --migration NAME begins such a file with the changed functions.
 """
 
 

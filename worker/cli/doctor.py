@@ -30,7 +30,7 @@ from worker.cli.settings import SettingsClass, all_settings_classes, read_settin
 from worker.database.answers import QueueStatus
 from worker.database.api_keys import holder_of
 from worker.database.changes import Binding, SubscriptionLostError, changes
-from worker.database.queue import SCHEMA_VERSION, Queue, open_queue
+from worker.database.queue import FUNCTION_NOT_FOUND, SCHEMA_VERSION, Queue, open_queue
 from worker.engine.addresses import addresses
 from worker.engine.embedding_models import EmbedderError, TextRefusedError, open_embedder
 from worker.errors import BrokenSourceError, CallRefusedError, DatabaseUnreachableError, SettingsError
@@ -64,7 +64,6 @@ PUBLISHED_TABLES = ("search_runs",)
 PROJECT_PAUSED = 540
 # PostgREST's codes and PostgreSQL's (https://docs.postgrest.org/en/v14/references/errors.html).
 SCHEMA_NOT_EXPOSED = "PGRST106"
-FUNCTION_NOT_FOUND = "PGRST202"
 INSUFFICIENT_PRIVILEGE = "42501"
 # Realtime's words for a table that is not in its publication.
 NOT_PUBLISHED = re.compile(r"Please check Realtime is enabled .*?table: (\w+)")

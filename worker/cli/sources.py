@@ -15,7 +15,7 @@ from rich.text import Text
 from worker import testing
 from worker.cli.terminal import cell, items_table, local_time, open_console, progress_in_words, quotas_in_words
 from worker.cli.usage import WrongUseError, site_named, source_named
-from worker.database.queue import open_queue
+from worker.database.queue import FUNCTION_NOT_FOUND, open_queue
 from worker.errors import CallRefusedError, ErrorCode, QueueError, SettingsError, SiteError, SiteWaitingError
 from worker.http import HttpSettings, open_http
 from worker.http.masking import mask
@@ -32,8 +32,6 @@ EXIT_USAGE = 2
 
 HEALTH_SECONDS = 5
 ERRORS_SHOWN = 20
-# PostgREST's (https://docs.postgrest.org/en/v14/references/errors.html).
-FUNCTION_NOT_FOUND = "PGRST202"
 
 Health = Mapping[str, Any]
 """A row of `worker_site_health`."""

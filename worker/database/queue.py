@@ -38,7 +38,14 @@ from worker.database.answers import (
 )
 from worker.database.batches import Batches
 from worker.database.client import call, open_client
-from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, SiteError
+from worker.errors import (
+    CallRefusedError,
+    DatabaseUnreachableError,
+    LeaseLostError,
+    QueueError,
+    SiteError,
+    VersionMismatchError,
+)
 from worker.http import Exit
 from worker.http.usage import Sent, Where
 from worker.model import (
@@ -61,8 +68,14 @@ SCHEMA_VERSION = 6
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
-push the migrations first, then replace the workers.
+push the migrations first, then replace the workers. The database refuses the claims of all others.
 """
+
+OTHER_VERSION = "PT412"
+"""How the database refuses a worker of a version that it does not support."""
+
+FUNCTION_NOT_FOUND = "PGRST202"
+"""PostgREST's code for a function, or arguments of it, that the database does not have."""
 
 EMAIL_EXISTS = "email_exists"
 """https://supabase.com/docs/guides/auth/debugging/error-codes"""
@@ -182,6 +195,9 @@ class Queue:
             limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
             exits: The exits of these searches, by site, where the database distinguishes them; None where there are
                 several, so that a claim does not start the search.
+
+        Raises:
+            VersionMismatchError: The database has a version that this worker does not support.
         """
         rows = await self._call(
             "worker_claim_runs",
@@ -196,6 +212,7 @@ class Queue:
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
             limits=codec.limits_by_site(limits or {}),
             exits={site: via and codec.exit_name(via) for site, via in (exits or {}).items()},
+            schema_version=SCHEMA_VERSION,
         )
         return [codec.run(row) for row in rows]
 
@@ -211,6 +228,9 @@ class Queue:
             sites: The sites of the records.
             records: The greatest number of records of one site.
             idempotency_key: Equal for the same file.
+
+        Raises:
+            VersionMismatchError: The database has a version that this worker does not support.
         """
         answer = await self._call(
             "worker_start_import",
@@ -225,6 +245,7 @@ class Queue:
             worker_id=self._worker_id,
             lease_seconds=self._lease_seconds,
             claim_id=str(uuid4()),
+            schema_version=SCHEMA_VERSION,
         )
         return codec.started_import(answer)
 
@@ -806,13 +827,40 @@ class Queue:
         )
 
     async def _call(self, function: str, *, patience_seconds: float, **arguments: Any) -> Any:
-        return await call(
-            self._client, function, arguments, patience_seconds=patience_seconds, attempt_in=self._attempt
-        )
+        try:
+            return await call(
+                self._client, function, arguments, patience_seconds=patience_seconds, attempt_in=self._attempt
+            )
+        except CallRefusedError as error:
+            if error.code == OTHER_VERSION:
+                raise VersionMismatchError(str(error), status=error.status, code=error.code) from error
+            # A database of another version may have the function with other arguments, or no longer.
+            if error.code == FUNCTION_NOT_FOUND and function != "worker_status":
+                await self._require_version(error, patience_seconds)
+            raise
+
+    async def _require_version(self, refusal: CallRefusedError, patience_seconds: float) -> None:
+        """Raise VersionMismatchError instead of a refusal if the database has a version that is not supported."""
+        try:
+            version = (await self.status(patience_seconds=patience_seconds)).schema_version
+        except QueueError:
+            return
+        if problem := version_problem(version):
+            raise VersionMismatchError(f"{problem} ({refusal})", status=refusal.status, code=refusal.code) from refusal
 
     def _attempt(self, function: str) -> AbstractContextManager[object]:  # noqa: ARG002 (for subclasses)
         """Return a context in which one attempt of a call is sent."""
         return nullcontext()
+
+
+def version_problem(version: int) -> str | None:
+    """Return why this worker cannot work with a database of this version, and what to do; None if it can."""
+    both = f"the database has version {version}, and the worker is made for version {SCHEMA_VERSION}"
+    if version < SCHEMA_VERSION:
+        return f"{both}: push the migrations of its release, then start it"
+    if version > SCHEMA_VERSION + 1:
+        return f"{both}: replace it by one of the release whose migrations were pushed"
+    return None
 
 
 def _is_small(page: Mapping[str, Any]) -> bool:

@@ -13,7 +13,13 @@ from worker.database.queue import Queue, WorkerInfo
 from worker.database.wakeup import Wakeup
 from worker.engine.execution import Execution
 from worker.engine.summary import log_summary
-from worker.errors import CallRefusedError, DatabaseUnreachableError, LeaseLostError, QueueError
+from worker.errors import (
+    CallRefusedError,
+    DatabaseUnreachableError,
+    LeaseLostError,
+    QueueError,
+    VersionMismatchError,
+)
 from worker.http import Exit
 from worker.model import Lease, LimitsBySite, Run
 
@@ -118,6 +124,8 @@ class Loop:
         Raises:
             QueueError: The first claim was refused (a wrong key, no migrations); or, with `until_empty`, any claim
                 failed while no search was running.
+            VersionMismatchError: The database has a version that this worker does not support; it may have been
+                upgraded meanwhile. The running searches were released.
         """
         timer = None
         if self._options.max_seconds is not None:
@@ -176,6 +184,10 @@ class Loop:
             )
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
+            if isinstance(error, VersionMismatchError):
+                # What this database makes of the calls of running searches is not known.
+                self._stop_at_once()
+                raise
             if is_misconfigured or (self._options.until_empty and not self._searches):
                 raise
             _log_failure("Cannot claim", error)

@@ -113,6 +113,7 @@ class Worker:
 
         Raises:
             QueueError: The database refused the first claim.
+            VersionMismatchError: The database was upgraded to a version that this worker does not support.
             SettingsError: The embedding model or Apprise is not installed, an address for alerts is wrong, or the port
                 of `WORKER_HTTP_PORT` cannot be opened.
             RuntimeError: The worker works already.

@@ -1,11 +1,5 @@
 -- What is the state of the queue, and which version of the RPCs is installed?
--- Calls: kernel/clock.
-
-create function worker.schema_version() returns integer
-language sql immutable set search_path = ''
-return 6;
-comment on function worker.schema_version is
-    'Version of the RPCs. A migration that changes their arguments or results increases it.';
+-- Calls: kernel/clock, kernel/versions.
 
 create function public.worker_status() returns jsonb
 language sql volatile security definer set search_path = ''

@@ -1,6 +1,6 @@
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
 --   runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
@@ -185,7 +185,7 @@ comment on function worker.start_ready_runs is 'Leases up to slots ready runs of
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
-    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}'
+    about jsonb default null, limits jsonb default '{}', exits jsonb default '{}', schema_version integer default null
 ) returns table (
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
@@ -193,6 +193,7 @@ create function public.worker_claim_runs(
 language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
 #variable_conflict use_column
 begin
+    perform worker.check_version(worker_claim_runs.schema_version);
     if slots is null or slots not between 1 and 100 then
         raise sqlstate '22023' using message = 'slots must be an integer from 1 to 100';
     end if;
@@ -233,4 +234,5 @@ comment on function public.worker_claim_runs is
     'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
     'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
     'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
-    'are saved. Start those that are not started with worker_start_site.';
+    'are saved. Start those that are not started with worker_start_site. schema_version is the version of the RPCs that '
+    'the worker is made for; with another one than this version and the one before it, it gets no run: PT412 (HTTP 412).';

@@ -1,6 +1,6 @@
 -- How does a file become a run? The run is inserted with a lease and with its sites started, in one transaction. It is
 -- never pending, so that no worker searches for it. If the import is interrupted, the run fails.
--- Calls: kernel/clock, kernel/run_sites, parameters/check, runs/rescue.
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, parameters/check, runs/rescue.
 
 create function worker.user_named(name text) returns uuid
 language plpgsql stable set search_path = '' as $$
@@ -86,7 +86,7 @@ comment on function worker.insert_import is 'Inserts the run of an import: runni
 
 create function public.worker_start_import(
     owner text, kind text, name text, sites text[], records integer, idempotency_key text, worker_id text,
-    lease_seconds integer, claim_id uuid
+    lease_seconds integer, claim_id uuid, schema_version integer default null
 ) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 #variable_conflict use_column
@@ -94,6 +94,7 @@ declare
     owner_id uuid := worker.user_named(worker_start_import.owner);
     run public.search_runs;
 begin
+    perform worker.check_version(worker_start_import.schema_version);
     perform worker.check_import(worker_start_import.kind, worker_start_import.name, worker_start_import.sites,
                                 worker_start_import.records, lease_seconds);
     -- The same import may start twice at the same time.
@@ -126,4 +127,4 @@ comment on function public.worker_start_import is
     'Starts to import a file as a run of a user, who is named by id or e-mail address. records is the greatest number '
     'of records of one site. Save the pages of its sites as attempt 1, then end the sites and the run. Returns {run_id, '
     'status, lease_token}. Without a lease_token, the run with this idempotency_key has succeeded, or is running. The '
-    'same claim_id gets the same lease.';
+    'same claim_id gets the same lease. schema_version as in worker_claim_runs.';

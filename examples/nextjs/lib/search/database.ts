@@ -607,7 +607,7 @@ isOneToOne: true
             }[]
                            },
 "worker_claim_runs":
-{ Args: { "about"?: Json,"claim_id": string,"exits"?: Json,"held": Json,"kinds": (string)[],"lease_seconds": number,"limits"?: Json,"slots": number,"worker_id": string }; Returns: {
+{ Args: { "about"?: Json,"claim_id": string,"exits"?: Json,"held": Json,"kinds": (string)[],"lease_seconds": number,"limits"?: Json,"schema_version"?: number,"slots": number,"worker_id": string }; Returns: {
               "attempt": number,"kind": string,"lease_token": string,"max_attempts": number,"newer_than": string,"parameters": Json,"run_id": string,"sites": Json
             }[]
                            },
@@ -706,7 +706,7 @@ isOneToOne: true
 { Args: { "item_id": string }; Returns: undefined
                            },
 "worker_start_import":
-{ Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"sites": (string)[],"worker_id": string }; Returns: Json
+{ Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"schema_version"?: number,"sites": (string)[],"worker_id": string }; Returns: Json
                            },
 "worker_start_site":
 { Args: { "account"?: string,"attempt": number,"exits"?: Json,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
