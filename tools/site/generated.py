@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.dependencies.page import dependencies_page
 from tools.site.functions_page import functions_page
 from tools.site.limits_page import limits_page
 from tools.site.navigation import llms_txt
@@ -14,5 +15,6 @@ def generated_files() -> dict[str, str]:
         "docs/settings.md": settings_page(),
         "docs/functions.md": functions_page(),
         "docs/limits.md": limits_page(),
+        "docs/dependencies.md": dependencies_page(),
     }
     return made | {"llms.txt": llms_txt(made)}
