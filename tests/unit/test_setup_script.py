@@ -69,6 +69,19 @@ def test_packages_that_cannot_be_installed_are_named_as_the_step(clone: Path, re
     assert failed.stderr.endswith("\nSet-up stopped at: packages (1)\n")
 
 
+def test_pip_is_used_where_uv_fails(clone: Path, tmp_path: Path) -> None:
+    uv, called = tmp_path / "uv", tmp_path / "called"
+    uv.write_text(f'#!/bin/sh\necho "$@" >> {called}\nexit 1\n')
+    uv.chmod(0o755)
+    (clone / "requirements-local.txt").write_text("# nothing either\n")
+    done = set_up(clone, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert (
+        called.read_text()
+        == "pip install --python .venv/bin/python --require-hashes --no-deps -r requirements-local.txt\n"
+    )
+
+
 def test_an_environment_that_cannot_be_created_is_named_as_the_step(clone: Path, tmp_path: Path) -> None:
     shutil.copytree(clone / "scripts", tmp_path / "scripts")
     (tmp_path / "requirements-local.txt").touch()
