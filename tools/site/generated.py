@@ -7,6 +7,7 @@ from tools.site.functions_page import functions_page
 from tools.site.limits_page import limits_page
 from tools.site.navigation import llms_txt
 from tools.site.settings_page import settings_page
+from tools.versions.page import versions_page
 
 
 def generated_files() -> dict[str, str]:
@@ -16,5 +17,6 @@ def generated_files() -> dict[str, str]:
         "docs/functions.md": functions_page(),
         "docs/limits.md": limits_page(),
         "docs/dependencies.md": dependencies_page(),
+        "docs/versions.md": versions_page(),
     }
     return made | {"llms.txt": llms_txt(made)}
