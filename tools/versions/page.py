@@ -37,7 +37,6 @@ _AFTER = """
 `./scripts/test` runs all tests, with one Python and the pinned packages.
 
 `wordllama` 0.4 has no wheel for Python 3.14: there, the extra `embed` needs a C++ compiler and the headers of Python.
-
 {missing}
 ## PostgreSQL
 
@@ -67,7 +66,7 @@ def versions_page() -> str:
         *_package_versions(tried),
     ]
     missing = [version for version in PYTHONS if version not in {_minor(entry) for entry in tried}]
-    said = f"Python {', '.join(missing)} was not tried.\n" if missing else ""
+    said = f"\nPython {', '.join(missing)} was not tried.\n" if missing else ""
     return "\n".join(lines) + "\n" + _AFTER.format(missing=said)
 
 
