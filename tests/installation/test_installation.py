@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.utils import canonicalize_name
 
+from tools.dependencies.installed import WORKER
+from tools.dependencies.measured import measured
 from worker.local.migration_files import migrations_folder
 
 ROOT = Path(__file__).parents[2]
@@ -44,17 +48,23 @@ def wheel(built: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips tests that install packages where no package index can be reached."""
+    folder = tmp_path_factory.mktemp("reached")
+    reached = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "h11"],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if reached.returncode != 0:
+        pytest.skip(f"needs a package index: {reached.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="module")
+def installed(index: None, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
     """The folder of the commands of an environment that has the wheel, with what the demo needs."""
     folder = tmp_path_factory.mktemp("environment")
     ran([sys.executable, "-m", "venv", folder], folder)
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    index = subprocess.run(
-        [*pip, "download", "--quiet", "--no-deps", "--dest", folder / "reached", "h11"],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    if index.returncode != 0:
-        pytest.skip(f"needs a package index: {index.stderr.strip().splitlines()[-1]}")
     ran([*pip, "install", "--quiet", f"{wheel}[local]"], folder)
     return folder / "bin"
 
@@ -108,3 +118,14 @@ def test_the_demo_shows_everything(installed: Path, tmp_path: Path) -> None:
     assert "Found for ada: engineer" in shown
     assert "supabase-search-worker migrations" in shown
     assert {path.name for path in tmp_path.iterdir()} == {"worker"}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("index")
+def test_the_list_of_components_is_what_is_pinned() -> None:
+    written = ROOT / ran([ROOT / "scripts" / "sbom"], ROOT).strip()
+    listed = json.loads(written.read_text())
+    pinned = {name: package.version for name, package in measured().packages.items() if WORKER in package.sets}
+    assert listed["bomFormat"] == "CycloneDX"
+    assert {canonicalize_name(part["name"]): part["version"] for part in listed["components"]} == pinned
+    assert [part["name"] for part in listed["components"] if not part.get("licenses")] == []

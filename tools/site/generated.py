@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from tools.dependencies.page import dependencies_page
 from tools.site.functions_page import functions_page
 from tools.site.limits_page import limits_page
 from tools.site.navigation import llms_txt
 from tools.site.settings_page import settings_page
+from tools.versions.page import versions_page
 
 
 def generated_files() -> dict[str, str]:
@@ -14,5 +16,7 @@ def generated_files() -> dict[str, str]:
         "docs/settings.md": settings_page(),
         "docs/functions.md": functions_page(),
         "docs/limits.md": limits_page(),
+        "docs/dependencies.md": dependencies_page(),
+        "docs/versions.md": versions_page(),
     }
     return made | {"llms.txt": llms_txt(made)}

@@ -81,7 +81,7 @@ def _reason(error: OSError, host: str, port: int) -> str:
         return f"WORKER_HTTP_PORT: another program listens on port {port} of {host}; choose another port"
     if error.errno == errno.EACCES:
         return f"WORKER_HTTP_PORT: this user may not listen on port {port}; choose one above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in (errno.EADDRNOTAVAIL, None):  # since Python 3.13, asyncio gives no number for this
         return f"WORKER_HTTP_HOST: this machine does not have the address {host}"
     return f"WORKER_HTTP_PORT: cannot listen on port {port} of {host}: {error.strerror}"
 

@@ -1,0 +1,1 @@
+"""What the package installs: sizes, licences, reasons. Makes `docs/dependencies.md`."""
