@@ -74,8 +74,8 @@ end;
 $$;
 comment on function worker.start_first_sites is
     'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
-    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_site '
+    'worker_start_sites. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
+    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_sites '
     'chooses.';
 
 create function worker.start_runs(
@@ -233,4 +233,4 @@ comment on function public.worker_claim_runs is
     'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
     'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
     'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
-    'are saved. Start those that are not started with worker_start_site.';
+    'are saved. Start those that are not started with worker_start_sites.';
