@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -170,6 +171,47 @@ def test_a_search_that_may_probe_an_exit_is_sent_alone(timed: TimedDatabase) -> 
     assert row["answers"] == [{"state": "busy"}] * 2
     (row,) = timed.connection.execute(f"{START_SITES} as answers", [Jsonb(searches[:1])]).fetchall()
     assert states(row["answers"]) == ["started"]
+
+
+def claim_with(timed: TimedDatabase, site: str, runs: int, exits: list[Row]) -> list[Row]:
+    """Claim new runs with exits, among which the claim may choose; return the site of each as the worker gets it."""
+    for _ in range(runs):
+        timed.connection.execute(
+            "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
+            [timed.new_user(), timed.kind, Jsonb({"search_term": str(uuid4()), "sites": [site]})],
+        )
+    claimed = timed.connection.execute(
+        "select sites from public.worker_claim_runs('worker', %s, %s, 3600, %s, '[]', null, %s, %s)",
+        [[timed.kind], runs, uuid4(), Jsonb({timed.kind: {site: {}}}), Jsonb({site: exits})],
+    )
+    return [found for row in claimed for found in row["sites"]]
+
+
+def test_a_claim_chooses_among_exits_as_a_start_does(timed: TimedDatabase) -> None:
+    timed.configure(exploration=0)
+    site = timed.new_site()
+    sites = claim_with(timed, site, 6, [{"name": "a"}, {"name": "b"}, {"name": ""}])
+    assert [found["is_started"] for found in sites] == [True] * 6
+    assert Counter(found["exit"] for found in sites) == {"a": 2, "b": 2, "": 2}
+    known: LiteralString = "select exit from worker.site_health where site = %s order by exit"
+    assert [health["exit"] for health in timed.connection.execute(known, [site])] == ["", "a", "b"]
+    noted: LiteralString = """
+        select data ->> 'exit' as exit, count(*) from public.run_events where event = 'site_started' and site = %s
+        group by 1
+    """
+    told = timed.connection.execute(noted, [site]).fetchall()
+    assert {row["exit"]: row["count"] for row in told} == {"a": 2, "b": 2, "direct": 2}
+
+
+def test_a_claim_starts_nothing_where_an_exit_is_paused(timed: TimedDatabase) -> None:
+    site = timed.new_site()
+    timed.connection.execute(
+        "insert into worker.site_health (site, exit, paused_until, paused_by)"
+        " values (%s, 'a', worker.now() + interval '1 hour', 'blocked')",
+        [site],
+    )
+    (found,) = claim_with(timed, site, 1, [{"name": "a"}, {"name": "b"}])
+    assert (found["is_started"], found["exit"]) == (False, None)
 
 
 # Together as one by one ------------------------------------------------------------------------------------------

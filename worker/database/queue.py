@@ -170,7 +170,7 @@ class Queue:
         about: WorkerInfo | None = None,
         limits: LimitsBySite | None = None,
         *,
-        exits: Mapping[str, Exit | None] | None = None,
+        exits: Mapping[str, Sequence[Exit]] | None = None,
     ) -> list[Run]:
         """Lease up to `slots` ready runs of the given kinds, and start their searches where no limit forbids it.
 
@@ -181,8 +181,7 @@ class Queue:
                 its own runs as those of a dead worker.
             about: What is stored of this worker; None: nothing.
             limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
-            exits: The exits of these searches, by site, where the database distinguishes them; None where there are
-                several, so that a claim does not start the search.
+            exits: The exits to choose from for these searches, by site, where the database distinguishes them.
         """
         rows = await self._call(
             "worker_claim_runs",
@@ -196,7 +195,7 @@ class Queue:
             held=codec.leases(held),
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
             limits=codec.limits_by_site(limits or {}),
-            exits={site: via and codec.exit_name(via) for site, via in (exits or {}).items()},
+            exits={site: codec.exits(offered) for site, offered in (exits or {}).items()},
         )
         return [codec.run(row) for row in rows]
 
