@@ -5956,10 +5956,12 @@ begin
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
-        -- Only for sites that have been searched before, which few claims have.
+        -- Only for sites that have been searched before, which few claims have. Without `offset 0`, the condition would
+        -- belong to the join, which calls the function first.
         left join lateral (
             select known.* from worker.resume_point(site.run_id, site.site) as known
             where site.attempts > 0 and site.status <> 'running'
+            offset 0
         ) as point on true
     );
 end;
@@ -7194,9 +7196,12 @@ begin
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), asked as materialized (
+        -- Not in a subquery, whose sites the planner would ask once for each run.
+        select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first
     ), admitting as materialized (
         select asked.kind, asked.site
-        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        from asked
         where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
     )
     select array_agg(row(first.run_id, first.site, coalesce(worker.account_of(first.run_id, first.site), ''), null)

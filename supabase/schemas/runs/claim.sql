@@ -84,9 +84,12 @@ begin
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), asked as materialized (
+        -- Not in a subquery, whose sites the planner would ask once for each run.
+        select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first
     ), admitting as materialized (
         select asked.kind, asked.site
-        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        from asked
         where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
     )
     select array_agg(row(first.run_id, first.site, coalesce(worker.account_of(first.run_id, first.site), ''), null)

@@ -43,10 +43,12 @@ begin
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
-        -- Only for sites that have been searched before, which few claims have.
+        -- Only for sites that have been searched before, which few claims have. Without `offset 0`, the condition would
+        -- belong to the join, which calls the function first.
         left join lateral (
             select known.* from worker.resume_point(site.run_id, site.site) as known
             where site.attempts > 0 and site.status <> 'running'
+            offset 0
         ) as point on true
     );
 end;
