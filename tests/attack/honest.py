@@ -108,7 +108,10 @@ async def _search(connection: Connection, run: Row, figures: Figures, whose: str
         search = {**lease, "site": site["site"], "attempt": site["attempt"]}
         answer = await connection.execute("select public.worker_start_sites(%s) as answers", [json.dumps([search])])
         (row,) = await answer.fetchall()
-        admission = row["answers"][0]["admission"]
+        (started,) = row["answers"]
+        if started["state"] == "cancelled":
+            return
+        admission = started["admission"]
         if not admission["granted"] and "error_code" not in admission:
             continue
         if run["parameters"]["search_term"].startswith(GIBBERISH):
