@@ -708,8 +708,8 @@ isOneToOne: true
 "worker_start_import":
 { Args: { "claim_id": string,"idempotency_key": string,"kind": string,"lease_seconds": number,"name": string,"owner": string,"records": number,"schema_version"?: number,"sites": (string)[],"worker_id": string }; Returns: Json
                            },
-"worker_start_site":
-{ Args: { "account"?: string,"attempt": number,"exits"?: Json,"lease_token": string,"limits"?: Json,"run_id": string,"site": string }; Returns: Json
+"worker_start_sites":
+{ Args: { "searches": Json }; Returns: Json
                            },
 "worker_status":
 { Args: Record<PropertyKey, never>; Returns: Json

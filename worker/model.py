@@ -289,6 +289,7 @@ class RunSite:
     Attributes:
         attempt: Attempt of the run to search the site, from 1.
         is_started: Whether the claim of the run has started its search.
+        exit: The name of the exit that the claim has chosen for it.
         account: The account to search through, if the user has one.
         cursor: The cursor of the last saved page; None: start with the first page.
         next_page: Number of the next page.
@@ -298,6 +299,7 @@ class RunSite:
     site: str
     attempt: int
     is_started: bool = False
+    exit: str | None = None
     account: str | None = None
     cursor: Json = None
     next_page: int = 1

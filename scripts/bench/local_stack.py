@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from worker.local.processes import ready, run_until_signalled, running
 
@@ -57,5 +58,6 @@ async def start_run(database: Connection, site: str) -> Lease:
     )
     row = await answer.fetchone()
     assert row is not None
-    await database.execute("select public.worker_start_site(%s, %s, %s, 1)", [*row, site])
+    search = {"run_id": str(row[0]), "lease_token": str(row[1]), "site": site, "attempt": 1}
+    await database.execute("select public.worker_start_sites(%s)", [Jsonb([search])])
     return row[0], row[1]

@@ -114,9 +114,9 @@ async def search(database: Connection, users: int, searches: int) -> None:
     while (await one(database, "select exists (select from public.search_runs where completed_at is null)"))[0]:
         claimed = await (await database.execute(_CLAIM, [[KIND], BATCH, uuid4()])).fetchall()
         for lease in claimed:
-            await database.execute("select public.worker_start_site(%s, %s, 'indeed', 1)", lease)
-            end = {"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "indeed", "ends_run": True}
-            await database.execute("select public.worker_finish_sites(%s)", [Jsonb([end])])
+            search = {"run_id": str(lease[0]), "lease_token": str(lease[1]), "site": "indeed"}
+            await database.execute("select public.worker_start_sites(%s)", [Jsonb([search | {"attempt": 1}])])
+            await database.execute("select public.worker_finish_sites(%s)", [Jsonb([search | {"ends_run": True}])])
         searched += len(claimed)
     wal = await wal_bytes(database) - wal
     console.print(

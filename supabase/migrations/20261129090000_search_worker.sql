@@ -38,7 +38,7 @@ comment on function worker.format_time is 'Formats a time for a message to peopl
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 6;
+return 7;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes their arguments or results increases it, once in a release.';
 
@@ -4892,7 +4892,7 @@ begin
     limit 1;
     if found then
         raise sqlstate '22023' using message = coalesce(
-            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is not a limit', wrong.name));
+            'limits.' || wrong.name || ' must be ' || wrong.expected, format('limits.%s is not a limit', wrong.name));
     end if;
 
     select effective_limits.bucket,
@@ -5096,7 +5096,6 @@ begin
         return refusal;
     end if;
 
-    perform worker.begin_health(site, via, chosen) where exits is not null;
     perform worker.take_search_slot(run_id, site, via, chosen);
     perform worker.start_probe(health, run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', 0)
@@ -5107,7 +5106,7 @@ comment on function worker.admit_site is
     'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds, exit}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
     'limits that the source declares, by bucket. exits are those that the worker offers; null at a site that does not '
-    'know workers by their address. Idempotent: a second call takes no second slot.';
+    'know workers by their address. The caller notes that the exit is used. Idempotent: a second call takes no second slot.';
 
 create function worker.admits_all(site text, limits jsonb) returns boolean
 language plpgsql stable set search_path = '' as $$
@@ -5951,21 +5950,27 @@ begin
     return (
         select jsonb_build_object(
             'site', site.site, 'attempt', site.attempts + case site.status when 'running' then 0 else 1 end,
-            'is_started', site.status = 'running', 'account', worker.account_of(site.run_id, site.site),
+            'is_started', site.status = 'running',
+            'exit', case when site.status = 'running' then (
+                select search.exit from worker.site_searches as search
+                where search.run_id = site.run_id and search.site = site.site) end,
+            'account', worker.account_of(site.run_id, site.site),
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
-        -- Only for sites that have been searched before, which few claims have.
+        -- Only for sites that have been searched before, which few claims have. Without `offset 0`, the condition would
+        -- belong to the join, which calls the function first.
         left join lateral (
             select known.* from worker.resume_point(site.run_id, site.site) as known
             where site.attempts > 0 and site.status <> 'running'
+            offset 0
         ) as point on true
     );
 end;
 $$;
 comment on function worker.site_to_search is
-    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, account, cursor, next_page, '
-    'is_fetched}. If is_started, the claim has started its first search.';
+    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, exit, account, '
+    'cursor, next_page, is_fetched}. If is_started, the claim has started its first search, through that exit.';
 
 -- runs/release
 -- What happens to the runs of a worker that stops? They go back to their old place in the queue. The attempt does not
@@ -7110,8 +7115,8 @@ comment on function worker.users_with_capacity is
 -- runs/claim
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
---   runs/resume, runs/rescue, runs/promote,
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts,
+--   sites/rank, sites/exits, sites/admission, runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
 create function worker.claimed_sites(run_id uuid) returns jsonb
@@ -7143,8 +7148,43 @@ $$;
 comment on function worker.sites_to_search is
     'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
 
+create type worker.first_search as (run_id uuid, site text, account text, exit text);
+comment on type worker.first_search is 'The first search of a claimed run; exit is null where a worker offers none.';
+
+create function worker.choose_exits(first worker.first_search[], exits jsonb) returns worker.first_search[]
+language plpgsql set search_path = '' as $$
+declare
+    search worker.first_search;
+    chosen worker.first_search[] := array(select known from unnest(first) as known where not exits ? known.site);
+begin
+    insert into worker.site_searches (run_id, site, account)
+    select known.run_id, known.site, known.account from unnest(chosen) as known;
+    -- One after another, because each choice depends on those before.
+    for search in select known.* from unnest(first) as known where exits ? known.site order by known.site, known.run_id loop
+        search.exit := (worker.choose_exit(
+            search.run_id, search.site, search.account, worker.read_exits(exits -> search.site), null, null)).via;
+        -- Null if all are paused: worker_start_sites says until when.
+        if search.exit is not null then
+            insert into worker.site_searches (run_id, site, account, exit)
+            values (search.run_id, search.site, search.account, search.exit);
+            chosen := chosen || search;
+        end if;
+    end loop;
+    insert into worker.site_health (site, account, exit)
+    select distinct used.site, used.account, used.exit from unnest(chosen) as used
+    where used.exit is not null
+    order by 1, 2, 3
+    on conflict do nothing;
+    return chosen;
+end;
+$$;
+comment on function worker.choose_exits is
+    'Gives a slot to each search, through the exit that is chosen for it. Returns those that may start.';
+
 create function worker.start_first_sites(run_ids uuid[], limits jsonb, exits jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+    admitted worker.first_search[];
 begin
     with claimed as materialized (
         select run.id, run.kind, known.is_private, worker.claimed_sites(run.id) ->> 0 as first_site
@@ -7155,38 +7195,45 @@ begin
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
-        where site.status = 'pending' and site.attempts = 0 and coalesce(exits -> site.site, '""') <> 'null'
+        where site.status = 'pending' and site.attempts = 0
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), asked as materialized (
+        -- Not in a subquery, whose sites the planner would ask once for each run.
+        select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first
     ), admitting as materialized (
         select asked.kind, asked.site
-        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        from asked
         where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
-    ), started as (
+    )
+    select array_agg(row(first.run_id, first.site, coalesce(worker.account_of(first.run_id, first.site), ''), null)
+                     ::worker.first_search)
+    into admitted
+    from first join admitting on admitting.kind = first.kind and admitting.site = first.site;
+    if admitted is null then
+        return;
+    end if;
+
+    with started as (
         update public.search_run_sites as site
         set status = 'running', attempts = 1, started_at = worker.now(),
             progress = worker.with_step(site.progress, 'searching')
-        from first join admitting on admitting.kind = first.kind and admitting.site = first.site
-        where site.run_id = first.run_id and site.site = first.site
-        returning site.run_id, site.site
-    ), searching as (
-        insert into worker.site_searches (run_id, site, account, exit)
-        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), ''),
-               coalesce(exits ->> started.site, '')
-        from started
+        from unnest(worker.choose_exits(admitted, exits)) as chosen
+        where site.run_id = chosen.run_id and site.site = chosen.site
+        returning site.run_id, site.site, chosen.exit
     )
     insert into public.run_events (run_id, event, site, data, created_at)
     select started.run_id, 'site_started', started.site,
-           '{"attempt": 1}' || case when exits ? started.site then jsonb_build_object('exit', exits -> started.site) else '{}' end, worker.now()
+           jsonb_strip_nulls(jsonb_build_object('attempt', 1, 'exit', case
+               when started.exit is not null then worker.exit_name(started.exit) end)), worker.now()
     from started;
 end;
 $$;
 comment on function worker.start_first_sites is
     'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
-    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_site '
-    'chooses.';
+    'worker_start_sites. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
+    'are those that the worker offers, by site.';
 
 create function worker.start_runs(
     run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb, exits jsonb
@@ -7341,68 +7388,242 @@ comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
     'sites, concurrency, exits, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
-    'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
-    'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
-    'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
-    'are saved. Start those that are not started with worker_start_site. schema_version is the version of the RPCs that '
+    'they and the site allow it, the claim starts the first search of a run. exits are those that the worker offers at '
+    'sites that know it by its address, {site: exits as for worker_take_permit}. sites are the unfinished ones, the best '
+    'first: {site, attempt, is_started, exit, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
+    'are saved. Start those that are not started with worker_start_sites. schema_version is the version of the RPCs that '
     'the worker is made for; with another one than this version and the one before it, it gets no run: PT412 (HTTP 412).';
 
--- runs/start_site
--- When does the search of a site start? When the site admits the run. A site whose pages are all saved needs no
--- admission.
--- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/exits, sites/admission, runs/progress, runs/resume.
+-- runs/start_sites
+-- When do the searches of sites start? When each site admits its run. A site whose pages are all saved needs no
+-- admission. Each search of a call gets its own answer.
+-- Calls: kernel/clock, kernel/run_sites, kernel/lease, sites/exits, sites/limits, sites/admission, runs/progress, runs/resume.
 
-create function public.worker_start_site(
-    run_id uuid, lease_token uuid, site text, attempt integer, account text default null, limits jsonb default '{}',
-    exits jsonb default null
-) returns jsonb
-language plpgsql security definer set search_path = '' as $$
-#variable_conflict use_column
+create type worker.search_to_start as (
+    run_id uuid, lease_token uuid, site text, attempt integer, account text, limits jsonb, exits jsonb
+);
+comment on type worker.search_to_start is 'A search as worker_start_sites takes it.';
+
+create function worker.asked_searches(searches jsonb) returns worker.search_to_start[]
+language plpgsql stable set search_path = '' as $$
 declare
-    searched public.search_run_sites;
-    admission jsonb := jsonb_build_object('granted', true, 'wait_seconds', 0);
+    asked worker.search_to_start[];
 begin
-    perform worker.lock_lease(worker_start_site.run_id, lease_token);
-    perform worker.require_site(worker_start_site.run_id, worker_start_site.site);
-    select * into strict searched from public.search_run_sites as asked
-    where asked.run_id = worker_start_site.run_id and asked.site = worker_start_site.site;
-
-    -- A site whose pages are all saved needs no admission.
-    if searched.completed_at is null and not exists (
-        select from worker.resume_point(searched.run_id, searched.site) as point where point.is_fetched
-    ) then
-        admission := worker.admit_site(searched.run_id, searched.site, coalesce(worker_start_site.account, ''),
-                                       coalesce(worker_start_site.limits, '{}'),
-                                       worker.read_exits(worker_start_site.exits));
+    if jsonb_typeof(searches) is distinct from 'array' or jsonb_array_length(searches) not between 1 and 100 then
+        raise sqlstate '22023' using message = 'searches must be an array of 1 to 100 objects';
     end if;
-    if not (admission ->> 'granted')::boolean then
-        update public.search_run_sites as refused
-        set progress = worker.waiting_progress(refused.progress, refused.site, admission)
-        where refused.run_id = searched.run_id and refused.site = searched.site and admission ? 'until'
-          and refused.progress <> worker.waiting_progress(refused.progress, refused.site, admission);
+    asked := array(
+        select row(given.run_id, given.lease_token, given.site, given.attempt, coalesce(given.account, ''),
+                   coalesce(nullif(given.limits, 'null'), '{}'), nullif(given.exits, 'null'))::worker.search_to_start
+        from jsonb_populate_recordset(null::worker.search_to_start, searches) as given);
+    if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
+        raise sqlstate '22023' using message = 'searches must have a run_id in each object, and each run once';
     end if;
-    if searched.status <> 'pending' or not (admission ->> 'granted')::boolean then
-        return admission;
-    end if;
-
-    update public.search_run_sites as started
-    set status = 'running', attempts = worker_start_site.attempt, started_at = worker.now(),
-        progress = worker.with_step(started.progress, 'searching'),
-        error_code = null, error_message = null, retryable = null
-    where started.run_id = searched.run_id and started.site = searched.site;
-    perform worker.show_progress(searched.run_id, jsonb_build_object('step', 'searching', 'site', searched.site));
-    insert into public.run_events (run_id, event, site, data, created_at)
-    values (searched.run_id, 'site_started', searched.site,
-            jsonb_strip_nulls(jsonb_build_object('attempt', worker_start_site.attempt, 'exit', case
-                when admission ? 'exit' then worker.exit_name(admission ->> 'exit') end)), worker.now());
-    return admission;
+    return asked;
 end;
 $$;
-comment on function public.worker_start_site is
-    'Starts the search of a site if it is admitted: within limits ({bucket: limits of worker.model.SiteLimits}) and '
-    'not paused. exits are those that the worker offers, as for worker_take_permit. Returns {granted: true, wait_seconds, '
-    'exit}; {granted: false, reason, message, retry_in_seconds, until}, '
-    'to ask again then; or {granted: false, error_code, message}, to end the site with that error. Idempotent.';
+comment on function worker.asked_searches is
+    'Reads the argument of worker_start_sites. Raises 22023 (HTTP 400) if it is wrong.';
+
+create function worker.wrong_offer(site text, limits jsonb, exits jsonb) returns text
+language plpgsql stable set search_path = '' as $$
+declare
+    problem text;
+begin
+    if jsonb_typeof(limits) <> 'object' then
+        return 'limits must be an object of limits by bucket';
+    end if;
+    perform worker.effective_limits(site, limits -> site), worker.read_exits(exits);
+    return null;
+exception when data_exception then
+    get stacked diagnostics problem = message_text;
+    return problem;
+end;
+$$;
+comment on function worker.wrong_offer is 'Returns what is wrong with the limits and exits of a search; null if nothing is.';
+
+create function worker.lock_searches(asked worker.search_to_start[]) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    states jsonb;
+begin
+    select jsonb_object_agg(lease.run_id, jsonb_build_object('state', lease.state)) into states
+    from worker.lock_leases(array(select given.run_id from unnest(asked) as given),
+                            array(select given.lease_token from unnest(asked) as given)) as lease;
+    return (
+        select jsonb_object_agg(given.run_id, case
+            when states -> given.run_id::text ->> 'state' <> 'held' then states -> given.run_id::text
+            when refusal.message is not null then jsonb_build_object('state', 'refused', 'message', refusal.message)
+            -- One of its exits may be probed, whose row must not be locked before those of other sites.
+            when cardinality(asked) > 1 and given.exits is not null and exists (
+                select from worker.site_health as health
+                where health.site = given.site and health.paused_until is not null) then '{"state": "busy"}'
+            else '{"state": "held"}' end)
+        from unnest(asked) as given
+        join (
+            select offered.*, worker.wrong_offer(offered.site, offered.limits, offered.exits) as problem
+            from (select distinct searched.site, searched.limits, searched.exits from unnest(asked) as searched) as offered
+        ) as offer on (offer.site, offer.limits, offer.exits) is not distinct from (given.site, given.limits, given.exits)
+        cross join lateral (
+            select case
+                when not exists (select from public.search_run_sites as known
+                                 where known.run_id = given.run_id and known.site = given.site)
+                    then format('site must be one of the sites of the run, not %L', given.site)
+                when given.attempt between 1 and 32767 is not true
+                    then format('attempt must be an integer from 1 to 32767, not %s', coalesce(given.attempt::text, 'null'))
+                else offer.problem end as message
+        ) as refusal
+    );
+end;
+$$;
+comment on function worker.lock_searches is
+    'Locks the runs of searches. Returns their states by id, as worker.lock_leases does, or refused with a message: '
+    '{state, message}.';
+
+create function worker.admit_freely(asked worker.search_to_start[]) returns uuid[]
+language plpgsql set search_path = '' as $$
+declare
+    free uuid[];
+begin
+    -- No run locks anything at these sites. A run that waits has its waiting time to keep.
+    free := array(
+        with offered as materialized (
+            select distinct given.site, given.limits from unnest(asked) as given where given.exits is null
+        ), admitting as materialized (
+            select offered.* from offered where worker.admits_all(offered.site, offered.limits -> offered.site)
+        )
+        select given.run_id
+        from unnest(asked) as given
+        join admitting on admitting.site = given.site and admitting.limits = given.limits
+        where given.exits is null and not exists (
+            select from worker.site_waits as wait where wait.run_id = given.run_id and wait.site = given.site));
+    insert into worker.site_searches as search (run_id, site, account)
+    select given.run_id, given.site, given.account from unnest(asked) as given where given.run_id = any (free)
+    on conflict on constraint site_searches_pkey do update set account = excluded.account, exit = excluded.exit;
+    return free;
+end;
+$$;
+comment on function worker.admit_freely is
+    'Gives slots to the searches of sites that admit all runs. Returns their runs.';
+
+create function worker.admit_searches(asked worker.search_to_start[]) returns jsonb
+language plpgsql set search_path = '' as $$
+#variable_conflict use_column
+declare
+    saved uuid[];
+    free uuid[];
+    given worker.search_to_start;
+    admission jsonb;
+    admissions jsonb := '{}';
+    used worker.search_to_start[] := array[]::worker.search_to_start[];
+begin
+    saved := array(
+        select searched.run_id
+        from unnest(asked) as searched
+        join public.search_run_sites as site on site.run_id = searched.run_id and site.site = searched.site
+        where site.completed_at is not null or (site.attempts > 0 and exists (
+            select from worker.resume_point(site.run_id, site.site) as point where point.is_fetched)));
+    free := worker.admit_freely(array(select searched from unnest(asked) as searched where searched.run_id <> all (saved)));
+    select coalesce(jsonb_object_agg(run_id, '{"granted": true, "wait_seconds": 0}'::jsonb), '{}') into admissions
+    from unnest(saved || free) as run_id;
+
+    -- Sites and accounts in one order, because all runs share their rows.
+    for given in
+        select searched.* from unnest(asked) with ordinality as searched (
+            run_id, lease_token, site, attempt, account, limits, exits, place)
+        where not admissions ? searched.run_id::text
+        order by searched.site, searched.account, searched.place
+    loop
+        admission := worker.admit_site(given.run_id, given.site, given.account, given.limits, worker.read_exits(given.exits));
+        admissions := admissions || jsonb_build_object(given.run_id, admission);
+    end loop;
+
+    insert into worker.site_health (site, account, exit)
+    select distinct searched.site, searched.account, admissions -> searched.run_id::text ->> 'exit'
+    from unnest(asked) as searched
+    where admissions -> searched.run_id::text ? 'exit'
+    order by 1, 2, 3
+    on conflict do nothing;
+    return admissions;
+end;
+$$;
+comment on function worker.admit_searches is
+    'Admits leased runs to sites, as worker.admit_site does for one. Returns its answers by run. It notes which exits '
+    'are used: a site is not paused while one of its exits is not.';
+
+create function worker.begin_searches(asked worker.search_to_start[], admissions jsonb) returns void
+language plpgsql set search_path = '' as $$
+declare
+    started uuid[];
+begin
+    with begun as (
+        update public.search_run_sites as site
+        set status = 'running', attempts = given.attempt, started_at = worker.now(),
+            progress = worker.with_step(site.progress, 'searching'),
+            error_code = null, error_message = null, retryable = null
+        from unnest(asked) as given
+        where site.run_id = given.run_id and site.site = given.site and site.status = 'pending'
+          and (admissions -> given.run_id::text -> 'granted')::boolean
+        returning site.run_id, site.site, site.attempts
+    ), logged as (
+        insert into public.run_events (run_id, event, site, data, created_at)
+        select begun.run_id, 'site_started', begun.site, jsonb_strip_nulls(jsonb_build_object(
+            'attempt', begun.attempts,
+            'exit', case when admissions -> begun.run_id::text ? 'exit'
+                         then worker.exit_name(admissions -> begun.run_id::text ->> 'exit') end)), worker.now()
+        from begun
+    )
+    select array_agg(begun.run_id) into started from begun;
+
+    perform worker.show_progress(given.run_id, jsonb_build_object('step', 'searching', 'site', given.site))
+    from unnest(asked) as given
+    where given.run_id = any (started);
+end;
+$$;
+comment on function worker.begin_searches is 'Starts the searches that are admitted and have not started yet.';
+
+create function worker.show_waits(asked worker.search_to_start[], admissions jsonb) returns void
+language sql volatile set search_path = ''
+begin atomic
+    update public.search_run_sites as site
+    set progress = worker.waiting_progress(site.progress, site.site, admissions -> given.run_id::text)
+    from unnest(asked) as given
+    where site.run_id = given.run_id and site.site = given.site and admissions -> given.run_id::text ? 'until'
+      and site.progress <> worker.waiting_progress(site.progress, site.site, admissions -> given.run_id::text);
+end;
+comment on function worker.show_waits is 'Shows until when the sites that do not admit their runs have to wait.';
+
+create function public.worker_start_sites(searches jsonb) returns jsonb
+language plpgsql security definer set search_path = '' as $$
+declare
+    asked worker.search_to_start[] := worker.asked_searches(searches);
+    states jsonb := worker.lock_searches(asked);
+    held worker.search_to_start[] := array(
+        select given from unnest(asked) as given where states -> given.run_id::text ->> 'state' = 'held');
+    admissions jsonb := worker.admit_searches(held);
+begin
+    perform worker.show_waits(held, admissions);
+    perform worker.begin_searches(held, admissions);
+    return (
+        select jsonb_agg(case
+            when admissions ? given.run_id::text then jsonb_build_object(
+                'state', case when (admissions -> given.run_id::text -> 'granted')::boolean then 'started' else 'deferred' end,
+                'admission', admissions -> given.run_id::text)
+            else states -> given.run_id::text end order by given.place)
+        from unnest(asked) with ordinality as given (
+            run_id, lease_token, site, attempt, account, limits, exits, place)
+    );
+end;
+$$;
+comment on function public.worker_start_sites is
+    'Starts the searches of several runs: [{run_id, lease_token, site, attempt, account, limits, exits}], each run once. A '
+    'site is searched if it admits the run: within limits ({bucket: limits of worker.model.SiteLimits}) and not paused. '
+    'exits are those that the worker offers, as for worker_take_permit. Returns for each {state, message, admission}: '
+    'started, with {granted: true, wait_seconds, exit}; deferred, with {granted: false, reason, message, '
+    'retry_in_seconds, until}, to ask again then, or {granted: false, error_code, message}, to end the site with that '
+    'error; lease_lost or cancelled; refused, with a message; busy: another transaction has locked the run, or an exit of '
+    'the site is probed, send it alone. The searches of a site are admitted in the order of their accounts, then in that '
+    'of the call. Idempotent.';
 
 -- runs/finish_site
 -- How does the search of a site end? completed without an error, partial if it failed after some results, failed
@@ -8917,7 +9138,7 @@ begin
                 jsonb_build_object('state', states -> given.run_id::text)
             when stored.page_id is null then jsonb_build_object(
                 'state', 'refused',
-                'message', format('site must be one that was started with worker_start_site, not %L', given.site))
+                'message', format('site must be one that was started with worker_start_sites, not %L', given.site))
             else jsonb_build_object(
                     'state', 'done', 'status', coalesce(now.status, stored.status),
                     'results', coalesce(now.results, stored.results), 'new', coalesce(now.things, stored.things))
@@ -12082,7 +12303,7 @@ begin
               'enqueue_search', 'rerun_search', 'cancel_search', 'delete_search', 'run_saved_search', 'mark_seen',
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
-              'worker_start_import', 'worker_start_site', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
+              'worker_start_import', 'worker_start_sites', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
               'worker_finish_sites', 'worker_leave_exit', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',

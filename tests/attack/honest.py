@@ -103,12 +103,16 @@ async def _claim(connection: Connection) -> list[Row]:
 
 
 async def _search(connection: Connection, run: Row, figures: Figures, whose: str) -> None:
-    lease = [run["run_id"], run["lease_token"]]
+    lease = {"run_id": str(run["run_id"]), "lease_token": str(run["lease_token"])}
     for site in run["sites"]:
-        at = [*lease, site["site"], site["attempt"]]
-        answer = await connection.execute("select public.worker_start_site(%s, %s, %s, %s) as answer", at)
+        search = {**lease, "site": site["site"], "attempt": site["attempt"]}
+        answer = await connection.execute("select public.worker_start_sites(%s) as answers", [json.dumps([search])])
         (row,) = await answer.fetchall()
-        if not row["answer"]["granted"] and "error_code" not in row["answer"]:
+        (started,) = row["answers"]
+        if started["state"] == "cancelled":
+            return
+        admission = started["admission"]
+        if not admission["granted"] and "error_code" not in admission:
             continue
         if run["parameters"]["search_term"].startswith(GIBBERISH):
             failure = {"error_code": "unverified", "error_message": "nothing was found", "retryable": True}

@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from tests.support.queue import START_SEARCH
 from tools.postgres import throwaway_postgres
 from worker.cli.main import at_least
 from worker.local.migration_files import migrations_folder
@@ -237,7 +238,7 @@ class _Day:
                     self._search(connection, [run["run_id"], run["lease_token"]])
 
     def _search(self, connection: Connection, lease: list[Any]) -> None:
-        connection.execute("select public.worker_start_site(%s, %s, 'alpha', 1)", lease)
+        connection.execute(START_SEARCH, [*lease, "alpha", 1])
         raw = {"source": "day", "version": 1, "payload": {}, "response_ms": 5, "calls_used": 1, "transform_ms": 1,
                "completeness": {}, "is_last": True}  # fmt: skip
         connection.execute(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.invariants import AT_ALL_TIMES, AT_THE_END, Expectation, violations, violations_so_far
 from tests.support.database import Connection
-from tests.support.queue import call, claim, lease, page, save_page, search, user_id
+from tests.support.queue import call, claim, lease, page, save_page, search, start_search, user_id
 from tests.support.stack import new_user, supabase_client
 from worker.local.supabase.stack import Endpoints
 
@@ -143,10 +143,10 @@ async def searched(stack: Endpoints) -> Expectation:
         await search(service, finished, pages)
         await call(user, "enqueue_search", **asking, idempotency_key=KEYS[2], fresh=True)
         (released,) = await claim(service, "jobs", slots=2)
-        await call(service, "worker_start_site", **lease(released), site="linkedin", attempt=1)
+        await start_search(service, released, "linkedin")
         await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(released)])
         (cancelled,) = await claim(service, "jobs", slots=2)
-        await call(service, "worker_start_site", **lease(cancelled), site="linkedin", attempt=2)
+        await start_search(service, cancelled, "linkedin", 2)
         # The page of the first attempt waited on a disk until the second one had begun.
         for attempt in (2, 1):
             saved = page("linkedin", 1, IDS["linkedin"][:2], attempt=attempt, cursor="after page 1")

@@ -129,7 +129,7 @@ def test_requests_and_permits_are_counted(exported: Exported) -> None:
 
 
 def test_calls_and_chores_are_counted(exported: Exported) -> None:
-    for function in ("worker_claim_runs", "worker_start_site", "worker_save_pages", "worker_finish_sites"):
+    for function in ("worker_claim_runs", "worker_start_sites", "worker_save_pages", "worker_finish_sites"):
         assert exported.value("search_worker_rpc_duration_seconds_count", function=function) >= 1
     assert exported.value("search_worker_last_claim_timestamp_seconds") > 1.7e9
 

@@ -11,7 +11,20 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import SAVE_PAGES, Refusal, Row, call, claim, enqueue, items, lease, page, refusal, save_page
+from tests.support.queue import (
+    SAVE_PAGES,
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    items,
+    lease,
+    page,
+    refusal,
+    save_page,
+    start_search,
+)
 from tests.support.stack import SignIn
 
 MERGE: LiteralString = "select public.worker_merge_items(%(pairs)s)"
@@ -23,7 +36,7 @@ async def run(sign_in: SignIn, service: AsyncClient, kind: str) -> AsyncIterator
     """A claimed run, which is being searched."""
     await enqueue(await sign_in(), kind, sites=["indeed"])
     (run,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+    await start_search(service, run, "indeed")
     yield run
     # Or a later test's claim would rescue it.
     await service.table("search_runs").delete().eq("kind", kind).execute()

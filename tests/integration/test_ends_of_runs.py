@@ -195,6 +195,7 @@ async def test_sites_are_locked_in_one_order_however_their_searches_ended(
     runs = {run["sites"][0]["site"]: run for run in await claim(service, kind, slots=2)}
     for site, run in runs.items():
         assert (await start_site(service, run, site))["granted"]
+        await pause(database, site, None)
     lock: LiteralString = "select from worker.site_health where site = %s and account = '' for no key update"
     holder = await connect_database()
     await holder.execute("begin")
@@ -400,7 +401,7 @@ async def test_how_many_rows_a_run_writes(sign_in: SignIn, database: Connection,
 async def test_how_many_calls_a_run_makes(
     stack: Endpoints, ada: AsyncClient, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The claim starts the search, each page is a call, and the last one ends the run."""
+    """The claim starts the first search, each page is a call, and the last one ends its site, and the run."""
     sent: Counter[str] = Counter()
 
     def attempt(_: Queue, function: str) -> nullcontext[None]:
@@ -408,12 +409,16 @@ async def test_how_many_calls_a_run_makes(
         return nullcontext()
 
     monkeypatch.setattr(Queue, "_attempt", attempt)
-    for pages in (1, 3):
+    for pages, sites in ((1, [SITE]), (3, [SITE]), (1, [SITE, "linkedin"])):
         sent.clear()
-        run = await enqueue(ada, kind, sites=[SITE])
-        listings = Listings(kind, [SITE], tmp_path / "log", pages=pages)
+        run = await enqueue(ada, kind, sites=sites)
+        listings = Listings(kind, sites, tmp_path / "log", pages=pages)
         await worker_of(stack, listings, WORKER_CONCURRENCY=1).once()
         row = await run_of(ada, run["id"])
-        assert (row["status"], row["jobs_found"]) == ("success", pages * listings.records_a_page)
-        of_run = {name: sent[name] for name in ("worker_start_site", "worker_save_pages", "worker_finish_sites")}
-        assert of_run == {"worker_start_site": 0, "worker_save_pages": pages, "worker_finish_sites": 0}
+        assert (row["status"], row["jobs_found"]) == ("success", len(sites) * pages * listings.records_a_page)
+        of_run = {name: sent[name] for name in ("worker_start_sites", "worker_save_pages", "worker_finish_sites")}
+        assert of_run == {
+            "worker_start_sites": len(sites) - 1,
+            "worker_save_pages": len(sites) * pages,
+            "worker_finish_sites": 0,
+        }

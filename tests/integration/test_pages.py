@@ -13,7 +13,19 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, wait_until_blocked
-from tests.support.queue import SAVE_PAGES, Refusal, Row, call, claim, enqueue, items, lease, page, refusal, save_page
+from tests.support.queue import (
+    SAVE_PAGES,
+    Refusal,
+    Row,
+    claim,
+    enqueue,
+    items,
+    lease,
+    page,
+    refusal,
+    save_page,
+    start_search,
+)
 from tests.support.stack import SignIn
 
 FULL_ITEM: Row = {
@@ -57,7 +69,7 @@ async def runs(sign_in: SignIn, service: AsyncClient, kind: str) -> AsyncIterato
         await enqueue(await sign_in(), kind, sites=["indeed"], search_term=f"engineer {number}")
     runs = await claim(service, kind, slots=6)
     for run in runs:
-        await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+        await start_search(service, run, "indeed")
     yield runs
     # Or a later test's claim would rescue them.
     await service.table("search_runs").delete().eq("kind", kind).execute()

@@ -15,7 +15,20 @@ from psycopg.types.json import Jsonb
 from supabase import AsyncClient
 
 from tests.support.database import Connect, Connection, rows
-from tests.support.queue import SAVE_PAGES, Refusal, Row, call, claim, enqueue, items, lease, page, refusal, start_site
+from tests.support.queue import (
+    SAVE_PAGES,
+    START_SEARCH,
+    Refusal,
+    Row,
+    call,
+    claim,
+    enqueue,
+    items,
+    lease,
+    page,
+    refusal,
+    start_site,
+)
 from tests.support.stack import SignIn
 from worker.database.queue import Queue
 from worker.local.supabase.stack import Endpoints
@@ -60,7 +73,7 @@ async def test_each_run_has_its_own_answer(
     await holder.execute("rollback")
     assert answers[0].items() >= {"state": "done", "status": "completed", "results": 2, "new": 2}.items()
     assert [answer["state"] for answer in answers[1:]] == ["cancelled", "lease_lost", "busy", "refused"]
-    assert answers[4]["message"] == "site must be one that was started with worker_start_site, not 'bayt'"
+    assert answers[4]["message"] == "site must be one that was started with worker_start_sites, not 'bayt'"
     assert [answer["state"] for answer in await save(service, found(locked, "a"))] == ["done"]
 
 
@@ -186,9 +199,7 @@ class Twin:
         ]
         for held in self.leases:
             for site in ("indeed", "linkedin"):
-                database.execute(
-                    "select public.worker_start_site(%s, %s, %s, 1)", [held["run_id"], held["lease_token"], site]
-                )
+                database.execute(START_SEARCH, [held["run_id"], held["lease_token"], site, 1])
 
     def save(self, pages: list[Row]) -> list[Row]:
         (answers,) = self.database.execute(SAVE_PAGES, [Jsonb(pages)]).fetchone() or ((),)

@@ -16,7 +16,7 @@ from psycopg.errors import InsufficientPrivilege
 from supabase import AsyncClient
 
 from tests.support.database import Connection, scalar
-from tests.support.queue import Query, Row, call, claim, enqueue, lease, page, search, user_id
+from tests.support.queue import Query, Row, claim, enqueue, lease, page, search, start_search, user_id
 from tests.support.stack import HAS_PGVECTOR, SignIn
 
 # For each relation of `public` what becomes of select, insert, update and delete: "yes", "none" (no error, and no row),
@@ -120,7 +120,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_claim_runs": {"service_role"},
     "worker_heartbeat": {"service_role"},
     "worker_start_import": {"service_role"},
-    "worker_start_site": {"service_role"},
+    "worker_start_sites": {"service_role"},
     "worker_write_progress": {"service_role"},
     "worker_save_pages": {"service_role"},
     "worker_write_alert": {"service_role"},
@@ -274,7 +274,7 @@ async def side(client: AsyncClient, service: AsyncClient, database: Connection, 
 
     await enqueue(client, kind, sites=["indeed"])
     (held,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(held), site="indeed", attempt=1)
+    await start_search(service, held, "indeed")
     of_the_run = {"run_id": run["id"], "site": "indeed"}
     rows: dict[str, Row] = {
         "search_runs": {"id": run["id"]},
@@ -502,7 +502,7 @@ async def test_function(world: World, function: str) -> None:
             "lease_seconds": 60,
             "claim_id": str(uuid4()),
         },
-        "worker_start_site": lease(run) | site | {"attempt": 1},
+        "worker_start_sites": {"searches": [lease(run) | site | {"attempt": 1}]},
         "worker_write_progress": lease(run) | {"progress": {"step": "searching"} | site},
         "worker_set_account": {"user_id": world.ada.user_id, "account": uuid4().hex} | site,
         "worker_take_permit": lease(run) | site | {"account": None, "bucket": "indeed", "requests": 1, "limits": {}},

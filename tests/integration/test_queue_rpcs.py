@@ -31,6 +31,8 @@ from tests.support.queue import (
     refusal,
     save_page,
     search,
+    search_to_start,
+    start_search,
     user_id,
 )
 from tests.support.stack import SignIn
@@ -45,7 +47,7 @@ async def run(ada: AsyncClient, service: AsyncClient, kind: str) -> Row:
     """A claimed run of one site, which is being searched."""
     await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+    await start_search(service, run, "indeed")
     return run
 
 
@@ -56,10 +58,7 @@ def ids(count: int) -> list[str]:
 
 
 def fenced_calls() -> list[tuple[str, Row]]:
-    return [
-        ("worker_start_site", {"site": "indeed", "attempt": 1}),
-        ("worker_write_progress", {"progress": {"step": "enriching", "site": "indeed"}}),
-    ]
+    return [("worker_write_progress", {"progress": {"step": "enriching", "site": "indeed"}})]
 
 
 async def fence(service: AsyncClient, given: Row, state: str) -> None:
@@ -69,6 +68,7 @@ async def fence(service: AsyncClient, given: Row, state: str) -> None:
         assert refused == Refusal(409, "PT409", state), function
     saved = await call(service, "worker_save_pages", pages=[lease(given) | page("indeed", 1, ids(2))])
     assert saved == [{"state": state}]
+    assert await call(service, "worker_start_sites", searches=[search_to_start(given, "indeed")]) == [{"state": state}]
     for end in ({"site": "indeed", "ends_run": False}, {"ends_run": True}):
         assert await ends(service, lease(given) | end) == [{"state": state}]
 
@@ -319,7 +319,7 @@ async def test_workers_that_find_the_same_things_at_once_never_wait_in_a_circle(
     runs = await claim(service, kind, slots=4)
     external_ids = ids(40)
     for run in runs:
-        await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+        await start_search(service, run, "indeed")
     saved = await asyncio.gather(
         *(
             save_page(service, **lease(run), **page("indeed", 1, external_ids[::direction]))
@@ -763,8 +763,8 @@ async def test_a_site_that_the_run_does_not_have_is_refused(ada: AsyncClient, se
     await enqueue(ada, kind, sites=["indeed"])
     (run,) = await claim(service, kind)
     message = "site must be one of the sites of the run, not 'bayt'"
-    started = service.rpc("worker_start_site", lease(run) | {"site": "bayt", "attempt": 1})
-    assert await refusal(service, started) == Refusal(400, "22023", message)
+    (started,) = await call(service, "worker_start_sites", searches=[search_to_start(run, "bayt")])
+    assert started == {"state": "refused", "message": message}
     for ends_run in (False, True):
         (ended,) = await ends(service, lease(run) | {"site": "bayt", "ends_run": ends_run})
         assert ended == {"state": "refused", "message": message}
@@ -792,7 +792,7 @@ async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
     await save_page(service, **lease(run), **page("indeed", 1, ids(2)))
     await call(service, "worker_release_runs", worker_id="worker-1", leases=[lease(run)])
     (second,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(second), site="indeed", attempt=2)
+    await start_search(service, second, "indeed", 2)
     return second
 
 

@@ -14,7 +14,7 @@ import pytest
 from supabase import AsyncClient
 
 from tests.support.database import Connection, scalar
-from tests.support.queue import Row, call, claim, enqueue, lease, save_page
+from tests.support.queue import Row, claim, enqueue, lease, save_page, start_search
 from tests.support.stack import SignIn
 from worker.database import codec
 from worker.engine.read import transform
@@ -348,7 +348,7 @@ async def run(sign_in: SignIn, service: AsyncClient, kind: str) -> AsyncIterator
     await enqueue(await sign_in(), kind, sites=SITES)
     (run,) = await claim(service, kind)
     for site in SITES:
-        await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
+        await start_search(service, run, site)
     yield run
     # Or a later test's claim would rescue it.
     await service.table("search_runs").delete().eq("kind", kind).execute()

@@ -24,6 +24,7 @@ from tests.support.queue import (
     page,
     refusal,
     save_page,
+    start_search,
 )
 from tests.support.stack import SignIn
 
@@ -44,7 +45,7 @@ async def run(
     await enqueue(await sign_in(), kind, sites=["indeed"])
     await database.execute("update public.search_runs set max_attempts = 1 where kind = %s", [kind])
     (run,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(run), site="indeed", attempt=1)
+    await start_search(service, run, "indeed")
     for number in range(1, 5):
         arguments = page("indeed", number, [f"{number}"])
         arguments["raw"]["source"] = source

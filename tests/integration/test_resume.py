@@ -94,7 +94,7 @@ async def test_a_search_goes_on_after_its_last_saved_page(
     *, ada: AsyncClient, service: AsyncClient, database: Connection, kind: str, run: Row, way: str
 ) -> None:
     assert given(run) == {
-        "site": "indeed", "attempt": 1, "is_started": False, "account": None, **FROM_THE_BEGINNING
+        "site": "indeed", "attempt": 1, "is_started": False, "exit": None, "account": None, **FROM_THE_BEGINNING
     }  # fmt: skip
     for number in (1, 2):
         await save(service, run, number)
@@ -102,7 +102,8 @@ async def test_a_search_goes_on_after_its_last_saved_page(
 
     (again,) = await claim(service, kind, worker_id="worker-2")
     assert given(again) == {
-        "site": "indeed", "attempt": 2, "is_started": False, "account": None, "cursor": {"after": 2}, "next_page": 3,
+        "site": "indeed", "attempt": 2, "is_started": False, "exit": None, "account": None,
+        "cursor": {"after": 2}, "next_page": 3,
         "is_fetched": False,
     }  # fmt: skip
     await start_site(service, again, "indeed")
@@ -355,7 +356,8 @@ async def test_an_heir_goes_on_within_a_site(
     (run,) = await claim(service, kind)
     assert run["run_id"] == follower["id"]
     assert given(run) == {
-        "site": "indeed", "attempt": 2, "is_started": False, "account": None, "cursor": {"after": 2}, "next_page": 3,
+        "site": "indeed", "attempt": 2, "is_started": False, "exit": None, "account": None,
+        "cursor": {"after": 2}, "next_page": 3,
         "is_fetched": False,
     }  # fmt: skip
     await start_site(service, run, "indeed")

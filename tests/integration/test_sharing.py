@@ -34,6 +34,7 @@ from tests.support.queue import (
     save_page,
     search,
     search_next,
+    start_search,
     start_site,
     user_id,
 )
@@ -216,7 +217,7 @@ async def test_sharers_see_what_was_found_and_strangers_see_nothing(
     await insert_run(cleo, kind, str(uuid4()))
     if moment != "at once":
         claimed = next(run for run in await claim(service, kind, slots=2) if run["run_id"] == leader["id"])
-        await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
+        await start_search(service, claimed, "indeed")
         await save_page(service, **lease(claimed), **page("indeed", 1, [uuid4().hex]))
         if moment == "at its end":
             await finish_site(service, claimed, site="indeed")
@@ -410,7 +411,7 @@ async def searched(service: AsyncClient, kind: str) -> Row:
     """Claim the run that is ready, and search all of its sites, without ending it."""
     (run,) = await claim(service, kind, slots=10)
     for site in SITES:
-        await call(service, "worker_start_site", **lease(run), site=site, attempt=1)
+        await start_search(service, run, site)
         await finish_site(service, run, site=site)
     return run
 
@@ -638,7 +639,7 @@ async def test_a_site_ends_without_waiting_for_a_follower(
     await insert_run(ada, kind, term)
     held, other = await insert_run(bob, kind, term), await insert_run(bob, kind, term)
     (run,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(run), site="linkedin", attempt=1)
+    await start_search(service, run, "linkedin")
     await as_bob.execute("begin")
     await as_bob.execute(CANCEL, held)
     async with asyncio.timeout(10):
@@ -862,7 +863,7 @@ async def test_what_an_heir_took_over_is_processed_again_for_the_heir(
     heir = await insert_run(bob, kind, term)
     (claimed,) = await claim(service, kind)
     for site in SITES:
-        await call(service, "worker_start_site", **lease(claimed), site=site, attempt=1)
+        await start_search(service, claimed, site)
         await save_page(service, **lease(claimed), **page(site, 1, [uuid4().hex]))
     await finish_site(service, claimed, site=SITES[0])
     await call(ada, "cancel_search", run_id=leader["id"])

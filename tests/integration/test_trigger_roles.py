@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.database import new_database
+from tests.support.queue import START_SEARCH
 from worker.local.supabase.migrations import apply_migrations
 from worker.local.supabase.postgres import ADMINISTRATOR, Postgres
 
@@ -163,18 +164,18 @@ def runs(superuser: Database) -> dict[str, Any]:
 
     done = start_search(superuser, ADA, "done")
     leased = claim(superuser, done)
-    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    superuser.execute(START_SEARCH, [*leased, "linkedin", 1])
     superuser.execute(FINISH, [*leased, "linkedin"])
     start_search(superuser, BOB, "done")
 
     led = start_search(superuser, ADA, "led")
     leased = claim(superuser, led)
-    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    superuser.execute(START_SEARCH, [*leased, "linkedin", 1])
     start_search(superuser, BOB, "led")
 
     waiting = start_search(superuser, BOB, "waiting")
     leased = claim(superuser, waiting)
-    superuser.execute("select public.worker_start_site(%s, %s, 'linkedin', 1)", leased)
+    superuser.execute(START_SEARCH, [*leased, "linkedin", 1])
     superuser.execute(FINISH, [*leased, None])
     superuser.execute("update worker.site_health set paused_until = now() + interval '1 hour' where site = 'linkedin'")
     found = superuser.execute(

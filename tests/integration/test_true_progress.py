@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from tests.support.queue import SAVE_PAGES, Row, page
+from tests.support.queue import SAVE_PAGES, START_SEARCH, Row, page
 from worker.local.supabase.stack import Endpoints
 
 SITES = ("indeed", "linkedin", "naukri")
@@ -136,7 +136,8 @@ class Course:
             self._leases[run["run_id"]] = run
 
     def start(self, run_id: UUID, site: Row) -> None:
-        self._call("worker_start_site", run_id, site["site"], site["attempts"] + 1)
+        held = self._leases[run_id]
+        self._run(START_SEARCH, run_id, held["lease_token"], site["site"], site["attempts"] + 1)
 
     def save(self, run_id: UUID, site: Row, count: int) -> None:
         """Save a page of so many listings. Each is also on the other sites, under another id."""

@@ -26,6 +26,7 @@ from tests.support.queue import (
     run_of,
     save_page,
     search,
+    start_search,
     user_id,
 )
 from tests.support.stack import SignIn
@@ -125,7 +126,7 @@ async def test_a_user_cancels_a_running_run_and_keeps_what_it_found(
 ) -> None:
     run = await enqueue(ada, kind, sites=["indeed", "linkedin"])
     (claimed,) = await claim(service, kind)
-    await call(service, "worker_start_site", **lease(claimed), site="indeed", attempt=1)
+    await start_search(service, claimed, "indeed")
     await save_page(service, **lease(claimed), **page("indeed", 1, [uuid4().hex, uuid4().hex]))
     cancelled = await call(ada, "cancel_search", run_id=run["id"])
     assert (cancelled["status"], cancelled["jobs_found"]) == ("cancelled", 2)

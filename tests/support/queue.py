@@ -138,19 +138,32 @@ def items(external_ids: Iterable[str]) -> list[Row]:
     ]
 
 
+START_SITES: LiteralString = "select public.worker_start_sites(%s)"
+START_SEARCH: LiteralString = """
+select public.worker_start_sites(jsonb_build_array(jsonb_build_object(
+    'run_id', %s::uuid, 'lease_token', %s::uuid, 'site', %s::text, 'attempt', %s::integer)))
+"""
+
+
+def search_to_start(run: Row, site: str, attempt: int = 1, **others: Any) -> Row:
+    """A search as `worker_start_sites` takes it."""
+    return {**lease(run), "site": site, "attempt": attempt, **others}
+
+
+async def start_search(service: AsyncClient, run: Row, site: str, attempt: int = 1, **others: Any) -> Row:
+    """Start to search a site of a claimed run, as an attempt; return whether it was admitted."""
+    searches = [search_to_start(run, site, attempt, **others)]
+    ((answer),) = await call(service, "worker_start_sites", searches=searches)
+    if "admission" not in answer:
+        raise APIError({"code": "PT409", "message": str(answer), "details": None, "hint": None})
+    admission: Row = answer["admission"]
+    return admission
+
+
 async def start_site(service: AsyncClient, run: Row, site: str) -> Row:
     """Start to search a site of a claimed run; return the answer."""
     (given,) = [given for given in run["sites"] if given["site"] == site]
-    answer: Row = await call(
-        service,
-        "worker_start_site",
-        **lease(run),
-        site=site,
-        attempt=given["attempt"],
-        account=given["account"],
-        limits={},
-    )
-    return answer
+    return await start_search(service, run, site, given["attempt"], account=given["account"])
 
 
 def page(

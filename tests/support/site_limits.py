@@ -56,11 +56,14 @@ class Run:
         on: Connection | None = None,
     ) -> Row:
         """Ask to search a site whose source declares these limits for it."""
-        arguments = [self.id, site, account, Jsonb({site: limits or {}}), offered(exits)]
+        arguments = [self.id, site, account or "", Jsonb({site: limits or {}}), offered(exits)]
         with self._leased(on) as connection:
-            answer: Row = self._answer(
-                connection, "worker.admit_site(%s, %s, %s, %s, worker.read_exits(%s))", arguments
+            answers: Row = self._answer(
+                connection,
+                "worker.admit_searches(array[row(%s, null, %s, 1, %s, %s, %s)::worker.search_to_start])",
+                arguments,
             )
+        answer: Row = answers[str(self.id)]
         return answer
 
     def take(

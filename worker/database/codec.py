@@ -206,8 +206,7 @@ def granted(answer: Row) -> Granted:
         SiteError: It would have to wait for too long.
     """
     if answer["granted"]:
-        exit_name = answer.get("exit")
-        return Granted(float(answer["wait_seconds"]), DIRECT if exit_name == "" else exit_name)
+        return Granted(float(answer["wait_seconds"]), _exit_of(answer.get("exit")))
     if "error_code" in answer:
         raise SiteError(ErrorCode(answer["error_code"]), answer["message"], is_final=True)
     raise SiteWaitingError(answer["message"], float(answer["retry_in_seconds"]))
@@ -222,7 +221,7 @@ def run(row: Row) -> Run:
         kind=row["kind"],
         parameters=row["parameters"],
         newer_than=row["newer_than"] and datetime.fromisoformat(row["newer_than"]),
-        sites=tuple(_picked(RunSite, site) for site in row["sites"]),
+        sites=tuple(_run_site(site) for site in row["sites"]),
         attempt=row["attempt"],
         max_attempts=row["max_attempts"],
     )
@@ -240,7 +239,7 @@ def saved_page(answer: Row) -> SavedPage:
         SavedPage,
         answer,
         shown_in_seconds=answer.get("shown_in_seconds"),
-        pending_site=None if site is None else _picked(RunSite, site),
+        pending_site=None if site is None else _run_site(site),
         # What refuses an end answers the same when the site is ended alone.
         has_ended=end.get("state") == "done",
         run=finished_run(end["run"]) if "run" in end else None,
@@ -272,7 +271,7 @@ def finished_run(row: Row) -> FinishedRun:
             for site in row["sites"]
         ),
         retry_in_seconds=retry_in_seconds,
-        fallbacks=tuple(_picked(RunSite, site) for site in row["fallbacks"]),
+        fallbacks=tuple(_run_site(site) for site in row["fallbacks"]),
     )
 
 
@@ -361,6 +360,15 @@ def saved_notices(answer: Row) -> SavedNotices:
 def queue_status(row: Row) -> QueueStatus:
     """Decode the status of the queue."""
     return _picked(QueueStatus, row, now=datetime.fromisoformat(row["now"]))
+
+
+def _run_site(row: Row) -> RunSite:
+    return _picked(RunSite, row, exit=_exit_of(row["exit"]))
+
+
+def _exit_of(name: str | None) -> str | None:
+    """Return the name of an exit here; the inverse of `exit_name`."""
+    return DIRECT if name == "" else name
 
 
 def _item(row: Row) -> Item:

@@ -64,7 +64,7 @@ from worker.model import (
 from worker.settings import Settings
 from worker.version import __version__
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
@@ -153,12 +153,13 @@ class Queue:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._outage_seconds = outage_seconds
+        self._starts = Batches(self._send_starts, most=MAX_BATCH, must_be_alone=codec.is_busy)
         self._ends = Batches(self._send_ends, most=MAX_BATCH, must_be_alone=codec.is_busy)
         self._small_pages = Batches(self._send_pages, most=MAX_PAGES, must_be_alone=codec.is_busy)
 
     async def close(self) -> None:
         """Give up calls that are under way."""
-        await asyncio.gather(self._ends.close(), self._small_pages.close())
+        await asyncio.gather(self._starts.close(), self._ends.close(), self._small_pages.close())
 
     async def status(self, *, patience_seconds: float) -> QueueStatus:
         """Return the state of the queue and the version of its database."""
@@ -182,7 +183,7 @@ class Queue:
         about: WorkerInfo | None = None,
         limits: LimitsBySite | None = None,
         *,
-        exits: Mapping[str, Exit | None] | None = None,
+        exits: Mapping[str, Sequence[Exit]] | None = None,
     ) -> list[Run]:
         """Lease up to `slots` ready runs of the given kinds, and start their searches where no limit forbids it.
 
@@ -193,8 +194,7 @@ class Queue:
                 its own runs as those of a dead worker.
             about: What is stored of this worker; None: nothing.
             limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
-            exits: The exits of these searches, by site, where the database distinguishes them; None where there are
-                several, so that a claim does not start the search.
+            exits: The exits to choose from for these searches, by site, where the database distinguishes them.
 
         Raises:
             VersionMismatchError: The database has a version that this worker does not support.
@@ -211,7 +211,7 @@ class Queue:
             held=codec.leases(held),
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
             limits=codec.limits_by_site(limits or {}),
-            exits={site: via and codec.exit_name(via) for site, via in (exits or {}).items()},
+            exits={site: codec.exits(offered) for site, offered in (exits or {}).items()},
             schema_version=SCHEMA_VERSION,
         )
         return [codec.run(row) for row in rows]
@@ -274,16 +274,24 @@ class Queue:
             SiteWaitingError: The site must not be searched now.
             SiteError: The run would wait for too long.
         """
-        answer = await self._call_fenced(
-            "worker_start_site",
-            lease,
-            site=site.site,
-            attempt=site.attempt,
-            account=site.account,
-            limits=codec.limits(limits),
-            exits=codec.exits(exits),
+        search: dict[str, Any] = {
+            **codec.lease(lease),
+            "site": site.site,
+            "attempt": site.attempt,
+            "account": site.account,
+            "limits": codec.limits(limits),
+            "exits": codec.exits(exits),
+        }
+        answer = await self._starts.call(search)
+        return codec.granted(_done("worker_start_sites", answer, "started", "deferred")["admission"])
+
+    async def _send_starts(self, searches: Sequence[Mapping[str, Json]], is_alone: bool) -> list[dict[str, Any]]:
+        # A call that fails because of one of its runs must not hold up the others for as long as an outage may last.
+        patience_seconds = self._outage_seconds if is_alone else HOUSEKEEPING_SECONDS
+        answers: list[dict[str, Any]] = await self._call(
+            "worker_start_sites", patience_seconds=patience_seconds, searches=[*searches]
         )
-        return codec.granted(answer)
+        return answers
 
     async def leave_exit(
         self, lease: Lease, site: RunSite, left: Exit, *, code: str, error: SiteError, exits: Sequence[Exit]
@@ -870,8 +878,8 @@ def _is_small(page: Mapping[str, Any]) -> bool:
     )
 
 
-def _done(function: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a run in a call for several, if it is one.
+def _done(function: str, answer: dict[str, Any], *states: str) -> dict[str, Any]:
+    """Return the answer of a run in a call for several, if its state is one of these; default: `done`.
 
     Raises:
         CallRefusedError: It was refused.
@@ -879,6 +887,6 @@ def _done(function: str, answer: dict[str, Any]) -> dict[str, Any]:
     """
     if answer["state"] == "refused":
         raise CallRefusedError(f"{function}: {answer['message']}", status=None, code=None)
-    if answer["state"] != "done":
+    if answer["state"] not in (states or ("done",)):
         raise LeaseLostError(answer["state"])
     return answer

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from worker.database.answers import FinishedRun, SavedPage
+from worker.database.answers import FinishedRun, Granted, SavedPage
 from worker.database.queue import Queue
 from worker.engine.backup import Backup
 from worker.engine.exits import LeftExits, Route
@@ -157,7 +157,9 @@ class Execution:
             usage=self._usage,
             counts_by_exit=counts_by_exit(source),
         )
-        if not site.is_started:
+        if site.is_started:
+            route.use(Granted(0, site.exit))
+        else:
             limits = limits_of(source, site.site)
             granted = await self._queue.start_site(run.lease, site, limits, route.offered)
             route.use(granted)

@@ -81,8 +81,8 @@ class Route:
         self.offered = tuple(exits) if is_distinguished else None
 
     def use(self, granted: Granted) -> None:
-        """Use the exit that the database has chosen."""
-        if granted.exit is not None:
+        """Use the exit that the database has chosen, if it distinguishes them."""
+        if self.offered is not None and granted.exit is not None:
             self.current = self._exits[granted.exit]
 
     def was_left_since(self, since: float) -> bool:

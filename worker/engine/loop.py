@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,7 +67,7 @@ class Loop:
         limit: Returns how many runs may be searched at once.
         about: What is stored of this worker; its concurrency is the limit.
         limits_by_site: The limits of the sites whose searches a claim may start.
-        exits_by_site: The exits of these searches, as `Queue.claim` takes them.
+        exits_by_site: The exits to choose from for these searches, as `Queue.claim` takes them.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -82,7 +82,7 @@ class Loop:
         limit: Callable[[], int],
         about: WorkerInfo,
         limits_by_site: LimitsBySite,
-        exits_by_site: Mapping[str, Exit | None],
+        exits_by_site: Mapping[str, Sequence[Exit]],
         on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue

@@ -43,7 +43,7 @@ class ObservedQueue(Queue):
         about: WorkerInfo | None = None,
         limits: LimitsBySite | None = None,
         *,
-        exits: Mapping[str, Exit | None] | None = None,
+        exits: Mapping[str, Sequence[Exit]] | None = None,
     ) -> list[Run]:
         """Claim as `Queue` does."""
         # The sites of runs that were dropped are not asked for any more.

@@ -277,10 +277,10 @@ class Worker:
                 limits[kind][site] = limits_of(source, site)
         return limits
 
-    def _exits_by_site(self) -> dict[str, Exit | None]:
-        """Return the exit of each site that has only one; None where there are several: a claim does not choose."""
+    def _exits_by_site(self) -> dict[str, tuple[Exit, ...]]:
+        """Return the exits of each site that knows this worker by its address. A claim may choose from them."""
         return {
-            site: exits[0] if len(exits) == 1 else None
+            site: exits
             for (_, site), source in self._sources_by_site.items()
             if counts_by_exit(source) and (exits := self._exits_of[site]) != (OWN_ADDRESS,)
         }

@@ -195,7 +195,7 @@ begin
                 jsonb_build_object('state', states -> given.run_id::text)
             when stored.page_id is null then jsonb_build_object(
                 'state', 'refused',
-                'message', format('site must be one that was started with worker_start_site, not %L', given.site))
+                'message', format('site must be one that was started with worker_start_sites, not %L', given.site))
             else jsonb_build_object(
                     'state', 'done', 'status', coalesce(now.status, stored.status),
                     'results', coalesce(now.results, stored.results), 'new', coalesce(now.things, stored.things))

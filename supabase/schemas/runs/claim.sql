@@ -1,7 +1,7 @@
 -- Which runs does a worker get? Ready runs of its kinds, by priority and position. Before that, the claim rescues runs
 -- of dead workers, settles followers and promotes delayed runs.
--- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts, sites/rank, sites/admission,
---   runs/resume, runs/rescue, runs/promote,
+-- Calls: kernel/clock, kernel/versions, kernel/run_sites, sharing/follow, sharing/leader_ended, sites/accounts,
+--   sites/rank, sites/exits, sites/admission, runs/resume, runs/rescue, runs/promote,
 --   runs/heartbeat, runs/running_limit.
 
 create function worker.claimed_sites(run_id uuid) returns jsonb
@@ -33,8 +33,43 @@ $$;
 comment on function worker.sites_to_search is
     'Returns the unfinished sites of a claimed run for a worker, in the order of its claim.';
 
+create type worker.first_search as (run_id uuid, site text, account text, exit text);
+comment on type worker.first_search is 'The first search of a claimed run; exit is null where a worker offers none.';
+
+create function worker.choose_exits(first worker.first_search[], exits jsonb) returns worker.first_search[]
+language plpgsql set search_path = '' as $$
+declare
+    search worker.first_search;
+    chosen worker.first_search[] := array(select known from unnest(first) as known where not exits ? known.site);
+begin
+    insert into worker.site_searches (run_id, site, account)
+    select known.run_id, known.site, known.account from unnest(chosen) as known;
+    -- One after another, because each choice depends on those before.
+    for search in select known.* from unnest(first) as known where exits ? known.site order by known.site, known.run_id loop
+        search.exit := (worker.choose_exit(
+            search.run_id, search.site, search.account, worker.read_exits(exits -> search.site), null, null)).via;
+        -- Null if all are paused: worker_start_sites says until when.
+        if search.exit is not null then
+            insert into worker.site_searches (run_id, site, account, exit)
+            values (search.run_id, search.site, search.account, search.exit);
+            chosen := chosen || search;
+        end if;
+    end loop;
+    insert into worker.site_health (site, account, exit)
+    select distinct used.site, used.account, used.exit from unnest(chosen) as used
+    where used.exit is not null
+    order by 1, 2, 3
+    on conflict do nothing;
+    return chosen;
+end;
+$$;
+comment on function worker.choose_exits is
+    'Gives a slot to each search, through the exit that is chosen for it. Returns those that may start.';
+
 create function worker.start_first_sites(run_ids uuid[], limits jsonb, exits jsonb) returns void
 language plpgsql set search_path = '' as $$
+declare
+    admitted worker.first_search[];
 begin
     with claimed as materialized (
         select run.id, run.kind, known.is_private, worker.claimed_sites(run.id) ->> 0 as first_site
@@ -45,38 +80,45 @@ begin
         select site.run_id, site.site, claimed.kind
         from claimed
         join public.search_run_sites as site on site.run_id = claimed.id and site.site = claimed.first_site
-        where site.status = 'pending' and site.attempts = 0 and coalesce(exits -> site.site, '""') <> 'null'
+        where site.status = 'pending' and site.attempts = 0
           -- Without an account, the worker refuses the search.
           and (not claimed.is_private or worker.account_of(site.run_id, site.site) is not null)
           and not exists (select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
+    ), asked as materialized (
+        -- Not in a subquery, whose sites the planner would ask once for each run.
+        select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first
     ), admitting as materialized (
         select asked.kind, asked.site
-        from (select distinct first.kind, first.site, limits -> first.kind -> first.site as limits from first) as asked
+        from asked
         where asked.limits is not null and worker.admits_all(asked.site, asked.limits -> asked.site)
-    ), started as (
+    )
+    select array_agg(row(first.run_id, first.site, coalesce(worker.account_of(first.run_id, first.site), ''), null)
+                     ::worker.first_search)
+    into admitted
+    from first join admitting on admitting.kind = first.kind and admitting.site = first.site;
+    if admitted is null then
+        return;
+    end if;
+
+    with started as (
         update public.search_run_sites as site
         set status = 'running', attempts = 1, started_at = worker.now(),
             progress = worker.with_step(site.progress, 'searching')
-        from first join admitting on admitting.kind = first.kind and admitting.site = first.site
-        where site.run_id = first.run_id and site.site = first.site
-        returning site.run_id, site.site
-    ), searching as (
-        insert into worker.site_searches (run_id, site, account, exit)
-        select started.run_id, started.site, coalesce(worker.account_of(started.run_id, started.site), ''),
-               coalesce(exits ->> started.site, '')
-        from started
+        from unnest(worker.choose_exits(admitted, exits)) as chosen
+        where site.run_id = chosen.run_id and site.site = chosen.site
+        returning site.run_id, site.site, chosen.exit
     )
     insert into public.run_events (run_id, event, site, data, created_at)
     select started.run_id, 'site_started', started.site,
-           '{"attempt": 1}' || case when exits ? started.site then jsonb_build_object('exit', exits -> started.site) else '{}' end, worker.now()
+           jsonb_strip_nulls(jsonb_build_object('attempt', 1, 'exit', case
+               when started.exit is not null then worker.exit_name(started.exit) end)), worker.now()
     from started;
 end;
 $$;
 comment on function worker.start_first_sites is
     'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_site. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
-    'are the only ones of the worker for some sites, {site: name}; null where it has several, among which worker_start_site '
-    'chooses.';
+    'worker_start_sites. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
+    'are those that the worker offers, by site.';
 
 create function worker.start_runs(
     run_ids uuid[], payers uuid[], worker_id text, claim_id uuid, duration interval, limits jsonb, exits jsonb
@@ -231,8 +273,8 @@ comment on function public.worker_claim_runs is
     'Leases up to slots ready runs of the given kinds, and extends the leases [{run_id, lease_token}] in held. The '
     'same claim_id returns the same runs. about says which sites the worker can search, as in worker.workers: {version, '
     'sites, concurrency, exits, started_at}. limits are those that the sources declare, {kind: {site: {bucket: limits}}}: where '
-    'they and the site allow it, the claim starts the first search of a run. exits are the only ones of the worker for some '
-    'sites, {site: name}, or null where it has several, so that the claim does not start the search. sites are the unfinished ones, the best '
-    'first: {site, attempt, is_started, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
-    'are saved. Start those that are not started with worker_start_site. schema_version is the version of the RPCs that '
+    'they and the site allow it, the claim starts the first search of a run. exits are those that the worker offers at '
+    'sites that know it by its address, {site: exits as for worker_take_permit}. sites are the unfinished ones, the best '
+    'first: {site, attempt, is_started, exit, account, cursor, next_page, is_fetched}, where is_fetched means that all pages '
+    'are saved. Start those that are not started with worker_start_sites. schema_version is the version of the RPCs that '
     'the worker is made for; with another one than this version and the one before it, it gets no run: PT412 (HTTP 412).';

@@ -35,18 +35,24 @@ begin
     return (
         select jsonb_build_object(
             'site', site.site, 'attempt', site.attempts + case site.status when 'running' then 0 else 1 end,
-            'is_started', site.status = 'running', 'account', worker.account_of(site.run_id, site.site),
+            'is_started', site.status = 'running',
+            'exit', case when site.status = 'running' then (
+                select search.exit from worker.site_searches as search
+                where search.run_id = site.run_id and search.site = site.site) end,
+            'account', worker.account_of(site.run_id, site.site),
             'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
             'is_fetched', coalesce(point.is_fetched, false))
         from (select) as nothing
-        -- Only for sites that have been searched before, which few claims have.
+        -- Only for sites that have been searched before, which few claims have. Without `offset 0`, the condition would
+        -- belong to the join, which calls the function first.
         left join lateral (
             select known.* from worker.resume_point(site.run_id, site.site) as known
             where site.attempts > 0 and site.status <> 'running'
+            offset 0
         ) as point on true
     );
 end;
 $$;
 comment on function worker.site_to_search is
-    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, account, cursor, next_page, '
-    'is_fetched}. If is_started, the claim has started its first search.';
+    'Returns how the next search of an unfinished site starts: {site, attempt, is_started, exit, account, '
+    'cursor, next_page, is_fetched}. If is_started, the claim has started its first search, through that exit.';

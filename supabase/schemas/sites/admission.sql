@@ -127,7 +127,6 @@ begin
         return refusal;
     end if;
 
-    perform worker.begin_health(site, via, chosen) where exits is not null;
     perform worker.take_search_slot(run_id, site, via, chosen);
     perform worker.start_probe(health, run_id) where health.site is not null;
     return jsonb_build_object('granted', true, 'wait_seconds', 0)
@@ -138,7 +137,7 @@ comment on function worker.admit_site is
     'Admits a leased run to a site, or returns when to ask again: {granted, wait_seconds, exit}, {granted, reason, '
     'message, retry_in_seconds, until} or, beyond max_site_wait, {granted, error_code, message}. limits are the '
     'limits that the source declares, by bucket. exits are those that the worker offers; null at a site that does not '
-    'know workers by their address. Idempotent: a second call takes no second slot.';
+    'know workers by their address. The caller notes that the exit is used. Idempotent: a second call takes no second slot.';
 
 create function worker.admits_all(site text, limits jsonb) returns boolean
 language plpgsql stable set search_path = '' as $$

@@ -33,7 +33,7 @@ begin
     limit 1;
     if found then
         raise sqlstate '22023' using message = coalesce(
-            format('limits.%s must be %s', wrong.name, wrong.expected), format('limits.%s is not a limit', wrong.name));
+            'limits.' || wrong.name || ' must be ' || wrong.expected, format('limits.%s is not a limit', wrong.name));
     end if;
 
     select effective_limits.bucket,

@@ -11,7 +11,7 @@ declare
     lease record;
 begin
     select * into strict lease from pg_temp.claim();
-    perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', 1);
+    perform pg_temp.start_site(lease.run_id, lease.lease_token, 'alpha', 1);
     perform pg_temp.save_page(lease.run_id, lease.lease_token, 'alpha', 1, '{a1,a2}');
     perform pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha');
     perform pg_temp.finish_run(lease.run_id, lease.lease_token);

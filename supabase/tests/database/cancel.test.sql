@@ -31,7 +31,7 @@ insert into runs values ('running', pg_temp.enqueue(pg_temp.ada(), '{"sites": ["
 do $$ begin
     perform from pg_temp.claim();
     perform pg_temp.search_site(pg_temp.id_of('running'), 'alpha', 'completed');
-    perform public.worker_start_site(id, pg_temp.token(id), 'beta', 1),
+    perform pg_temp.start_site(id, pg_temp.token(id), 'beta', 1),
             pg_temp.save_page(id, pg_temp.token(id), 'beta', 1, '{b1,b2}')
     from runs where name = 'running';
     update runs set lease_token = pg_temp.token(id) where name = 'running';
@@ -153,7 +153,7 @@ select is(pg_temp.heartbeat(id, lease_token), 'cancelled', 'the worker learns it
 from runs where name = 'running';
 select throws_ok(format(query, id, lease_token), 'PT409', 'cancelled', 'or when it writes: ' || split_part(query, '(', 1))
 from runs, unnest(array[
-    'select public.worker_start_site(''%s'', ''%s'', ''gamma'', 1)',
+    'select pg_temp.start_site(''%s'', ''%s'', ''gamma'', 1)',
     'select pg_temp.save_page(''%s'', ''%s'', ''beta'', 2, ''{}'')',
     'select pg_temp.finish_site(''%s'', ''%s'', ''beta'')',
     'select pg_temp.finish_run(''%s'', ''%s'')']) as query

@@ -12,7 +12,7 @@ end;
 $$;
 create temporary table run as select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta"]}') as id;
 select pg_temp.hold();
-select public.worker_start_site(id, pg_temp.token(id), site, 1) from run, unnest(array['alpha', 'beta']) as site;
+select pg_temp.start_site(id, pg_temp.token(id), site, 1) from run, unnest(array['alpha', 'beta']) as site;
 
 -- The next page of the run; a minute later each.
 create function pg_temp.see(variadic items jsonb[]) returns void language plpgsql as $$
@@ -79,7 +79,7 @@ create temporary table private as
 select owner, pg_temp.enqueue(owner, kind => 'pgtap private') as id
 from unnest(array[pg_temp.ada(), pg_temp.bob()]) as owner;
 select pg_temp.hold();
-select public.worker_start_site(id, pg_temp.token(id), 'alpha', 1) from private;
+select pg_temp.start_site(id, pg_temp.token(id), 'alpha', 1) from private;
 select pg_temp.save_items(id, 'alpha', 1, jsonb_build_array(pg_temp.named('p1', 'A', 'M'), pg_temp.named('p2', 'A'))) from private;
 select results_eq(
     $$ select owner_id, count(distinct coalesce(duplicate_of, id)) from public.items where kind = 'pgtap private' group by 1 order by 1 $$,
@@ -174,7 +174,7 @@ select results_eq(
 
 create temporary table shown as select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta"], "search_term": "shown"}') as id;
 select pg_temp.hold();
-select public.worker_start_site(id, pg_temp.token(id), site, 1) from shown, unnest(array['alpha', 'beta']) as site;
+select pg_temp.start_site(id, pg_temp.token(id), site, 1) from shown, unnest(array['alpha', 'beta']) as site;
 select pg_temp.save_items(id, 'alpha', 1, jsonb_build_array(
     pg_temp.named('s1', 'S') || '{"title": "Root", "salary_min": 5, "salary_interval": "hourly", "location": "Wien", "city": "Wien"}',
     pg_temp.named('s2'))) from shown;
@@ -198,7 +198,7 @@ select is((select jobs_found from public.search_runs join shown using (id)), 4, 
 
 create temporary table beta as select pg_temp.enqueue(pg_temp.bob(), '{"sites": ["beta"], "search_term": "beta"}') as id;
 select pg_temp.hold();
-select public.worker_start_site(id, pg_temp.token(id), 'beta', 1) from beta;
+select pg_temp.start_site(id, pg_temp.token(id), 'beta', 1) from beta;
 select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(pg_temp.named('s8') || '{"title": "Copy"}')) from beta;
 select results_eq(
     $$ select item_id, title, site, description, skills, salary_min, salary_max, salary_interval, location, city, region,
@@ -209,7 +209,7 @@ select results_eq(
 
 create temporary table gaps as select pg_temp.enqueue(pg_temp.ada(), '{"sites": ["alpha", "beta"], "search_term": "gaps"}') as id;
 select pg_temp.hold();
-select public.worker_start_site(id, pg_temp.token(id), site, 1) from gaps, unnest(array['alpha', 'beta']) as site;
+select pg_temp.start_site(id, pg_temp.token(id), site, 1) from gaps, unnest(array['alpha', 'beta']) as site;
 select pg_temp.save_items(id, 'alpha', 1, jsonb_build_array(pg_temp.named('g1', null, 'G'))) from gaps;
 select pg_temp.move_clock(100060);
 select pg_temp.save_items(id, 'beta', 1, jsonb_build_array(
@@ -242,7 +242,7 @@ begin
     searched := pg_temp.enqueue(user_id, '{"search_term": "is it new"}');
     insert into runs values (name, searched);
     perform pg_temp.hold();
-    perform public.worker_start_site(searched, pg_temp.token(searched), 'alpha', 1);
+    perform pg_temp.start_site(searched, pg_temp.token(searched), 'alpha', 1);
     perform pg_temp.save_items(searched, 'alpha', 1, to_jsonb(items));
     perform pg_temp.finish_site(searched, pg_temp.token(searched), 'alpha', null, error_code, error_code, false);
     perform pg_temp.finish_run(searched, pg_temp.token(searched));

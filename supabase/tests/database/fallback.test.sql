@@ -14,7 +14,7 @@ create function pg_temp.end_site(
     run_id uuid, site text, results integer, error_code text default null, retryable boolean default null,
     attempt integer default 1
 ) returns void language sql as $$
-    select public.worker_start_site(run_id, pg_temp.token(run_id), site, attempt);
+    select pg_temp.start_site(run_id, pg_temp.token(run_id), site, attempt);
     select pg_temp.save_page(run_id, pg_temp.token(run_id), site, 1,
                              array(select format('%s %s of %s', site, number, run_id) from generate_series(1, results) as number));
     select pg_temp.finish_site(
@@ -137,7 +137,7 @@ create temporary table mixed as select pg_temp.ask('{"fallback_sites": ["gamma"]
 select run_id from pg_temp.claim();
 select pg_temp.wait(id, 'alpha', 'paused'), pg_temp.end_site(id, 'beta', 1, 'not_found', false) from mixed;
 select pg_temp.finish(id) from mixed;
-select public.worker_start_site(id, pg_temp.token(id), 'gamma', 1) from mixed;
+select pg_temp.start_site(id, pg_temp.token(id), 'gamma', 1) from mixed;
 select pg_temp.save_page(id, pg_temp.token(id), 'gamma', 1, array['g1', 'g2', 'g3']) from mixed;
 select is((select progress_current from public.search_runs join mixed using (id)), 4, 'while a fallback site is searched, what it finds counts');
 select pg_temp.finish_site(id, pg_temp.token(id), 'gamma') from mixed;

@@ -30,7 +30,7 @@ select is_empty($$ select from public.worker_heartbeat('worker-1', '[]') $$, 'no
 
 -- Rescue ---------------------------------------------------------------------------------------------------------
 
-select public.worker_start_site(run_id, lease_token, 'alpha', 1) from lease;
+select pg_temp.start_site(run_id, lease_token, 'alpha', 1) from lease;
 select pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2}') from lease;
 
 select pg_temp.move_clock(110);
@@ -53,7 +53,7 @@ select throws_ok(
     'PT409', 'lease_lost', 'or when it writes')
 from lease;
 
-select public.worker_start_site(run_id, lease_token, 'alpha', 2) from second_lease;
+select pg_temp.start_site(run_id, lease_token, 'alpha', 2) from second_lease;
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 1, '{a1,a2,a3}'), 1,
     'the second attempt adds what the first did not find') from second_lease;
 select is((select count(*)::integer from public.search_results, held where run_id = held.id), 3, 'and repeats nothing');
@@ -107,7 +107,7 @@ create temporary table ended_lease as select * from pg_temp.claim();
 update public.search_runs set status = 'cancelled', completed_at = worker.now() where id in (select id from ended);
 select is(pg_temp.heartbeat(run_id, lease_token), 'cancelled', 'its worker learns it from its heartbeat') from ended_lease;
 select throws_ok(
-    format($$ select public.worker_start_site('%s', '%s', 'alpha', 1) $$, run_id, lease_token),
+    format($$ select pg_temp.start_site('%s', '%s', 'alpha', 1) $$, run_id, lease_token),
     'PT409', 'cancelled', 'or when it writes')
 from ended_lease;
 select throws_ok(

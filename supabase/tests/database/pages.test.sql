@@ -11,7 +11,7 @@ declare
 begin
     perform from pg_temp.claim();
     update worker.leases set expires_at = 'infinity' where run_id = opened;
-    perform public.worker_start_site(opened, pg_temp.token(opened), site.site, 1)
+    perform pg_temp.start_site(opened, pg_temp.token(opened), site.site, 1)
     from public.search_run_sites as site where site.run_id = opened;
     return opened;
 end;

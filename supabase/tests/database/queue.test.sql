@@ -154,7 +154,7 @@ insert into runs select 'released', pg_temp.enqueue(pg_temp.ada(), '{"sites": ["
 create temporary table before_claim as select * from public.search_runs join runs using (id) where name = 'released';
 create temporary table lease as select * from pg_temp.claim();
 select pg_temp.search_site(run_id, 'alpha', 'completed') from lease;
-select public.worker_start_site(run_id, lease_token, 'beta', 1) from lease;
+select pg_temp.start_site(run_id, lease_token, 'beta', 1) from lease;
 select lives_ok(
     $$ select public.worker_release_runs('worker-1', jsonb_agg(jsonb_build_object(
            'run_id', run_id, 'lease_token', gen_random_uuid()))) from lease $$,

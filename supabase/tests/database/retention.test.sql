@@ -21,7 +21,7 @@ declare
 begin
     insert into pg_temp.runs values (searched.name, pg_temp.enqueue(pg_temp.ada()));
     select * into strict lease from pg_temp.claim();
-    perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', 1),
+    perform pg_temp.start_site(lease.run_id, lease.lease_token, 'alpha', 1),
             pg_temp.save_page(lease.run_id, lease.lease_token, 'alpha', 1,
                 array(select searched.name || n from generate_series(1, results) as n)),
             pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha');

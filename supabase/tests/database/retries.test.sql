@@ -8,7 +8,7 @@ select plan(54);
 create function pg_temp.attempt_site(
     run_id uuid, site text, attempt integer, external_ids text[], error_code text default null, retryable boolean default null
 ) returns void language sql as $$
-    select public.worker_start_site(run_id, pg_temp.token(run_id), site, attempt);
+    select pg_temp.start_site(run_id, pg_temp.token(run_id), site, attempt);
     select pg_temp.save_page(run_id, pg_temp.token(run_id), site, 1, external_ids);
     select pg_temp.finish_site(
         run_id, pg_temp.token(run_id), site, null, error_code, 'said ' || error_code, retryable);
@@ -68,7 +68,7 @@ select results_eq(
     'a new attempt has no error yet');
 select is((select pg_temp.finish_run(run_id, lease_token) ->> 'status' from lease), 'running',
     'the first end, once more, does not end the second attempt');
-select public.worker_start_site(id, pg_temp.token(id), 'beta', 2) from run;
+select pg_temp.start_site(id, pg_temp.token(id), 'beta', 2) from run;
 select results_eq(
     $$ select attempts, error_code, error_message, retryable from public.search_run_sites, run
        where run_id = run.id and site = 'beta' $$,
@@ -191,7 +191,7 @@ begin
     for round in 1..5 loop
         perform pg_temp.move_clock(2000 + round * 400);
         for lease in select * from pg_temp.claim(slots => 100) loop
-            perform public.worker_start_site(lease.run_id, lease.lease_token, 'alpha', round);
+            perform pg_temp.start_site(lease.run_id, lease.lease_token, 'alpha', round);
             perform pg_temp.finish_site(lease.run_id, lease.lease_token, 'alpha', null, 'blocked', 'HTTP 403', true);
             perform pg_temp.finish_run(lease.run_id, lease.lease_token);
             insert into delays

@@ -23,7 +23,7 @@ $$;
 
 create temporary table fenced (call text);
 insert into fenced values
-    ($$ select public.worker_start_site('%s', '%s', 'alpha', 1) $$),
+    ($$ select pg_temp.start_site('%s', '%s', 'alpha', 1) $$),
     ($$ select pg_temp.save_page('%s', '%s', 'alpha', 1, '{a1}') $$),
     ($$ select pg_temp.finish_site('%s', '%s', 'alpha') $$),
     ($$ select pg_temp.finish_run('%s', '%s') $$);
@@ -39,17 +39,17 @@ select is(pg_temp.snapshot(), (select snapshot from before), 'a call that is fen
 
 select throws_ok(
     format($$ select pg_temp.save_page('%s', '%s', 'alpha', 1, '{a1}') $$, run_id, lease_token),
-    '22023', 'site must be one that was started with worker_start_site, not ''alpha''', 'a page of a site that was not started')
+    '22023', 'site must be one that was started with worker_start_sites, not ''alpha''', 'a page of a site that was not started')
 from lease;
 select throws_ok(
     format($$ select pg_temp.save_page('%s', '%s', 'omega', 1, '{a1}') $$, run_id, lease_token),
-    '22023', 'site must be one that was started with worker_start_site, not ''omega''', 'a page of a site that the run has not')
+    '22023', 'site must be one that was started with worker_start_sites, not ''omega''', 'a page of a site that the run has not')
 from lease;
 
-select public.worker_start_site(run_id, lease_token, 'alpha', 1) from lease;
+select pg_temp.start_site(run_id, lease_token, 'alpha', 1) from lease;
 select is((select progress from public.search_runs join run using (id)), '{"step": "searching", "site": "alpha"}'::jsonb,
     'a started site is the run''s progress');
-select public.worker_start_site(run_id, lease_token, 'alpha', 1) from lease;
+select pg_temp.start_site(run_id, lease_token, 'alpha', 1) from lease;
 select is((select count(*)::integer from public.run_events, run where run_id = run.id and event = 'site_started'), 1,
     'a site started twice is started once');
 
@@ -99,7 +99,7 @@ select is(pg_temp.snapshot(), (select snapshot from before), 'a site that is fin
 select is(pg_temp.save_page(run_id, lease_token, 'alpha', 3, '{}'), 0, 'a page that was saved may come again after it') from lease;
 select throws_ok(
     format($$ select pg_temp.save_page('%s', '%s', 'alpha', 4, '{a9}') $$, run_id, lease_token),
-    '22023', 'site must be one that was started with worker_start_site, not ''alpha''', 'a new page may not')
+    '22023', 'site must be one that was started with worker_start_sites, not ''alpha''', 'a new page may not')
 from lease;
 
 select pg_temp.search_site(run_id, 'beta', 'failed', 'blocked') from lease;

@@ -140,7 +140,7 @@ select is(pg_temp.ask('third', pg_temp.cleo(), 'nurse', '{"source": "api"}'), 'p
 do $$ begin
     perform from pg_temp.claim();
     perform pg_temp.search_site(pg_temp.id_of('after partial'), 'alpha', 'completed');
-    perform public.worker_start_site(id, pg_temp.token(id), 'beta', 1), pg_temp.save_page(id, pg_temp.token(id), 'beta', 1, '{b1}')
+    perform pg_temp.start_site(id, pg_temp.token(id), 'beta', 1), pg_temp.save_page(id, pg_temp.token(id), 'beta', 1, '{b1}')
     from runs where name = 'after partial';
     perform pg_temp.sign_in(pg_temp.ada());
     perform public.cancel_search((select id from public.search_runs where completed_at is null and user_id = pg_temp.ada()));
@@ -174,7 +174,7 @@ select is(pg_temp.sites_of('next'), 'alpha pending 0, beta pending 0', 'all of t
 select is(pg_temp.state('last'), 'pending follows next', 'for the other');
 do $$ begin
     perform from pg_temp.claim();
-    perform public.worker_start_site(id, pg_temp.token(id), site, 1),
+    perform pg_temp.start_site(id, pg_temp.token(id), site, 1),
             pg_temp.finish_site(id, pg_temp.token(id), site, null, 'not_found', 'HTTP 404', false)
     from runs, unnest('{alpha,beta}'::text[]) as site where name = 'next';
     perform pg_temp.finish_run(id, pg_temp.token(id)) from runs where name = 'next';
