@@ -117,8 +117,7 @@ declare
     free uuid[];
     given worker.search_to_start;
     admission jsonb;
-    admissions jsonb := '{}';
-    used worker.search_to_start[] := array[]::worker.search_to_start[];
+    admissions jsonb;
 begin
     saved := array(
         select searched.run_id
@@ -132,7 +131,9 @@ begin
 
     -- Sites and accounts in one order, because all runs share their rows.
     for given in
-        select searched.* from unnest(asked) with ordinality as searched (
+        select searched.run_id, searched.lease_token, searched.site, searched.attempt, searched.account, searched.limits,
+               searched.exits
+        from unnest(asked) with ordinality as searched (
             run_id, lease_token, site, attempt, account, limits, exits, place)
         where not admissions ? searched.run_id::text
         order by searched.site, searched.account, searched.place
