@@ -12,10 +12,14 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+
+from worker.processes.confinement import needs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is promised")
 
@@ -166,3 +170,15 @@ def test_importing_confined_outside_a_child_fails(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "worker.processes.confined", raising=False)
     with pytest.raises(KeyError, match="WORKER_CHILD_NEEDS"):
         importlib.import_module("worker.processes.confined")
+
+
+def test_the_script_of_the_parent_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Each child reads it. Where the user nobody cannot, the children stay root, as for packages.
+    script = tmp_path / "server.py"
+    script.touch()
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert str(script) in needs([]).required
+    main.__spec__ = ModuleSpec("worker.__main__", None)  # of `python -m`
+    assert str(script) not in needs([]).required

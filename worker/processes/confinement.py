@@ -62,11 +62,18 @@ def needs(files: Iterable[str]) -> Needs:
     """Return what a child of this process needs: Python, the installed packages, this package and `files`."""
     named = (part for name in _PATH_VARIABLES for part in os.environ.get(name, "").split(os.pathsep))
     installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    required = (*installed, str(Path(__file__).parents[1]), *files, *filter(None, named))
+    required = (*installed, str(Path(__file__).parents[1]), *_main_script(), *files, *filter(None, named))
     present = (path for path in map(Path, required) if path.exists())
     return Needs(
         [*dict.fromkeys(str(path.absolute()) for path in present)], [str(Path(e).absolute()) for e in sys.path]
     )
+
+
+def _main_script() -> Iterator[str]:
+    """Yield the script that this process was started with, if it is one: `multiprocessing` reads it in each child."""
+    main = sys.modules["__main__"]
+    if main.__spec__ is None and (file := getattr(main, "__file__", None)):
+        yield str(file)
 
 
 def protect_memory() -> None:
