@@ -43,7 +43,7 @@ NEXT_STEPS = """\
   In a browser, in a clone of the repository:
     ./scripts/demo --web
   Production: set SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY and SUPABASE_ANON_KEY
-    {program} migrations  writes the migrations, for supabase db push
+    {program} migrations  writes what you push to Supabase
     {program} doctor      checks the set-up, and says what to do
 """
 
