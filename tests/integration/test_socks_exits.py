@@ -41,7 +41,12 @@ async def user(stack: Endpoints) -> AsyncIterator[User]:
 def no_history(stack: Endpoints) -> None:
     with psycopg.connect(stack.db_url, autocommit=True) as database:
         database.execute("update worker.settings set retry_delay = '0', freshness = '0'")
-        database.execute("truncate worker.site_health, worker.site_buckets")
+        database.execute("truncate worker.site_health, worker.site_buckets, worker.bucket_limits")
+        paces: LiteralString = (
+            "insert into worker.bucket_limits (bucket, min_delay_seconds)"
+            " select site, 0.01 from unnest(%s::text[]) as site"
+        )
+        database.execute(paces, [list(SITES)])
 
 
 async def search(
@@ -50,7 +55,7 @@ async def search(
     """Search all sites through these exits; return the run, and the events of the exits that it left."""
     run_id = await enqueue_jobs(user, *SITES, search_term="nurse", results_wanted=10)
     certificates = {"WORKER_HTTP_CA_CERT": str(boards.ca_cert), "JOBSPY_CA_CERT": str(boards.ca_cert)}
-    await drain(stack, boards, WORKER_EXITS=exits, **certificates)
+    await drain(stack, boards, WORKER_EXITS=exits, WORKER_HTTP_BACKOFF_SECONDS="0.01", **certificates)
     (run,) = await user.runs(1)
     with psycopg.connect(stack.db_url, row_factory=dict_row) as database:
         return run, list(database.execute(LEFT, [run_id]))

@@ -24,6 +24,9 @@ from tests.support.stack import SignIn, worker_environment
 from worker.cli.main import EXIT_INTERRUPTED
 from worker.local.supabase.stack import Endpoints
 
+# `top` shows a bounded number of the runs of a whole project: other tests leave more than that.
+pytestmark = pytest.mark.own_stack
+
 
 @pytest.fixture
 def environment(stack: Endpoints) -> dict[str, str]:
