@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.commands import run_command
 from tests.support.database import Connect, Connection, scalar
+from tests.support.loopback import LOOPBACK, Server, listen, pass_on
 from tests.support.stack import running_stack, worker_environment
 from worker.cli.doctor import PUSH
 from worker.database.queue import SCHEMA_VERSION
@@ -183,26 +184,19 @@ async def test_another_answer_than_a_projects(stack: Endpoints, status: str, con
 @asynccontextmanager
 async def gateway_without(path: bytes, upstream: str) -> AsyncIterator[str]:
     """The URL of a gateway that answers 503 to what begins with `path`, and passes on the rest."""
-    host, port = urlsplit(upstream).hostname, urlsplit(upstream).port
+    port = urlsplit(upstream).port
+    assert port is not None
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request_line = await reader.readline()
-        if request_line.split(b" ")[1].startswith(path):
+        if request_line.partition(b" ")[2].startswith(path):
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         else:
-            reader_behind, writer_behind = await asyncio.open_connection(host, port)
-            writer_behind.write(request_line)
-            await asyncio.gather(copy(reader, writer_behind), copy(reader_behind, writer))
-        writer.close()
+            await pass_on(reader, writer, port, request_line)
 
-    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            sink.write(data)
-        sink.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = Server()
+    async with listen(server, serve):
+        yield f"http://{LOOPBACK}:{server.port}"
 
 
 async def test_a_gateway_without_a_database(stack: Endpoints) -> None:

@@ -11,6 +11,7 @@ from typing import LiteralString
 import pytest
 
 from tests.support.database import Connection, rows, scalar
+from tests.support.loopback import LOOPBACK, Server, listen
 from tests.support.queue import enqueue_jobs
 from tests.support.stack import HAS_PGVECTOR, signed_in_user
 from tests.support.workers import drain, worker_process
@@ -56,20 +57,20 @@ class Endpoint:
         self.asked = asyncio.Event()
         self.requests = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         self.requests += 1
         self.asked.set()
         await reader.read()
-        writer.close()
 
 
 @asynccontextmanager
 async def silent_endpoint() -> AsyncIterator[tuple[Endpoint, dict[str, str]]]:
     """The endpoint, and a worker's settings for it."""
     endpoint = Endpoint()
-    async with await asyncio.start_server(endpoint.serve, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    server = Server()
+    async with listen(server, endpoint.serve):
+        url = f"http://{LOOPBACK}:{server.port}/v1"
         yield endpoint, {"WORKER_EMBEDDING_MODEL": "small", "WORKER_EMBEDDING_URL": url}
 
 

@@ -94,20 +94,42 @@ async def proxy(port: int, status: str = "200 OK") -> AsyncIterator[Server]:
         server.requests.append(request)
         writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
         if status.startswith("200"):
-            there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
-            try:
-                async with asyncio.TaskGroup() as pipes:
-                    pipes.create_task(pipe(reader, there_writer))
-                    pipes.create_task(pipe(there_reader, writer))
-            finally:
-                there_writer.transport.abort()
+            await pass_on(reader, writer, port)
 
     async with listen(server, tunnel):
         yield server
 
 
-async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy what is read until it ends."""
+async def pass_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    port: int,
+    first: bytes = b"",
+    *,
+    skips_head: bool = False,
+) -> None:
+    """Copy between a connection and a new one to a port on loopback, in both directions, until both have ended.
+
+    Args:
+        reader: What the connection sends.
+        writer: What it receives.
+        port: Where the new connection leads.
+        first: What is sent there first.
+        skips_head: Whether the head of the HTTP answer to that is not passed on.
+    """
+    there_reader, there_writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        there_writer.write(first)
+        if skips_head:
+            await there_reader.readuntil(b"\r\n\r\n")
+        async with asyncio.TaskGroup() as pipes:
+            pipes.create_task(_pipe(reader, there_writer))
+            pipes.create_task(_pipe(there_reader, writer))
+    finally:
+        there_writer.transport.abort()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
@@ -122,7 +144,7 @@ async def listen(
     context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[None]:
     """Listen on a free port of loopback. At the end, all connections are closed."""
-    running: set[asyncio.Task[None]] = set()
+    running: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
@@ -135,8 +157,8 @@ async def listen(
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(run(reader, writer))
-        running.add(task)
-        task.add_done_callback(running.discard)
+        running[task] = writer
+        task.add_done_callback(running.pop)
 
     listening = await asyncio.start_server(accept, LOOPBACK, 0, ssl=context)
     server.port = listening.sockets[0].getsockname()[1]
@@ -144,9 +166,13 @@ async def listen(
         yield
     finally:
         listening.close()
-        for task in running:
+        open_ones = dict(running)
+        for task in open_ones:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*open_ones, return_exceptions=True)
+        for writer in open_ones.values():
+            # A task that is cancelled before it begins closes nothing.
+            writer.transport.abort()
         await listening.wait_closed()
 
 

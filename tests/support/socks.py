@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.support.loopback import LOOPBACK, Server, listen, pipe
+from tests.support.loopback import LOOPBACK, Server, listen, pass_on
 
 USER, PASSWORD = "max", "hunter2"
 
@@ -68,16 +68,9 @@ async def socks_proxy(boards_exit: str, reply: int = _SUCCEEDED) -> AsyncIterato
         writer.write(bytes([5, reply, 0, 1, *bytes(6)]))
         if reply != _SUCCEEDED:
             return await writer.drain()
-        from_boards, to_boards = await asyncio.open_connection(target.hostname, target.port)
         request = f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Basic {credentials}\r\n\r\n"
-        to_boards.write(request.encode())
-        await from_boards.readuntil(b"\r\n\r\n")
-        try:
-            async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(pipe(reader, to_boards))
-                pipes.create_task(pipe(from_boards, writer))
-        finally:
-            to_boards.transport.abort()
+        assert target.port is not None
+        return await pass_on(reader, writer, target.port, request.encode(), skips_head=True)
 
     async with listen(proxy, tunnel):
         yield proxy

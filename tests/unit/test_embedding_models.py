@@ -15,6 +15,7 @@ import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.loopback import LOOPBACK, Server, listen
 from worker.engine.embedding_models import (
     ATTEMPTS,
     DIMENSIONS,
@@ -263,18 +264,14 @@ async def test_an_endpoint_out_of_reach(
 
 
 async def test_a_silent_endpoint_is_given_up(http: httpx.AsyncClient, slept: list[float]) -> None:
-    released = asyncio.Event()
-
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await released.wait()
-        writer.close()
+    async def say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
 
     http.timeout = httpx.Timeout(0.1)
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    server = Server()
+    async with listen(server, say_nothing):
         with pytest.raises(EmbedderError, match="ReadTimeout"):
-            await embedder(http, url=f"http://127.0.0.1:{port}").embed(["a"])
-        released.set()
+            await embedder(http, url=f"http://{LOOPBACK}:{server.port}").embed(["a"])
     assert len(slept) == ATTEMPTS - 1
 
 
