@@ -11,10 +11,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
-from rich.console import Console
-
 from scripts.bench.load_pages import ITEMS, make_page, page_to_save
 from scripts.bench.local_stack import Connection, Lease, connect, on_local_stack, start_run
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.client import open_client
 
 SITES = ("linkedin", "indeed", "glassdoor", "zip_recruiter", "bayt", "naukri", "bdjobs", "hellowork")
@@ -26,8 +25,6 @@ SAVE_PAGES = "select public.worker_save_pages(%s)"
 TAKE_PERMIT_WITH_EXITS = "select public.worker_take_permit(%s, %s, %s, '', %s, 1, %s, %s)"
 EXITS = 10
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
-
 
 class Bench:
     """One run of the bench.
@@ -35,16 +32,18 @@ class Bench:
     Args:
         stack: The JSON that `local --json` prints.
         options: Sizes, as parsed from the command line.
+        report: Where the figures go.
     """
 
-    def __init__(self, stack: dict[str, str], options: argparse.Namespace) -> None:
+    def __init__(self, stack: dict[str, str], options: argparse.Namespace, report: Report) -> None:
         self._stack = stack
+        self._report = report
         self._calls: int = options.calls
         self._rounds: int = options.rounds
         self._seed = 0
 
     async def run(self) -> None:
-        """Measure in turns and print the figures."""
+        """Measure in turns and report the figures."""
         async with AsyncExitStack() as stack:
             connections = [await stack.enter_async_context(await connect(self._stack)) for _ in SITES]
             # With the default limits for one user, eight searches could not run at the same time.
@@ -62,12 +61,13 @@ class Bench:
                 for way, measure in ways.items():
                     milliseconds[way].append(await measure(connections) * 1000)
         page = statistics.median(next(iter(milliseconds.values())))
-        console.print(f"{self._calls} calls, median of {self._rounds} rounds.\n")
-        console.print("| call | each | a second | to a page |")
-        console.print("| --- | ---: | ---: | ---: |")
-        for way, measured in milliseconds.items():
-            median = statistics.median(measured)
-            console.print(f"| {way} | {median:.2f} ms | {1000 / median:,.0f} | {median / page:.2f} |")
+        self._report.condition(f"{self._calls} calls, median of {self._rounds} rounds.")
+        medians = {way: statistics.median(measured) for way, measured in milliseconds.items()}
+        self._report.table(
+            "What a permit costs",
+            [Column("call"), Column("each", "ms", 2), Column("a second"), Column("to a page", digits=2)],
+            [(way, median, 1000 / median, median / page) for way, median in medians.items()],
+        )
 
     async def _save(self, connections: Sequence[Connection]) -> float:
         run = await start_run(connections[0], SITES[0])
@@ -134,8 +134,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/permits", description=__doc__)
     parser.add_argument("--calls", type=int, default=200, help="calls in a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    on_local_stack(lambda stack: Bench(stack, options).run())
+    with reporting(options.json) as report:
+        on_local_stack(lambda stack: Bench(stack, options, report).run())
     return 0
 
 
