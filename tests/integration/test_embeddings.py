@@ -193,6 +193,28 @@ async def test_the_first_model_that_comes_embeds_all_that_is_there(
     assert (await embedded(database))[later][:2] == [0, 1]
 
 
+async def test_a_batch_of_the_model_may_be_larger_than_one_call_saves(database: Connection, queue: Queue) -> None:
+    await database.execute(
+        """
+        insert into public.items (kind, title, url, canonical_key, first_seen_at, last_seen_at)
+        select 'jobs', n % 360, 'https://example.com', n, now(), now() from generate_series(1, 600) as n
+        """
+    )
+    embedder = Directions()
+    embedder.batch = 600
+    await embed_all(queue, embedder)
+    wrong = await rows(
+        database,
+        """
+        select item.title, kept.embedding::text from public.items as item
+        left join public.item_embeddings as kept on kept.item_id = item.id
+        where abs((kept.embedding::text::json ->> 0)::float - cosd(item.title::float)) < 0.01 is not true
+        """,
+    )
+    assert wrong == []
+    assert await queued(database) == []
+
+
 async def test_a_large_backlog_is_queued_piece_by_piece(database: Connection, service: AsyncClient) -> None:
     await database.execute(
         """

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from worker.database.answers import ClaimedItems, NearDuplicates
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError
-from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError
+from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError, Vector
 from worker.errors import QueueError
 from worker.http.usage import Usage
 from worker.model import Item
@@ -33,6 +33,8 @@ MAX_RETRY_PAUSE_SECONDS = 3600
 MAX_SCHEDULING_SECONDS = 60
 HELD_SECONDS = 5
 """Pause while schedules are due that another caller holds: it may be slow or dead."""
+SAVED_EMBEDDINGS = 250
+"""Embeddings of one call. The index of embeddings takes more than a millisecond for each."""
 NEAR_DUPLICATES_BATCH = 20
 
 
@@ -158,19 +160,21 @@ class Embedding:
             pause = error.retry_after_seconds
             retry_in_seconds = None if pause is None else min(pause, MAX_RETRY_PAUSE_SECONDS)
             raise ChoreError(str(error), retry_in_seconds=retry_in_seconds) from error
-        embeddings, refusals = {}, {}
+        embeddings: list[tuple[UUID, Vector]] = []
+        refusals: dict[UUID, str] = {}
         for item, answer in zip(claimed.items, answers, strict=True):
             if isinstance(answer, TextRefusedError):
                 refusals[item.id] = str(answer)
             else:
-                embeddings[item.id] = answer
+                embeddings.append((item.id, answer))
         if refusals:
             logger.warning(
                 "%d of %d items cannot be embedded: %s", len(refusals), len(texts), next(iter(refusals.values()))
             )
             await self._queue.fail_embeddings(claimed.mark, refusals)
-        if embeddings:
-            saved = await self._queue.save_embeddings(self._embedder.name, claimed.mark, embeddings)
+        for start in range(0, len(embeddings), SAVED_EMBEDDINGS):
+            some = dict(embeddings[start : start + SAVED_EMBEDDINGS])
+            saved = await self._queue.save_embeddings(self._embedder.name, claimed.mark, some)
             logger.info("%d items embedded by %s", saved, self._embedder.name)
             self._on_saved()
 
