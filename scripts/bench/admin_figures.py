@@ -9,15 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from statistics import median
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
-from rich.console import Console
-from rich.table import Table
 
 from scripts.bench.local_stack import Connection, connect, on_local_stack
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 
 USERS = 2000
 CALLS = 20
@@ -88,26 +88,28 @@ where run.completed_at > now() - %s::interval
 """
 _CALL: LiteralString = "select * from public."
 _COUNT: LiteralString = "select public.worker_count_runs()"
+_MIB_OF_COUNTS: LiteralString = "select pg_total_relation_size('worker.run_stats') / 1024.0 ^ 2"
 
-console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
+MEDIAN_AND_LONGEST = (Column("median", "ms", 1), Column("longest", "ms", 1))
 
 
-async def bench(stack: dict[str, str], *, runs: int, days: int) -> None:
-    """Measure on a stack, and print the figures.
+async def bench(stack: dict[str, str], *, runs: int, days: int, report: Report) -> None:
+    """Measure on a stack, and report the figures.
 
     Args:
         stack: The JSON that `local --json` prints.
         runs: Number of runs.
         days: In how many days they ended.
+        report: Where the figures go.
     """
     async with await connect(stack) as database:
-        await fill(database, runs, days)
-        await catch_up(database)
-        await functions(database, days)
-        await rounds(database, runs // (days * 24 * 12))
+        await fill(database, runs, days, report)
+        await catch_up(database, report)
+        await functions(database, days, report)
+        await rounds(database, runs // (days * 24 * 12), report)
 
 
-async def fill(database: Connection, runs: int, days: int) -> None:
+async def fill(database: Connection, runs: int, days: int, report: Report) -> None:
     """Insert users, runs, and what belongs to them."""
     began = time.monotonic()
     await database.execute("alter table public.search_runs disable trigger user")
@@ -119,11 +121,14 @@ async def fill(database: Connection, runs: int, days: int) -> None:
     await database.execute("alter table public.search_runs enable trigger user")
     await database.execute("vacuum analyze")
     inserted = await one(database, "select count(*) from public.search_runs")
-    console.print(f"{inserted:,} runs of {days} days inserted in {time.monotonic() - began:.0f} s.")
+    report.condition(
+        f"{inserted:,} runs of {USERS:,} users in {days} days, inserted in {time.monotonic() - began:.0f} s. "
+        f"{CALLS} calls of each function and rounds of the chore."
+    )
 
 
-async def catch_up(database: Connection) -> None:
-    """Count all runs, and print how long it took."""
+async def catch_up(database: Connection, report: Report) -> None:
+    """Count all runs, and report how long it took."""
     await database.execute("update worker.settings set count_batch = %s", [CATCH_UP_BATCH])
     took = []
     left = 0
@@ -133,17 +138,20 @@ async def catch_up(database: Connection) -> None:
         took.append(time.monotonic() - since)
     await database.execute("update worker.settings set count_batch = default")
     await database.execute("vacuum analyze")
-    size = await one(database, "select pg_size_pretty(pg_total_relation_size('worker.run_stats'))")
     rows = await one(database, "select count(*) from worker.run_stats")
-    console.print(
-        f"All counted in {sum(took):.0f} s: {len(took)} rounds of {CATCH_UP_BATCH:,} runs, "
-        f"{median(took) * 1000:.0f} ms each (longest: {max(took) * 1000:.0f} ms). "
-        f"{rows:,} rows of counts, {size}."
-    )
+    size = float(await one(database, _MIB_OF_COUNTS))
+    report.table(
+        f"Counting all runs, {CATCH_UP_BATCH:,} in a round",
+        [
+            Column("rounds"), Column("in all", "s"), *MEDIAN_AND_LONGEST,
+            Column("rows of counts"), Column("their size", "MiB", 1),
+        ],
+        [(len(took), sum(took), *median_and_longest(took), rows, size)],
+    )  # fmt: skip
 
 
-async def functions(database: Connection, days: int) -> None:
-    """Print how long each function of admins takes, as an admin calls it."""
+async def functions(database: Connection, days: int, report: Report) -> None:
+    """Report how long each function of admins takes, as an admin calls it."""
     claims = Jsonb({"role": "authenticated", "app_metadata": {"role": "admin"}})
     await database.execute("select set_config('request.jwt.claims', %s::text, false)", [claims])
     user = await one(database, "select user_id from public.search_runs limit 1")
@@ -168,23 +176,22 @@ async def functions(database: Connection, days: int) -> None:
         "admin_runs, no import of a user": ("admin_runs(source => 'import', user_id => %s)", [user]),
         "admin_runs, oldest": (f"admin_runs(until => {since})", [days - 1]),
     }
-    table = Table("function", title=f"{CALLS} calls of each", title_justify="left")
-    for heading in ("median, ms", "longest, ms"):
-        table.add_column(heading, justify="right")
+    rows = []
     for name, (call, arguments) in calls.items():
         took = []
         for _ in range(CALLS):
             before = time.monotonic()
             await (await database.execute(_CALL + call, arguments)).fetchall()
             took.append(time.monotonic() - before)
-        table.add_row(name, f"{median(took) * 1000:.1f}", f"{max(took) * 1000:.1f}")
+        rows.append((name, *median_and_longest(took)))
     await database.execute("reset role")
-    console.print(table)
+    report.table("Functions, as an admin calls them", [Column("function"), *MEDIAN_AND_LONGEST], rows)
 
 
-async def rounds(database: Connection, usual: int) -> None:
-    """Print how long one round of the chore takes: with the runs of five minutes, and with a full batch."""
+async def rounds(database: Connection, usual: int, report: Report) -> None:
+    """Report how long one round of the chore takes: with the runs of five minutes, and with a full batch."""
     batch = await one(database, "select count_batch from worker.settings")
+    rows = []
     for title, runs in (("no run", 0), ("the runs of five minutes", usual), ("a full batch", batch)):
         took = []
         for _ in range(CALLS):
@@ -199,10 +206,13 @@ async def rounds(database: Connection, usual: int) -> None:
             await database.execute(_COUNT)
             took.append(time.monotonic() - before)
             await database.execute("rollback")
-        console.print(
-            f"A round of the chore with {title} ({runs}): {median(took) * 1000:.0f} ms "
-            f"(longest: {max(took) * 1000:.0f} ms)."
-        )
+        rows.append((title, runs, *median_and_longest(took)))
+    report.table("A round of the chore", [Column("to be counted"), Column("runs"), *MEDIAN_AND_LONGEST], rows)
+
+
+def median_and_longest(seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the longest of some times, in milliseconds."""
+    return median(seconds) * 1000, max(seconds) * 1000
 
 
 async def one(database: Connection, query: LiteralString) -> Any:
@@ -217,8 +227,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/admin", description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000, help="runs that have ended (default: %(default)s)")
     parser.add_argument("--days", type=int, default=30, help="in how many days they ended (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    on_local_stack(partial(bench, runs=options.runs, days=options.days))
+    with reporting(options.json) as report:
+        on_local_stack(partial(bench, runs=options.runs, days=options.days, report=report))
     return 0
 
 

@@ -14,17 +14,13 @@ from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from scripts.bench.dedupe_listings import Listing, read_listings, undecidable_pairs
 from scripts.bench.dedupe_merge import merge
 from scripts.bench.dedupe_variants import ORIGINAL, Sighting, sightings
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 
 SAMPLES = 2
 """Misses and false merges shown for each kind."""
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -49,48 +45,80 @@ class Figures:
         return 1 - sum(map(len, self.missed.values())) / self.duplicates.total()
 
     @property
+    def missed_and_nameless(self) -> tuple[int, int]:
+        """How many pairs were missed, and how many of them have no company: no title counts then."""
+        missed = [pair for pairs in self.missed.values() for pair in pairs]
+        return len(missed), sum(not one.item.organization for one, _ in missed)
+
+    @property
     def precision(self) -> float:
         """Precision: share of the pairs in one group that are of one thing."""
         return 1 - sum(map(len, self.false.values())) / self.merged
 
 
 def main() -> int:
-    """Make the corpus, merge it and print the figures."""
-    arguments = argparse.ArgumentParser(prog="scripts/bench/dedupe", description=__doc__)
-    arguments.add_argument("data", type=Path, metavar="DATA.csv", help="listings with the columns of JobSpy")
-    arguments.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
-    options = arguments.parse_args()
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/dedupe", description=__doc__)
+    parser.add_argument("data", type=Path, metavar="DATA.csv", help="listings with the columns of JobSpy")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
+    add_json_argument(parser)
+    options = parser.parse_args()
     if find_spec("wordllama") is None:
         raise SystemExit("The model of the embeddings is not installed: ./scripts/setup dev")
-    listings = read_listings(options.data)
+    with reporting(options.json) as report:
+        measure(options.data, options.seed, report)
+    return 0
+
+
+def measure(data: Path, seed: int, report: Report) -> None:
+    """Make the corpus, merge it and report the figures."""
+    listings = read_listings(data)
     undecidable = undecidable_pairs(listings)
-    console.print(f"{len(listings)} listings, seed {options.seed}; not counted, because the file does not say whether")
-    console.print(f"they are one job: {len(undecidable)} pairs of listings of one title, place and text")
+    report.condition(
+        f"{len(listings)} listings, seed {seed}. "
+        "The thresholds were chosen on the listings of the first half of the companies."
+    )
     by_id = {listing.id: listing for listing in listings}
-    for pair in undecidable:
-        console.print("  " + " = ".join(f"{by_id[one].title} ({by_id[one].company})" for one in sorted(pair)))
-    halves = [
-        sightings([listing for listing in listings if half_of(listing) == half], options.seed) for half in range(2)
-    ]
+    report.table(
+        "Pairs of one title, place and text, not counted: the file does not say whether they are one job",
+        [Column("listing"), Column("other listing")],
+        [tuple(f"{by_id[one].title} ({by_id[one].company})" for one in sorted(pair)) for pair in undecidable],
+    )
+    halves = [sightings([listing for listing in listings if half_of(listing) == half], seed) for half in range(2)]
     corpus = [sighting for half in halves for sighting in half]
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         merged = asyncio.run(merge(corpus, folder))
-    console.print("\n[bold]All companies[/bold]")
-    console.print(
-        f"Pages fetched, transformed and saved within {merged.searched_seconds:.1f} s, all items embedded and compared "
-        f"after {merged.seconds:.1f} s: {len(corpus) / merged.seconds:.0f} sightings a second"
+    report.table(
+        "Time",
+        [Column("sightings"), Column("pages saved", "s", 1), Column("all compared", "s", 1), Column("a second")],
+        [(len(corpus), merged.searched_seconds, merged.seconds, len(corpus) / merged.seconds)],
     )
-    summarize(corpus, compare(corpus, merged.groups, undecidable))
     own = len(halves[0])
-    for title, half, groups in (
-        ("on whose listings the thresholds were chosen", halves[0], merged.groups[:own]),
-        ("of the other half", halves[1], merged.groups[own:]),
-    ):
-        console.print(f"\n[bold]Companies {title}[/bold]")
-        report(half, compare(half, groups, undecidable))
-    return 0
+    parts = {
+        "all": (corpus, merged.groups),
+        "first half": (halves[0], merged.groups[:own]),
+        "other half": (halves[1], merged.groups[own:]),
+    }
+    figures = {name: compare(part, groups, undecidable) for name, (part, groups) in parts.items()}
+    report.table(
+        "Precision and recall",
+        [
+            Column("companies"), Column("sightings"), Column("things"), Column("precision", digits=4),
+            Column("recall", digits=4), Column("pairs of one thing"), Column("pairs merged"), Column("missed"),
+            Column("missed without a company"),
+        ],
+        [
+            (
+                name, len(parts[name][0]), len({sighting.thing for sighting in parts[name][0]}), counts.precision,
+                counts.recall, counts.duplicates.total(), counts.merged, *counts.missed_and_nameless,
+            )
+            for name, counts in figures.items()
+        ],
+    )  # fmt: skip
+    for name in list(parts)[1:]:
+        report_kinds(name, parts[name][0], figures[name], report)
 
 
 def half_of(listing: Listing) -> int:
@@ -98,33 +126,39 @@ def half_of(listing: Listing) -> int:
     return zlib.crc32((listing.company or listing.id).casefold().encode()) % 2
 
 
-def summarize(corpus: Sequence[Sighting], figures: Figures) -> None:
-    """Print precision and recall."""
-    console.print(
-        f"{len(corpus)} sightings of {len({sighting.thing for sighting in corpus})} things: "
-        f"precision {figures.precision:.4f}, recall {figures.recall:.4f} "
-        f"({figures.duplicates.total()} pairs of one thing, {figures.merged} merged)"
-    )
-
-
-def report(corpus: Sequence[Sighting], figures: Figures) -> None:
-    """Print precision and recall of each kind, and the mistakes."""
-    summarize(corpus, figures)
-    nameless = sum(not pair[0].item.organization for pairs in figures.missed.values() for pair in pairs)
-    console.print(
-        f"of {sum(map(len, figures.missed.values()))} missed pairs {nameless} have no company: no title counts then"
-    )
-    table = Table("kind", "sightings", "found again with the listing", "merged with another thing")
+def report_kinds(name: str, corpus: Sequence[Sighting], figures: Figures, report: Report) -> None:
+    """Report how sightings of each kind were merged, and the mistakes."""
     falsely_merged = {id(sighting) for pairs in figures.false.values() for pair in pairs for sighting in pair}
+    rows = []
     for kind, count in Counter(sighting.kind for sighting in corpus).items():
         pair = _kinds(ORIGINAL, kind)
         found = figures.duplicates[pair] - len(figures.missed[pair])
         wrong = sum(id(sighting) in falsely_merged for sighting in corpus if sighting.kind == kind)
         is_same = kind != ORIGINAL and figures.duplicates[pair]
-        table.add_row(kind, str(count), f"{found / figures.duplicates[pair]:.3f}" if is_same else "", str(wrong))
-    console.print(table)
-    show("missed", figures.missed)
-    show("false", figures.false)
+        rows.append((kind, count, found / figures.duplicates[pair] if is_same else None, wrong))
+    report.table(
+        f"Kinds of sightings, companies: {name}",
+        [
+            Column("kind"), Column("sightings"), Column("found again with the listing", digits=3),
+            Column("merged with another thing"),
+        ],
+        rows,
+    )  # fmt: skip
+    mistakes = [
+        (mistake, f"{kinds[0]} / {kinds[1]}", pairs)
+        for mistake, pairs_by_kinds in (("missed", figures.missed), ("falsely merged", figures.false))
+        for kinds, pairs in sorted(pairs_by_kinds.items(), key=lambda entry: -len(entry[1]))
+    ]
+    report.table(
+        f"Mistakes, companies: {name}",
+        [Column("kinds"), Column("mistake"), Column("pairs")],
+        [(kinds, mistake, len(pairs)) for mistake, kinds, pairs in mistakes],
+    )
+    report.table(
+        f"Up to {SAMPLES} samples of each mistake, companies: {name}",
+        [Column("pair")],
+        [(f"{mistake}, {kinds}{_shown(*pair)}",) for mistake, kinds, pairs in mistakes for pair in pairs[:SAMPLES]],
+    )
 
 
 def compare(corpus: Sequence[Sighting], groups: Sequence[str], undecidable: set[frozenset[str]]) -> Figures:
@@ -154,18 +188,11 @@ def compare(corpus: Sequence[Sighting], groups: Sequence[str], undecidable: set[
     return figures
 
 
-def show(what: str, pairs_by_kinds: dict[tuple[str, str], list[tuple[Sighting, Sighting]]]) -> None:
-    """Print the pairs of kinds with the most mistakes, with samples."""
-    for kinds, pairs in sorted(pairs_by_kinds.items(), key=lambda entry: -len(entry[1])):
-        if pairs:
-            console.print(f"{what} {len(pairs)}: {kinds[0]} / {kinds[1]}")
-            for pair in pairs[:SAMPLES]:
-                console.print("    " + "\n  = ".join(_line(sighting) for sighting in pair), markup=False)
-
-
-def _line(sighting: Sighting) -> str:
-    item = sighting.item
-    return f"{item.title} | {item.organization} | {item.location} | {item.posted_at} | {item.apply_url}"
+def _shown(*pair: Sighting) -> str:
+    return "".join(
+        f"\n  {item.title} | {item.organization} | {item.location} | {item.posted_at} | {item.apply_url}"
+        for item in (sighting.item for sighting in pair)
+    )
 
 
 def _kinds(a: str, b: str) -> tuple[str, str]:

@@ -23,10 +23,9 @@ from typing import Any, LiteralString
 from uuid import uuid4
 
 from psycopg.types.json import Jsonb
-from rich.console import Console
-from rich.table import Table
 
 from scripts.bench.local_stack import Connection, connect, on_local_stack
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from tests.support.exits import EndlessArbeitnow, asked_while_blocked, by_exit, keep_pace
 from worker.local.boards import Boards, ExitRule
 
@@ -57,12 +56,15 @@ class Outcome:
     pages: int
 
 
-async def main(stack: dict[str, str]) -> None:
-    """Measure on a stack, and print the figures."""
-    options = _options()
-    console = Console(width=120)
+async def measure(stack: dict[str, str], options: argparse.Namespace, report: Report) -> None:
+    """Measure on a stack, and report the figures."""
     database = await connect(stack)
     await _prepare(database, options.block_seconds)
+    report.condition(
+        f"The site blocks an exit for {options.block_seconds:g} s after {PAGES_BEFORE_BLOCK} pages, and a request "
+        f"through an exit may follow another one after {PACE_SECONDS} s. Of ten exits three are blocked at the start "
+        f"(seed {options.seed}), one is broken, and one takes {SLOW_SECONDS:g} s."
+    )
 
     names = [f"exit-{number}" for number in range(10)]
     chance = random.Random(options.seed)  # noqa: S311
@@ -75,47 +77,51 @@ async def main(stack: dict[str, str]) -> None:
         for name in blocked:
             boards.exits.block(SITE, name, time.monotonic() + chance.uniform(2, options.block_seconds))
         outcome = await _search(stack, database, boards, names, options.searches, results=100)
-        _print_blocks(console, boards, outcome, options.block_seconds)
+        what = f"Ten exits, {options.searches} searches of 100 results"
+        _report_blocks(report, what, boards, outcome, options.block_seconds)
         answer = await database.execute(
             "select data ->> 'error_code', count(*) from public.run_events where event = 'exit_left' group by 1"
         )
-        console.print("exits left, by reason:", dict(await answer.fetchall()))
+        report.table("Exits left", [Column("reason"), Column("times")], await answer.fetchall())
 
     async with Boards(instead={SITE: EndlessArbeitnow}) as boards:
         await _forget(database)
         boards.block_exits(SITE, rule)
         outcome = await _search(stack, database, boards, names[:1], 5, results=30)
-        console.print("\nThe same site with one exit, 5 searches of 30 results:")
-        _print_blocks(console, boards, outcome, options.block_seconds)
+        _report_blocks(report, "One exit, 5 searches of 30 results", boards, outcome, options.block_seconds)
 
-    table = Table(
-        "exits", "pages", "seconds", "pages an hour", title="Pages an hour by number of exits, without blocks"
-    )
+    rows = []
     for count in COUNTS:
         async with Boards(instead={SITE: EndlessArbeitnow}) as boards:
             await _forget(database)
             outcome = await _search(stack, database, boards, names[:count], 20, results=50)
             span = boards.requests(SITE)[-1].at - boards.requests(SITE)[0].at
-            table.add_row(str(count), str(outcome.pages), f"{span:.1f}", f"{outcome.pages / span * 3600:,.0f}")
-    console.print(table)
+            rows.append((count, outcome.pages, span, outcome.pages / span * 3600))
+    report.table(
+        "Pages an hour by number of exits, without blocks",
+        [Column("exits"), Column("pages"), Column("time", "s", 1), Column("pages an hour")],
+        rows,
+    )
     await database.close()
 
 
-def _print_blocks(console: Console, boards: Boards, outcome: Outcome, block_seconds: float) -> None:
-    table = Table("exit", "requests", "answered", "refused", "shortest pause, ms")
+def _report_blocks(report: Report, what: str, boards: Boards, outcome: Outcome, block_seconds: float) -> None:
+    rows = []
     for name, requests in sorted(by_exit(boards, SITE).items()):
         pauses = [later.at - earlier.at for earlier, later in pairwise(requests)]
         refused = sum(request.failure is not None for request in requests)
-        table.add_row(
-            name, str(len(requests)), str(len(requests) - refused), str(refused),
-            f"{min(pauses) * 1e3:.0f}" if pauses else "-",
-        )  # fmt: skip
-    console.print(table)
-    ends = ", ".join(f"{count} {status} in attempt {attempt}" for (status, attempt), count in outcome.statuses.items())
-    console.print(f"{ends}; {outcome.pages} pages in {outcome.seconds:.0f} s")
+        shortest = min(pauses) * 1000 if pauses else None
+        rows.append((name, len(requests), len(requests) - refused, refused, shortest))
+    counts = [Column("requests"), Column("answered"), Column("refused"), Column("shortest pause", "ms")]
+    report.table(f"{what}: requests", [Column("exit"), *counts], rows)
+    ends = [(f"{status}, attempt {attempt}", count) for (status, attempt), count in outcome.statuses.items()]
+    report.table(f"{what}: how they ended", [Column("status"), Column("runs")], ends)
     early = asked_while_blocked(boards, SITE, block_seconds, ANSWER_SECONDS)
-    pace = keep_pace(boards, SITE, PACE_SECONDS)
-    console.print(f"requests through a blocked exit: {len(early)}; each exit kept its pace: {pace}")
+    report.table(
+        f"{what}: in all",
+        [Column("pages"), Column("time", "s"), Column("requests through a blocked exit"), Column("exits keep pace")],
+        [(outcome.pages, outcome.seconds, len(early), "yes" if keep_pace(boards, SITE, PACE_SECONDS) else "no")],
+    )
 
 
 async def _prepare(database: Connection, block_seconds: float) -> None:
@@ -197,13 +203,18 @@ async def _unfinished(database: Connection, batch: str) -> list[Any]:
     return await answer.fetchall()
 
 
-def _options() -> argparse.Namespace:
+def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/exits", description=__doc__)
     parser.add_argument("--searches", type=int, default=50, help="searches of 100 results through ten exits (50)")
     parser.add_argument("--block-seconds", type=float, default=20, help="how long the site blocks an exit (20)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the exits that are blocked at random (1)")
-    return parser.parse_args()
+    add_json_argument(parser)
+    options = parser.parse_args()
+    with reporting(options.json) as report:
+        on_local_stack(lambda stack: measure(stack, options, report))
+    return 0
 
 
 if __name__ == "__main__":
-    on_local_stack(main)
+    sys.exit(main())

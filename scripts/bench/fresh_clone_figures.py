@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scripts.bench.report import Column, add_json_argument, reporting
+
 PROJECT = Path(__file__).parents[2]
 BAR = "━".encode()
 """What progress bars are drawn with."""
@@ -20,7 +22,9 @@ BAR = "━".encode()
 
 def main() -> int:
     """Measure; return the exit code of the demo."""
-    argparse.ArgumentParser(prog="scripts/bench/fresh-clone", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="scripts/bench/fresh-clone", description=__doc__)
+    add_json_argument(parser)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
@@ -40,7 +44,15 @@ def main() -> int:
     if code != 0 or first_output is None or first_bar is None:
         print(shown.decode(errors="replace")[-2000:], file=sys.stderr)
         return code or 1
-    print(f"first output {first_output:.1f} s, first bar {first_bar:.1f} s, end {end:.1f} s")
+    with reporting(options.json) as report:
+        report.condition(
+            "A clone of the last commit; its packages are installed from what pip has in its cache, or downloaded."
+        )
+        report.table(
+            "The demo from a fresh clone",
+            [Column("what is seen"), Column("after", "s", 1)],
+            [("first output", first_output), ("first progress bar", first_bar), ("end", end)],
+        )
     return 0
 
 

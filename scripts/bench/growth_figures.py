@@ -25,10 +25,10 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from rich.console import Console
-from rich.table import Table
 
 from scripts.bench.growth_data import EXPIRED_RUNS, HEAVY_USER, Database, fill
 from scripts.bench.load_pages import BenchPage, make_page, page_to_save
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from scripts.bench.runs_figures import cpu_seconds
 from worker.local.loopback import free_port
 from worker.local.migration_files import migrations_folder
@@ -108,7 +108,7 @@ where user_id = %s and items_found > 0 and created_at > now() - interval '80 day
 order by id limit 10
 """
 
-console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
+progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass(slots=True)
@@ -248,7 +248,7 @@ def databases(folder: Path, sizes: Sequence[tuple[str, int, int]], rounds: int) 
             began = time.monotonic()
             with psycopg.connect(administrator, dbname=name, autocommit=True) as database:
                 fill(database, runs, items)
-            console.print(f"{name}: {runs:,} runs and {items:,} items in {time.monotonic() - began:.0f} s.")
+            progress.print(f"{name}: {runs:,} runs and {items:,} items in {time.monotonic() - began:.0f} s.")
         probed = [_connected(administrator, owner, name, rounds) for name, _, _ in sizes]
         try:
             yield probed
@@ -290,25 +290,25 @@ def _part(items: Sequence[Any], size: int, number: int) -> list[Any]:
     return [items[index % len(items)] for index in range(number * size, (number + 1) * size)]
 
 
-def report(small: Probed, large: Probed) -> None:
-    """Print the medians of each path, and their ratios."""
-    table = Table("path", title="Medians of all calls", title_justify="left")
-    for heading in (f"{small.name}, ms", f"{large.name}, ms", "ratio", "blocks", "blocks", "ratio"):
-        table.add_column(heading, justify="right")
+def report_paths(report: Report, small: Probed, large: Probed) -> None:
+    """Report the medians of each path, and their ratios."""
+    rows = []
     for path, seconds in small.took.items():
         pair = median(seconds) * 1000, median(large.took[path]) * 1000
         blocks = median(small.blocks[path]), median(large.blocks[path])
-        table.add_row(
-            path,
-            *(f"{value:.2f}" for value in (*pair, pair[1] / pair[0])),
-            *(f"{value:,.0f}" for value in blocks),
-            f"{blocks[1] / blocks[0]:.2f}",
-        )
-    console.print(table)
+        rows.append((path, *pair, pair[1] / pair[0], *blocks, blocks[1] / blocks[0]))
+    report.table(
+        "Medians of all calls",
+        [
+            Column("path"), *(Column(each.name, "ms", 2) for each in (small, large)), Column("ratio", digits=2),
+            *(Column(f"blocks, {each.name}") for each in (small, large)), Column("ratio of blocks", digits=2),
+        ],
+        rows,
+    )  # fmt: skip
 
 
-def report_cost(probed: Probed, first: int) -> None:
-    """Print what a run with one page costs, from its insert to its end.
+def cost_of(probed: Probed, first: int) -> tuple[str, float, float]:
+    """Return what a run with one page costs, from its insert to its end: the database, CPU in ms, WAL in kB.
 
     Args:
         probed: The database.
@@ -322,21 +322,21 @@ def report_cost(probed: Probed, first: int) -> None:
         probed.probe_run(probed.usual if number % 2 else probed.heavy, number)
     used = sum(map(cpu_seconds, processes)) - used
     (after,) = probed.owner.execute(wal).fetchone() or (0,)
-    console.print(
-        f"{probed.name}: a run with a page of 100 items takes {used / COSTED_RUNS * 1000:.0f} ms of CPU "
-        f"and {(after - before) / COSTED_RUNS / 1000:,.0f} kB of WAL."
-    )
+    return probed.name, used / COSTED_RUNS * 1000, float(after - before) / COSTED_RUNS / 1000
 
 
-def report_sizes(probed: Probed) -> None:
-    """Print how much disk each table takes."""
-    table = Table("table", title=f"Disk of {probed.name}", title_justify="left")
-    for heading in ("rows", "bytes of a row", "of its indexes", "MB"):
-        table.add_column(heading, justify="right")
-    for name, rows, of_table, of_indexes in probed.owner.execute(_SIZES).fetchall():
-        megabytes = (of_table + of_indexes) / 1e6
-        table.add_row(name, f"{rows:,}", f"{of_table / rows:,.0f}", f"{of_indexes / rows:,.0f}", f"{megabytes:,.0f}")
-    console.print(table)
+def report_sizes(report: Report, probed: Probed) -> None:
+    """Report how much disk each table takes."""
+    report.table(
+        f"Disk of {probed.name}",
+        [
+            Column("table"), Column("rows"), Column("a row", "B"), Column("its indexes", "B"), Column("all", "MB"),
+        ],
+        [
+            (name, rows, of_table / rows, of_indexes / rows, (of_table + of_indexes) / 1e6)
+            for name, rows, of_table, of_indexes in probed.owner.execute(_SIZES)
+        ],
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -346,6 +346,7 @@ def main() -> int:
     parser.add_argument("--small", type=int, default=10_000, help="runs of the small database (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=40, help="calls of each path (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="folder in which the databases are kept for the next time")
+    add_json_argument(parser)
     options = parser.parse_args()
     if min(options.runs, options.small) < 10 * EXPIRED_RUNS:
         parser.error(f"--runs and --small must be at least {10 * EXPIRED_RUNS}")
@@ -355,20 +356,27 @@ def main() -> int:
     prepared = rounds + COSTED_RUNS
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as temporary:
         Path(temporary).chmod(0o755)
-        with databases(options.data or Path(temporary), sizes, prepared) as probed:
+        with (
+            reporting(options.json) as report,
+            databases(options.data or Path(temporary), sizes, prepared) as probed,
+        ):
             version = probed[0].owner.info.parameter_status("server_version")
-            console.print(f"PostgreSQL {version}, {os.cpu_count()} CPUs, {options.rounds} calls of each path in turn.")
+            report.condition(f"PostgreSQL {version}, {os.cpu_count()} CPUs.")
+            report.condition(f"{options.rounds} calls of each path, in turn.")
             for each in probed:
-                report_sizes(each)
+                report_sizes(report, each)
             for number in range(rounds):
                 for each in probed if number // 2 % 2 else reversed(probed):
                     each.is_counting = number >= timed
                     each.probe(number)
                     if number < WARM_UP:
                         each.took.clear()
-            report(*probed)
-            for each in probed:
-                report_cost(each, rounds)
+            report_paths(report, *probed)
+            report.table(
+                "A run with a page of 100 items, from its insert to its end",
+                [Column("database"), Column("CPU", "ms"), Column("WAL", "kB")],
+                [cost_of(each, rounds) for each in probed],
+            )
     return 0
 
 

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, BenchPage, copied_rows, make_page, page_to_save
 from scripts.bench.local_stack import KIND, Connection, Lease, connect, on_local_stack, start_run
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.client import open_client
 
 SAVE_PAGES = "select public.worker_save_pages(%s)"
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
 progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -27,17 +27,19 @@ class Bench:
     Args:
         stack: The JSON that `local --json` prints.
         options: Sizes, as parsed from the command line.
+        report: Where the figures go.
     """
 
-    def __init__(self, stack: dict[str, str], options: argparse.Namespace) -> None:
+    def __init__(self, stack: dict[str, str], options: argparse.Namespace, report: Report) -> None:
         self._stack = stack
         self._options = options
+        self._report = report
         self._seed = 0
 
     async def run(self) -> None:
-        """Fill the tables, measure in turns and print the figures."""
+        """Fill the tables, measure in turns and report the figures."""
         async with await connect(self._stack) as database:
-            await self._print_setting(database)
+            await self._report_setting(database)
             await self._fill(database)
             # In turns, so that other load on the machine affects all of them.
             ways: dict[str, Callable[[Connection], Awaitable[float]]] = {
@@ -54,9 +56,9 @@ class Bench:
                     progress.print(
                         f"round {number + 1}, {way}: {self._options.pages * ITEMS / seconds[way][-1]:,.0f}/s"
                     )
-        self._print(seconds)
+        self._report_figures(seconds)
 
-    async def _print_setting(self, database: Connection) -> None:
+    async def _report_setting(self, database: Connection) -> None:
         answer = await database.execute(
             "select current_setting('server_version'), current_setting('synchronous_commit'), current_setting('fsync')"
         )
@@ -64,11 +66,11 @@ class Bench:
         assert row is not None
         page = make_page(1, 0)
         description = statistics.mean(len(item["description"]) for item in page.items)
-        console.print(f"PostgreSQL {row[0]}: synchronous_commit {row[1]}, fsync {row[2]}.")
-        console.print(
+        self._report.condition(f"PostgreSQL {row[0]}: synchronous_commit {row[1]}, fsync {row[2]}.")
+        self._report.condition(
             f"{self._options.pages} pages of {ITEMS} items, descriptions of {description:,.0f} characters, raw "
             f"payloads of {len(json.dumps(page.raw['payload'])):,} bytes; beside {self._options.base * ITEMS:,} items. "
-            f"One connection, median of {self._options.rounds} rounds.\n"
+            f"One connection, median of {self._options.rounds} rounds."
         )
 
     async def _fill(self, database: Connection) -> None:
@@ -115,16 +117,21 @@ class Bench:
         self._seed += count
         return pages
 
-    def _print(self, seconds: dict[str, list[float]]) -> None:
+    def _report_figures(self, seconds: dict[str, list[float]]) -> None:
         each_page, at_once = (statistics.median(seconds[way]) for way in list(seconds)[:2])
-        console.print("| way | items/s | a page | to COPY of each page | to COPY of all at once |")
-        console.print("| --- | ---: | ---: | ---: | ---: |")
-        for way, measured in seconds.items():
-            median = statistics.median(measured)
-            console.print(
-                f"| {way} | {self._options.pages * ITEMS / median:,.0f} | {median * 1000 / self._options.pages:.1f} ms "
-                f"| {each_page / median:.2f} | {at_once / median:.2f} |"
-            )
+        pages = self._options.pages
+        medians = {way: statistics.median(measured) for way, measured in seconds.items()}
+        self._report.table(
+            "Items saved a second",
+            [
+                Column("way"), Column("items a second"), Column("a page", "ms", 1),
+                Column("to COPY of each page", digits=2), Column("to COPY of all at once", digits=2),
+            ],
+            [
+                (way, pages * ITEMS / median, median * 1000 / pages, each_page / median, at_once / median)
+                for way, median in medians.items()
+            ],
+        )  # fmt: skip
 
 
 async def _copy(database: Connection, pages: Sequence[dict[str, bytes]]) -> None:
@@ -159,8 +166,10 @@ def main() -> int:
     parser.add_argument("--pages", type=_positive, default=50, help="pages in a round (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--base", type=_positive, default=500, help="pages in the tables before (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    on_local_stack(lambda stack: Bench(stack, options).run())
+    with reporting(options.json) as report:
+        on_local_stack(lambda stack: Bench(stack, options, report).run())
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -19,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.user import User, signed_in_as
 from worker.local.processes import ready, running
 
@@ -29,8 +30,6 @@ GROUP = f"search-worker-bench-{os.getpid()}"
 SAMPLE_SECONDS = 0.05
 USERS = 8
 SITES = ["indeed", "linkedin", "zip_recruiter", "glassdoor", "bayt"]
-
-console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 class NoGroupError(Exception):
@@ -109,8 +108,8 @@ class Peaks:
     worker: int = 0
 
 
-async def main(options: argparse.Namespace, folder: Path) -> int:
-    """Start a stack, the boards and a worker, let it search, and print the figures."""
+async def measure(options: argparse.Namespace, folder: Path, report: Report) -> int:
+    """Start a stack, the boards and a worker, let it search, and report the figures. Return the exit code."""
     log = folder / "log"
     async with AsyncExitStack() as resources:
         group = resources.enter_context(group_of(options.limit * MIB))
@@ -148,12 +147,33 @@ async def main(options: argparse.Namespace, folder: Path) -> int:
         began_at = time.monotonic()
         async with sampled(group, process.pid) as peaks:
             statuses = Counter[str]()
-            for number, user in enumerate(users):
+            for number, user in enumerate(users[: options.runs]):
                 statuses += await ended(user, runs[number::USERS])
         seconds = time.monotonic() - began_at
-        print_figures(options, group, peaks, statuses, seconds)
-        changes = [line for line in worker_log.read_text().splitlines() if "at once" in line or "SIGKILL" in line]
-        console.print(*changes, sep="\n")
+        report.condition(
+            f"{options.runs} runs of {len(SITES)} sites and {options.results} results each, WORKER_CONCURRENCY "
+            f"{options.searches}, limit {options.limit} MiB (control group v{2 if group.is_unified else 1})."
+        )
+        ends = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        report.table(
+            "Greatest memory",
+            [
+                Column("runs"), Column("until all ended", "s"), Column("in all", "MiB"), Column("main process", "MiB"),
+                Column("scrapers at once"), Column("killed for memory"),
+            ],
+            [(ends, seconds, peaks.used / MIB, peaks.worker / MIB, peaks.children, group.killed)],
+        )  # fmt: skip
+        report.table(
+            "Greatest memory by scrapers at once",
+            [Column("scrapers"), Column("in all", "MiB")],
+            [(children, used / MIB) for children, used in sorted(peaks.by_children.items())],
+        )
+        logged = [json.loads(line) for line in worker_log.read_text().splitlines() if line.startswith("{")]
+        report.table(
+            "What the worker logged about searches at once, and of processes that were killed",
+            [Column("line")],
+            [(line["message"],) for line in logged if "at once" in line["message"] or "SIGKILL" in line["message"]],
+        )
         return 0 if group.killed == 0 and set(statuses) == {"success"} else 1
 
 
@@ -197,24 +217,8 @@ async def ended(user: User, runs: list[str]) -> Counter[str]:
     return Counter(str(last[run].run["status"]) for run in runs)
 
 
-def print_figures(
-    options: argparse.Namespace, group: Group, peaks: Peaks, statuses: Counter[str], seconds: float
-) -> None:
-    """Print what was measured."""
-    console.print(
-        f"{options.runs} runs of {len(SITES)} sites and {options.results} results each, WORKER_CONCURRENCY "
-        f"{options.searches}, limit {options.limit} MiB (control group v{2 if group.is_unified else 1})"
-    )
-    console.print(f"ended: {dict(statuses)} in {seconds:.0f} s; killed for memory: {group.killed}")
-    console.print(
-        f"greatest memory: {peaks.used / MIB:.0f} MiB in all, {peaks.worker / MIB:.0f} MiB of the main process; "
-        f"at most {peaks.children} scrapers at once"
-    )
-    for children, used in sorted(peaks.by_children.items()):
-        console.print(f"  {children} scrapers: up to {used / MIB:.0f} MiB")
-
-
-if __name__ == "__main__":
+def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench/memory", description=__doc__)
     parser.add_argument("--limit", type=int, default=512, help="limit in MiB (default: %(default)s)")
     parser.add_argument("--searches", type=int, default=8, help="searches at once (default: %(default)s)")
@@ -223,11 +227,16 @@ if __name__ == "__main__":
     parser.add_argument(
         "--latency-ms", type=int, default=500, help="delay of each answer of a site (default: %(default)s)"
     )
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+    add_json_argument(parser)
+    options = parser.parse_args()
+    with reporting(options.json) as report, tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         Path(name).chmod(0o755)
-        try:
-            sys.exit(asyncio.run(main(chosen, Path(name))))
-        except NoGroupError as reason:
-            console.print(f"This machine allows no control group with a limit: {reason}")
-            sys.exit(2)
+        return asyncio.run(measure(options, Path(name), report))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except NoGroupError as reason:
+        print(f"This machine allows no control group with a limit: {reason}", file=sys.stderr)
+        sys.exit(2)

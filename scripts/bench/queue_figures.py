@@ -25,6 +25,7 @@ from rich.console import Console
 from scripts.bench.queue_claims import ClaimCost, add_bare_table, claim_costs, history_medians
 from scripts.bench.queue_databases import create_database, dsn_of, held_snapshot
 from scripts.bench.queue_peers.contender import CONCURRENCY
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.local.loopback import free_port
 from worker.local.processes import ready, running
 from worker.local.supabase.postgres import Postgres
@@ -38,7 +39,6 @@ _INSTALL_SECONDS = 120
 _HISTORY_SECONDS = 7200
 _MEASURE_SECONDS = 3600
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
 progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
@@ -136,19 +136,23 @@ class Bench:
         folder: Folder for the data of the stack and the log.
         contenders: The queues to measure, this worker first.
         options: Sizes, as parsed from the command line.
+        report: Where the figures go.
     """
 
-    def __init__(self, folder: Path, contenders: Sequence[Contender], options: argparse.Namespace) -> None:
+    def __init__(
+        self, folder: Path, contenders: Sequence[Contender], options: argparse.Namespace, report: Report
+    ) -> None:
         self._data = folder / "data"
         self._log = folder / "log"
         self._contenders = contenders
         self._options = options
+        self._report = report
 
     async def run(self) -> None:
-        """Measure and print all figures."""
+        """Measure and report all figures."""
         figures: list[Figures] = []
         async with self._stack() as stack:
-            self._print_setting(stack["db_url"])
+            self._report_setting(stack["db_url"])
             for contender in self._contenders:
                 if contender.database != LOCAL_DATABASE:
                     create_database(stack["db_url"], contender.database)
@@ -157,11 +161,13 @@ class Bench:
         await self._add_history()
         async with self._stack() as stack:
             figures += [row async for row in self._measure(stack, history=self._options.history)]
-            print_figures(figures)
+            report_figures(self._report, figures)
             empty, full = dsn_of(stack["db_url"], EMPTY_DATABASE), stack["db_url"]
             dsns = {0: empty, self._options.history: full}
-            print_claim_costs([*await asyncio.to_thread(claim_costs, dsns, self._options.runs, self._options.rounds)])
-            print_history_medians(await asyncio.to_thread(history_medians, empty, full, self._options.claims))
+            costs = await asyncio.to_thread(lambda: [*claim_costs(dsns, self._options.runs, self._options.rounds)])
+            report_claim_costs(self._report, costs)
+            medians = await asyncio.to_thread(history_medians, empty, full, self._options.claims)
+            report_history_medians(self._report, medians)
 
     @asynccontextmanager
     async def _stack(self) -> AsyncIterator[dict[str, str]]:
@@ -242,24 +248,26 @@ class Bench:
             raise SystemExit(f"{contender.name} did not do {command}:\n{last_lines}")
         return json.loads(output)
 
-    def _print_setting(self, dsn: str) -> None:
+    def _report_setting(self, dsn: str) -> None:
         with psycopg.connect(dsn, connect_timeout=10) as database:
             row = database.execute(
                 "select current_setting('server_version'), current_setting('synchronous_commit'),"
                 " current_setting('fsync'), current_setting('shared_buffers')"
             ).fetchone()
         assert row is not None
-        console.print(f"PostgreSQL {row[0]}: synchronous_commit {row[1]}, fsync {row[2]}, shared_buffers {row[3]}.")
-        console.print(
-            f"One worker process each, {os.cpu_count()} CPUs for all; {self._options.runs:,} jobs that do nothing, "
-            f"median of {self._options.rounds} rounds; {self._options.samples} latencies.\n"
+        self._report.condition(
+            f"PostgreSQL {row[0]}: synchronous_commit {row[1]}, fsync {row[2]}, shared_buffers {row[3]}."
+        )
+        self._report.condition(f"One worker process each, {os.cpu_count()} CPUs for all.")
+        self._report.condition(
+            f"{self._options.runs:,} jobs that do nothing, median of {self._options.rounds} rounds; "
+            f"{self._options.samples} latencies."
         )
         for contender in self._contenders:
-            console.print(
-                f"- {contender.name} ({contender.version}): {contender.settings}. "
+            self._report.condition(
+                f"{contender.name} ({contender.version}): {contender.settings}. "
                 f"Keeps {contender.keeps or 'nothing of a finished job'}."
             )
-        console.print()
 
     def _tell(self, contender: Contender, history: int, is_held: bool, what: str) -> None:
         progress.print(f"{contender.name}, {_condition(history, is_held)}: {what}")
@@ -269,42 +277,55 @@ def _condition(history: int, is_held: bool) -> str:
     return f"{history:,} finished{', snapshot held' if is_held else ''}"
 
 
-def print_figures(figures: Iterable[Figures]) -> None:
-    """Print throughput and latency. Ratios are relative to this worker under the same condition."""
-    rows = list(figures)
-    ours = {(row.history, row.is_held): row for row in rows if row.contender.database == LOCAL_DATABASE}
-    console.print("| queue | finished jobs | snapshot | jobs/s | to ours | insert to start, p50 | p99 | p50 to ours |")
-    console.print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-    for row in rows:
+def report_figures(report: Report, figures: Sequence[Figures]) -> None:
+    """Report throughput and latency. Ratios are relative to this worker under the same condition."""
+    ours = {(row.history, row.is_held): row for row in figures if row.contender.database == LOCAL_DATABASE}
+    rows = []
+    for row in figures:
         own = ours[row.history, row.is_held]
-        console.print(
-            f"| {row.contender.name} | {row.history if row.contender.keeps else 0:,} | {'held' if row.is_held else ''} "
-            f"| {row.jobs_per_second:,.0f} | {row.jobs_per_second / own.jobs_per_second:.2f} "
-            f"| {row.p50:.1f} ms | {row.p99:.1f} ms | {row.p50 / own.p50:.2f} |"
-        )
-    console.print()
+        condition = row.contender.name, row.history if row.contender.keeps else 0, "held" if row.is_held else ""
+        ratios = row.jobs_per_second / own.jobs_per_second, row.p50 / own.p50
+        rows.append((*condition, row.jobs_per_second, ratios[0], row.p50, row.p99, ratios[1]))
+    report.table(
+        "Jobs a second, and the time from insert to start",
+        [
+            Column("queue"), Column("finished jobs"), Column("snapshot"), Column("jobs a second"),
+            Column("to ours", digits=2), Column("p50", "ms", 1), Column("p99", "ms", 1),
+            Column("p50 to ours", digits=2),
+        ],
+        rows,
+    )  # fmt: skip
 
 
-def print_claim_costs(costs: Iterable[ClaimCost]) -> None:
-    """Print the cost of a claim in SQL. The ratio is relative to the bare statement."""
-    console.print("| claim in SQL | finished runs | snapshot | RPC | runs/s | bare | runs/s | RPC to bare |")
-    console.print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-    for cost in costs:
-        console.print(
-            f"| of {cost.slots} | {cost.history:,} | {'held' if cost.is_held else ''} "
-            f"| {cost.rpc:.2f} ms | {cost.slots * 1000 / cost.rpc:,.0f} "
-            f"| {cost.bare:.2f} ms | {cost.slots * 1000 / cost.bare:,.0f} | {cost.rpc / cost.bare:.2f} |"
-        )
-    console.print()
+def report_claim_costs(report: Report, costs: Iterable[ClaimCost]) -> None:
+    """Report the cost of a claim in SQL. The ratio is relative to the bare statement."""
+    report.table(
+        "A claim in SQL, and the bare statement that every queue needs",
+        [
+            Column("runs of a claim"), Column("finished runs"), Column("snapshot"), Column("RPC", "ms", 2),
+            Column("runs a second"), Column("bare", "ms", 2), Column("bare, runs a second"),
+            Column("RPC to bare", digits=2),
+        ],
+        [
+            (
+                cost.slots, cost.history, "held" if cost.is_held else "", cost.rpc, cost.slots * 1000 / cost.rpc,
+                cost.bare, cost.slots * 1000 / cost.bare, cost.rpc / cost.bare,
+            )
+            for cost in costs
+        ],
+    )  # fmt: skip
 
 
-def print_history_medians(medians: dict[int, tuple[float, float]]) -> None:
-    """Print the times of a claim with a history and without."""
-    for slots, (empty, full) in medians.items():
-        console.print(
-            f"A claim of {slots}, in turns: {empty:.2f} ms with an empty table, {full:.2f} ms with the history, "
-            f"ratio {full / empty:.2f}."
-        )
+def report_history_medians(report: Report, medians: dict[int, tuple[float, float]]) -> None:
+    """Report the times of a claim with a history and without."""
+    report.table(
+        "A claim with an empty table and with the history, in turns",
+        [
+            Column("runs of a claim"), Column("empty", "ms", 2), Column("with history", "ms", 2),
+            Column("ratio", digits=2),
+        ],
+        [(slots, empty, full, full / empty) for slots, (empty, full) in medians.items()],
+    )  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -323,6 +344,7 @@ def main() -> int:
     parser.add_argument("--claims", type=_positive, default=300, help="claims timed in turns (default: %(default)s)")
     parser.add_argument("--history", type=_positive, default=2_000_000, help="finished jobs (default: %(default)s)")
     parser.add_argument("--peers", help="names, separated by commas (default: all)")
+    add_json_argument(parser)
     options = parser.parse_args()
     found = list(peers())
     if options.peers is not None:
@@ -335,7 +357,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        asyncio.run(Bench(folder, [this_worker(), *found], options).run())
+        with reporting(options.json) as report:
+            asyncio.run(Bench(folder, [this_worker(), *found], options, report).run())
     return 0
 
 

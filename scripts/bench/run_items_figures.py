@@ -12,10 +12,10 @@ from typing import LiteralString
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from rich.console import Console
 
 from scripts.bench.load_pages import ITEMS, make_page, page_to_save
 from scripts.bench.local_stack import Connection, connect, on_local_stack, start_run
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 
 SITE = "indeed"
 
@@ -36,17 +36,15 @@ READ = """
 select coalesce(json_agg(row), '[]')::text from (select {} from public.run_items where run_id = %s {}) as row
 """
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
 
-
-async def measure(stack: dict[str, str], options: argparse.Namespace) -> None:
-    """Print the times of each query on a new connection: the first time, and the median of the others."""
+async def measure(stack: dict[str, str], options: argparse.Namespace, report: Report) -> None:
+    """Report the times of each query on a new connection: the first time, and the median of the others."""
     async with await connect(stack) as database:
         run_id, user_id = await _searched_run(database, options.results)
         await database.execute("analyze")
-    console.print(f"{options.results} results of 3 kB each; median of {options.repeats}; under row level security.\n")
-    console.print("| what is read | first | then |")
-    console.print("| --- | ---: | ---: |")
+    report.condition(f"{options.results:,} results of 3 kB each, read under row level security.")
+    report.condition(f"A new connection for each query: the first reading, and the median of {options.repeats} others.")
+    rows = []
     for name, parts in READINGS.items():
         reading = sql.SQL(READ).format(*map(sql.SQL, parts))
         async with await connect(stack) as database:
@@ -56,7 +54,8 @@ async def measure(stack: dict[str, str], options: argparse.Namespace) -> None:
                 started = time.perf_counter()
                 await (await database.execute(reading, [run_id], prepare=True)).fetchall()
                 seconds.append(time.perf_counter() - started)
-        console.print(f"| {name} | {seconds[0] * 1000:.0f} ms | {statistics.median(seconds[1:]) * 1000:.0f} ms |")
+        rows.append((name, seconds[0] * 1000, statistics.median(seconds[1:]) * 1000))
+    report.table("Reading results", [Column("what is read"), Column("first", "ms"), Column("then", "ms")], rows)
 
 
 async def _searched_run(database: Connection, results: int) -> tuple[str, str]:
@@ -86,8 +85,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/run_items", description=__doc__)
     parser.add_argument("--results", type=int, default=1000, help="results of the run (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=20, help="readings after the first (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    on_local_stack(lambda stack: measure(stack, options))
+    with reporting(options.json) as report:
+        on_local_stack(lambda stack: measure(stack, options, report))
     return 0
 
 

@@ -19,10 +19,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
-from rich.console import Console
 
 from scripts.bench.load_pages import make_page, page_to_save
 from scripts.bench.queue_peers.worker import ENQUEUE
+from scripts.bench.report import Column, Value, add_json_argument, reporting
 from worker.local.loopback import free_port
 from worker.local.migration_files import migrations_folder
 from worker.local.supabase.migrations import apply_migrations, available_extensions, read_migrations
@@ -30,8 +30,6 @@ from worker.local.supabase.postgres import Postgres
 
 SITE = "linkedin"
 USERS = 100
-
-console = Console(highlight=False, soft_wrap=True, markup=False)
 
 Database = psycopg.Connection[Any]
 
@@ -71,6 +69,11 @@ class Round:
         cost.calls += 1
         cost.seconds += time.perf_counter() - began
 
+
+COLUMNS = (
+    Column("a run"), Column("batch"), Column("runs a second"), Column("CPU of the backend a run", "ms", 2),
+    Column("WAL a run", "B"), Column("rows written a run", digits=1), Column("of them not HOT", digits=1),
+)  # fmt: skip
 
 Lease = tuple[UUID, UUID]
 Search = Callable[["Round", list[Lease]], None]
@@ -142,6 +145,12 @@ def measure(database: Database, runs: int, work: Callable[[Round], None]) -> Rou
     return figures
 
 
+def row_of(name: str, batch: int, figures: Round) -> tuple[Value, ...]:
+    """Return the figures of a round, in the order of `COLUMNS`."""
+    sums = figures.cpu_seconds * 1000, figures.wal_bytes, figures.rows, figures.non_hot
+    return (name, batch, figures.runs / figures.seconds, *(value / figures.runs for value in sums))
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -186,14 +195,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000, help="runs in a full queue (default: %(default)s)")
     parser.add_argument("--batches", default="1,10,100", help="runs of one claim (default: %(default)s)")
     parser.add_argument("--items", type=int, default=10, help="items of a page; 0: no pages (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    with scratch_database() as database:
+    with reporting(options.json) as report, scratch_database() as database:
         (version,) = database.execute("show server_version").fetchone() or ("",)
-        console.print(f"PostgreSQL {version}, {options.runs:,} runs over one connection.\n")
-        console.print(
-            "| a run | batch | runs/s | backend CPU a run | WAL a run | rows written a run | of them not HOT | calls |"
-        )
-        console.print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
+        report.condition(f"PostgreSQL {version}, {options.runs:,} runs over one connection.")
+        rows, calls = [], []
         for batch in map(int, options.batches.split(",")):
             for name, search in searches(database, options.items).items():
 
@@ -202,15 +209,10 @@ def main() -> int:
 
                 measure(database, 10 * batch, work)
                 figures = measure(database, options.runs, work)
-                calls = ", ".join(
-                    f"{call} {cost.seconds / cost.calls * 1000:.2f} ms" for call, cost in figures.costs.items()
-                )
-                console.print(
-                    f"| {name} | {batch} | {figures.runs / figures.seconds:,.0f} "
-                    f"| {figures.cpu_seconds / figures.runs * 1000:.2f} ms "
-                    f"| {figures.wal_bytes / figures.runs:,.0f} B "
-                    f"| {figures.rows / figures.runs:.1f} | {figures.non_hot / figures.runs:.1f} | {calls} |"
-                )
+                rows.append(row_of(name, batch, figures))
+                calls += [(name, call, cost.seconds / cost.calls * 1000) for call, cost in figures.costs.items()]
+        report.table("What a run costs in SQL", COLUMNS, rows)
+        report.table("Its calls", [Column("a run"), Column("call"), Column("each", "ms", 2)], calls)
     return 0
 
 

@@ -17,10 +17,9 @@ from uuid import uuid4
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from rich.console import Console
-from rich.table import Table
 
 from scripts.bench.local_stack import KIND, Connection, connect, on_local_stack
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 
 SLOT = datetime(2026, 11, 22, 14, tzinfo=UTC)
 IDLE_CALLS = 200
@@ -51,17 +50,17 @@ _CLAIM: LiteralString = """
 select run_id, lease_token from public.worker_claim_runs('bench', %s, %s, 3600, %s, '[]')
 """
 
-console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
 
-
-async def bench(stack: dict[str, str], *, users: int, searches: int) -> None:
-    """Measure on a stack, and print the figures.
+async def bench(stack: dict[str, str], *, users: int, searches: int, report: Report) -> None:
+    """Measure on a stack, and report the figures.
 
     Args:
         stack: The JSON that `local --json` prints.
         users: Number of users, each with one schedule.
         searches: Number of distinct searches.
+        report: Where the figures go.
     """
+    report.condition(f"{users:,} users with a schedule each, of {searches:,} distinct searches, all at one time.")
     async with await connect(stack) as database:
         await set_clock(database, SLOT - timedelta(hours=6))
         await database.execute(_USERS, [SLOT - timedelta(days=1), users])
@@ -69,11 +68,15 @@ async def bench(stack: dict[str, str], *, users: int, searches: int) -> None:
         await database.execute("vacuum analyze")
         idle = await idle_seconds(database)
         await set_clock(database, SLOT)
-        await fire(database, users)
+        await fire(database, users, report)
         await set_clock(database, SLOT + timedelta(minutes=3))
-        await search(database, users, searches)
-        print_idle("While nothing is due", idle)
-        print_idle("Right after, before a vacuum", await idle_seconds(database))
+        await search(database, report)
+        times = {"while nothing is due": idle, "right after, before a vacuum": await idle_seconds(database)}
+    report.table(
+        f"A call that fires nothing, of {IDLE_CALLS}",
+        [Column("call"), Column("median", "ms", 2), Column("99 %", "ms", 2)],
+        [(when, median(took) * 1000, took[int(len(took) * 0.99)] * 1000) for when, took in times.items()],
+    )
 
 
 async def set_clock(database: Connection, now: datetime) -> None:
@@ -82,8 +85,8 @@ async def set_clock(database: Connection, now: datetime) -> None:
     await database.execute(sql.SQL(statement + " return timestamptz {}").format(now.isoformat()))
 
 
-async def fire(database: Connection, users: int) -> None:
-    """Fire all schedules that are due, batch by batch, and print the time and the writes."""
+async def fire(database: Connection, users: int, report: Report) -> None:
+    """Fire all schedules that are due, batch by batch, and report the time and the writes."""
     took: list[float] = []
     started, wal, before = 0, await wal_bytes(database), await rows_written(database)
     while started < users:
@@ -93,23 +96,31 @@ async def fire(database: Connection, users: int) -> None:
         assert answer["started"], f"{started} of {users} schedules were fired"
         started += answer["started"]
     wal, after = await wal_bytes(database) - wal, await rows_written(database)
-    console.print(
-        f"{started:,} schedules fired in {sum(took):.2f} s: {len(took)} calls of "
-        f"{median(took) * 1000:.0f} ms (longest: {max(took) * 1000:.0f} ms), {1000 * sum(took) / started:.2f} ms a "
-        f"schedule. WAL: {wal / 1024 / 1024:.1f} MiB, {wal / started / 1024:.1f} KiB a schedule."
-    )
-    table = Table("table", title="Rows written", title_justify="left")
-    for heading in ("inserted", "updated", "a schedule"):
-        table.add_column(heading, justify="right")
+    report.table(
+        "Firing all schedules",
+        [
+            Column("schedules"), Column("in all", "s", 2), Column("each", "ms", 2), Column("calls"),
+            Column("median", "ms"), Column("longest", "ms"), Column("WAL", "MiB", 1), Column("WAL of each", "KiB", 1),
+        ],
+        [
+            (
+                started, sum(took), 1000 * sum(took) / started, len(took), median(took) * 1000, max(took) * 1000,
+                wal / 1024**2, wal / started / 1024,
+            )
+        ],
+    )  # fmt: skip
+    rows = []
     for name, counts in after.items():
         inserted, updated = (now - then for now, then in zip(counts, before[name], strict=True))
         if inserted + updated:
-            table.add_row(name, f"{inserted:,}", f"{updated:,}", f"{(inserted + updated) / started:.2f}")
-    console.print(table)
+            rows.append((name, inserted, updated, (inserted + updated) / started))
+    columns = [Column("table"), Column("inserted"), Column("updated"), Column("a schedule", digits=2)]
+    report.table("Rows written by firing", columns, rows)
 
 
-async def search(database: Connection, users: int, searches: int) -> None:
-    """Claim all runs until none is left, end each search at once, and print how many there were."""
+async def search(database: Connection, report: Report) -> None:
+    """Claim all runs until none is left, end each search at once, and report how many there were."""
+    runs = (await one(database, "select count(*) from public.search_runs"))[0]
     started, searched, wal = time.monotonic(), 0, await wal_bytes(database)
     while (await one(database, "select exists (select from public.search_runs where completed_at is null)"))[0]:
         claimed = await (await database.execute(_CLAIM, [[KIND], BATCH, uuid4()])).fetchall()
@@ -118,10 +129,11 @@ async def search(database: Connection, users: int, searches: int) -> None:
             await database.execute("select public.worker_start_sites(%s)", [Jsonb([search | {"attempt": 1}])])
             await database.execute("select public.worker_finish_sites(%s)", [Jsonb([search | {"ends_run": True}])])
         searched += len(claimed)
-    wal = await wal_bytes(database) - wal
-    console.print(
-        f"{users:,} runs of {searches:,} distinct searches: {searched:,} searched, all ended after "
-        f"{time.monotonic() - started:.2f} s, without the time of sites. WAL: {wal / 1024 / 1024:.1f} MiB."
+    seconds, wal = time.monotonic() - started, await wal_bytes(database) - wal
+    report.table(
+        "Searching, without the time of sites",
+        [Column("runs"), Column("searched"), Column("until all ended", "s", 2), Column("WAL", "MiB", 1)],
+        [(runs, searched, seconds, wal / 1024**2)],
     )
 
 
@@ -134,12 +146,6 @@ async def idle_seconds(database: Connection) -> list[float]:
         await database.execute(_FIRE)
         took.append(time.monotonic() - before)
     return sorted(took)
-
-
-def print_idle(title: str, took: Sequence[float]) -> None:
-    """Print how long idle calls take."""
-    late = took[int(len(took) * 0.99)]
-    console.print(f"{title}: a call takes {median(took) * 1000:.2f} ms (99 %: {late * 1000:.2f} ms).")
 
 
 async def rows_written(database: Connection) -> dict[str, tuple[int, int]]:
@@ -165,8 +171,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/schedules", description=__doc__)
     parser.add_argument("--users", type=int, default=1000, help="users, each with a schedule (default: %(default)s)")
     parser.add_argument("--searches", type=int, default=40, help="distinct searches (default: %(default)s)")
+    add_json_argument(parser)
     options = parser.parse_args()
-    on_local_stack(partial(bench, users=options.users, searches=options.searches))
+    with reporting(options.json) as report:
+        on_local_stack(partial(bench, users=options.users, searches=options.searches, report=report))
     return 0
 
 

@@ -21,9 +21,9 @@ from typing import Any
 
 import psycopg
 from rich.console import Console
-from rich.table import Table
 from supabase import AsyncClient
 
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from scripts.bench.sharing_source import ITEMS, PAGES, SITES, CountingSource
 from worker.database.client import open_client
 from worker.engine.worker import Worker
@@ -39,6 +39,8 @@ LOOK_SECONDS = 0.2
 STATISTICS_SECONDS = 11
 """Idle sessions report what they wrote after 10 s (PGSTAT_IDLE_INTERVAL in PostgreSQL's pgstat.c)."""
 
+SHARED, ALONE = "shared", "one scrape a run"
+
 _WITHOUT_SHARING = """
 create or replace function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text
 language sql volatile set search_path = '' return pg_catalog.gen_random_uuid()::text
@@ -50,7 +52,6 @@ order by schemaname, relname
 """
 _UNFINISHED = "select from public.search_runs where completed_at is null limit 1"
 
-console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
 progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Row = dict[str, Any]
@@ -196,49 +197,50 @@ def difference(after: Written, before: Written) -> Written:
     return Written(after.inserted - before.inserted, after.updated - before.updated, after.deleted - before.deleted)
 
 
-def print_figures(shared: Figures, alone: Figures) -> None:
-    """Print both side by side. The figures of fewer runs are also scaled to the same number of runs."""
+def compare(shared: Figures, alone: Figures, report: Report) -> None:
+    """Report both side by side. The figures of fewer runs are also scaled to the same number of runs."""
     factor = shared.runs / alone.runs
-    console.print(f"\nShared: {describe(shared)}")
-    console.print(f"One scrape a run: {describe(alone)}")
-    title = f"Rows written (inserted + updated + deleted), for {shared.runs:,} runs"
-    if factor != 1:
-        title += f"; without sharing {factor:g} times those of {alone.runs:,} runs"
-    table = Table("table", title=title, title_justify="left")
-    for heading in ("shared", "one scrape a run", "ratio"):
-        table.add_column(heading, justify="right")
-    for name in sorted({*shared.written, *alone.written}):
-        mine, others = (figures.written.get(name, Written(0, 0, 0)) for figures in (shared, alone))
-        table.add_row(name, parts(mine, 1), parts(others, factor), ratio(others.rows * factor, mine.rows))
-    totals = [sum(written.rows for written in figures.written.values()) for figures in (shared, alone)]
-    table.add_section()
-    table.add_row("all", f"{totals[0]:,}", f"{totals[1] * factor:,.0f}", ratio(totals[1] * factor, totals[0]))
-    console.print(table)
-    scaled = "" if factor == 1 else f" ({factor:g} times {alone.seconds:.1f} s)"
-    console.print(
-        f"Wall time: {shared.seconds:.1f} s against {alone.seconds * factor:.1f} s{scaled}, "
-        f"ratio {ratio(alone.seconds * factor, shared.seconds)}."
+    ways = ((SHARED, shared, 1.0), (ALONE, alone, factor))
+    report.table(
+        "Runs",
+        [
+            Column("way"), Column("runs"), Column("scrapes"), Column("all inserted", "s", 1),
+            Column("all ended", "s", 1), Column(f"for {shared.runs:,} runs", "s", 1), Column("ratio", digits=1),
+        ],
+        [
+            (
+                way, figures.runs, figures.scrapes, figures.enqueued_seconds, figures.seconds,
+                figures.seconds * scale, figures.seconds * scale / shared.seconds,
+            )
+            for way, figures, scale in ways
+        ],
+    )  # fmt: skip
+    report.table(
+        "How the runs ended",
+        [Column("way"), Column("status"), Column("runs")],
+        [(way, status, count) for way, figures, _ in ways for status, count in figures.statuses.items()],
     )
+    nothing = Written(0, 0, 0)
+    for way, figures, scale in ways:
+        scaled = "" if scale == 1 else f", {scale:g} times those of {figures.runs:,} runs"
+        written = [(name, rows, shared.written.get(name, nothing)) for name, rows in figures.written.items()]
+        report.table(
+            f"Rows written, {way}, for {shared.runs:,} runs{scaled}",
+            [Column("table"), *map(Column, ("inserted", "updated", "deleted")), Column("to shared", digits=1)],
+            [
+                (
+                    name, rows.inserted * scale, rows.updated * scale, rows.deleted * scale,
+                    rows.rows * scale / others.rows if others.rows else None,
+                )
+                for name, rows, others in [*written, ("all", total(figures), total(shared))]
+            ],
+        )  # fmt: skip
 
 
-def describe(figures: Figures) -> str:
-    """Return a summary in one sentence."""
-    statuses = "; ".join(f"{count:,} {status}" for status, count in figures.statuses.items())
-    return (
-        f"{figures.runs:,} runs ({statuses}), {figures.scrapes:,} scrapes of a site; inserted within "
-        f"{figures.enqueued_seconds:.1f} s, all ended after {figures.seconds:.1f} s."
-    )
-
-
-def parts(written: Written, factor: float) -> str:
-    """Return the rows written to a table, by kind."""
-    counts = (written.inserted, written.updated, written.deleted)
-    return " + ".join(f"{count * factor:,.0f}" for count in counts)
-
-
-def ratio(whole: float, part: float) -> str:
-    """Return the ratio."""
-    return f"{whole / part:.1f}" if part else "-"
+def total(figures: Figures) -> Written:
+    """Return the rows written to all tables."""
+    counts = [(written.inserted, written.updated, written.deleted) for written in figures.written.values()]
+    return Written(*map(sum, zip(*counts, strict=True)))
 
 
 def _positive(text: str) -> int:
@@ -256,19 +258,24 @@ def main() -> int:
     parser.add_argument(
         "--users-alone", type=_positive, default=100, help="users whose runs share nothing (default: %(default)s)"
     )
+    add_json_argument(parser)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+    with reporting(options.json) as report, tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         figures = []
-        for is_shared, users in ((True, options.users), (False, options.users_alone)):
-            way = "shared" if is_shared else "one scrape a run"
+        for way, users in ((SHARED, options.users), (ALONE, options.users_alone)):
             progress.print(f"{way}: {users:,} users, {options.searches} searches")
-            place = folder / ("shared" if is_shared else "alone")
+            place = folder / way
             place.mkdir(mode=0o755)
-            figures.append(asyncio.run(measure(place, users=users, searches=options.searches, is_shared=is_shared)))
-            progress.print(describe(figures[-1]))
-        print_figures(*figures)
+            measuring = measure(place, users=users, searches=options.searches, is_shared=way == SHARED)
+            figures.append(asyncio.run(measuring))
+        report.condition(
+            f"{SEARCHES_A_USER} of {options.searches} searches of each of {options.users:,} users who share, and of "
+            f"{options.users_alone:,} whose runs share nothing; a site answers at once."
+        )
+        shared, alone = figures
+        compare(shared, alone, report)
     return 0
 
 

@@ -33,10 +33,10 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
-from rich.table import Table
 from supabase import AsyncClient
 
 from scripts.bench.local_stack import connect
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.client import open_client
 from worker.database.user import FINAL_STATUSES
@@ -89,7 +89,7 @@ where site.started_at is not null and site.completed_at is not null
 group by site.site order by site.site
 """
 
-console = Console(highlight=False, soft_wrap=True, markup=False, width=120)
+progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -267,8 +267,8 @@ class BusyUser:
         return None if answer is None else answer.data
 
 
-async def measure(folder: Path, *, users: int, workers: int, seconds: float, pause_seconds: float) -> None:
-    """Start everything, let the users search, and print the figures."""
+async def measure(folder: Path, options: argparse.Namespace, report: Report) -> None:
+    """Start everything, let the users search, and report the figures."""
     log = folder / "log"
     measured = Measured()
     async with AsyncExitStack() as resources:
@@ -290,27 +290,31 @@ async def measure(folder: Path, *, users: int, workers: int, seconds: float, pau
             "WORKER_CONCURRENCY": str(CONCURRENCY),
             "WORKER_GRACE_SECONDS": "5",
         }
-        console.print(f"Signing in {users} users.")
-        busy = await resources.enter_async_context(signed_in(stack, users, measured))
-        ports = [free_port() for _ in range(workers)]
+        progress.print(f"Signing in {options.users} users.")
+        busy = await resources.enter_async_context(signed_in(stack, options.users, measured))
+        ports = [free_port() for _ in range(options.workers)]
         processes = [
             await start("worker", "run", WORKER_ID=f"worker-{port}", WORKER_HTTP_PORT=str(port), **environment)
             for port in ports
         ]
 
-        console.print(f"{users} users search for {seconds:g} s, each after {pause_seconds:g} s; {workers} workers.")
+        report.condition(
+            f"{options.users} users search for {options.seconds:g} s, each after {options.pause:g} s; "
+            f"{options.workers} workers with {CONCURRENCY} places each."
+        )
         roots = {"local stack": [stack_process.pid], "boards": [boards_process.pid], "users": [os.getpid()]}
         roots["workers"] = [process.pid for process in processes]
         before = cpu_seconds(roots)
         started = time.monotonic()
-        deadline = asyncio.get_running_loop().time() + seconds
-        await asyncio.gather(*(user.search_until(deadline, pause_seconds) for user in busy))
+        deadline = asyncio.get_running_loop().time() + options.seconds
+        await asyncio.gather(*(user.search_until(deadline, options.pause) for user in busy))
         elapsed = time.monotonic() - started
         after = cpu_seconds(roots)
         measured.calls = await calls_of_workers(ports)
         await asyncio.sleep(EVENT_SECONDS)
-        in_use = await note_spans(measured, stack) / (workers * CONCURRENCY * elapsed)
-    print_figures(measured, elapsed, in_use, {part: after[part] - before[part] for part in after})
+        in_use = await note_spans(measured, stack) / (options.workers * CONCURRENCY * elapsed)
+    used = {part: after[part] - before[part] for part in after}
+    report_figures(measured, report, elapsed=elapsed, in_use=in_use, cpu=used)
 
 
 @asynccontextmanager
@@ -397,40 +401,61 @@ def tree(pid: int) -> Iterator[psutil.Process]:
         yield from process.children(recursive=True)
 
 
-def print_figures(measured: Measured, elapsed: float, in_use: float, cpu: Mapping[str, float]) -> None:
-    """Print the figures.
+def report_figures(
+    measured: Measured, report: Report, *, elapsed: float, in_use: float, cpu: Mapping[str, float]
+) -> None:
+    """Report the figures.
 
     Args:
         measured: What the users saw.
+        report: Where the figures go.
         elapsed: How long they searched, in seconds.
         in_use: Part of the places of the workers that was in use, from 0 to 1.
         cpu: Processor time of each part, in seconds.
     """
-    table = Table("what", title="Seconds", title_justify="left")
-    for heading in ("p50", "p95", "most", "number"):
-        table.add_column(heading, justify="right")
-    for kind, values in measured.seconds.items():
-        if not values:
-            continue
-        cuts = statistics.quantiles([*values, *values], n=20)
-        table.add_row(
-            kind, f"{statistics.median(values):.3f}", f"{cuts[18]:.3f}", f"{max(values):.3f}", f"{len(values):,}"
-        )
-    console.print(table)
-    console.print("Requests: " + ", ".join(f"{count:,} {kind}" for kind, count in measured.requests.items()))
-    console.print("Calls of workers: " + ", ".join(f"{n:,} {function}" for function, n in measured.calls.most_common()))
-    runs = ", ".join(f"{count:,} {status}" for status, count in measured.statuses.most_common())
-    console.print(f"Runs: {runs}; {measured.is_answered:,} of them answered by the search of another run")
-    console.print(f"Ends without an event: {len(measured.ended - measured.announced)} of {len(measured.ended):,}")
-    console.print(f"Leases lost: {measured.leases_lost}")
-    busy = ", ".join(f"{site} {seconds / elapsed:.1f}" for site, (_, seconds) in measured.searches.items())
-    console.print(f"In use of the places of the workers: {in_use:.0%}. Searches at once: {busy}")
-    used = ", ".join(f"{part} {seconds / elapsed:.0%}" for part, seconds in cpu.items())
-    console.print(f"Processor time, of one core, for {elapsed:.0f} s: {used}")
-    console.print(f"Errors: {measured.errors.total()}")
-    for error, count in measured.errors.most_common(20):
-        if count:
-            console.print(f"  {count:,} {error}")
+    report.table(
+        "What users waited for",
+        [Column("what"), *(Column(name, "s", 3) for name in ("p50", "p95", "longest")), Column("number")],
+        [
+            (kind, statistics.median(values), percentile_95(values), max(values), len(values))
+            for kind, values in measured.seconds.items()
+            if values
+        ],
+    )
+    report.table("Requests of users", [Column("request"), Column("number")], list(measured.requests.items()))
+    report.table("Calls of workers", [Column("function"), Column("calls")], measured.calls.most_common())
+    report.table("How the runs ended", [Column("status"), Column("runs")], measured.statuses.most_common())
+    report.table(
+        "Runs and events",
+        [Column("what"), Column("number")],
+        [
+            ("runs answered by the search of another run", measured.is_answered),
+            ("ends that were read", len(measured.ended)),
+            ("of them without an event", len(measured.ended - measured.announced)),
+            ("leases lost", measured.leases_lost),
+            ("errors", measured.errors.total()),
+        ],
+    )
+    report.table(
+        "Searches of each site",
+        [Column("site"), Column("searches"), Column("at once", digits=1)],
+        [(site, count, seconds / elapsed) for site, (count, seconds) in measured.searches.items()],
+    )
+    report.table(
+        f"In use, for {elapsed:.0f} s",
+        [Column("what"), Column("share", "%")],
+        [
+            ("places of the workers", in_use * 100),
+            *((f"one core, by the {part}", seconds / elapsed * 100) for part, seconds in cpu.items()),
+        ],
+    )
+    errors = [(error, count) for error, count in measured.errors.most_common() if count]
+    report.table("Errors", [Column("error"), Column("number")], errors)
+
+
+def percentile_95(values: Sequence[float]) -> float:
+    """Return what 95 % of the values do not exceed."""
+    return statistics.quantiles([*values, *values], n=20)[18]
 
 
 def main() -> int:
@@ -442,19 +467,12 @@ def main() -> int:
     parser.add_argument(
         "--pause", type=float, default=60, help="mean seconds between two searches of a user (default: %(default)s)"
     )
+    add_json_argument(parser)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+    with reporting(options.json) as report, tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
-        run_until_signalled(
-            measure(
-                folder,
-                users=options.users,
-                workers=options.workers,
-                seconds=options.seconds,
-                pause_seconds=options.pause,
-            )
-        )
+        run_until_signalled(measure(folder, options, report))
     return 0
 
 

@@ -17,9 +17,8 @@ from typing import Any
 
 import httpx
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from scripts.demo_web import EMAIL, PASSWORD, create_user
 from tools import frontend
 from worker.database.user import signed_in_as
@@ -94,32 +93,36 @@ def ask_lighthouse(asked: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.stdout.splitlines()]
 
 
-ROWS: Sequence[tuple[str, str, str]] = (
-    ("Performance", "performance", "{:.0f}"),
-    ("Accessibility", "accessibility", "{:.0f}"),
-    ("Best practices", "best_practices", "{:.0f}"),
-    ("SEO", "seo", "{:.0f}"),
-    ("First Contentful Paint, ms", "fcp_ms", "{:.0f}"),
-    ("Largest Contentful Paint, ms", "lcp_ms", "{:.0f}"),
-    ("Total Blocking Time, ms", "tbt_ms", "{:.0f}"),
-    ("Cumulative Layout Shift", "cls", "{:.3f}"),
-    ("Transferred, kB", "kilobytes", "{:.0f}"),
-    ("of this JavaScript, kB", "script_kilobytes", "{:.0f}"),
+COLUMNS: Sequence[tuple[str, Column]] = (
+    ("name", Column("page")),
+    ("performance", Column("Performance")),
+    ("accessibility", Column("Accessibility")),
+    ("best_practices", Column("Best practices")),
+    ("seo", Column("SEO")),
+    ("fcp_ms", Column("First Contentful Paint", "ms")),
+    ("lcp_ms", Column("Largest Contentful Paint", "ms")),
+    ("tbt_ms", Column("Total Blocking Time", "ms")),
+    ("cls", Column("Cumulative Layout Shift", digits=3)),
+    ("kilobytes", Column("transferred", "kB")),
+    ("script_kilobytes", Column("of this JavaScript", "kB")),
 )
+"""The figures of a page in what `measure.mjs` prints, and how they are shown."""
 
 
-def table_of(figures: list[dict[str, Any]]) -> Table:
-    """The figures for people, with a column for each page."""
-    table = Table("", *(escape(page["name"]) for page in figures))
-    for name, key, form in ROWS:
-        table.add_row(name, *(form.format(page[key]) for page in figures))
-    return table
+def report_figures(report: Report, figures: Sequence[dict[str, Any]], times: int) -> None:
+    """Report the scores and times of each page, and which audits are below 90."""
+    report.condition(f"Lighthouse, as on a phone with a slow connection; each page {times} times, the median counts.")
+    rows = [[page[key] for key, _ in COLUMNS] for page in figures]
+    report.table("Pages of the frontend", [column for _, column in COLUMNS], rows)
+    audits = [(page["name"], ", ".join(page["findings"]) or "none") for page in figures]
+    report.table("Audits below 90", [Column("page"), Column("audits")], audits)
 
 
 def main() -> int:
-    """Parse the options, measure, and print the figures."""
+    """Parse the options, measure, and report the figures."""
     parser = argparse.ArgumentParser(prog="scripts/bench/web", description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="how often each page is measured; the median counts")
+    add_json_argument(parser)
     options = parser.parse_args()
     if not CHROMIUM:
         console.print("Chromium was not found: apt-get install chromium, or set CHROMIUM to its path.")
@@ -127,10 +130,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # as root, Postgres runs as another user
-        figures = asyncio.run(measure(folder, folder / "log", options.times))
-    console.print(table_of(figures))
-    for page in figures:
-        console.print(f"Audits of {page['name']} below 90: {', '.join(page['findings']) or 'none'}", markup=False)
+        with reporting(options.json) as report:
+            report_figures(report, asyncio.run(measure(folder, folder / "log", options.times)), options.times)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import statistics
@@ -15,21 +16,16 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
+from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.user import User, signed_in_as
 from worker.local.processes import ready, running
 
-SAMPLES = 100
-STARTS = 5
 TABLES = ("search_runs",)
 
-console = Console(highlight=False)
 
-
-async def main(folder: Path) -> None:
-    """Start a stack, the boards and a worker, and print the figures."""
+async def measure(folder: Path, report: Report, *, samples: int, starts: int) -> None:
+    """Start a stack, the boards and a worker, and report the figures."""
     log = folder / "log"
     async with AsyncExitStack() as resources:
         stack = await ready(
@@ -50,16 +46,16 @@ async def main(folder: Path) -> None:
             "WORKER_LOG_FORMAT": "json",
             "WORKER_ID": "bench",
         }
-        await asyncio.to_thread(measure_start, environment)
+        await asyncio.to_thread(measure_start, environment, report, starts)
         async with running("worker", "run", log=log, **environment):
-            await measure_pickup(user)
-            await measure_events(user, stack)
+            await measure_pickup(user, report, samples)
+            await measure_events(user, stack, report)
 
 
-def measure_start(environment: dict[str, str]) -> None:
-    """Print the time from the start of a worker to its first claim, and its resident memory when idle."""
+def measure_start(environment: dict[str, str], report: Report, starts: int) -> None:
+    """Report the time from the start of a worker to its first claim, and its resident memory when idle."""
     seconds, megabytes = [], []
-    for _ in range(STARTS):
+    for _ in range(starts):
         started = time.monotonic()
         command = [sys.executable, "-m", "worker", "run"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | environment) as process:
@@ -71,14 +67,18 @@ def measure_start(environment: dict[str, str]) -> None:
             resident = subprocess.check_output(["ps", "-o", "rss=", "-p", str(process.pid)])
             megabytes.append(int(resident) / 1024)
             process.terminate()
-    console.print(f"start to first claim: median {statistics.median(seconds):.2f} s of {STARTS}")
-    console.print(f"resident memory idle: median {statistics.median(megabytes):.0f} MB of {STARTS}")
+    report.condition(f"The median of {starts} starts.")
+    report.table(
+        "A start",
+        [Column("a worker"), Column("start to first claim", "s", 2), Column("resident memory, idle", "MiB")],
+        [("worker run", statistics.median(seconds), statistics.median(megabytes))],
+    )
 
 
-async def measure_pickup(user: User) -> None:
-    """Print the time from an insert until an idle worker claims the run, and from a commit to the message."""
+async def measure_pickup(user: User, report: Report, samples: int) -> None:
+    """Report the time from an insert until an idle worker claims the run, and from a commit to the message."""
     pickups, messages = [], []
-    for number in range(SAMPLES):
+    for number in range(samples):
         # A site that does not support the country fails before any request: only the queue is measured.
         run = await user.enqueue(
             "jobs", {"search_term": f"{number}", "sites": ["naukri"], "country": "usa", "results_wanted": 1}
@@ -88,12 +88,19 @@ async def measure_pickup(user: User) -> None:
                 last = state[run["id"]].run
         pickups.append(milliseconds(last["created_at"], last["started_at"]))
         messages.append(milliseconds(last["completed_at"], datetime.now(UTC).isoformat()))
-    console.print(f"insert to running: {percentiles(pickups)}")
-    console.print(f"commit to the subscriber's message: {percentiles(messages)}")
+    report.condition(f"{samples} runs one after another, for the latencies.")
+    report.table(
+        "Latencies",
+        [Column("from what to what"), Column("p50", "ms"), Column("p95", "ms")],
+        [
+            ("from insert to running", *percentiles(pickups)),
+            ("from commit to the subscriber's message", *percentiles(messages)),
+        ],
+    )
 
 
-async def measure_events(user: User, stack: dict[str, str]) -> None:
-    """Print the changes that a subscriber of all published tables receives for one run of 3 sites and 300 results."""
+async def measure_events(user: User, stack: dict[str, str], report: Report) -> None:
+    """Report the changes that a subscriber of all published tables receives for one run of 3 sites and 300 results."""
     counted: Counter[str] = Counter()
     bindings = [Binding(table) for table in TABLES]
     run_id = None
@@ -108,10 +115,10 @@ async def measure_events(user: User, stack: dict[str, str]) -> None:
             elif isinstance(event, Change) and run_id in (event.record.get("run_id"), event.record.get("id")):
                 counted[f"{event.table} {event.type}"] += 1
                 if event.table == "search_runs" and event.record["completed_at"]:
-                    console.print(f"one run, {event.record['jobs_found']} results: {sum(counted.values())} events")
+                    found = event.record["jobs_found"]
                     break
-    for what, count in sorted(counted.items()):
-        console.print(f"  {what}: {count}")
+    rows = [*sorted(counted.items()), ("all", sum(counted.values()))]
+    report.table(f"Events of one run of {found} results", [Column("event"), Column("events")], rows)
 
 
 def milliseconds(start: str, end: str) -> float:
@@ -119,13 +126,26 @@ def milliseconds(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() * 1000
 
 
-def percentiles(values: Sequence[float]) -> str:
-    """Return the 50th and the 95th percentile as text."""
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 50th and the 95th percentile."""
     cuts = statistics.quantiles(values, n=20)
-    return f"p50 {statistics.median(values):.0f} ms, p95 {cuts[18]:.0f} ms of {len(values)}"
+    return statistics.median(values), cuts[18]
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/worker", description=__doc__)
+    parser.add_argument("--starts", type=int, default=5, help="starts of a worker (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=100, help="runs for the latencies (default: %(default)s)")
+    add_json_argument(parser)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root, Postgres runs as another user
+        with reporting(options.json) as report:
+            asyncio.run(measure(folder, report, samples=options.samples, starts=options.starts))
+    return 0
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
-        Path(name).chmod(0o755)
-        sys.exit(asyncio.run(main(Path(name))))
+    sys.exit(main())
