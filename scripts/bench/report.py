@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,8 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
+
+_WIDTH_OF_FILES = 160
 
 Value: TypeAlias = str | int | float | None
 """What a cell holds: a text, or a number in the unit of its column. `None` was not measured."""
@@ -40,13 +43,19 @@ class Column:
         return f"{value:,.{self.digits}f} {self.unit}".rstrip()
 
 
+def _open_console() -> Console:
+    # Rich takes 80 columns for what is no terminal, and breaks the headings.
+    width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+    return Console(width=width, highlight=False, soft_wrap=True, markup=False)
+
+
 @dataclass(slots=True)
 class Report:
     """The report of one benchmark."""
 
     conditions: list[str] = field(default_factory=list)
     tables: list[dict[str, Any]] = field(default_factory=list)
-    _console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True, markup=False))
+    _console: Console = field(default_factory=_open_console)
 
     def condition(self, sentence: str) -> None:
         """Report under which conditions the figures that follow are measured, as a sentence."""

@@ -21,21 +21,20 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
 import httpx
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from supabase import AsyncClient
 
 from scripts.bench.local_stack import connect
+from scripts.bench.processor_time import cpu_seconds
 from scripts.bench.report import Column, Report, add_json_argument, reporting
 from worker.database.changes import Binding, Change, Subscribed, changes
 from worker.database.client import open_client
@@ -379,26 +378,6 @@ async def note_spans(measured: Measured, stack: dict[str, str]) -> float:
             measured.searches[site] = count, seconds
     measured.seconds["wait for a site"].extend(waits.values())
     return leased
-
-
-def cpu_seconds(roots: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return the processor time that each part has used; that of the database apart from the stack that started it."""
-    used = dict.fromkeys(["database", *roots], 0.0)
-    for part, pids in roots.items():
-        for process in chain.from_iterable(tree(pid) for pid in pids):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                is_database = part == "local stack" and process.name() == "postgres"
-                # With that of its children that have ended.
-                used["database" if is_database else part] += sum(process.cpu_times()[:4])
-    return used
-
-
-def tree(pid: int) -> Iterator[psutil.Process]:
-    """Yield a process and its descendants; of this process, itself alone."""
-    process = psutil.Process(pid)
-    yield process
-    if pid != os.getpid():
-        yield from process.children(recursive=True)
 
 
 def report_figures(
