@@ -57,7 +57,7 @@ class Bench:
 
 
 _QUICK_QUEUE = "--runs 20 --rounds 1 --samples 5 --claims 5 --history 200"
-_FULL_QUEUE = "--runs 1000 --rounds 1 --history 20000"
+_FULL_QUEUE = "--runs 1000 --rounds 1 --samples 100 --claims 100 --history 20000"
 
 SUITE = (
     Bench(
