@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.benchmarks.page import benchmarks_page
 from tools.dependencies.page import dependencies_page
 from tools.site.functions_page import functions_page
 from tools.site.limits_page import limits_page
@@ -18,5 +19,6 @@ def generated_files() -> dict[str, str]:
         "docs/limits.md": limits_page(),
         "docs/dependencies.md": dependencies_page(),
         "docs/versions.md": versions_page(),
+        "docs/benchmarks.md": benchmarks_page(),
     }
     return made | {"llms.txt": llms_txt(made)}
