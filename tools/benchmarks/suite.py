@@ -78,6 +78,12 @@ SUITE = (
         ),
     ),
     Bench(
+        "ladder",
+        "Where the time of a run without pages goes: the same calls in SQL, over a connection, over the local gateway, "
+        "and by the worker.",
+        (Command("", "--runs 20"),),
+    ),
+    Bench(
         "worker",
         "A worker: start time, memory, latencies, and the events that one run causes.",
         (Command("", "--starts 1 --samples 5"),),

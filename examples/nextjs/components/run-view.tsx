@@ -68,9 +68,12 @@ export function RunView({ initial, initialPage, initialQuery, initialInsights }:
       <section aria-label="Progress" className="flex flex-col gap-2">
         <Progress value={share} label="Progress of the search" />
         <p className="flex min-h-5 flex-wrap gap-x-4 text-sm text-quiet" aria-live="polite">
-          <span>
-            fetched {run.progress_current} of {total} ({share} %)
-          </span>
+          {/* At the end, this would also count what the sites did not have. */}
+          {!hasEnded && (
+            <span>
+              fetched {run.progress_current} of {total} ({share} %)
+            </span>
+          )}
           <span>
             {run.items_found} found, {run.new_items} new
           </span>
