@@ -73,8 +73,8 @@ SUITE = (
         "runs",
         "What a run without pages, and one with a page, costs in SQL, from claim to end: time, CPU, WAL, rows.",
         (
-            Command("--runs 1000", "--runs 20 --batches 1,10"),
-            Command("--postgres 15 --runs 1000", "--postgres 15 --runs 20 --batches 1,10", needs=("postgresql-15",)),
+            Command("--runs 500", "--runs 20 --batches 1,10"),
+            Command("--postgres 15 --runs 500", "--postgres 15 --runs 20 --batches 1,10", needs=("postgresql-15",)),
         ),
     ),
     Bench(
