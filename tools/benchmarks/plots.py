@@ -77,10 +77,10 @@ PLOTS = (
         f"{PREFIX}runs.svg",
         "runs",
         "What a run costs in SQL",
-        ("a run", "batch"),
+        ("batch",),
         {"PostgreSQL 18": (0, "CPU of the backend a run"), "PostgreSQL 15": (1, "CPU of the backend a run")},
-        "CPU of the backend for a run, ms",
-        "Bars: CPU of the backend for a run by the number of runs of one call, on PostgreSQL 18 and 15.",
+        "CPU of the backend for a run without pages, ms",
+        "Bars: CPU of the backend for a run without pages by the number of runs of one call, on PostgreSQL 18 and 15.",
     ),
     Plot(
         f"{PREFIX}exits.svg",

@@ -73,8 +73,13 @@ SUITE = (
         "runs",
         "What a run without pages, and one with a page, costs in SQL, from claim to end: time, CPU, WAL, rows.",
         (
-            Command("--runs 500", "--runs 20 --batches 1,10"),
-            Command("--postgres 15 --runs 500", "--postgres 15 --runs 20 --batches 1,10", needs=("postgresql-15",)),
+            Command("--runs 1000 --items 0", "--runs 20 --batches 1,10 --items 0"),
+            Command(
+                "--postgres 15 --runs 1000 --items 0",
+                "--postgres 15 --runs 20 --batches 1,10 --items 0",
+                needs=("postgresql-15",),
+            ),
+            Command("--runs 200 --batches 1,10", "--runs 20 --batches 1"),
         ),
     ),
     Bench(
@@ -137,7 +142,7 @@ SUITE = (
     Bench(
         "permits",
         "A permit, compared with its page, and how many permits several workers get for one site.",
-        (Command("", "--calls 20 --rounds 1"),),
+        (Command("--calls 100", "--calls 20 --rounds 1"),),
     ),
     Bench(
         "dedupe",
