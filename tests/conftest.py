@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -27,6 +28,11 @@ from worker.local.supabase.stack import Endpoints
 # Nothing is asserted about time: the machine may be busy.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+# The tests start hundreds of processes, and Python may have been told to keep no compiled modules: each process would
+# compile all that it imports, which takes longer than to run it. They are kept apart from the sources.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix, "pycache")))
 
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
 SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})
