@@ -7,8 +7,10 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +35,8 @@ settings.load_profile("busy machine")
 # compile all that it imports, which takes longer than to run it. They are kept apart from the sources.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix, "pycache")))
+sys.dont_write_bytecode = False
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
 SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})
@@ -55,6 +59,17 @@ def recorder() -> Iterator[Recorder | None]:
         return
     with recording(Path(path)) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Reading them for each client takes longer than most clients of tests live."""
+    read = cache(httpx.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patch:
+        # The second name is that by which the clients of httpx themselves call it.
+        patch.setattr(httpx, "create_ssl_context", read)
+        patch.setattr("httpx._transports.default.create_ssl_context", read)
+        yield
 
 
 @pytest.fixture(scope="session")
