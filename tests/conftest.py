@@ -31,12 +31,10 @@ from worker.local.supabase.stack import Endpoints
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-# The tests start hundreds of processes, and Python may have been told to keep no compiled modules: each process would
-# compile all that it imports, which takes longer than to run it. They are kept apart from the sources.
+# The tests start hundreds of processes. If Python may keep no compiled modules, as in most containers, each of them
+# compiles all that it imports, and that takes longer than its work.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix, "pycache")))
 sys.dont_write_bytecode = False
-sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
 SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})
