@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +30,11 @@ from worker.local.supabase.stack import Endpoints
 # Nothing is asserted about time: the machine may be busy.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+# The tests start hundreds of processes. If Python may keep no compiled modules, as in most containers, each of them
+# compiles all that it imports, and that takes longer than its work.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What starts a server: these tests, and no others, may differ between versions of PostgreSQL.
 SERVERS = frozenset({"stack", "postgres", "data_folder", "mark"})
@@ -49,6 +57,17 @@ def recorder() -> Iterator[Recorder | None]:
         return
     with recording(Path(path)) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Reading them for each client takes longer than most clients of tests live."""
+    read = cache(httpx.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patch:
+        # The second name is that by which the clients of httpx themselves call it.
+        patch.setattr(httpx, "create_ssl_context", read)
+        patch.setattr("httpx._transports.default.create_ssl_context", read)
+        yield
 
 
 @pytest.fixture(scope="session")

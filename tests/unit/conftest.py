@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from functools import cache
+from pathlib import Path
 
-import httpx
 import pytest
 import respx
-
-
-@pytest.fixture(scope="session", autouse=True)
-def certificates_read_once() -> Iterator[None]:
-    """Reading them for each client takes longer than a search whose hosts are played."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "create_ssl_context", cache(httpx.create_ssl_context))
-        yield
 
 
 @pytest.fixture
@@ -23,3 +15,11 @@ def router() -> Iterator[respx.MockRouter]:
     """Plays hosts. A request that nothing is played for fails the test."""
     with respx.mock(assert_all_called=False) as router:
         yield router
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """For child processes of another user: below no folder of pytest's, because those are closed to other users."""
+    with tempfile.TemporaryDirectory(prefix="open-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -10,8 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -45,27 +44,19 @@ def own_python() -> list[str]:
     return ["env", f"PYTHONPATH={REPOSITORY}", sys.executable]
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Below no folder of pytest's: those are closed to other users."""
-    with tempfile.TemporaryDirectory(prefix="looking-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
 Look = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def look(folder: Path) -> Look:
+def look(open_folder: Path) -> Look:
     def with_child(python: list[str], user: int, *, env_mode: int = 0o600, **environment: str) -> dict[str, Any]:
         needle = f"needle-{secrets.token_hex(16)}"
-        work, temporary = folder / "work", folder / "temporary"
+        work, temporary = open_folder / "work", open_folder / "temporary"
         for made, mode in ((work, 0o755), (temporary, 0o1777)):
             made.mkdir()
             made.chmod(mode)
             os.chown(made, user, -1)
-        hidden, shown = work / ".env", folder / "shown"
+        hidden, shown = work / ".env", open_folder / "shown"
         hidden.write_text(f"UNIPILE_API_KEY={needle}\n")
         hidden.chmod(env_mode)
         os.chown(hidden, user, -1)
@@ -108,8 +99,8 @@ def test_of_root(look: Look, env_mode: int) -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
-def test_of_root_if_the_user_nobody_cannot_read_the_required_files(look: Look, folder: Path) -> None:
-    closed = folder / "closed"
+def test_of_root_if_the_user_nobody_cannot_read_the_required_files(look: Look, open_folder: Path) -> None:
+    closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
     shutil.copytree(REPOSITORY / "worker", closed / "worker")
     shutil.copytree(REPOSITORY / "tests", closed / "tests", ignore=shutil.ignore_patterns("node_modules"))
@@ -127,7 +118,8 @@ def test_of_an_ordinary_user(look: Look) -> None:
 
 def test_the_search_finds_a_secret_that_a_child_is_given(look: Look) -> None:
     answer = look(own_python(), os.getuid(), LANGUAGE="{needle}")
-    assert "environ of itself" in answer["found"] or "memory of itself" in answer["found"]
+    # A child that has changed its user can read its memory by one way only.
+    assert any("of itself" in place for place in answer["found"])
 
 
 WITHOUT = """

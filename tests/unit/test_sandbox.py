@@ -238,9 +238,9 @@ async def test_cancelling_the_reader_kills_the_child() -> None:
     assert not running(pid)
 
 
-async def test_cancelling_during_the_start_kills_the_child(tmp_path: Path) -> None:
+async def test_cancelling_during_the_start_kills_the_child(open_folder: Path) -> None:
     await eventually(no_thread_is_left)  # an earlier test's may still be ending
-    reader = asyncio.create_task(collect(stream(wait_for_file, str(tmp_path / "x"), deadline_seconds=FOREVER)))
+    reader = asyncio.create_task(collect(stream(wait_for_file, str(open_folder / "x"), deadline_seconds=FOREVER)))
     await eventually(lambda: not no_thread_is_left())
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -248,12 +248,12 @@ async def test_cancelling_during_the_start_kills_the_child(tmp_path: Path) -> No
     assert multiprocessing.active_children() == []
 
 
-async def test_event_loop_runs_while_the_child_blocks(tmp_path: Path) -> None:
-    async with aclosing(stream(wait_for_file, str(tmp_path / "go"), deadline_seconds=PATIENCE)) as values:
+async def test_event_loop_runs_while_the_child_blocks(open_folder: Path) -> None:
+    async with aclosing(stream(wait_for_file, str(open_folder / "go"), deadline_seconds=PATIENCE)) as values:
         assert await anext(values) == "waiting"
         found = asyncio.ensure_future(anext(values))
         assert not found.done()
-        (tmp_path / "go").touch()
+        (open_folder / "go").touch()
         assert await found == "found"
 
 
