@@ -135,8 +135,9 @@ class Proxy:
                     await exchange.drip(DRIP_INTERVAL_SECONDS)
                     return
                 case Failure.RESET:
-                    raw = exchange.writer.get_extra_info("socket")
-                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                    # None: the client has closed the connection already.
+                    if (raw := exchange.writer.get_extra_info("socket")) is not None:
+                        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
                     exchange.writer.transport.abort()
                     return
                 case Failure.TRUNCATED:
