@@ -27,6 +27,9 @@ def machine() -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "system": f"{_system()}, {platform.machine()}",
+        "compiled modules of Python": "not kept: each process compiles what it imports"
+        if os.environ.get("PYTHONDONTWRITEBYTECODE")
+        else "kept",
     }
 
 
