@@ -151,7 +151,7 @@ def test_an_equal_search_of_another_user_is_as_live_as_the_first(
         assert pages.share(page) < 100
     pages.ended(page)
     expect(pages.progress(page)).to_contain_text("shared with an equal search")
-    expect(pages.progress(page)).to_contain_text("(100 %)")
+    expect(pages.progress(page)).not_to_contain_text("fetched")
 
     # What has just ended answers an equal search at once.
     pages.visit(page, "/")

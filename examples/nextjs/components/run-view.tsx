@@ -68,8 +68,8 @@ export function RunView({ initial, initialPage, initialQuery, initialInsights }:
       <section aria-label="Progress" className="flex flex-col gap-2">
         <Progress value={share} label="Progress of the search" />
         <p className="flex min-h-5 flex-wrap gap-x-4 text-sm text-quiet" aria-live="polite">
-          {/* At the end, this would also count what the sites did not have. */}
-          {!hasEnded && (
+          {/* When it is full, the count also has what the sites did not have. */}
+          {share < 100 && (
             <span>
               fetched {run.progress_current} of {total} ({share} %)
             </span>
