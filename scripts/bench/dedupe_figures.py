@@ -83,6 +83,7 @@ def measure(data: Path, seed: int, report: Report) -> None:
         "Pairs of one title, place and text, not counted: the file does not say whether they are one job",
         [Column("listing"), Column("other listing")],
         [tuple(f"{by_id[one].title} ({by_id[one].company})" for one in sorted(pair)) for pair in undecidable],
+        is_published=False,  # it quotes listings of others
     )
     halves = [sightings([listing for listing in listings if half_of(listing) == half], seed) for half in range(2)]
     corpus = [sighting for half in halves for sighting in half]
@@ -153,11 +154,13 @@ def report_kinds(name: str, corpus: Sequence[Sighting], figures: Figures, report
         f"Mistakes, companies: {name}",
         [Column("kinds"), Column("mistake"), Column("pairs")],
         [(kinds, mistake, len(pairs)) for mistake, kinds, pairs in mistakes],
+        is_published=False,  # a hundred rows
     )
     report.table(
         f"Up to {SAMPLES} samples of each mistake, companies: {name}",
         [Column("pair")],
         [(f"{mistake}, {kinds}{_shown(*pair)}",) for mistake, kinds, pairs in mistakes for pair in pairs[:SAMPLES]],
+        is_published=False,  # it quotes listings of others
     )
 
 

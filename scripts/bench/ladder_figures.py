@@ -25,25 +25,20 @@ from scripts.bench.local_stack import connect
 from scripts.bench.processor_time import cpu_seconds
 from scripts.bench.queue_peers.worker import ThisWorker
 from scripts.bench.report import Column, Report, Value, add_json_argument, reporting
+from scripts.bench.runs_figures import CLAIM, FINISH, FREE_SITES, SITE, ends_of
 from worker.database.client import open_client
 from worker.local.processes import ready, run_until_signalled, running
 from worker.settings import Settings
 
-SITE = "linkedin"
-FREE_SITES: dict[str, dict[str, Any]] = {"jobs": {SITE: {}}}
-"""The claim starts the search at once, because the site has no limits."""
 PARTS = ("database", "local stack", "caller")
 COLUMNS = (
     Column("the same calls"), Column("batch"), Column("runs a second"), Column("a run", "ms", 2),
     *(Column(f"CPU of the {part} a run", "ms", 2) for part in PARTS),
 )  # fmt: skip
+WARM_UP_BATCHES = 10
 MAX_SECONDS = 300
 POLL_SECONDS = 0.005
 
-_CLAIM: LiteralString = """
-select run_id, lease_token from public.worker_claim_runs('bench', '{jobs}', %s, 60, %s, '[]', null, %s)
-"""
-_FINISH: LiteralString = "select public.worker_finish_sites(%s)"
 _IN_SQL: LiteralString = """
 create procedure pg_temp.process(batch integer, limits jsonb, site text) language plpgsql as $$
 declare
@@ -96,6 +91,9 @@ class Ladder:
 
     async def measure(self, name: str, batch: int, roots: Mapping[str, Sequence[int]]) -> tuple[Value, ...]:
         """Fill the queue, and process it by a step. Return the figures in the order of `COLUMNS`."""
+        # A connection plans its first calls.
+        await self._queue.enqueue_many(WARM_UP_BATCHES * batch)
+        await self.steps[name](batch)
         await self._queue.enqueue_many(self._runs)
         await self._database.execute("vacuum analyze")
         before, began = cpu_seconds(roots), time.perf_counter()
@@ -112,10 +110,10 @@ class Ladder:
 
     async def _over_connection(self, batch: int) -> None:
         while True:
-            answer = await self._database.execute(_CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True)
+            answer = await self._database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True)
             if not (claimed := await answer.fetchall()):
                 return
-            await self._database.execute(_FINISH, [Jsonb(_ends(claimed))], prepare=True)
+            await self._database.execute(FINISH, [Jsonb(ends_of(claimed))], prepare=True)
 
     async def _over_gateway(self, batch: int) -> None:
         asked = {
@@ -127,7 +125,7 @@ class Ladder:
             rows: Any = answer.data
             if not rows:
                 return
-            finished = _ends([(row["run_id"], row["lease_token"]) for row in rows])
+            finished = ends_of([(row["run_id"], row["lease_token"]) for row in rows])
             await self._client.rpc("worker_finish_sites", {"finished": finished}).execute()
 
     async def _by_worker(self, batch: int) -> None:
@@ -136,12 +134,6 @@ class Ladder:
         async with worker.working(lambda: None):
             while not await worker.is_empty():  # noqa: ASYNC110 (the database has no event)
                 await asyncio.sleep(POLL_SECONDS)
-
-
-def _ends(claimed: Sequence[tuple[Any, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"run_id": str(run_id), "lease_token": str(token), "site": SITE, "ends_run": True} for run_id, token in claimed
-    ]
 
 
 async def measure(folder: Path, options: argparse.Namespace, report: Report) -> None:

@@ -62,13 +62,16 @@ class Report:
         self.conditions.append(sentence)
         self._console.print(sentence)
 
-    def table(self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> None:
+    def table(
+        self, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Value]], *, is_published: bool = True
+    ) -> None:
         """Report figures.
 
         Args:
             title: What the table shows, in a few words.
             columns: Its columns. The first names the rows.
             rows: A value for each column.
+            is_published: Whether the table is written to the file, too, and not only shown.
         """
         shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for number, column in enumerate(columns):
@@ -77,8 +80,9 @@ class Report:
             shown.add_row(*(column.shown(value) for column, value in zip(columns, row, strict=True)))
         self._console.print()
         self._console.print(shown)
-        columns_of_json = [asdict(column) for column in columns]
-        self.tables.append({"title": title, "columns": columns_of_json, "rows": [list(row) for row in rows]})
+        if is_published:
+            columns_of_json = [asdict(column) for column in columns]
+            self.tables.append({"title": title, "columns": columns_of_json, "rows": [list(row) for row in rows]})
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:

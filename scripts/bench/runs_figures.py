@@ -8,13 +8,13 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -30,6 +30,13 @@ from worker.local.supabase.postgres import Postgres
 
 SITE = "linkedin"
 USERS = 100
+FREE_SITES: dict[str, dict[str, Any]] = {"jobs": {SITE: {}}}
+"""The claim starts the search at once, because the site has no limits."""
+
+CLAIM: LiteralString = """
+select run_id, lease_token from public.worker_claim_runs('bench', '{jobs}', %s, 60, %s, '[]', null, %s)
+"""
+FINISH: LiteralString = "select public.worker_finish_sites(%s)"
 
 Database = psycopg.Connection[Any]
 
@@ -83,24 +90,24 @@ def process(database: Database, batch: int, figures: Round, search: Callable[[li
     """Claim, search and end all runs of the queue, `batch` at a time."""
     while True:
         with figures.timed(f"claim of {batch}"):
-            claimed = database.execute(
-                "select run_id, lease_token"
-                " from public.worker_claim_runs('bench', '{jobs}', %s, 60, %s, '[]', null, %s)",
-                [batch, uuid4(), Jsonb({"jobs": {SITE: {}}})],
-                prepare=True,
-            ).fetchall()
+            claimed = database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True).fetchall()
         if not claimed:
             return
         search(claimed)
 
 
-def end_together(database: Database, figures: Round, claimed: list[Lease]) -> None:
-    """End runs in one call."""
-    ends = [
+def ends_of(claimed: Sequence[tuple[Any, Any]]) -> list[dict[str, Any]]:
+    """Return what ends runs without pages: the argument of `worker_finish_sites`."""
+    return [
         {"run_id": str(run_id), "lease_token": str(token), "site": SITE, "ends_run": True} for run_id, token in claimed
     ]
+
+
+def end_together(database: Database, figures: Round, claimed: list[Lease]) -> None:
+    """End runs in one call."""
+    ends = ends_of(claimed)
     with figures.timed(f"finish_sites of {len(claimed)}"):
-        answer = database.execute("select public.worker_finish_sites(%s)", [Jsonb(ends)], prepare=True).fetchone()
+        answer = database.execute(FINISH, [Jsonb(ends)], prepare=True).fetchone()
     assert answer is not None
     assert all(end["state"] == "done" for end in answer[0]), answer
 

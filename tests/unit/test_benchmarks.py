@@ -217,17 +217,13 @@ def test_a_benchmark_that_cannot_run_here_is_not_a_failure(
     assert f"{LISTINGS} names none" in str(measured.results[0].not_run)
 
 
-def test_tables_that_quote_others_are_not_published(run_suite: RunSuite) -> None:
-    tables = json.dumps([{"title": title, "columns": [], "rows": []} for title in ("Up to 2 samples", "Time")])
-    _, measured = run_suite({"good": GOOD.replace("[]", tables)}, private=("Pairs", "Up to"))
-    assert measured is not None
-    assert [table["title"] for table in measured.results[0].tables] == ["Time"]
-
-
-def test_the_titles_that_are_private_are_those_of_the_benchmark() -> None:
-    for bench in SUITE:
-        program = (FOLDER / f"{bench.name.replace('-', '_')}_figures.py").read_text()
-        assert [title for title in bench.private if f'"{title}' not in program] == []
+def test_a_table_may_be_shown_without_being_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "figures.json"
+    with reporting(file) as report:
+        report.table("Quotes", [Column("listing")], [("a text of others",)], is_published=False)
+        report.table("Time", [Column("seconds")], [(1,)])
+    assert "a text of others" in capsys.readouterr().out
+    assert [table["title"] for table in json.loads(file.read_text())["tables"]] == ["Time"]
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,7 @@ def _run(bench: Bench, command: Command, typed: str, *, is_quick: bool) -> Resul
         seconds = round(time.monotonic() - began, 1)
         if code == 0 and report.exists():
             found = json.loads(report.read_text())
-            public = [table for table in found["tables"] if not table["title"].startswith(bench.private)]
-            return Result(bench.name, typed, seconds, conditions=found["conditions"], tables=public)
+            return Result(bench.name, typed, seconds, conditions=found["conditions"], tables=found["tables"])
         print(*log.read_text(errors="replace").splitlines()[-_LINES:], sep="\n")
     how = f"took longer than {_TIMEOUT_SECONDS} s" if code is None else f"failed with exit code {code}"
     return Result(bench.name, typed, seconds, not_run=f"it {how}", has_failed=True)

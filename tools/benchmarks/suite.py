@@ -46,14 +46,12 @@ class Bench:
         measures: What it measures, in a sentence.
         commands: Its calls.
         needs: What has to be there for each of them.
-        private: What the titles of tables begin with that are shown, but not published.
     """
 
     name: str
     measures: str
     commands: Sequence[Command]
     needs: Sequence[str] = ()
-    private: tuple[str, ...] = ()
 
 
 _QUICK_QUEUE = "--runs 20 --rounds 1 --samples 5 --claims 5 --history 200"
@@ -149,7 +147,6 @@ SUITE = (
         "Precision and recall of deduplication, on labelled duplicates made from a CSV of real listings.",
         (Command(_DATA, _DATA),),
         needs=("listings",),
-        private=("Pairs of one title", "Up to", "Mistakes"),  # they quote listings of others, or are long
     ),
     Bench(
         "web",

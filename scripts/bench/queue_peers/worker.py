@@ -1,6 +1,6 @@
 """This worker, over the gateway. A run has one site without pages.
 
-A run takes four requests: claim (for several runs), start of the site, end of the site, end of the run.
+A run takes a part of two requests: the claim, which also starts its search, and the end of its site and of the run.
 """
 
 from __future__ import annotations
