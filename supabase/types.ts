@@ -637,6 +637,9 @@ isOneToOne: true
 "worker_fail_embeddings":
 { Args: { "claimed_until": string,"failures": Json }; Returns: number
                            },
+"worker_finish_and_claim":
+{ Args: { "claim": Json,"finished": Json }; Returns: Json
+                           },
 "worker_finish_near_duplicates":
 { Args: { "claimed_until": string,"item_ids": (string)[] }; Returns: number
                            },

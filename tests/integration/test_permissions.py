@@ -125,6 +125,7 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_save_pages": {"service_role"},
     "worker_write_alert": {"service_role"},
     "worker_finish_sites": {"service_role"},
+    "worker_finish_and_claim": {"service_role"},
     "worker_set_account": {"service_role"},
     "worker_take_permit": {"service_role"},
     "worker_observe_limits": {"service_role"},
@@ -515,6 +516,13 @@ async def test_function(world: World, function: str) -> None:
         "worker_save_pages": {"pages": [lease(run) | page("indeed", 1, [uuid4().hex])]},
         "worker_write_alert": lease(run) | site | {"data": {"reason": "page_refused"}},
         "worker_finish_sites": {"finished": [lease(run) | site | {"ends_run": False}]},
+        "worker_finish_and_claim": {
+            "finished": [lease(run) | site | {"ends_run": False}],
+            "claim": {
+                "worker_id": "worker-1", "kinds": [], "slots": 1, "lease_seconds": 60, "claim_id": str(uuid4()),
+                "limits": {}, "exits": {},
+            },
+        },
         "worker_release_runs": {"worker_id": "worker-1", "leases": [lease(run)]},
         "worker_status": {},
         "worker_activity": {},

@@ -24,7 +24,7 @@ def searched(timed: TimedDatabase, site: str, *, failures: int = 0, response_ms:
 
 def order(run: Run, seed: int = 0) -> list[str]:
     query: LiteralString = "select site, rank from worker.rank_sites(%s, %s) order by rank"
-    ranked = run.connection.execute(query, [run.id, uuid5(SEEDS, str(seed))]).fetchall()
+    ranked = run.connection.execute(query, [[run.id], [uuid5(SEEDS, str(seed))]]).fetchall()
     assert [row["rank"] for row in ranked] == list(range(1, len(ranked) + 1))
     return [row["site"] for row in ranked]
 

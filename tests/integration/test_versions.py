@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
 from uuid import uuid4
@@ -22,6 +22,7 @@ from worker.database import queue
 from worker.database.queue import SCHEMA_VERSION
 from worker.errors import CallRefusedError, VersionMismatchError
 from worker.local.supabase.stack import Endpoints
+from worker.model import Page
 from worker.sources import Search
 
 REPLACE = re.escape("replace it by one of the release whose migrations were pushed")
@@ -152,6 +153,23 @@ async def test_a_worker_that_is_two_versions_behind_in_the_middle_of_a_search_gi
     assert (await run_of(ada, run["id"]))["status"] == "success"
     assert await found_ids(ada, run["id"]) == source.all_ids(run["parameters"]["search_term"], *SITES)
     assert sorted(source.fetched) == sorted((site, page) for site in SITES for page in (1, 2, 3))
+
+
+async def test_a_run_ends_although_the_claim_that_goes_with_its_end_is_refused(
+    stack: Endpoints, ada: AsyncClient, kind: str, tmp_path: Path, set_version: SetVersion
+) -> None:
+    class FindsNothing(Listings):
+        async def fetch(self, search: Search) -> AsyncGenerator[Page, None]:  # noqa: ARG002
+            await set_version(SCHEMA_VERSION + 2)
+            none: tuple[Page, ...] = ()
+            for page in none:
+                yield page
+
+    run = await enqueue(ada, kind, sites=SITES[:1])
+    worker = worker_of(stack, FindsNothing(kind, SITES, tmp_path / "log"), WORKER_POLL_SECONDS="60")
+    with pytest.raises(VersionMismatchError, match=f"{both(SCHEMA_VERSION + 2)}: {REPLACE}"):
+        await asyncio.wait_for(worker.run(), 30)
+    assert (await run_of(ada, run["id"]))["status"] == "success"
 
 
 @pytest.mark.parametrize("command", [["run"], ["once"], ["drain"]])

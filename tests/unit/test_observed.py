@@ -13,7 +13,7 @@ from postgrest.exceptions import APIError
 
 from worker.database import client
 from worker.database.answers import FinishedRun, FinishedSite
-from worker.database.queue import Queue
+from worker.database.queue import Claim, Offer, Queue
 from worker.engine.execution import Execution
 from worker.engine.observed import ObservedExecution, ObservedQueue, observed_chore
 from worker.engine.observer import Observer, RunOutcome
@@ -101,7 +101,7 @@ async def test_the_sites_of_a_run_that_was_dropped_are_forgotten(monkeypatch: py
     for each in (dropped, held):
         await queue.finish_site(each, RunSite("indeed", 1), None)
     monkeypatch.setattr(Queue, "claim", returns([]))
-    await queue.claim(["jobs"], 1, held=[held])
+    await queue.claim(Claim(Offer(frozenset({"jobs"})), 1), held=[held])
     monkeypatch.setattr(
         Queue, "finish_run", returns(finished(FinishedSite("indeed", SiteStatus.COMPLETED, 3, None, None)))
     )

@@ -17,7 +17,7 @@ LAST_COLUMN = "    completed_at timestamptz,\n"
 FIRST_CONSTRAINT = "    constraint search_runs_idempotency_key"
 FIRST_INDEX = "\ncreate index search_runs_ready on"
 COUNTED = "        set status = 'running', attempts = run.attempts + 1,"
-FIRST_WORKER = "            first_worker = coalesce(run.first_worker, start_runs.worker_id),"
+FIRST_WORKER = "            first_worker = coalesce(run.first_worker, asked.worker_id),"
 CHANGES = [
     ("tables/runs", f"{LAST_COLUMN}{FIRST_CONSTRAINT}", f"{LAST_COLUMN}    {COLUMN},\n{FIRST_CONSTRAINT}"),
     ("tables/runs", FIRST_INDEX, f"\n{COMMENT};\n{FIRST_INDEX}"),

@@ -51,6 +51,7 @@ class FinishedRun:
         sites: All sites of the run, in the order in which the user named them.
         retry_in_seconds: Seconds until it is ready again; None if it has ended.
         fallbacks: Fallback sites to search before the run can end; its status is `running` then.
+        has_claimed: Whether the call that ended it has also claimed runs, for the place that it left.
     """
 
     id: UUID
@@ -59,6 +60,7 @@ class FinishedRun:
     sites: tuple[FinishedSite, ...]
     retry_in_seconds: float | None
     fallbacks: tuple[RunSite, ...] = ()
+    has_claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

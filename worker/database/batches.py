@@ -38,6 +38,11 @@ class Batches(Generic[Element]):
         self._sending: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether elements wait to be sent."""
+        return bool(self._waiting)
+
     async def call(self, element: Element) -> Answer:
         """Send an element; return its answer.
 

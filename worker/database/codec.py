@@ -242,12 +242,13 @@ def saved_page(answer: Row) -> SavedPage:
         pending_site=None if site is None else _run_site(site),
         # What refuses an end answers the same when the site is ended alone.
         has_ended=end.get("state") == "done",
-        run=finished_run(end["run"]) if "run" in end else None,
+        run=finished_run(end) if "run" in end else None,
     )
 
 
-def finished_run(row: Row) -> FinishedRun:
-    """Decode a run that has ended, has gone back to the queue, or needs its fallback sites."""
+def finished_run(answer: Row) -> FinishedRun:
+    """Decode the answer to the end of a run: it has ended, has gone back to the queue, or needs its fallback sites."""
+    row = answer["run"]
     retry_in_seconds = None
     if row["run_after"] is not None:
         # Both by the database's clock.
@@ -272,6 +273,7 @@ def finished_run(row: Row) -> FinishedRun:
         ),
         retry_in_seconds=retry_in_seconds,
         fallbacks=tuple(_run_site(site) for site in row["fallbacks"]),
+        has_claimed=answer.get("has_claimed", False),
     )
 
 

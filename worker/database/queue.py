@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from supabase import AsyncClient
@@ -64,7 +65,7 @@ from worker.model import (
 from worker.settings import Settings
 from worker.version import __version__
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The version of the RPCs (`worker.schema_version()`) that this worker was written for.
 
 A worker supports its own version and the next one, because old and new workers run side by side during a deployment:
@@ -138,6 +139,60 @@ class WorkerInfo:
     started_at: datetime
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a worker can search.
+
+    Attributes:
+        kinds: The kinds of runs. Other workers may search the others.
+        limits: The limits of the sites whose searches a claim may start, by kind, site and bucket.
+        exits: The exits to choose from for these searches, by site, where the database distinguishes them.
+    """
+
+    kinds: frozenset[str]
+    limits: LimitsBySite = field(default_factory=dict)
+    exits: Mapping[str, Sequence[Exit]] = field(default_factory=dict)
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a claim. Encoded once, because it takes as long as the rest of the call."""
+        return {
+            "kinds": sorted(self.kinds),
+            "limits": codec.limits_by_site(self.limits),
+            "exits": {site: codec.exits(offered) for site, offered in self.exits.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of runs. Sent again, it returns the same runs.
+
+    Attributes:
+        offer: What the worker can search.
+        slots: Maximum number of runs.
+    """
+
+    offer: Offer
+    slots: int
+    id: UUID = field(default_factory=uuid4)
+
+
+class Claimer(Protocol):
+    """Claims runs with the calls that end others."""
+
+    def next_claim(self) -> Claim | None:
+        """Return what to claim with the next of these calls, which is sent at once; None: nothing."""
+
+    def take(self, claim: Claim, runs: Sequence[Run], *, is_claim_due: bool = False) -> None:
+        """Take the runs of a claim. There are none if it failed, too.
+
+        Args:
+            claim: The claim.
+            runs: Its runs.
+            is_claim_due: Whether to claim next with `Queue.claim`, which does what else is due in the queue.
+        """
+
+
 class Queue:
     """The queue, with the RPCs of the worker.
 
@@ -153,6 +208,7 @@ class Queue:
         self._worker_id = worker_id
         self._lease_seconds = lease_seconds
         self._outage_seconds = outage_seconds
+        self._claimer: Claimer | None = None
         self._starts = Batches(self._send_starts, most=MAX_BATCH, must_be_alone=codec.is_busy)
         self._ends = Batches(self._send_ends, most=MAX_BATCH, must_be_alone=codec.is_busy)
         self._small_pages = Batches(self._send_pages, most=MAX_PAGES, must_be_alone=codec.is_busy)
@@ -175,26 +231,23 @@ class Queue:
         answer: dict[str, Any] = await self._call("worker_activity", patience_seconds=patience_seconds)
         return answer
 
-    async def claim(
-        self,
-        kinds: Iterable[str],
-        slots: int,
-        held: Sequence[Lease] = (),
-        about: WorkerInfo | None = None,
-        limits: LimitsBySite | None = None,
-        *,
-        exits: Mapping[str, Sequence[Exit]] | None = None,
-    ) -> list[Run]:
-        """Lease up to `slots` ready runs of the given kinds, and start their searches where no limit forbids it.
+    def claim_with_ends(self, claimer: Claimer) -> None:
+        """Let the calls that end runs also claim others."""
+        self._claimer = claimer
+
+    @property
+    def has_ends_to_send(self) -> bool:
+        """Whether ends of runs wait for an earlier call to end. The next call takes them, and may claim with them."""
+        return self._ends.is_waiting
+
+    async def claim(self, claim: Claim, *, held: Sequence[Lease] = (), about: WorkerInfo | None = None) -> list[Run]:
+        """Lease ready runs, and start their searches where no limit forbids it.
 
         Args:
-            kinds: The kinds that this worker can search.
-            slots: Maximum number of runs.
+            claim: What to claim.
             held: The leases of this worker. They are extended first, so that after an outage a worker does not claim
                 its own runs as those of a dead worker.
             about: What is stored of this worker; None: nothing.
-            limits: The limits of the sites whose searches the claim may start, by kind, site and bucket.
-            exits: The exits to choose from for these searches, by site, where the database distinguishes them.
 
         Raises:
             VersionMismatchError: The database has a version that this worker does not support.
@@ -203,17 +256,22 @@ class Queue:
             "worker_claim_runs",
             # After the duration of a lease, the same claim would claim other runs.
             patience_seconds=self._lease_seconds,
-            worker_id=self._worker_id,
-            kinds=sorted(kinds),
-            slots=slots,
-            lease_seconds=self._lease_seconds,
-            claim_id=str(uuid4()),
             held=codec.leases(held),
             about=about and {"version": __version__, **asdict(about), "started_at": about.started_at.isoformat()},
-            limits=codec.limits_by_site(limits or {}),
-            exits={site: codec.exits(offered) for site, offered in (exits or {}).items()},
-            schema_version=SCHEMA_VERSION,
+            **self._arguments(claim),
         )
+        return self._claimed(rows)
+
+    def _arguments(self, claim: Claim) -> dict[str, Any]:
+        return claim.offer.arguments | {
+            "worker_id": self._worker_id,
+            "slots": claim.slots,
+            "lease_seconds": self._lease_seconds,
+            "claim_id": str(claim.id),
+            "schema_version": SCHEMA_VERSION,
+        }
+
+    def _claimed(self, rows: Iterable[dict[str, Any]]) -> list[Run]:
         return [codec.run(row) for row in rows]
 
     async def start_import(
@@ -478,7 +536,7 @@ class Queue:
         answer = await self._end(
             lease, site=site.site, account=site.account, ends_run=ends_run, **codec.site_error(error)
         )
-        return codec.finished_run(answer["run"]) if ends_run else None
+        return codec.finished_run(answer) if ends_run else None
 
     async def finish_run(self, lease: Lease) -> FinishedRun:
         """End a run whose sites have all ended or have to wait. The database derives its status from theirs.
@@ -486,7 +544,7 @@ class Queue:
         The run returns to the queue instead if a site has to wait, or if a site failed with a retryable error and the
         run has attempts left. If its fallback sites are needed, it does not end: they are to be searched first.
         """
-        return codec.finished_run((await self._end(lease, ends_run=True))["run"])
+        return codec.finished_run(await self._end(lease, ends_run=True))
 
     async def _end(self, lease: Lease, **end: Json) -> dict[str, Any]:
         return _done("worker_finish_sites", await self._ends.call({**codec.lease(lease), **end}))
@@ -494,10 +552,30 @@ class Queue:
     async def _send_ends(self, ends: Sequence[Mapping[str, Json]], is_alone: bool) -> list[dict[str, Any]]:
         # A call that fails because of one of its runs must not hold up the others for as long as an outage may last.
         patience_seconds = self._outage_seconds if is_alone else HOUSEKEEPING_SECONDS
+        leave_places = any(end["ends_run"] for end in ends)
+        if self._claimer is not None and leave_places and (claim := self._claimer.next_claim()) is not None:
+            with suppress(CallRefusedError):  # perhaps because of the claim
+                return await self._end_and_claim(self._claimer, claim, ends, patience_seconds)
         answers: list[dict[str, Any]] = await self._call(
             "worker_finish_sites", patience_seconds=patience_seconds, finished=[*ends]
         )
         return answers
+
+    async def _end_and_claim(
+        self, claimer: Claimer, claim: Claim, ends: Sequence[Mapping[str, Json]], patience_seconds: float
+    ) -> list[dict[str, Any]]:
+        runs, is_claim_due = [], False
+        try:
+            answer = await self._call(
+                "worker_finish_and_claim",
+                patience_seconds=patience_seconds,
+                finished=[*ends],
+                claim=self._arguments(claim),
+            )
+            runs, is_claim_due = self._claimed(answer["claimed"]), answer["is_claim_due"]
+        finally:
+            claimer.take(claim, runs, is_claim_due=is_claim_due)
+        return [ended | {"has_claimed": True} for ended in answer["finished"]]
 
     async def release(self, leases: Sequence[Lease], *, patience_seconds: float) -> None:
         """Release runs for another worker to resume. Their current attempt is not counted."""

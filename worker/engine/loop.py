@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from worker.database.queue import Queue, WorkerInfo
+from worker.database.queue import Claim, Offer, Queue, WorkerInfo
 from worker.database.wakeup import Wakeup
 from worker.engine.execution import Execution
 from worker.engine.summary import log_summary
@@ -20,8 +20,7 @@ from worker.errors import (
     QueueError,
     VersionMismatchError,
 )
-from worker.http import Exit
-from worker.model import Lease, LimitsBySite, Run
+from worker.model import Lease, Run
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +61,10 @@ class Loop:
         queue: The queue.
         execution: Searches a run.
         wakeup: Decides when to poll.
-        kinds: Kinds of runs to claim. Other workers may claim the others.
+        offer: What to claim.
         options: How much at a time, and for how long.
         limit: Returns how many runs may be searched at once.
         about: What is stored of this worker; its concurrency is the limit.
-        limits_by_site: The limits of the sites whose searches a claim may start.
-        exits_by_site: The exits to choose from for these searches, as `Queue.claim` takes them.
         on_searched: Called after the search of a run, successful or not.
     """
 
@@ -76,26 +73,24 @@ class Loop:
         queue: Queue,
         execution: Execution,
         wakeup: Wakeup,
-        kinds: frozenset[str],
+        offer: Offer,
         options: LoopOptions,
         *,
         limit: Callable[[], int],
         about: WorkerInfo,
-        limits_by_site: LimitsBySite,
-        exits_by_site: Mapping[str, Sequence[Exit]],
         on_searched: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._execution = execution
         self._wakeup = wakeup
-        self._kinds = kinds
+        self._offer = offer
         self._about = about
-        self._limits_by_site = limits_by_site
-        self._exits_by_site = exits_by_site
         self._options = options
         self._limit = limit
         self._on_searched = on_searched
         self._runs_left = options.max_runs
+        self._asked = 0
+        self._is_claim_due = False
         self._has_claimed = False
         self._soon_back = 0
         self._searches: dict[Lease, tuple[Run, asyncio.Task[None]]] = {}
@@ -103,6 +98,7 @@ class Loop:
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
         self._grace_ends_at = 0.0
+        queue.claim_with_ends(self)
 
     @property
     def running(self) -> int:
@@ -149,7 +145,7 @@ class Loop:
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
             # Computed before the claim: a run that ends meanwhile may be retried, and is not in the answer.
-            is_idle = not self._searches and self._soon_back == 0
+            is_idle = not self._searches and self._asked == 0 and self._soon_back == 0
             claim = asyncio.create_task(self._claim())
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([claim, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -165,22 +161,43 @@ class Loop:
                 return
             await self._wakeup.pause(found_work=found_work or bool(self._searches))
 
-    async def _claim(self) -> bool:
-        limit = self._limit()
-        slots = min(self._options.claim_batch, limit - self.running)
+    def next_claim(self) -> Claim | None:
+        """Claim for the free places with the next call that ends runs, unless a claim of its own is due."""
+        return None if self._is_claim_due or self._stopping.is_set() else self._ask(self._limit())
+
+    def take(self, claim: Claim, runs: Sequence[Run], *, is_claim_due: bool = False) -> None:
+        """Search the runs of a claim."""
+        self._asked -= claim.slots
+        self._is_claim_due |= is_claim_due
+        for run in runs:
+            self._searches[run.lease] = run, asyncio.create_task(self._search(run))
         if self._runs_left is not None:
-            slots = min(slots, self._runs_left)
+            self._runs_left -= len(runs)
+        if len(runs) == claim.slots or is_claim_due or self._stopping.is_set():
+            self._wakeup.ring()  # there may be more
+
+    def _ask(self, limit: int) -> Claim | None:
+        """Return a claim for the places that are free, without those already asked for; None without any."""
+        slots = min(self._options.claim_batch, limit - self.running - self._asked)
+        if self._runs_left is not None:
+            slots = min(slots, self._runs_left - self._asked)
         if slots <= 0:
+            return None
+        self._asked += slots
+        return Claim(self._offer, slots)
+
+    async def _claim(self) -> bool:
+        if self._searches and self._queue.has_ends_to_send and not self._is_claim_due:
+            return False  # the call that takes them claims
+        limit = self._limit()
+        claim = self._ask(limit)
+        if claim is None:
             return False
+        self._is_claim_due = False
+        runs: Sequence[Run] = ()
         try:
-            about = replace(self._about, concurrency=limit)
             runs = await self._queue.claim(
-                self._kinds,
-                slots,
-                held=list(self._searches),
-                about=about,
-                limits=self._limits_by_site,
-                exits=self._exits_by_site,
+                claim, held=list(self._searches), about=replace(self._about, concurrency=limit)
             )
         except Exception as error:
             is_misconfigured = isinstance(error, CallRefusedError) and not self._has_claimed
@@ -192,15 +209,13 @@ class Loop:
                 raise
             _log_failure("Cannot claim", error)
             return False
+        finally:
+            self.take(claim, runs)
         if not self._has_claimed:
-            logger.info("Ready: searching %s", ", ".join(sorted(self._kinds)))
+            logger.info("Ready: searching %s", ", ".join(sorted(self._offer.kinds)))
             self._has_claimed = True
-        for run in runs:
-            self._searches[run.lease] = run, asyncio.create_task(self._search(run))
-        if self._runs_left is not None:
-            self._runs_left -= len(runs)
         if runs:
-            self._wakeup.ring()  # there may be more
+            self._wakeup.ring()  # more delayed runs may be due than one claim promotes
         return bool(runs)
 
     async def _end_former(self, claimed: Run) -> None:
@@ -226,10 +241,12 @@ class Loop:
             await asyncio.wait([task])
 
     async def _search(self, run: Run) -> None:
+        has_claimed = False
         try:
             await self._end_former(run)
             logger.info("Run %s: attempt %d of %d", run.id, run.attempt, run.max_attempts)
             finished = await self._execution.execute(run, on_searched=partial(self._free_slot, run))
+            has_claimed = finished.has_claimed
             log_summary(finished)
             if finished.retry_in_seconds is not None:
                 is_soon = finished.retry_in_seconds <= SOON_SECONDS
@@ -246,7 +263,13 @@ class Loop:
             del self._searches[run.lease]
             self._ending.discard(run.lease)
             self._on_searched()
-            self._wakeup.ring()
+            if not has_claimed or self._is_to_end:
+                self._wakeup.ring()
+
+    @property
+    def _is_to_end(self) -> bool:
+        """Whether the loop ends by itself, or was stopped: then each end of a search may be the last one."""
+        return self._options.until_empty or self._runs_left is not None or self._stopping.is_set()
 
     def _free_slot(self, run: Run) -> None:
         """Let the next claim overlap with the call that ends a run, unless the run may continue with fallback sites."""
@@ -288,6 +311,11 @@ class Loop:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._grace_ends_at):
                 while self._searches and not self._releasing.is_set():
+                    await self._wakeup.rung()
+        # The answers to claims may be on the way.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLAIM_SECONDS):
+                while self._asked:
                     await self._wakeup.rung()
 
         unfinished = dict(self._searches)

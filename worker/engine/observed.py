@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from worker.database.answers import AttemptResult, FinishedRun, Granted, SavedAttempts, SavedPage
 from worker.database.client import failure_of
-from worker.database.queue import Queue, WorkerInfo
+from worker.database.queue import Claim, Queue, WorkerInfo
 from worker.engine.background import Chore
 from worker.engine.execution import Execution
 from worker.engine.observer import WAITING, Observer, RunOutcome
@@ -19,7 +19,7 @@ from worker.errors import LeaseLostError, SiteError
 from worker.http import Exit, SiteHttp
 from worker.http.permits import Permits
 from worker.http.usage import Meter
-from worker.model import Ends, FoundPage, Lease, LimitsBySite, Run, RunSite, SiteLimits, SiteStatus
+from worker.model import Ends, FoundPage, Lease, Run, RunSite, SiteLimits, SiteStatus
 
 
 class ObservedQueue(Queue):
@@ -35,20 +35,14 @@ class ObservedQueue(Queue):
         self._observers = observers
         self._ended: dict[Lease, set[str]] = {}
 
-    async def claim(
-        self,
-        kinds: Iterable[str],
-        slots: int,
-        held: Sequence[Lease] = (),
-        about: WorkerInfo | None = None,
-        limits: LimitsBySite | None = None,
-        *,
-        exits: Mapping[str, Sequence[Exit]] | None = None,
-    ) -> list[Run]:
+    async def claim(self, claim: Claim, *, held: Sequence[Lease] = (), about: WorkerInfo | None = None) -> list[Run]:
         """Claim as `Queue` does."""
         # The sites of runs that were dropped are not asked for any more.
         self._ended = {lease: self._ended.get(lease, set()) for lease in held}
-        runs = await super().claim(kinds, slots, held, about, limits, exits=exits)
+        return await super().claim(claim, held=held, about=about)
+
+    def _claimed(self, rows: Iterable[dict[str, Any]]) -> list[Run]:
+        runs = super()._claimed(rows)
         for each in self._observers:
             each.runs_claimed(runs)
         return runs

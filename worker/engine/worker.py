@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from worker.database.codec import exit_name
-from worker.database.queue import Queue, WorkerInfo, open_queue
+from worker.database.queue import Offer, Queue, WorkerInfo, open_queue
 from worker.database.wakeup import Wakeup
 from worker.engine.addresses import Address, addresses
 from worker.engine.alerts import Checking, Notifying
@@ -26,10 +26,10 @@ from worker.engine.reprocess import Reprocessed, Reprocessor
 from worker.engine.spool import Spool
 from worker.engine.watching import Watching, watching
 from worker.engine.webhooks import FINISH_SECONDS, open_delivering
-from worker.http import Exit, HttpSettings, open_http
+from worker.http import HttpSettings, open_http
 from worker.http.exits import OWN_ADDRESS
 from worker.http.usage import Usage
-from worker.model import LimitsBySite, SiteLimits
+from worker.model import SiteLimits
 from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
@@ -208,7 +208,6 @@ class Worker:
                 backup=Backup(settings.backup_dir) if settings.backup_dir else None,
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
-            kinds = frozenset(source.kind for source in self._sources)
             counting = CountingRequests(queue, usage)
             background, on_new_items = self._background(queue, embedder, watching, counting)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
@@ -230,12 +229,10 @@ class Worker:
                 queue,
                 execution,
                 wakeup,
-                kinds,
+                self._offer(),
                 options,
                 limit=lambda: load.limit,
                 about=self._about(),
-                limits_by_site=self._limits_by_site(),
-                exits_by_site=self._exits_by_site(),
                 on_searched=on_searched,
             )
             watching.gauge("running_searches", "Running searches of runs.", lambda: loop.running)
@@ -269,21 +266,18 @@ class Worker:
         exits = [exit_name(each) for each in self._exits]
         return WorkerInfo(self._settings.concurrency, dict(sites), exits, datetime.now(UTC))
 
-    def _limits_by_site(self) -> LimitsBySite:
-        """Return the limits of the sites that this worker can search for all runs. A claim may start these searches."""
+    def _offer(self) -> Offer:
+        """Return what claims may start: searches of sites that need no credentials, or whose credentials are there."""
         limits: defaultdict[str, dict[str, dict[str, SiteLimits]]] = defaultdict(dict)
         for (kind, site), source in self._sources_by_site.items():
             if all(source.credentials.values()):
                 limits[kind][site] = limits_of(source, site)
-        return limits
-
-    def _exits_by_site(self) -> dict[str, tuple[Exit, ...]]:
-        """Return the exits of each site that knows this worker by its address. A claim may choose from them."""
-        return {
+        exits = {
             site: exits
             for (_, site), source in self._sources_by_site.items()
             if counts_by_exit(source) and (exits := self._exits_of[site]) != (OWN_ADDRESS,)
         }
+        return Offer(frozenset(source.kind for source in self._sources), limits, exits)
 
     def _watching(self, options: LoopOptions, load: Load, spool: Spool) -> AbstractAsyncContextManager[Watching]:
         """Serve the pages of a worker that runs until it is stopped."""

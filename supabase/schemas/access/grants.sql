@@ -57,7 +57,7 @@ begin
               'last_seen', 'new_results',
               'page_of_run_items', 'insights_of_run', 'usual_search_seconds', 'search_options', 'worker_claim_runs', 'worker_heartbeat',
               'worker_start_import', 'worker_start_sites', 'worker_save_pages', 'worker_write_progress', 'worker_write_alert',
-              'worker_finish_sites', 'worker_leave_exit', 'worker_set_account',
+              'worker_finish_sites', 'worker_finish_and_claim', 'worker_leave_exit', 'worker_set_account',
               'worker_release_runs', 'worker_delete_expired', 'worker_reprocess', 'worker_claim_pages',
               'worker_load_page', 'worker_merge_items', 'worker_split_item', 'worker_take_permit', 'worker_observe_limits',
               'worker_site_health', 'worker_status', 'worker_activity', 'worker_fire_schedules', 'worker_apply_collections',

@@ -10,16 +10,23 @@ revoke all on schema worker from public;
 
 -- Tests move time by replacing this function. It does not return the start of the transaction: a transaction that
 -- waited for a lock would write earlier times than the one that held the lock. It is stable nevertheless, because
--- PostgreSQL uses no index for a condition with a volatile function.
+-- PostgreSQL uses no index for a condition with a volatile function. Before PostgreSQL 18, each statement would plan a
+-- function in SQL again: 8 us for each use, 1.5 us as plpgsql.
 create function worker.now() returns timestamptz
-language sql stable set search_path = ''
-return clock_timestamp();
+language plpgsql stable set search_path = '' as $$
+begin
+    return clock_timestamp();
+end;
+$$;
 comment on function worker.now() is 'The clock of every time-dependent rule.';
 
 create function worker.clock_set_back_since(at timestamptz) returns interval
-language sql stable set search_path = ''
--- In seconds, because days differ in length.
-return pg_catalog.make_interval(secs => extract(epoch from at - worker.now())::double precision);
+language plpgsql stable set search_path = '' as $$
+begin
+    -- In seconds, because days differ in length.
+    return pg_catalog.make_interval(secs => extract(epoch from at - worker.now())::double precision);
+end;
+$$;
 comment on function worker.clock_set_back_since is
     'How far the clock was set back since a time, at least; negative if it was not.';
 

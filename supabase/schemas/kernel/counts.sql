@@ -6,14 +6,16 @@
 create function worker.run_counts(run public.search_runs, out jobs_found integer, out progress_current integer)
 language plpgsql stable set search_path = '' as $$
 begin
+    if (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null then
+        progress_current := (run_counts.run).progress_total;
+        select coalesce(sum(site.jobs_found), 0) into jobs_found
+        from public.search_run_sites as site where site.run_id = (run_counts.run).id;
+        return;
+    end if;
     select counted.jobs_found,
-           case
-               when (run_counts.run).status in ('success', 'partial', 'failed') and (run_counts.run).progress_total is not null
-                   then (run_counts.run).progress_total
-               else greatest((run_counts.run).progress_current, least(
-                   counted.reached + greatest(counted.by_fallbacks, counted.given_up),
-                   case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
-           end
+           greatest((run_counts.run).progress_current, least(
+               counted.reached + greatest(counted.by_fallbacks, counted.given_up),
+               case when (run_counts.run).completed_at is null then (run_counts.run).progress_total - 1 end))
     into jobs_found, progress_current
     from (
         select coalesce(sum(site.jobs_found), 0) as jobs_found,

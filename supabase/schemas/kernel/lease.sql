@@ -42,8 +42,11 @@ comment on function worker.lock_leases is
     'busy if another transaction has locked it. Waits for a single run alone, so that no run waits for those of others.';
 
 create function worker.lease_digest(lease_token uuid) returns text
-language sql immutable set search_path = ''
-return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+language plpgsql immutable set search_path = '' as $$
+begin
+    return encode(sha256(convert_to(lease_token::text, 'UTF8')), 'hex');
+end;
+$$;
 comment on function worker.lease_digest is 'Returns what the events of a run keep of the token of a lease.';
 
 create function worker.has_ended_attempt(run_id uuid, lease_token uuid) returns boolean

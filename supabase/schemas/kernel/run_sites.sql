@@ -24,8 +24,11 @@ $$;
 comment on function worker.require_site is 'Raises 22023 (HTTP 400) unless the site is one of the run''s.';
 
 create function worker.with_step(progress jsonb, step text) returns jsonb
-language sql immutable set search_path = ''
-return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
+language plpgsql immutable set search_path = '' as $$
+begin
+    return progress - 'details' || pg_catalog.jsonb_build_object('step', step);
+end;
+$$;
 comment on function worker.with_step is 'Returns the progress of a site with another step.';
 
 create function worker.waiting_progress(former jsonb, site text, wait jsonb) returns jsonb

@@ -4,7 +4,7 @@
 
 create function worker.schema_version() returns integer
 language sql immutable set search_path = ''
-return 7;
+return 8;
 comment on function worker.schema_version is
     'Version of the RPCs. A migration that changes their arguments or results increases it, once in a release.';
 

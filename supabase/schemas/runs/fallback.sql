@@ -81,7 +81,7 @@ begin
     return (
         select coalesce(jsonb_agg(worker.site_to_search(fallback) order by ranked.rank), '[]')
         from public.search_run_sites as fallback
-        join worker.rank_sites(fallbacks_to_search.run_id, seed) as ranked on ranked.site = fallback.site
+        join worker.rank_sites(array[fallbacks_to_search.run_id], array[seed]) as ranked on ranked.site = fallback.site
         where fallback.run_id = fallbacks_to_search.run_id and fallback.is_fallback and fallback.completed_at is null
           and not exists (
             select from worker.site_waits as wait where wait.run_id = fallback.run_id and wait.site = fallback.site)

@@ -6,56 +6,70 @@ create type worker.run_end as (run_id uuid, status public.run_status, error_code
 
 create function worker.finish_runs(ends worker.run_end[]) returns void
 language plpgsql set search_path = '' as $$
+declare
+    now timestamptz := worker.now();
 begin
     update public.search_runs as run
     set status = given.status, error_code = given.error_code,
-        error_message = (select known.error_message from worker.site_errors(run.id) as known),
-        progress = jsonb_build_object('step', 'finished'), completed_at = worker.now()
+        error_message = case when given.error_code is not null
+                             then (select known.error_message from worker.site_errors(run.id) as known) end,
+        progress = jsonb_build_object('step', 'finished'), completed_at = now
     from unnest(ends) as given
     where run.id = given.run_id;
     insert into public.run_events (run_id, event, data, created_at)
-    select given.run_id, 'finished', given.event_data || jsonb_build_object('status', given.status), worker.now()
+    select given.run_id, 'finished', given.event_data || jsonb_build_object('status', given.status), now
     from unnest(ends) as given;
     perform worker.announce_ended_runs(array(select given.run_id from unnest(ends) as given));
 end;
 $$;
 comment on function worker.finish_runs is 'Gives runs their final status, with the sentences of the sites that failed.';
 
-create function worker.site_outcomes(
-    run_id uuid, out all_finished boolean, out all_completed boolean, out any_completed boolean,
-    out any_retryable boolean
+create function worker.unfinished_runs(run_ids uuid[]) returns uuid[]
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select distinct site.run_id from public.search_run_sites as site
+        where site.run_id = any (unfinished_runs.run_ids) and site.completed_at is null and not site.is_fallback
+          and not exists (
+            select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site));
+end;
+$$;
+comment on function worker.unfinished_runs is
+    'Returns the runs that have sites which have neither ended nor wait, without their fallback sites.';
+
+create function worker.attempt_ends(run_ids uuid[]) returns table (
+    run_id uuid, outcome text, status public.run_status, event_data jsonb
 )
 language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
 begin
-    select bool_and(site.completed_at is not null),
-           bool_and(site.all_completed),
-           bool_or(site.status in ('completed', 'partial')),
-           bool_or(site.retryable and not site.all_completed)
-    into all_finished, all_completed, any_completed, any_retryable
-    from (
-        select known.*, bool_and(known.status = 'completed') filter (where not known.is_fallback) over () as all_completed
-        from public.search_run_sites as known
-        where known.run_id = site_outcomes.run_id
-    ) as site;
+    return query
+    select run.id,
+           case when not sites.all_finished then 'deferred'
+                when sites.any_retryable and not sites.all_completed and run.attempts < run.max_attempts then 'retried'
+                else 'finished' end,
+           case when sites.all_completed then 'success'
+                when sites.any_completed then 'partial'
+                else 'failed' end::public.run_status,
+           jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts,
+                              'lease_digest', worker.lease_digest(lease.token))
+    from public.search_runs as run
+    join worker.leases as lease on lease.run_id = run.id
+    cross join lateral (
+        -- If all others completed, it does not matter how the fallback sites ended.
+        select bool_and(site.completed_at is not null) as all_finished,
+               bool_and(site.status = 'completed') filter (where not site.is_fallback) as all_completed,
+               bool_or(site.status in ('completed', 'partial')) as any_completed,
+               bool_or(site.retryable) as any_retryable
+        from public.search_run_sites as site
+        where site.run_id = run.id
+    ) as sites
+    where run.id = any (attempt_ends.run_ids)
+    order by run.id;
 end;
 $$;
-comment on function worker.site_outcomes is
-    'Returns how the sites of a run have ended, all together. Fallback sites are not among all_completed. How they ended '
-    'does not matter if the others completed.';
-
-create function worker.has_unfinished_sites(run_id uuid) returns boolean
-language plpgsql stable set search_path = '' as $$
-begin
-    return exists (
-        select from public.search_run_sites as site
-        where site.run_id = has_unfinished_sites.run_id and site.completed_at is null and not site.is_fallback
-          and not exists (
-            select from worker.site_waits as wait where wait.run_id = site.run_id and wait.site = site.site)
-    );
-end;
-$$;
-comment on function worker.has_unfinished_sites is
-    'Returns whether a run has sites that have neither ended nor wait, without its fallback sites.';
+comment on function worker.attempt_ends is
+    'Returns how the attempts of leased runs end: deferred, retried, or finished with a status.';
 
 create function worker.end_attempts(run_ids uuid[]) returns void
 language plpgsql set search_path = '' as $$
@@ -63,27 +77,15 @@ declare
     attempt record;
     finished worker.run_end[] := array[]::worker.run_end[];
 begin
-    for attempt in
-        select run.id, sites.*, sites.any_retryable and run.attempts < run.max_attempts as is_retried,
-               jsonb_build_object('worker_id', lease.worker_id, 'attempt', run.attempts,
-                                  'lease_digest', worker.lease_digest(lease.token)) as event_data
-        from public.search_runs as run
-        join worker.leases as lease on lease.run_id = run.id
-        cross join lateral worker.site_outcomes(run.id) as sites
-        where run.id = any (run_ids)
-        order by run.id
-    loop
-        if not attempt.all_finished then
-            perform worker.defer_run(attempt.id, attempt.event_data);
-        elsif attempt.is_retried then
-            perform worker.retry_run(attempt.id, attempt.event_data);
+    for attempt in select ended.* from worker.attempt_ends(run_ids) as ended loop
+        if attempt.outcome = 'deferred' then
+            perform worker.defer_run(attempt.run_id, attempt.event_data);
+        elsif attempt.outcome = 'retried' then
+            perform worker.retry_run(attempt.run_id, attempt.event_data);
         else
             finished := finished || row(
-                attempt.id,
-                case when attempt.all_completed then 'success'
-                     when attempt.any_completed then 'partial'
-                     else 'failed' end,
-                case when not attempt.all_completed then (worker.site_errors(attempt.id)).error_code end,
+                attempt.run_id, attempt.status,
+                case when attempt.status <> 'success' then (worker.site_errors(attempt.run_id)).error_code end,
                 attempt.event_data)::worker.run_end;
         end if;
     end loop;
@@ -95,22 +97,26 @@ $$;
 comment on function worker.end_attempts is
     'Ends leased runs whose sites have all ended or wait, or puts them back into the queue.';
 
-create function worker.ended_run(run_id uuid, fallbacks jsonb) returns jsonb
+create function worker.ended_runs(run_ids uuid[], fallbacks jsonb) returns jsonb
 language plpgsql stable set search_path = '' as $$
 begin
     return (
-        select jsonb_build_object(
+        select jsonb_object_agg(run.id, jsonb_build_object(
             'id', run.id, 'status', run.status, 'jobs_found', run.jobs_found, 'progress', run.progress,
-            'run_after', run.run_after, 'updated_at', run.updated_at, 'fallbacks', fallbacks,
-            'sites', (
-                select jsonb_agg(jsonb_build_object(
-                    'site', searched.site, 'status', searched.status, 'jobs_found', searched.jobs_found,
-                    'error_code', searched.error_code, 'error_message', searched.error_message)
-                    order by searched.position)
-                from public.search_run_sites as searched where searched.run_id = run.id))
-        from public.search_runs as run where run.id = ended_run.run_id
+            'run_after', run.run_after, 'updated_at', run.updated_at,
+            'fallbacks', coalesce(fallbacks -> run.id::text, '[]'), 'sites', searched.sites))
+        from public.search_runs as run
+        cross join lateral (
+            select jsonb_agg(jsonb_build_object(
+                'site', site.site, 'status', site.status, 'jobs_found', site.jobs_found,
+                'error_code', site.error_code, 'error_message', site.error_message)
+                order by site.position) as sites
+            from public.search_run_sites as site where site.run_id = run.id
+        ) as searched
+        where run.id = any (ended_runs.run_ids)
     );
 end;
 $$;
-comment on function worker.ended_run is
-    'Returns what a worker reads of a run that has ended, has gone back to the queue, or needs its fallback sites.';
+comment on function worker.ended_runs is
+    'Returns what a worker reads of runs that have ended, have gone back to the queue, or need their fallback sites, by '
+    'id. fallbacks are these sites by run.';

@@ -7,74 +7,52 @@ create type worker.site_end as (
     retry_after_seconds double precision, exit text, was_asked boolean, response_ms real
 );
 
-create function worker.unreadable_pages(run_id uuid, site text) returns text
-language plpgsql stable set search_path = '' as $$
-begin
-    return (
-        select format('%s of %s pages could not be read; they are stored for reprocessing',
-                      count(*) filter (where page.status = 'failed'), count(*))
-        from worker.pages_of_search(unreadable_pages.run_id, unreadable_pages.site) as page
-        having bool_or(page.status = 'failed')
-    );
-end;
-$$;
-comment on function worker.unreadable_pages is
-    'Returns how many pages of a site could not be read, as a sentence; null if all could.';
-
-create function worker.asked_site(
-    run_id uuid, site text, error_code text, out was_asked boolean, out response_ms real
-)
-language plpgsql stable set search_path = '' as $$
-begin
-    -- The outcome counts only if the site was asked: not by an import, nor if it was refused, or waited for longer than
-    -- max_site_wait, or if all its pages were saved before.
-    select searched.status = 'running' and not worker.is_import(asked_site.run_id) and not exists (
-               select from worker.site_waits as wait, worker.settings as settings
-               where wait.run_id = searched.run_id and wait.site = searched.site and wait.waited > settings.max_site_wait
-           ) and (
-               asked_site.error_code is not null or count(*) filter (where page.attempt = searched.attempts) > 0
-               or not coalesce(bool_or(page.is_last), false)),
-           avg(page.response_ms) filter (where page.attempt = searched.attempts)
-    into was_asked, response_ms
-    from public.search_run_sites as searched
-    left join worker.pages_of_search(asked_site.run_id, asked_site.site) as page on true
-    where searched.run_id = asked_site.run_id and searched.site = asked_site.site
-    group by searched.id;
-end;
-$$;
-comment on function worker.asked_site is
-    'Returns whether the current attempt asked the site, so that its outcome counts for the site, and the mean response '
-    'time of its pages.';
-
 create function worker.judge_sites(ends worker.site_end[]) returns worker.site_end[]
 language plpgsql stable set search_path = '' as $$
 begin
     return array(
-        with judged as materialized (
-            select given.*, case when given.error_code is null
-                                 then worker.unreadable_pages(given.run_id, given.site) end as unreadable
-            from unnest(ends) as given
-        )
-        select row(judged.run_id, judged.site, coalesce(judged.account, ''), verified.error_code,
-                   coalesce(judged.unreadable, judged.error_message), judged.unreadable is not null or judged.retryable,
-                   judged.retry_after_seconds, coalesce(search.exit, ''), asked.was_asked,
-                   asked.response_ms)::worker.site_end
-        from judged
+        select row(given.run_id, given.site, coalesce(given.account, ''), judged.error_code,
+                   case when judged.is_unreadable
+                        then format('%s of %s pages could not be read; they are stored for reprocessing',
+                                    saved.unreadable, saved.pages)
+                        else given.error_message end,
+                   judged.is_unreadable or given.retryable, given.retry_after_seconds, coalesce(search.exit, ''),
+                   -- The outcome counts only if the site was asked: not by an import, nor if it was refused, or waited
+                   -- for longer than max_site_wait, or if all its pages were saved before.
+                   searched.status = 'running' and run.source <> 'import' and not exists (
+                       select from worker.site_waits as wait, worker.settings as settings
+                       where wait.run_id = given.run_id and wait.site = given.site and wait.waited > settings.max_site_wait
+                   ) and (judged.error_code is not null or saved.by_attempt > 0 or not coalesce(saved.has_last, false)),
+                   saved.response_ms)::worker.site_end
+        from unnest(ends) as given
+        join public.search_runs as run on run.id = given.run_id
+        join public.search_run_sites as searched on searched.run_id = given.run_id and searched.site = given.site
         -- Before the end of the run, which deletes its searches.
-        left join worker.site_searches as search on search.run_id = judged.run_id and search.site = judged.site
+        left join worker.site_searches as search on search.run_id = given.run_id and search.site = given.site
         cross join lateral (
-            select case when judged.unreadable is null then judged.error_code else 'unverified' end as error_code
-        ) as verified
-        cross join lateral worker.asked_site(judged.run_id, judged.site, verified.error_code) as asked
+            select count(*) as pages, count(*) filter (where page.status = 'failed') as unreadable,
+                   count(*) filter (where page.attempt = searched.attempts) as by_attempt,
+                   bool_or(page.is_last) as has_last,
+                   avg(page.response_ms) filter (where page.attempt = searched.attempts) as response_ms
+            from worker.pages_of_search(given.run_id, given.site) as page
+        ) as saved
+        cross join lateral (
+            select given.error_code is null and saved.unreadable > 0 as is_unreadable,
+                   case when given.error_code is null and saved.unreadable > 0 then 'unverified'
+                        else given.error_code end as error_code
+        ) as judged
     );
 end;
 $$;
 comment on function worker.judge_sites is
-    'Returns the ends of sites with what the saved pages say: a page that could not be read is the error unverified.';
+    'Returns the ends of sites with what their saved pages say: a page that could not be read is the error unverified; '
+    'whether the current attempt has asked the site, so that its outcome counts for the site; and the mean response time '
+    'of its pages.';
 
 create function worker.end_sites(ends worker.site_end[]) returns worker.site_end[]
 language plpgsql set search_path = '' as $$
 declare
+    now timestamptz := worker.now();
     judged worker.site_end[] := worker.judge_sites(ends);
     ended worker.site_end[];
 begin
@@ -89,7 +67,7 @@ begin
             -- For a completed site, jobs_found is enough, and the last progress may be a second old.
             progress = case outcome.status when 'completed' then '{"step": "finished"}'
                                            else worker.with_step(site.progress, 'finished') end,
-            completed_at = worker.now()
+            completed_at = now
         from unnest(judged) as given
         cross join lateral (
             select count(*) as results from public.search_results as result
@@ -106,7 +84,7 @@ begin
         insert into public.run_events (run_id, event, site, data, created_at)
         select (finished.given).run_id, 'site_finished', (finished.given).site, jsonb_strip_nulls(jsonb_build_object(
             'status', finished.status, 'error_code', (finished.given).error_code,
-            'message', (finished.given).error_message)), worker.now()
+            'message', (finished.given).error_message)), now
         from finished
     )
     select array_agg(finished.given) into ended from finished;

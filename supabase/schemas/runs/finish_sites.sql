@@ -1,6 +1,7 @@
 -- Which sites of several runs has a worker searched, and which of these runs have no more to search? Each run gets its
--- own answer. Fallback sites that are needed are searched before a run ends.
--- Calls: kernel/parameters, kernel/lease, runs/progress, runs/fallback, runs/finish, runs/finish_site.
+-- own answer. Fallback sites that are needed are searched before a run ends. The worker may claim other runs with the
+-- same call.
+-- Calls: kernel/parameters, kernel/lease, runs/progress, runs/fallback, runs/finish, runs/claim, runs/finish_site.
 
 create type worker.finished_site as (
     run_id uuid, lease_token uuid, site text, account text, error_code text, error_message text, retryable boolean,
@@ -14,7 +15,7 @@ declare
     needed jsonb;
     ended uuid[] := array[]::uuid[];
 begin
-    refused := array(select run_id from unnest(run_ids) as run_id where worker.has_unfinished_sites(run_id));
+    refused := worker.unfinished_runs(run_ids);
     fallbacks := '{}';
     for asked in
         select given.run_id, given.lease_token, worker.has_fallbacks(run.kind, run.parameters) as has_fallbacks
@@ -37,15 +38,15 @@ comment on function worker.end_runs is
     'Ends leased runs, or puts them back into the queue. refused are those with sites that have neither ended nor wait; '
     'fallbacks are the fallback sites that are to be searched first, by run.';
 
--- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
-create function public.worker_finish_sites(finished jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan' as $$
+create function worker.finish_searches(finished jsonb, next worker.claim) returns jsonb
+language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
     asked worker.finished_site[];
     states jsonb;
     ended worker.site_end[];
     runs record;
+    answers jsonb;
 begin
     if jsonb_typeof(finished) is distinct from 'array' or jsonb_array_length(finished) not between 1 and 100 then
         raise sqlstate '22023' using message = 'finished must be an array of 1 to 100 objects';
@@ -86,7 +87,14 @@ begin
               where given.ends_run and states ->> given.run_id::text = 'held'),
         array(select given.lease_token from unnest(asked) as given
               where given.ends_run and states ->> given.run_id::text = 'held'));
+    -- The runs that have ended make room for others of their users.
+    if next.claim_id is not null and not worker.is_claimed_again(next) then
+        perform worker.start_ready_runs(next);
+    end if;
     perform worker.record_ends(ended);
+    answers := worker.ended_runs(
+        array(select given.run_id from unnest(asked) as given
+              where given.ends_run and states ->> given.run_id::text in ('held', 'ended')), runs.fallbacks);
 
     return (
         select jsonb_agg(case
@@ -102,12 +110,24 @@ begin
             when state.name not in ('held', 'ended') then jsonb_build_object('state', state.name)
             when given.ends_run then jsonb_build_object(
                 'state', 'done',
-                'run', worker.ended_run(given.run_id, coalesce(runs.fallbacks -> given.run_id::text, '[]')))
+                'run', answers -> given.run_id::text)
             else '{"state": "done"}' end order by given.place)
         from unnest(asked) with ordinality as given (
             run_id, lease_token, site, account, error_code, error_message, retryable, retry_after_seconds, ends_run, place)
         cross join lateral (select states ->> given.run_id::text as name) as state
     );
+end;
+$$;
+comment on function worker.finish_searches is
+    'Ends sites and runs, as worker_finish_sites does, and claims others, if next is not null.';
+
+-- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
+-- And with indexes: a connection that has planned for small tables would read the whole tables after they have grown.
+create function public.worker_finish_sites(finished jsonb) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = 'off' as $$
+begin
+    return worker.finish_searches(finished, null);
 end;
 $$;
 comment on function public.worker_finish_sites is
@@ -122,3 +142,26 @@ comment on function public.worker_finish_sites is
     'or cancelled; refused, with a message; busy: another transaction has locked the run, send it alone. run is there if '
     'the run was to end: {id, status, jobs_found, progress, run_after, updated_at, sites, fallbacks}. With fallbacks, '
     'it continues: search these, in the form of worker_claim_runs, and end it again. Idempotent.';
+
+create function public.worker_finish_and_claim(finished jsonb, claim jsonb) returns jsonb
+language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = 'off' as $$
+declare
+    next worker.claim := jsonb_populate_record(null::worker.claim, claim);
+    answers jsonb;
+begin
+    if next.claim_id is null then
+        raise sqlstate '22023' using message = 'claim must be an object with a claim_id';
+    end if;
+    perform worker.check_claim(next);
+    answers := worker.finish_searches(finished, next);
+    return jsonb_build_object(
+        'finished', answers, 'is_claim_due', worker.is_claim_due(),
+        'claimed', (select coalesce(jsonb_agg(run), '[]') from worker.claimed_runs(next.claim_id) as run));
+end;
+$$;
+comment on function public.worker_finish_and_claim is
+    'Ends sites of several runs as worker_finish_sites does, and claims ready runs in the same transaction: claim is '
+    '{worker_id, kinds, slots, lease_seconds, claim_id, limits, exits, schema_version}, as worker_claim_runs takes them. '
+    'Returns {finished, claimed, is_claim_due}: the first two as these functions do. If is_claim_due, claim next with '
+    'worker_claim_runs, which also rescues runs of dead workers, settles followers and promotes delayed runs. Idempotent.';

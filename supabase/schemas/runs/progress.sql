@@ -20,8 +20,12 @@ create function worker.derive_counts() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     select counts.* into new.jobs_found, new.progress_current from worker.run_counts(new) as counts;
-    select things.* into new.items_found, new.new_items
-    from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
+    new.items_found := 0;
+    new.new_items := 0;
+    if exists (select from public.search_results as result where result.run_id = new.id) then
+        select things.* into new.items_found, new.new_items
+        from worker.count_things(new.id, worker.runs_shown_before(new)) as things;
+    end if;
     -- Realtime broadcasts every update: skip those without a change.
     return case when new is distinct from old then new end;
 end;

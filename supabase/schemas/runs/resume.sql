@@ -31,26 +31,23 @@ comment on function worker.resume_point is
 
 create function worker.site_to_search(site public.search_run_sites) returns jsonb
 language plpgsql stable set search_path = '' as $$
+declare
+    search worker.site_searches;
+    point record;
 begin
-    return (
-        select jsonb_build_object(
-            'site', site.site, 'attempt', site.attempts + case site.status when 'running' then 0 else 1 end,
-            'is_started', site.status = 'running',
-            'exit', case when site.status = 'running' then (
-                select search.exit from worker.site_searches as search
-                where search.run_id = site.run_id and search.site = site.site) end,
-            'account', worker.account_of(site.run_id, site.site),
-            'cursor', point.cursor, 'next_page', coalesce(point.next_page, 1),
-            'is_fetched', coalesce(point.is_fetched, false))
-        from (select) as nothing
-        -- Only for sites that have been searched before, which few claims have. Without `offset 0`, the condition would
-        -- belong to the join, which calls the function first.
-        left join lateral (
-            select known.* from worker.resume_point(site.run_id, site.site) as known
-            where site.attempts > 0 and site.status <> 'running'
-            offset 0
-        ) as point on true
-    );
+    if site.status = 'running' then
+        select * into search from worker.site_searches as known
+        where known.run_id = site_to_search.site.run_id and known.site = site_to_search.site.site;
+        return jsonb_build_object(
+            'site', site.site, 'attempt', site.attempts, 'is_started', true, 'exit', search.exit,
+            'account', nullif(search.account, ''), 'cursor', null, 'next_page', 1, 'is_fetched', false);
+    end if;
+    -- Only of sites that have been searched before, which few claims have.
+    select known.* into point from worker.resume_point(site.run_id, site.site) as known where site.attempts > 0;
+    return jsonb_build_object(
+        'site', site.site, 'attempt', site.attempts + 1, 'is_started', false, 'exit', null,
+        'account', worker.account_of(site.run_id, site.site), 'cursor', point.cursor,
+        'next_page', coalesce(point.next_page, 1), 'is_fetched', coalesce(point.is_fetched, false));
 end;
 $$;
 comment on function worker.site_to_search is

@@ -3,13 +3,16 @@
 -- Calls: kernel/parameters.
 
 create function worker.canonical(value jsonb) returns jsonb
-language sql immutable set search_path = ''
-return case pg_catalog.jsonb_typeof(value)
-    when 'string' then pg_catalog.to_jsonb(pg_catalog.lower(pg_catalog.btrim(
-        pg_catalog.regexp_replace(value #>> '{}', '\s+', ' ', 'g'))))
-    when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((value #>> '{}')::numeric))
-    else value
+language plpgsql immutable set search_path = '' as $$
+begin
+    return case pg_catalog.jsonb_typeof(value)
+        when 'string' then pg_catalog.to_jsonb(pg_catalog.lower(pg_catalog.btrim(
+            pg_catalog.regexp_replace(value #>> '{}', '\s+', ' ', 'g'))))
+        when 'number' then pg_catalog.to_jsonb(pg_catalog.trim_scale((value #>> '{}')::numeric))
+        else value
+    end;
 end;
+$$;
 comment on function worker.canonical is 'Returns the canonical form of a text or number.';
 
 create function worker.fingerprint(kind text, parameters jsonb, user_id uuid, workspace_id uuid) returns text

@@ -42,6 +42,11 @@ declare
     followers uuid[];
     answered uuid[];
 begin
+    -- The usual case. A run that is joining it now is not visible yet, but holds the lock on the fingerprint.
+    if is_held and not is_deleted and not worker.has_dependents(ended.run_id, by_answered => false) then
+        return true;
+    end if;
+
     if is_deleted then
         former := jsonb_populate_record(null::public.search_runs, ended.former);
     else
@@ -77,7 +82,6 @@ begin
         end if;
     end if;
 
-    -- A run that is joining it now is not visible yet, but holds the lock on the fingerprint.
     if not is_held or worker.has_dependents(ended.run_id, by_answered => is_deleted) then
         return false;
     end if;

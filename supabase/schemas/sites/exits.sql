@@ -146,8 +146,11 @@ comment on function worker.choose_exit is
     'may be used.';
 
 create function worker.exit_name(exit text) returns text
-language sql immutable set search_path = ''
-return coalesce(nullif(exit, ''), 'direct');
+language plpgsql immutable set search_path = '' as $$
+begin
+    return coalesce(nullif(exit, ''), 'direct');
+end;
+$$;
 comment on function worker.exit_name is 'Returns the name of an exit for people: the own address is called direct.';
 
 create function worker.former_exit(run_id uuid, site text) returns text

@@ -66,8 +66,11 @@ comment on function worker.effective_limits is
     '400) for an invalid limit.';
 
 create function worker.next_quota_reset(period text, timezone text, at timestamptz) returns timestamptz
-language sql stable set search_path = ''
-return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
+language plpgsql stable set search_path = '' as $$
+begin
+    return (date_trunc(period, at at time zone timezone) + ('1 ' || period)::interval) at time zone timezone;
+end;
+$$;
 comment on function worker.next_quota_reset is
     'Returns the first midnight of the next calendar day or month in a time zone.';
 

@@ -3,8 +3,11 @@
 -- Calls: kernel/clock.
 
 create function worker.has_webhooks() returns boolean
-language sql stable set search_path = ''
-return exists (select from worker.webhook_endpoints as endpoint where endpoint.disabled_at is null);
+language plpgsql stable set search_path = '' as $$
+begin
+    return exists (select from worker.webhook_endpoints as endpoint where endpoint.disabled_at is null);
+end;
+$$;
 comment on function worker.has_webhooks is 'Returns whether an endpoint is enabled.';
 
 create function worker.webhook_payload(event text, happened_at timestamptz, data jsonb) returns jsonb
