@@ -1,6 +1,7 @@
 """Measures where the time of a run without pages goes: in SQL, a connection, the local gateway, and the worker.
 
-Each step makes the same two calls for a batch of runs, through one layer more than the step before.
+Each step makes the same call for a batch of runs, which ends them and claims others. Each is made through one layer
+more than the step before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from scripts.bench.local_stack import connect
 from scripts.bench.processor_time import cpu_seconds
 from scripts.bench.queue_peers.worker import ThisWorker
 from scripts.bench.report import Column, Report, Value, add_json_argument, reporting
-from scripts.bench.runs_figures import CLAIM, FINISH, FREE_SITES, SITE, ends_of
+from scripts.bench.runs_figures import CLAIM, FINISH_AND_CLAIM, FREE_SITES, SITE, claim_of, ends_of
 from worker.database.client import open_client
 from worker.local.processes import ready, run_until_signalled, running
 from worker.settings import Settings
@@ -40,19 +41,21 @@ MAX_SECONDS = 300
 POLL_SECONDS = 0.005
 
 _IN_SQL: LiteralString = """
-create procedure pg_temp.process(batch integer, limits jsonb, site text) language plpgsql as $$
+create procedure pg_temp.process(claim jsonb, site text) language plpgsql as $$
 declare
     claimed jsonb;
 begin
-    loop
-        select jsonb_agg(jsonb_build_object(
-            'run_id', run.run_id, 'lease_token', run.lease_token, 'site', process.site, 'ends_run', true))
+    select jsonb_agg(run) into claimed
+    from public.worker_claim_runs(
+        'bench', '{jobs}', (claim -> 'slots')::integer, 60, gen_random_uuid(), '[]', null, claim -> 'limits') as run;
+    commit;
+    while jsonb_array_length(claimed) > 0 loop
+        select public.worker_finish_and_claim(
+            jsonb_agg(jsonb_build_object('run_id', run -> 'run_id', 'lease_token', run -> 'lease_token',
+                                         'site', process.site, 'ends_run', true)),
+            claim || jsonb_build_object('claim_id', gen_random_uuid())) -> 'claimed'
         into claimed
-        from public.worker_claim_runs(
-            'bench', '{jobs}', batch, 60, gen_random_uuid(), '[]', null, limits) as run;
-        commit;
-        exit when claimed is null;
-        perform public.worker_finish_sites(claimed);
+        from jsonb_array_elements(claimed) as run;
         commit;
     end loop;
 end;
@@ -106,27 +109,24 @@ class Ladder:
         return (name, batch, self._runs / seconds, seconds * 1000 / self._runs, *used)
 
     async def _in_sql(self, batch: int) -> None:
-        await self._database.execute("call pg_temp.process(%s, %s, %s)", [batch, Jsonb(FREE_SITES), SITE])
+        await self._database.execute("call pg_temp.process(%s, %s)", [Jsonb(claim_of(batch)), SITE])
 
     async def _over_connection(self, batch: int) -> None:
-        while True:
-            answer = await self._database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True)
-            if not (claimed := await answer.fetchall()):
-                return
-            await self._database.execute(FINISH, [Jsonb(ends_of(claimed))], prepare=True)
+        answer = await self._database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True)
+        claimed = await answer.fetchall()
+        while claimed:
+            arguments = [Jsonb(ends_of(claimed)), Jsonb(claim_of(batch))]
+            row: Any = await (await self._database.execute(FINISH_AND_CLAIM, arguments, prepare=True)).fetchone()
+            claimed = [(run["run_id"], run["lease_token"]) for run in row[0]["claimed"]]
 
     async def _over_gateway(self, batch: int) -> None:
-        asked = {
-            "worker_id": "bench", "kinds": ["jobs"], "slots": batch, "lease_seconds": 60, "held": [], "about": None,
-            "limits": FREE_SITES,
-        }  # fmt: skip
-        while True:
-            answer = await self._client.rpc("worker_claim_runs", asked | {"claim_id": str(uuid4())}).execute()
-            rows: Any = answer.data
-            if not rows:
-                return
-            finished = ends_of([(row["run_id"], row["lease_token"]) for row in rows])
-            await self._client.rpc("worker_finish_sites", {"finished": finished}).execute()
+        first = claim_of(batch) | {"held": [], "about": None}
+        claimed: Any = (await self._client.rpc("worker_claim_runs", first).execute()).data
+        while claimed:
+            finished = ends_of([(run["run_id"], run["lease_token"]) for run in claimed])
+            arguments = {"finished": finished, "claim": claim_of(batch)}
+            answer: Any = (await self._client.rpc("worker_finish_and_claim", arguments).execute()).data
+            claimed = answer["claimed"]
 
     async def _by_worker(self, batch: int) -> None:
         os.environ |= {"WORKER_CONCURRENCY": str(batch), "WORKER_CLAIM_BATCH": str(batch)}

@@ -37,6 +37,7 @@ CLAIM: LiteralString = """
 select run_id, lease_token from public.worker_claim_runs('bench', '{jobs}', %s, 60, %s, '[]', null, %s)
 """
 FINISH: LiteralString = "select public.worker_finish_sites(%s)"
+FINISH_AND_CLAIM: LiteralString = "select public.worker_finish_and_claim(%s, %s)"
 
 Database = psycopg.Connection[Any]
 
@@ -86,14 +87,14 @@ Lease = tuple[UUID, UUID]
 Search = Callable[["Round", list[Lease]], None]
 
 
-def process(database: Database, batch: int, figures: Round, search: Callable[[list[Lease]], None]) -> None:
+def process(database: Database, batch: int, figures: Round, search: Search) -> None:
     """Claim, search and end all runs of the queue, `batch` at a time."""
     while True:
         with figures.timed(f"claim of {batch}"):
             claimed = database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True).fetchall()
         if not claimed:
             return
-        search(claimed)
+        search(figures, claimed)
 
 
 def ends_of(claimed: Sequence[tuple[Any, Any]]) -> list[dict[str, Any]]:
@@ -101,6 +102,27 @@ def ends_of(claimed: Sequence[tuple[Any, Any]]) -> list[dict[str, Any]]:
     return [
         {"run_id": str(run_id), "lease_token": str(token), "site": SITE, "ends_run": True} for run_id, token in claimed
     ]
+
+
+def claim_of(batch: int) -> dict[str, Any]:
+    """Return a claim as `worker_finish_and_claim` takes it."""
+    return {
+        "worker_id": "bench", "kinds": ["jobs"], "slots": batch, "lease_seconds": 60, "claim_id": str(uuid4()),
+        "limits": FREE_SITES, "exits": {},
+    }  # fmt: skip
+
+
+def process_in_turn(database: Database, batch: int, figures: Round) -> None:
+    """Process all runs of the queue as a busy worker does, which claims with the calls that end runs."""
+    claimed: Any = database.execute(CLAIM, [batch, uuid4(), Jsonb(FREE_SITES)], prepare=True).fetchall()
+    while claimed:
+        with figures.timed(f"finish_and_claim of {batch}"):
+            answer = database.execute(
+                FINISH_AND_CLAIM, [Jsonb(ends_of(claimed)), Jsonb(claim_of(batch))], prepare=True
+            ).fetchone()
+        assert answer is not None
+        assert all(ended["state"] == "done" for ended in answer[0]["finished"]), answer
+        claimed = [(run["run_id"], run["lease_token"]) for run in answer[0]["claimed"]]
 
 
 def end_together(database: Database, figures: Round, claimed: list[Lease]) -> None:
@@ -121,20 +143,21 @@ def save(database: Database, figures: Round, claimed: list[Lease], items: int, *
     assert all((page["status"], "end" in page) == ("completed", ends is not None) for page in answer[0]), answer
 
 
-def searches(database: Database, items: int) -> dict[str, Search]:
-    """Return what is done with claimed runs, by name."""
-    ways: dict[str, Search] = {"no page": lambda figures, claimed: end_together(database, figures, claimed)}
-    if items:
+def ways(database: Database, batch: int, items: int) -> dict[str, Callable[[Round], None]]:
+    """Return what processes a queue, by name: without pages with one call for a batch, else with one for each step."""
+    if items == 0:
+        return {"no page": partial(process_in_turn, database, batch)}
 
-        def page_then_end(figures: Round, claimed: list[Lease]) -> None:
-            save(database, figures, claimed, items, ends=None)
-            end_together(database, figures, claimed)
+    def page_then_end(figures: Round, claimed: list[Lease]) -> None:
+        save(database, figures, claimed, items, ends=None)
+        end_together(database, figures, claimed)
 
-        ways[f"a page of {items}, then its end"] = page_then_end
-        ways[f"a page of {items} that ends the run"] = lambda figures, claimed: save(
-            database, figures, claimed, items, ends="run"
-        )
-    return ways
+    searches: dict[str, Search] = {
+        "no page": partial(end_together, database),
+        f"a page of {items}, then its end": page_then_end,
+        f"a page of {items} that ends the run": partial(save, database, items=items, ends="run"),
+    }
+    return {name: partial(process, database, batch, search=search) for name, search in searches.items()}
 
 
 def measure(database: Database, runs: int, work: Callable[[Round], None]) -> Round:
@@ -201,7 +224,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench/runs", description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="runs in a full queue (default: %(default)s)")
     parser.add_argument("--batches", default="1,10,100", help="runs of one claim (default: %(default)s)")
-    parser.add_argument("--items", type=int, default=10, help="items of a page; 0: no pages (default: %(default)s)")
+    parser.add_argument(
+        "--items",
+        type=int,
+        default=10,
+        help="items of a page; 0: no pages, and one call for each batch (default: %(default)s)",
+    )
     add_json_argument(parser)
     options = parser.parse_args()
     with reporting(options.json) as report, scratch_database() as database:
@@ -209,11 +237,7 @@ def main() -> int:
         report.condition(f"PostgreSQL {version}, {options.runs:,} runs over one connection.")
         rows, calls = [], []
         for batch in map(int, options.batches.split(",")):
-            for name, search in searches(database, options.items).items():
-
-                def work(figures: Round, batch: int = batch, search: Search = search) -> None:
-                    process(database, batch, figures, partial(search, figures))
-
+            for name, work in ways(database, batch, options.items).items():
                 measure(database, 10 * batch, work)
                 figures = measure(database, options.runs, work)
                 rows.append(row_of(name, batch, figures))
