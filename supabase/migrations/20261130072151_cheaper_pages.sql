@@ -774,4 +774,255 @@ begin
 end;
 $$;
 
+-- The sums of sites over kinds, sources and error codes: without them, admin_sites read all their combinations.
+create table worker.site_totals (
+    span text not null constraint site_totals_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    site text not null,
+    outcome text not null,
+    runs bigint not null,
+    errors jsonb not null,
+    durations bigint[] not null,
+    attempts bigint not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    valid_items bigint not null,
+    invalid_items bigint not null,
+    primary key (span, begins_at, site, outcome)
+);
+comment on table worker.site_totals is
+    'Counts of the searches of each site by the runs that ended in each hour, and in each day (UTC), of all users: the sums '
+    'of the rows of worker.run_stats with a site. The columns are the same.';
+comment on column worker.site_totals.errors is 'Number of searches with each error code: {error_code: runs}.';
+
+alter table worker.site_totals enable row level security;
+revoke all on worker.site_totals from public, anon, authenticated, service_role;
+
+-- No worker counts until the commit, which would be missing in the sums.
+select from worker.housekeeping where task = 'run_counts' for update;
+insert into worker.site_totals (
+    span, begins_at, site, outcome, runs, errors, durations, attempts, pages, requests, items, new_items, valid_items,
+    invalid_items)
+with time as (
+    select summed.span, summed.begins_at, summed.site, summed.outcome,
+           array_agg(summed.runs order by summed.number) as durations
+    from (
+        select stats.span, stats.begins_at, stats.site, stats.outcome, bucket.number, sum(bucket.runs)::bigint as runs
+        from worker.run_stats as stats
+        cross join unnest(stats.durations) with ordinality as bucket (runs, number)
+        where stats.site <> ''
+        group by stats.span, stats.begins_at, stats.site, stats.outcome, bucket.number
+    ) as summed
+    group by summed.span, summed.begins_at, summed.site, summed.outcome
+), by_code as (
+    select stats.span, stats.begins_at, stats.site, stats.outcome, stats.error_code, sum(stats.runs) as runs,
+           sum(stats.attempts) as attempts, sum(stats.pages) as pages, sum(stats.requests) as requests,
+           sum(stats.items) as items, sum(stats.new_items) as new_items, sum(stats.valid_items) as valid_items,
+           sum(stats.invalid_items) as invalid_items
+    from worker.run_stats as stats
+    where stats.site <> ''
+    group by stats.span, stats.begins_at, stats.site, stats.outcome, stats.error_code
+)
+select by_code.span, by_code.begins_at, by_code.site, by_code.outcome, sum(by_code.runs),
+       coalesce(jsonb_object_agg(by_code.error_code, by_code.runs) filter (where by_code.error_code <> ''), '{}'),
+       time.durations, sum(by_code.attempts), sum(by_code.pages), sum(by_code.requests), sum(by_code.items),
+       sum(by_code.new_items), sum(by_code.valid_items), sum(by_code.invalid_items)
+from by_code
+join time using (span, begins_at, site, outcome)
+group by by_code.span, by_code.begins_at, by_code.site, by_code.outcome, time.durations;
+
+create function worker.tally(texts text[]) returns jsonb
+language sql immutable set search_path = ''
+return (
+    select coalesce(jsonb_object_agg(counted.text, counted.times), '{}')
+    from (
+        select given.text, count(*) as times from unnest(tally.texts) as given (text)
+        where given.text <> ''
+        group by given.text
+    ) as counted
+);
+comment on function worker.tally is 'Returns how often there is each text, {text: times}. An empty text does not count.';
+
+comment on function worker.add_fields is 'Returns the sum of two objects of counts, field by field.';
+
+comment on function worker.first_whole_day is
+    'Returns the begin of the first whole day (UTC) since a time. From then on, the rows of days are enough.';
+
+comment on function worker.add_to_run_stats is
+    'Adds ended runs to worker.run_stats, worker.run_totals and worker.site_totals.';
+
+create or replace function worker.delete_old_stats(age interval, batch integer) returns void
+language sql volatile set search_path = ''
+begin atomic
+    delete from worker.run_stats as known
+    where known.ctid = any (array(
+        select old.ctid from worker.run_stats as old
+        where old.span in ('hour', 'day') and old.begins_at < worker.now() - age
+        limit batch));
+    delete from worker.run_totals as known
+    where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
+    delete from worker.site_totals as known
+    where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
+    delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
+    delete from worker.queue_samples as known where known.at < worker.now() - age;
+end;
+
+-- The rows are estimated low: because of a thousand, the planner reads all stored pages instead of theirs.
+create or replace function worker.sites_to_count(run_ids uuid[]) returns setof public.search_run_sites
+language sql stable rows 20 set search_path = ''
+begin atomic
+    select site.*
+    from public.search_runs as run
+    join public.search_run_sites as site on site.run_id = run.id
+    -- A run that was answered at once has the sites of the run that answered it, if that was deleted.
+    where run.id = any (sites_to_count.run_ids) and site.completed_at >= run.created_at;
+end;
+
+create or replace function worker.add_to_run_stats(run_ids uuid[]) returns void
+language sql volatile set search_path = ''
+begin atomic
+    with counted as materialized (
+        select * from worker.rows_to_count(add_to_run_stats.run_ids)
+    ), total as (
+        insert into worker.run_totals as known (
+            span, begins_at, outcome, runs, durations, waits, pages, requests, items, new_items)
+        select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.outcome, count(*),
+               worker.histogram(array_agg(counted.duration)), worker.histogram(array_agg(counted.wait)),
+               coalesce(sum(counted.pages), 0), coalesce(sum(counted.requests), 0), sum(counted.items),
+               coalesce(sum(counted.new_items), 0)
+        from counted
+        cross join (values ('hour'), ('day')) as span (name)
+        where counted.site = ''
+        group by 1, 2, 3
+        on conflict (span, begins_at, outcome) do update
+        set runs = known.runs + excluded.runs,
+            durations = worker.add_histograms(known.durations, excluded.durations),
+            waits = worker.add_histograms(known.waits, excluded.waits),
+            pages = known.pages + excluded.pages,
+            requests = known.requests + excluded.requests,
+            items = known.items + excluded.items,
+            new_items = known.new_items + excluded.new_items
+    ), site_total as (
+        insert into worker.site_totals as known (
+            span, begins_at, site, outcome, runs, errors, durations, attempts, pages, requests, items, new_items,
+            valid_items, invalid_items)
+        select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.site, counted.outcome, count(*),
+               worker.tally(array_agg(counted.error_code)), worker.histogram(array_agg(counted.duration)),
+               sum(counted.attempts), coalesce(sum(counted.pages), 0), coalesce(sum(counted.requests), 0),
+               sum(counted.items), coalesce(sum(counted.new_items), 0), coalesce(sum(counted.valid_items), 0),
+               coalesce(sum(counted.invalid_items), 0)
+        from counted
+        cross join (values ('hour'), ('day')) as span (name)
+        where counted.site <> ''
+        group by 1, 2, 3, 4
+        on conflict (span, begins_at, site, outcome) do update
+        set runs = known.runs + excluded.runs,
+            errors = worker.add_fields(known.errors, excluded.errors),
+            durations = worker.add_histograms(known.durations, excluded.durations),
+            attempts = known.attempts + excluded.attempts,
+            pages = known.pages + excluded.pages,
+            requests = known.requests + excluded.requests,
+            items = known.items + excluded.items,
+            new_items = known.new_items + excluded.new_items,
+            valid_items = known.valid_items + excluded.valid_items,
+            invalid_items = known.invalid_items + excluded.invalid_items
+    )
+    insert into worker.run_stats as known (
+        span, begins_at, site, kind, source, outcome, error_code, runs, durations, waits, attempts, pages, requests, items,
+        new_items, valid_items, invalid_items)
+    select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.site, counted.kind, counted.source,
+           counted.outcome, counted.error_code, count(*), worker.histogram(array_agg(counted.duration)),
+           worker.histogram(array_agg(counted.wait)), sum(counted.attempts), coalesce(sum(counted.pages), 0),
+           coalesce(sum(counted.requests), 0), sum(counted.items), coalesce(sum(counted.new_items), 0),
+           coalesce(sum(counted.valid_items), 0), coalesce(sum(counted.invalid_items), 0)
+    from counted
+    cross join (values ('hour'), ('day')) as span (name)
+    group by 1, 2, 3, 4, 5, 6, 7
+    on conflict (span, site, begins_at, kind, source, outcome, error_code) do update
+    set runs = known.runs + excluded.runs,
+        durations = worker.add_histograms(known.durations, excluded.durations),
+        waits = worker.add_histograms(known.waits, excluded.waits),
+        attempts = known.attempts + excluded.attempts,
+        pages = known.pages + excluded.pages,
+        requests = known.requests + excluded.requests,
+        items = known.items + excluded.items,
+        new_items = known.new_items + excluded.new_items,
+        valid_items = known.valid_items + excluded.valid_items,
+        invalid_items = known.invalid_items + excluded.invalid_items;
+end;
+
+create or replace function public.admin_sites(since timestamptz) returns table (
+    site text, searches bigint, completed bigint, partial bigint, failed bigint, success_rate numeric, errors jsonb,
+    attempts bigint, pages bigint, requests bigint, items bigint, new_items bigint, invalid_items bigint,
+    invalid_share numeric, duration_p50 double precision, duration_p95 double precision, state text,
+    paused_until timestamptz, last_error_code text, response_ms double precision, quotas jsonb, limits jsonb
+)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+    first_hour timestamptz := date_trunc('hour', since, 'UTC');
+    first_day timestamptz := worker.first_whole_day(date_trunc('hour', since, 'UTC'));
+begin
+    perform worker.check_admin(), worker.check_since(since);
+
+    return query
+    with searched as materialized (
+        select total.* from worker.site_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour and total.begins_at < first_day
+          and total.outcome <> 'skipped'
+        union all
+        select total.* from worker.site_totals as total
+        where total.span = 'day' and total.begins_at >= first_day and total.outcome <> 'skipped'
+    ), time as (
+        select summed.site, array_agg(summed.searches order by summed.number) as durations
+        from (
+            select searched.site, bucket.number, sum(bucket.searches)::bigint as searches
+            from searched cross join lateral unnest(searched.durations) with ordinality as bucket (searches, number)
+            where searched.outcome = 'completed'
+            group by searched.site, bucket.number
+        ) as summed
+        group by summed.site
+    ), error as (
+        select failed.site, jsonb_object_agg(failed.error_code, failed.searches) as errors
+        from (
+            select searched.site, counted.error_code, sum(counted.searches::bigint) as searches
+            from searched cross join lateral jsonb_each_text(searched.errors) as counted (error_code, searches)
+            group by searched.site, counted.error_code
+        ) as failed
+        group by failed.site
+    ), counted as (
+        select searched.site, sum(searched.runs) as searches,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'completed'), 0) as completed,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'partial'), 0) as partial,
+               coalesce(sum(searched.runs) filter (where searched.outcome = 'failed'), 0) as failed,
+               sum(searched.attempts) as attempts, sum(searched.pages) as pages, sum(searched.requests) as requests,
+               sum(searched.items) as items, sum(searched.new_items) as new_items,
+               sum(searched.valid_items) as valid_items, sum(searched.invalid_items) as invalid_items
+        from searched
+        group by searched.site
+    )
+    select coalesce(counted.site, health.site), coalesce(counted.searches, 0)::bigint, coalesce(counted.completed, 0)::bigint,
+           coalesce(counted.partial, 0)::bigint, coalesce(counted.failed, 0)::bigint,
+           round(counted.completed / counted.searches, 4), coalesce(error.errors, '{}'),
+           coalesce(counted.attempts, 0)::bigint, coalesce(counted.pages, 0)::bigint,
+           coalesce(counted.requests, 0)::bigint, coalesce(counted.items, 0)::bigint,
+           coalesce(counted.new_items, 0)::bigint, coalesce(counted.invalid_items, 0)::bigint,
+           round(counted.invalid_items / nullif(counted.valid_items + counted.invalid_items, 0), 4),
+           worker.quantile(time.durations, 0.5), worker.quantile(time.durations, 0.95),
+           coalesce(health.state, 'closed'), health.paused_until, health.last_error_code, health.response_ms,
+           coalesce(health.buckets, '[]'), coalesce(allowed.limits, '[]')
+    from counted
+    left join time on time.site = counted.site
+    left join error on error.site = counted.site
+    full join jsonb_to_recordset(public.worker_site_health()) as health (
+        site text, state text, paused_until timestamptz, last_error_code text, response_ms double precision, buckets jsonb)
+        on health.site = counted.site
+    left join worker.limits_by_site() as allowed on allowed.site = coalesce(counted.site, health.site)
+    order by 1;
+end;
+$$;
+
 revoke all on all functions in schema worker from public, anon, authenticated, service_role;
