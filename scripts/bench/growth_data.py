@@ -232,8 +232,8 @@ select span, begins_at, site, outcome, sum(runs),
        array_fill(0::bigint, '{5}') || sum(runs)::bigint || array_fill(0::bigint, '{10}'),
        sum(attempts), sum(pages), sum(requests), sum(items), sum(new_items), sum(valid_items), sum(invalid_items)
 from (
-    select span, begins_at, site, outcome, error_code, sum(runs) as runs, sum(attempts) as attempts, sum(pages) as pages,
-           sum(requests) as requests, sum(items) as items, sum(new_items) as new_items,
+    select span, begins_at, site, outcome, error_code, sum(runs) as runs, sum(attempts) as attempts,
+           sum(pages) as pages, sum(requests) as requests, sum(items) as items, sum(new_items) as new_items,
            sum(valid_items) as valid_items, sum(invalid_items) as invalid_items
     from worker.run_stats
     where site <> ''

@@ -27,7 +27,8 @@ from (values
 ) as counted (site, kind, source, outcome, error_code, runs)
 """
 SUMMED: LiteralString = """
-select site, outcome, runs, durations[3], attempts, pages, requests, items, new_items, valid_items, invalid_items, errors
+select site, outcome, runs, durations[3], attempts, pages, requests, items, new_items, valid_items, invalid_items,
+       errors
 from worker.site_totals
 order by site, outcome
 """
