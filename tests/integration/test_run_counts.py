@@ -544,7 +544,8 @@ def test_totals_are_the_sums_of_the_counts(database: Database) -> None:
         ), expected as (
             select by_code.span, by_code.begins_at, by_code.site, by_code.outcome, sum(by_code.runs),
                    coalesce(
-                       jsonb_object_agg(by_code.error_code, by_code.runs) filter (where by_code.error_code <> ''), '{}'),
+                       jsonb_object_agg(by_code.error_code, by_code.runs) filter (where by_code.error_code <> ''),
+                       '{}'),
                    (select array_agg(bucket.durations order by bucket.number)
                     from (
                         select time.number, sum(time.durations)::bigint as durations
