@@ -49,6 +49,22 @@ insert into worker.raw_collections (
 values (%(run_id)s, 'test', %(site)s, %(attempt)s, %(page_number)s, '{}', '', '{}', 5, %(requests)s, %(completed_at)s,
         'manual', %(status)s, %(items)s, %(invalid_items)s, %(new_items)s, %(completeness)s)
 """
+OTHER_PAGES: LiteralString = """
+with other as (
+    insert into public.search_runs (user_id, kind, source, parameters, status, priority, fingerprint, created_at)
+    select %s, 'jobs', 'manual', '{}', 'pending', 0, n, worker.now()
+    from generate_series(1, 20000) as n
+    returning id
+)
+insert into worker.raw_collections (
+    run_id, source, site, attempt, page_number, query, query_hash, payload, response_ms, calls_used, fetched_at,
+    strategy)
+select other.id, 'test', 'indeed', 1, 1, '{}', '', '{}', 5, 1, worker.now(), 'manual' from other
+"""
+PAGES_READ: LiteralString = """
+select seq_tup_read + coalesce(idx_tup_fetch, 0) as value from pg_stat_xact_user_tables
+where relid = 'worker.raw_collections'::regclass
+"""
 DUE: LiteralString = """
 update worker.housekeeping set next_at = '-infinity' where task in (
     select task from worker.housekeeping for update skip locked)
@@ -424,6 +440,20 @@ def test_runs_that_end_at_one_time_do_not_stop_it(database: Database) -> None:
     database.configure("count_batch", 10)
     assert database.count_all() == 4
     assert database.counted() == 30
+
+
+def test_counting_a_run_reads_no_other_pages(database: Database) -> None:
+    run = database.run(NOON)
+    site_of(database, run, "indeed", random.Random(1))
+    pages: LiteralString = "select count(*) as value from worker.raw_collections where run_id = %s"
+    assert database.value(pages, run["id"]) > 0
+    database.connection.execute(OTHER_PAGES, [database.user_id])
+    database.connection.execute("analyze worker.raw_collections, public.search_runs, public.search_run_sites")
+    with database.connection.transaction():
+        before = database.value(PAGES_READ)
+        database.count()
+        assert database.counted() == 1
+        assert database.value(PAGES_READ) - before < 50
 
 
 def test_old_counts_are_deleted(database: Database) -> None:
