@@ -1,6 +1,6 @@
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/read, pages/organizations.
+-- Calls: kernel/clock, pages/merge, pages/new_things, pages/read, pages/organizations.
 
 create type worker.load_result as (page_id bigint, results integer, things integer);
 comment on type worker.load_result is

@@ -1,6 +1,6 @@
 -- Was a page loaded? completed, partial if some items were invalid, failed if all items were invalid or the tables
 -- rejected them.
--- Calls: kernel/clock, pages/alerts, pages/items.
+-- Calls: kernel/clock, kernel/parameters, pages/alerts, pages/items.
 
 create function worker.require_arrays(items jsonb, errors jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
