@@ -28,7 +28,7 @@ _PARAGRAPHS = 4000
 _TABLES = (
     "auth.users", "public.search_runs", "public.search_run_sites", "public.run_events", "public.items",
     "public.item_sources", "public.search_results", "public.organizations", "worker.raw_collections",
-    "worker.run_stats", "worker.run_totals",
+    "worker.run_stats", "worker.run_totals", "worker.site_totals",
 )  # fmt: skip
 
 _PREPARE: LiteralString = """
@@ -223,6 +223,24 @@ from worker.run_stats
 where site = ''
 group by 1, 2, 3
 """
+_SITE_TOTALS: LiteralString = """
+insert into worker.site_totals (
+    span, begins_at, site, outcome, runs, errors, durations, attempts, pages, requests, items, new_items, valid_items,
+    invalid_items)
+select span, begins_at, site, outcome, sum(runs),
+       coalesce(jsonb_object_agg(error_code, runs) filter (where error_code <> ''), '{}'),
+       array_fill(0::bigint, '{5}') || sum(runs)::bigint || array_fill(0::bigint, '{10}'),
+       sum(attempts), sum(pages), sum(requests), sum(items), sum(new_items), sum(valid_items), sum(invalid_items)
+from (
+    select span, begins_at, site, outcome, error_code, sum(runs) as runs, sum(attempts) as attempts,
+           sum(pages) as pages, sum(requests) as requests, sum(items) as items, sum(new_items) as new_items,
+           sum(valid_items) as valid_items, sum(invalid_items) as invalid_items
+    from worker.run_stats
+    where site <> ''
+    group by 1, 2, 3, 4, 5
+) as by_code
+group by 1, 2, 3, 4
+"""
 _SAMPLES: LiteralString = """
 insert into worker.queue_samples (at, ready, delayed, running)
 select date_bin('5 minutes', at, '2000-01-01 00:00:00+00'), 3, 1, 5
@@ -244,6 +262,7 @@ _STEPS: dict[str, LiteralString] = {
     "results": _RESULTS,
     "counts": _STATS,
     "totals": _TOTALS,
+    "totals of sites": _SITE_TOTALS,
     "samples": _SAMPLES,
     "counted": _COUNTED,
 }

@@ -52,6 +52,8 @@ begin atomic
         limit batch));
     delete from worker.run_totals as known
     where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
+    delete from worker.site_totals as known
+    where known.span in ('hour', 'day') and known.begins_at < worker.now() - age;
     delete from worker.page_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.exit_stats as known where known.day < ((worker.now() - age) at time zone 'UTC')::date;
     delete from worker.queue_samples as known where known.at < worker.now() - age;

@@ -30,6 +30,13 @@ select span, begins_at, outcome, runs, durations, waits, pages, requests, items,
 from worker.run_stats
 where site = ''
 """
+SITE_TOTALS = """
+insert into worker.site_totals
+select span, begins_at, site, outcome, runs, worker.tally(array_fill(error_code, array[runs::integer])), durations,
+       attempts, pages, requests, items, new_items, valid_items, invalid_items
+from worker.run_stats
+where site <> ''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,7 @@ def test_what_ended_is_shown(environment: dict[str, str], stack: Endpoints) -> N
     with psycopg.connect(stack.db_url, autocommit=True) as database:
         database.execute(COUNTS)
         database.execute(TOTALS)
+        database.execute(SITE_TOTALS)
         database.execute("insert into worker.queue_samples values (now(), 7, 2, 3)")
         database.execute(
             "insert into worker.site_health (site, account, paused_until) values ('\x1b[31mevil', '', now() + '1 day')"

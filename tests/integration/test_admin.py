@@ -164,7 +164,7 @@ async def test_the_overview_and_the_sites_after_a_day_of_searches(
     *, ada: AsyncClient, bob: AsyncClient, admin: AsyncClient, service: AsyncClient, kind: str, database: Connection
 ) -> None:
     await count_runs(service, database)
-    await database.execute("truncate worker.run_stats, worker.run_totals, worker.page_stats")
+    await database.execute("truncate worker.run_stats, worker.run_totals, worker.site_totals, worker.page_stats")
 
     await enqueue(ada, kind, sites=["indeed", "linkedin"])
     (run,) = await claim(service, kind)

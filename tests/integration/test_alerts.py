@@ -250,8 +250,8 @@ def load_pages(alerts: Alerts, count: int, items: int, errors: list[Row]) -> Non
             for position in range(items)
         ]
         alerts.connection.execute(
-            "select worker.load_pages(array[row(%s, 1, 1, '{}', %s, %s)::worker.page_to_load])",
-            [page["id"], Jsonb(found), Jsonb(errors)],
+            "select worker.load_pages(array[row(1, %s, 1, 1, '{}', %s)::worker.page_to_load], %s)",
+            [page["id"], Jsonb(errors), Jsonb([{"items": found}])],
         )
     run.cancel()
 

@@ -143,7 +143,7 @@ async def test_what_a_worker_has_searched_is_counted(
     due = "update worker.housekeeping set next_at = '-infinity' where task = 'run_counts'"
     await database.execute(due)
     await database.execute("select public.worker_count_runs()")  # what other tests have searched
-    await database.execute("truncate worker.run_stats, worker.run_totals")
+    await database.execute("truncate worker.run_stats, worker.run_totals, worker.site_totals")
     await database.execute(due)
     await enqueue_jobs(user, "indeed", "linkedin", results_wanted=17)
     async with worker_process(stack, boards, "once") as worker:

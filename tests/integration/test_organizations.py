@@ -27,8 +27,13 @@ from tests.support.queue import (
 
 SITE = "indeed"
 WRITE = """
-select worker.write_organizations(array[
-    row(null, %s::uuid, %s, null, %s, 1, %s::timestamptz, null, %s::jsonb, null)::worker.loading_page])
+select worker.write_organizations(given.pages, found.page_ids, found.items)
+from (
+    select array[row(1, 1, sent.run_id, sent.kind, null, sent.site, 1, sent.seen_at, null,
+                     worker.is_named_board(sent.kind, sent.site))::worker.loading_page] as pages, sent.items
+    from (values (%s::uuid, %s, %s, %s::timestamptz, %s::jsonb)) as sent (run_id, kind, site, seen_at, items)
+) as given
+cross join lateral worker.read_items(given.pages, jsonb_build_array(jsonb_build_object('items', given.items))) as found
 """
 EARLY, LATE, LATEST = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2026-11-03T00:00:00Z"
 

@@ -187,7 +187,8 @@ WORKER_TABLES = {
     "near_duplicate_queue", "accounts", "site_buckets", "bucket_limits", "breaker_rules", "site_searches", "site_waits",
     "exit_stats",
     "site_failures", "site_shares", "item_facts", "user_activity", "sites", "messages", "workers", "deleted_runs",
-    "webhook_endpoints", "webhook_messages", "run_stats", "run_totals", "page_stats", "queue_samples", "counted_runs",
+    "webhook_endpoints", "webhook_messages", "run_stats", "run_totals", "site_totals", "page_stats",
+    "queue_samples", "counted_runs",
     "alert_rules", "incidents",
 }  # fmt: skip
 

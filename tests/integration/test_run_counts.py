@@ -49,6 +49,22 @@ insert into worker.raw_collections (
 values (%(run_id)s, 'test', %(site)s, %(attempt)s, %(page_number)s, '{}', '', '{}', 5, %(requests)s, %(completed_at)s,
         'manual', %(status)s, %(items)s, %(invalid_items)s, %(new_items)s, %(completeness)s)
 """
+OTHER_PAGES: LiteralString = """
+with other as (
+    insert into public.search_runs (user_id, kind, source, parameters, status, priority, fingerprint, created_at)
+    select %s, 'jobs', 'manual', '{}', 'pending', 0, n, worker.now()
+    from generate_series(1, 20000) as n
+    returning id
+)
+insert into worker.raw_collections (
+    run_id, source, site, attempt, page_number, query, query_hash, payload, response_ms, calls_used, fetched_at,
+    strategy)
+select other.id, 'test', 'indeed', 1, 1, '{}', '', '{}', 5, 1, worker.now(), 'manual' from other
+"""
+PAGES_READ: LiteralString = """
+select seq_tup_read + coalesce(idx_tup_fetch, 0) as value from pg_stat_xact_user_tables
+where relid = 'worker.raw_collections'::regclass
+"""
 DUE: LiteralString = """
 update worker.housekeeping set next_at = '-infinity' where task in (
     select task from worker.housekeeping for update skip locked)
@@ -426,20 +442,39 @@ def test_runs_that_end_at_one_time_do_not_stop_it(database: Database) -> None:
     assert database.counted() == 30
 
 
+def test_counting_a_run_reads_no_other_pages(database: Database) -> None:
+    run = database.run(NOON)
+    site_of(database, run, "indeed", random.Random(1))
+    pages: LiteralString = "select count(*) as value from worker.raw_collections where run_id = %s"
+    assert database.value(pages, run["id"]) > 0
+    database.connection.execute(OTHER_PAGES, [database.user_id])
+    database.connection.execute("analyze worker.raw_collections, public.search_runs, public.search_run_sites")
+    with database.connection.transaction():
+        before = database.value(PAGES_READ)
+        database.count()
+        assert database.counted() == 1
+        assert database.value(PAGES_READ) - before < 50
+
+
 def test_old_counts_are_deleted(database: Database) -> None:
     database.run(NOON)
     database.count()
     database.connection.execute(
         "insert into worker.page_stats values ('2026-11-22', 'indeed', 'test', 1, 0, 1, 0, '{}')"
     )
+    database.connection.execute(
+        "insert into worker.site_totals"
+        " values ('day', '2026-11-22T00:00:00Z', 'indeed', 'completed', 1, '{}', '{}', 1, 1, 1, 1, 1, 1, 0)"
+    )
     counts: LiteralString = """
         select (select count(*) from worker.run_stats) + (select count(*) from worker.page_stats)
-               + (select count(*) from worker.queue_samples) + (select count(*) from worker.run_totals) as value
+               + (select count(*) from worker.queue_samples) + (select count(*) from worker.run_totals)
+               + (select count(*) from worker.site_totals) as value
     """
-    assert database.value(counts) == 6
+    assert database.value(counts) == 7
     database.set_clock(NOON + timedelta(days=399))
     database.connection.execute("select worker.delete_expired_rows()")
-    assert database.value(counts) == 6
+    assert database.value(counts) == 7
     database.set_clock(NOON + timedelta(days=402))
     database.connection.execute("select worker.delete_expired_rows()")
     assert database.value(counts) == 0
@@ -483,6 +518,7 @@ def test_quantiles_are_interpolated(database: Database) -> None:
 
 
 def test_totals_are_the_sums_of_the_counts(database: Database) -> None:
+    dice = random.Random(7)
     for counted, minutes in ((1, 5), (2, 50), (3, 65)):
         for kind, status, error_code in (
             ("jobs", "success", None),
@@ -492,7 +528,9 @@ def test_totals_are_the_sums_of_the_counts(database: Database) -> None:
         ):
             ended = NOON - timedelta(minutes=minutes)
             started = ended - timedelta(seconds=minutes)
-            database.run(ended, kind=kind, status=status, error_code=error_code, started_at=started)
+            run = database.run(ended, kind=kind, status=status, error_code=error_code, started_at=started)
+            for site in ("indeed", "linkedin"):
+                site_of(database, run, site, dice)
         database.count()
         assert database.counted() == 4 * counted
     differing: LiteralString = """
@@ -524,3 +562,38 @@ def test_totals_are_the_sums_of_the_counts(database: Database) -> None:
     assert database.value(differing) == 0
     # Two hours and a day, each with two outcomes.
     assert database.value("select count(*) as value from worker.run_totals") == 6
+    differing_of_sites: LiteralString = """
+        with by_code as (
+            select stats.span, stats.begins_at, stats.site, stats.outcome, stats.error_code, sum(stats.runs) as runs,
+                   sum(stats.attempts) as attempts, sum(stats.pages) as pages, sum(stats.requests) as requests,
+                   sum(stats.items) as items, sum(stats.new_items) as new_items, sum(stats.valid_items) as valid_items,
+                   sum(stats.invalid_items) as invalid_items
+            from worker.run_stats as stats
+            where stats.site <> ''
+            group by 1, 2, 3, 4, 5
+        ), expected as (
+            select by_code.span, by_code.begins_at, by_code.site, by_code.outcome, sum(by_code.runs),
+                   coalesce(
+                       jsonb_object_agg(by_code.error_code, by_code.runs) filter (where by_code.error_code <> ''),
+                       '{}'),
+                   (select array_agg(bucket.durations order by bucket.number)
+                    from (
+                        select time.number, sum(time.durations)::bigint as durations
+                        from worker.run_stats as stats
+                        cross join unnest(stats.durations) with ordinality as time (durations, number)
+                        where (stats.span, stats.begins_at, stats.site, stats.outcome)
+                            = (by_code.span, by_code.begins_at, by_code.site, by_code.outcome)
+                        group by 1
+                    ) as bucket),
+                   sum(by_code.attempts), sum(by_code.pages), sum(by_code.requests), sum(by_code.items),
+                   sum(by_code.new_items), sum(by_code.valid_items), sum(by_code.invalid_items)
+            from by_code
+            group by 1, 2, 3, 4
+        )
+        select count(*) as value from (
+            (select * from expected except select * from worker.site_totals)
+            union all (select * from worker.site_totals except select * from expected)
+        ) as differing
+    """
+    assert database.value(differing_of_sites) == 0
+    assert database.value("select count(distinct site) as value from worker.site_totals where errors <> '{}'") == 2

@@ -20,7 +20,7 @@ begin
                                     'settings', 'housekeeping', 'kinds', 'sites', 'messages', 'parameter_rules', 'kept_apart',
                                     'embedding_queue', 'breaker_rules', 'bucket_limits', 'site_buckets', 'site_searches',
                                     'site_waits', 'site_failures', 'site_shares', 'exit_stats', 'user_activity',
-                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'run_totals', 'page_stats',
+                                    'webhook_endpoints', 'webhook_messages', 'run_stats', 'run_totals', 'site_totals', 'page_stats',
                                     'queue_samples', 'counted_runs', 'alert_rules', 'incidents'] loop
         execute format('revoke all on worker.%I from public, anon, authenticated, service_role', relation);
         execute format('alter table worker.%I enable row level security', relation);

@@ -17,12 +17,12 @@ begin
 
     return query
     with searched as materialized (
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'hour' and stats.begins_at >= first_hour and stats.begins_at < first_day
-          and stats.site <> '' and stats.outcome <> 'skipped'
+        select total.* from worker.site_totals as total
+        where total.span = 'hour' and total.begins_at >= first_hour and total.begins_at < first_day
+          and total.outcome <> 'skipped'
         union all
-        select stats.* from worker.run_stats as stats
-        where stats.span = 'day' and stats.begins_at >= first_day and stats.site <> '' and stats.outcome <> 'skipped'
+        select total.* from worker.site_totals as total
+        where total.span = 'day' and total.begins_at >= first_day and total.outcome <> 'skipped'
     ), time as (
         select summed.site, array_agg(summed.searches order by summed.number) as durations
         from (
@@ -35,8 +35,9 @@ begin
     ), error as (
         select failed.site, jsonb_object_agg(failed.error_code, failed.searches) as errors
         from (
-            select searched.site, searched.error_code, sum(searched.runs) as searches
-            from searched where searched.error_code <> '' group by searched.site, searched.error_code
+            select searched.site, counted.error_code, sum(counted.searches::bigint) as searches
+            from searched cross join lateral jsonb_each_text(searched.errors) as counted (error_code, searches)
+            group by searched.site, counted.error_code
         ) as failed
         group by failed.site
     ), counted as (

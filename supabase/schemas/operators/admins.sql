@@ -33,7 +33,7 @@ language sql immutable set search_path = ''
 -- In hours, because the days of a session's time zone differ in length.
 return date_trunc('day', since - interval '1 microsecond' + interval '24 hours', 'UTC');
 comment on function worker.first_whole_day is
-    'Returns the begin of the first whole day (UTC) since a time. From then on, the days of worker.run_stats are enough.';
+    'Returns the begin of the first whole day (UTC) since a time. From then on, the rows of days are enough.';
 
 create function worker.quantile(histogram bigint[], share double precision) returns double precision
 language sql immutable set search_path = ''

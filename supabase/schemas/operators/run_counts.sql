@@ -30,6 +30,18 @@ return array(
 );
 comment on function worker.add_histograms is 'Returns the sum of two histograms, bucket by bucket.';
 
+create function worker.tally(texts text[]) returns jsonb
+language sql immutable set search_path = ''
+return (
+    select coalesce(jsonb_object_agg(counted.text, counted.times), '{}')
+    from (
+        select given.text, count(*) as times from unnest(tally.texts) as given (text)
+        where given.text <> ''
+        group by given.text
+    ) as counted
+);
+comment on function worker.tally is 'Returns how often there is each text, {text: times}. An empty text does not count.';
+
 create function worker.add_fields(one jsonb, other jsonb) returns jsonb
 language sql immutable set search_path = ''
 begin atomic
@@ -41,10 +53,11 @@ begin atomic
         group by field.name
     ) as summed;
 end;
-comment on function worker.add_fields is 'Returns the sums of worker.page_stats.fields.';
+comment on function worker.add_fields is 'Returns the sum of two objects of counts, field by field.';
 
+-- The rows are estimated low: because of a thousand, the planner reads all stored pages instead of theirs.
 create function worker.sites_to_count(run_ids uuid[]) returns setof public.search_run_sites
-language sql stable set search_path = ''
+language sql stable rows 20 set search_path = ''
 begin atomic
     select site.*
     from public.search_runs as run
@@ -136,6 +149,30 @@ begin atomic
             requests = known.requests + excluded.requests,
             items = known.items + excluded.items,
             new_items = known.new_items + excluded.new_items
+    ), site_total as (
+        insert into worker.site_totals as known (
+            span, begins_at, site, outcome, runs, errors, durations, attempts, pages, requests, items, new_items,
+            valid_items, invalid_items)
+        select span.name, date_trunc(span.name, counted.completed_at, 'UTC'), counted.site, counted.outcome, count(*),
+               worker.tally(array_agg(counted.error_code)), worker.histogram(array_agg(counted.duration)),
+               sum(counted.attempts), coalesce(sum(counted.pages), 0), coalesce(sum(counted.requests), 0),
+               sum(counted.items), coalesce(sum(counted.new_items), 0), coalesce(sum(counted.valid_items), 0),
+               coalesce(sum(counted.invalid_items), 0)
+        from counted
+        cross join (values ('hour'), ('day')) as span (name)
+        where counted.site <> ''
+        group by 1, 2, 3, 4
+        on conflict (span, begins_at, site, outcome) do update
+        set runs = known.runs + excluded.runs,
+            errors = worker.add_fields(known.errors, excluded.errors),
+            durations = worker.add_histograms(known.durations, excluded.durations),
+            attempts = known.attempts + excluded.attempts,
+            pages = known.pages + excluded.pages,
+            requests = known.requests + excluded.requests,
+            items = known.items + excluded.items,
+            new_items = known.new_items + excluded.new_items,
+            valid_items = known.valid_items + excluded.valid_items,
+            invalid_items = known.invalid_items + excluded.invalid_items
     )
     insert into worker.run_stats as known (
         span, begins_at, site, kind, source, outcome, error_code, runs, durations, waits, attempts, pages, requests, items,
@@ -160,7 +197,8 @@ begin atomic
         valid_items = known.valid_items + excluded.valid_items,
         invalid_items = known.invalid_items + excluded.invalid_items;
 end;
-comment on function worker.add_to_run_stats is 'Adds ended runs to worker.run_stats and worker.run_totals.';
+comment on function worker.add_to_run_stats is
+    'Adds ended runs to worker.run_stats, worker.run_totals and worker.site_totals.';
 
 create function worker.add_to_page_stats(run_ids uuid[]) returns void
 language sql volatile set search_path = ''

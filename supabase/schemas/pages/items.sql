@@ -1,24 +1,23 @@
 -- What becomes of the items of a page? They are written as items, sightings and results. A field that the site does not
 -- report keeps its value.
--- Calls: kernel/clock, kernel/parameters, pages/merge, pages/new_things, pages/read, pages/organizations.
+-- Calls: kernel/clock, pages/merge, pages/new_things, pages/read, pages/organizations.
 
 create type worker.load_result as (page_id bigint, results integer, things integer);
 comment on type worker.load_result is
     'Number of results that a page added to its run, and of things on it that no earlier run of the same search '
     'had.';
 
-create function worker.insert_items(pages worker.loading_page[], out inserted uuid[], out with_keys uuid[])
+create function worker.insert_items(
+    pages worker.loading_page[], page_ids bigint[], items worker.page_item[], out inserted uuid[], out with_keys uuid[]
+)
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 begin
     with listed as (
         select page.place, page.kind, page.owner_id, page.seen_at, page.is_named_board, item.*,
                page.site || ':' || item.external_id as canonical_key
-        from (
-            select row_number() over () as place, given.*, worker.is_named_board(given.kind, given.site) as is_named_board
-            from unnest(insert_items.pages) as given
-        ) as page
-        cross join lateral unnest(page.items) as item
+        from unnest(insert_items.pages) as page
+        join unnest(insert_items.page_ids, insert_items.items) as item (page_id) on item.page_id = page.page_id
     ), written as (
         insert into public.items (
             kind, owner_id, title, organization, location, is_remote, posted_at, salary_min, salary_max,
@@ -56,7 +55,8 @@ comment on function worker.insert_items is
 create type worker.page_sightings as (page_id bigint, item_ids uuid[], results integer);
 comment on type worker.page_sightings is 'The items of a page, and how many of them are new to its run.';
 
-create function worker.write_sightings(pages worker.loading_page[]) returns worker.page_sightings[]
+create function worker.write_sightings(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+returns worker.page_sightings[]
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -66,7 +66,7 @@ begin
         select page.page_id, page.run_id, page.owner_id, page.site, page.page_number, page.seen_at,
                item.id as item_id, found.external_id, found.position, found.url
         from unnest(write_sightings.pages) as page
-        cross join lateral unnest(page.items) as found
+        join unnest(write_sightings.page_ids, write_sightings.items) as found (page_id) on found.page_id = page.page_id
         join public.items as item
             on item.canonical_key = page.site || ':' || found.external_id
            and item.kind = page.kind and item.owner_id is not distinct from page.owner_id
@@ -111,15 +111,12 @@ comment on function worker.write_sightings is
     'the sightings of each page with items.';
 
 create function worker.update_items(
-    kind text, owner_id uuid, site text, seen_at timestamptz, items worker.page_item[], inserted uuid[],
+    page worker.loading_page, page_ids bigint[], items worker.page_item[], inserted uuid[],
     out with_new_keys uuid[], out with_new_text uuid[], out with_earlier_start uuid[]
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 begin
-    if cardinality(inserted) = cardinality(items) then
-        return;
-    end if;
     with changed as (
         update public.items as item set
             title = coalesce(page.title, item.title),
@@ -163,18 +160,19 @@ begin
                 when page.place_key is not null then page.place_key
                 when coalesce(page.location, item.location) is not distinct from item.location then item.place_key
             end,
-            first_seen_at = least(item.first_seen_at, update_items.seen_at),
-            last_seen_at = greatest(item.last_seen_at, update_items.seen_at)
-        from unnest(update_items.items) as found
+            first_seen_at = least(item.first_seen_at, (update_items.page).seen_at),
+            last_seen_at = greatest(item.last_seen_at, (update_items.page).seen_at)
+        from unnest(update_items.page_ids, update_items.items) as found (page_id)
         join public.items as former
-            on former.canonical_key = update_items.site || ':' || found.external_id and former.kind = update_items.kind
-           and former.owner_id is not distinct from update_items.owner_id
+            on former.canonical_key = (update_items.page).site || ':' || found.external_id
+           and former.kind = (update_items.page).kind
+           and former.owner_id is not distinct from (update_items.page).owner_id
         left join lateral (
             select found.*, coalesce(found.salary_min, found.salary_max) is not null as has_salary
-            where update_items.seen_at >= former.last_seen_at
+            where (update_items.page).seen_at >= former.last_seen_at
         ) as page on true
-        where item.id = former.id and former.id <> all (inserted)
-          and (update_items.seen_at >= former.last_seen_at or update_items.seen_at < former.first_seen_at)
+        where item.id = former.id and found.page_id = (update_items.page).page_id and former.id <> all (inserted)
+          and ((update_items.page).seen_at >= former.last_seen_at or (update_items.page).seen_at < former.first_seen_at)
         returning item.id,
             (item.apply_key, item.match_key, item.text_signature)
                 is distinct from (former.apply_key, former.match_key, former.text_signature) as has_new_keys,
@@ -191,7 +189,7 @@ begin
 end;
 $$;
 comment on function worker.update_items is
-    'Updates the items that were known before. A field that is not on the page keeps its value. What is derived '
+    'Updates the items of a page that were known before. A field that is not on the page keeps its value. What is derived '
     'from a field changes with it. A page older than the last sighting changes no field. Returns the items whose '
     'duplicate keys changed, whose text changed, and that were first seen earlier than known.';
 
@@ -208,23 +206,22 @@ end;
 $$;
 comment on function worker.queue_embeddings is 'Queues items to be embedded, if there is an embedding model.';
 
-create function worker.load_items(pages worker.loading_page[]) returns worker.load_result[]
+create function worker.load_items(pages worker.loading_page[], sent jsonb) returns worker.load_result[]
 language plpgsql set search_path = '' as $$
 declare
+    found record;
     new_items record;
     sightings worker.page_sightings[];
     page worker.loading_page;
     on_page uuid[];
+    inserted_on_page uuid[];
     on_pages_before uuid[] := array[]::uuid[];
     changed record;
     with_keys uuid[];
 begin
-    pages := array(
-        select row(given.page_id, given.run_id, given.kind, given.owner_id, given.site, given.page_number, given.seen_at,
-                   given.fingerprint, given.reported, worker.read_items(given.reported))::worker.loading_page
-        from unnest(pages) as given);
-    new_items := worker.insert_items(pages);
-    sightings := worker.write_sightings(pages);
+    found := worker.read_items(pages, sent);
+    new_items := worker.insert_items(pages, found.page_ids, found.items);
+    sightings := worker.write_sightings(pages, found.page_ids, found.items);
 
     -- From here to the commit, one call at a time: a concurrent page would miss what this one writes, or deadlock.
     perform worker.lock_groups(locked.kind, locked.owner_id)
@@ -234,20 +231,21 @@ begin
     with_keys := new_items.with_keys;
     foreach page in array pages loop
         on_page := (select sighted.item_ids from unnest(sightings) as sighted where sighted.page_id = page.page_id);
-        changed := worker.update_items(
-            page.kind, page.owner_id, page.site, page.seen_at, page.items,
-            inserted => array(
-                select unnest(on_page) intersect select unnest(new_items.inserted) except select unnest(on_pages_before)));
+        inserted_on_page := array(
+            select unnest(on_page) intersect select unnest(new_items.inserted) except select unnest(on_pages_before));
         on_pages_before := on_pages_before || on_page;
-        perform worker.queue_embeddings(changed.with_new_text);
-        if changed.with_earlier_start is not null then
-            perform worker.order_groups(changed.with_earlier_start);
+        if cardinality(inserted_on_page) < cardinality(on_page) then
+            changed := worker.update_items(page, found.page_ids, found.items, inserted_on_page);
+            perform worker.queue_embeddings(changed.with_new_text);
+            if changed.with_earlier_start is not null then
+                perform worker.order_groups(changed.with_earlier_start);
+            end if;
+            with_keys := with_keys || changed.with_new_keys;
         end if;
-        with_keys := with_keys || changed.with_new_keys;
     end loop;
     perform worker.queue_embeddings(new_items.inserted);
     perform worker.match_items(with_keys);
-    perform worker.write_organizations(pages);
+    perform worker.write_organizations(pages, found.page_ids, found.items);
 
     return array(
         select row(given.page_id, coalesce(sighted.results, 0),
@@ -257,4 +255,5 @@ begin
 end;
 $$;
 comment on function worker.load_items is
-    'Writes the items of pages, each of another run, as items, sightings and results of their runs. Idempotent.';
+    'Writes the items of pages, each of another run, as items, sightings and results of their runs. sent as in '
+    'worker.read_items. Idempotent.';

@@ -1,6 +1,6 @@
 -- Was a page loaded? completed, partial if some items were invalid, failed if all items were invalid or the tables
 -- rejected them.
--- Calls: kernel/clock, pages/alerts, pages/items.
+-- Calls: kernel/clock, kernel/parameters, pages/alerts, pages/items.
 
 create function worker.require_arrays(items jsonb, errors jsonb) returns void
 language plpgsql immutable set search_path = '' as $$
@@ -36,9 +36,10 @@ comment on function worker.log_errors is
     'the whole page could not be read.';
 
 create type worker.page_to_load as (
-    page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
+    place integer, page_id bigint, version integer, transform_ms integer, completeness jsonb, errors jsonb
 );
-comment on type worker.page_to_load is 'What a version of its source made of a page.';
+comment on type worker.page_to_load is
+    'What a version of its source made of a page. place is that of its items in what the worker sent.';
 
 create type worker.page_result as (page_id bigint, status text, results integer, things integer);
 comment on type worker.page_result is
@@ -51,9 +52,10 @@ declare
     pages worker.loading_page[];
 begin
     pages := array(
-        select row(raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site, raw.page_number,
-                   raw.fetched_at, raw.query_hash, given.items, null)::worker.loading_page
-        from unnest(asked) with ordinality as given (page_id, version, transform_ms, completeness, items, errors, place)
+        select row(given.place, raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site,
+                   raw.page_number, raw.fetched_at, raw.query_hash,
+                   worker.is_named_board(run.kind, raw.site))::worker.loading_page
+        from unnest(asked) as given
         join worker.raw_collections as raw on raw.id = given.page_id
         join public.search_runs as run on run.id = raw.run_id
         join worker.kinds as kind on kind.kind = run.kind
@@ -65,10 +67,13 @@ begin
     return pages;
 end;
 $$;
-comment on function worker.pages_of is 'Returns pages whose items are to be loaded, with the items unread.';
+comment on function worker.pages_of is 'Returns what must be known of pages whose items are to be loaded.';
 
-create function worker.load_pages(asked worker.page_to_load[]) returns worker.page_result[]
-language plpgsql set search_path = '' as $$
+create function worker.load_pages(asked worker.page_to_load[], sent jsonb) returns worker.page_result[]
+-- A page has few items, the tables have many: so one plan is right for all calls, and it reads by indexes. Without this, a
+-- third of the time of a small page is planning, and a plan from when the tables were empty reads all of them later. Before
+-- PostgreSQL 18, a scan that is left costs so much that it would be compiled.
+language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
     pages worker.loading_page[] := worker.pages_of(asked);
@@ -81,7 +86,7 @@ begin
         return array[]::worker.page_result[];
     end if;
     begin
-        loaded := worker.load_items(pages);
+        loaded := worker.load_items(pages, sent);
     exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
         if cardinality(asked) > 1 then
             raise;  -- each is to be sent alone
@@ -90,7 +95,8 @@ begin
     end;
 
     with given as materialized (
-        select page.*, logged.invalid, logged.is_unreadable, jsonb_array_length(page.items) as valid
+        select page.*, logged.invalid, logged.is_unreadable,
+               jsonb_array_length(sent #> array[(page.place - 1)::text, 'items']) as valid
         from unnest(asked) as page
         cross join lateral worker.log_errors(page.page_id, page.errors) as logged
     ), refused as (
@@ -132,6 +138,6 @@ begin
 end;
 $$;
 comment on function worker.load_pages is
-    'Loads what versions of their sources made of pages, each of another run. Returns what became of each. If the tables '
+    'Loads what versions of their sources made of pages, each of another run. sent as in worker.read_items. Returns what became of each. If the tables '
     'refuse a page, it fails, and the error is logged; refused together with others, the error is raised. Temporary '
     'errors, such as a deadlock or a timeout, are raised.';

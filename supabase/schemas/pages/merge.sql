@@ -45,6 +45,7 @@ language plpgsql set search_path = '' as $$
 declare
     merged integer := 0;
     merged_now integer;
+    candidates integer;
 begin
     -- Each group joins the most similar of the older groups that it may join, else the oldest. A group that others join
     -- is checked again in the next round.
@@ -102,9 +103,9 @@ begin
             from joining join member on member.root_id = joining.younger_id
             where item.id = member.id
         )
-        select count(*) into merged_now from joining;
-        exit when merged_now = 0;
+        select (select count(*) from joining), (select count(*) from candidate) into merged_now, candidates;
         merged := merged + merged_now;
+        exit when merged_now in (0, candidates);
     end loop;
     return merged;
 end;

@@ -23,30 +23,30 @@ comment on function worker.newest_facts is
     'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
     'fields.';
 
-create function worker.write_organizations(pages worker.loading_page[]) returns void
+create function worker.write_organizations(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 begin
     with page as materialized (
-        select given.reported, given.seen_at,
-               case when worker.is_named_board(given.kind, given.site) then run.user_id end as owner_id
+        select given.page_id, given.seen_at,
+               case when given.is_named_board then run.user_id end as owner_id
         from unnest(write_organizations.pages) as given
         left join public.search_runs as run on run.id = given.run_id
         where given.owner_id is null
-          and (not worker.is_named_board(given.kind, given.site)
-               or worker.keeps_board_organizations(run.kind, run.parameters))
+          and (not given.is_named_board or worker.keeps_board_organizations(run.kind, run.parameters))
     ), reported as materialized (
         -- The first item of a company that says anything: the others on the page say the same.
         select distinct on (page.owner_id, found.organization_key) page.owner_id, page.seen_at,
                found.organization_key as key,
                md5(coalesce(page.owner_id::text, '') || ' ' || found.organization_key)::uuid as id,
-               jsonb_strip_nulls(coalesce(nullif(found.employer, 'null'), '{}'))
+               jsonb_strip_nulls(coalesce(found.employer, '{}'))
                    || jsonb_build_object('name', found.organization) as facts
         from page
-        cross join lateral jsonb_to_recordset(page.reported)
-            as found (position integer, organization text, organization_key text, employer jsonb)
+        join unnest(write_organizations.page_ids, write_organizations.items) as found (page_id)
+            on found.page_id = page.page_id
         where found.organization_key is not null and found.organization is not null
-        order by page.owner_id, found.organization_key, coalesce(found.employer, 'null') = 'null', page.seen_at desc,
+        order by page.owner_id, found.organization_key, found.employer is null, page.seen_at desc,
                  found.position
     ), changed as (
         select reported.*, former.organization

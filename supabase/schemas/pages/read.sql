@@ -7,28 +7,35 @@ create type worker.page_item as (
     apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
     job_types text[], salary_yearly_min numeric, salary_yearly_max numeric, skills text[], experience_years smallint,
     data jsonb, apply_key text, match_key text, organization_key text, place_key text,
-    text_signature bit(1024)
+    text_signature bit(1024), employer jsonb
 );
 comment on type worker.page_item is
     'An item of a page, as the worker sends it. position is its position on the page, from 1.';
 
 create type worker.loading_page as (
-    page_id bigint, run_id uuid, kind text, owner_id uuid, site text, page_number integer, seen_at timestamptz,
-    fingerprint text, reported jsonb, items worker.page_item[]
+    place integer, page_id bigint, run_id uuid, kind text, owner_id uuid, site text, page_number integer,
+    seen_at timestamptz, fingerprint text, is_named_board boolean
 );
-comment on type worker.loading_page is
-    'A page whose items are loaded: reported as the worker sends them, and items once worker.read_items has read them.';
+comment on type worker.loading_page is 'A page whose items are loaded. place is that of its items in what the worker sent.';
 
-create function worker.read_items(items jsonb) returns worker.page_item[]
-language sql stable set search_path = ''
-return (
-    select coalesce(array_agg(first.item order by first.external_id), '{}')
+-- Pages and items apart: descriptions are long, and a function that looks at pages alone should not copy them.
+create function worker.read_items(
+    pages worker.loading_page[], sent jsonb, out page_ids bigint[], out items worker.page_item[]
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    select coalesce(array_agg(first.page_id), '{}'), coalesce(array_agg(first.item), '{}')
+    into page_ids, items
     from (
-        select distinct on (item.external_id) item.external_id, item
-        from jsonb_populate_recordset(null::worker.page_item, read_items.items) as item
-        order by item.external_id, item.position
-    ) as first
-);
+        select distinct on (page.page_id, item.external_id) page.page_id, item
+        from unnest(read_items.pages) as page
+        cross join lateral jsonb_populate_recordset(
+            null::worker.page_item, sent #> array[(page.place - 1)::text, 'items']) as item
+        order by page.page_id, item.external_id, item.position
+    ) as first;
+end;
+$$;
 comment on function worker.read_items is
-    'Returns the items of a page in the order of their ids. An item that is on the page twice counts at its first '
-    'position.';
+    'Returns the items of pages, and for each item its page. sent has the items of a page at its place: [{items}]. An item '
+    'that is on a page twice counts at its first position.';

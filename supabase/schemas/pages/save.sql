@@ -4,11 +4,19 @@
 -- Calls: kernel/clock, kernel/imports, kernel/lease, sharing/leader_ended, sites/breaker, runs/progress, runs/resume,
 --   runs/finish_sites, pages/load.
 
-create type worker.found_page as (
-    run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw jsonb, items jsonb, errors jsonb,
-    progress jsonb, ends text
+create type worker.found_answer as (
+    source text, version integer, response_ms integer, calls_used integer, account text, cursor jsonb, is_last boolean,
+    transform_ms integer, completeness jsonb
 );
-comment on type worker.found_page is 'A page as worker_save_pages takes it.';
+comment on type worker.found_answer is 'An answer of a site as worker_save_pages takes it, without its payload.';
+
+create type worker.found_page as (
+    place integer, run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw worker.found_answer,
+    errors jsonb, progress jsonb, ends text
+);
+comment on type worker.found_page is
+    'A page as worker_save_pages takes it, without what is long: the payload and the items stay in the argument, at this '
+    'place.';
 
 create type worker.kept_page as (
     run_id uuid, page_id bigint, status text, account text, results integer, things integer, site_status public.site_status,
@@ -26,11 +34,16 @@ begin
     if jsonb_typeof(pages) is distinct from 'array' or jsonb_array_length(pages) not between 1 and 100 then
         raise sqlstate '22023' using message = 'pages must be an array of 1 to 100 objects';
     end if;
-    asked := array(select given from jsonb_populate_recordset(null::worker.found_page, pages) as given);
+    asked := array(
+        select row(given.number, given.run_id, given.lease_token, given.site, given.attempt, given.page_number, given.raw,
+                   given.errors, given.progress, given.ends)::worker.found_page
+        from jsonb_populate_recordset(null::worker.found_page, pages) with ordinality as given (
+            place, run_id, lease_token, site, attempt, page_number, raw, errors, progress, ends, number));
     if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
         raise sqlstate '22023' using message = 'pages must have a run_id in each object, and each run once';
     end if;
-    perform worker.require_arrays(given.items, given.errors) from unnest(asked) as given;
+    perform worker.require_arrays(pages #> array[(given.place - 1)::text, 'items'], given.errors)
+    from unnest(asked) as given;
     wrong := (select min(given.ends) from unnest(asked) as given where given.ends not in ('site', 'run'));
     if wrong is not null then
         raise sqlstate '22023' using message = format('ends must be site, run or null, not %L', wrong);
@@ -68,7 +81,7 @@ $$;
 comment on function worker.lock_pages is
     'Locks the runs of pages. Returns their states by id, as worker.lock_leases does; ended: with this page, before.';
 
-create function worker.insert_pages(asked worker.found_page[]) returns void
+create function worker.insert_pages(asked worker.found_page[], sent jsonb) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -77,11 +90,9 @@ declare
 begin
     insert into worker.raw_collections (run_id, source, site, attempt, page_number, query, query_hash, payload,
                                         response_ms, calls_used, account, cursor, is_last, fetched_at, strategy)
-    select run.id, given.raw ->> 'source', started.site, given.attempt, given.page_number,
-           run.parameters, run.fingerprint, given.raw -> 'payload', (given.raw ->> 'response_ms')::integer,
-           (given.raw ->> 'calls_used')::integer,
-           coalesce(given.raw ->> 'account', ''), nullif(given.raw -> 'cursor', 'null'),
-           coalesce((given.raw ->> 'is_last')::boolean, false), saved_at,
+    select run.id, (given.raw).source, started.site, given.attempt, given.page_number, run.parameters, run.fingerprint,
+           sent #> array[(given.place - 1)::text, 'raw', 'payload'], (given.raw).response_ms, (given.raw).calls_used,
+           coalesce((given.raw).account, ''), (given.raw).cursor, coalesce((given.raw).is_last, false), saved_at,
            case run.source when 'cron' then 'scheduled' when 'import' then 'import' else 'manual' end
     from unnest(asked) as given
     join public.search_runs as run on run.id = given.run_id
@@ -93,7 +104,8 @@ begin
 end;
 $$;
 comment on function worker.insert_pages is
-    'Inserts pages of sites that were started and have not ended, unless they were saved before.';
+    'Inserts pages of sites that were started and have not ended, unless they were saved before. sent is the argument of '
+    'worker_save_pages, which has their payloads.';
 
 create function worker.kept_pages(asked worker.found_page[]) returns worker.kept_page[]
 language plpgsql stable set search_path = '' as $$
@@ -176,16 +188,17 @@ begin
     asked := worker.asked_pages(pages);
     states := worker.lock_pages(asked);
     held := array(select given from unnest(asked) as given where states ->> given.run_id::text in ('held', 'ended'));
-    perform worker.insert_pages(held);
+    perform worker.insert_pages(held, pages);
     kept := worker.kept_pages(held);
-    loaded := worker.load_pages(array(
-        select row(stored.page_id, (given.raw ->> 'version')::integer, (given.raw ->> 'transform_ms')::integer,
-                   given.raw -> 'completeness', given.items, given.errors)::worker.page_to_load
-        from unnest(held) with ordinality as given (
-            run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends, place)
-        join unnest(kept) as stored on stored.run_id = given.run_id
-        where stored.status = 'fetched'
-        order by given.place));
+    loaded := worker.load_pages(
+        array(
+            select row(given.place, stored.page_id, (given.raw).version, (given.raw).transform_ms, (given.raw).completeness,
+                       given.errors)::worker.page_to_load
+            from unnest(held) as given
+            join unnest(kept) as stored on stored.run_id = given.run_id
+            where stored.status = 'fetched'
+            order by given.place),
+        pages);
     shown := worker.record_pages(held, kept, loaded);
     ended := worker.end_with_pages(held, kept);
 
@@ -207,8 +220,7 @@ begin
                        select worker.site_to_search(searched) from public.search_run_sites as searched
                        where searched.run_id = given.run_id and searched.site = given.site)) else '{}' end
             end order by given.place)
-        from unnest(asked) with ordinality as given (
-            run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends, place)
+        from unnest(asked) as given
         left join unnest(kept) as stored on stored.run_id = given.run_id
         left join unnest(loaded) as now on now.page_id = stored.page_id
     );

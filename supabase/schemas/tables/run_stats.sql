@@ -71,6 +71,29 @@ comment on table worker.run_totals is
     'Counts of the runs that ended in each hour, and in each day (UTC), of all users: the sums of the rows of '
     'worker.run_stats without a site. The columns are the same.';
 
+-- The same for sites. Apart from the runs, so that these are together on few pages.
+create table worker.site_totals (
+    span text not null constraint site_totals_span check (span in ('hour', 'day')),
+    begins_at timestamptz not null,
+    site text not null,
+    outcome text not null,
+    runs bigint not null,
+    errors jsonb not null,
+    durations bigint[] not null,
+    attempts bigint not null,
+    pages bigint not null,
+    requests bigint not null,
+    items bigint not null,
+    new_items bigint not null,
+    valid_items bigint not null,
+    invalid_items bigint not null,
+    primary key (span, begins_at, site, outcome)
+);
+comment on table worker.site_totals is
+    'Counts of the searches of each site by the runs that ended in each hour, and in each day (UTC), of all users: the sums '
+    'of the rows of worker.run_stats with a site. The columns are the same.';
+comment on column worker.site_totals.errors is 'Number of searches with each error code: {error_code: runs}.';
+
 create table worker.page_stats (
     day date not null,
     site text not null,
