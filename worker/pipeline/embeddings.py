@@ -9,6 +9,10 @@ MAX_TEXT_LENGTH = 4000
 """Most characters that are embedded. What follows is mostly the company's boilerplate."""
 
 
+DECIMALS = 6
+"""Decimals of the numbers of an embedding. The database keeps 11 bits of each (`halfvec`)."""
+
+
 class Embeddable(Protocol):
     """An object with the fields of an item that are embedded."""
 
