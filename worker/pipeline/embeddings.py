@@ -33,4 +33,4 @@ def embedding_text(item: Embeddable) -> str:
     different formats have a cosine similarity above 0.95 (`scripts/bench/dedupe`).
     """
     fields = (item.title, item.organization, item.location, item.description)
-    return re.sub(r"\W+", " ", " ".join(filter(None, fields))).strip()[:MAX_TEXT_LENGTH].strip()
+    return " ".join(re.findall(r"\w+", " ".join(filter(None, fields))))[:MAX_TEXT_LENGTH].strip()
