@@ -1,6 +1,10 @@
 -- Only with pgvector, like the embeddings.
 create extension if not exists vector with schema extensions;
 
+comment on function public.worker_save_embeddings is
+    'Saves the embeddings [{item_id, embedding}] of claimed items. Returns how many: those whose claim, identified '
+    'by claimed_until, is still valid. An embedding is an array of 256 numbers, or its text.';
+
 create or replace function worker.near_pairs(item_ids uuid[]) returns table (item_id uuid, other_id uuid)
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column

@@ -1,5 +1,5 @@
 -- Which items may be near-duplicates? Items of one organization with similar embeddings.
--- Calls: kernel/clock, pages/facts.
+-- Calls: kernel/clock, pages/facts, pages/merge.
 
 create function worker.near_pairs(item_ids uuid[]) returns table (item_id uuid, other_id uuid)
 language plpgsql stable set search_path = '' as $$
