@@ -20,14 +20,14 @@ from supabase import AsyncClient
 from tests.support.database import Connect, Connection, rows, wait_until_blocked
 from tests.support.queue import Refusal, Row, call, refusal, user_id
 from tests.support.stack import SignIn
+from worker.database.answers import NearDuplicates
 from worker.database.client import open_client
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError
 from worker.engine.chores import IDLE_SECONDS, Embedding, NearDuplicateMerging
 from worker.engine.embedding_models import DIMENSIONS, EmbedderError, OfflineEmbedder, TextRefusedError, Vector
-from worker.errors import CallRefusedError
+from worker.errors import CallRefusedError, DatabaseUnreachableError
 from worker.local.supabase.stack import Endpoints
-from worker.model import Item
 
 pytestmark = [pytest.mark.pgvector, pytest.mark.own_stack]
 
@@ -86,10 +86,11 @@ async def add(
     answer = await database.execute(
         """
         with item as (
-            insert into public.items (kind, owner_id, title, organization, organization_key, city, description, url,
-                                      posted_at, duplicate_of, canonical_key, first_seen_at, last_seen_at)
+            insert into public.items (kind, owner_id, title, organization, organization_key, city, place_key,
+                                      description, url, posted_at, duplicate_of, canonical_key, first_seen_at,
+                                      last_seen_at)
             values (%(kind)s, %(owner)s, %(title)s, %(organization)s, lower(%(organization)s), %(city)s,
-                    %(description)s, 'https://example.com', %(posted_at)s, %(duplicate_of)s,
+                    lower(%(city)s) || '||', %(description)s, 'https://example.com', %(posted_at)s, %(duplicate_of)s,
                     'site:' || gen_random_uuid(), worker.now(), worker.now())
             returning id
         ), queued as (
@@ -661,8 +662,11 @@ async def test_the_index_finds_what_a_full_scan_finds(database: Connection, sign
 
 async def pairs(queue: Queue) -> set[frozenset[UUID]]:
     """The pairs that are to be compared now."""
-    claimed = await queue.claim_near_duplicates(100)
-    return {frozenset(pair) for pair in claimed.pairs}
+    return pairs_of(await queue.claim_near_duplicates(100))
+
+
+def pairs_of(claimed: NearDuplicates) -> set[frozenset[UUID]]:
+    return {frozenset(map(UUID, pair)) for pair in claimed.pairs}
 
 
 async def test_what_is_near_is_compared_once(database: Connection, queue: Queue) -> None:
@@ -670,19 +674,18 @@ async def test_what_is_near_is_compared_once(database: Connection, queue: Queue)
     await add(database, "30")
     await embed_all(queue)
     claimed = await queue.claim_near_duplicates(100)
-    assert {frozenset(pair) for pair in claimed.pairs} == {frozenset({one, two})}
-    assert claimed.items.keys() == {one, two}
-    assert isinstance(claimed.items[one], Item)
-    assert (claimed.items[one].title, claimed.items[one].organization, claimed.items[one].skills) == ("0", "Acme", ())
+    assert pairs_of(claimed) == {frozenset({one, two})}
+    assert set(map(UUID, claimed.items)) == {one, two}
+    assert (claimed.items[str(one)].title, claimed.items[str(one)].organization_key) == ("0", "acme")
     assert await pairs(queue) == set()
 
     # Unless the worker says that it has compared them, another one does.
     await move_clock(database, "6 minutes")
     again = await queue.claim_near_duplicates(100)
-    assert again.items.keys() == {one, two}
-    await queue.finish_near_duplicates(claimed.mark, claimed.items)
+    assert again.items.keys() == claimed.items.keys()
+    await queue.finish_near_duplicates(claimed.mark, claimed.items, [])
     assert await rows(database, "select count(*) from worker.near_duplicate_queue") == [(2,)]
-    await queue.finish_near_duplicates(again.mark, again.items)
+    await queue.finish_near_duplicates(again.mark, again.items, [])
     assert await rows(database, "select count(*) from worker.near_duplicate_queue") == [(0,)]
 
     # Embedded anew, it is compared anew.
@@ -704,10 +707,12 @@ async def test_what_is_near_is_compared_once(database: Connection, queue: Queue)
         ({"posted_at": "2026-10-25"}, True),
         ({"posted_at": "2026-11-09"}, False),
         ({"posted_at": "2026-10-24"}, False),
+        ({"city": "Berlin"}, False),  # it could not be merged
+        ({"city": None}, True),
     ],
 )
 async def test_what_may_be_the_same(database: Connection, queue: Queue, difference: Row, *, is_near: bool) -> None:
-    like: Row = {"title": "0", "posted_at": "2026-11-01"}
+    like: Row = {"title": "0", "posted_at": "2026-11-01", "city": "Bonn"}
     await add(database, **like)
     await add(database, **(like | difference))
     await embed_all(queue)
@@ -756,14 +761,13 @@ async def test_of_many_on_one_template_the_nearest_are_compared(database: Connec
     claimed = await queue.claim_near_duplicates(1)
     assert len(claimed.pairs) == 20
     everything = await pairs(queue)
-    assert {frozenset(pair) for pair in pairwise(known)} <= everything | set(map(frozenset, claimed.pairs))
+    assert {frozenset(pair) for pair in pairwise(known)} <= everything | pairs_of(claimed)
 
 
 async def test_those_of_the_same_city_are_compared_before_nearer_ones(database: Connection, queue: Queue) -> None:
     same = {await add(database, "0", city="Saint Charles"), await add(database, "10", city="SAINT CHARLES")}
-    for number in range(60):
-        await add(database, str(5 + number / 12), city=f"City {number}")
-        await add(database, str(number / 12), city=f"Town {number}")
+    for number in range(120):
+        await add(database, str(number / 12))
     await embed_all(queue)
     compared: set[frozenset[UUID]] = set()
     while found := await pairs(queue):
@@ -772,19 +776,47 @@ async def test_those_of_the_same_city_are_compared_before_nearer_ones(database: 
 
 
 async def test_confirmed_near_duplicates_are_merged(database: Connection, queue: Queue, sign_in: SignIn) -> None:
-    same = [await add(database, str(degrees), description="the same") for degrees in (0, 1, 2)]
-    other = await add(database, "3", description="another")
+    same = [await add(database, f"0 {title}", description="You bake.") for title in ("Baker", "baker", "Baker (m/w/d)")]
+    other = await add(database, "0 Cook", description="You bake.")
+    longer = await add(database, "0 Baker", description="Nights are free, and the ovens are new.")
+    silent = await add(database, "0 Baker")
     await embed_all(queue)
 
-    chore = NearDuplicateMerging(queue, lambda one, two: one.description == two.description)
-    assert await chore() == IDLE_SECONDS
+    assert await NearDuplicateMerging(queue)() == IDLE_SECONDS
     groups = await rows(database, "select id, duplicate_of from public.items where duplicate_of is not null")
     assert {item_id for item_id, _ in groups} == set(same[1:])
     assert {root for _, root in groups} == {same[0]}
     assert await rows(database, "select count(*) from worker.near_duplicate_queue") == [(0,)]
     user = await sign_in()
-    assert await similar(user, other) == ["0"]
-    assert await similar(user, same[2]) == ["3"]
+    assert sorted(await similar(user, other)) == ["0 Baker", "0 Baker", "0 Baker"]
+    assert {row["item_id"] for row in await call(user, "similar_items", item_id=str(same[2]))} == {
+        str(item_id) for item_id in (other, longer, silent)
+    }
+
+
+async def test_a_claim_that_fails_is_followed_by_a_smaller_one(
+    database: Connection, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(database, "0")
+    await embed_all(queue)
+    claim = queue.claim_near_duplicates
+    asked: list[int] = []
+
+    async def too_slow(batch: int) -> NearDuplicates:
+        asked.append(batch)
+        if batch > 40:
+            raise DatabaseUnreachableError("canceling statement due to statement timeout")
+        return await claim(batch)
+
+    monkeypatch.setattr(queue, "claim_near_duplicates", too_slow)
+    chore = NearDuplicateMerging(queue)
+    for _ in range(2):
+        with pytest.raises(DatabaseUnreachableError):
+            await chore()
+    await chore()
+    with pytest.raises(DatabaseUnreachableError):
+        await chore()
+    assert asked == [100, 50, 25, 50]
 
 
 # With a model ------------------------------------------------------------------------------------------------------

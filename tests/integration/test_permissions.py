@@ -176,6 +176,9 @@ FUNCTIONS: Mapping[str, set[str]] = {
     "worker_fail_embeddings": {"service_role"},
     "worker_near_duplicates": {"service_role"},
     "worker_finish_near_duplicates": {"service_role"},
+    "worker_claim_near_duplicates": {"service_role"},
+    "worker_near_duplicate_texts": {"service_role"},
+    "worker_merge_near_duplicates": {"service_role"},
     "match_items": {"user"},
     "similar_items": {"user"},
 }
@@ -195,8 +198,9 @@ WORKER_TABLES = {
 # What is not there without pgvector.
 EMBEDDINGS = {
     "item_embeddings", "match_items", "similar_items", "worker_claim_embeddings", "worker_save_embeddings",
-    "worker_fail_embeddings", "worker_near_duplicates", "worker_finish_near_duplicates", "embedding_backfill",
-    "near_duplicate_queue",
+    "worker_fail_embeddings", "worker_near_duplicates", "worker_finish_near_duplicates",
+    "worker_claim_near_duplicates", "worker_near_duplicate_texts", "worker_merge_near_duplicates",
+    "embedding_backfill", "near_duplicate_queue",
 }  # fmt: skip
 LEFT_OUT = set() if HAS_PGVECTOR else EMBEDDINGS
 
@@ -554,6 +558,9 @@ async def test_function(world: World, function: str) -> None:
         "worker_fail_embeddings": {"claimed_until": "2026-11-22T00:00:00Z", "failures": []},
         "worker_near_duplicates": {"batch": 1},
         "worker_finish_near_duplicates": {"claimed_until": "2026-11-22T00:00:00Z", "item_ids": []},
+        "worker_claim_near_duplicates": {"batch": 1},
+        "worker_near_duplicate_texts": {"item_ids": [], "length": 1},
+        "worker_merge_near_duplicates": {"claimed_until": "2026-11-22T00:00:00Z", "item_ids": [], "pairs": []},
         "match_items": {"query_embedding": [1, *[0] * 255]},
         "similar_items": {"item_id": world.ada.rows["items"]["id"]},
     }  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worker.model import Item, Place
 from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
-from worker.pipeline.duplicates import are_duplicates, keys
+from worker.pipeline.duplicates import facts_of, have_one_text, keys, may_be_duplicates
 
 DESCRIPTION = (
     "We are looking for a reliable colleague who keeps our warehouse in order at night. You unload trucks, stock "
@@ -49,6 +49,15 @@ words = st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8), 
 
 def match_key(**fields: Any) -> str | None:
     return keys(replace(ITEM, **fields)).match
+
+
+def are_duplicates(a: Item, b: Item) -> bool:
+    """Compare two items as the worker does, by the keys that they are stored with."""
+    stored = (
+        replace(item, organization_key=found.organization, place_key=found.place)
+        for item, found in ((item, keys(item)) for item in (a, b))
+    )
+    return may_be_duplicates(*map(facts_of, stored)) and have_one_text(a.description, b.description)
 
 
 def are_with(first: dict[str, Any], second: dict[str, Any]) -> bool:

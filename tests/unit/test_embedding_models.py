@@ -7,11 +7,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import respx
+import wordllama
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -331,6 +333,20 @@ async def test_the_offline_model_finds_similar_texts() -> None:
         assert len(vector) == DIMENSIONS
         assert math.hypot(*vector) == pytest.approx(1)
     assert cosine(engineer, developer) > 0.5 > cosine(engineer, baker)
+
+
+async def test_the_offline_model_is_that_of_the_library() -> None:
+    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    texts = [
+        "Senior Python engineer Acme Berlin", "a", "C 3 x 17", "a_b __init__ _x", "\uff21\uff43\uff4d\uff45",
+        "\ufb01 \u00bd \u00b2", "Zürich größe naïve Łódź", "日本語 テキスト 株式会社", "مرحبا بالعالم", "नमस्ते दुनिया",
+        "\U0001d4d0 word", "x" * 300,
+        " ".join(f"word{number} again" for number in range(300)),
+    ]  # fmt: skip
+    expected = model.embed(texts, norm=True).tolist()
+    found = await OfflineEmbedder().embed(texts * 9)
+    for vector, same in zip(found, expected * 9, strict=True):
+        assert vector == pytest.approx(same, abs=1e-6)
 
 
 async def test_the_offline_model_refuses_texts_without_known_tokens() -> None:

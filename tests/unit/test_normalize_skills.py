@@ -30,6 +30,8 @@ from worker.pipeline.skills import MAX_SKILLS, find_skills
         ("CNA or LPN with CPR", {"Certified nursing assistant", "Licensed practical nurse", "CPR"}),
         ("R&D department, HR, CAD 20", set()),
         ("a postgres database", {"PostgreSQL"}),
+        ("\u201cPython\u201d\u2022Docker\u2013SQL\xa0(Kubernetes)", {"Python", "Docker", "SQL", "Kubernetes"}),
+        ("Straße\nPython\r\nÉquipe\n_SQL_ İstanbul Docker", {"Python", "SQL", "Docker"}),
         ("", set()),
     ],
 )

@@ -63,6 +63,21 @@ def test_line_is_stable_and_clean(raw: str) -> None:
         line.encode()
 
 
+INVISIBLE = [
+    *"\0\x08\x0e\x1f\x7f\x84\x86\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a\u202e\u2060\u206f\ufeff\ufff9\ufffb",
+    "\ud800",
+    "\udfff",
+]
+
+
+@pytest.mark.parametrize("around", ["", " ", "\n", "\t\xa0", "\u00e9"])
+def test_what_is_invisible_is_removed_wherever_it_is(around: str) -> None:
+    for character in INVISIBLE:
+        assert visible(f"a{around}{character}{around}b") == f"a{around}{around}b"
+    for end in "\r\x0b\x0c\x85\u2028\u2029":
+        assert visible(f"a{around}{end}b") == f"a{around}\nb"
+
+
 @given(st.text(st.sampled_from("\u200c\u200d\u0301\u212bא漢e👩 \u1ebf\u0302\n\r")))
 def test_visible_text_is_stable(raw: str) -> None:
     text = visible(raw)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from worker.model import Item, Json, Lease, Page, RunSite, SiteStatus
+from worker.model import Json, Lease, Page, RunSite, SiteStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +137,32 @@ class ClaimedItems:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedItem:
+    """An item that is to be compared with others, without its text."""
+
+    title: str
+    organization_key: str | None
+    place_key: str | None
+    work_mode: str | None
+    location: str | None
+    city: str | None
+    region: str | None
+    country: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NearDuplicates:
     """Possible duplicates that are claimed to be compared. The claim lasts five minutes.
 
     Attributes:
-        items: The items by id.
+        items: The items by id, which is never decoded: there are thousands.
         pairs: The pairs to compare.
         mark: Identifies the claim.
         due_in_seconds: Seconds until more can be claimed; None if nothing waits.
     """
 
-    items: dict[UUID, Item]
-    pairs: tuple[tuple[UUID, UUID], ...]
+    items: dict[str, ComparedItem]
+    pairs: tuple[tuple[str, str], ...]
     mark: str
     due_in_seconds: float | None
 

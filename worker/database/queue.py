@@ -62,6 +62,7 @@ from worker.model import (
     SiteLimits,
     Transformed,
 )
+from worker.pipeline.text_signature import COMPARED_LENGTH
 from worker.settings import Settings
 from worker.version import __version__
 
@@ -748,26 +749,38 @@ class Queue:
 
     async def claim_near_duplicates(self, batch: int) -> NearDuplicates:
         """Claim up to `batch` embedded items with their possible duplicates. The claim lasts five minutes."""
-        claimed = await self._call("worker_near_duplicates", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
+        claimed = await self._call("worker_claim_near_duplicates", patience_seconds=HOUSEKEEPING_SECONDS, batch=batch)
         return codec.near_duplicates(claimed)
 
-    async def merge_items(self, pairs: Iterable[tuple[UUID, UUID]]) -> int:
-        """Merge items that are the same thing; return how many were not merged before."""
-        merged = await self._call(
-            "worker_merge_items",
+    async def near_duplicate_texts(self, items: Iterable[str]) -> dict[str, str | None]:
+        """Return the beginnings of the descriptions of items, as far as they are compared."""
+        texts: dict[str, str | None] = await self._call(
+            "worker_near_duplicate_texts",
             patience_seconds=HOUSEKEEPING_SECONDS,
-            pairs=[{"item_id": str(item), "other_id": str(other)} for item, other in pairs],
+            item_ids=[*items],
+            length=COMPARED_LENGTH,
         )
-        return int(merged)
+        return texts
 
-    async def finish_near_duplicates(self, mark: str, items: Iterable[UUID]) -> None:
-        """Mark claimed items as compared."""
-        await self._call(
-            "worker_finish_near_duplicates",
+    async def finish_near_duplicates(self, mark: str, items: Iterable[str], same: Iterable[tuple[str, str]]) -> int:
+        """Mark claimed items as compared, and merge those that are the same thing.
+
+        Args:
+            mark: The mark of the claim.
+            items: The items.
+            same: The pairs that are the same thing.
+
+        Returns:
+            By how many the things decreased.
+        """
+        merged = await self._call(
+            "worker_merge_near_duplicates",
             patience_seconds=HOUSEKEEPING_SECONDS,
             claimed_until=mark,
-            item_ids=[str(item) for item in items],
+            item_ids=[*items],
+            pairs=[{"item_id": item, "other_id": other} for item, other in same],
         )
+        return int(merged)
 
     async def claim_webhooks(self, endpoints: Iterable[str], batch: int) -> ClaimedMessages:
         """Claim messages that are to be sent to webhook endpoints. The claim lasts a minute.

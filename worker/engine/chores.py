@@ -15,7 +15,7 @@ from worker.engine.background import ChoreError
 from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError, Vector
 from worker.errors import QueueError
 from worker.http.usage import Usage
-from worker.model import Item
+from worker.pipeline.duplicates import facts_of, have_one_text, may_be_duplicates
 from worker.pipeline.embeddings import embedding_text
 from worker.processes.daemon_thread import in_daemon_thread
 
@@ -35,7 +35,9 @@ HELD_SECONDS = 5
 """Pause while schedules are due that another caller holds: it may be slow or dead."""
 SAVED_EMBEDDINGS = 250
 """Embeddings of one call. The index of embeddings takes more than a millisecond for each."""
-NEAR_DUPLICATES_BATCH = 20
+NEAR_DUPLICATES_BATCH = 100
+COMPARED_TEXTS = 250
+"""Pairs whose texts are read at once, so that they take a few megabytes."""
 
 
 class Scheduling:
@@ -180,30 +182,53 @@ class Embedding:
 
 
 class NearDuplicateMerging:
-    """Merges near-duplicates: items of one organization with similar embeddings, if their texts agree.
+    """Merges near-duplicates: items of one organization with similar embeddings, if their facts and texts agree.
 
     Args:
         queue: The queue.
-        are_duplicates: Whether two items are the same thing, by their texts.
     """
 
-    def __init__(self, queue: Queue, are_duplicates: Callable[[Item, Item], bool]) -> None:
+    def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._are_duplicates = are_duplicates
+        self._batch = NEAR_DUPLICATES_BATCH
 
     async def __call__(self) -> float:
         """Compare a batch of items with their candidates."""
-        claimed = await self._queue.claim_near_duplicates(NEAR_DUPLICATES_BATCH)
+        claimed = await self._claim()
         if claimed.pairs:
-            same = await in_daemon_thread(partial(self._confirmed, claimed))
+            same = await self._same(claimed)
+            merged = await self._queue.finish_near_duplicates(claimed.mark, claimed.items, same)
             if same:
-                merged = await self._queue.merge_items(same)
                 logger.info("%d near-duplicates merged, of %d candidates", merged, len(claimed.pairs))
-            await self._queue.finish_near_duplicates(claimed.mark, claimed.items)
         return _pause_seconds(claimed.due_in_seconds)
 
-    def _confirmed(self, claimed: NearDuplicates) -> list[tuple[UUID, UUID]]:
-        return [pair for pair in claimed.pairs if self._are_duplicates(*(claimed.items[item] for item in pair))]
+    async def _claim(self) -> NearDuplicates:
+        try:
+            claimed = await self._queue.claim_near_duplicates(self._batch)
+        except QueueError:
+            # The items of a company with very many jobs may take longer than a statement may.
+            self._batch = max(1, self._batch // 2)
+            raise
+        self._batch = min(2 * self._batch, NEAR_DUPLICATES_BATCH)
+        return claimed
+
+    async def _same(self, claimed: NearDuplicates) -> list[tuple[str, str]]:
+        likely = await in_daemon_thread(partial(_likely, claimed))
+        same: list[tuple[str, str]] = []
+        for start in range(0, len(likely), COMPARED_TEXTS):
+            pairs = likely[start : start + COMPARED_TEXTS]
+            texts = await self._queue.near_duplicate_texts({item for pair in pairs for item in pair})
+            same += await in_daemon_thread(partial(_with_one_text, pairs, texts))
+        return same
+
+
+def _likely(claimed: NearDuplicates) -> list[tuple[str, str]]:
+    facts = {item_id: facts_of(item) for item_id, item in claimed.items.items()}
+    return [(item, other) for item, other in claimed.pairs if may_be_duplicates(facts[item], facts[other])]
+
+
+def _with_one_text(pairs: list[tuple[str, str]], texts: dict[str, str | None]) -> list[tuple[str, str]]:
+    return [(item, other) for item, other in pairs if have_one_text(texts.get(item), texts.get(other))]
 
 
 def _pause_seconds(due_in_seconds: float | None) -> float:

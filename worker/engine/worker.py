@@ -30,7 +30,6 @@ from worker.http import HttpSettings, open_http
 from worker.http.exits import OWN_ADDRESS
 from worker.http.usage import Usage
 from worker.model import SiteLimits
-from worker.pipeline.duplicates import are_duplicates
 from worker.processes.memory import Memory
 from worker.settings import Settings
 from worker.sources import Source, counts_by_exit, limits_of, usable_exits
@@ -209,7 +208,7 @@ class Worker:
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             counting = CountingRequests(queue, usage)
-            background, on_new_items = self._background(queue, embedder, watching, counting)
+            background, merging, on_new_items = self._background(queue, embedder, watching, counting)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
@@ -217,7 +216,7 @@ class Worker:
                 for each in sending:
                     each.ring(SENDING)
 
-            chores = [background, *sending, *_alerting(queue, alert_addresses, ring_sending, watching)]
+            chores = [background, *merging, *sending, *_alerting(queue, alert_addresses, ring_sending, watching)]
             # Apart from the others, because embedding a batch may take minutes.
             scheduling = Background(watching.chores({"Firing schedules": Scheduling(queue)}))
 
@@ -256,7 +255,7 @@ class Worker:
                     await asyncio.gather(*beside, return_exceptions=True)
                 await counting.finish()
                 if options.until_empty:
-                    await _last_round(chores, finishing, options, clock() - began_at)
+                    await _last_round(chores, merging, finishing, options, clock() - began_at)
 
     def _about(self) -> WorkerInfo:
         sites: defaultdict[str, list[str]] = defaultdict(list)
@@ -288,8 +287,11 @@ class Worker:
 
     def _background(
         self, queue: Queue, embedder: Embedder | None, watching: Watching, counting: Chore
-    ) -> tuple[Background, Callable[[], None]]:
-        """Return what there is to do beside the searches, and what to call when a search has brought new items."""
+    ) -> tuple[Background, list[Background], Callable[[], None]]:
+        """Return what there is to do beside the searches, and what to call when a search has brought new items.
+
+        Merging is apart: while the model embeds items, the database and this process compare those before.
+        """
         others: dict[str, Chore] = {
             "Reprocessing": Reprocessor(queue, self._sources),
             "Counting runs": Counting(queue),
@@ -297,11 +299,11 @@ class Worker:
             "Deleting what is old": Retention(queue),
         }
         if embedder is None:
-            return Background(watching.chores(others)), lambda: None
-        embedding = Embedding(queue, embedder, on_saved=lambda: background.ring(MERGING))
-        merging = NearDuplicateMerging(queue, are_duplicates)
-        background = Background(watching.chores({EMBEDDING: embedding, MERGING: merging, **others}))
-        return background, lambda: background.ring(EMBEDDING)
+            return Background(watching.chores(others)), [], lambda: None
+        merging = Background(watching.chores({MERGING: NearDuplicateMerging(queue)}))
+        embedding = Embedding(queue, embedder, on_saved=lambda: merging.ring(MERGING))
+        background = Background(watching.chores({EMBEDDING: embedding, **others}))
+        return background, [merging], lambda: background.ring(EMBEDDING)
 
     def _options(
         self, *, until_empty: bool = False, max_runs: int | None = None, max_seconds: float | None = None
@@ -343,13 +345,23 @@ def _alerting(
 
 
 async def _last_round(
-    chores: Iterable[Background], finishing: Iterable[Background], options: LoopOptions, passed_seconds: float
+    chores: Iterable[Background],
+    merging: Iterable[Background],
+    finishing: Iterable[Background],
+    options: LoopOptions,
+    passed_seconds: float,
 ) -> None:
-    """Do what is due, in the time that is left; without a limit, one batch of each chore, to its end."""
+    """Do what is due, in the time that is left; without a limit, one batch of each chore, to its end.
+
+    Merging has a second turn, with what has been embedded in the first one.
+    """
     if options.max_seconds is None:
-        await asyncio.gather(*(each.work_off(LAST_ROUND_SECONDS, rounds=1) for each in chores))
+        for some in (chores, merging):
+            await asyncio.gather(*(each.work_off(LAST_ROUND_SECONDS, rounds=1) for each in some))
         await asyncio.gather(*(each.work_off(FINISH_SECONDS) for each in finishing))
     else:
         # A chore is due until what it has begun has ended.
-        seconds = options.max_seconds - EXIT_SECONDS - passed_seconds
-        await asyncio.gather(*(each.work_off(seconds) for each in chores))
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + options.max_seconds - EXIT_SECONDS - passed_seconds
+        for some in (chores, merging):
+            await asyncio.gather(*(each.work_off(ends_at - clock()) for each in some))

@@ -2,8 +2,9 @@
 
 The database compares keys in this order: site and id; `apply`; `match`. What items say may keep them apart all the same
 (`supabase/schemas/pages/facts.sql`). For the remaining sightings it proposes pairs of one `organization` with close
-embeddings, and `are_duplicates` decides. Companies often write jobs from one template, so that similar texts are not
-enough: titles, places and requisition numbers must not contradict each other.
+embeddings. Companies often write jobs from one template, so that similar texts are not enough: titles, places and
+requisition numbers must not contradict each other. `may_be_duplicates` compares these, and rejects nearly all pairs
+that are two things. So only the texts of the others are read, for `have_one_text`.
 
 In doubt, two items stay separate: a duplicate is a nuisance, while merging two different jobs hides one of them.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.model import Item, Place
 from worker.pipeline.apply_keys import MAX_KEY_LENGTH, apply_key
@@ -91,26 +93,105 @@ def keys(item: Item) -> Keys:
     )
 
 
-def are_duplicates(a: Item, b: Item) -> bool:
-    """Return whether two items with close embeddings are the same item. Symmetric.
+class Comparable(Protocol):
+    """An item with its keys."""
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def organization_key(self) -> str | None: ...  # noqa: D102
+    @property
+    def place_key(self) -> str | None: ...  # noqa: D102
+    @property
+    def work_mode(self) -> str | None: ...  # noqa: D102
+    @property
+    def location(self) -> str | None: ...  # noqa: D102
+    @property
+    def city(self) -> str | None: ...  # noqa: D102
+    @property
+    def region(self) -> str | None: ...  # noqa: D102
+    @property
+    def country(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What of an item is compared with that of others, besides its text.
+
+    Attributes:
+        organization: As in its `Keys`.
+        place: Where it is; None: unknown.
+        work_mode: As of the item.
+        has_location: Whether it names a location.
+        region: As of the item.
+        country: As of the item.
+        place_words: The words of its location, city, region and country.
+        title_words: The words of its title.
+        names: The words of its title without pay, stop words and the organization's name.
+        pay: The amounts of its title.
+    """
+
+    organization: str | None
+    place: PlaceKey | None
+    work_mode: str | None
+    has_location: bool
+    region: str | None
+    country: str | None
+    place_words: frozenset[str]
+    title_words: list[str]
+    names: list[str]
+    pay: frozenset[str]
+
+
+def facts_of(item: Comparable) -> Facts:
+    """Return what is compared of an item. All its pairs have it, so that it is made once."""
+    return Facts(
+        organization=item.organization_key,
+        place=PlaceKey.read(item.place_key) if item.place_key else None,
+        work_mode=item.work_mode,
+        has_location=bool(item.location),
+        region=item.region,
+        country=item.country,
+        place_words=frozenset(
+            word for text in (item.location, item.city, item.region, item.country) for word in folded_words(text)
+        ),
+        title_words=_title_words(item.title),
+        names=_distinctive(item.title, item.organization_key),
+        pay=frozenset(re.sub(r"[.,]00$", "", amount.lower()) for amount in _MONEY.findall(item.title)),
+    )
+
+
+def may_be_duplicates(a: Facts, b: Facts) -> bool:
+    """Return whether two items with close embeddings are the same item, unless their texts differ. Symmetric.
 
     Args:
         a: An item.
         b: An item whose embedding is close to that of `a`.
 
     Returns:
-        True if the organizations are equal, if places and titles do not contradict each other, and if the similarity of
-        the descriptions is at least `MIN_SIMILARITY`. The database compares pay, dates and addresses to apply at.
+        True if the organizations are equal, and if places and titles do not contradict each other. The database
+        compares pay, dates and addresses to apply at.
     """
-    organization = core_name(a.organization)
     return (
-        organization is not None
-        and organization == core_name(b.organization)
+        a.organization is not None
+        and a.organization == b.organization
         and _places_agree(a, b)
         and _titles_agree(a, b)
-        and _titles_pay_the_same(a, b)
-        and _similarity(a.description, b.description) >= MIN_SIMILARITY
+        and (not (a.pay and b.pay) or a.pay == b.pay)
     )
+
+
+def have_one_text(a: str | None, b: str | None) -> bool:
+    """Return whether the similarity of two descriptions is at least `MIN_SIMILARITY`. Symmetric.
+
+    Args:
+        a: A description, or at least its first `COMPARED_LENGTH` characters.
+        b: Another one.
+    """
+    from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB of memory, used only with embeddings)
+
+    texts = [" ".join(folded_words((text or "")[:COMPARED_LENGTH])) for text in (a, b)]
+    return all(texts) and fuzz.token_set_ratio(*texts, score_cutoff=MIN_SIMILARITY) >= MIN_SIMILARITY
 
 
 def _bounded(key: str | None) -> str | None:
@@ -141,24 +222,27 @@ def _without(words: list[str], phrase: list[str]) -> list[str]:
     return words
 
 
-def _places_agree(a: Item, b: Item) -> bool:
+def _places_agree(a: Facts, b: Facts) -> bool:
     if {a.work_mode, b.work_mode} == {"remote", "onsite"}:
         return False
-    key_of_a, key_of_b = place_key(a), place_key(b)
-    if key_of_a and key_of_b:
-        return key_of_a.agrees_with(key_of_b)
-    if key_of_a or key_of_b:
+    if a.place and b.place:
+        return a.place.agrees_with(b.place)
+    if a.place or b.place:
         # A location such as a state or a country does not match a city within it.
-        return not (b if key_of_a else a).location
+        return not (b if a.place else a).has_location
     return all(of_a == of_b for of_a, of_b in ((a.region, b.region), (a.country, b.country)) if of_a and of_b)
 
 
-def _titles_agree(a: Item, b: Item) -> bool:
+def _titles_agree(a: Facts, b: Facts) -> bool:
     """Return whether two titles differ only by words without meaning or words that the items have in other fields."""
-    places = {word for item in (a, b) for text in _places(item) for word in folded_words(text)}
-    of_a, of_b = (sorted(_singular(word) for word in _distinctive(item) if word not in places) for item in (a, b))
+    of_a, of_b = (
+        sorted(_singular(word) for word in facts.names if word not in a.place_words and word not in b.place_words)
+        for facts in (a, b)
+    )
     if not (of_a and of_b):
-        return _title_words(a.title) == _title_words(b.title)
+        return a.title_words == b.title_words
+    if of_a == of_b:
+        return True
     requisitions = {word for word in of_a + of_b if _REQUISITION.fullmatch(word)}
     for optional in (_WORKING_TIME, requisitions):
         # A board may omit the working time or the requisition number, but does not change it.
@@ -167,31 +251,11 @@ def _titles_agree(a: Item, b: Item) -> bool:
     return of_a == of_b
 
 
-def _distinctive(item: Item) -> list[str]:
+def _distinctive(title: str, organization: str | None) -> list[str]:
     """Return the words of a title without pay, stop words and the organization's name."""
-    words = _title_words(_MONEY.sub(" ", item.title))
-    return [word for word in _without(words, (core_name(item.organization) or "").split()) if word not in _STOP_WORDS]
-
-
-def _places(item: Item) -> tuple[str | None, ...]:
-    return item.location, item.city, item.region, item.country
+    words = _without(_title_words(_MONEY.sub(" ", title)), (organization or "").split())
+    return [word for word in words if word not in _STOP_WORDS]
 
 
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004
-
-
-def _titles_pay_the_same(a: Item, b: Item) -> bool:
-    amounts_of_a, amounts_of_b = _amounts(a.title), _amounts(b.title)
-    return not (amounts_of_a and amounts_of_b) or amounts_of_a == amounts_of_b
-
-
-def _amounts(title: str) -> set[str]:
-    return {re.sub(r"[.,]00$", "", amount.lower()) for amount in _MONEY.findall(title)}
-
-
-def _similarity(a: str | None, b: str | None) -> float:
-    from rapidfuzz import fuzz  # noqa: PLC0415 (4 MB of memory, used only with embeddings)
-
-    texts = [" ".join(folded_words((text or "")[:COMPARED_LENGTH])) for text in (a, b)]
-    return fuzz.token_set_ratio(*texts) if all(texts) else 0.0

@@ -9,6 +9,10 @@ MAX_TEXT_LENGTH = 4000
 """Most characters that are embedded. What follows is mostly the company's boilerplate."""
 
 
+DECIMALS = 6
+"""Decimals of the numbers of an embedding. The database keeps 11 bits of each (`halfvec`)."""
+
+
 class Embeddable(Protocol):
     """An object with the fields of an item that are embedded."""
 
@@ -29,4 +33,4 @@ def embedding_text(item: Embeddable) -> str:
     different formats have a cosine similarity above 0.95 (`scripts/bench/dedupe`).
     """
     fields = (item.title, item.organization, item.location, item.description)
-    return re.sub(r"\W+", " ", " ".join(filter(None, fields))).strip()[:MAX_TEXT_LENGTH].strip()
+    return " ".join(re.findall(r"\w+", " ".join(filter(None, fields))))[:MAX_TEXT_LENGTH].strip()

@@ -38,7 +38,8 @@ def normalize(item: Item, kind: str) -> Item:
     title, location = clean_line(item.title) or "", clean_line(item.location)
     description = to_markdown(item.description)
     texts = _Texts(title, location, to_plain(description or "")) if kind == JOBS else _Texts("", None, "")
-    place, places = item_places(replace(item, location=texts.location), url)
+    located = item if item.location == texts.location else replace(item, location=texts.location)
+    place, places = item_places(located, url)
     salary = _salary(item, texts.description, place.country)
     mode = work_mode(item.work_mode, item.is_remote, texts.title, texts.location, texts.description)
     yearly_min, yearly_max = salary.yearly

@@ -34,6 +34,12 @@ class PlaceKey(NamedTuple):
     def __str__(self) -> str:
         return f"{'; '.join(self.cities)}|{self.region or ''}|{self.country or ''}"
 
+    @classmethod
+    def read(cls, key: str) -> PlaceKey:
+        """Return the place of a key; the inverse of `str`."""
+        cities, region, country = key.rsplit("|", 2)
+        return cls(tuple(cities.split("; ")), region or None, country or None)
+
     def agrees_with(self, other: PlaceKey) -> bool:
         """Return whether the two have a city in common, and neither another region nor another country."""
         known = ((self.region, other.region), (self.country, other.country))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate, compress, pairwise
 from typing import NamedTuple
 
+from worker.pipeline.lines import lines_with
 from worker.pipeline.notices import Notices
 from worker.pipeline.text import clean_line
 
@@ -21,6 +23,7 @@ _WORD = re.compile(
     r"([^\W_]++(?:[.'\u2019][^\W_]++)*+(?:\+\+|#(?!\w))?"
     r"|(?<!\w)\.[A-Za-z][^\W_]*+(?:[.'\u2019][^\W_]++)*+(?:\+\+|#(?!\w))?)"
 )
+_ONLY_WORDS = bytes(byte if byte < ord("\x80") and chr(byte).isalnum() else ord(" ") for byte in range(256))
 _WITHIN = re.compile(r" ?[-/&]? ?")
 _AFTER_AMBIGUOUS = re.compile(
     r"(?! ?& ?[^\W_](?![^\W_+#]))\s*(?:$|[\n,;.:/|&()\[\]!?*\u2022\u2013\u2014\"+]|-(?!\w)"
@@ -89,12 +92,37 @@ def _listed_name(line: str) -> str | None:
 
 
 def _mentions(text: str) -> Iterator[_Mention]:
+    for start, end in _lines_to_search(text):
+        yield from _mentions_of_line(text[start:end], start)
+
+
+def _lines_to_search(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each line in which a skill may be: none is written across two lines.
+
+    Most lines have none, and splitting a line into words takes much longer than finding that out.
+    """
+    lower = text.lower()
+    if len(lower) != len(text):
+        yield 0, len(text)
+        return
+    words = {"", *_ascii_words(lower)}
+    by_word = _written_words()
+    present = {first for word in by_word.keys() & words for first, others in by_word[word] if others <= words}
+
+    def is_word(word: str, index: int) -> bool:
+        end = index + len(word)
+        return not lower[index - 1 : index].isalnum() and not lower[end : end + 1].isalnum()
+
+    yield from lines_with(lower, present, is_word)
+
+
+def _mentions_of_line(text: str, offset: int) -> Iterator[_Mention]:
     # The text as separator, word, separator, ...: a fifth faster than a match object for each word.
     pieces = _WORD.split(text)
     words, separators = pieces[1::2], pieces[::2]
     lowered = [word.lower() for word in words]
     spellings = _spellings()
-    starts = list(accumulate(map(len, pieces)))[::2]
+    starts = list(accumulate(map(len, pieces), initial=offset))[1::2]
     end = 0
     for index, word in enumerate(lowered):
         if word not in spellings or index < end:
@@ -122,6 +150,23 @@ def _stands_alone(mention: _Mention, text: str) -> bool:
         return True
     before = text[max(0, mention.start - _NEAR) : mention.start]
     return _BEFORE_LETTER.search(before) is not None and not _INITIAL.search(before)
+
+
+def _ascii_words(text: str) -> list[str]:
+    """Return the sequences of ASCII letters and digits of a text."""
+    return text.encode("ascii", "replace").translate(_ONLY_WORDS).decode("ascii").split()
+
+
+@cache
+def _written_words() -> dict[str, list[tuple[str, frozenset[str]]]]:
+    """Of each spelling, by its longest ASCII word: its first word, `node` of `Node.js`, and its ASCII words."""
+    written: defaultdict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
+    for spellings in _spellings().values():
+        for spelling in spellings:
+            words = frozenset(_ascii_words(" ".join(spelling.words)))
+            first = re.findall(r"[^\W_]+", spelling.words[0])[0]
+            written[max(words, key=len, default="")].append((first, words))
+    return written
 
 
 @cache

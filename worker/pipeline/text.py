@@ -51,6 +51,8 @@ _STRAY_JOINERS = re.compile(
     "(?<![\u0600-\u200b\u200e-\U0010ffff\u200c\u200d])[\u200c\u200d]++"
     "|[\u200c\u200d]++(?![\u0600-\u200b\u200e-\U0010ffff])"
 )
+_PRINTABLE_JOINER = "\u034f"
+"""The only invisible character that Python calls printable."""
 _JOINERS = frozenset("\u200c\u200d")
 _MARKS = re.compile(r"[^\w\s\x00-\x7f]{31,}+")
 _MAX_MARKS = 30
@@ -99,13 +101,20 @@ def visible(text: str) -> str:
     Sequences of combining marks are cut at 30, the limit of Unicode's stream-safe format (UAX 15), because the time of
     normalization grows with the square of their length.
     """
-    text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
+    if not _is_plain(text):
+        text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
     if text.isascii():
         return text
     text = unicodedata.normalize("NFC", _MARKS.sub(_stream_safe, text))
     while not _JOINERS.isdisjoint(text) and (joined := _without_stray_joiners(text)) != text:
         text = joined
     return text
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text has nothing that is invisible; many times faster than a substitution without matches."""
+    plain = text.replace("\n", "").replace("\t", "").replace("\xa0", "")
+    return plain.isprintable() and _PRINTABLE_JOINER not in plain
 
 
 def _without_stray_joiners(text: str) -> str:
@@ -130,6 +139,9 @@ def clean_lines(text: str) -> str:
     """
     lines = []
     for line in text.expandtabs(4).split("\n"):
+        if line.isprintable() and "  " not in line and line[:1] != " " and line[-1:] != " ":
+            lines.append(line)  # the only space that is printable is this one
+            continue
         words = " ".join(line.split())
         indent = len(line) - len(line.lstrip()) if words else 0
         lines.append(" " * indent + words + ("  " if words and line[-2:].isspace() else ""))

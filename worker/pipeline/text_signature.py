@@ -34,6 +34,7 @@ def text_signature(text: str | None) -> str | None:
     if len(words) < 2:  # noqa: PLR2004
         return None
     bits = bytearray(b"0" * BITS)
+    one = ord("1")
     for pair in map(crc32, words[1:], map(crc32, words)):
-        bits[pair % BITS] = ord("1")
+        bits[pair % BITS] = one
     return f"x{int(bits, 2):0{BITS // 4}x}"

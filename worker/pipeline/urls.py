@@ -31,6 +31,8 @@ _TRACKING_BY_SITE = {
     "glassdoor.com": words("ao ea guid pos s slr tgt uido vt cs cb jobsearchid"),
     "ziprecruiter.com": words("lvk tsid zrclid"),
 }
+_SPACES = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028\u2029\ufeff\ud800-\udfff]+")
+_START = re.compile(r"(?i)https?://[^/?#\\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -43,9 +45,8 @@ def clean_url(url: str | None) -> str | None:
     """
     if url is None:
         return None
-    address = re.sub(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028\u2029\ufeff\ud800-\udfff]+", " ", url[: URL_LENGTH + 1])
-    address = re.sub(r" +", "%20", address.strip())
-    if len(address) > URL_LENGTH or not re.match(r"(?i)https?://[^/?#\\]", address):
+    address = url if url.isascii() and url.isprintable() and " " not in url else _without_spaces(url)
+    if len(address) > URL_LENGTH or not _START.match(address):
         return None
     try:
         parts = urlsplit(address)
@@ -61,6 +62,10 @@ def clean_url(url: str | None) -> str | None:
     query = "&".join(part for part in parts.query.split("&") if part and not _is_tracking(part, host))
     cleaned = urlunsplit((parts.scheme, place, path, query, parts.fragment if _identifies_page(parts.fragment) else ""))
     return cleaned if len(cleaned) <= URL_LENGTH else None
+
+
+def _without_spaces(url: str) -> str:
+    return re.sub(r" +", "%20", _SPACES.sub(" ", url[: URL_LENGTH + 1]).strip())
 
 
 def host_of(url: str) -> str:

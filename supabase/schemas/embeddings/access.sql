@@ -15,13 +15,17 @@ revoke all on function
     worker.near_pairs(uuid[]),
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
     public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
-    public.worker_finish_near_duplicates(timestamptz, uuid[]), public.similar_items(uuid, integer),
+    public.worker_finish_near_duplicates(timestamptz, uuid[]), public.worker_claim_near_duplicates(integer),
+    public.worker_near_duplicate_texts(uuid[], integer),
+    public.worker_merge_near_duplicates(timestamptz, uuid[], jsonb), public.similar_items(uuid, integer),
     public.match_items(text, text, double precision, integer)
     from public, anon, authenticated, service_role;
 grant execute on function
     public.worker_claim_embeddings(text, integer), public.worker_save_embeddings(text, timestamptz, jsonb),
     public.worker_fail_embeddings(timestamptz, jsonb), public.worker_near_duplicates(integer),
-    public.worker_finish_near_duplicates(timestamptz, uuid[])
+    public.worker_finish_near_duplicates(timestamptz, uuid[]), public.worker_claim_near_duplicates(integer),
+    public.worker_near_duplicate_texts(uuid[], integer),
+    public.worker_merge_near_duplicates(timestamptz, uuid[], jsonb)
     to service_role;
 grant execute on function
     public.similar_items(uuid, integer), public.match_items(text, text, double precision, integer)

@@ -127,7 +127,7 @@ end;
 $$;
 comment on function public.worker_save_embeddings is
     'Saves the embeddings [{item_id, embedding}] of claimed items. Returns how many: those whose claim, identified '
-    'by claimed_until, is still valid. An embedding is an array of 256 numbers.';
+    'by claimed_until, is still valid. An embedding is an array of 256 numbers, or its text.';
 
 create function public.worker_fail_embeddings(claimed_until timestamptz, failures jsonb) returns integer
 language plpgsql security definer set search_path = '' as $$

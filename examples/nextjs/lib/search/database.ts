@@ -598,6 +598,9 @@ isOneToOne: true
 "worker_claim_embeddings":
 { Args: { "batch": number,"model": string }; Returns: Json
                            },
+"worker_claim_near_duplicates":
+{ Args: { "batch": number }; Returns: Json
+                           },
 "worker_claim_notices":
 { Args: { "batch": number }; Returns: Json
                            },
@@ -665,6 +668,12 @@ isOneToOne: true
                            },
 "worker_merge_items":
 { Args: { "pairs": Json }; Returns: number
+                           },
+"worker_merge_near_duplicates":
+{ Args: { "claimed_until": string,"item_ids": (string)[],"pairs": Json }; Returns: number
+                           },
+"worker_near_duplicate_texts":
+{ Args: { "item_ids": (string)[],"length": number }; Returns: Json
                            },
 "worker_near_duplicates":
 { Args: { "batch": number }; Returns: Json
