@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
+
+import pytest
 
 from tools.schema.files import PROJECT, released_migrations
 
 ROOT = Path(__file__).parents[2]
+
+RELEASED = "629cb3d495f59552e49a9cac3de9ce122e71689c"
+"""The commit of the last release."""
 
 # What the next release changes: a column of the busiest table, and the function that each claim calls.
 COLUMN = "first_worker text"
@@ -64,12 +72,22 @@ def complete_migration(migration: Path) -> None:
     migration.write_text(f"alter table public.search_runs add column {COLUMN};\n\n{migration.read_text()}")
 
 
-def copy_worker(to: Path, *, schema_version: int, version: str) -> dict[str, str]:
-    """Copy the worker of this checkout as one that is made for a version of the RPCs.
+def copy_released_worker(to: Path) -> dict[str, str]:
+    """Copy the worker of the last release; skip the test where git does not have it.
 
     Returns:
         The environment variables with which `python -m worker` runs the copy.
     """
+    archived = subprocess.run(["git", "-C", ROOT, "archive", RELEASED, "worker"], check=False, capture_output=True)
+    if archived.returncode != 0:
+        pytest.skip(f"git does not have the last release: {archived.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as files:
+        files.extractall(to, filter="data")
+    return _environment(to)
+
+
+def copy_worker(to: Path, *, schema_version: int, version: str) -> dict[str, str]:
+    """Copy the worker of this checkout as one that is made for a version of the RPCs; otherwise as above."""
     shutil.copytree(ROOT / "worker", to / "worker")
     for name, pattern, value in (
         ("database/queue.py", r"(?m)^SCHEMA_VERSION = \d+$", f"SCHEMA_VERSION = {schema_version}"),
@@ -79,8 +97,12 @@ def copy_worker(to: Path, *, schema_version: int, version: str) -> dict[str, str
         text, count = re.subn(pattern, value, path.read_text())
         assert count == 1, name
         path.write_text(text)
+    return _environment(to)
+
+
+def _environment(folder: Path) -> dict[str, str]:
     # Otherwise `-m` would find the checkout first, in the current folder.
-    return {"PYTHONPATH": str(to), "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
 
 
 def _file(project: Path, name: str) -> Path:

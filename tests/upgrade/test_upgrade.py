@@ -1,13 +1,9 @@
 """An upgrade of a project that works: first the database, then the workers, and nothing stops.
 
-A project has the migrations of the last release (before the first release: all that there are), rows in every table,
-and a queue in the middle of its work. Then the migrations that follow are pushed, and one more, such as the next
-release may have: a new column, another body of a busy function, and the next version of the RPCs. A worker works
-before, during and after that; then one that is made for the next version works beside it, and takes over.
-
-What this does not show: both workers are the code of this checkout, and only say that they are made for different
-versions. Code of different releases can be tried only when there are two of them: `copy_worker` then has to take the
-old worker from the tag of the last release.
+A project has the migrations of the last release, rows in every table, and a queue in the middle of its work. The worker
+of that release works. Then the migrations that follow are pushed, and one more, such as the next release may have: a
+new column, another body of a busy function, and the next version of the RPCs. The old worker works before, during and
+after that; then the worker of this checkout works beside it, and takes over.
 """
 
 from __future__ import annotations
@@ -30,7 +26,14 @@ from tests.support.queue import Row, call, claim, enqueue
 from tests.support.stack import HAS_PGVECTOR, SignIn, running_stack
 from tests.support.workers import WorkerProcess, worker_process
 from tests.upgrade.filling import fill_history
-from tests.upgrade.releases import change_schema, complete_migration, copy_project, copy_released, copy_worker
+from tests.upgrade.releases import (
+    change_schema,
+    complete_migration,
+    copy_project,
+    copy_released,
+    copy_released_worker,
+    copy_worker,
+)
 from tests.upgrade.rows import WORKED_OFF, Rows, changed_rows_of_ended_runs, lost_rows, read_rows
 from tools.schema.files import release_migrations
 from tools.schema.forward import begin_migration
@@ -290,7 +293,7 @@ async def test_an_upgrade_under_load_loses_nothing(
     for site in ("arbeitnow", "remotive"):
         await limit(database, site)
     await pause(database, "remotive", "1 hour", exit_name="boards")
-    old = copy_worker(tmp_path / "old", schema_version=project.version, version="0.1.0")
+    old = copy_released_worker(tmp_path / "old")
     new = copy_worker(tmp_path / "new", schema_version=project.version + 1, version="0.2.0")
 
     abandoned = await search(bob, "arbeitnow", QUICK)
