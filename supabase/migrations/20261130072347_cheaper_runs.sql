@@ -629,8 +629,8 @@ create or replace function public.worker_claim_runs(
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
 )
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 declare
     asked worker.claim := row(
         worker_id, kinds, slots, lease_seconds, claim_id, limits, exits, schema_version)::worker.claim;
@@ -853,16 +853,16 @@ comment on function worker.finish_searches is
     'Ends sites and runs, as worker_finish_sites does, and claims others, if next is not null.';
 
 create or replace function public.worker_finish_sites(finished jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 begin
     return worker.finish_searches(finished, null);
 end;
 $$;
 
 create or replace function public.worker_finish_and_claim(finished jsonb, claim jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 declare
     next worker.claim := jsonb_populate_record(null::worker.claim, claim);
     answers jsonb;

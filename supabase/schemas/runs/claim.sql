@@ -302,6 +302,7 @@ comment on function worker.claimed_runs is 'Returns the runs of a claim, as work
 
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 -- And with indexes: a connection that has planned for small tables would read the whole tables after they have grown.
+-- Before PostgreSQL 18, plans without that choice look so dear that each would be compiled.
 create function public.worker_claim_runs(
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, held jsonb,
     about jsonb default null, limits jsonb default '{}', exits jsonb default '{}', schema_version integer default null
@@ -309,8 +310,8 @@ create function public.worker_claim_runs(
     run_id uuid, lease_token uuid, kind text, parameters jsonb, newer_than timestamptz, attempt integer,
     max_attempts integer, sites jsonb
 )
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 declare
     asked worker.claim := row(
         worker_id, kinds, slots, lease_seconds, claim_id, limits, exits, schema_version)::worker.claim;

@@ -123,9 +123,10 @@ comment on function worker.finish_searches is
 
 -- Plans for any arguments: PostgreSQL would plan the statements again at each call, which takes longer than they do.
 -- And with indexes: a connection that has planned for small tables would read the whole tables after they have grown.
+-- Before PostgreSQL 18, plans without that choice look so dear that each would be compiled.
 create function public.worker_finish_sites(finished jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 begin
     return worker.finish_searches(finished, null);
 end;
@@ -144,8 +145,8 @@ comment on function public.worker_finish_sites is
     'it continues: search these, in the form of worker_claim_runs, and end it again. Idempotent.';
 
 create function public.worker_finish_and_claim(finished jsonb, claim jsonb) returns jsonb
-language plpgsql security definer set search_path = '' set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = 'off' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 declare
     next worker.claim := jsonb_populate_record(null::worker.claim, claim);
     answers jsonb;
