@@ -24,6 +24,9 @@ from worker.local.supabase.stack import Endpoints
 from worker.model import Page, SiteLimits
 from worker.sources import Search
 
+# What other tests leave in the queue may make a claim due.
+pytestmark = pytest.mark.own_stack
+
 SITE = "indeed"
 CALL: LiteralString = "select public.worker_finish_and_claim(%s, %s)"
 
@@ -162,7 +165,7 @@ async def test_the_answer_says_when_a_claim_of_its_own_is_due(
     database: Connection, runs: list[Row], kind: str, what: str
 ) -> None:
     async with database.transaction(force_rollback=True):
-        # What other tests have left.
+        # What the tests before have left.
         await database.execute("delete from public.search_runs where kind <> %s", [kind])
         await database.execute("delete from worker.ended_leaders")
         ((before,),) = await rows(database, CALL, [Jsonb([end(runs[0])]), Jsonb(next_claim(kind, slots=1))])

@@ -97,7 +97,7 @@ class Loop:
         self._ending: set[Lease] = set()
         self._stopping = asyncio.Event()
         self._releasing = asyncio.Event()
-        self._grace_ends_at = 0.0
+        self._stopped_at = 0.0
         queue.claim_with_ends(self)
 
     @property
@@ -110,7 +110,7 @@ class Loop:
         if self._stopping.is_set():
             self._releasing.set()
         else:
-            self._grace_ends_at = asyncio.get_running_loop().time() + self._options.grace_seconds
+            self._stopped_at = asyncio.get_running_loop().time()
         self._stopping.set()
         self._wakeup.ring()
 
@@ -309,12 +309,12 @@ class Loop:
         if self._searches and not self._releasing.is_set():
             logger.info("Stopping: %d running searches have %.0f s", len(self._searches), self._options.grace_seconds)
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._grace_ends_at):
+            async with asyncio.timeout_at(self._stopped_at + self._options.grace_seconds):
                 while self._searches and not self._releasing.is_set():
                     await self._wakeup.rung()
         # The answers to claims may be on the way.
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLAIM_SECONDS):
+            async with asyncio.timeout_at(self._stopped_at + CLAIM_SECONDS):
                 while self._asked:
                     await self._wakeup.rung()
 
