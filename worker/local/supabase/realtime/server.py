@@ -188,8 +188,8 @@ class Realtime:
             else:
                 for self._is_losing, done in switches:
                     done.set_result(None)
-            # Not at once after changes: each read decodes what earlier ones have, which took a third of the CPU of a
-            # busy database.
+            # Not at once after changes: each read decodes what earlier ones have. That was a fifth of the CPU of a busy
+            # database.
             if len(changes) < CHANGES_PER_POLL and not self._switches:
                 await self._wait(POLL_SECONDS if self._listening or self.topics else IDLE_SECONDS)
 
