@@ -553,8 +553,8 @@ class Queue:
     async def _send_ends(self, ends: Sequence[Mapping[str, Json]], is_alone: bool) -> list[dict[str, Any]]:
         # A call that fails because of one of its runs must not hold up the others for as long as an outage may last.
         patience_seconds = self._outage_seconds if is_alone else HOUSEKEEPING_SECONDS
-        leave_places = any(end["ends_run"] for end in ends)
-        if self._claimer is not None and leave_places and (claim := self._claimer.next_claim()) is not None:
+        frees_places = any(end["ends_run"] for end in ends)
+        if self._claimer is not None and frees_places and (claim := self._claimer.next_claim()) is not None:
             with suppress(CallRefusedError):  # perhaps because of the claim
                 return await self._end_and_claim(self._claimer, claim, ends, patience_seconds)
         answers: list[dict[str, Any]] = await self._call(
