@@ -1,25 +1,7 @@
 -- The functions that save a page passed its payload and its items from one to the next: each copied them, several times.
--- Types that lose fields are created again, not altered: plans that sessions have kept would read their former fields.
-drop function worker.load_items(worker.loading_page[]);
-drop function worker.insert_items(worker.loading_page[]);
-drop function worker.write_sightings(worker.loading_page[]);
-drop function worker.update_items(text, uuid, text, timestamptz, worker.page_item[], uuid[]);
-drop function worker.write_organizations(worker.loading_page[]);
-drop function worker.read_items(jsonb);
-drop function worker.pages_of(worker.page_to_load[]);
-drop function worker.load_pages(worker.page_to_load[]);
-drop function worker.asked_pages(jsonb);
-drop function worker.lock_pages(worker.found_page[]);
-drop function worker.insert_pages(worker.found_page[]);
-drop function worker.kept_pages(worker.found_page[]);
-drop function worker.record_pages(worker.found_page[], worker.kept_page[], worker.page_result[]);
-drop function worker.end_with_pages(worker.found_page[], worker.kept_page[]);
-drop type worker.loading_page;
-drop type worker.page_item;
-drop type worker.page_to_load;
-drop type worker.found_page;
+-- What is replaced has other names or types here, so that calls which have begun end with the functions they began with.
 
-create type worker.page_item as (
+create type worker.sent_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,
     posted_at timestamptz, salary_min numeric, salary_max numeric, salary_interval text, currency text, url text,
     apply_url text, description text, city text, region text, country text, places jsonb, work_mode text,
@@ -27,18 +9,18 @@ create type worker.page_item as (
     data jsonb, apply_key text, match_key text, organization_key text, place_key text,
     text_signature bit(1024), employer jsonb
 );
-comment on type worker.page_item is
+comment on type worker.sent_item is
     'An item of a page, as the worker sends it. position is its position on the page, from 1.';
 
-create type worker.loading_page as (
+create type worker.loaded_page as (
     place integer, page_id bigint, run_id uuid, kind text, owner_id uuid, site text, page_number integer,
     seen_at timestamptz, fingerprint text, is_named_board boolean
 );
-comment on type worker.loading_page is 'A page whose items are loaded. place is that of its items in what the worker sent.';
+comment on type worker.loaded_page is 'A page whose items are loaded. place is that of its items in what the worker sent.';
 
 -- Pages and items apart: descriptions are long, and a function that looks at pages alone should not copy them.
 create function worker.read_items(
-    pages worker.loading_page[], sent jsonb, out page_ids bigint[], out items worker.page_item[]
+    pages worker.loaded_page[], sent jsonb, out page_ids bigint[], out items worker.sent_item[]
 )
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
@@ -49,16 +31,12 @@ begin
         select distinct on (page.page_id, item.external_id) page.page_id, item
         from unnest(read_items.pages) as page
         cross join lateral jsonb_populate_recordset(
-            null::worker.page_item, sent #> array[(page.place - 1)::text, 'items']) as item
+            null::worker.sent_item, sent #> array[(page.place - 1)::text, 'items']) as item
         order by page.page_id, item.external_id, item.position
     ) as first;
 end;
 $$;
-comment on function worker.read_items is
-    'Returns the items of pages, and for each item its page. sent has the items of a page at its place: [{items}]. An item '
-    'that is on a page twice counts at its first position.';
-
-create function worker.write_organizations(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+create function worker.write_organizations(pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[])
 returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -114,11 +92,8 @@ begin
            from worker.newest_facts(known, excluded) as newest);
 end;
 $$;
-comment on function worker.write_organizations is
-    'Writes what the items of pages say about their employers. An organization that does not change is not written.';
-
 create function worker.insert_items(
-    pages worker.loading_page[], page_ids bigint[], items worker.page_item[], out inserted uuid[], out with_keys uuid[]
+    pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[], out inserted uuid[], out with_keys uuid[]
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -158,11 +133,7 @@ begin
     from written;
 end;
 $$;
-comment on function worker.insert_items is
-    'Inserts the items of pages that are not known yet. Returns the inserted ones, and those of them with a key that '
-    'finds duplicates.';
-
-create function worker.write_sightings(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+create function worker.write_sightings(pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[])
 returns worker.page_sightings[]
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -213,12 +184,8 @@ begin
     return sightings;
 end;
 $$;
-comment on function worker.write_sightings is
-    'Writes the items of pages, each of another run, as sightings of their sites and as results of their runs. Returns '
-    'the sightings of each page with items.';
-
 create function worker.update_items(
-    page worker.loading_page, page_ids bigint[], items worker.page_item[], inserted uuid[],
+    page worker.loaded_page, page_ids bigint[], items worker.sent_item[], inserted uuid[],
     out with_new_keys uuid[], out with_new_text uuid[], out with_earlier_start uuid[]
 )
 language plpgsql set search_path = '' as $$
@@ -295,18 +262,13 @@ begin
     from changed;
 end;
 $$;
-comment on function worker.update_items is
-    'Updates the items of a page that were known before. A field that is not on the page keeps its value. What is derived '
-    'from a field changes with it. A page older than the last sighting changes no field. Returns the items whose '
-    'duplicate keys changed, whose text changed, and that were first seen earlier than known.';
-
-create function worker.load_items(pages worker.loading_page[], sent jsonb) returns worker.load_result[]
+create function worker.load_items(pages worker.loaded_page[], sent jsonb) returns worker.load_result[]
 language plpgsql set search_path = '' as $$
 declare
     found record;
     new_items record;
     sightings worker.page_sightings[];
-    page worker.loading_page;
+    page worker.loaded_page;
     on_page uuid[];
     inserted_on_page uuid[];
     on_pages_before uuid[] := array[]::uuid[];
@@ -348,26 +310,22 @@ begin
         left join unnest(sightings) as sighted on sighted.page_id = given.page_id);
 end;
 $$;
-comment on function worker.load_items is
-    'Writes the items of pages, each of another run, as items, sightings and results of their runs. sent as in '
-    'worker.read_items. Idempotent.';
-
-create type worker.page_to_load as (
+create type worker.transformed_page as (
     place integer, page_id bigint, version integer, transform_ms integer, completeness jsonb, errors jsonb
 );
-comment on type worker.page_to_load is
+comment on type worker.transformed_page is
     'What a version of its source made of a page. place is that of its items in what the worker sent.';
 
-create function worker.pages_of(asked worker.page_to_load[]) returns worker.loading_page[]
+create function worker.pages_of(asked worker.transformed_page[]) returns worker.loaded_page[]
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
-    pages worker.loading_page[];
+    pages worker.loaded_page[];
 begin
     pages := array(
         select row(given.place, raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site,
                    raw.page_number, raw.fetched_at, raw.query_hash,
-                   worker.is_named_board(run.kind, raw.site))::worker.loading_page
+                   worker.is_named_board(run.kind, raw.site))::worker.loaded_page
         from unnest(asked) as given
         join worker.raw_collections as raw on raw.id = given.page_id
         join public.search_runs as run on run.id = raw.run_id
@@ -380,16 +338,14 @@ begin
     return pages;
 end;
 $$;
-comment on function worker.pages_of is 'Returns what must be known of pages whose items are to be loaded.';
-
-create function worker.load_pages(asked worker.page_to_load[], sent jsonb) returns worker.page_result[]
+create function worker.load_pages(asked worker.transformed_page[], sent jsonb) returns worker.page_result[]
 -- A page has few items, the tables have many: so one plan is right for all calls, and it reads by indexes. Without this, a
 -- third of the time of a small page is planning, and a plan from when the tables were empty reads all of them later. Before
 -- PostgreSQL 18, a scan that is left costs so much that it would be compiled.
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-    pages worker.loading_page[] := worker.pages_of(asked);
+    pages worker.loaded_page[] := worker.pages_of(asked);
     loaded worker.load_result[];
     refusal text;
     refused_field text;
@@ -450,29 +406,24 @@ begin
     return results;
 end;
 $$;
-comment on function worker.load_pages is
-    'Loads what versions of their sources made of pages, each of another run. sent as in worker.read_items. Returns what became of each. If the tables '
-    'refuse a page, it fails, and the error is logged; refused together with others, the error is raised. Temporary '
-    'errors, such as a deadlock or a timeout, are raised.';
-
-create type worker.found_answer as (
+create type worker.sent_answer as (
     source text, version integer, response_ms integer, calls_used integer, account text, cursor jsonb, is_last boolean,
     transform_ms integer, completeness jsonb
 );
-comment on type worker.found_answer is 'An answer of a site as worker_save_pages takes it, without its payload.';
+comment on type worker.sent_answer is 'An answer of a site as worker_save_pages takes it, without its payload.';
 
-create type worker.found_page as (
-    place integer, run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw worker.found_answer,
+create type worker.sent_page as (
+    place integer, run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw worker.sent_answer,
     errors jsonb, progress jsonb, ends text
 );
-comment on type worker.found_page is
+comment on type worker.sent_page is
     'A page as worker_save_pages takes it, without what is long: the payload and the items stay in the argument, at this '
     'place.';
 
-create function worker.asked_pages(pages jsonb) returns worker.found_page[]
+create function worker.sent_pages(pages jsonb) returns worker.sent_page[]
 language plpgsql stable set search_path = '' as $$
 declare
-    asked worker.found_page[];
+    asked worker.sent_page[];
     wrong text;
 begin
     if jsonb_typeof(pages) is distinct from 'array' or jsonb_array_length(pages) not between 1 and 100 then
@@ -480,8 +431,8 @@ begin
     end if;
     asked := array(
         select row(given.number, given.run_id, given.lease_token, given.site, given.attempt, given.page_number, given.raw,
-                   given.errors, given.progress, given.ends)::worker.found_page
-        from jsonb_populate_recordset(null::worker.found_page, pages) with ordinality as given (
+                   given.errors, given.progress, given.ends)::worker.sent_page
+        from jsonb_populate_recordset(null::worker.sent_page, pages) with ordinality as given (
             place, run_id, lease_token, site, attempt, page_number, raw, errors, progress, ends, number));
     if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
         raise sqlstate '22023' using message = 'pages must have a run_id in each object, and each run once';
@@ -495,9 +446,9 @@ begin
     return asked;
 end;
 $$;
-comment on function worker.asked_pages is 'Reads the argument of worker_save_pages. Raises 22023 (HTTP 400) if it is wrong.';
+comment on function worker.sent_pages is 'Reads the argument of worker_save_pages. Raises 22023 (HTTP 400) if it is wrong.';
 
-create function worker.lock_pages(asked worker.found_page[]) returns jsonb
+create function worker.lock_pages(asked worker.sent_page[]) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     states jsonb;
@@ -522,10 +473,7 @@ begin
     );
 end;
 $$;
-comment on function worker.lock_pages is
-    'Locks the runs of pages. Returns their states by id, as worker.lock_leases does; ended: with this page, before.';
-
-create function worker.insert_pages(asked worker.found_page[], sent jsonb) returns void
+create function worker.insert_pages(asked worker.sent_page[], sent jsonb) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -547,11 +495,7 @@ begin
     on conflict on constraint raw_collections_page do nothing;
 end;
 $$;
-comment on function worker.insert_pages is
-    'Inserts pages of sites that were started and have not ended, unless they were saved before. sent is the argument of '
-    'worker_save_pages, which has their payloads.';
-
-create function worker.kept_pages(asked worker.found_page[]) returns worker.kept_page[]
+create function worker.kept_pages(asked worker.sent_page[]) returns worker.kept_page[]
 language plpgsql stable set search_path = '' as $$
 begin
     return array(
@@ -567,9 +511,7 @@ begin
         join public.search_run_sites as searched on searched.run_id = given.run_id and searched.site = given.site);
 end;
 $$;
-comment on function worker.kept_pages is 'Returns the stored pages among those that are to be saved.';
-
-create function worker.record_pages(asked worker.found_page[], kept worker.kept_page[], loaded worker.page_result[])
+create function worker.record_pages(asked worker.sent_page[], kept worker.kept_page[], loaded worker.page_result[])
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -590,11 +532,7 @@ begin
     return coalesce(shown, '{}');
 end;
 $$;
-comment on function worker.record_pages is
-    'Shows the progress of runs whose pages were loaded, and records good pages for their sites. Returns for each run '
-    'the seconds until its progress can be shown; null if it was.';
-
-create function worker.end_with_pages(asked worker.found_page[], kept worker.kept_page[]) returns jsonb
+create function worker.end_with_pages(asked worker.sent_page[], kept worker.kept_page[]) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     finished jsonb;
@@ -615,21 +553,18 @@ begin
     return coalesce(answers, '{}');
 end;
 $$;
-comment on function worker.end_with_pages is
-    'Ends the sites whose last pages are saved, and the runs. Returns the answers of worker_finish_sites by run.';
-
 create or replace function public.worker_save_pages(pages jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-    asked worker.found_page[];
+    asked worker.sent_page[];
     states jsonb;
-    held worker.found_page[];
+    held worker.sent_page[];
     kept worker.kept_page[];
     loaded worker.page_result[];
     shown jsonb;
     ended jsonb;
 begin
-    asked := worker.asked_pages(pages);
+    asked := worker.sent_pages(pages);
     states := worker.lock_pages(asked);
     held := array(select given from unnest(asked) as given where states ->> given.run_id::text in ('held', 'ended'));
     perform worker.insert_pages(held, pages);
@@ -637,7 +572,7 @@ begin
     loaded := worker.load_pages(
         array(
             select row(given.place, stored.page_id, (given.raw).version, (given.raw).transform_ms, (given.raw).completeness,
-                       given.errors)::worker.page_to_load
+                       given.errors)::worker.transformed_page
             from unnest(held) as given
             join unnest(kept) as stored on stored.run_id = given.run_id
             where stored.status = 'fetched'
@@ -670,6 +605,19 @@ begin
     );
 end;
 $$;
+comment on function public.worker_save_pages is
+    'Saves pages of several runs: [{run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends}], '
+    'each run once. It loads their items and writes the runs'' progress, in one transaction. raw is {source, version, payload, '
+    'response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), is_last, '
+    'transform_ms, completeness}; items are as in worker.sent_item, errors {index, type, message, field, raw}. ends is '
+    'site if the site has no more pages, run if the run has no more sites either. Returns for each {state, message, '
+    'status, results, new, shown_in_seconds, pending_site, end}. state is done; lease_lost or cancelled; refused, with a message; '
+    'busy: another transaction has locked the run, send it alone. status is completed, partial (some items were invalid) or failed (all '
+    'were invalid, or they were not loaded). results is the number of results new to the run, new of things that no '
+    'earlier run of the same search had. shown_in_seconds is there if the last change of the run is too recent to write '
+    'its progress: after that time it can be written. pending_site is there while the site is pending, as it is for a '
+    'page of an earlier attempt; it is as in worker.site_to_search. end is there if the site was ended, as worker_finish_sites '
+    'returns it; without it, as for a run with followers, the site is still to be ended. Idempotent.';
 
 create or replace function public.worker_load_page(
     page_id bigint, version integer, transform_ms integer, completeness jsonb, items jsonb, errors jsonb
@@ -693,7 +641,7 @@ begin
     perform from worker.raw_collections as kept where kept.id = worker_load_page.page_id for no key update;
     loaded := (worker.load_pages(
         array[row(1, worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
-                  worker_load_page.completeness, worker_load_page.errors)::worker.page_to_load],
+                  worker_load_page.completeness, worker_load_page.errors)::worker.transformed_page],
         jsonb_build_array(jsonb_build_object('items', worker_load_page.items))))[1];
     if loaded.results > 0 then
         perform worker.recount_results(page.run_id, page.site);

@@ -1,17 +1,5 @@
 -- Runs cost less: set-based claims and ends, fewer lookups, and one call that ends runs and claims others.
 
-drop function worker.rank_sites(uuid, uuid);
-drop function worker.claimed_sites(uuid);
-drop function worker.sites_to_search(uuid);
-drop function worker.start_first_sites(uuid[], jsonb, jsonb);
-drop function worker.start_runs(uuid[], uuid[], text, uuid, interval, jsonb, jsonb);
-drop function worker.start_ready_runs(text, text[], integer, integer, uuid, jsonb, jsonb);
-drop function worker.unreadable_pages(uuid, text);
-drop function worker.asked_site(uuid, text, text);
-drop function worker.site_outcomes(uuid);
-drop function worker.has_unfinished_sites(uuid);
-drop function worker.ended_run(uuid, jsonb);
-
 create type worker.claim as (
     worker_id text, kinds text[], slots integer, lease_seconds integer, claim_id uuid, limits jsonb, exits jsonb,
     schema_version integer
@@ -195,10 +183,6 @@ begin
     cross join worker.settings as settings;
 end;
 $$;
-
-comment on function worker.rank_sites is
-    'Returns the unfinished sites of runs, the best of each first: no fallbacks, not paused, then by recent success, '
-    'then by speed; unknown sites first. A share of the runs gets a random order. The same seed gives the same order.';
 
 create or replace function worker.exit_name(exit text) returns text
 language plpgsql immutable set search_path = '' as $$
@@ -410,9 +394,6 @@ begin
 end;
 $$;
 
-comment on function worker.sites_to_search is
-    'Returns the unfinished sites of claimed runs for a worker, in the order of the claim.';
-
 comment on type worker.claim is 'What a worker asks for, as worker_claim_runs takes it.';
 
 create or replace function worker.admitted_first(first worker.first_search[], limits jsonb) returns worker.first_search[]
@@ -554,8 +535,6 @@ begin
     end loop;
 end;
 $$;
-
-comment on function worker.start_ready_runs is 'Leases ready runs to a worker, as it asks for them.';
 
 create or replace function worker.check_claim(asked worker.claim) returns void
 language plpgsql set search_path = '' as $$
@@ -883,15 +862,6 @@ comment on function public.worker_finish_and_claim is
     '{worker_id, kinds, slots, lease_seconds, claim_id, limits, exits, schema_version}, as worker_claim_runs takes them. '
     'Returns {finished, claimed, is_claim_due}: the first two as these functions do. If is_claim_due, claim next with '
     'worker_claim_runs, which also rescues runs of dead workers, settles followers and promotes delayed runs. Idempotent.';
-
-comment on function worker.start_runs is
-    'Leases locked ready runs to a worker. Each counts for the max_running_per_user of its payer. Its followers are '
-    'running as well, and count for nobody.';
-
-comment on function worker.start_first_sites is
-    'Starts the first search of claimed runs, at the sites that admit all runs. All others start with '
-    'worker_start_sites. limits are those that the sources of the worker declare: {kind: {site: {bucket: limits}}}; exits '
-    'are those that the worker offers, by site.';
 
 revoke all on function public.worker_finish_and_claim(jsonb, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.worker_finish_and_claim(jsonb, jsonb) to service_role;

@@ -250,7 +250,7 @@ def load_pages(alerts: Alerts, count: int, items: int, errors: list[Row]) -> Non
             for position in range(items)
         ]
         alerts.connection.execute(
-            "select worker.load_pages(array[row(1, %s, 1, 1, '{}', %s)::worker.page_to_load], %s)",
+            "select worker.load_pages(array[row(1, %s, 1, 1, '{}', %s)::worker.transformed_page], %s)",
             [page["id"], Jsonb(errors), Jsonb([{"items": found}])],
         )
     run.cancel()

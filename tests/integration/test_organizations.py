@@ -30,7 +30,7 @@ WRITE = """
 select worker.write_organizations(given.pages, found.page_ids, found.items)
 from (
     select array[row(1, 1, sent.run_id, sent.kind, null, sent.site, 1, sent.seen_at, null,
-                     worker.is_named_board(sent.kind, sent.site))::worker.loading_page] as pages, sent.items
+                     worker.is_named_board(sent.kind, sent.site))::worker.loaded_page] as pages, sent.items
     from (values (%s::uuid, %s, %s, %s::timestamptz, %s::jsonb)) as sent (run_id, kind, site, seen_at, items)
 ) as given
 cross join lateral worker.read_items(given.pages, jsonb_build_array(jsonb_build_object('items', given.items))) as found

@@ -24,3 +24,25 @@ end;
 $$;
 comment on function worker.check_version is
     'Raises PT412 (HTTP 412) unless a worker that is made for this version may take runs. Null is not checked.';
+
+create function worker.wait_for_earlier_transactions(at_most interval) returns void
+language plpgsql set search_path = '' as $$
+declare
+    stops_at constant timestamptz := clock_timestamp() + at_most;
+    -- Autovacuum has no user, and calls nothing.
+    earlier constant text[] := array(
+        select held.virtualtransaction from pg_locks as held join pg_stat_activity as session using (pid)
+        where held.locktype = 'virtualxid' and held.granted and session.pid <> pg_backend_pid()
+          and session.datname = current_database() and session.usename is not null);
+begin
+    while clock_timestamp() < stops_at and exists (
+        select from pg_locks as held
+        where held.locktype = 'virtualxid' and held.granted and held.virtualtransaction = any (earlier))
+    loop
+        perform pg_sleep(0.02);
+    end loop;
+end;
+$$;
+comment on function worker.wait_for_earlier_transactions is
+    'Waits until the transactions that other sessions have begun are over, for a time at most. A migration calls it before '
+    'it drops what a migration before it has replaced: calls that began before may still need it.';

@@ -8,7 +8,7 @@ comment on type worker.load_result is
     'had.';
 
 create function worker.insert_items(
-    pages worker.loading_page[], page_ids bigint[], items worker.page_item[], out inserted uuid[], out with_keys uuid[]
+    pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[], out inserted uuid[], out with_keys uuid[]
 )
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -55,7 +55,7 @@ comment on function worker.insert_items is
 create type worker.page_sightings as (page_id bigint, item_ids uuid[], results integer);
 comment on type worker.page_sightings is 'The items of a page, and how many of them are new to its run.';
 
-create function worker.write_sightings(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+create function worker.write_sightings(pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[])
 returns worker.page_sightings[]
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
@@ -111,7 +111,7 @@ comment on function worker.write_sightings is
     'the sightings of each page with items.';
 
 create function worker.update_items(
-    page worker.loading_page, page_ids bigint[], items worker.page_item[], inserted uuid[],
+    page worker.loaded_page, page_ids bigint[], items worker.sent_item[], inserted uuid[],
     out with_new_keys uuid[], out with_new_text uuid[], out with_earlier_start uuid[]
 )
 language plpgsql set search_path = '' as $$
@@ -206,13 +206,13 @@ end;
 $$;
 comment on function worker.queue_embeddings is 'Queues items to be embedded, if there is an embedding model.';
 
-create function worker.load_items(pages worker.loading_page[], sent jsonb) returns worker.load_result[]
+create function worker.load_items(pages worker.loaded_page[], sent jsonb) returns worker.load_result[]
 language plpgsql set search_path = '' as $$
 declare
     found record;
     new_items record;
     sightings worker.page_sightings[];
-    page worker.loading_page;
+    page worker.loaded_page;
     on_page uuid[];
     inserted_on_page uuid[];
     on_pages_before uuid[] := array[]::uuid[];

@@ -35,26 +35,26 @@ comment on function worker.log_errors is
     'Replaces the log of a page by the errors of its transform. Returns how many items were invalid, and whether '
     'the whole page could not be read.';
 
-create type worker.page_to_load as (
+create type worker.transformed_page as (
     place integer, page_id bigint, version integer, transform_ms integer, completeness jsonb, errors jsonb
 );
-comment on type worker.page_to_load is
+comment on type worker.transformed_page is
     'What a version of its source made of a page. place is that of its items in what the worker sent.';
 
 create type worker.page_result as (page_id bigint, status text, results integer, things integer);
 comment on type worker.page_result is
     'Whether a page was loaded: completed, partial or failed; and what it added, as in worker.load_result.';
 
-create function worker.pages_of(asked worker.page_to_load[]) returns worker.loading_page[]
+create function worker.pages_of(asked worker.transformed_page[]) returns worker.loaded_page[]
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 declare
-    pages worker.loading_page[];
+    pages worker.loaded_page[];
 begin
     pages := array(
         select row(given.place, raw.id, run.id, run.kind, case when kind.is_private then run.user_id end, raw.site,
                    raw.page_number, raw.fetched_at, raw.query_hash,
-                   worker.is_named_board(run.kind, raw.site))::worker.loading_page
+                   worker.is_named_board(run.kind, raw.site))::worker.loaded_page
         from unnest(asked) as given
         join worker.raw_collections as raw on raw.id = given.page_id
         join public.search_runs as run on run.id = raw.run_id
@@ -69,14 +69,14 @@ end;
 $$;
 comment on function worker.pages_of is 'Returns what must be known of pages whose items are to be loaded.';
 
-create function worker.load_pages(asked worker.page_to_load[], sent jsonb) returns worker.page_result[]
+create function worker.load_pages(asked worker.transformed_page[], sent jsonb) returns worker.page_result[]
 -- A page has few items, the tables have many: so one plan is right for all calls, and it reads by indexes. Without this, a
 -- third of the time of a small page is planning, and a plan from when the tables were empty reads all of them later. Before
 -- PostgreSQL 18, a scan that is left costs so much that it would be compiled.
 language plpgsql set search_path = '' set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off as $$
 #variable_conflict use_column
 declare
-    pages worker.loading_page[] := worker.pages_of(asked);
+    pages worker.loaded_page[] := worker.pages_of(asked);
     loaded worker.load_result[];
     refusal text;
     refused_field text;
@@ -138,6 +138,6 @@ begin
 end;
 $$;
 comment on function worker.load_pages is
-    'Loads what versions of their sources made of pages, each of another run. sent as in worker.read_items. Returns what became of each. If the tables '
-    'refuse a page, it fails, and the error is logged; refused together with others, the error is raised. Temporary '
-    'errors, such as a deadlock or a timeout, are raised.';
+    'Loads what versions of their sources made of pages, each of another run. sent as in worker.read_items. Returns what '
+    'became of each. If the tables refuse a page, it fails, and the error is logged; refused together with others, the '
+    'error is raised. Temporary errors, such as a deadlock or a timeout, are raised.';

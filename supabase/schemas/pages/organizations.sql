@@ -23,7 +23,7 @@ comment on function worker.newest_facts is
     'Returns a known organization with the reported fields that differ and are as new. seen_at of reported names its '
     'fields.';
 
-create function worker.write_organizations(pages worker.loading_page[], page_ids bigint[], items worker.page_item[])
+create function worker.write_organizations(pages worker.loaded_page[], page_ids bigint[], items worker.sent_item[])
 returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column

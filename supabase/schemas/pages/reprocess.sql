@@ -112,7 +112,7 @@ begin
     perform from worker.raw_collections as kept where kept.id = worker_load_page.page_id for no key update;
     loaded := (worker.load_pages(
         array[row(1, worker_load_page.page_id, worker_load_page.version, worker_load_page.transform_ms,
-                  worker_load_page.completeness, worker_load_page.errors)::worker.page_to_load],
+                  worker_load_page.completeness, worker_load_page.errors)::worker.transformed_page],
         jsonb_build_array(jsonb_build_object('items', worker_load_page.items))))[1];
     if loaded.results > 0 then
         perform worker.recount_results(page.run_id, page.site);

@@ -4,17 +4,17 @@
 -- Calls: kernel/clock, kernel/imports, kernel/lease, sharing/leader_ended, sites/breaker, runs/progress, runs/resume,
 --   runs/finish_sites, pages/load.
 
-create type worker.found_answer as (
+create type worker.sent_answer as (
     source text, version integer, response_ms integer, calls_used integer, account text, cursor jsonb, is_last boolean,
     transform_ms integer, completeness jsonb
 );
-comment on type worker.found_answer is 'An answer of a site as worker_save_pages takes it, without its payload.';
+comment on type worker.sent_answer is 'An answer of a site as worker_save_pages takes it, without its payload.';
 
-create type worker.found_page as (
-    place integer, run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw worker.found_answer,
+create type worker.sent_page as (
+    place integer, run_id uuid, lease_token uuid, site text, attempt integer, page_number integer, raw worker.sent_answer,
     errors jsonb, progress jsonb, ends text
 );
-comment on type worker.found_page is
+comment on type worker.sent_page is
     'A page as worker_save_pages takes it, without what is long: the payload and the items stay in the argument, at this '
     'place.';
 
@@ -25,10 +25,10 @@ create type worker.kept_page as (
 comment on type worker.kept_page is
     'A page that is stored. is_current: it is of the attempt that searches its site. is_end: its site ends with it.';
 
-create function worker.asked_pages(pages jsonb) returns worker.found_page[]
+create function worker.sent_pages(pages jsonb) returns worker.sent_page[]
 language plpgsql stable set search_path = '' as $$
 declare
-    asked worker.found_page[];
+    asked worker.sent_page[];
     wrong text;
 begin
     if jsonb_typeof(pages) is distinct from 'array' or jsonb_array_length(pages) not between 1 and 100 then
@@ -36,8 +36,8 @@ begin
     end if;
     asked := array(
         select row(given.number, given.run_id, given.lease_token, given.site, given.attempt, given.page_number, given.raw,
-                   given.errors, given.progress, given.ends)::worker.found_page
-        from jsonb_populate_recordset(null::worker.found_page, pages) with ordinality as given (
+                   given.errors, given.progress, given.ends)::worker.sent_page
+        from jsonb_populate_recordset(null::worker.sent_page, pages) with ordinality as given (
             place, run_id, lease_token, site, attempt, page_number, raw, errors, progress, ends, number));
     if (select count(distinct given.run_id) < count(*) from unnest(asked) as given) then
         raise sqlstate '22023' using message = 'pages must have a run_id in each object, and each run once';
@@ -51,9 +51,9 @@ begin
     return asked;
 end;
 $$;
-comment on function worker.asked_pages is 'Reads the argument of worker_save_pages. Raises 22023 (HTTP 400) if it is wrong.';
+comment on function worker.sent_pages is 'Reads the argument of worker_save_pages. Raises 22023 (HTTP 400) if it is wrong.';
 
-create function worker.lock_pages(asked worker.found_page[]) returns jsonb
+create function worker.lock_pages(asked worker.sent_page[]) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     states jsonb;
@@ -81,7 +81,7 @@ $$;
 comment on function worker.lock_pages is
     'Locks the runs of pages. Returns their states by id, as worker.lock_leases does; ended: with this page, before.';
 
-create function worker.insert_pages(asked worker.found_page[], sent jsonb) returns void
+create function worker.insert_pages(asked worker.sent_page[], sent jsonb) returns void
 language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
@@ -107,7 +107,7 @@ comment on function worker.insert_pages is
     'Inserts pages of sites that were started and have not ended, unless they were saved before. sent is the argument of '
     'worker_save_pages, which has their payloads.';
 
-create function worker.kept_pages(asked worker.found_page[]) returns worker.kept_page[]
+create function worker.kept_pages(asked worker.sent_page[]) returns worker.kept_page[]
 language plpgsql stable set search_path = '' as $$
 begin
     return array(
@@ -125,7 +125,7 @@ end;
 $$;
 comment on function worker.kept_pages is 'Returns the stored pages among those that are to be saved.';
 
-create function worker.record_pages(asked worker.found_page[], kept worker.kept_page[], loaded worker.page_result[])
+create function worker.record_pages(asked worker.sent_page[], kept worker.kept_page[], loaded worker.page_result[])
 returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -150,7 +150,7 @@ comment on function worker.record_pages is
     'Shows the progress of runs whose pages were loaded, and records good pages for their sites. Returns for each run '
     'the seconds until its progress can be shown; null if it was.';
 
-create function worker.end_with_pages(asked worker.found_page[], kept worker.kept_page[]) returns jsonb
+create function worker.end_with_pages(asked worker.sent_page[], kept worker.kept_page[]) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     finished jsonb;
@@ -177,15 +177,15 @@ comment on function worker.end_with_pages is
 create function public.worker_save_pages(pages jsonb) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
-    asked worker.found_page[];
+    asked worker.sent_page[];
     states jsonb;
-    held worker.found_page[];
+    held worker.sent_page[];
     kept worker.kept_page[];
     loaded worker.page_result[];
     shown jsonb;
     ended jsonb;
 begin
-    asked := worker.asked_pages(pages);
+    asked := worker.sent_pages(pages);
     states := worker.lock_pages(asked);
     held := array(select given from unnest(asked) as given where states ->> given.run_id::text in ('held', 'ended'));
     perform worker.insert_pages(held, pages);
@@ -193,7 +193,7 @@ begin
     loaded := worker.load_pages(
         array(
             select row(given.place, stored.page_id, (given.raw).version, (given.raw).transform_ms, (given.raw).completeness,
-                       given.errors)::worker.page_to_load
+                       given.errors)::worker.transformed_page
             from unnest(held) as given
             join unnest(kept) as stored on stored.run_id = given.run_id
             where stored.status = 'fetched'
@@ -230,7 +230,7 @@ comment on function public.worker_save_pages is
     'Saves pages of several runs: [{run_id, lease_token, site, attempt, page_number, raw, items, errors, progress, ends}], '
     'each run once. It loads their items and writes the runs'' progress, in one transaction. raw is {source, version, payload, '
     'response_ms, calls_used, account (that it was fetched through), cursor (where the next page begins), is_last, '
-    'transform_ms, completeness}; items are as in worker.page_item, errors {index, type, message, field, raw}. ends is '
+    'transform_ms, completeness}; items are as in worker.sent_item, errors {index, type, message, field, raw}. ends is '
     'site if the site has no more pages, run if the run has no more sites either. Returns for each {state, message, '
     'status, results, new, shown_in_seconds, pending_site, end}. state is done; lease_lost or cancelled; refused, with a message; '
     'busy: another transaction has locked the run, send it alone. status is completed, partial (some items were invalid) or failed (all '
