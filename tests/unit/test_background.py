@@ -172,3 +172,45 @@ async def test_a_chore_that_was_cancelled_is_still_due(done: list[str]) -> None:
     assert running.cancelled()
     await chores.work_off(PATIENCE)
     assert done == ["a", "a"]
+
+
+async def test_finishing_waits_for_the_chore_in_hand_and_begins_no_other(done: list[str]) -> None:
+    may_end = asyncio.Event()
+
+    async def slow() -> float:
+        await may_end.wait()
+        done.append("end of a")
+        return 0.0
+
+    first = Recorded("a", done, slow)
+    chores = Background(named(first, Recorded("b", done)))
+    running = asyncio.create_task(chores.run())
+    await first.worked.wait()
+    finishing = asyncio.create_task(chores.finish(PATIENCE))
+    await asyncio.sleep(0)
+    may_end.set()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(finishing, running)
+    assert done == ["a", "end of a"]
+
+
+async def test_finishing_ends_at_once_while_nothing_is_in_hand(done: list[str]) -> None:
+    chore = Recorded("a", done)
+    chores = Background(named(chore))
+    running = asyncio.create_task(chores.run())
+    await chore.worked.wait()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(chores.finish(FOREVER), running)
+    assert done == ["a"]
+
+
+async def test_finishing_cancels_a_chore_that_takes_too_long(done: list[str]) -> None:
+    chore = Recorded("a", done, hang)
+    chores = Background(named(chore))
+    running = asyncio.create_task(chores.run())
+    await chore.worked.wait()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(chores.finish(0.01), running)
+    await chores.work_off(PATIENCE)
+    assert done == ["a", "a"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.local.supabase.realtime.wal import Change, decode
+from worker.local.supabase.realtime.wal import Change, Decoder
 
 COMMITTED_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OID = 16384
@@ -59,6 +60,11 @@ def delete(old: bytes) -> bytes:
 
 COMMIT = struct.pack(">cBQQq", b"C", 0, 1, 2, 3)
 TABLE = relation(["id", "status", "body"], {"id"})
+
+
+def decode(messages: Iterable[bytes]) -> list[Change]:
+    decoder = Decoder()
+    return [change for message in messages for change in decoder.feed(message)]
 
 
 def decode_one(message: bytes) -> Change:
@@ -155,7 +161,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def inserts(draw: st.DrawFn) -> tuple[list[bytes], dict[str, str | None]]:
     columns = draw(st.lists(names, min_size=1, max_size=8, unique=True))
     values = draw(st.lists(st.none() | texts, min_size=len(columns), max_size=len(columns)))
-    messages = [begin(), relation(columns, {columns[0]}, draw(names), draw(names)), insert(list(values))]
+    messages = [begin(), relation(columns, {columns[0]}, draw(names), draw(names)), insert(list(values)), COMMIT]
     return messages, dict(zip(columns, values, strict=True))
 
 

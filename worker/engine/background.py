@@ -55,6 +55,8 @@ class Background:
         self._failures = dict.fromkeys(chores, 0)
         self._rung = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._is_at_work = False
+        self._is_finishing = False
         self._is_stopped = False
 
     def ring(self, chore: str) -> None:
@@ -72,6 +74,15 @@ class Background:
     async def run(self) -> None:
         """Work until stopped or cancelled."""
         await self._until_stopped(self._work_when_due(), seconds=None)
+
+    async def finish(self, seconds: float) -> None:
+        """End `run`: after the batch in hand, unless that takes longer. What a cancelled batch claimed would wait."""
+        self._is_finishing = True
+        if self._work is None:
+            return
+        if self._is_at_work:
+            await asyncio.wait([self._work], timeout=seconds)
+        self._work.cancel()
 
     async def work_off(self, seconds: float, *, rounds: int | None = None) -> None:
         """Do what is due, until nothing is due or the time has passed.
@@ -94,7 +105,7 @@ class Background:
 
     async def _work_when_due(self) -> None:
         await asyncio.sleep(FIRST_PAUSE_SECONDS)
-        while True:
+        while not self._is_finishing:
             await self._pause()
             await self._work_on(self._next())
 
@@ -123,6 +134,7 @@ class Background:
     async def _work_on(self, chore: str) -> None:
         loop = asyncio.get_running_loop()
         self._due_at[chore] = began_at = loop.time()
+        self._is_at_work = True
         try:
             pause_seconds = await self._chores[chore]()
         except Exception as error:  # noqa: BLE001 (logged)
@@ -133,6 +145,8 @@ class Background:
             self._failures[chore] = 0
             if self._due_at[chore] != began_at:
                 return  # made due by `ring` meanwhile
+        finally:
+            self._is_at_work = False
         self._due_at[chore] = loop.time() + pause_seconds
 
     def _pause_after_failure(self, chore: str, error: Exception) -> float:

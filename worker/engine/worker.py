@@ -249,6 +249,7 @@ class Worker:
                     beside.append(asyncio.create_task(wakeup.listen(settings.supabase_url, self._key)))
                 try:
                     await loop.work()
+                    await _finish(chores, options, clock() - began_at)
                 finally:
                     for task in beside:
                         task.cancel()
@@ -344,6 +345,18 @@ def _alerting(
     return [Background(watching.chores({CHECKING: Checking(queue, on_changed)})), *notifying]
 
 
+def _last_seconds(options: LoopOptions, passed_seconds: float) -> float:
+    """Return how long what follows the searches may take."""
+    return LAST_ROUND_SECONDS if options.max_seconds is None else options.max_seconds - EXIT_SECONDS - passed_seconds
+
+
+async def _finish(chores: Iterable[Background], options: LoopOptions, passed_seconds: float) -> None:
+    """Wait for the batches in hand, if the worker ends because the queue is empty."""
+    if options.until_empty:
+        seconds = _last_seconds(options, passed_seconds)
+        await asyncio.gather(*(each.finish(seconds) for each in chores))
+
+
 async def _last_round(
     chores: Iterable[Background],
     merging: Iterable[Background],
@@ -362,6 +375,6 @@ async def _last_round(
     else:
         # A chore is due until what it has begun has ended.
         clock = asyncio.get_running_loop().time
-        ends_at = clock() + options.max_seconds - EXIT_SECONDS - passed_seconds
+        ends_at = clock() + _last_seconds(options, passed_seconds)
         for some in (chores, merging):
             await asyncio.gather(*(each.work_off(ends_at - clock()) for each in some))

@@ -21,6 +21,7 @@ from worker.local.supabase.realtime.filters import Connection
 from worker.local.supabase.realtime.identity import Identity
 from worker.local.supabase.realtime.policies import Policies
 from worker.local.supabase.realtime.socket import Socket
+from worker.local.supabase.realtime.stream import CHANGES_PER_READ, Stream
 from worker.local.supabase.tokens import Tokens
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,9 @@ logger = logging.getLogger(__name__)
 PROTOCOLS = ("1.0.0", "2.0.0")
 
 # The platform polls every 100 ms, and 500 ms after an empty poll, because it serves many projects. Here one developer
-# watches a screen. A change waits half of the interval on average, and empty polls take about 3 % of a core.
-POLL_SECONDS = 0.05
-IDLE_SECONDS = 10.0  # without listening channels: the slot only has to release old WAL
-CHANGES_PER_POLL = 100  # the platform's `poll_max_changes`; Postgres rounds it up to whole transactions
-SNAPSHOT_SECONDS = 0.5
-HAS_STANDBY_SNAPSHOT = 160000  # PostgreSQL 16: `pg_log_standby_snapshot`
+# watches a screen: a change is sent at once, and those after it within this time, together.
+INTERVAL_SECONDS = 0.05
+IDLE_SECONDS = 10.0  # clients that load their page again find the stream they left
 RECONNECT_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 5
 # The format of values must not depend on the settings of the database.
@@ -60,7 +58,6 @@ class Realtime:
         self._woken = asyncio.Event()
         self._is_losing = False
         self._switches: list[tuple[bool, asyncio.Future[None]]] = []
-        self._snapshot_due_at = 0.0
 
     async def run(self) -> None:
         """Follow the WAL until cancelled.
@@ -69,18 +66,24 @@ class Realtime:
         "Subscribed to PostgreSQL" again, so that clients can read what they may have missed.
         """
         while True:
-            self._is_following = False
-            self._joining |= self._listening
-            self._listening.clear()
+            while not self._is_needed:
+                await self._wait(None)
             try:
-                # Postgres drops a temporary slot at the first error in its session. So this session does nothing else.
-                async with await self._connect() as holder, await self._connect() as connection:
-                    await self._follow(holder, connection)
+                async with await self._connect() as connection:
+                    await self._follow(connection)
             except psycopg.Error as error:
                 logger.warning("cannot read the WAL, retrying in %s s: %s", RECONNECT_SECONDS, error)
             except Exception:
                 logger.exception("failed to publish changes, retrying in %s s", RECONNECT_SECONDS)
-            await asyncio.sleep(RECONNECT_SECONDS)
+            self._is_following = False
+            self._joining |= self._listening
+            self._listening.clear()
+            if self._is_needed:
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    @property
+    def _is_needed(self) -> bool:
+        return bool(self._joining or self._listening or self.topics or self._switches)
 
     async def websocket(self, websocket: WebSocket) -> None:
         """Serve one client, from its handshake until the WebSocket closes.
@@ -135,6 +138,7 @@ class Realtime:
         self._listening.discard(channel)
         self._awaiting_replication.discard(channel)
         self.topics.leave(channel)
+        self._woken.set()
 
     def join(self, channel: Channel) -> None:
         """Send the broadcasts of its topic to a channel."""
@@ -168,51 +172,40 @@ class Realtime:
             self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS, options=SESSION
         )
 
-    async def _follow(self, holder: Connection, connection: Connection) -> None:
-        slot = f"{PUBLICATION}_{holder.info.backend_pid}"
-        await holder.execute("select pg_create_logical_replication_slot(%s, 'pgoutput', temporary => true)", (slot,))
+    async def _follow(self, connection: Connection) -> None:
+        """Follow the WAL until nobody has listened for a while: Postgres neither decodes nor keeps it for nobody."""
         publications = await database_messages.prepare(connection)
-        self._is_following = True
-        self._announce_replication()
-        while True:
-            joining = set(self._joining)
-            switches, self._switches = self._switches, []
-            changes = await self._read(holder, slot, publications)
-            for start in range(0, len(changes), CHANGES_PER_POLL):
-                await self._publish(connection, changes[start : start + CHANGES_PER_POLL])
-            # After the changes committed before they joined, and before those committed after the confirmation.
-            for channel in joining & self._joining:
-                await self._admit(connection, channel)
-            if changes:
-                self._switches[:0] = switches  # more changes may have been committed before
-            else:
-                for self._is_losing, done in switches:
-                    done.set_result(None)
-            # Not at once after changes: each read decodes what earlier ones have. That was a fifth of the CPU of a busy
-            # database.
-            if len(changes) < CHANGES_PER_POLL and not self._switches:
-                await self._wait(POLL_SECONDS if self._listening or self.topics else IDLE_SECONDS)
+        async with Stream.of(
+            self._dsn, publications, slot=PUBLICATION, options=SESSION, connect_timeout=CONNECT_TIMEOUT_SECONDS
+        ) as stream:
+            self._is_following = True
+            self._announce_replication()
+            while self._is_needed or await self._is_needed_within(IDLE_SECONDS):
+                published = await self._publish_arrived(stream, connection)
+                if published == 0:
+                    with stream.signalling(self._woken):
+                        await self._wait(None)
+                elif published < CHANGES_PER_READ:
+                    await self._wait(INTERVAL_SECONDS)  # so that the changes of busy times go together
 
-    async def _read(self, holder: Connection, slot: str, publications: str) -> list[wal.Change]:
-        """Return what was committed, and release the WAL. Without listening channels, only release it."""
-        if self._is_losing or not (self._listening or self.topics):
-            await holder.execute("select pg_replication_slot_advance(%s, pg_current_wal_lsn())", (slot,))
-            return []
-        cursor = await holder.cursor(binary=True).execute(
-            "select data from pg_logical_slot_get_binary_changes(%s, null, %s,"
-            " 'proto_version', '1', 'publication_names', %s)",
-            (slot, CHANGES_PER_POLL, publications),
-        )
-        if cursor.rowcount and holder.info.server_version >= HAS_STANDBY_SNAPSHOT:
-            await self._log_snapshot(holder)
-        return list(wal.decode(data for (data,) in await cursor.fetchall()))
+    async def _is_needed_within(self, seconds: float) -> bool:
+        await self._wait(seconds)
+        return self._is_needed
 
-    async def _log_snapshot(self, holder: Connection) -> None:
-        """Let the next read begin here: it decodes the WAL since a snapshot, and PostgreSQL logs one every 15 s."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._snapshot_due_at:
-            self._snapshot_due_at = now + SNAPSHOT_SECONDS
-            await holder.execute("select pg_log_standby_snapshot()")
+    async def _publish_arrived(self, stream: Stream, connection: Connection) -> int:
+        """Publish what has arrived, and admit the channels that join. Return the number of changes."""
+        joining = set(self._joining)
+        switches, self._switches = self._switches, []
+        changes = await stream.take_all(connection) if joining or switches else stream.take()
+        if not self._is_losing:
+            for start in range(0, len(changes), CHANGES_PER_READ):
+                await self._publish(connection, changes[start : start + CHANGES_PER_READ])
+        # After the changes committed before they joined, and before those committed after the confirmation.
+        for channel in joining & self._joining:
+            await self._admit(connection, channel)
+        for self._is_losing, done in switches:
+            done.set_result(None)
+        return len(changes)
 
     async def _switch(self, *, loses: bool) -> None:
         """Switch the mode, and return when everything committed before has been read in the earlier mode."""
@@ -221,7 +214,7 @@ class Realtime:
         self._woken.set()
         await done
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()

@@ -6,7 +6,6 @@ Source of every layout: https://www.postgresql.org/docs/current/protocol-logical
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
@@ -56,27 +55,31 @@ class Change:
     unchanged: frozenset[str] = frozenset()
 
 
-def decode(messages: Iterable[bytes]) -> Iterator[Change]:
-    """Yield the row changes of whole transactions, in commit order.
+class Decoder:
+    """Decodes the messages of one stream, which describes a relation when it first changes."""
 
-    Args:
-        messages: The result of `pg_logical_slot_get_binary_changes`, in order. Each call of that function
-            describes the relations again, so no state is kept between calls of `decode`.
-    """
-    relations: dict[int, Relation] = {}
-    committed_at = POSTGRES_EPOCH
-    for message in messages:
+    def __init__(self) -> None:
+        self._relations: dict[int, Relation] = {}
+        self._committed_at = POSTGRES_EPOCH
+        self._changes: list[Change] = []
+
+    def feed(self, message: bytes) -> list[Change]:
+        """Return the row changes of a transaction, in their order, once its last message is fed."""
         reader = _Reader(message)
         kind = reader.character()
         if kind == "B":
             _final_lsn, microseconds, _xid = reader.unpack(">QqI")
-            committed_at = POSTGRES_EPOCH + timedelta(microseconds=microseconds)
+            self._committed_at = POSTGRES_EPOCH + timedelta(microseconds=microseconds)
         elif kind == "R":
             relation = reader.relation()
-            relations[relation.oid] = relation
+            self._relations[relation.oid] = relation
         elif kind in "IUD":
             (oid,) = reader.unpack(">I")
-            yield reader.change(kind, relations[oid], committed_at)
+            self._changes.append(reader.change(kind, self._relations[oid], self._committed_at))
+        elif kind == "C":
+            changes, self._changes = self._changes, []
+            return changes
+        return []
 
 
 class _Reader:
