@@ -86,11 +86,19 @@ def operand(column: Column, columns: Sequence[Column]) -> sql.Composable:
     return sql.SQL("({} #>> '{{}}')::{}").format(json_value(column, columns), sql.SQL(column.type_name))
 
 
-def texts_of(rows: Sequence[wal.Row], columns: Sequence[Column]) -> sql.Composable:
-    """Return a relation of `rows`, with their `columns` as texts `c0`, `c1`, ..., and `position`, from 1."""
-    arrays = [sql.SQL("{}::text[]").format([row.get(column.name) for row in rows]) for column in columns]
+def texts_of(columns: Sequence[Column]) -> sql.Composable:
+    """Return a relation with the `columns` as texts `c0`, `c1`, ..., and `position`, from 1.
+
+    Its parameters are those of `arrays_of`, so that a connection prepares the statement once.
+    """
+    arrays = ", ".join(["%s::text[]"] * len(columns))
     names = "".join(f"c{number}, " for number in range(len(columns)))
-    return sql.SQL("unnest({}) with ordinality as rows({}position)").format(sql.SQL(", ").join(arrays), sql.SQL(names))
+    return sql.SQL(f"unnest({arrays}) with ordinality as rows({names}position)")
+
+
+def arrays_of(rows: Sequence[wal.Row], columns: Sequence[Column]) -> list[list[str | None]]:
+    """Return the values of `rows`, an array for each column."""
+    return [[row.get(column.name) for row in rows] for column in columns]
 
 
 def _logged_text(column: Column, columns: Sequence[Column]) -> sql.Composable:

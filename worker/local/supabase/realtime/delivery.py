@@ -52,40 +52,93 @@ class _Draft(NamedTuple):
     binding_ids: Sequence[int]
 
 
+class _KnownTable(NamedTuple):
+    """A table as it was read when the stream described its relation, for some roles."""
+
+    relation: wal.Relation
+    roles: frozenset[str]
+    table: PublishedTable
+
+
 _Changes: TypeAlias = Mapping[int, wal.Change]
 """Changes of one table, by their position in the batch."""
 
 
-async def deliveries(
-    connection: Connection, changes: Sequence[wal.Change], channels: Collection[Channel]
-) -> tuple[list[Delivery], set[Channel]]:
-    """Return what to send, in the order of the changes, and the channels that lose changes because of an error.
+class Deliveries:
+    """Prepares deliveries for the channels of a stream.
 
     Args:
         connection: Connection as a superuser.
-        changes: A batch of committed changes, in order.
-        channels: The channels with checked bindings.
-
-    Raises:
-        psycopg.Error: The connection is closed.
     """
-    by_table: defaultdict[int, dict[int, wal.Change]] = defaultdict(dict)
-    for position, change in enumerate(changes):
-        by_table[change.relation.oid][position] = change
-    found: list[Delivery] = []
-    losing: set[Channel] = set()
-    for part in by_table.values():
-        relation = next(iter(part.values())).relation
-        listeners = _listeners(channels, relation)
-        try:
-            found += await _deliveries_of_table(connection, part, listeners)
-        except psycopg.Error:
-            if connection.closed:
-                raise
-            # A filter no longer fits the table, or the table was altered after the change.
-            logger.exception("lost changes of %s.%s", relation.schema, relation.table)
-            losing.update(listener.channel for listener in listeners)
-    return sorted(found, key=lambda delivery: delivery.position), losing
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tables: dict[int, _KnownTable] = {}
+
+    async def of(
+        self, changes: Sequence[wal.Change], channels: Collection[Channel]
+    ) -> tuple[list[Delivery], set[Channel]]:
+        """Return what to send, in the order of the changes, and the channels that lose changes because of an error.
+
+        Args:
+            changes: A batch of committed changes, in order.
+            channels: The channels with checked bindings.
+
+        Raises:
+            psycopg.Error: The connection is closed.
+        """
+        by_table: defaultdict[int, dict[int, wal.Change]] = defaultdict(dict)
+        for position, change in enumerate(changes):
+            by_table[change.relation.oid][position] = change
+        found: list[Delivery] = []
+        losing: set[Channel] = set()
+        for part in by_table.values():
+            relation = [*part.values()][-1].relation
+            listeners = _listeners(channels, relation)
+            try:
+                found += await self._of_table(part, listeners)
+            except psycopg.Error:
+                if self._connection.closed:
+                    raise
+                # A filter no longer fits the table, or the table was altered after the change.
+                logger.exception("lost changes of %s.%s", relation.schema, relation.table)
+                losing.update(listener.channel for listener in listeners)
+                self._tables.pop(relation.oid, None)
+        return sorted(found, key=lambda delivery: delivery.position), losing
+
+    async def _of_table(self, changes: _Changes, listeners: Sequence[_Listener]) -> list[Delivery]:
+        bindings = [binding for listener in listeners for binding in listener.bindings]
+        events = {binding.event for binding in bindings}
+        changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
+        if not changes:
+            return []
+        relation = [*changes.values()][-1].relation
+        table = await self._table(relation, frozenset(listener.identity.role for listener in listeners))
+        if not table.columns:
+            return []
+        filters = {f for binding in bindings for f in binding.filters}
+        renderings = await table.render(self._connection, changes, filters)
+        drafts = list(_drafts(table, listeners, renderings))
+        hidden = await _hidden(self._connection, table, drafts)
+        return [
+            Delivery(rendering.position, listener.channel, ids, table.data(rendering, listener.identity.role, select))
+            for rendering, listener, select, ids in drafts
+            if rendering.position not in hidden.get(listener.identity, ())
+        ]
+
+    async def _table(self, relation: wal.Relation, roles: frozenset[str]) -> PublishedTable:
+        # The stream describes a relation again after its columns or privileges have changed.
+        known = self._tables.get(relation.oid)
+        if known is None or known.relation is not relation:
+            known = await self._read_table(relation, roles)
+        elif not roles <= known.roles:
+            known = await self._read_table(relation, roles | known.roles)
+        return known.table
+
+    async def _read_table(self, relation: wal.Relation, roles: frozenset[str]) -> _KnownTable:
+        table = await PublishedTable.read(self._connection, relation.oid, roles)
+        self._tables[relation.oid] = _KnownTable(relation, roles, table)
+        return self._tables[relation.oid]
 
 
 def _listeners(channels: Collection[Channel], relation: wal.Relation) -> list[_Listener]:
@@ -93,28 +146,6 @@ def _listeners(channels: Collection[Channel], relation: wal.Relation) -> list[_L
         _Listener(channel, channel.identity, bindings)
         for channel in channels
         if (bindings := [b for b in channel.bindings if b.covers(relation.schema, relation.table)])
-    ]
-
-
-async def _deliveries_of_table(
-    connection: Connection, changes: _Changes, listeners: Sequence[_Listener]
-) -> list[Delivery]:
-    bindings = [binding for listener in listeners for binding in listener.bindings]
-    events = {binding.event for binding in bindings}
-    changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
-    if not changes:
-        return []
-    oid = next(iter(changes.values())).relation.oid
-    table = await PublishedTable.read(connection, oid, {listener.identity.role for listener in listeners})
-    if not table.columns:
-        return []
-    renderings = await table.render(connection, changes, {f for binding in bindings for f in binding.filters})
-    drafts = list(_drafts(table, listeners, renderings))
-    hidden = await _hidden(connection, table, drafts)
-    return [
-        Delivery(rendering.position, listener.channel, ids, table.data(rendering, listener.identity.role, select))
-        for rendering, listener, select, ids in drafts
-        if rendering.position not in hidden.get(listener.identity, ())
     ]
 
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from worker.local.supabase.realtime import wal
-from worker.local.supabase.realtime.columns import Column, json_value, operand, read_columns, texts_of
+from worker.local.supabase.realtime.columns import Column, arrays_of, json_value, operand, read_columns, texts_of
 from worker.local.supabase.realtime.filters import Connection, Filter
 from worker.local.supabase.realtime.identity import Identity
 from worker.local.supabase.realtime.json_text import json_object
@@ -77,9 +77,9 @@ class PublishedTable:
         texts = [sql.SQL("({})::text").format(json_value(column, self.columns)) for column in self.columns]
         rows = [row for change in changes.values() for row in (change.record, change.old_record)]
         query = sql.SQL("select {} from {} order by position").format(
-            sql.SQL(", ").join([*texts, *tests.values()]), texts_of(rows, self.columns)
+            _escaped(sql.SQL(", ").join([*texts, *tests.values()]), connection), texts_of(self.columns)
         )
-        answers = await (await connection.execute(query)).fetchall()
+        answers = await (await connection.execute(query, arrays_of(rows, self.columns))).fetchall()
         renderings = []
         for (position, change), new, old in zip(changes.items(), answers[::2], answers[1::2], strict=True):
             record = self._values(change.record, new, is_whole=bool(change.record))
@@ -108,11 +108,15 @@ class PublishedTable:
             for column in self.key
         ]
         needed = {name for column in self.key for name in (column.name, *column.inputs)}
-        records = ({n: v for n, v in rendering.change.record.items() if n in needed} for rendering in renderings)
-        query = sql.SQL("select position from {} where exists (select from {} as t where {})").format(
-            texts_of(list(records), self.columns),
-            sql.Identifier(relation.schema, relation.table),
-            sql.SQL(" and ").join(key),
+        records = [{n: v for n, v in rendering.change.record.items() if n in needed} for rendering in renderings]
+        query = sql.SQL("select position from {} where exists ({})").format(
+            texts_of(self.columns),
+            _escaped(
+                sql.SQL("select from {} as t where {}").format(
+                    sql.Identifier(relation.schema, relation.table), sql.SQL(" and ").join(key)
+                ),
+                connection,
+            ),
         )
         visible = set()
         try:
@@ -120,7 +124,8 @@ class PublishedTable:
                 await connection.execute(
                     "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", identity[:2]
                 )
-                visible = {row for (row,) in await (await connection.execute(query)).fetchall()}
+                answer = await connection.execute(query, arrays_of(records, self.columns))
+                visible = {row for (row,) in await answer.fetchall()}
         except psycopg.Error as error:
             if connection.closed:
                 raise
@@ -173,6 +178,11 @@ class PublishedTable:
             for c in self.columns
             if c.name in values and (is_old or c.name not in change.unchanged)
         ]
+
+
+def _escaped(part: sql.Composable, connection: Connection) -> sql.Composable:
+    """Return a part of a statement that has parameters elsewhere."""
+    return sql.SQL(part.as_string(connection).replace("%", "%%"))
 
 
 def _selected(values: Values, names: set[str], *, is_large: bool) -> str:
