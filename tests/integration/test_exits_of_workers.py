@@ -194,9 +194,9 @@ async def test_no_blocked_exit_is_asked_and_none_exceeds_its_pace(
     stack: Endpoints, boards: Boards, user: User, database: psycopg.Connection[dict[str, Any]]
 ) -> None:
     """Of five exits, one is dead and one is slow; the site blocks each after four pages."""
-    set_pauses(database, "3 seconds", "3 seconds")
+    set_pauses(database, "5 seconds", "5 seconds")
     database.execute("update worker.settings set max_running_per_user = 10")
-    boards.block_exits("arbeitnow", ExitRule(pages=4, block_seconds=3))
+    boards.block_exits("arbeitnow", ExitRule(pages=4, block_seconds=5))
     boards.exits.break_exit("dead")
     boards.exits.slow_exit("slow", 0.2)
     for _ in range(8):
@@ -211,7 +211,7 @@ async def test_no_blocked_exit_is_asked_and_none_exceeds_its_pace(
     runs = await user.runs(8)
     assert {run["status"] for run in runs} == {"success"}
     assert {run["attempts"] for run in runs} == {1}
-    assert asked_while_blocked(boards, "arbeitnow", block_seconds=3, answer_seconds=2) == []
+    assert asked_while_blocked(boards, "arbeitnow", block_seconds=5, answer_seconds=4) == []
     assert set(by_exit(boards, "arbeitnow")) == {"a", "b", "c", "slow"}
     assert keep_pace(boards, "arbeitnow", 0.1)
 
