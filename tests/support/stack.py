@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 from uuid import uuid4
@@ -48,31 +49,34 @@ def running_stack(*options: str) -> Iterator[Endpoints]:
         options: Further options of the command `local`.
     """
     with tempfile.TemporaryDirectory(prefix="supabase-local-") as data:
-        command = [
-            sys.executable,
-            "-m",
-            "worker",
-            "local",
-            "--json",
-            "--port",
-            "0",
-            "--no-sync",
-            "--data",
-            data,
-            *options,
-        ]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            try:
-                line = process.stdout.readline()
-                assert line, "the local stack did not start"
-                endpoints = Endpoints(**json.loads(line))
-                trust(endpoints.jwt_secret)
-                yield endpoints
-            finally:
-                process.send_signal(signal.SIGTERM)
-                exit_code = process.wait()
-        assert exit_code == 0
+        if not options:
+            subprocess.run(["cp", "-a", f"{_new_stack().name}/.", data], check=True)
+        with _started(data, *options) as endpoints:
+            trust(endpoints.jwt_secret)
+            yield endpoints
+
+
+@cache
+def _new_stack() -> tempfile.TemporaryDirectory[str]:
+    """Return the data of a stack that was started once: a copy of it starts in a third of the time of a new one."""
+    folder = tempfile.TemporaryDirectory(prefix="supabase-local-")
+    with _started(folder.name):
+        return folder
+
+
+@contextmanager
+def _started(data: str, *options: str) -> Iterator[Endpoints]:
+    command = [sys.executable, "-m", "worker", "local", "--json", "--port", "0", "--no-sync", "--data", data, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, "the local stack did not start"
+            yield Endpoints(**json.loads(line))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            exit_code = process.wait()
+    assert exit_code == 0
 
 
 @asynccontextmanager
