@@ -1,5 +1,5 @@
 -- The functions that save a page passed its payload and its items from one to the next: each copied them, several times.
--- What is replaced has other names or types here, so that calls which have begun end with the functions they began with.
+-- What replaces a function or a type has another name or other arguments, so that calls in progress find the former ones.
 
 create type worker.sent_item as (
     external_id text, position integer, title text, organization text, location text, is_remote boolean,

@@ -194,7 +194,10 @@ class Realtime:
                     await self._wait(min(MAX_PAUSE_SECONDS, PAUSE * (clock() - began_at)))
 
     async def _is_needed_within(self, seconds: float) -> bool:
-        await self._wait(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._is_needed:
+                    await self._wait(None)
         return self._is_needed
 
     async def _publish_arrived(self, stream: Stream, connection: Connection, deliveries: Deliveries) -> int:
