@@ -166,7 +166,8 @@ async def test_a_run_ends_although_the_claim_that_goes_with_its_end_is_refused(
                 yield page
 
     run = await enqueue(ada, kind, sites=SITES[:1])
-    worker = worker_of(stack, FindsNothing(kind, SITES, tmp_path / "log"), WORKER_POLL_SECONDS="60")
+    # Without a free place there is no claim of its own, which would be refused before the run ends.
+    worker = worker_of(stack, FindsNothing(kind, SITES, tmp_path / "log"), WORKER_CONCURRENCY="1")
     with pytest.raises(VersionMismatchError, match=f"{both(SCHEMA_VERSION + 2)}: {REPLACE}"):
         await asyncio.wait_for(worker.run(), 30)
     assert (await run_of(ada, run["id"]))["status"] == "success"
