@@ -14,7 +14,8 @@ comment on function worker.known_limits is
     'not valid.';
 
 create function worker.limits_by_site() returns table (site text, limits jsonb)
-language sql stable set search_path = ''
+-- As in worker.collected_searches: three objects in each other are planned as a million rows.
+language sql stable set search_path = '' set jit = off
 begin atomic
     with declared as (
         -- As the worker says that was seen last: an older one may have another version.
