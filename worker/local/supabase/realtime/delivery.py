@@ -6,16 +6,16 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import psycopg
 
 from worker.local.supabase.realtime import wal
 from worker.local.supabase.realtime.bindings import Binding
 from worker.local.supabase.realtime.channel import Channel
-from worker.local.supabase.realtime.filters import Connection
+from worker.local.supabase.realtime.filters import Connection, Filter
 from worker.local.supabase.realtime.identity import Identity
-from worker.local.supabase.realtime.published_table import PublishedTable, Rendering
+from worker.local.supabase.realtime.published_table import Changes, PublishedTable
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class _Listener(NamedTuple):
 class _Draft(NamedTuple):
     """A change that the filters of a channel accept, for the bindings that select the same columns."""
 
-    rendering: Rendering
+    position: int
     listener: _Listener
     select: tuple[str, ...] | None
     binding_ids: Sequence[int]
@@ -58,10 +58,6 @@ class _KnownTable(NamedTuple):
     relation: wal.Relation
     roles: frozenset[str]
     table: PublishedTable
-
-
-_Changes: TypeAlias = Mapping[int, wal.Change]
-"""Changes of one table, by their position in the batch."""
 
 
 class Deliveries:
@@ -106,7 +102,7 @@ class Deliveries:
                 self._tables.pop(relation.oid, None)
         return sorted(found, key=lambda delivery: delivery.position), losing
 
-    async def _of_table(self, changes: _Changes, listeners: Sequence[_Listener]) -> list[Delivery]:
+    async def _of_table(self, changes: Changes, listeners: Sequence[_Listener]) -> list[Delivery]:
         bindings = [binding for listener in listeners for binding in listener.bindings]
         events = {binding.event for binding in bindings}
         changes = {position: change for position, change in changes.items() if events & {"*", change.type}}
@@ -116,14 +112,15 @@ class Deliveries:
         table = await self._table(relation, frozenset(listener.identity.role for listener in listeners))
         if not table.columns:
             return []
-        filters = {f for binding in bindings for f in binding.filters}
-        renderings = await table.render(self._connection, changes, filters)
-        drafts = list(_drafts(table, listeners, renderings))
-        hidden = await _hidden(self._connection, table, drafts)
+        passed = await table.passed(self._connection, changes, {f for binding in bindings for f in binding.filters})
+        accepted = list(_drafts(table, listeners, changes, passed))
+        hidden = await _hidden(self._connection, table, changes, accepted)
+        drafts = [draft for draft in accepted if draft.position not in hidden.get(draft.listener.identity, ())]
+        # Last, because most changes are for nobody: a worker listens for new runs, and each run changes several times.
+        renderings = await table.render(self._connection, {draft.position: changes[draft.position] for draft in drafts})
         return [
-            Delivery(rendering.position, listener.channel, ids, table.data(rendering, listener.identity.role, select))
-            for rendering, listener, select, ids in drafts
-            if rendering.position not in hidden.get(listener.identity, ())
+            Delivery(position, listener.channel, ids, table.data(renderings[position], listener.identity.role, select))
+            for position, listener, select, ids in drafts
         ]
 
     async def _table(self, relation: wal.Relation, roles: frozenset[str]) -> PublishedTable:
@@ -149,37 +146,41 @@ def _listeners(channels: Collection[Channel], relation: wal.Relation) -> list[_L
     ]
 
 
-def _drafts(table: PublishedTable, listeners: Sequence[_Listener], renderings: Sequence[Rendering]) -> Iterator[_Draft]:
-    for listener, rendering in itertools.product(listeners, renderings):
-        has_error = table.error(rendering.change, listener.identity.role) is not None
-        for select, ids in _by_selection(listener.bindings, rendering, ignore_filters=has_error):
-            yield _Draft(rendering, listener, select, ids)
+def _drafts(
+    table: PublishedTable,
+    listeners: Sequence[_Listener],
+    changes: Changes,
+    passed: Mapping[int, frozenset[Filter]],
+) -> Iterator[_Draft]:
+    for listener, (position, change) in itertools.product(listeners, changes.items()):
+        has_error = table.error(change, listener.identity.role) is not None
+        bindings = [
+            binding
+            for binding in listener.bindings
+            if binding.event in ("*", change.type) and (has_error or passed[position].issuperset(binding.filters))
+        ]
+        for select, ids in _by_selection(bindings):
+            yield _Draft(position, listener, select, ids)
 
 
 async def _hidden(
-    connection: Connection, table: PublishedTable, drafts: Sequence[_Draft]
+    connection: Connection, table: PublishedTable, changes: Changes, drafts: Sequence[_Draft]
 ) -> Mapping[Identity, Collection[int]]:
     """Return the positions of the changes that row level security hides from each identity."""
     if not table.has_rls:
         return {}
-    protected: defaultdict[Identity, dict[int, Rendering]] = defaultdict(dict)
-    for rendering, listener, *_ in drafts:
-        if rendering.change.type != "DELETE" and not table.error(rendering.change, listener.identity.role):
-            protected[listener.identity][rendering.position] = rendering
-    return {
-        identity: await table.hidden(connection, identity, [*renderings.values()])
-        for identity, renderings in protected.items()
-    }
+    protected: defaultdict[Identity, dict[int, wal.Change]] = defaultdict(dict)
+    for position, listener, *_ in drafts:
+        change = changes[position]
+        if change.type != "DELETE" and not table.error(change, listener.identity.role):
+            protected[listener.identity][position] = change
+    return {identity: await table.hidden(connection, identity, part) for identity, part in protected.items()}
 
 
-def _by_selection(
-    bindings: Sequence[Binding], rendering: Rendering, *, ignore_filters: bool
-) -> Iterator[tuple[tuple[str, ...] | None, list[int]]]:
-    """Yield the ids of the bindings that receive a change, by the columns that they select: one message for each."""
+def _by_selection(bindings: Sequence[Binding]) -> Iterator[tuple[tuple[str, ...] | None, list[int]]]:
+    """Yield the ids of the bindings by the columns that they select: one message for each."""
     ids: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for binding in bindings:
-        is_accepted = ignore_filters or rendering.passed.issuperset(binding.filters)
-        if is_accepted and binding.event in ("*", rendering.change.type):
-            ids[tuple(sorted(binding.select or ()))].append(binding.id)
+        ids[tuple(sorted(binding.select or ()))].append(binding.id)
     for select in sorted(ids, key=",".join):
         yield select or None, ids[select]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -19,7 +19,7 @@ from worker.local.supabase.realtime.columns import Column, arrays_of, json_value
 from worker.local.supabase.realtime.filters import Connection, Filter
 from worker.local.supabase.realtime.identity import Identity
 from worker.local.supabase.realtime.json_text import json_object
-from worker.local.supabase.realtime.record_size import LoggedColumn, is_too_large
+from worker.local.supabase.realtime.record_size import LoggedColumn, is_too_large, may_be_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +28,20 @@ MAX_VALUE_BYTES = 64  # a record above the size limit keeps only values up to th
 Values = dict[str, str | None]
 """JSON by column. `None` for SQL's null."""
 
+Changes: TypeAlias = Mapping[int, wal.Change]
+"""Changes of one table, by their position in the batch."""
+
 
 class Rendering(NamedTuple):
-    """A change of a batch, with its values as JSON.
+    """A change, with its values as JSON.
 
     Attributes:
-        position: Its position in the batch.
-        passed: The filters that its row passes.
         is_large: Whether the platform sends it without long values.
     """
 
-    position: int
     change: wal.Change
     record: Values
     old_record: Values
-    passed: frozenset[Filter]
     is_large: bool
 
 
@@ -64,34 +63,46 @@ class PublishedTable:
         """The columns of its primary key."""
         return [column for column in self.columns if column.is_key]
 
-    async def render(
-        self, connection: Connection, changes: Mapping[int, wal.Change], filters: Iterable[Filter]
-    ) -> list[Rendering]:
-        """Write all values as JSON and apply all filters, with one statement."""
+    async def passed(
+        self, connection: Connection, changes: Changes, filters: Iterable[Filter]
+    ) -> Mapping[int, frozenset[Filter]]:
+        """Return which of the filters each change passes, by its position, with one statement."""
         columns = {column.name: column for column in self.columns}
-        tests = {
-            f: f.test(operand(columns[f.column], self.columns), columns[f.column].type_name)
-            for f in filters
-            if f.column in columns
+        applied = [f for f in filters if f.column in columns]
+        if not applied:
+            return dict.fromkeys(changes, frozenset())
+        needed = self._with_inputs({f.column for f in applied})
+        tests = [f.test(operand(columns[f.column], needed), columns[f.column].type_name) for f in applied]
+        rows = [change.old_record if change.type == "DELETE" else change.record for change in changes.values()]
+        outcomes = await _ask(connection, tests, rows, needed)
+        return {
+            position: frozenset(
+                condition
+                for condition, passes in zip(applied, outcome, strict=True)
+                if passes
+                and condition.column not in change.unchanged
+                and _is_logged(
+                    columns[condition.column],
+                    row,
+                    is_whole=change.relation.has_whole_identity if change.type == "DELETE" else True,
+                )
+            )
+            for (position, change), row, outcome in zip(changes.items(), rows, outcomes, strict=True)
         }
+
+    async def render(self, connection: Connection, changes: Changes) -> Mapping[int, Rendering]:
+        """Write all values of changes as JSON, with one statement."""
+        if not changes:
+            return {}
         texts = [sql.SQL("({})::text").format(json_value(column, self.columns)) for column in self.columns]
         rows = [row for change in changes.values() for row in (change.record, change.old_record)]
-        query = sql.SQL("select {} from {} order by position").format(
-            _escaped(sql.SQL(", ").join([*texts, *tests.values()]), connection), texts_of(self.columns)
-        )
-        answers = await (await connection.execute(query, arrays_of(rows, self.columns))).fetchall()
-        renderings = []
+        answers = await _ask(connection, texts, rows, self.columns)
+        renderings = {}
         for (position, change), new, old in zip(changes.items(), answers[::2], answers[1::2], strict=True):
             record = self._values(change.record, new, is_whole=bool(change.record))
             old_record = self._values(change.old_record, old, is_whole=change.relation.has_whole_identity)
-            known, outcomes = (old_record, old) if change.type == "DELETE" else (record, new)
-            passed = frozenset(
-                condition
-                for condition, passes in zip(tests, outcomes[len(columns) :], strict=True)
-                if passes and condition.column in known and condition.column not in change.unchanged
-            )
-            is_large = is_too_large(change, self._logged(change, record), self._logged(change, old_record, is_old=True))
-            renderings.append(Rendering(position, change, record, old_record, passed, is_large))
+            is_large = self._is_large(change, record, old_record)
+            renderings[position] = Rendering(change, record, old_record, is_large)
         return renderings
 
     def error(self, change: wal.Change, role: str) -> str | None:
@@ -100,37 +111,27 @@ class PublishedTable:
             return None
         return "Error 401: Unauthorized" if self.key else "Error 400: Bad Request, no primary key"
 
-    async def hidden(self, connection: Connection, identity: Identity, renderings: list[Rendering]) -> set[int]:
+    async def hidden(self, connection: Connection, identity: Identity, changes: Changes) -> set[int]:
         """Return the positions of the changes whose row, as it is now, `identity` may not select."""
-        relation = renderings[0].change.relation
-        key = [
-            sql.SQL("t.{} = {}").format(sql.Identifier(column.name), operand(column, self.columns))
-            for column in self.key
-        ]
-        needed = {name for column in self.key for name in (column.name, *column.inputs)}
-        records = [{n: v for n, v in rendering.change.record.items() if n in needed} for rendering in renderings]
-        query = sql.SQL("select position from {} where exists ({})").format(
-            texts_of(self.columns),
-            _escaped(
-                sql.SQL("select from {} as t where {}").format(
-                    sql.Identifier(relation.schema, relation.table), sql.SQL(" and ").join(key)
-                ),
-                connection,
-            ),
+        relation = next(iter(changes.values())).relation
+        needed = self._with_inputs({column.name for column in self.key})
+        key = [sql.SQL("t.{} = {}").format(sql.Identifier(column.name), operand(column, needed)) for column in self.key]
+        is_visible = sql.SQL("exists (select from {} as t where {})").format(
+            sql.Identifier(relation.schema, relation.table), sql.SQL(" and ").join(key)
         )
-        visible = set()
+        records = [change.record for change in changes.values()]
         try:
             async with connection.transaction(force_rollback=True):
                 await connection.execute(
                     "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", identity[:2]
                 )
-                answer = await connection.execute(query, arrays_of(records, self.columns))
-                visible = {row for (row,) in await answer.fetchall()}
+                answers = await _ask(connection, [is_visible], records, needed)
         except psycopg.Error as error:
             if connection.closed:
                 raise
             logger.warning("no changes of %s for %s: %s", relation.table, identity.role, error)
-        return {rendering.position for row, rendering in enumerate(renderings, start=1) if row not in visible}
+            return set(changes)
+        return {position for position, (visible,) in zip(changes, answers, strict=True) if not visible}
 
     def data(self, rendering: Rendering, role: str, select: Sequence[str] | None) -> str:
         """Return the change as JSON, with the key and the selected columns, as far as `role` may read them."""
@@ -163,13 +164,24 @@ class PublishedTable:
             fields["old_record"] = _selected(rendering.old_record, names, is_large=rendering.is_large)
         return json_object(fields)
 
+    def _with_inputs(self, names: Collection[str]) -> list[Column]:
+        """Return columns, and those from which they are generated."""
+        needed = {name for c in self.columns if c.name in names for name in (c.name, *c.inputs)}
+        return [column for column in self.columns if column.name in needed]
+
     def _values(self, row: wal.Row, answer: Sequence[str | None], *, is_whole: bool) -> Values:
-        """Return the values of `answer` that the WAL of the platform has: generated ones only for a whole row."""
+        """Return the values of `answer` that the WAL of the platform has."""
         return {
             column.name: text
-            for column, text in zip(self.columns, answer, strict=False)
-            if column.name in row or (column.expression and is_whole and row.keys() >= set(column.inputs))
+            for column, text in zip(self.columns, answer, strict=True)
+            if _is_logged(column, row, is_whole=is_whole)
         }
+
+    def _is_large(self, change: wal.Change, record: Values, old_record: Values) -> bool:
+        values = (*change.record.values(), *change.old_record.values(), *record.values(), *old_record.values())
+        return may_be_too_large(values) and is_too_large(
+            change, self._logged(change, record), self._logged(change, old_record, is_old=True)
+        )
 
     def _logged(self, change: wal.Change, values: Values, *, is_old: bool = False) -> list[LoggedColumn]:
         row = change.old_record if is_old else change.record
@@ -180,9 +192,19 @@ class PublishedTable:
         ]
 
 
-def _escaped(part: sql.Composable, connection: Connection) -> sql.Composable:
-    """Return a part of a statement that has parameters elsewhere."""
-    return sql.SQL(part.as_string(connection).replace("%", "%%"))
+def _is_logged(column: Column, row: wal.Row, *, is_whole: bool) -> bool:
+    """Return whether the WAL of the platform has a value: a generated one only for a whole row."""
+    return column.name in row or (column.expression is not None and is_whole and row.keys() >= set(column.inputs))
+
+
+async def _ask(
+    connection: Connection, expressions: Sequence[sql.Composable], rows: Sequence[wal.Row], columns: Sequence[Column]
+) -> list[tuple[Any, ...]]:
+    """Compute expressions of `columns` for each row. Return the values in the order of the rows."""
+    # Parameters are in the relation alone.
+    listed = sql.SQL(sql.SQL(", ").join(expressions).as_string(connection).replace("%", "%%"))
+    query = sql.SQL("select {} from {} order by position").format(listed, texts_of(columns))
+    return await (await connection.execute(query, arrays_of(rows, columns))).fetchall()
 
 
 def _selected(values: Values, names: set[str], *, is_large: bool) -> str:

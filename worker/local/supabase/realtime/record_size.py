@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ from worker.local.supabase.realtime.columns import FLOATING_TYPES
 
 MAX_RECORD_BYTES = 1024 * 1024  # the platform's `poll_max_record_bytes`
 NUMERIC_TYPES = ("int2", "int4", "int8", *FLOATING_TYPES)
+MAX_ESCAPE_BYTES = 6  # as in \u0000
+MAX_HEAD_BYTES = 1024  # more than the names of a column and its type, and the digits of a float
 
 
 class LoggedColumn(NamedTuple):
@@ -29,6 +31,16 @@ class LoggedColumn(NamedTuple):
     text: str | None
     rendered: str | None
     is_key: bool
+
+
+def may_be_too_large(values: Collection[str | None]) -> bool:
+    """Return whether `is_too_large` has to be asked, which takes longer than the rest of a change.
+
+    Args:
+        values: All values of a change, both as texts and as JSON.
+    """
+    length = sum(len(value) for value in values if value is not None)
+    return MAX_ESCAPE_BYTES * length + MAX_HEAD_BYTES * (len(values) + 1) > MAX_RECORD_BYTES
 
 
 def is_too_large(change: wal.Change, new: Sequence[LoggedColumn], old: Sequence[LoggedColumn]) -> bool:
