@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from worker.engine.chores import SpoolRetention
 from worker.engine.spool import KEPT_SECONDS, REFUSED_KEPT_SECONDS, Spool
 from worker.model import FoundPage, Page, Transformed
 
@@ -68,6 +69,15 @@ def test_only_what_is_old_is_dropped(tmp_path: Path) -> None:
     assert len(spool.paths(RUN_ID)) == 1
     spool.drop(RUN_ID)
     assert [left.name for left in tmp_path.iterdir()] == ["somebody's"]
+
+
+async def test_a_worker_drops_what_is_old_once_an_hour(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.put(RUN_ID, page(1))
+    a_day_ago = (tmp_path / str(RUN_ID)).stat().st_mtime - KEPT_SECONDS - 1
+    os.utime(tmp_path / str(RUN_ID), (a_day_ago, a_day_ago))
+    assert await SpoolRetention(spool)() == 3600
+    assert spool.paths(RUN_ID) == []
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:

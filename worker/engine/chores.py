@@ -13,6 +13,7 @@ from worker.database.answers import ClaimedItems, NearDuplicates
 from worker.database.queue import Queue
 from worker.engine.background import ChoreError
 from worker.engine.embedding_models import Embedder, EmbedderError, TextRefusedError, Vector
+from worker.engine.spool import Spool
 from worker.errors import QueueError
 from worker.http.usage import Usage
 from worker.pipeline.duplicates import facts_of, have_one_text, may_be_duplicates
@@ -25,6 +26,7 @@ REPORT_SECONDS = 60
 """Pause between two reports of what was sent through each exit."""
 LAST_REPORT_SECONDS = 2
 """Timeout of the last report."""
+SPOOL_RETENTION_SECONDS = 3600
 IDLE_SECONDS = 600
 """Pause while nothing is known to be due: other workers load items, too, and do not notify this one."""
 EMBED_SECONDS = 240
@@ -81,6 +83,22 @@ class Retention:
     async def __call__(self) -> float:
         """Delete a batch, unless another worker just did; return the seconds until the next one is due."""
         return await self._queue.delete_expired()
+
+
+class SpoolRetention:
+    """Deletes pages that have waited on disk for too long.
+
+    Args:
+        spool: Where they wait.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    async def __call__(self) -> float:
+        """Delete what has expired; return the seconds until it is due again."""
+        await in_daemon_thread(self._spool.drop_old)
+        return SPOOL_RETENTION_SECONDS
 
 
 class Counting:

@@ -83,7 +83,6 @@ class Execution:
             LeaseLostError: The run was cancelled, or its lease expired.
             QueueError: The database could not be reached in time, or refused to end a site or the run.
         """
-        self._spool.drop_old()
         async with PageSaver(self._queue, self._spool, run) as saver:
             await saver.settle()
             sites = run.sites

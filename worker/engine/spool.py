@@ -60,7 +60,9 @@ class Spool:
 
     def paths(self, run_id: UUID) -> list[Path]:
         """Return the files of the pages of a run, by site and page number."""
-        return sorted(self._folder_of(run_id).glob("*.json"))
+        with suppress(OSError):  # nearly all runs have no folder; `put` raises what else is wrong with it
+            return sorted(path for path in self._folder_of(run_id).iterdir() if path.suffix == ".json")
+        return []
 
     def size(self) -> tuple[int, int]:
         """Return the number of the pages that wait, of all runs, and their size in bytes."""

@@ -18,7 +18,15 @@ from worker.engine.addresses import Address, addresses
 from worker.engine.alerts import Checking, Notifying
 from worker.engine.background import Background, Chore
 from worker.engine.backup import Backup
-from worker.engine.chores import Counting, CountingRequests, Embedding, NearDuplicateMerging, Retention, Scheduling
+from worker.engine.chores import (
+    Counting,
+    CountingRequests,
+    Embedding,
+    NearDuplicateMerging,
+    Retention,
+    Scheduling,
+    SpoolRetention,
+)
 from worker.engine.embedding_models import Embedder, open_embedder
 from worker.engine.load import MIB, Load
 from worker.engine.loop import EXIT_SECONDS, Loop, LoopOptions
@@ -208,7 +216,7 @@ class Worker:
             )
             wakeup = Wakeup(poll_seconds=settings.poll_seconds, poll_idle_seconds=settings.poll_idle_seconds)
             counting = CountingRequests(queue, usage)
-            background, merging, on_new_items = self._background(queue, embedder, watching, counting)
+            background, merging, on_new_items = self._background(queue, embedder, watching, counting, spool)
             sending = [] if delivering is None else [Background(watching.chores({SENDING: delivering}))]
             finishing = [] if delivering is None else [Background({SENDING: delivering.finish})]
 
@@ -287,7 +295,7 @@ class Worker:
         return watching(self._settings, self._sources_by_site, load, spool, pause_seconds=pause_seconds)
 
     def _background(
-        self, queue: Queue, embedder: Embedder | None, watching: Watching, counting: Chore
+        self, queue: Queue, embedder: Embedder | None, watching: Watching, counting: Chore, spool: Spool
     ) -> tuple[Background, list[Background], Callable[[], None]]:
         """Return what there is to do beside the searches, and what to call when a search has brought new items.
 
@@ -298,6 +306,7 @@ class Worker:
             "Counting runs": Counting(queue),
             "Counting requests": counting,
             "Deleting what is old": Retention(queue),
+            "Deleting old pages on disk": SpoolRetention(spool),
         }
         if embedder is None:
             return Background(watching.chores(others)), [], lambda: None
