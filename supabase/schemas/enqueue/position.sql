@@ -6,12 +6,15 @@ create function worker.next_position(user_id uuid, priority smallint) returns bi
 language plpgsql set search_path = '' as $$
 begin
     return greatest(
-        (select min(run.position) from public.search_runs as run
+        -- Not min(): before the table is first analyzed, PostgreSQL 15 would read all runs of the queue for it.
+        (select run.position from public.search_runs as run
          where run.priority = next_position.priority
-           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
-        (select 1 - min(-run.position) from public.search_runs as run
+           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+         order by run.position limit 1),
+        (select 1 + run.position from public.search_runs as run
          where run.user_id = next_position.user_id and run.priority = next_position.priority
-           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null),
+           and run.status = 'pending' and run.run_after is null and run.leader_run_id is null
+         order by -run.position limit 1),
         0
     );
 end;

@@ -3,8 +3,9 @@
 -- Calls: kernel/clock.
 
 create function worker.runs_of_last_hour(user_id uuid) returns table (at timestamptz)
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return query
     select run.created_at from public.search_runs as run
     where run.user_id = runs_of_last_hour.user_id and run.created_at > worker.now() - interval '1 hour'
       and run.source in ('manual', 'api')
@@ -12,6 +13,7 @@ begin atomic
     select deleted.created_at from worker.deleted_runs as deleted
     where deleted.user_id = runs_of_last_hour.user_id and deleted.created_at > worker.now() - interval '1 hour';
 end;
+$$;
 comment on function worker.runs_of_last_hour is
     'Returns when a user started runs within the last hour, also those that were deleted since. Scheduled runs and '
     'imports do not count.';
@@ -34,8 +36,9 @@ create trigger count_deleted_run after delete on public.search_runs
 create function worker.exceeded_quotas(user_id uuid, more integer) returns table (
     quota text, most integer, what text, wait interval
 )
-language sql stable set search_path = ''
-begin atomic
+language plpgsql stable set search_path = '' as $$
+begin
+    return query
     select 'max_per_hour_per_user', settings.max_per_hour_per_user, 'started in an hour', (
         select started.at + interval '1 hour' - worker.now()
         from worker.runs_of_last_hour(exceeded_quotas.user_id) as started
@@ -56,6 +59,7 @@ begin atomic
         select count(*) from public.search_runs as run
         where run.user_id = exceeded_quotas.user_id and run.status = 'pending' and run.source <> 'cron');
 end;
+$$;
 comment on function worker.exceeded_quotas is
     'Returns the quotas of worker.settings that a user exceeds with a number of additional runs, and the time to '
     'wait. Scheduled runs and imports do not count.';
@@ -63,13 +67,13 @@ comment on function worker.exceeded_quotas is
 create function worker.will_be_refused(run public.search_runs) returns boolean
 language plpgsql stable set search_path = '' as $$
 begin
-    return (
-    select exists (
+    if run.idempotency_key is not null and exists (
         select from public.search_runs as known
         where known.user_id = will_be_refused.run.user_id and known.idempotency_key = will_be_refused.run.idempotency_key
-    ) or (will_be_refused.run.source in ('manual', 'api') and exists (
-        select from worker.exceeded_quotas(will_be_refused.run.user_id, 1)))
-    );
+    ) then
+        return true;
+    end if;
+    return run.source in ('manual', 'api') and exists (select from worker.exceeded_quotas(run.user_id, 1));
 end;
 $$;
 comment on function worker.will_be_refused is
@@ -77,7 +81,8 @@ comment on function worker.will_be_refused is
     'without a lock. worker.check_quotas and the key''s index make the final decision.';
 
 create function worker.check_quotas() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set jit = off as $$
 declare
     exceeded record;
 begin

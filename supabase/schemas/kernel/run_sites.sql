@@ -2,14 +2,15 @@
 -- Calls: kernel/parameters, kernel/messages.
 
 create function worker.add_sites(run_ids uuid[]) returns void
-language sql volatile set search_path = ''
-begin atomic
+language plpgsql set search_path = '' as $$
+begin
     insert into public.search_run_sites (run_id, site, position)
     select run.id, site.site, row_number() over (partition by run.id order by site.ordinal)
     from public.search_runs as run, worker.sites_of(run.kind, run.parameters) as site
     where run.id = any (add_sites.run_ids)
     order by run.id, site.ordinal;
 end;
+$$;
 comment on function worker.add_sites is 'Creates the sites of runs, as their parameters name them.';
 
 create function worker.require_site(run_id uuid, site text) returns void
