@@ -116,12 +116,12 @@ def choose_function(found: Sequence[Function], arguments: set[str], *, is_post: 
 PREPARE = """
 prepare pgrst_table as
 select c.relname::text as name, c.relkind in ('v', 'm') as is_view,
-    bool_or(exists (
+    bool_or(t.typtype = 'd' and exists (
         select from pg_cast x
         where x.castcontext = 'i' and x.castmethod = 'f'
             and ((x.castsource = t.oid and x.casttarget in ('json'::regtype, 'text'::regtype))
                 or (x.casttarget = t.oid and x.castsource in ('json'::regtype, 'text'::regtype)))
-    ) and t.typtype = 'd') as has_representations,
+    )) as has_representations,
     json_object_agg(a.attname, format_type(a.atttypid, -1)) as types,
     coalesce(array_agg(a.attname::text order by a.attname) filter (where a.attnum = any (k.conkey)), '{}')
         as primary_key
