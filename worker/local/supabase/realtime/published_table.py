@@ -75,20 +75,14 @@ class PublishedTable:
         tests = [f.test(operand(columns[f.column], needed), columns[f.column].type_name) for f in applied]
         rows = [change.old_record if change.type == "DELETE" else change.record for change in changes.values()]
         outcomes = await _ask(connection, tests, rows, needed)
-        return {
-            position: frozenset(
-                condition
-                for condition, passes in zip(applied, outcome, strict=True)
-                if passes
-                and condition.column not in change.unchanged
-                and _is_logged(
-                    columns[condition.column],
-                    row,
-                    is_whole=change.relation.has_whole_identity if change.type == "DELETE" else True,
-                )
+        passed = {}
+        for (position, change), row, outcome in zip(changes.items(), rows, outcomes, strict=True):
+            is_whole = change.type != "DELETE" or change.relation.has_whole_identity
+            known = {c.name for c in needed if _is_logged(c, row, is_whole=is_whole)} - change.unchanged
+            passed[position] = frozenset(
+                f for f, passes in zip(applied, outcome, strict=True) if passes and f.column in known
             )
-            for (position, change), row, outcome in zip(changes.items(), rows, outcomes, strict=True)
-        }
+        return passed
 
     async def render(self, connection: Connection, changes: Changes) -> Mapping[int, Rendering]:
         """Write all values of changes as JSON, with one statement."""
