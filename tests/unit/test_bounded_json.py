@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -64,25 +65,26 @@ def filled(piece: bytes) -> bytes:
     return b"[" + piece * (MAX_BODY_BYTES // len(piece) - 1) + b"0]"
 
 
-BOMBS = {
-    "objects": filled(b"{},"),
-    "arrays": filled(b"[],"),
-    "strings": filled(b'"",'),
-    "numbers": filled(b"1,"),
-    "numbers with spaces": filled(b"1, "),
-    "keys": b"{" + b",".join(b'"%x":0' % number for number in range(2 * MAX_VALUES)) + b"}",
-    "small objects": filled(b'{"a":{"b":[1]}},'),
-    "behind a long string": b'["' + b"x" * 2**20 + b'",' + b"{}," * (2 * MAX_VALUES) + b"{}]",
-    "behind strings with quotes": filled(b'"\\"[\\\\",{},'),
-    "in UTF-16": filled(b"{},").decode()[: MAX_BODY_BYTES // 2 - 2].encode("utf-16"),
-    "broken off": filled(b"{},")[:-1],
+# Made when they are needed: together they take half a gigabyte.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "objects": lambda: filled(b"{},"),
+    "arrays": lambda: filled(b"[],"),
+    "strings": lambda: filled(b'"",'),
+    "numbers": lambda: filled(b"1,"),
+    "numbers with spaces": lambda: filled(b"1, "),
+    "keys": lambda: b"{" + b",".join(b'"%x":0' % number for number in range(2 * MAX_VALUES)) + b"}",
+    "small objects": lambda: filled(b'{"a":{"b":[1]}},'),
+    "behind a long string": lambda: b'["' + b"x" * 2**20 + b'",' + b"{}," * (2 * MAX_VALUES) + b"{}]",
+    "behind strings with quotes": lambda: filled(b'"\\"[\\\\",{},'),
+    "in UTF-16": lambda: filled(b"{},").decode()[: MAX_BODY_BYTES // 2 - 2].encode("utf-16"),
+    "broken off": lambda: filled(b"{},")[:-1],
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_too_many_values_are_refused(name: str) -> None:
     with pytest.raises(JsonError, match=r"^holds more than 1,000,000 values$"):
-        read_json(BOMBS[name])
+        read_json(BOMBS[name]())
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 100_000, MAX_BODY_BYTES // 2])
@@ -129,18 +131,18 @@ def memory_of(data: bytes, folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "data",
+    "make",
     [
         BOMBS["objects"],
         BOMBS["keys"],
-        b"[" + '{"a😀":"😀😀"},'.encode() * (MAX_VALUES // 3 - 1) + b"0]",
-        b"[" + b",".join(b'"%x"' % number for number in range(MAX_VALUES - 1)) + b"]",
-        b'["' + "😀".encode() + b"x" * (MAX_BODY_BYTES - 8) + b'"]',
+        lambda: b"[" + '{"a😀":"😀😀"},'.encode() * (MAX_VALUES // 3 - 1) + b"0]",
+        lambda: b"[" + b",".join(b'"%x"' % number for number in range(MAX_VALUES - 1)) + b"]",
+        lambda: b'["' + "😀".encode() + b"x" * (MAX_BODY_BYTES - 8) + b'"]',
     ],
     ids=["objects", "keys", "most objects", "most strings", "wide characters"],
 )
-def test_memory_for_parsing_is_bounded(data: bytes, tmp_path: Path) -> None:
-    assert memory_of(data, tmp_path) < 200 * 2**20
+def test_memory_for_parsing_is_bounded(make: Callable[[], bytes], tmp_path: Path) -> None:
+    assert memory_of(make(), tmp_path) < 200 * 2**20
 
 
 def board() -> bytes:
@@ -185,9 +187,9 @@ async def test_long_json_is_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) 
     assert [reader is threading.main_thread() for reader in readers] == [True, False]
 
 
-@pytest.mark.parametrize("data", [b"[" * 500, BOMBS["objects"], b"{}," * MAX_VALUES])
-async def test_an_answer_that_is_too_much_is_the_sites_failure(data: bytes) -> None:
-    response = Response(200, httpx.Headers({"content-type": "application/json"}), data, 0)
+@pytest.mark.parametrize("make", [lambda: b"[" * 500, BOMBS["objects"], lambda: b"{}," * MAX_VALUES])
+async def test_an_answer_that_is_too_much_is_the_sites_failure(make: Callable[[], bytes]) -> None:
+    response = Response(200, httpx.Headers({"content-type": "application/json"}), make(), 0)
     for answer in (response, await response.parsed_in_thread()):
         with pytest.raises(SiteError, match=r"^the answer \(status 200, application/json\) ") as raised:
             answer.json()
