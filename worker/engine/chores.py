@@ -1,4 +1,4 @@
-"""The background chores of a worker: fire schedules, embed items, merge near-duplicates, count runs, delete rows."""
+"""The background chores of a worker: fire schedules, embed and compare items, count runs, delete what is old."""
 
 from __future__ import annotations
 
