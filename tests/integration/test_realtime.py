@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -16,6 +18,7 @@ from psycopg import sql
 from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from supabase import AsyncClient
 
+from tests.support.database import Connection
 from tests.support.realtime import (
     ALICE,
     PATIENCE_SECONDS,
@@ -30,6 +33,7 @@ from tests.support.realtime import (
 from tests.support.stack import SignIn, served, served_with_realtime, supabase_client, user_token
 from worker.local.loopback import free_port
 from worker.local.supabase.postgres import Postgres
+from worker.local.supabase.realtime import published_table as published_tables
 from worker.local.supabase.realtime import server as realtime
 from worker.local.supabase.stack import Endpoints
 
@@ -389,6 +393,82 @@ async def test_postgres_keeps_no_wal_for_clients_that_have_left(
                     async with asyncio.timeout(PATIENCE_SECONDS):
                         while await slots() > 0:  # noqa: ASYNC110 (the database has no event)
                             await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def held_commits(postgres: Postgres) -> AsyncIterator[Connection]:
+    """Hold the commits of all sessions with `synchronous_commit`: they wait for a standby that does not exist."""
+    async with await psycopg.AsyncConnection.connect(postgres.dsn(), autocommit=True) as connection:
+        await connection.execute("set synchronous_commit = local")
+        await connection.execute("alter system set synchronous_standby_names = 'absent'")
+        await connection.execute("select pg_reload_conf()")
+        try:
+            yield connection
+        finally:
+            await connection.execute("alter system reset synchronous_standby_names")
+            await connection.execute("select pg_reload_conf()")
+
+
+@asynccontextmanager
+async def held_insert(postgres: Postgres, table: Table) -> AsyncIterator[tuple[Connection, list[int]]]:
+    """Insert rows until a commit is held: in the WAL, but not visible. Then insert one that is visible.
+
+    Yields:
+        A connection whose commits are not held, and the ids of the rows.
+    """
+    inserted: list[int] = []
+    is_held = asyncio.Event()
+
+    async def insert_until_held() -> None:
+        while not is_held.is_set():  # the setting reaches each session at a time of its own
+            inserted.append(len(inserted) + 1)
+            await table.insert(inserted[-1], ALICE)
+
+    async with held_commits(postgres) as administrator:
+        inserting = asyncio.create_task(insert_until_held())
+        await wait_for_row(administrator, "select from pg_stat_activity where wait_event = 'SyncRep'")
+        is_held.set()
+        await Table(table.name, administrator).insert(0, ALICE)
+        await wait_for_row(
+            administrator, "select from pg_stat_replication where sent_lsn >= pg_current_wal_flush_lsn()"
+        )
+        yield administrator, [*inserted, 0]
+    await inserting
+
+
+async def wait_for_row(connection: Connection, query: LiteralString) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (await connection.execute(query)).rowcount:  # noqa: ASYNC110 (the database has no event)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_commit_that_is_in_the_wal_before_it_is_visible_is_not_lost(data_folder: Path) -> None:
+    with Postgres(data_folder, free_port(), password="a-password", sync=False) as postgres:
+        async with served(postgres) as stack, wire(stack) as client, published_table(stack.db_url) as table:
+            await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
+
+            async with held_insert(postgres, table) as (_, inserted):
+                pass
+
+            assert [(await client.change())["data"]["record"]["id"] for _ in inserted] == inserted
+
+
+async def test_a_commit_that_stays_invisible_is_lost_with_a_message(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_tables, "VISIBLE_SECONDS", 0.05)
+    with Postgres(data_folder, free_port(), password="a-password", sync=False) as postgres:
+        async with served(postgres) as stack, wire(stack) as client, published_table(stack.db_url) as table:
+            await client.subscribe(binding(table), access_token=user_token(stack, ALICE))
+
+            async with held_insert(postgres, table) as (administrator, _):
+                await wait_for_row(
+                    administrator,
+                    "select where not exists (select from pg_replication_slots where confirmed_flush_lsn is not null)",
+                )
+
+            while (message := await client.receive()).payload != SUBSCRIBED:
+                assert message.payload["data"]["record"]["id"] != 0
 
 
 async def test_changes_can_be_lost_in_silence(data_folder: Path) -> None:

@@ -13,6 +13,7 @@ from worker.local.supabase.realtime.wal import Change, Decoder
 
 COMMITTED_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 OID = 16384
+XID = 42
 UNCHANGED_TOAST = object()
 
 Values = list[str | object | None]
@@ -24,7 +25,7 @@ def string(text: str) -> bytes:
 
 def begin(committed_at: datetime = COMMITTED_AT) -> bytes:
     microseconds = (committed_at - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return struct.pack(">cQqI", b"B", 4711, microseconds, 42)
+    return struct.pack(">cQqI", b"B", 4711, microseconds, XID)
 
 
 def relation(columns: list[str], key: set[str], schema: str = "public", table: str = "runs") -> bytes:
@@ -77,7 +78,7 @@ def test_an_insert_carries_the_row_and_when_it_was_committed() -> None:
 
     assert change.type == "INSERT"
     assert (change.relation.oid, change.relation.schema, change.relation.table) == (OID, "public", "runs")
-    assert change.committed_at == COMMITTED_AT
+    assert (change.committed_at, change.xid) == (COMMITTED_AT, XID)
     assert change.record == {"id": "1", "status": None, "body": "grüße"}
     assert change.old_record == {}
 

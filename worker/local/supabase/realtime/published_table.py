@@ -5,6 +5,7 @@ Postgres compares the values, and writes them as JSON.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,9 +21,12 @@ from worker.local.supabase.realtime.filters import Connection, Filter
 from worker.local.supabase.realtime.identity import Identity
 from worker.local.supabase.realtime.json_text import json_object
 from worker.local.supabase.realtime.record_size import LoggedColumn, is_too_large, may_be_too_large
+from worker.local.supabase.realtime.snapshot import sees_all
 
 logger = logging.getLogger(__name__)
 
+VISIBLE_SECONDS = 5.0  # a change that is not visible by then is lost, and the channels are notified
+PAUSE_SECONDS = 0.001
 MAX_VALUE_BYTES = 64  # a record above the size limit keeps only values up to this size
 
 Values = dict[str, str | None]
@@ -106,7 +110,12 @@ class PublishedTable:
         return "Error 401: Unauthorized" if self.key else "Error 400: Bad Request, no primary key"
 
     async def hidden(self, connection: Connection, identity: Identity, changes: Changes) -> set[int]:
-        """Return the positions of the changes whose row, as it is now, `identity` may not select."""
+        """Return the positions of the changes whose row, as it is now, `identity` may not select.
+
+        Raises:
+            TimeoutError: The changes are not visible within `VISIBLE_SECONDS`.
+            psycopg.Error: The connection is closed.
+        """
         relation = next(iter(changes.values())).relation
         needed = self._with_inputs({column.name for column in self.key})
         key = [sql.SQL("t.{} = {}").format(sql.Identifier(column.name), operand(column, needed)) for column in self.key]
@@ -116,9 +125,7 @@ class PublishedTable:
         records = [change.record for change in changes.values()]
         try:
             async with connection.transaction(force_rollback=True):
-                await connection.execute(
-                    "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)", identity[:2]
-                )
+                await _become(connection, identity, {change.xid for change in changes.values()})
                 answers = await _ask(connection, [is_visible], records, needed)
         except psycopg.Error as error:
             if connection.closed:
@@ -184,6 +191,19 @@ class PublishedTable:
             for c in self.columns
             if c.name in values and (is_old or c.name not in change.unchanged)
         ]
+
+
+async def _become(connection: Connection, identity: Identity, xids: Collection[int]) -> None:
+    """Read as `identity` for the rest of a transaction, once its statements see other transactions."""
+    query = (
+        "select pg_current_snapshot()::text, set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+    )
+    async with asyncio.timeout(VISIBLE_SECONDS):
+        while True:
+            snapshot, *_ = await anext(await connection.execute(query, identity[:2]))
+            if sees_all(snapshot, xids):
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _is_logged(column: Column, row: wal.Row, *, is_whole: bool) -> bool:

@@ -41,6 +41,7 @@ class Change:
 
     Attributes:
         committed_at: When its transaction was committed.
+        xid: The id of its transaction, with 32 bits.
         record: The row after the change. Empty for `DELETE`.
         old_record: The identity of the row before the change. Empty for `INSERT`. The whole row if the table
             has `replica identity full`.
@@ -50,6 +51,7 @@ class Change:
     type: Literal["INSERT", "UPDATE", "DELETE"]
     relation: Relation
     committed_at: datetime
+    xid: int
     record: Row
     old_record: Row
     unchanged: frozenset[str] = frozenset()
@@ -61,6 +63,7 @@ class Decoder:
     def __init__(self) -> None:
         self._relations: dict[int, Relation] = {}
         self._committed_at = POSTGRES_EPOCH
+        self._xid = 0
         self._changes: list[Change] = []
 
     def feed(self, message: bytes) -> list[Change]:
@@ -68,14 +71,14 @@ class Decoder:
         reader = _Reader(message)
         kind = reader.character()
         if kind == "B":
-            _final_lsn, microseconds, _xid = reader.unpack(">QqI")
+            _final_lsn, microseconds, self._xid = reader.unpack(">QqI")
             self._committed_at = POSTGRES_EPOCH + timedelta(microseconds=microseconds)
         elif kind == "R":
             relation = reader.relation()
             self._relations[relation.oid] = relation
         elif kind in "IUD":
             (oid,) = reader.unpack(">I")
-            self._changes.append(reader.change(kind, self._relations[oid], self._committed_at))
+            self._changes.append(reader.change(kind, self._relations[oid], self._committed_at, self._xid))
         elif kind == "C":
             changes, self._changes = self._changes, []
             return changes
@@ -118,7 +121,7 @@ class _Reader:
                 identity.append(columns[-1])
         return Relation(oid, schema, table, tuple(columns), frozenset(identity), replica_identity == "f")
 
-    def change(self, kind: str, relation: Relation, committed_at: datetime) -> Change:
+    def change(self, kind: str, relation: Relation, committed_at: datetime, xid: int) -> Change:
         old_record: Row = {}
         part = self.character()
         if part in "KO":
@@ -126,15 +129,15 @@ class _Reader:
             if part == "K":  # the other columns are present, but null
                 old_record = {name: value for name, value in old_record.items() if name in relation.identity}
             if kind == "D":
-                return Change("DELETE", relation, committed_at, {}, old_record)
+                return Change("DELETE", relation, committed_at, xid, {}, old_record)
             self.character()
         record = self._row(relation)
         if kind == "I":
-            return Change("INSERT", relation, committed_at, record, {})
+            return Change("INSERT", relation, committed_at, xid, record, {})
         # Without an old row, the identity has not changed. A whole old row has the unchanged TOAST values.
         old_record = old_record or {name: record[name] for name in record if name in relation.identity}
         unchanged = frozenset(old_record.keys() - record.keys())
-        return Change("UPDATE", relation, committed_at, old_record | record, old_record, unchanged)
+        return Change("UPDATE", relation, committed_at, xid, old_record | record, old_record, unchanged)
 
     def _row(self, relation: Relation) -> Row:
         self.unpack(">H")  # the number of columns
