@@ -15,12 +15,15 @@ from itertools import combinations
 from pathlib import Path
 
 from scripts.bench.dedupe_listings import Listing, read_listings, undecidable_pairs
-from scripts.bench.dedupe_merge import merge
+from scripts.bench.dedupe_merge import Merged, merge
 from scripts.bench.dedupe_variants import ORIGINAL, Sighting, sightings
 from scripts.bench.report import Column, Report, add_json_argument, reporting
 
 SAMPLES = 2
 """Misses and false merges shown for each kind."""
+
+RUNS_AT_ONCE = 4
+"""Runs that divide the sites among them. One run alone saves a page while nothing is fetched or read."""
 
 
 @dataclass
@@ -87,15 +90,20 @@ def measure(data: Path, seed: int, report: Report) -> None:
     )
     halves = [sightings([listing for listing in listings if half_of(listing) == half], seed) for half in range(2)]
     corpus = [sighting for half in halves for sighting in half]
-    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        merged = asyncio.run(merge(corpus, folder))
+    merged = _merged(corpus)
+    at_once = _merged(corpus, runs=RUNS_AT_ONCE)
     report.table(
-        "Time",
-        [Column("sightings"), Column("pages saved", "s", 1), Column("all compared", "s", 1), Column("a second")],
-        [(len(corpus), merged.searched_seconds, merged.seconds, len(corpus) / merged.seconds)],
-    )
+        f"Time to save and to compare {len(corpus):,} sightings, with one worker",
+        [
+            Column("runs at once"), Column("pages saved", "s", 1), Column("a second"),
+            Column("all compared", "s", 1), Column("a second, compared"),
+        ],
+        [
+            (runs, times.searched_seconds, len(corpus) / times.searched_seconds, times.seconds,
+             len(corpus) / times.seconds)
+            for runs, times in ((1, merged), (RUNS_AT_ONCE, at_once))
+        ],
+    )  # fmt: skip
     own = len(halves[0])
     parts = {
         "all": (corpus, merged.groups),
@@ -120,6 +128,13 @@ def measure(data: Path, seed: int, report: Report) -> None:
     )  # fmt: skip
     for name in list(parts)[1:]:
         report_kinds(name, parts[name][0], figures[name], report)
+
+
+def _merged(corpus: Sequence[Sighting], *, runs: int = 1) -> Merged:
+    with tempfile.TemporaryDirectory(prefix="search-worker-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        return asyncio.run(merge(corpus, folder, runs=runs))
 
 
 def half_of(listing: Listing) -> int:

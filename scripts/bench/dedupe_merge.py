@@ -53,12 +53,13 @@ class Merged:
     seconds: float
 
 
-async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
+async def merge(sightings: Sequence[Sighting], folder: Path, *, runs: int = 1) -> Merged:
     """Let a worker find sightings, site by site, on a local stack, until nothing is left to merge.
 
     Args:
         sightings: The sightings.
         folder: An empty folder for the data of the stack.
+        runs: Among how many runs, which are searched at once, the sites are divided.
 
     Raises:
         SettingsError: The model is not installed.
@@ -72,7 +73,7 @@ async def merge(sightings: Sequence[Sighting], folder: Path) -> Merged:
         stack = await ready(process)
         connecting = psycopg.AsyncConnection.connect(stack["db_url"], autocommit=True, connect_timeout=10)
         async with await connecting as database:
-            await _enqueue(database, source)
+            await _enqueue(database, source, runs)
             seconds = await _work_off(Worker(_settings(stack, folder), sources=[source]), database)
             return Merged(await _groups(database, sightings), *seconds)
 
@@ -113,12 +114,13 @@ def _settings(stack: Mapping[str, str], folder: Path) -> Settings:
     return Settings()
 
 
-async def _enqueue(database: Connection, source: SightingSource) -> None:
+async def _enqueue(database: Connection, source: SightingSource, runs: int) -> None:
     await database.execute("insert into auth.users (id, email) values (%s, 'ada@example.com')", [USER_ID])
-    parameters = {"search_term": "anything", "sites": source.sites, "results_wanted": 1000}
+    parts = [source.sites[number::runs] for number in range(runs)]
+    searches = [{"search_term": "anything", "sites": sites, "results_wanted": 1000} for sites in parts]
     await database.execute(
-        "insert into public.search_runs (user_id, kind, parameters) values (%s, %s, %s)",
-        [USER_ID, source.kind, Jsonb(parameters)],
+        "insert into public.search_runs (user_id, kind, parameters) select %s, %s, jsonb_array_elements(%s)",
+        [USER_ID, source.kind, Jsonb(searches)],
     )
 
 

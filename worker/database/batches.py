@@ -1,6 +1,7 @@
 """Sends many small calls as few large ones: what piles up while a call is under way is sent together with the next one.
 
-There is no timer: a call is sent at once if none is under way.
+There is no timer: a call is sent at once if none is under way. Two calls at once, each with half of what waits, made a
+tenth more runs a second on two cores, for a quarter more processor time of the database.
 """
 
 from __future__ import annotations
