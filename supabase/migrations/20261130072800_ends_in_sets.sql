@@ -28,7 +28,7 @@ begin
 end;
 $$;
 
-revoke execute on function worker.release_ended_runs from public;
+revoke all on function worker.release_ended_runs() from public, anon, authenticated, service_role;
 comment on function worker.release_ended_runs is 'Ends the leases of runs that have ended, and their waits for sites.';
 
 create trigger release_ended_runs after update on public.search_runs
