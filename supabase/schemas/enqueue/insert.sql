@@ -80,7 +80,7 @@ begin
            run.created_at
     from new_runs as run;
 
-    -- Most runs search themselves. Asking for their leaders takes a fifth of an insert.
+    -- Most runs follow no other. Asking for their leaders takes a fifth of an insert.
     if following <> '{}' then
         perform worker.update_leaders(following);
     end if;

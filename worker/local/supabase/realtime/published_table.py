@@ -130,7 +130,7 @@ class PublishedTable:
         )
         records = [change.record for change in changes.values()]
         try:
-            # Committed: after a rollback, psycopg prepares all statements of the connection again, for 2 to 4 ms.
+            # Committed: after a rollback, psycopg prepares all statements of the connection again, which takes 4 ms.
             async with connection.transaction():
                 await _become(connection, identity, {change.xid for change in changes.values()})
                 answers = await _ask(connection, [is_visible], records, needed)
