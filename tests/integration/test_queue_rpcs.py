@@ -786,6 +786,33 @@ async def test_a_run_that_is_ended_while_a_page_is_saved_does_not_deadlock(
     assert await call(service, "worker_save_pages", pages=[late]) == [{"state": "cancelled"}]
 
 
+async def test_several_runs_that_are_ended_during_a_heartbeat_do_not_deadlock(
+    ada: AsyncClient, service: AsyncClient, database: Connection, connect_database: Connect, kind: str
+) -> None:
+    for _ in range(2):
+        await enqueue(ada, kind)
+    low, high = sorted(await claim(service, kind, slots=2), key=lambda claimed: claimed["run_id"])
+    # In the order of the table, the lease of the other run comes first.
+    move = (
+        "with moved as (delete from worker.leases where run_id = %s returning *) insert into worker.leases table moved"
+    )
+    await database.execute(move, [low["run_id"]])
+    holding, beating, ending = await connect_database(), await connect_database(), await connect_database()
+    await holding.execute("begin")
+    await holding.execute("select from worker.leases where run_id = %s for update", [low["run_id"]])
+    heartbeat = "select state from public.worker_heartbeat('worker-1', %s)"
+    extended = asyncio.create_task(beating.execute(heartbeat, [Jsonb([lease(low), lease(high)])]))
+    await wait_until_blocked(database, holding)
+    await ending.execute("set enable_indexscan = off")
+    await ending.execute("set enable_bitmapscan = off")
+    cancel = "update public.search_runs set status = 'cancelled', completed_at = now() where id = any (%s::uuid[])"
+    ended = asyncio.create_task(ending.execute(cancel, [[low["run_id"], high["run_id"]]]))
+    await wait_until_blocked(database, beating)
+    await holding.execute("commit")
+    assert await (await extended).fetchall() == [("held",), ("held",)]
+    assert (await ended).rowcount == 2
+
+
 @pytest.fixture
 async def taken_over(service: AsyncClient, kind: str, run: Row) -> Row:
     """A run that another worker searches again, after two results of the first."""

@@ -168,14 +168,8 @@ begin
     select array_agg(row(ranked.run_id, ranked.sites ->> 0, null, null)::worker.first_search) into first from ranked;
 
     perform worker.start_first_sites(first, asked.limits, asked.exits);
-    perform worker.update_followers(leader.id, with_progress => false)
-    from unnest(start_runs.run_ids) as leader (id)
-    where (
-        -- Ordered, so that the planner uses the index even if nearly all runs follow one.
-        select true from public.search_runs as follower
-        where follower.leader_run_id = leader.id
-        order by follower.leader_run_id, follower.user_id
-        limit 1);
+    perform worker.update_followers(run_id, with_progress => false) from unnest(start_runs.run_ids) as run_id
+    where worker.has_dependents(run_id, by_answered => false);
 end;
 $$;
 comment on function worker.start_runs is

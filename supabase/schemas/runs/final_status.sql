@@ -25,7 +25,13 @@ declare
     ended uuid[] := array(select run.id from new_runs as run where run.completed_at is not null);
 begin
     if ended <> '{}' then
-        delete from worker.leases as lease where lease.run_id = any (ended);
+        -- In the order of the ids, like a heartbeat, to avoid deadlocks.
+        delete from worker.leases as lease
+        where lease.run_id in (
+            select held.run_id from worker.leases as held
+            where held.run_id = any (ended)
+            order by held.run_id
+            for update);
         delete from worker.site_waits as wait where wait.run_id = any (ended);
     end if;
     return null;
@@ -33,7 +39,7 @@ end;
 $$;
 comment on function worker.release_ended_runs is 'Ends the leases of runs that have ended, and their waits for sites.';
 
--- For all runs of a statement: for each run alone it took 40 us, a sixteenth of the cost of a run.
+-- For all runs of a statement together: for each run alone, the two deletes took 40 us, about a twentieth of a run.
 create trigger release_ended_runs after update on public.search_runs
     referencing new table as new_runs
     for each statement execute function worker.release_ended_runs();
