@@ -198,6 +198,32 @@ begin
 end;
 $$;
 
+create or replace function worker.count_things(
+    run_id uuid, shown_run_ids uuid[], out items_found integer, out new_items integer
+)
+language plpgsql stable set search_path = '' as $$
+#variable_conflict use_column
+begin
+    with thing as materialized (
+        select distinct case when item.duplicate_of is not null then item.duplicate_of else item.id end as id
+        from public.search_results as result join public.items as item on item.id = result.item_id
+        where result.run_id = count_things.run_id
+    )
+    select count(*), count(*) filter (where count_things.run_id <> all (shown_run_ids) and (
+        shown_run_ids = '{}' or not exists (
+            select from (
+                select thing.id
+                union all
+                select duplicate.id from public.items as duplicate where duplicate.duplicate_of = thing.id
+            ) as sighting
+            join public.search_results as shown on shown.item_id = sighting.id
+            -- Not any(), which would search the index once for each run.
+            where array_position(shown_run_ids, shown.run_id) is not null)))
+    into items_found, new_items
+    from thing;
+end;
+$$;
+
 create or replace function worker.derive_counts() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin

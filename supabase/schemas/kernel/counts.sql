@@ -61,29 +61,23 @@ create function worker.count_things(
 language plpgsql stable set search_path = '' as $$
 #variable_conflict use_column
 begin
-    select count(distinct case when item.duplicate_of is not null then item.duplicate_of else item.id end) into items_found
-    from public.search_results as result join public.items as item on item.id = result.item_id
-    where result.run_id = count_things.run_id;
-
-    new_items := case when count_things.run_id = any (shown_run_ids) then 0 else items_found end;
-    if shown_run_ids = '{}' or new_items = 0 then
-        return;
-    end if;
-    select count(*) into new_items
-    from (
+    with thing as materialized (
         select distinct case when item.duplicate_of is not null then item.duplicate_of else item.id end as id
         from public.search_results as result join public.items as item on item.id = result.item_id
         where result.run_id = count_things.run_id
-    ) as thing
-    where not exists (
-        select from (
-            select thing.id
-            union all
-            select duplicate.id from public.items as duplicate where duplicate.duplicate_of = thing.id
-        ) as sighting
-        join public.search_results as shown on shown.item_id = sighting.id
-        -- Not any(), which would search the index once for each run.
-        where array_position(shown_run_ids, shown.run_id) is not null);
+    )
+    select count(*), count(*) filter (where count_things.run_id <> all (shown_run_ids) and (
+        shown_run_ids = '{}' or not exists (
+            select from (
+                select thing.id
+                union all
+                select duplicate.id from public.items as duplicate where duplicate.duplicate_of = thing.id
+            ) as sighting
+            join public.search_results as shown on shown.item_id = sighting.id
+            -- Not any(), which would search the index once for each run.
+            where array_position(shown_run_ids, shown.run_id) is not null)))
+    into items_found, new_items
+    from thing;
 end;
 $$;
 comment on function worker.count_things is
