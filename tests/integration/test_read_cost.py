@@ -8,7 +8,7 @@ from typing import LiteralString
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Connection, scalar
+from tests.support.database import Connection, rows, scalar
 from tests.support.queue import Row, claim, insert_run, search, user_id
 from tests.support.stack import SignIn
 
@@ -38,6 +38,16 @@ from public.search_results as result, generate_series(3001, 6000) as n
 where result.run_id = %(run_id)s
 """
 
+COMPLETE_ITEMS: LiteralString = """
+update public.items set location = 'Berlin', job_types = '{fulltime}', description = 'A job', salary_min = 1
+where kind = %s
+"""
+OTHER_ITEMS: LiteralString = """
+insert into public.items (kind, title, url, canonical_key, first_seen_at, last_seen_at)
+select %s, 'Engineer', 'https://example.com/' || n, 'indeed:other ' || n, now(), now()
+from generate_series(1, 3000) as n
+"""
+
 
 async def searched(service: AsyncClient, user: AsyncClient, kind: str, term: str) -> Row:
     """A run that has found what an earlier run of the same search has found."""
@@ -51,10 +61,13 @@ async def searched(service: AsyncClient, user: AsyncClient, kind: str, term: str
 
 async def runs_read(database: Connection) -> int:
     """Rows of search_runs that this transaction has read, in whatever way."""
-    read = (
-        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.search_runs'::regclass"
-    )
-    return int(await scalar(database, read))
+    return await rows_read(database, "public.search_runs")
+
+
+async def rows_read(database: Connection, table: str) -> int:
+    """Rows of a table that this transaction has read, in whatever way."""
+    read = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = %(table)s::regclass"
+    return int(await scalar(database, read, {"table": table}))
 
 
 async def add_others(database: Connection, run: Row, *, own: int) -> None:
@@ -84,6 +97,26 @@ async def test_a_page_of_results_reads_few_runs(
         # Neither the user's 3,000 runs, nor the 3,000 of others that have found the same.
         assert await runs_read(database) - before < 100
     assert [item["is_new"] for item in page["items"]] == [False, False, False]
+
+
+async def test_reading_results_reads_each_sighting_once(
+    sign_in: SignIn, service: AsyncClient, database: Connection, kind: str, term: str
+) -> None:
+    user = await sign_in()
+    run = await searched(service, user, kind, term)
+    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
+    async with database.transaction(force_rollback=True):
+        # Nothing is missing that another sighting might have.
+        await database.execute(COMPLETE_ITEMS, [kind])
+        await database.execute(OTHER_ITEMS, [kind])
+        await database.execute("analyze public.items")
+        # As of a large table.
+        await database.execute("set local enable_seqscan = off; set local enable_bitmapscan = off")
+        await database.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        await database.execute("set local role authenticated")
+        before = await rows_read(database, "public.items")
+        found = await rows(database, "select * from public.run_items where run_id = %(id)s", run)
+        assert await rows_read(database, "public.items") - before == len(found) == 3
 
 
 async def test_counting_the_new_things_of_a_page_reads_few_runs(

@@ -13,7 +13,8 @@ select
     sighted.position,
     sighted.found_at,
     case
-        when sighted.last_completed_at is null or oldest.first_seen_at > sighted.last_completed_at then true
+        when sighted.last_completed_at is null
+             or coalesce(oldest.first_seen_at, sighted.first_seen_at) > sighted.last_completed_at then true
         else not exists (
             select from (
                 select sighted.item_id as id
@@ -98,11 +99,21 @@ cross join lateral (
             as any_apply_url,
         min(sighting.first_seen_at) over all_sightings as any_first_seen_at,
         max(sighting.last_seen_at) over all_sightings as any_last_seen_at,
-        (array_agg(sighting.id) filter (where sighting.location is not null) over all_sightings)[1] as located_id,
-        (array_agg(sighting.id) filter (where sighting.job_types <> '{}') over all_sightings)[1] as typed_id,
-        (array_agg(sighting.id) filter (where sighting.description is not null) over all_sightings)[1] as described_id,
-        (array_agg(sighting.id) filter (where coalesce(sighting.salary_min, sighting.salary_max) is not null)
-            over all_sightings)[1] as paid_id,
+        -- Null where the first sighting has it, so that no other one is looked up. Not in the conditions of the joins,
+        -- which are checked after the look-up.
+        case when sighting.location is null then
+            (array_agg(sighting.id) filter (where sighting.location is not null) over all_sightings)[1]
+        end as located_id,
+        case when sighting.job_types = '{}' then
+            (array_agg(sighting.id) filter (where sighting.job_types <> '{}') over all_sightings)[1]
+        end as typed_id,
+        case when sighting.description is null then
+            (array_agg(sighting.id) filter (where sighting.description is not null) over all_sightings)[1]
+        end as described_id,
+        case when coalesce(sighting.salary_min, sighting.salary_max) is null then
+            (array_agg(sighting.id) filter (where coalesce(sighting.salary_min, sighting.salary_max) is not null)
+                over all_sightings)[1]
+        end as paid_id,
         row_number() over sightings as place
     from public.search_results as result
     join public.items as sighting on sighting.id = result.item_id
@@ -118,12 +129,12 @@ cross join lateral (
         order by result.created_at, result.position, result.item_id),
     all_sightings as (sightings rows between unbounded preceding and unbounded following)
 ) as sighted
-join public.items as oldest on oldest.id = sighted.item_id
 cross join lateral (select coalesce(sighted.salary_min, sighted.salary_max) is not null as has_salary) as own
-left join public.items as located on located.id = sighted.located_id and sighted.location is null
-left join public.items as typed on typed.id = sighted.typed_id and sighted.job_types = '{}'
-left join public.items as described on described.id = sighted.described_id and sighted.description is null
-left join public.items as paid on paid.id = sighted.paid_id and not own.has_salary
+left join public.items as oldest on oldest.id = sighted.duplicate_of
+left join public.items as located on located.id = sighted.located_id
+left join public.items as typed on typed.id = sighted.typed_id
+left join public.items as described on described.id = sighted.described_id
+left join public.items as paid on paid.id = sighted.paid_id
 where sighted.place = 1;
 comment on view public.run_items is
     'What a run found, each thing once, even if several sites returned it or another run searched for it.';
