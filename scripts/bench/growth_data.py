@@ -6,6 +6,9 @@ other without a join. Indexes that are no constraint are dropped and built again
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, LiteralString
 
 import psycopg
@@ -24,6 +27,8 @@ RESULTS_OF_RUN = 100
 
 _PARAGRAPHS = 4000
 """Texts of 1 kB of random letters: two of them take as much, compressed, as a description of 3 kB of prose."""
+
+_CONNECTIONS = 3
 
 _TABLES = (
     "auth.users", "public.search_runs", "public.search_run_sites", "public.run_events", "public.items",
@@ -250,22 +255,11 @@ _COUNTED: LiteralString = """
 update worker.housekeeping set after_at = now() - interval '2 hours' where task = 'run_counts'
 """
 
-_STEPS: dict[str, LiteralString] = {
-    "users": _USERS,
-    "runs": _RUNS,
-    "sites": _SITES,
-    "events": _EVENTS,
-    "pages": _PAGES,
-    "items": _ITEMS,
-    "sightings": _SIGHTINGS,
-    "organizations": _ORGANIZATIONS,
-    "results": _RESULTS,
-    "counts": _STATS,
-    "totals": _TOTALS,
-    "totals of sites": _SITE_TOTALS,
-    "samples": _SAMPLES,
-    "counted": _COUNTED,
-}
+_STAGES: tuple[tuple[tuple[LiteralString, ...], ...], ...] = (
+    ((_USERS, _ITEMS, _SIGHTINGS, _ORGANIZATIONS), (_RUNS,)),
+    ((_SITES, _EVENTS, _PAGES), (_RESULTS,), (_STATS, _TOTALS, _SITE_TOTALS, _SAMPLES, _COUNTED)),
+)
+"""What is inserted one after another: rows of statements, which are executed at the same time."""
 
 _INDEXES: LiteralString = """
 select index.indexrelid::regclass::text, pg_get_indexdef(index.indexrelid)
@@ -275,11 +269,12 @@ where index.indrelid = any (%s::regclass[])
 """
 
 
-def fill(database: Database, runs: int, items: int) -> None:
-    """Insert the data.
+def fill(connect: Callable[[], AbstractContextManager[Database]], runs: int, items: int) -> None:
+    """Insert the data, over several connections.
 
     Args:
-        database: A connection of a superuser, in autocommit mode, to a database with the migrations and without data.
+        connect: Opens a connection of a superuser, in autocommit mode, to a database with the migrations and without
+            data.
         runs: Number of finished runs, at least 10 times `EXPIRED_RUNS`.
         items: Number of items.
     """
@@ -292,16 +287,26 @@ def fill(database: Database, runs: int, items: int) -> None:
         "paragraphs": _PARAGRAPHS,
         "heavy": HEAVY_USER,
     }
-    database.execute("set session_replication_role = replica; set maintenance_work_mem = '1GB'; set work_mem = '256MB'")
-    prepare = _PREPARE.replace("{heavy}", HEAVY_USER).replace("{paragraphs}", str(_PARAGRAPHS))
-    database.execute(prepare.encode())
-    indexes = database.execute(_INDEXES, [list(_TABLES)]).fetchall()
-    for name, _ in indexes:
-        database.execute(sql.SQL("drop index {}").format(sql.Identifier(*name.split("."))))
-    for step in _STEPS.values():
-        database.execute(step, parameters)
-    for _, definition in indexes:
-        database.execute(definition)
-    database.execute("drop schema growth cascade")
-    database.execute("vacuum analyze")
-    database.execute("reset session_replication_role; reset maintenance_work_mem; reset work_mem")
+
+    def insert(statements: tuple[LiteralString, ...]) -> None:
+        with connect() as database:
+            database.execute("set session_replication_role = replica; set work_mem = '256MB'")
+            for statement in statements:
+                database.execute(statement, parameters)
+
+    def build(definition: LiteralString) -> None:
+        with connect() as database:
+            database.execute("set maintenance_work_mem = '1GB'")
+            database.execute(definition)
+
+    with connect() as database, ThreadPoolExecutor(_CONNECTIONS) as threads:
+        prepare = _PREPARE.replace("{heavy}", HEAVY_USER).replace("{paragraphs}", str(_PARAGRAPHS))
+        database.execute(prepare.encode())
+        indexes = database.execute(_INDEXES, [list(_TABLES)]).fetchall()
+        for name, _ in indexes:
+            database.execute(sql.SQL("drop index {}").format(sql.Identifier(*name.split("."))))
+        for stage in _STAGES:
+            list(threads.map(insert, stage))
+        list(threads.map(build, [definition for _, definition in indexes]))
+        database.execute("drop schema growth cascade")
+        database.execute("vacuum analyze")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, LiteralString
@@ -235,26 +236,31 @@ class Probed:
 @contextmanager
 def databases(folder: Path, sizes: Sequence[tuple[str, int, int]], rounds: int) -> Iterator[list[Probed]]:
     """Databases with as many runs and items as asked; those that the folder has already are used as they are."""
+    # Without full pages in the WAL, of which random ids write many.
+    with Postgres(folder, free_port(), password=_PASSWORD, settings=_SETTINGS, sync=False) as server:
+        _fill_missing(server, sizes)
     with Postgres(folder, free_port(), password=_PASSWORD, settings=_SETTINGS) as server:
         administrator, owner = server.dsn(), server.dsn("postgres")
-        with psycopg.connect(administrator, autocommit=True) as database:
-            present = {name for (name,) in database.execute("select datname from pg_database")}
-            missing = [size for size in sizes if size[0] not in present]
-            if missing:
-                apply_migrations(owner, migrations_folder())
-            for name, _, _ in missing:
-                database.execute(sql.SQL("create database {} template postgres").format(sql.Identifier(name)))
-        for name, runs, items in missing:
-            began = time.monotonic()
-            with psycopg.connect(administrator, dbname=name, autocommit=True) as database:
-                fill(database, runs, items)
-            progress.print(f"{name}: {runs:,} runs and {items:,} items in {time.monotonic() - began:.0f} s.")
         probed = [_connected(administrator, owner, name, rounds) for name, _, _ in sizes]
         try:
             yield probed
         finally:
             for each in probed:
                 each.close()
+
+
+def _fill_missing(server: Postgres, sizes: Sequence[tuple[str, int, int]]) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as database:
+        present = {name for (name,) in database.execute("select datname from pg_database")}
+        missing = [size for size in sizes if size[0] not in present]
+        if missing:
+            apply_migrations(server.dsn("postgres"), migrations_folder())
+        for name, _, _ in missing:
+            database.execute(sql.SQL("create database {} template postgres").format(sql.Identifier(name)))
+    for name, runs, items in missing:
+        began = time.monotonic()
+        fill(partial(psycopg.connect, server.dsn(), dbname=name, autocommit=True), runs, items)
+        progress.print(f"{name}: {runs:,} runs and {items:,} items in {time.monotonic() - began:.0f} s.")
 
 
 def _connected(administrator: str, owner: str, name: str, rounds: int) -> Probed:
