@@ -6,9 +6,8 @@ other without a join. Indexes that are no constraint are dropped and built again
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, LiteralString
 
 import psycopg
@@ -27,8 +26,6 @@ RESULTS_OF_RUN = 100
 
 _PARAGRAPHS = 4000
 """Texts of 1 kB of random letters: two of them take as much, compressed, as a description of 3 kB of prose."""
-
-_CONNECTIONS = 3
 
 _TABLES = (
     "auth.users", "public.search_runs", "public.search_run_sites", "public.run_events", "public.items",
@@ -261,6 +258,12 @@ _STAGES: tuple[tuple[tuple[LiteralString, ...], ...], ...] = (
 )
 """What is inserted one after another: rows of statements, which are executed at the same time."""
 
+_SETTINGS: LiteralString = """
+set session_replication_role = replica; set work_mem = '256MB'; set maintenance_work_mem = '1GB'
+"""
+_BUILDERS = 3
+"""Indexes that are built at the same time."""
+
 _INDEXES: LiteralString = """
 select index.indexrelid::regclass::text, pg_get_indexdef(index.indexrelid)
 from pg_index as index
@@ -269,7 +272,7 @@ where index.indrelid = any (%s::regclass[])
 """
 
 
-def fill(connect: Callable[[], AbstractContextManager[Database]], runs: int, items: int) -> None:
+async def fill(connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]], runs: int, items: int) -> None:
     """Insert the data, over several connections.
 
     Args:
@@ -288,25 +291,25 @@ def fill(connect: Callable[[], AbstractContextManager[Database]], runs: int, ite
         "heavy": HEAVY_USER,
     }
 
-    def insert(statements: tuple[LiteralString, ...]) -> None:
-        with connect() as database:
-            database.execute("set session_replication_role = replica; set work_mem = '256MB'")
+    async def execute(statements: Iterable[LiteralString], arguments: dict[str, Any] | None = None) -> None:
+        async with await connect() as database:
+            await database.execute(_SETTINGS)
             for statement in statements:
-                database.execute(statement, parameters)
+                await database.execute(statement, arguments)
 
-    def build(definition: LiteralString) -> None:
-        with connect() as database:
-            database.execute("set maintenance_work_mem = '1GB'")
-            database.execute(definition)
-
-    with connect() as database, ThreadPoolExecutor(_CONNECTIONS) as threads:
+    async with await connect() as database:
         prepare = _PREPARE.replace("{heavy}", HEAVY_USER).replace("{paragraphs}", str(_PARAGRAPHS))
-        database.execute(prepare.encode())
-        indexes = database.execute(_INDEXES, [list(_TABLES)]).fetchall()
+        await database.execute(prepare.encode())
+        indexes = await (await database.execute(_INDEXES, [list(_TABLES)])).fetchall()
         for name, _ in indexes:
-            database.execute(sql.SQL("drop index {}").format(sql.Identifier(*name.split("."))))
+            await database.execute(sql.SQL("drop index {}").format(sql.Identifier(*name.split("."))))
         for stage in _STAGES:
-            list(threads.map(insert, stage))
-        list(threads.map(build, [definition for _, definition in indexes]))
-        database.execute("drop schema growth cascade")
-        database.execute("vacuum analyze")
+            async with asyncio.TaskGroup() as tasks:
+                for statements in stage:
+                    tasks.create_task(execute(statements, parameters))
+        unbuilt = iter([definition for _, definition in indexes])  # each connection takes the next one
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_BUILDERS):
+                tasks.create_task(execute(unbuilt))
+        await database.execute("drop schema growth cascade")
+        await database.execute("vacuum analyze")

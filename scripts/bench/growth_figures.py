@@ -8,6 +8,7 @@ the rest in that of the system.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -259,7 +260,8 @@ def _fill_missing(server: Postgres, sizes: Sequence[tuple[str, int, int]]) -> No
             database.execute(sql.SQL("create database {} template postgres").format(sql.Identifier(name)))
     for name, runs, items in missing:
         began = time.monotonic()
-        fill(partial(psycopg.connect, server.dsn(), dbname=name, autocommit=True), runs, items)
+        connect = partial(psycopg.AsyncConnection.connect, server.dsn(), dbname=name, autocommit=True)
+        asyncio.run(fill(connect, runs, items))
         progress.print(f"{name}: {runs:,} runs and {items:,} items in {time.monotonic() - began:.0f} s.")
 
 

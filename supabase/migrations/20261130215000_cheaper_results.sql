@@ -1,4 +1,4 @@
--- A page of results looks up a third of the rows: no other sighting where the first one has the field.
+-- Reading results looks up no other sighting of a thing for a field that the first one has.
 
 create or replace view public.run_items with (security_invoker = true) as
 select

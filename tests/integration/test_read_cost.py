@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import LiteralString
 
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Connection, rows, scalar
-from tests.support.queue import Row, claim, insert_run, search, user_id
+from tests.support.database import Connection, rows, scalar, sign_in_for_transaction
+from tests.support.queue import Row, claim, insert_run, search
 from tests.support.stack import SignIn
 
 # ANALYZE leaves sizes of tables behind, even if it is rolled back.
@@ -87,11 +86,9 @@ async def test_a_page_of_results_reads_few_runs(
 ) -> None:
     user = await sign_in()
     run = await searched(service, user, kind, term)
-    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
     async with database.transaction(force_rollback=True):
         await add_others(database, run, own=3000)
-        await database.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        await database.execute("set local role authenticated")
+        await sign_in_for_transaction(database, user)
         before = await runs_read(database)
         page = await scalar(database, "select public.page_of_run_items(%s)", [run["id"]])
         # Neither the user's 3,000 runs, nor the 3,000 of others that have found the same.
@@ -104,16 +101,14 @@ async def test_reading_results_reads_each_sighting_once(
 ) -> None:
     user = await sign_in()
     run = await searched(service, user, kind, term)
-    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
     async with database.transaction(force_rollback=True):
         # Nothing is missing that another sighting might have.
         await database.execute(COMPLETE_ITEMS, [kind])
         await database.execute(OTHER_ITEMS, [kind])
         await database.execute("analyze public.items")
-        # As of a large table.
+        # As for a large table.
         await database.execute("set local enable_seqscan = off; set local enable_bitmapscan = off")
-        await database.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        await database.execute("set local role authenticated")
+        await sign_in_for_transaction(database, user)
         before = await rows_read(database, "public.items")
         found = await rows(database, "select * from public.run_items where run_id = %(id)s", run)
         assert await rows_read(database, "public.items") - before == len(found) == 3

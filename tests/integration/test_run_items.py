@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from supabase import AsyncClient
 
-from tests.support.database import Connection
+from tests.support.database import Connection, sign_in_for_transaction
 from tests.support.queue import (
     Row,
     call,
@@ -22,7 +22,6 @@ from tests.support.queue import (
     save_page,
     search,
     start_site,
-    user_id,
 )
 from tests.support.stack import SignIn
 
@@ -41,10 +40,8 @@ async def test_a_run_is_read_through_indexes_under_row_level_security(
     run = await enqueue(user, kind, sites=["indeed"])
     (claimed,) = await claim(service, kind)
     await search(service, claimed, {"indeed": [["a", "b", "c"]]})
-    claims = json.dumps({"sub": await user_id(user), "role": "authenticated"})
     async with database.transaction():
-        await database.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-        await database.execute("set local role authenticated")
+        await sign_in_for_transaction(database, user)
         # Few rows make any plan cheap; what matters is whether these can be index conditions at all.
         await database.execute("set local enable_seqscan = off")
         answer = await database.execute(

@@ -34,10 +34,22 @@ async def scalar(database: Connection, query: LiteralString, arguments: Argument
 async def signed_in(client: AsyncClient, connect_database: Connect) -> Connection:
     """A connection with the rights of a user."""
     connection = await connect_database()
-    claims = json.dumps({"sub": await user_id(client), "role": "authenticated"})
-    await connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
-    await connection.execute("set role authenticated")
+    await _become(connection, client, is_local=False)
     return connection
+
+
+async def sign_in_for_transaction(database: Connection, client: AsyncClient) -> None:
+    """Give a connection the rights of a user until its transaction ends."""
+    await _become(database, client, is_local=True)
+
+
+async def _become(database: Connection, client: AsyncClient, *, is_local: bool) -> None:
+    claims = json.dumps({"sub": await user_id(client), "role": "authenticated"})
+    await database.execute(
+        "select set_config('request.jwt.claims', %(claims)s, %(is_local)s),"
+        " set_config('role', 'authenticated', %(is_local)s)",
+        {"claims": claims, "is_local": is_local},
+    )
 
 
 async def pause(database: Connection, site: str, time: str | None, *, account: str = "", exit_name: str = "") -> None:
