@@ -350,8 +350,10 @@ async def test_a_sleep_of_the_machine_costs_nothing(
 async def test_a_run_that_was_rescued_from_a_worker_and_claimed_by_it_again_is_searched_once(
     stack: Endpoints, boards: Boards, user: User
 ) -> None:
-    # In one transaction, so that no heartbeat comes in between.
+    # In one transaction, so that no heartbeat comes in between. The first statement waits for calls of the worker,
+    # because a claim rescues no run that is locked.
     take_away = """
+        select from public.search_runs where id in (select run_id from worker.leases) for no key update;
         update worker.leases set expires_at = worker.now() - interval '1 second';
         select from public.worker_claim_runs('another', '{}', 1, 60, gen_random_uuid(), '[]')
     """
