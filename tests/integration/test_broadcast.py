@@ -50,6 +50,13 @@ async def join(
     return (await client.receive()).payload
 
 
+async def join_replicated(client: Wire, name: str, *, private: bool = False, token: str | None = None) -> None:
+    """Join a channel, and wait until the database is followed: earlier broadcasts may be lost, as on the platform."""
+    await join(client, name, private=private, token=token, replication_ready=True)
+    ready = (await client.receive()).payload
+    assert (ready["status"], ready["message"]) == ("ok", "Replication connection established")
+
+
 async def send(client: Wire, name: str, event: str, payload: object) -> None:
     message = {"type": "broadcast", "event": event, "payload": payload}
     await client.send(f"realtime:{name}", "broadcast", message)
@@ -206,7 +213,7 @@ async def test_the_database_broadcasts(stack: Endpoints, database: psycopg.Async
     name = f"room:{ALICE}"
     async with wire(stack, protocol) as private, wire(stack, protocol) as public:
         await database.execute("select realtime.send('{}', 'before', %s)", (name,))
-        await join(private, name, private=True, token=user_token(stack, ALICE))
+        await join_replicated(private, name, private=True, token=user_token(stack, ALICE))
         await join(public, name)
 
         await database.execute("select realtime.send('{\"n\": 1}', 'told', %s)", (name,))
@@ -240,7 +247,7 @@ async def test_a_trigger_broadcasts_the_changes_of_a_table(
     )
     try:
         async with wire(stack) as client:
-            await join(client, "changes:1", private=True, token=stack.service_role_key)
+            await join_replicated(client, "changes:1", private=True, token=stack.service_role_key)
             await database.execute("insert into public.broadcasting values (1, 'new'), (2, 'other')")
             await database.execute("update public.broadcasting set status = 'done' where id = 1")
             await database.execute("delete from public.broadcasting where id = 1")
@@ -255,9 +262,7 @@ async def test_a_trigger_broadcasts_the_changes_of_a_table(
 
 async def test_bytes_of_the_database(stack: Endpoints, database: psycopg.AsyncConnection[Any]) -> None:
     async with wire(stack) as client:
-        await join(client, "binary", replication_ready=True)
-        ready = (await client.receive()).payload
-        assert (ready["status"], ready["message"]) == ("ok", "Replication connection established")
+        await join_replicated(client, "binary")
         await database.execute("select realtime.send_binary('\\x00ff', 'raw', 'binary', false)")
         assert (await hear(client, "binary"))["payload"] == b"\x00\xff"
 
