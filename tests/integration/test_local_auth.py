@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -13,23 +11,20 @@ import pytest
 from supabase import AsyncClient, AuthApiError, AuthWeakPasswordError
 from supabase_auth.types import Session, VerifyTokenHashParams
 
-from tests.support.stack import SignIn, new_email, supabase_client
+from tests.support.stack import PASSWORD, SignIn, new_email
 from worker.local.supabase.stack import Endpoints
-
-PASSWORD = "correct horse"
 
 
 @pytest.fixture
-async def sign_in(stack: Endpoints) -> AsyncIterator[SignIn]:
-    """Makes a new user with a password at each call, and returns a client that is signed in as that user."""
-    async with AsyncExitStack() as clients:
+def sign_in(sign_in: SignIn) -> SignIn:
+    """As elsewhere, but with a password."""
 
-        async def as_new_user() -> AsyncClient:
-            client = await clients.enter_async_context(supabase_client(stack.url, stack.anon_key))
-            await client.auth.sign_up({"email": new_email(), "password": PASSWORD})
-            return client
+    async def as_new_user() -> AsyncClient:
+        client = await sign_in()
+        await client.auth.sign_up({"email": new_email(), "password": PASSWORD})
+        return client
 
-        yield as_new_user
+    return as_new_user
 
 
 async def session_of(client: AsyncClient) -> Session:

@@ -41,7 +41,7 @@ async def test_a_run_is_read_through_indexes_under_row_level_security(
     (claimed,) = await claim(service, kind)
     await search(service, claimed, {"indeed": [["a", "b", "c"]]})
     async with database.transaction(force_rollback=True):
-        # Of all users' runs: as cheap as one of the user's while PostgreSQL believes that hardly any run has ended.
+        # It is as cheap as an index by user while PostgreSQL believes that hardly any run has ended.
         await database.execute("drop index public.search_runs_completed_at")
         await sign_in_for_transaction(database, user)
         # Few rows make any plan cheap; what matters is whether these can be index conditions at all.
